@@ -1,0 +1,52 @@
+use std::path::Path;
+
+use super::Failure;
+use crate::config::Config;
+
+pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    let level = config.level().to_string();
+    let admin = config
+        .admin
+        .listen
+        .map_or_else(|| "off".to_owned(), |address| address.to_string());
+    if json {
+        let summary = serde_json::json!({
+            "ok": true,
+            "listen": config.server.listen.to_string(),
+            "admin": admin,
+            "database": config.database.path.display().to_string(),
+            "level": level,
+            "apiKeys": config.api.keys.len(),
+            "destinations": config.destinations.keys().collect::<Vec<_>>(),
+            "sources": config.sources.keys().collect::<Vec<_>>(),
+        });
+        println!("{summary}");
+        return Ok(());
+    }
+    println!("the configuration is fine");
+    println!("  listen        {}", config.server.listen);
+    println!("  admin         {admin}");
+    println!("  database      {}", config.database.path.display());
+    println!("  level         {level}");
+    println!("  API keys      {}", config.api.keys.len());
+    for (name, to) in &config.destinations {
+        let attempts = config.retry(name).max_attempts();
+        let signed = if to.secrets.is_empty() {
+            ""
+        } else {
+            ", signed"
+        };
+        println!(
+            "  destination   {name} -> {} (up to {attempts} attempts{signed})",
+            to.url
+        );
+    }
+    for (name, source) in &config.sources {
+        println!(
+            "  source        {name} -> {}",
+            source.destinations.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+use std::path::Path;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Failure, logging};
+use crate::config::Config;
+use crate::relay::Relay;
+
+/// The key in the repository's relay.toml, which everybody knows.
+const DEV_KEY: &str = "dev-key";
+
+pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
+    let config = Config::load(file)?;
+    logging::start(&config.log)?;
+    warn(&config);
+    let level = config.level();
+    let database = config.database.path.display().to_string();
+    let relay = Relay::start(config)?;
+    log::info!(
+        version = env!("CARGO_PKG_VERSION"), level:% = level, database = database.as_str(),
+        admin = relay.admin_address().map_or_else(|| "off".to_owned(), |address| address.to_string()).as_str();
+        "listening at http://{}", relay.address()
+    );
+    relay.wait(async {
+        match stop_signals() {
+            Ok((terminate, interrupt)) => first_then_exit(terminate, interrupt).await,
+            Err(error) => {
+                log::error!(error:% = error; "signals can't be received: only SIGKILL ends this process");
+                std::future::pending().await
+            }
+        }
+    })?;
+    log::info!("stopping: draining requests and attempts");
+    relay.stop()?;
+    log::info!("stopped");
+    Ok(())
+}
+
+fn warn(config: &Config) {
+    if config.api.keys.is_empty() {
+        log::warn!(
+            "no API key is configured: every call of /v1 answers 401 (set api.keys or RELAY_API_KEYS)"
+        );
+    }
+    let is_dev_key = config.api.keys.iter().any(|key| key.reveal() == DEV_KEY);
+    if is_dev_key && !config.server.listen.ip().is_loopback() {
+        log::warn!(
+            "api.keys holds {DEV_KEY:?}, which everybody knows, and server.listen is {}: choose another key",
+            config.server.listen
+        );
+    }
+}
+
+fn stop_signals() -> std::io::Result<(Signal, Signal)> {
+    Ok((
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    ))
+}
+
+/// Returns at the first signal, and leaves somebody behind for the second.
+async fn first_then_exit(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        log::warn!("a second signal: exiting at once; the next start recovers");
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,421 @@
+//! What a parser of single values can't see: ranges, references, contradictions.
+
+use std::fmt::{Debug, Display};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{HeaderName, HeaderValue};
+
+use super::load::Origin;
+use super::{
+    Config, ConfigError, Destination, IdempotencyKeyAt, RateLimit, RetrySettings, Secret, Source,
+};
+use crate::model::{Level, is_name};
+
+/// The longest of the settable waits. A bound exists so that a typo (`"15d"` for `"15s"`) is found.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The longest wait in a schedule and the longest idempotency window.
+const MAX_WAIT: Duration = Duration::from_secs(30 * 86_400);
+/// More attempts than anybody reads the history of.
+const MAX_SCHEDULE: usize = 100;
+/// The largest body anybody may allow: it is held in memory, once for each connection.
+const MAX_BODY_BYTES: u64 = 64 << 20;
+
+/// Headers that relay sets itself, or that would break the request.
+const OWN_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "relay-attempt",
+];
+
+type Checked = Result<(), (String, String)>;
+
+impl Config {
+    /// Checks what the types don't: ranges, names, references, contradictions, and settings that
+    /// this version knows of but doesn't act on yet, which are refused rather than ignored.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_from(&Origin::Program)
+    }
+
+    pub(super) fn check_from(&self, origin: &Origin) -> Result<(), ConfigError> {
+        self.checked()
+            .map_err(|(key, message)| ConfigError::Setting {
+                origin: origin.clone(),
+                key,
+                message,
+            })
+    }
+
+    fn checked(&self) -> Checked {
+        self.check_server()?;
+        self.check_api()?;
+        self.check_delivery()?;
+        not_yet("retention", &self.retention)?;
+        for (name, destination) in &self.destinations {
+            self.check_destination(&format!("destinations.{name}"), name, destination)?;
+        }
+        for (name, source) in &self.sources {
+            self.check_source(&format!("sources.{name}"), name, source)?;
+        }
+        Ok(())
+    }
+
+    fn check_server(&self) -> Checked {
+        let server = &self.server;
+        within("server.max_connections", server.max_connections, 1, 65_536)?;
+        within(
+            "server.max_body_bytes",
+            server.max_body_bytes,
+            1,
+            MAX_BODY_BYTES,
+        )?;
+        timeout("server.header_timeout", server.header_timeout)?;
+        timeout("server.request_timeout", server.request_timeout)?;
+        timeout("server.shutdown_grace", server.shutdown_grace)?;
+        within("database.readers", self.database.readers, 1, 64)?;
+        if self
+            .admin
+            .listen
+            .is_some_and(|admin| same_listener(admin, server.listen))
+        {
+            return bad(
+                "admin.listen",
+                server.listen,
+                "an address other than server.listen",
+            );
+        }
+        if env_filter::Builder::new()
+            .try_parse(&self.log.level)
+            .is_err()
+        {
+            return bad(
+                "log.level",
+                quoted(&self.log.level),
+                "a level (error, warn, info, debug, trace) or env_logger's syntax",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_api(&self) -> Checked {
+        for (at, key) in self.api.keys.iter().enumerate() {
+            let text = key.reveal();
+            if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+                return bad_secret("api.keys", at, "visible ASCII characters without blanks");
+            }
+            not_a_reference("api.keys", at, key)?;
+        }
+        let window = self.api.idempotency_window;
+        if window.is_zero() || window > MAX_WAIT {
+            return bad("api.idempotency_window", shown(window), "1ms to 30d");
+        }
+        rate_limit("api.rate_limit.post", &self.api.rate_limit.post)?;
+        rate_limit("api.rate_limit.get", &self.api.rate_limit.get)
+    }
+
+    fn check_delivery(&self) -> Checked {
+        let delivery = &self.delivery;
+        if let Some(level) = delivery.level
+            && level > crate::COMPILED_LEVEL
+            && let Some(feature) = level.feature()
+        {
+            return bad(
+                "delivery.level",
+                quoted(&level.to_string()),
+                &format!(
+                    "a level compiled into this binary (up to \"{}\"); build with --features {feature}",
+                    crate::COMPILED_LEVEL
+                ),
+            );
+        }
+        within("delivery.workers", delivery.workers, 1, 1024)?;
+        timeout("delivery.timeout", delivery.timeout)?;
+        timeout("delivery.connect_timeout", delivery.connect_timeout)?;
+        if delivery.connect_timeout > delivery.timeout {
+            return bad(
+                "delivery.connect_timeout",
+                shown(delivery.connect_timeout),
+                &format!("at most delivery.timeout ({})", shown(delivery.timeout)),
+            );
+        }
+        if delivery.simulated.latency > MAX_TIMEOUT {
+            return bad(
+                "delivery.simulated.latency",
+                shown(delivery.simulated.latency),
+                "at most 1h",
+            );
+        }
+        let defaults = &delivery.defaults;
+        not_yet("delivery.defaults.breaker", &defaults.breaker)?;
+        retry("delivery.defaults.retry", &defaults.retry)?;
+        limits(
+            "delivery.defaults",
+            defaults.rate_limit.as_ref(),
+            defaults.concurrency,
+        )
+    }
+
+    fn check_destination(&self, key: &str, name: &str, to: &Destination) -> Checked {
+        if !is_name(name) {
+            return Err((key.to_owned(), EXPECTED_NAME.to_owned()));
+        }
+        not_yet(&format!("{key}.breaker"), &to.breaker)?;
+        if let Some(address) = to.url.literal_address()
+            && self.listens_at(SocketAddr::new(address, to.url.port()))
+        {
+            return bad(
+                &format!("{key}.url"),
+                quoted(to.url.as_str()),
+                "an address other than our own listeners",
+            );
+        }
+        let secrets = format!("{key}.secrets");
+        for (at, secret) in to.secrets.iter().enumerate() {
+            if !is_signing_secret(secret.reveal()) {
+                return bad_secret(&secrets, at, "whsec_ and the base64 of 24 to 64 bytes");
+            }
+        }
+        if !to.secrets.is_empty() && self.level() == Level::Http {
+            return Err((secrets, "contradicts delivery.level = \"http\", which doesn't sign: expected level \"durable\"".to_owned()));
+        }
+        self.check_headers(&format!("{key}.headers"), to)?;
+        if let Some(limit) = to.timeout {
+            timeout(&format!("{key}.timeout"), limit)?;
+        }
+        limits(key, to.rate_limit.as_ref(), to.concurrency)?;
+        retry(&format!("{key}.retry"), &to.retry)?;
+        for (list, statuses) in [
+            ("transient_statuses", &to.transient_statuses),
+            ("permanent_statuses", &to.permanent_statuses),
+        ] {
+            let key = format!("{key}.{list}");
+            for status in statuses {
+                if !(300..=599).contains(status) {
+                    return bad(&key, status, "a status from 300 to 599");
+                }
+                if list == "permanent_statuses" && to.transient_statuses.contains(status) {
+                    return bad(
+                        &key,
+                        status,
+                        "a status that isn't among transient_statuses too",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "stands among the other parts of check()"
+    )]
+    fn check_headers(&self, key: &str, to: &Destination) -> Checked {
+        for (name, value) in &to.headers {
+            let lower = name.to_ascii_lowercase();
+            if HeaderName::try_from(name.as_str()).is_err() {
+                return bad(key, quoted(name), "the name of an HTTP header");
+            }
+            if OWN_HEADERS.contains(&lower.as_str())
+                || lower.starts_with("webhook-")
+                || lower.starts_with("relay-")
+            {
+                return bad(key, quoted(name), "a header that relay doesn't set itself");
+            }
+            if HeaderValue::try_from(value.as_str()).is_err() {
+                return Err((
+                    format!("{key}.{name}"),
+                    "expected a value without control characters".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_source(&self, key: &str, name: &str, source: &Source) -> Checked {
+        if name != "*" && !is_name(name) {
+            return Err((key.to_owned(), EXPECTED_NAME.to_owned()));
+        }
+        let list = format!("{key}.destinations");
+        if source.destinations.is_empty() {
+            return bad(&list, "[]", "at least one destination");
+        }
+        for (at, destination) in source.destinations.iter().enumerate() {
+            if !self.destinations.contains_key(destination) {
+                return bad(
+                    &list,
+                    quoted(destination),
+                    "the name of a [destinations.…] section",
+                );
+            }
+            if source.destinations[..at].contains(destination) {
+                return bad(&list, quoted(destination), "each destination once");
+            }
+        }
+        match &source.idempotency {
+            IdempotencyKeyAt::Header(header) if HeaderName::try_from(header.as_str()).is_err() => {
+                return bad(
+                    &format!("{key}.idempotency.header"),
+                    quoted(header),
+                    "the name of an HTTP header",
+                );
+            }
+            IdempotencyKeyAt::JsonPointer(pointer) if !pointer.starts_with('/') => {
+                return bad(
+                    &format!("{key}.idempotency.json_pointer"),
+                    quoted(pointer),
+                    "a JSON pointer such as \"/id\"",
+                );
+            }
+            IdempotencyKeyAt::JsonPointer(_) if source.accept_any_content => {
+                return Err((
+                    format!("{key}.idempotency.json_pointer"),
+                    "contradicts accept_any_content: a body that isn't JSON has no key".to_owned(),
+                ));
+            }
+            _ => {}
+        }
+        within(
+            &format!("{key}.max_body_bytes"),
+            source.max_body_bytes(),
+            1,
+            MAX_BODY_BYTES,
+        )?;
+        match &source.rate_limit {
+            Some(limit) => rate_limit(&format!("{key}.rate_limit"), limit),
+            None => Ok(()),
+        }
+    }
+
+    fn listens_at(&self, address: SocketAddr) -> bool {
+        [Some(self.server.listen), self.admin.listen]
+            .into_iter()
+            .flatten()
+            .any(|own| own.port() != 0 && same_listener(own, address))
+    }
+}
+
+const EXPECTED_NAME: &str = "expected a name of 1 to 64 characters out of A-Z a-z 0-9 . _ -";
+
+/// Compared as addresses, not as strings: `:8080` is `127.0.0.1:8080` too.
+fn same_listener(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let covers =
+        |any: IpAddr, ip: IpAddr| any.is_unspecified() && (ip.is_loopback() || ip.is_unspecified());
+    one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
+}
+
+/// `whsec_` and base64, as the Standard Webhooks specification has it: 24 to 64 bytes.
+fn is_signing_secret(text: &str) -> bool {
+    text.strip_prefix("whsec_")
+        .and_then(|encoded| STANDARD.decode(encoded).ok())
+        .is_some_and(|key| (24..=64).contains(&key.len()))
+}
+
+/// A secret that looks like a reference which nobody resolves would become the secret itself.
+fn not_a_reference(key: &str, at: usize, secret: &Secret) -> Checked {
+    let text = secret.reveal();
+    if text.starts_with("env:") || text.starts_with("file:") || text.starts_with("${") {
+        return bad_secret(
+            key,
+            at,
+            "the secret itself; for a reference use …_env or …_file",
+        );
+    }
+    Ok(())
+}
+
+fn limits(key: &str, rate: Option<&RateLimit>, concurrency: Option<u32>) -> Checked {
+    if let Some(limit) = rate {
+        rate_limit(&format!("{key}.rate_limit"), limit)?;
+    }
+    match concurrency {
+        Some(at_once) => within(&format!("{key}.concurrency"), at_once, 1, 1024),
+        None => Ok(()),
+    }
+}
+
+fn rate_limit(key: &str, limit: &RateLimit) -> Checked {
+    // Below one a day the period overflows nothing but patience; above a million a second the
+    // period is under the nanosecond that the limiter counts in.
+    if !(limit.per_second > 0.0 && limit.per_second <= 1e6) {
+        return bad(
+            &format!("{key}.per_second"),
+            limit.per_second,
+            "more than 0 and at most 1000000",
+        );
+    }
+    within(&format!("{key}.burst"), limit.burst, 1, 1_000_000)
+}
+
+fn retry(key: &str, retry: &RetrySettings) -> Checked {
+    if let Some(jitter) = retry.jitter
+        && !(0.0..=1.0).contains(&jitter)
+    {
+        return bad(&format!("{key}.jitter"), jitter, "0 to 1");
+    }
+    let schedule = retry.schedule.as_deref().unwrap_or_default();
+    let key = format!("{key}.schedule");
+    if schedule.len() > MAX_SCHEDULE {
+        return bad(&key, schedule.len(), "at most 100 waits");
+    }
+    match schedule.iter().find(|&&wait| wait > MAX_WAIT) {
+        Some(&wait) => bad(&key, shown(wait), "at most 30d"),
+        None => Ok(()),
+    }
+}
+
+fn not_yet(key: &str, setting: &Option<toml::Table>) -> Checked {
+    match setting {
+        Some(_) => Err((
+            key.to_owned(),
+            "not implemented in this version: remove it, or the setting would be ignored"
+                .to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn within<T: PartialOrd + Display>(key: &str, value: T, low: T, high: T) -> Checked {
+    if value < low || value > high {
+        return bad(key, value, &format!("{low} to {high}"));
+    }
+    Ok(())
+}
+
+fn timeout(key: &str, value: Duration) -> Checked {
+    if value.is_zero() || value > MAX_TIMEOUT {
+        return bad(key, shown(value), "1ms to 1h");
+    }
+    Ok(())
+}
+
+fn bad(key: &str, value: impl Display, expected: &str) -> Checked {
+    Err((key.to_owned(), format!("{value}: expected {expected}")))
+}
+
+fn bad_secret(key: &str, at: usize, expected: &str) -> Checked {
+    bad(key, format_args!("*** (number {})", at + 1), expected)
+}
+
+fn quoted(text: &(impl Debug + ?Sized)) -> String {
+    format!("{text:?}")
+}
+
+fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis == 0 || millis % 1000 != 0 {
+        format!("{millis}ms")
+    } else {
+        format!("{}s", millis / 1000)
+    }
+}

@@ -1,0 +1,437 @@
+//! Who may go next. One pass looks at what is due and what has been done, and settles and claims in
+//! one transaction; tests drive the pass, production the loop around it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Context;
+use super::level::{Admission, Parts};
+use super::ops::{Claimed, Due, HandBack, Settlement, Turn, Want};
+use super::outage::{self, Outage};
+use super::outcome::{Outcome, decide};
+use super::pool::{Done, Job, Pool};
+use super::target::Target;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::model::{RetryPlan, Step};
+
+/// The longest that the dispatcher waits without looking: what other processes change (a replay on
+/// the command line) and what the wall clock jumps over is noticed this late at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The pause after the store refused a turn: nothing is claimed while outcomes can't be recorded.
+const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// Ad hoc origins that metrics tell apart; further ones share a label.
+const ADHOC_LABELS: usize = 16;
+/// Destinations that are remembered while nothing is under way to them.
+const MAX_TARGETS: usize = 4096;
+
+pub(super) struct Dispatcher {
+    context: Context,
+    retry: RetryPlan,
+    admission: Box<dyn Admission>,
+    pool: Pool,
+    targets: HashMap<i64, State>,
+    adhoc_labels: usize,
+    in_flight: HashMap<(i64, i64), HandBack>,
+    /// Outcomes that are known and not yet durable. They are kept until they are.
+    unsettled: Vec<Settlement>,
+    hand_backs: Vec<HandBack>,
+    next_claim: i64,
+    /// Where the round of destinations begins, so that none is always first.
+    turn: usize,
+}
+
+struct State {
+    target: Arc<Target>,
+    in_flight: usize,
+    outage: Option<Outage>,
+    /// What was said of it last, so that it is said once.
+    shown: &'static str,
+}
+
+/// What a pass leads to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub claimed: usize,
+    pub settled: usize,
+    /// When to look again, if nothing happens before.
+    pub look_again: Option<Duration>,
+}
+
+impl Dispatcher {
+    pub fn new(context: Context, parts: Parts, pool: Pool) -> Self {
+        Self {
+            context,
+            retry: parts.retry,
+            admission: parts.admission,
+            pool,
+            targets: HashMap::new(),
+            adhoc_labels: 0,
+            in_flight: HashMap::new(),
+            unsettled: Vec::new(),
+            hand_backs: Vec::new(),
+            // Of an earlier process nothing is claimed any more, so any beginning will do; a random
+            // one makes a mistake there visible.
+            next_claim: i64::from(rand::random::<u32>()) << 24,
+            turn: 0,
+        }
+    }
+
+    /// Passes until told to stop, then stops in order.
+    pub fn run(&mut self) {
+        let mut wait = Duration::ZERO;
+        loop {
+            if let Some(grace) = self.context.wake.wait(wait) {
+                return self.stop(grace);
+            }
+            let pass = self.run_once();
+            wait = pass.look_again.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+        }
+    }
+
+    /// Takes what workers have done, looks at what is due, and settles and claims.
+    pub fn run_once(&mut self) -> Pass {
+        self.take_done();
+        let (wants, mut look_again) = if self.free_workers() > 0 {
+            self.wants()
+        } else {
+            (Vec::new(), None)
+        };
+        let Some((claimed, settled)) = self.turn(&wants) else {
+            return Pass {
+                look_again: Some(REFUSED_PAUSE),
+                ..Pass::default()
+            };
+        };
+        // Whoever got all it asked for may have more.
+        if claimed > 0 && self.free_workers() > 0 {
+            look_again = Some(Duration::ZERO);
+        }
+        Pass {
+            claimed,
+            settled,
+            look_again,
+        }
+    }
+
+    fn free_workers(&self) -> usize {
+        self.pool.workers().saturating_sub(self.in_flight.len())
+    }
+
+    /// Makes settlements of what workers have done. They are free again; what they did is not
+    /// durable yet.
+    fn take_done(&mut self) {
+        let now = self.context.clock.now();
+        for done in self.pool.take_done() {
+            let job = &done.job;
+            let key = (job.intent, job.target.id);
+            if self.in_flight.remove(&key).is_none() {
+                continue;
+            }
+            if let Some(state) = self.targets.get_mut(&job.target.id) {
+                state.in_flight -= 1;
+            }
+            match &done.outcome {
+                Some(outcome) => self.settle(&done, outcome, now),
+                None => self.hand_backs.push(hand_back(job)),
+            }
+        }
+        self.context.metrics.workers_busy(self.in_flight.len());
+    }
+
+    fn settle(&mut self, done: &Done, outcome: &Outcome, now: Timestamp) {
+        let job = &done.job;
+        let decision = decide(job.attempt, outcome, &job.target.retry, now, rand::random());
+        let metrics = &self.context.metrics;
+        metrics.attempt(&job.target.label, outcome.class.name(), done.took);
+        if decision.step == Step::Deliver {
+            metrics.delivered(now.since(done.accepted_at));
+        }
+        if let Some(state) = self.targets.get_mut(&job.target.id) {
+            let name = &job.target.name;
+            outage::note(&mut state.outage, name, done, outcome, decision.step, now);
+        }
+        self.unsettled.push(Settlement {
+            intent: job.intent,
+            destination: job.target.id,
+            claim: job.claim,
+            attempt: job.attempt,
+            started_at: done.started_at,
+            duration_ms: i64::try_from(done.took.as_millis()).unwrap_or(i64::MAX),
+            step: decision.step,
+            next_attempt_at: decision.next_attempt_at,
+            hold_until: decision.hold_until,
+            outcome: outcome.class.number(),
+            status_code: outcome.status_code,
+            error: outcome.error.clone(),
+            response: outcome.response.clone(),
+        });
+    }
+
+    /// What to claim: one for each destination in turn, until there is no free worker or nobody
+    /// may have more. And when to look again at those that had to wait.
+    fn wants(&mut self) -> (Vec<Want>, Option<Duration>) {
+        let due = match self.context.store.read_blocking(Due::read) {
+            Ok(due) => due,
+            Err(error) => {
+                log::warn!(error:% = error; "what is due can't be read");
+                return (Vec::new(), Some(REFUSED_PAUSE));
+            }
+        };
+        let now = self.context.clock.now();
+        let mut look_again: Option<Duration> = None;
+        let mut earliest = |wait: Duration| {
+            look_again = Some(look_again.map_or(wait, |earlier| earlier.min(wait)));
+        };
+        let mut ready = Vec::new();
+        for due in due {
+            let state = self.state(&due);
+            let opens_at = due
+                .next_attempt_at
+                .max(due.held_until.unwrap_or(due.next_attempt_at));
+            if due.is_paused || !state.target.is_known() {
+                continue;
+            }
+            if opens_at > now {
+                earliest(opens_at.since(now));
+            } else {
+                ready.push((Arc::clone(&state.target), state.in_flight));
+            }
+        }
+        let mut shares = fair_shares(self.free_workers(), ready.len(), self.turn);
+        self.turn = self.turn.wrapping_add(1);
+        let mut wants = Vec::new();
+        // What one may not take is offered to the others in a second round.
+        let mut spare = 0;
+        let mut hungry = Vec::new();
+        for (at, (target, in_flight)) in ready.iter().enumerate() {
+            let admitted = self.admission.admit(target, *in_flight, shares[at]);
+            if let Some(wait) = admitted.wait {
+                earliest(wait);
+            }
+            if admitted.count < shares[at] {
+                spare += shares[at] - admitted.count;
+            } else {
+                hungry.push(at);
+            }
+            shares[at] = admitted.count;
+        }
+        for at in hungry {
+            let (target, in_flight) = &ready[at];
+            let more = self.admission.admit(target, in_flight + shares[at], spare);
+            spare -= more.count;
+            shares[at] += more.count;
+            if let Some(wait) = more.wait {
+                earliest(wait);
+            }
+        }
+        for ((target, _), share) in ready.iter().zip(shares) {
+            if share > 0 {
+                wants.push(Want {
+                    destination: target.id,
+                    at_most: u32::try_from(share).unwrap_or(u32::MAX),
+                });
+            }
+        }
+        (wants, look_again)
+    }
+
+    /// What is known of a destination; a new one is made known.
+    fn state(&mut self, due: &Due) -> &mut State {
+        if self.targets.len() >= MAX_TARGETS {
+            let admission = &mut self.admission;
+            self.targets.retain(|&id, state| {
+                let is_busy = state.in_flight > 0 || state.outage.is_some();
+                if !is_busy {
+                    admission.forget(id);
+                }
+                is_busy
+            });
+        }
+        let state = match self.targets.entry(due.destination) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let own_label = self.adhoc_labels < ADHOC_LABELS;
+                let target = Target::new(
+                    due.destination,
+                    &due.name,
+                    &self.context.config,
+                    self.retry,
+                    own_label,
+                );
+                if target.settings.is_none() && own_label {
+                    self.adhoc_labels += 1;
+                }
+                unknown.insert(State {
+                    target: Arc::new(target),
+                    in_flight: 0,
+                    outage: None,
+                    shown: "",
+                })
+            }
+        };
+        let now = self.context.clock.now();
+        let shown = if due.is_paused {
+            "paused"
+        } else if !state.target.is_known() {
+            "unknown"
+        } else if due.held_until.is_some_and(|until| until > now) {
+            "held"
+        } else {
+            "active"
+        };
+        if shown != state.shown {
+            let name = state.target.name.as_str();
+            match shown {
+                "unknown" => {
+                    log::warn!(destination = name; "deliveries wait for a destination that is no longer configured: add it again")
+                }
+                "held" => {
+                    log::info!(destination = name, until:% = due.held_until.unwrap_or(now); "the destination asked to be left alone (Retry-After)")
+                }
+                _ => {}
+            }
+            let metrics = &self.context.metrics;
+            if !state.shown.is_empty() {
+                metrics.destination_state(&state.target.label, state.shown, false);
+            }
+            metrics.destination_state(&state.target.label, shown, true);
+            state.shown = shown;
+        }
+        state
+    }
+
+    /// Settles, hands back and claims in one transaction, and gives out what was claimed. None if
+    /// the store refused: then everything is kept for the next turn.
+    fn turn(&mut self, wants: &[Want]) -> Option<(usize, usize)> {
+        if self.unsettled.is_empty() && self.hand_backs.is_empty() && wants.is_empty() {
+            return Some((0, 0));
+        }
+        let claim = self.next_claim;
+        self.next_claim += 1;
+        let settlements = Arc::new(std::mem::take(&mut self.unsettled));
+        let hand_backs = Arc::new(std::mem::take(&mut self.hand_backs));
+        let turn = Turn {
+            settlements: Arc::clone(&settlements),
+            hand_backs: Arc::clone(&hand_backs),
+            wants: wants.to_vec(),
+            claim,
+        };
+        match self.context.store.write_blocking(turn) {
+            Ok(claimed) => {
+                let counts = (claimed.len(), settlements.len());
+                self.give_back_unused(wants, &claimed);
+                self.give_out(claimed, claim);
+                Some(counts)
+            }
+            Err(error) => {
+                log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
+                self.unsettled = Arc::unwrap_or_clone(settlements);
+                self.hand_backs = Arc::unwrap_or_clone(hand_backs);
+                self.give_back_unused(wants, &[]);
+                None
+            }
+        }
+    }
+
+    fn give_back_unused(&mut self, wants: &[Want], claimed: &[Claimed]) {
+        for want in wants {
+            let used = claimed
+                .iter()
+                .filter(|claimed| claimed.destination == want.destination)
+                .count();
+            let unused = (want.at_most as usize).saturating_sub(used);
+            if let Some(state) = self.targets.get(&want.destination)
+                && unused > 0
+            {
+                self.admission.give_back(&state.target, unused);
+            }
+        }
+    }
+
+    fn give_out(&mut self, claimed: Vec<Claimed>, claim: i64) {
+        let mut jobs = Vec::with_capacity(claimed.len());
+        for claimed in claimed {
+            let state = self
+                .targets
+                .get_mut(&claimed.destination)
+                .expect("only known destinations are claimed for, and none is forgotten meanwhile");
+            state.in_flight += 1;
+            let job = Job {
+                intent: claimed.intent,
+                target: Arc::clone(&state.target),
+                claim,
+                attempt: claimed.attempt,
+                history: claimed.history,
+            };
+            self.in_flight
+                .insert((claimed.intent, claimed.destination), hand_back(&job));
+            jobs.push(job);
+        }
+        self.pool.submit(jobs);
+        self.context.metrics.workers_busy(self.in_flight.len());
+    }
+
+    /// Claims nothing more, settles what finishes within the grace, and hands back the rest: an
+    /// attempt interrupted by a stop is not a failed one.
+    fn stop(&mut self, grace: Duration) {
+        // Real time: a clock that is moved by hand must not keep a process from ending.
+        let clock = SystemClock::new();
+        loop {
+            self.take_done();
+            self.turn(&[]);
+            let left = grace.saturating_sub(clock.monotonic());
+            if self.in_flight.is_empty() || left.is_zero() {
+                break;
+            }
+            self.context.wake.wait(left.min(LOOK_EVERY));
+        }
+        if !self.in_flight.is_empty() {
+            log::warn!(attempts = self.in_flight.len(); "attempts were still under way at the end of server.shutdown_grace: they are handed back");
+            self.hand_backs
+                .extend(self.in_flight.drain().map(|(_, back)| back));
+            self.turn(&[]);
+        }
+        self.pool.abort();
+    }
+}
+
+fn hand_back(job: &Job) -> HandBack {
+    HandBack {
+        intent: job.intent,
+        destination: job.target.id,
+        claim: job.claim,
+    }
+}
+
+/// `free` workers among `count` destinations as evenly as can be; the remainder goes to those that
+/// come first in this turn.
+fn fair_shares(free: usize, count: usize, turn: usize) -> Vec<usize> {
+    let Some(even) = free.checked_div(count) else {
+        return Vec::new();
+    };
+    let mut shares = vec![even; count];
+    for extra in 0..free % count {
+        shares[turn.wrapping_add(extra) % count] += 1;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shares_are_even_and_spend_every_worker(
+            free in 0usize..200, count in 1usize..300, turn: usize,
+        ) {
+            let shares = fair_shares(free, count, turn);
+            prop_assert_eq!(shares.iter().sum::<usize>(), free);
+            let (least, most) = (shares.iter().min(), shares.iter().max());
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What an answer, or none, means. Pure.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use ureq::http::StatusCode;
+use ureq::http::header::{HeaderMap, RETRY_AFTER};
+
+use super::super::super::outcome::{Class, Outcome};
+use super::resolver::Forbidden;
+use crate::clock::Timestamp;
+use crate::config::Destination;
+
+/// Errors are for people; the longest that ureq and rustls write are some 200 characters.
+const MAX_ERROR: usize = 500;
+
+/// The class of a status: the contract's table, with the destination's own exceptions.
+pub(super) fn classify(
+    status: StatusCode,
+    settings: Option<&Destination>,
+) -> (Class, Option<String>) {
+    let code = status.as_u16();
+    let class = match code {
+        200..=299 => Class::Delivered,
+        _ if settings.is_some_and(|settings| settings.transient_statuses.contains(&code)) => {
+            Class::Transient
+        }
+        _ if settings.is_some_and(|settings| settings.permanent_statuses.contains(&code)) => {
+            Class::Permanent
+        }
+        400 | 405 | 406 | 410 | 411 | 413 | 414 | 415 | 422 | 426 | 431 | 451 | 501 | 505 => {
+            Class::Permanent
+        }
+        // 408, 425, 429, 5xx; and 401, 403, 404, 409, redirects and the rest: a deploy or a wrong
+        // secret, which an operator mends while we retry.
+        _ => Class::Transient,
+    };
+    let error = (class != Class::Delivered).then(|| match status.canonical_reason() {
+        Some(reason) => format!("answered {code} {reason}"),
+        None => format!("answered {code}"),
+    });
+    (class, error)
+}
+
+/// `Retry-After` on 429 and 503: seconds, or an HTTP date. Malformed or negative: none.
+pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> Option<Duration> {
+    if status != 429 && status != 503 {
+        return None;
+    }
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More digits than fit are more seconds than count: it is capped anyway.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    let millis = date.duration_since(UNIX_EPOCH).ok()?.as_millis();
+    let at = Timestamp::from_millis(i64::try_from(millis).ok()?);
+    Some(at.since(now))
+}
+
+/// What it means that there was no (whole) answer.
+pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
+    if let ureq::Error::Other(inner) = error
+        && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
+    {
+        return Outcome::failed(Class::Permanent, forbidden.to_string());
+    }
+    let text = match error {
+        ureq::Error::Timeout(phase) => {
+            format!(
+                "timed out ({phase}) after at most {} ms",
+                timeout.as_millis()
+            )
+        }
+        ureq::Error::HostNotFound => "the host's name is unknown".to_owned(),
+        ureq::Error::Io(error) => match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
+            std::io::ErrorKind::UnexpectedEof => {
+                "the connection ended before the answer".to_owned()
+            }
+            _ => error.to_string(),
+        },
+        other => other.to_string(),
+    };
+    let text: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_ERROR)
+        .collect();
+    Outcome::failed(Class::Transient, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ureq::http::HeaderValue;
+
+    fn class(code: u16, settings: Option<&Destination>) -> Class {
+        classify(StatusCode::from_u16(code).expect("a status"), settings).0
+    }
+
+    #[test]
+    fn statuses_fall_into_the_contracts_classes() {
+        for code in [200, 201, 202, 204, 226, 299] {
+            assert_eq!(class(code, None), Class::Delivered, "{code}");
+        }
+        for code in [
+            400, 405, 406, 410, 411, 413, 414, 415, 422, 426, 431, 451, 501, 505,
+        ] {
+            assert_eq!(class(code, None), Class::Permanent, "{code}");
+        }
+        for code in [
+            101, 301, 302, 304, 307, 308, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503,
+            504, 506, 599, 600, 999,
+        ] {
+            assert_eq!(class(code, None), Class::Transient, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_destination_may_move_statuses_between_classes() {
+        let mut settings = Destination::new("http://example.com/".parse().expect("a URL"));
+        settings.transient_statuses = vec![422];
+        settings.permanent_statuses = vec![404, 503];
+        assert_eq!(class(422, Some(&settings)), Class::Transient);
+        assert_eq!(class(404, Some(&settings)), Class::Permanent);
+        assert_eq!(class(503, Some(&settings)), Class::Permanent);
+        assert_eq!(class(400, Some(&settings)), Class::Permanent);
+    }
+
+    fn header(status: u16, value: &str) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_str(value).expect("a value"));
+        // Wed, 21 Oct 2015 07:28:00 GMT
+        let now = Timestamp::from_millis(1_445_412_480_000);
+        retry_after(&headers, status, now).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(header(503, "120"), Some(120));
+        assert_eq!(header(429, " 0 "), Some(0));
+        assert_eq!(header(429, "99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(header(503, "Wed, 21 Oct 2015 07:29:00 GMT"), Some(60));
+        assert_eq!(header(503, "Wed, 21 Oct 2015 07:00:00 GMT"), Some(0));
+        for value in [
+            "",
+            "-5",
+            "1.5",
+            "+5",
+            "soon",
+            "Wed, 99 Oct 2015 07:29:00 GMT",
+        ] {
+            assert_eq!(header(503, value), None, "{value:?}");
+        }
+        assert_eq!(header(500, "120"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_retry_after_panics(value in "[ -~]{0,40}") {
+            let _ = header(503, &value);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a destination receives.
+
+use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
+use ureq::http::{Method, Request};
+
+use super::super::super::ops::Shipment;
+use super::super::super::pool::Job;
+use super::Sign;
+use crate::clock::Timestamp;
+use crate::config::Secret;
+use crate::model::Surface;
+
+const ID: &str = "webhook-id";
+const TIMESTAMP: &str = "webhook-timestamp";
+const SIGNATURE: &str = "webhook-signature";
+
+/// The request of an attempt. An error says why there can be none.
+pub(super) fn build<'a>(
+    shipment: &'a Shipment,
+    job: &Job,
+    now: Timestamp,
+    sign: Option<Sign>,
+) -> Result<Request<&'a [u8]>, String> {
+    let settings = job.target.settings.as_ref();
+    let url = match settings {
+        Some(settings) => settings.url.as_str(),
+        None => shipment
+            .url
+            .as_deref()
+            .ok_or("there is no URL: the destination is no longer configured")?,
+    };
+    let secrets: &[Secret] = settings.map_or(&[], |settings| &settings.secrets);
+
+    let mut headers = provider_headers(&shipment.headers)?;
+    // A provider's own signature still verifies downstream, as long as nobody signs anew.
+    let provider_signs = [ID, TIMESTAMP, SIGNATURE]
+        .iter()
+        .any(|name| headers.contains_key(*name));
+    let prefix = if secrets.is_empty() && provider_signs {
+        "relay-"
+    } else {
+        for name in [ID, TIMESTAMP, SIGNATURE] {
+            headers.remove(name);
+        }
+        ""
+    };
+    let mut set = |name: &str, value: &str| -> Result<(), String> {
+        let name = HeaderName::try_from(format!("{prefix}{name}")).map_err(|e| e.to_string())?;
+        let value = HeaderValue::try_from(value).map_err(|e| e.to_string())?;
+        headers.insert(name, value);
+        Ok(())
+    };
+    let id = shipment.public_id();
+    let seconds = now.as_seconds();
+    set(ID, &id)?;
+    set(TIMESTAMP, &seconds.to_string())?;
+    if let Some(sign) = sign
+        && !secrets.is_empty()
+    {
+        set(SIGNATURE, &sign(secrets, &id, seconds, &shipment.body))?;
+    }
+    headers.insert("relay-attempt", HeaderValue::from(job.attempt));
+    if shipment.surface == Surface::Relay {
+        // Any UTF-8 is a header's value, but for control characters, which the API refuses.
+        let value = HeaderValue::from_bytes(shipment.label.as_bytes())
+            .map_err(|error| format!("the event type can't be a header: {error}"))?;
+        headers.insert("relay-event-type", value);
+    }
+    for (name, value) in settings.iter().flat_map(|settings| &settings.headers) {
+        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+        let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        headers.insert(name, value);
+    }
+
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(url)
+        .body(shipment.body.as_slice())
+        .map_err(|error| format!("the request can't be made: {error}"))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The headers as they were stored: `name: value\r\n` each, values byte for byte.
+fn provider_headers(block: &[u8]) -> Result<HeaderMap, String> {
+    let damaged = || "the stored headers are damaged".to_owned();
+    let mut headers = HeaderMap::new();
+    let mut rest = block;
+    while !rest.is_empty() {
+        let end = rest
+            .windows(2)
+            .position(|pair| pair == b"\r\n")
+            .ok_or_else(damaged)?;
+        let line = &rest[..end];
+        let colon = line
+            .windows(2)
+            .position(|pair| pair == b": ")
+            .ok_or_else(damaged)?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| damaged())?;
+        let value = HeaderValue::from_bytes(&line[colon + 2..]).map_err(|_| damaged())?;
+        headers.append(name, value);
+        rest = &rest[end + 2..];
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn headers_come_back_as_they_were_stored() {
+        let headers =
+            provider_headers(b"x-a: 1\r\nx-a: \xff\r\nx-empty: \r\n").expect("well formed");
+        let all: Vec<_> = headers
+            .get_all("x-a")
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        assert_eq!(all, [&b"1"[..], b"\xff"]);
+        assert_eq!(headers["x-empty"], "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_block_panics(block in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = provider_headers(&block);
+        }
+    }
+}

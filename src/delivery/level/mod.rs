@@ -1,0 +1,70 @@
+//! What the levels differ in: a transport, a retry plan, an admission. All gates live here.
+
+mod admission;
+mod simulated;
+
+#[cfg(feature = "delivery-durable")]
+mod durable;
+#[cfg(feature = "delivery-http")]
+mod http;
+
+use std::sync::Arc;
+
+pub(super) use admission::{Admission, Unlimited};
+
+use super::Context;
+use super::ops::Shipment;
+use super::outcome::Outcome;
+use super::pool::Job;
+use crate::clock::Timestamp;
+use crate::model::{Level, RetryPlan};
+
+/// The highest level in this build.
+pub const COMPILED_LEVEL: Level = if cfg!(feature = "delivery-durable") {
+    Level::Durable
+} else if cfg!(feature = "delivery-http") {
+    Level::Http
+} else {
+    Level::Simulated
+};
+
+/// How an attempt is made.
+pub(super) trait Transport: Send + Sync {
+    /// Makes one, and comes back by the destination's timeout.
+    fn attempt(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Outcome;
+
+    /// Cuts short what is under way. What it still returns is not looked at.
+    fn abort(&self);
+}
+
+/// What a level hands the executor.
+pub(super) struct Parts {
+    pub transport: Arc<dyn Transport>,
+    pub retry: RetryPlan,
+    pub admission: Box<dyn Admission>,
+}
+
+/// The parts of a level; none if nothing is to run. A level that isn't compiled in has been refused
+/// with the configuration.
+pub(super) fn parts(level: Level, context: &Context) -> Option<Parts> {
+    match level {
+        Level::Simulated => Some(Parts {
+            transport: Arc::new(simulated::Simulated::new(context)),
+            retry: RetryPlan::of(level),
+            admission: Box::new(Unlimited),
+        }),
+        #[cfg(feature = "delivery-http")]
+        Level::Http => Some(Parts {
+            transport: Arc::new(http::Http::new(context, None)),
+            retry: RetryPlan::of(level),
+            admission: Box::new(Unlimited),
+        }),
+        #[cfg(feature = "delivery-durable")]
+        Level::Durable => Some(Parts {
+            transport: Arc::new(http::Http::new(context, Some(durable::sign))),
+            retry: RetryPlan::of(level),
+            admission: Box::new(durable::PerDestination::new(context)),
+        }),
+        _ => None,
+    }
+}

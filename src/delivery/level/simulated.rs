@@ -1,0 +1,133 @@
+//! Level 1: a transport that answers itself.
+
+use std::net::SocketAddr;
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::super::Context;
+use super::super::ops::Shipment;
+use super::super::outcome::{Class, Outcome};
+use super::super::pool::Job;
+use super::Transport;
+use crate::clock::Timestamp;
+use crate::model::{AddressPolicy, TargetUrl};
+
+/// Attempts that `simulate_transient` makes fail.
+const TRANSIENT_FAILURES: u32 = 2;
+
+pub(super) struct Simulated {
+    addresses: AddressPolicy,
+    latency: Duration,
+    timeout: Duration,
+    aborted: Mutex<bool>,
+    abort: Condvar,
+}
+
+/// What a payload asks of the simulation; anything else in it doesn't matter.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wishes {
+    simulate_failure: bool,
+    simulate_transient: bool,
+    simulate_delay_ms: u64,
+}
+
+impl Simulated {
+    pub fn new(context: &Context) -> Self {
+        let delivery = &context.config.delivery;
+        Self {
+            addresses: context.config.address_policy(context.own_listeners.clone()),
+            latency: delivery.simulated.latency,
+            timeout: delivery.timeout,
+            aborted: Mutex::new(false),
+            abort: Condvar::new(),
+        }
+    }
+
+    /// Lets time pass as a real answer would; an abort ends it.
+    fn pass(&self, time: Duration) {
+        let aborted = self.aborted.lock().expect(NO_PANIC);
+        drop(
+            self.abort
+                .wait_timeout_while(aborted, time, |aborted| !*aborted)
+                .expect(NO_PANIC),
+        );
+    }
+}
+
+impl Simulated {
+    /// Whether the URL's literal address is ours; names aren't looked up at this level.
+    fn is_own_listener(&self, url: &str) -> bool {
+        url.parse::<TargetUrl>().is_ok_and(|url| {
+            url.literal_address().is_some_and(|ip| {
+                let address = SocketAddr::new(ip, url.port());
+                self.addresses
+                    .is_own_listener(address, |ip| ip.is_loopback())
+            })
+        })
+    }
+}
+
+const NO_PANIC: &str = "nobody panics while holding this lock";
+
+impl Transport for Simulated {
+    fn attempt(&self, shipment: &Shipment, job: &Job, _now: Timestamp) -> Outcome {
+        let wishes: Wishes = serde_json::from_slice(&shipment.body).unwrap_or_default();
+        let delay = self.latency + Duration::from_millis(wishes.simulate_delay_ms);
+        self.pass(delay.min(self.timeout));
+        if delay > self.timeout {
+            return Outcome::failed(Class::Transient, "simulated: timed out");
+        }
+        if wishes.simulate_failure {
+            return answered(
+                Class::Permanent,
+                400,
+                "simulated: failed as the payload asks",
+            );
+        }
+        // This level makes one attempt; only replays make more. The history then holds an attempt, a
+        // replay, an attempt, …: two entries for each failure.
+        if wishes.simulate_transient && job.history / 2 < TRANSIENT_FAILURES {
+            return answered(
+                Class::Transient,
+                503,
+                "simulated: failed for now as the payload asks",
+            );
+        }
+        let url = match &job.target.settings {
+            Some(settings) => settings.url.as_str(),
+            None => shipment.url.as_deref().unwrap_or_default(),
+        };
+        if self.is_own_listener(url) {
+            return Outcome::failed(
+                Class::Permanent,
+                "forbidden_address: simulated: one of relay's own listeners",
+            );
+        }
+        let would = format!(
+            "simulated: would POST {} bytes of {} and {} bytes of headers to {url}",
+            shipment.body.len(),
+            shipment.label,
+            shipment.headers.len()
+        );
+        Outcome {
+            status_code: Some(200),
+            response: Some(would.into_bytes()),
+            ..Outcome::delivered()
+        }
+    }
+
+    fn abort(&self) {
+        *self.aborted.lock().expect(NO_PANIC) = true;
+        self.abort.notify_all();
+    }
+}
+
+fn answered(class: Class, status: u16, error: &str) -> Outcome {
+    Outcome {
+        status_code: Some(status),
+        ..Outcome::failed(class, error)
+    }
+}

@@ -1,0 +1,104 @@
+//! The executor: takes what is due, attempts it on blocking threads, settles what came of it.
+//!
+//! - `dispatcher`: who may go next. One thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]).
+//! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker.
+//! - `outcome`: pure: what an answer leads to.
+//! - `ops`: the executor's own SQL: what is due, claim and settle, hand back.
+//! - `level`: what the three levels differ in. All gates live there.
+//!
+//! It knows nothing about HTTP's other side: it finds its work in the store.
+
+mod dispatcher;
+mod level;
+mod ops;
+mod outage;
+mod outcome;
+mod pool;
+mod target;
+mod wake;
+mod worker;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use level::COMPILED_LEVEL;
+pub(crate) use wake::Wake;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fatal::Fatal;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use dispatcher::Dispatcher;
+use pool::Pool;
+
+/// What an executor works with.
+pub(crate) struct Context {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub fatal: Fatal,
+    pub own_listeners: Vec<SocketAddr>,
+    pub wake: Wake,
+}
+
+/// A running executor; none of its parts if the level is off.
+pub(crate) struct Executor {
+    running: Option<Running>,
+}
+
+struct Running {
+    wake: Wake,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Starts the executor of the configured level.
+pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
+    let level = context.config.level();
+    let Some(parts) = level::parts(level, &context) else {
+        return Ok(Executor { running: None });
+    };
+    let wake = context.wake.clone();
+    let fatal = context.fatal.clone();
+    {
+        let wake = wake.clone();
+        context.clock.on_jump(Box::new(move || wake.wake()));
+    }
+    let pool = Pool::start(&context, Arc::clone(&parts.transport))?;
+    let mut dispatcher = Dispatcher::new(context, parts, pool);
+    let dispatcher = std::thread::Builder::new()
+        .name("relay-dispatcher".to_owned())
+        .spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
+                fatal.raise("the dispatcher panicked");
+            }
+        })?;
+    Ok(Executor {
+        running: Some(Running {
+            wake,
+            dispatcher: Mutex::new(Some(dispatcher)),
+        }),
+    })
+}
+
+impl Executor {
+    /// Claims nothing more, lets attempts finish for at most `grace`, settles them, and hands the
+    /// others back without spending an attempt.
+    pub fn stop(&self, grace: Duration) {
+        let Some(running) = &self.running else { return };
+        let thread = running
+            .dispatcher
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .take();
+        if let Some(thread) = thread {
+            running.wake.stop(grace);
+            // Its panic has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The executor's own SQL.
+
+mod due;
+mod shipment;
+mod turn;
+
+pub(super) use due::Due;
+pub(super) use shipment::Shipment;
+pub(super) use turn::{Claimed, HandBack, Settlement, Turn, Want};

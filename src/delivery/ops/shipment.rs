@@ -1,0 +1,52 @@
+use rusqlite::Connection;
+
+use crate::clock::Timestamp;
+use crate::model::{IntentId, Surface};
+use crate::store::StoreError;
+
+/// What is sent: the cold side of a delivery.
+pub(in super::super) struct Shipment {
+    pub id: IntentId,
+    pub surface: Surface,
+    /// A relay's event type.
+    pub label: String,
+    /// A relay's URL.
+    pub url: Option<String>,
+    pub created_at: Timestamp,
+    /// `name: value\r\n` each.
+    pub headers: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+impl Shipment {
+    pub fn load(sql: &Connection, intent: i64) -> Result<Self, StoreError> {
+        let mut statement = sql.prepare_cached(
+            "SELECT random, surface, label, url, created_at, headers, body FROM intents WHERE id = ?1",
+        )?;
+        Ok(statement.query_row([intent], |row| {
+            let random: i64 = row.get(0)?;
+            let surface: i64 = row.get(1)?;
+            Ok(Self {
+                id: IntentId::new(intent, random.cast_unsigned()),
+                surface: if surface == Surface::Relay as i64 {
+                    Surface::Relay
+                } else {
+                    Surface::Event
+                },
+                label: row.get(2)?,
+                url: row.get(3)?,
+                created_at: Timestamp::from_millis(row.get(4)?),
+                headers: row.get(5)?,
+                body: row.get(6)?,
+            })
+        })?)
+    }
+
+    /// The id as its own API shows it.
+    pub fn public_id(&self) -> String {
+        match self.surface {
+            Surface::Relay => self.id.to_string(),
+            Surface::Event => format!("evt_{}", self.id),
+        }
+    }
+}

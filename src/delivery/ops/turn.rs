@@ -1,0 +1,234 @@
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, Step};
+use crate::store::{StoreError, Tx, WriteOp};
+
+/// Entries of a delivery's history that are kept; the oldest give way. Enough for five schedules
+/// of the default length.
+const MAX_HISTORY: i64 = 50;
+
+/// One turn of the dispatcher, in one transaction: what workers have done is settled, what never
+/// began is handed back, and then new work is claimed.
+pub(in super::super) struct Turn {
+    /// Shared with the dispatcher, which keeps them until they are durable.
+    pub settlements: Arc<Vec<Settlement>>,
+    pub hand_backs: Arc<Vec<HandBack>>,
+    pub wants: Vec<Want>,
+    /// Marks what this turn claims.
+    pub claim: i64,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub(in super::super) struct Settlement {
+    pub intent: i64,
+    pub destination: i64,
+    pub claim: i64,
+    pub attempt: u32,
+    pub started_at: Timestamp,
+    pub duration_ms: i64,
+    pub step: Step,
+    pub next_attempt_at: Option<Timestamp>,
+    pub hold_until: Option<Timestamp>,
+    /// Its number in `attempts.outcome`.
+    pub outcome: i64,
+    pub status_code: Option<u16>,
+    pub error: Option<String>,
+    pub response: Option<Vec<u8>>,
+}
+
+/// A claim that is given up without an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct HandBack {
+    pub intent: i64,
+    pub destination: i64,
+    pub claim: i64,
+}
+
+/// How many of a destination's due deliveries may be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Want {
+    pub destination: i64,
+    pub at_most: u32,
+}
+
+/// A delivery that is now ours to attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Claimed {
+    pub intent: i64,
+    pub destination: i64,
+    pub attempt: u32,
+    pub history: u32,
+}
+
+impl WriteOp for Turn {
+    type Out = Vec<Claimed>;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<Vec<Claimed>, StoreError> {
+        for settlement in self.settlements.iter() {
+            settlement.apply(tx)?;
+        }
+        for hand_back in self.hand_backs.iter() {
+            hand_back.apply(tx)?;
+        }
+        let mut claimed = Vec::new();
+        for want in &self.wants {
+            want.claim(self.claim, &mut claimed, tx)?;
+        }
+        Ok(claimed)
+    }
+
+    fn bytes(&self) -> usize {
+        self.settlements
+            .iter()
+            .map(|settlement| settlement.response.as_ref().map_or(64, Vec::len))
+            .sum()
+    }
+}
+
+/// The state that a step leads to from `processing`.
+fn after(step: Step) -> Result<i64, StoreError> {
+    DeliveryState::Processing
+        .after(step)
+        .map(DeliveryState::number)
+        .ok_or_else(|| StoreError::Unexpected(format!("{step:?} can't follow an attempt")))
+}
+
+impl Settlement {
+    /// Guarded by state and claim: a delivery that is no longer ours stays as it is.
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let entry: Option<i64> = tx
+            .sql
+            .prepare_cached(
+                "UPDATE deliveries
+                 SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
+                     history = history + 1, interruptions = 0, last_error = coalesce(?4, last_error)
+                 WHERE intent_id = ?5 AND destination_id = ?6 AND state = ?7 AND claim = ?8
+                 RETURNING history",
+            )?
+            .query_row(
+                params![
+                    after(self.step)?,
+                    self.next_attempt_at.map(Timestamp::as_millis),
+                    tx.now.as_millis(),
+                    self.error,
+                    self.intent,
+                    self.destination,
+                    DeliveryState::Processing.number(),
+                    self.claim,
+                ],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let Some(entry) = entry else {
+            log::warn!(intent = self.intent, destination = self.destination; "an attempt ended whose delivery was no longer claimed by it");
+            return Ok(());
+        };
+        tx.sql
+            .prepare_cached(
+                "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+                                       duration_ms, outcome, status_code, error, response)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                self.intent,
+                self.destination,
+                entry,
+                self.attempt,
+                self.started_at.as_millis(),
+                self.duration_ms,
+                self.outcome,
+                self.status_code,
+                self.error,
+                self.response,
+            ])?;
+        if entry > MAX_HISTORY {
+            tx.sql
+                .prepare_cached(
+                    "DELETE FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 AND entry <= ?3",
+                )?
+                .execute(params![self.intent, self.destination, entry - MAX_HISTORY])?;
+        }
+        if let Some(until) = self.hold_until {
+            tx.sql
+                .prepare_cached(
+                    "UPDATE destinations SET held_until = max(coalesce(held_until, 0), ?1) WHERE id = ?2",
+                )?
+                .execute(params![until.as_millis(), self.destination])?;
+        }
+        Ok(())
+    }
+}
+
+impl HandBack {
+    /// The claim counted an attempt, which is given back: none was made, or none is known to have
+    /// failed.
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.sql
+            .prepare_cached(
+                "UPDATE deliveries
+                 SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?2,
+                     attempts = attempts - 1
+                 WHERE intent_id = ?3 AND destination_id = ?4 AND state = ?5 AND claim = ?6",
+            )?
+            .execute(params![
+                after(Step::HandBack)?,
+                tx.now.as_millis(),
+                self.intent,
+                self.destination,
+                DeliveryState::Processing.number(),
+                self.claim,
+            ])?;
+        Ok(())
+    }
+}
+
+impl Want {
+    fn claim(&self, claim: i64, claimed: &mut Vec<Claimed>, tx: &Tx<'_>) -> Result<(), StoreError> {
+        // Read first, then update row by row: the update moves rows out of the very index that is
+        // being read.
+        let mut select = tx.sql.prepare_cached(
+            "SELECT intent_id FROM deliveries
+             WHERE destination_id = ?1 AND next_attempt_at <= ?2
+             ORDER BY next_attempt_at LIMIT ?3",
+        )?;
+        let due: Vec<i64> = select
+            .query_map(
+                params![self.destination, tx.now.as_millis(), self.at_most],
+                |row| row.get(0),
+            )?
+            .collect::<Result<_, _>>()?;
+        let mut update = tx.sql.prepare_cached(
+            "UPDATE deliveries
+             SET state = ?1, claim = ?2, next_attempt_at = NULL, updated_at = ?3, attempts = attempts + 1
+             WHERE intent_id = ?4 AND destination_id = ?5 AND next_attempt_at IS NOT NULL
+             RETURNING attempts, history",
+        )?;
+        for intent in due {
+            let counted = update
+                .query_row(
+                    params![
+                        DeliveryState::Processing.number(),
+                        claim,
+                        tx.now.as_millis(),
+                        intent,
+                        self.destination,
+                    ],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            if let Some((attempt, history)) = counted {
+                claimed.push(Claimed {
+                    intent,
+                    destination: self.destination,
+                    attempt,
+                    history,
+                });
+            }
+        }
+        Ok(())
+    }
+}

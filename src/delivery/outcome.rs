@@ -1,0 +1,193 @@
+//! What an attempt's outcome leads to. Pure.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::model::{Retry, Step};
+
+/// The longest that `Retry-After` is heeded: a receiver's typo must not hold its deliveries for
+/// months.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// How an attempt ended, as far as what follows is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It arrived.
+    Delivered,
+    /// It may arrive later.
+    Transient,
+    /// It won't, however often it is tried.
+    Permanent,
+}
+
+impl Class {
+    /// Its number in `attempts.outcome`.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Delivered => 0,
+            Self::Transient => 1,
+            Self::Permanent => 2,
+        }
+    }
+
+    /// Its name in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+        }
+    }
+}
+
+/// How an attempt ended: data, not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub class: Class,
+    pub status_code: Option<u16>,
+    /// Why it is not delivered; none if it is.
+    pub error: Option<String>,
+    /// The first bytes of the answer.
+    pub response: Option<Vec<u8>>,
+    /// How long the destination asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Outcome {
+    /// It arrived.
+    pub fn delivered() -> Self {
+        Self {
+            class: Class::Delivered,
+            status_code: None,
+            error: None,
+            response: None,
+            retry_after: None,
+        }
+    }
+
+    /// It failed before there was an answer.
+    pub fn failed(class: Class, error: impl Into<String>) -> Self {
+        Self {
+            class,
+            error: Some(error.into()),
+            ..Self::delivered()
+        }
+    }
+}
+
+/// What follows from an outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decision {
+    pub step: Step,
+    /// When to try again, for [`Step::Retry`].
+    pub next_attempt_at: Option<Timestamp>,
+    /// Until when nothing at all goes to the destination.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// Decides what becomes of a delivery after attempt number `attempt` (1-based). `random` in 0..1
+/// chooses the jitter.
+pub(super) fn decide(
+    attempt: u32,
+    outcome: &Outcome,
+    retry: &Retry,
+    now: Timestamp,
+    random: f64,
+) -> Decision {
+    let retry_after = outcome
+        .retry_after
+        .filter(|_| retry.honours_retry_after)
+        .map(|wait| wait.min(MAX_RETRY_AFTER));
+    let hold_until = retry_after.map(|wait| now.plus(wait));
+    let finished = |step| Decision {
+        step,
+        next_attempt_at: None,
+        hold_until,
+    };
+    match outcome.class {
+        Class::Delivered => Decision {
+            hold_until: None,
+            ..finished(Step::Deliver)
+        },
+        Class::Permanent => finished(Step::DeadLetter),
+        Class::Transient => match retry.wait_after(attempt, random) {
+            None => finished(Step::DeadLetter),
+            // What the destination asks for is a lower bound on the next attempt, never an upper.
+            Some(wait) => Decision {
+                step: Step::Retry,
+                next_attempt_at: Some(now.plus(wait.max(retry_after.unwrap_or_default()))),
+                hold_until,
+            },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DeliveryState;
+    use proptest::prelude::*;
+
+    fn retry() -> impl Strategy<Value = Retry> {
+        (
+            prop::collection::vec(0u64..200_000, 0..10),
+            0.0..1.0f64,
+            any::<bool>(),
+        )
+            .prop_map(|(waits, jitter, honours_retry_after)| Retry {
+                schedule: waits.into_iter().map(Duration::from_secs).collect(),
+                jitter,
+                honours_retry_after,
+            })
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        (
+            prop_oneof![
+                Just(Class::Delivered),
+                Just(Class::Transient),
+                Just(Class::Permanent)
+            ],
+            prop::option::of(0u64..u64::MAX / 2),
+        )
+            .prop_map(|(class, retry_after)| Outcome {
+                class,
+                retry_after: retry_after.map(Duration::from_secs),
+                ..Outcome::delivered()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn every_decision_keeps_the_promises(
+            attempt in 1u32..15,
+            outcome in outcome(),
+            retry in retry(),
+            now in 0i64..4_000_000_000_000,
+            random in 0.0..1.0f64,
+        ) {
+            let now = Timestamp::from_millis(now);
+            let decision = decide(attempt, &outcome, &retry, now, random);
+            let state = DeliveryState::Processing.after(decision.step).expect("a step from processing");
+            match outcome.class {
+                Class::Delivered => prop_assert_eq!(state, DeliveryState::Delivered),
+                Class::Permanent => prop_assert_eq!(state, DeliveryState::DeadLettered),
+                Class::Transient => prop_assert_eq!(
+                    state == DeliveryState::Retrying,
+                    attempt < retry.max_attempts(),
+                    "the whole schedule, and no more"
+                ),
+            }
+            prop_assert_eq!(decision.next_attempt_at.is_some(), state == DeliveryState::Retrying);
+            if let Some(at) = decision.next_attempt_at {
+                let wait = retry.schedule[attempt as usize - 1];
+                prop_assert!(at >= now.plus(wait), "no attempt is early");
+                prop_assert!(at >= decision.hold_until.unwrap_or(at));
+                prop_assert!(at <= now.plus(wait.mul_f64(1.0 + retry.jitter).max(MAX_RETRY_AFTER) + Duration::from_millis(1)));
+            }
+            if let Some(until) = decision.hold_until {
+                prop_assert!(retry.honours_retry_after && until <= now.plus(MAX_RETRY_AFTER));
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! One attempt.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::level::Transport;
+use super::ops::Shipment;
+use super::outcome::{Class, Outcome};
+use super::pool::{Done, Job};
+use crate::clock::Clock;
+use crate::store::Store;
+
+/// Loads what is to be sent, and sends it. Whatever happens, a panic included, it comes back.
+pub(super) fn attempt(
+    job: Job,
+    store: &Store,
+    transport: &dyn Transport,
+    clock: &dyn Clock,
+) -> Done {
+    let started_at = clock.now();
+    let start = clock.monotonic();
+    let shipment = match store.read_blocking(|sql| Shipment::load(sql, job.intent)) {
+        Ok(shipment) => shipment,
+        Err(error) => {
+            log::warn!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded: it is handed back");
+            return Done {
+                event_id: String::new(),
+                accepted_at: started_at,
+                started_at,
+                took: Duration::ZERO,
+                outcome: None,
+                job,
+            };
+        }
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        transport.attempt(&shipment, &job, started_at)
+    }))
+    .unwrap_or_else(|_| {
+        log::error!(event_id = shipment.public_id().as_str(), destination = job.target.name.as_str(); "an attempt panicked");
+        Outcome::failed(Class::Transient, "relay itself failed during the attempt")
+    });
+    let took = clock.monotonic().saturating_sub(start);
+    let event_id = shipment.public_id();
+    log::debug!(
+        event_id = event_id.as_str(), destination = job.target.name.as_str(), attempt = job.attempt,
+        status_code = outcome.status_code.unwrap_or(0),
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        outcome = outcome.class.name();
+        "attempt"
+    );
+    Done {
+        event_id,
+        accepted_at: shipment.created_at,
+        started_at,
+        took,
+        outcome: Some(outcome),
+        job,
+    }
+}

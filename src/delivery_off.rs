@@ -1,0 +1,60 @@
+//! The executor's stand-in in the baseline build: the same interface, and it contacts nobody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::fatal::Fatal;
+use crate::metrics::Metrics;
+use crate::model::Level;
+use crate::store::Store;
+
+/// The highest level in this build.
+pub const COMPILED_LEVEL: Level = Level::Off;
+
+/// Where the store says that something became due; here nobody listens.
+#[derive(Clone, Default)]
+pub(crate) struct Wake;
+
+impl Wake {
+    #[expect(clippy::unused_self, reason = "the executor's has somebody to wake")]
+    pub fn wake(&self) {}
+}
+
+/// What an executor works with; here it is let go.
+pub(crate) struct Context {
+    pub config: Arc<Config>,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub fatal: Fatal,
+    pub own_listeners: Vec<SocketAddr>,
+    pub wake: Wake,
+}
+
+/// Nothing.
+pub(crate) struct Executor;
+
+/// Spawns nothing.
+#[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
+pub(crate) fn start(parts: Context) -> std::io::Result<Executor> {
+    let Context {
+        config,
+        store,
+        clock,
+        metrics,
+        fatal,
+        own_listeners,
+        wake,
+    } = parts;
+    drop((config, store, clock, metrics, fatal, own_listeners, wake));
+    Ok(Executor)
+}
+
+impl Executor {
+    /// Has nothing to wait for.
+    #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
+    pub fn stop(&self, _grace: Duration) {}
+}

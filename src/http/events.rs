@@ -1,0 +1,213 @@
+//! An event's state: `GET /events/{id}`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::exchange::{Exchange, json};
+use super::problem::Problem;
+use super::webhooks::event_id;
+use super::{App, Response};
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, Level};
+use crate::store::{AttemptRow, DeliveryRow, EventRow};
+
+pub(super) async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Problem> {
+    let unknown = || Problem::not_found("there is no event of this id");
+    if !id.starts_with("evt_") {
+        return Err(unknown());
+    }
+    let id = id.parse().map_err(|_| unknown())?;
+    let row = exchange
+        .wait(app.store.read(move |sql| EventRow::find(sql, id)))
+        .await?
+        .ok_or_else(unknown)?;
+    Ok(json(StatusCode::OK, &Event::of(&row, app)))
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    id: String,
+    source: &'a str,
+    status: &'static str,
+    attempts: u32,
+    max_attempts: u32,
+    last_error: Option<&'a str>,
+    next_retry_at: Option<Timestamp>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    payload: Payload<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_encoding: Option<&'static str>,
+    status_description: String,
+    deliveries: Vec<Delivery<'a>>,
+}
+
+/// A body as JSON if it is some, as a string if it is text, and in base64 otherwise.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Payload<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+    Base64(String),
+}
+
+impl<'a> Payload<'a> {
+    fn of(bytes: &'a [u8]) -> (Self, Option<&'static str>) {
+        if let Ok(document) = serde_json::from_slice(bytes) {
+            return (Self::Json(document), None);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => (Self::Text(text), None),
+            Err(_) => (Self::Base64(STANDARD.encode(bytes)), Some("base64")),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Delivery<'a> {
+    destination: &'a str,
+    status: &'static str,
+    attempts: u32,
+    max_attempts: u32,
+    last_error: Option<&'a str>,
+    next_retry_at: Option<Timestamp>,
+    delivered_at: Option<Timestamp>,
+    history: Vec<Attempt<'a>>,
+}
+
+#[derive(Serialize)]
+struct Attempt<'a> {
+    attempt: u32,
+    started_at: Timestamp,
+    duration_ms: i64,
+    outcome: &'static str,
+    status_code: Option<u16>,
+    error: Option<&'a str>,
+    response: Option<String>,
+}
+
+impl<'a> Event<'a> {
+    fn of(row: &'a EventRow, app: &App) -> Self {
+        let deliveries: Vec<_> = row
+            .deliveries
+            .iter()
+            .map(|delivery| Delivery::of(delivery, app))
+            .collect();
+        // The least finished one speaks for all.
+        let summary = row
+            .deliveries
+            .iter()
+            .min_by_key(|delivery| delivery.state.summary_rank());
+        let (payload, payload_encoding) = Payload::of(&row.payload);
+        Self {
+            id: event_id(row.id),
+            source: &row.source,
+            status: summary.map_or("queued", |delivery| delivery.state.name()),
+            attempts: deliveries.iter().map(|d| d.attempts).max().unwrap_or(0),
+            max_attempts: deliveries.iter().map(|d| d.max_attempts).max().unwrap_or(0),
+            last_error: row
+                .deliveries
+                .iter()
+                .filter(|delivery| delivery.last_error.is_some())
+                .min_by_key(|delivery| delivery.state.summary_rank())
+                .and_then(|delivery| delivery.last_error.as_deref()),
+            next_retry_at: deliveries.iter().filter_map(|d| d.next_retry_at).min(),
+            created_at: row.created_at,
+            updated_at: row
+                .deliveries
+                .iter()
+                .map(|delivery| delivery.updated_at)
+                .max()
+                .unwrap_or(row.created_at),
+            payload,
+            payload_encoding,
+            status_description: summary.map_or_else(
+                || "It has no destination.".to_owned(),
+                |delivery| describe(delivery, app),
+            ),
+            deliveries,
+        }
+    }
+}
+
+impl<'a> Delivery<'a> {
+    fn of(row: &'a DeliveryRow, app: &App) -> Self {
+        Self {
+            destination: &row.destination,
+            status: row.state.name(),
+            attempts: row.attempts,
+            max_attempts: app.config.retry(&row.destination).max_attempts(),
+            last_error: row.last_error.as_deref(),
+            next_retry_at: next_retry_at(row),
+            delivered_at: (row.state == DeliveryState::Delivered).then_some(row.updated_at),
+            history: row.history.iter().map(Attempt::of).collect(),
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn of(row: &'a AttemptRow) -> Self {
+        Self {
+            attempt: row.attempt,
+            started_at: row.started_at,
+            duration_ms: row.duration_ms,
+            outcome: row.outcome,
+            status_code: row.status_code,
+            error: row.error.as_deref(),
+            response: row
+                .response
+                .as_deref()
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+        }
+    }
+}
+
+/// When a failed delivery is tried again: its own time, or later if its destination is held.
+fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
+    if row.state != DeliveryState::Retrying {
+        return None;
+    }
+    row.next_attempt_at.max(row.held_until)
+}
+
+/// What a delivery waits for, in one plain sentence.
+fn describe(row: &DeliveryRow, app: &App) -> String {
+    let to = &row.destination;
+    let error = row.last_error.as_deref().unwrap_or("no reason recorded");
+    let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
+    let now = app.clock.now();
+    if is_waiting {
+        if app.config.level() == Level::Off {
+            return format!(
+                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not compiled in)."
+            );
+        }
+        if let Some(reason) = &row.paused {
+            return format!("Waits until {to} is resumed; it is paused: {reason}.");
+        }
+        if let Some(until) = row.held_until.filter(|&until| until > now) {
+            return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
+        }
+    }
+    match (row.state, row.next_attempt_at) {
+        (DeliveryState::Retrying, Some(at)) => format!(
+            "Waits until {at} for attempt {} to {to}; the last one failed: {error}.",
+            row.attempts + 1
+        ),
+        (DeliveryState::Queued | DeliveryState::Retrying, _) => format!(
+            "Waits for a free worker to begin attempt {} to {to}.",
+            row.attempts + 1
+        ),
+        (DeliveryState::Processing, _) => {
+            format!("Attempt {} to {to} is under way.", row.attempts)
+        }
+        (DeliveryState::Delivered, _) => format!("Delivered to {to} at {}.", row.updated_at),
+        (DeliveryState::DeadLettered, _) => format!(
+            "Given up on {to} after attempt {}: {error}. A replay sends it once more.",
+            row.attempts
+        ),
+    }
+}

@@ -1,0 +1,85 @@
+//! What every exchange has: an id, a deadline, an answer in JSON.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{StatusCode, header::HeaderName};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Response;
+use super::problem::Problem;
+use crate::store::StoreError;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request under way.
+pub(super) struct Exchange {
+    /// The client's own, or a fresh UUID; also in every log line.
+    pub request_id: HeaderValue,
+    /// When the client is told that it took too long.
+    pub deadline: Instant,
+}
+
+impl Exchange {
+    pub fn begin(headers: &HeaderMap, limit: std::time::Duration) -> Self {
+        Self {
+            request_id: request_id(headers),
+            deadline: Instant::now() + limit,
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// Waits for the store, but not past the deadline. Giving up does not undo a write.
+    pub async fn wait<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        match tokio::time::timeout_at(self.deadline, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Problem::from_store(&error, self.id())),
+            Err(_) => Err(Problem::overloaded(
+                "took too long, and may have been recorded: send it again with the same key",
+            )),
+        }
+    }
+}
+
+/// One of 1 to 128 visible ASCII characters is the client's own; anything else makes us choose.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(own) = headers.get(REQUEST_ID)
+        && (1..=128).contains(&own.len())
+        && own.as_bytes().iter().all(u8::is_ascii_graphic)
+    {
+        return own.clone();
+    }
+    let mut text = uuid::Uuid::encode_buffer();
+    let fresh = uuid::Builder::from_random_bytes(rand::random())
+        .into_uuid()
+        .hyphenated()
+        .encode_lower(&mut text);
+    HeaderValue::from_str(fresh).expect("a UUID is a header's value")
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let bytes = serde_json::to_vec(body).expect("answers have string keys and no failing parts");
+    typed(status, "application/json", bytes)
+}
+
+/// An answer of some type.
+pub(super) fn typed(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,82 @@
+//! The ingress: both contracts, on hyper. It parses, checks, and sends operations to the store; it
+//! knows nothing about how deliveries are made.
+//!
+//! - `server`: accepting, limits, draining. `router`: which path and method leads where.
+//! - `body`, `problem`, `exchange`: what all routes share.
+//! - `relays`, `webhooks`, `events`, `health`: the routes. `ingress`: keys and token buckets.
+//! - `admin`: the operator's listener.
+
+mod admin;
+mod body;
+mod events;
+mod exchange;
+mod health;
+mod ingress;
+mod problem;
+mod relays;
+mod router;
+mod server;
+mod webhooks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::model::AddressPolicy;
+use crate::store::Store;
+
+pub(crate) use server::{Limits, serve};
+
+type Request = hyper::Request<hyper::body::Incoming>;
+type Response = hyper::Response<Full<Bytes>>;
+
+/// What the routes work with.
+pub(crate) struct App {
+    config: Arc<Config>,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    addresses: AddressPolicy,
+    ingress: ingress::Ingress,
+}
+
+impl App {
+    /// `own_listeners` are the addresses that we listen at.
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        own_listeners: Vec<SocketAddr>,
+    ) -> Self {
+        Self {
+            addresses: config.address_policy(own_listeners),
+            ingress: ingress::Ingress::new(&config, &clock),
+            config,
+            store,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Answers a request of the public listener.
+    pub async fn answer(self: Arc<Self>, request: Request) -> Response {
+        router::answer(&self, request).await
+    }
+
+    /// Answers a request of the operator's listener.
+    pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
+        admin::answer(&self, &request).await
+    }
+
+    /// What wants doing now and then: forgets token buckets that are full again, folds histograms.
+    pub fn tidy(&self) {
+        self.ingress.forget_full_buckets();
+        self.metrics.upkeep();
+    }
+}

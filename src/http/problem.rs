@@ -1,0 +1,193 @@
+//! What a request that fails is told, in the form of its surface.
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+use super::Response;
+use super::exchange::json;
+use crate::store::StoreError;
+
+/// How errors look: the relay API's `code` and `message`, or the webhook API's `error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Relay,
+    Hook,
+}
+
+/// A failed request.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// The member, parameter or header that is wrong.
+    member: Option<String>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            member: None,
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// 400; `member` is what is wrong, and `message` says what was expected of it.
+    pub fn invalid(member: &str, message: impl Into<String>) -> Self {
+        Self {
+            member: Some(member.to_owned()),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+        }
+    }
+
+    /// 400 for a request whose shape, rather than a member, is wrong.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+    }
+
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "X-API-Key is missing or unknown: expected one of the configured keys",
+        )
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("this path answers {allow} only"),
+            )
+        }
+    }
+
+    pub fn conflict() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "idempotency_conflict",
+            "Idempotency-Key was used before with another body: expected the same bytes, or a new key",
+        )
+    }
+
+    pub fn too_large(limit: u64) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            format!("the body is too large: expected at most {limit} bytes"),
+        )
+    }
+
+    pub fn media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Content-Type is not JSON: expected application/json, or none",
+        )
+    }
+
+    pub fn rate_limited(retry_after: u64) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                format!("too many requests: try again in {retry_after} s"),
+            )
+        }
+    }
+
+    /// 503: it may or may not have been recorded; the same key makes sending it again safe.
+    pub fn overloaded(message: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)
+        }
+    }
+
+    fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "something failed here; the log has the details under this request id",
+        )
+    }
+
+    /// What a failure of the store means to a client. What is ours to mend is logged.
+    pub fn from_store(error: &StoreError, request_id: &str) -> Self {
+        match error {
+            StoreError::Overloaded | StoreError::Busy => {
+                Self::overloaded("more requests than can be recorded: try again")
+            }
+            StoreError::DiskFull => {
+                Self::overloaded("too little free space to record anything: try again later")
+            }
+            StoreError::Stopped => Self::overloaded("stopping: try again"),
+            StoreError::Broken(_) | StoreError::Unexpected(_) | StoreError::Sqlite(_) => {
+                log::error!(request_id, error:% = error; "a request failed");
+                Self::internal()
+            }
+        }
+    }
+
+    pub fn respond(&self, form: Form, request_id: &str) -> Response {
+        let mut response = match form {
+            Form::Relay => json(
+                self.status,
+                &RelayError {
+                    code: self.code,
+                    message: &self.message,
+                    details: self.member.as_deref().map(|member| Details { member }),
+                    request_id,
+                },
+            ),
+            Form::Hook => json(
+                self.status,
+                &HookError {
+                    error: &self.message,
+                },
+            ),
+        };
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RelayError<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    member: &'a str,
+}
+
+#[derive(Serialize)]
+struct HookError<'a> {
+    error: &'a str,
+}

@@ -1,0 +1,251 @@
+//! Which path and method leads where.
+
+use std::borrow::Cow;
+
+use hyper::header::{HOST, TRANSFER_ENCODING};
+use hyper::{Method, StatusCode, Version};
+
+use super::exchange::{Exchange, REQUEST_ID, typed};
+use super::problem::{Form, Problem};
+use super::{App, Request, Response, events, health, relays, webhooks};
+
+/// The contract itself, as it is served.
+const OPENAPI: &str = include_str!("../../openapi.yaml");
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Relays,
+    Relay(&'a str),
+    Healthz,
+    Readyz,
+    OpenApi,
+    Webhook(Cow<'a, str>),
+    Event(&'a str),
+    Health,
+    Ready,
+}
+
+impl<'a> Route<'a> {
+    fn find(path: &'a str) -> Option<Self> {
+        Some(match path {
+            "/v1/relays" => Self::Relays,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            "/openapi.yaml" => Self::OpenApi,
+            "/health" => Self::Health,
+            "/ready" => Self::Ready,
+            _ => {
+                let (kind, last) = path.rsplit_once('/')?;
+                if last.is_empty() {
+                    return None;
+                }
+                match kind {
+                    "/v1/relays" => Self::Relay(last),
+                    "/webhooks" => Self::Webhook(decode(last)),
+                    "/events" => Self::Event(last),
+                    _ => return None,
+                }
+            }
+        })
+    }
+
+    fn allows(&self) -> &'static str {
+        match self {
+            Self::Relays => "GET, HEAD, POST",
+            Self::Webhook(_) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
+    /// Its name in the metrics: the template, so that there are few.
+    fn template(&self) -> &'static str {
+        match self {
+            Self::Relays => "/v1/relays",
+            Self::Relay(_) => "/v1/relays/{id}",
+            Self::Healthz => "/healthz",
+            Self::Readyz => "/readyz",
+            Self::OpenApi => "/openapi.yaml",
+            Self::Webhook(_) => "/webhooks/{source}",
+            Self::Event(_) => "/events/{id}",
+            Self::Health => "/health",
+            Self::Ready => "/ready",
+        }
+    }
+}
+
+/// A path's segment without its percent-encoding: a client may encode what it need not. What
+/// doesn't decode is left as it is, and so is no name of ours.
+fn decode(segment: &str) -> Cow<'_, str> {
+    if !segment.contains('%') {
+        return Cow::Borrowed(segment);
+    }
+    let mut decoded = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, ..] => char::from(*high)
+                .to_digit(16)
+                .zip(char::from(*low).to_digit(16))
+                .and_then(|(high, low)| u8::try_from(high * 16 + low).ok()),
+            _ => None,
+        };
+        match escaped {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(decoded).map_or(Cow::Borrowed(segment), Cow::Owned)
+}
+
+/// The error form of a path, known or not.
+fn form(path: &str) -> Form {
+    let first = path.split('/').nth(1).unwrap_or_default();
+    match first {
+        "webhooks" | "events" | "health" | "ready" => Form::Hook,
+        _ => Form::Relay,
+    }
+}
+
+/// The methods that metrics tell apart; a client can make up any other.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What hyper lets pass and we don't: shapes by which two servers could read one request
+/// differently (RFC 9112, 3.2 and 6.1).
+fn check_shape(request: &Request) -> Result<(), Problem> {
+    if request.method() == Method::CONNECT || request.uri().scheme().is_some() {
+        return Err(Problem::malformed(
+            "this is no proxy: expected a path such as /v1/relays as the request's target",
+        ));
+    }
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() != Version::HTTP_10) {
+        return Err(Problem::invalid("Host", "expected exactly one Host header"));
+    }
+    let mut encodings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    if let Some(encoding) = encodings.next()
+        && (!encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some())
+    {
+        return Err(Problem::invalid(
+            "Transfer-Encoding",
+            "expected chunked, once, or none",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn answer(app: &App, request: Request) -> Response {
+    let start = app.clock.monotonic();
+    let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
+    let method = method_label(request.method());
+    let form = form(request.uri().path());
+    let (template, result) = dispatch(app, &exchange, request).await;
+    let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
+    response
+        .headers_mut()
+        .insert(REQUEST_ID, exchange.request_id.clone());
+    let took = app.clock.monotonic().saturating_sub(start);
+    let status = response.status().as_u16();
+    app.metrics.request(template, method, status, took);
+    log::debug!(
+        request_id = exchange.id(), method, route = template, status,
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        "request"
+    );
+    response
+}
+
+async fn dispatch(
+    app: &App,
+    exchange: &Exchange,
+    request: Request,
+) -> (&'static str, Result<Response, Problem>) {
+    if let Err(problem) = check_shape(&request) {
+        return ("other", Err(problem));
+    }
+    let path = request.uri().path().to_owned();
+    let Some(route) = Route::find(&path) else {
+        return (
+            "other",
+            Err(Problem::not_found("there is nothing at this path")),
+        );
+    };
+    let template = route.template();
+    let method = match request.method() {
+        &Method::HEAD => Method::GET,
+        other => other.clone(),
+    };
+    let result = match (route, method) {
+        (Route::Relays | Route::Relay(_), Method::GET) | (Route::Relays, Method::POST) => {
+            let id = path.strip_prefix("/v1/relays/");
+            relays::answer(app, exchange, id, request).await
+        }
+        (Route::Webhook(source), Method::POST) => {
+            webhooks::accept(app, exchange, &source, request).await
+        }
+        (Route::Event(id), Method::GET) => events::show(app, exchange, id).await,
+        (Route::Healthz, Method::GET) => Ok(health::healthz()),
+        (Route::Readyz, Method::GET) => health::readyz(app).await,
+        (Route::Health, Method::GET) => Ok(health::health(app)),
+        (Route::Ready, Method::GET) => Ok(health::ready(app).await),
+        (Route::OpenApi, Method::GET) => Ok(typed(StatusCode::OK, "application/yaml", OPENAPI)),
+        (route, _) => Err(Problem::method_not_allowed(route.allows())),
+    };
+    (template, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn paths_lead_where_the_contract_says() {
+        assert_eq!(Route::find("/v1/relays"), Some(Route::Relays));
+        assert_eq!(Route::find("/v1/relays/x"), Some(Route::Relay("x")));
+        assert_eq!(
+            Route::find("/webhooks/git%68ub"),
+            Some(Route::Webhook("github".into()))
+        );
+        assert_eq!(Route::find("/events/evt_1"), Some(Route::Event("evt_1")));
+        for path in [
+            "",
+            "/",
+            "*",
+            "/v1",
+            "/v1/relays/",
+            "/v1/relays/x/y",
+            "/webhooks",
+            "/webhooks/",
+            "/webhooks/a/b",
+            "/health/",
+            "/Health",
+        ] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_routed_without_a_panic(path in ".*") {
+            let _ = Route::find(&path);
+            let _ = form(&path);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! An embedded, single-node webhook and event relay: one process, one `SQLite` file.
+//!
+//! It takes events in over HTTP, makes them durable before it answers, and delivers them:
+//! retried, paced, signed, dead-lettered, never lost. The binary is a thin shell around this
+//! library; embedding it takes a dozen lines:
+//!
+//! ```
+//! use relay::{Config, Relay};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! let mut config = Config::default();
+//! config.server.listen = "127.0.0.1:0".parse()?; // port 0: the system chooses
+//! config.admin.listen = None;
+//! config.database.path = directory.path().join("relay.db");
+//! config.database.min_free_bytes = 0;
+//!
+//! let relay = Relay::start(config)?;
+//! println!("listening at http://{}", relay.address());
+//! relay.stop()?; // drains requests, settles attempts, checkpoints
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Code map
+//!
+//! Data flows `http` → `store` → `delivery` → `store`.
+//!
+//! - [`relay`](Relay): wiring and the ordered stop; the only place that knows every part.
+//! - [`config`]: `relay.toml` and the environment, checked. [`clock`]: the time. [`model`]: ids,
+//!   states, URLs; pure. [`metrics`]: signals of life.
+//! - `http`: both contracts, on hyper.
+//! - `store`: the database: one writer that commits in groups, a pool of readers.
+//! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
+//!   in the baseline build.
+//! - [`cli`]: the binary's subcommands.
+//!
+//! # Invariants
+//!
+//! - `http` and `delivery` know nothing of each other.
+//! - No SQL stands outside `store` and `delivery/ops`; nobody else's connection writes.
+//! - Nothing is answered before its commit is on disk.
+//! - `cfg(feature)` stands here, in `delivery/level/mod.rs` and nowhere else: no error, column,
+//!   route or metric depends on the build.
+//! - Only `clock` asks the system for the time.
+//!
+//! `tests/tidy.rs` checks these.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod metrics;
+pub mod model;
+
+#[cfg(feature = "delivery-simulated")]
+mod delivery;
+#[cfg(not(feature = "delivery-simulated"))]
+#[path = "delivery_off.rs"]
+mod delivery;
+
+mod fatal;
+mod http;
+mod limiter;
+mod relay;
+mod store;
+
+pub use config::Config;
+pub use delivery::COMPILED_LEVEL;
+pub use relay::{Relay, RelayError, StartError};
+pub use store::{OpenError, StoreError};

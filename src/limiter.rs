@@ -1,0 +1,42 @@
+//! Token buckets on our own clock.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::Quota;
+
+use crate::clock::Clock;
+use crate::config::RateLimit;
+
+/// The monotonic side of a [`Clock`], as governor wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Monotonic(pub Arc<dyn Clock>);
+
+impl governor::clock::Clock for Monotonic {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.monotonic()
+    }
+}
+
+/// The quota of a checked [`RateLimit`].
+pub(crate) fn quota(limit: &RateLimit) -> Quota {
+    Quota::with_period(period(limit))
+        .expect("a checked rate is finite and at most a million a second")
+        .allow_burst(NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN))
+}
+
+/// How long a token takes to come back.
+pub(crate) fn period(limit: &RateLimit) -> Duration {
+    Duration::try_from_secs_f64(1.0 / limit.per_second)
+        .unwrap_or(Duration::MAX)
+        // governor counts nanoseconds in 64 bits, of which a burst takes its multiple.
+        .clamp(Duration::from_nanos(1), Duration::from_secs(86_400))
+}
+
+/// Whole seconds, rounded up, at least 1: what `Retry-After` can say.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}

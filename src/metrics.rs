@@ -1,0 +1,329 @@
+//! Signals of life, under the same names in every build.
+//!
+//! The recorder is our own rather than the process's global one, so that several relays in one
+//! process (tests, an embedding program) don't count together.
+
+use std::collections::HashMap;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+use crate::model::{DeliveryState, Surface};
+
+const METADATA: Metadata<'_> = Metadata::new("relay", Level::INFO, None);
+
+/// Upper bounds of the durations' buckets, in seconds: from a commit on a fast disk to a delivery's
+/// timeout.
+const SECONDS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
+];
+/// Of the latency from acceptance to delivery, which retries stretch to days.
+const LATENCY_SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0,
+];
+/// Of the operations in a commit: powers of two up to a full batch.
+const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// A request's route, method and status.
+type RequestLabels = (&'static str, &'static str, u16);
+
+/// All counters, gauges and histograms.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    requests: RwLock<HashMap<RequestLabels, Counter>>,
+    request_duration: Histogram,
+    accepted: [Counter; 2],
+    duplicates: [Counter; 2],
+    rate_limited: [Counter; 2],
+    commits: Counter,
+    commit_duration: Histogram,
+    commit_batch_size: Histogram,
+    delivery_latency: Histogram,
+    workers_busy: Gauge,
+    oldest_due: Gauge,
+    database_bytes: Gauge,
+    wal_bytes: Gauge,
+}
+
+impl Metrics {
+    /// Everything at zero. `level` is the one that runs, for `relay_build_info`.
+    pub fn new(level: crate::model::Level) -> Self {
+        let buckets = |builder: PrometheusBuilder, name: &str, bounds: &[f64]| {
+            builder
+                .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
+                .expect("the bounds are not empty")
+        };
+        let builder = PrometheusBuilder::new();
+        let builder = buckets(builder, "relay_http_request_duration_seconds", &SECONDS);
+        let builder = buckets(builder, "relay_commit_duration_seconds", &SECONDS);
+        let builder = buckets(builder, "relay_attempt_duration_seconds", &SECONDS);
+        let builder = buckets(builder, "relay_delivery_latency_seconds", &LATENCY_SECONDS);
+        let builder = buckets(builder, "relay_commit_batch_size", &BATCH);
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        describe(&recorder);
+
+        let counter = |name| recorder.register_counter(&Key::from_static_name(name), &METADATA);
+        let gauge = |name| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
+        let histogram = |name| recorder.register_histogram(&Key::from_static_name(name), &METADATA);
+        let of_surfaces = |name: &'static str| {
+            [Surface::Relay, Surface::Event].map(|surface| {
+                let labels = vec![Label::new("surface", surface.name())];
+                recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+            })
+        };
+        recorder
+            .register_gauge(
+                &Key::from_parts(
+                    "relay_build_info",
+                    vec![
+                        Label::new("version", env!("CARGO_PKG_VERSION")),
+                        Label::new("level", level.to_string()),
+                    ],
+                ),
+                &METADATA,
+            )
+            .set(1.0);
+        Self {
+            requests: RwLock::new(HashMap::new()),
+            request_duration: histogram("relay_http_request_duration_seconds"),
+            accepted: of_surfaces("relay_accepted_total"),
+            duplicates: of_surfaces("relay_duplicates_total"),
+            rate_limited: of_surfaces("relay_rate_limited_total"),
+            commits: counter("relay_commits_total"),
+            commit_duration: histogram("relay_commit_duration_seconds"),
+            commit_batch_size: histogram("relay_commit_batch_size"),
+            delivery_latency: histogram("relay_delivery_latency_seconds"),
+            workers_busy: gauge("relay_workers_busy"),
+            oldest_due: gauge("relay_oldest_due_seconds"),
+            database_bytes: gauge("relay_database_bytes"),
+            wal_bytes: gauge("relay_wal_bytes"),
+            handle,
+            recorder,
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
+        self.request_duration.record(took);
+        let labels = (route, method, status);
+        if let Some(counter) = self.requests.read().expect(NO_PANIC).get(&labels) {
+            return counter.increment(1);
+        }
+        let counter = self.recorder.register_counter(
+            &Key::from_parts(
+                "relay_http_requests_total",
+                vec![
+                    Label::new("route", route),
+                    Label::new("method", method),
+                    Label::new("status", status.to_string()),
+                ],
+            ),
+            &METADATA,
+        );
+        counter.increment(1);
+        self.requests
+            .write()
+            .expect(NO_PANIC)
+            .insert(labels, counter);
+    }
+
+    /// An intent was recorded.
+    pub fn accepted(&self, surface: Surface) {
+        self.accepted[surface as usize].increment(1);
+    }
+
+    /// A key named an intent that was there already.
+    pub fn duplicate(&self, surface: Surface) {
+        self.duplicates[surface as usize].increment(1);
+    }
+
+    /// A request was refused for its rate.
+    pub fn rate_limited(&self, surface: Surface) {
+        self.rate_limited[surface as usize].increment(1);
+    }
+
+    /// A batch of so many operations was committed.
+    pub fn committed(&self, operations: usize, took: Duration) {
+        self.commits.increment(1);
+        self.commit_duration.record(took);
+        #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
+        self.commit_batch_size.record(operations as f64);
+    }
+
+    /// An attempt ended. `destination` is one of a bounded set of names.
+    pub fn attempt(&self, destination: &str, outcome: &'static str, took: Duration) {
+        let destination = Label::new("destination", destination.to_owned());
+        let labels = vec![destination.clone(), Label::new("outcome", outcome)];
+        self.recorder
+            .register_counter(&Key::from_parts("relay_attempts_total", labels), &METADATA)
+            .increment(1);
+        self.recorder
+            .register_histogram(
+                &Key::from_parts("relay_attempt_duration_seconds", vec![destination]),
+                &METADATA,
+            )
+            .record(took);
+    }
+
+    /// A delivery arrived so long after it was accepted.
+    pub fn delivered(&self, latency: Duration) {
+        self.delivery_latency.record(latency);
+    }
+
+    /// So many workers are in an attempt.
+    pub fn workers_busy(&self, busy: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "workers are few")]
+        self.workers_busy.set(busy as f64);
+    }
+
+    /// Whether a destination is in a state (`active`, `held`, `paused`, `unknown`).
+    pub fn destination_state(&self, destination: &str, state: &'static str, is: bool) {
+        let labels = vec![
+            Label::new("destination", destination.to_owned()),
+            Label::new("state", state),
+        ];
+        self.recorder
+            .register_gauge(
+                &Key::from_parts("relay_destination_state", labels),
+                &METADATA,
+            )
+            .set(f64::from(u8::from(is)));
+    }
+
+    /// So many deliveries are in a state.
+    pub fn deliveries(&self, state: DeliveryState, count: i64) {
+        let labels = vec![Label::new("state", state.name())];
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
+        self.recorder
+            .register_gauge(&Key::from_parts("relay_deliveries", labels), &METADATA)
+            .set(count as f64);
+    }
+
+    /// The longest that a due delivery has been waiting.
+    pub fn oldest_due(&self, waiting: Duration) {
+        self.oldest_due.set(waiting.as_secs_f64());
+    }
+
+    /// The sizes of the files.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+    pub fn file_sizes(&self, database: u64, wal: u64) {
+        self.database_bytes.set(database as f64);
+        self.wal_bytes.set(wal as f64);
+    }
+
+    /// The Prometheus text format.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds recorded durations into their buckets. Without it they pile up in memory until
+    /// somebody scrapes.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+const NO_PANIC: &str = "nobody panics while holding this lock";
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counter = |name: &'static str, text: &'static str| {
+        recorder.describe_counter(name.into(), None, SharedString::const_str(text));
+    };
+    counter("relay_http_requests_total", "Requests answered.");
+    counter("relay_accepted_total", "Intents recorded.");
+    counter(
+        "relay_duplicates_total",
+        "Requests whose key named an earlier intent.",
+    );
+    counter(
+        "relay_rate_limited_total",
+        "Requests refused for their rate.",
+    );
+    counter("relay_commits_total", "Transactions committed.");
+    counter(
+        "relay_attempts_total",
+        "Delivery attempts that ended, by outcome.",
+    );
+    let gauge = |name: &'static str, text: &'static str| {
+        recorder.describe_gauge(name.into(), None, SharedString::const_str(text));
+    };
+    gauge(
+        "relay_deliveries",
+        "Deliveries by state; delivered ones are not counted.",
+    );
+    gauge(
+        "relay_oldest_due_seconds",
+        "How long the longest-waiting due delivery has waited.",
+    );
+    gauge(
+        "relay_destination_state",
+        "1 for the state that a destination is in.",
+    );
+    gauge("relay_workers_busy", "Workers in an attempt.");
+    gauge("relay_database_bytes", "Size of the database file.");
+    gauge("relay_wal_bytes", "Size of the write-ahead log.");
+    gauge(
+        "relay_build_info",
+        "1, with the version and the level that runs.",
+    );
+    let seconds = |name: &'static str, text: &'static str| {
+        recorder.describe_histogram(
+            name.into(),
+            Some(Unit::Seconds),
+            SharedString::const_str(text),
+        );
+    };
+    seconds(
+        "relay_http_request_duration_seconds",
+        "From a request's headers to its answer.",
+    );
+    seconds(
+        "relay_commit_duration_seconds",
+        "One transaction, its sync included.",
+    );
+    seconds("relay_attempt_duration_seconds", "One delivery attempt.");
+    seconds(
+        "relay_delivery_latency_seconds",
+        "From acceptance to delivery.",
+    );
+    recorder.describe_histogram(
+        "relay_commit_batch_size".into(),
+        None,
+        SharedString::const_str("Operations in one transaction."),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_rendered() {
+        let metrics = Metrics::new(crate::model::Level::Off);
+        metrics.request("/v1/relays", "POST", 201, Duration::from_millis(3));
+        metrics.request("/v1/relays", "POST", 201, Duration::from_millis(3));
+        metrics.accepted(Surface::Event);
+        metrics.committed(7, Duration::from_micros(900));
+        metrics.attempt("orders", "delivered", Duration::from_millis(20));
+        metrics.deliveries(DeliveryState::DeadLettered, 4);
+        let text = metrics.render();
+        for line in [
+            r#"relay_http_requests_total{route="/v1/relays",method="POST",status="201"} 2"#,
+            r#"relay_accepted_total{surface="webhooks"} 1"#,
+            r#"relay_accepted_total{surface="relays"} 0"#,
+            r#"relay_commit_batch_size_bucket{le="8"} 1"#,
+            r#"relay_attempts_total{destination="orders",outcome="delivered"} 1"#,
+            r#"relay_deliveries{state="dead_lettered"} 4"#,
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

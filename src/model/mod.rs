@@ -1,0 +1,45 @@
+//! What the program is about: ids, intents, destinations, deliveries and their states.
+//!
+//! Pure: no clock, no I/O, no SQL. Everything here is the same in every build.
+
+mod address;
+mod id;
+mod level;
+mod retry;
+mod state;
+mod url;
+
+pub use address::{AddressPolicy, is_public};
+pub use id::{IntentId, InvalidId};
+pub use level::Level;
+pub use retry::{Retry, RetryPlan};
+pub use state::{DeliveryState, Step};
+pub use url::{InvalidUrl, TargetUrl};
+
+/// Which of the two contracts an intent came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum Surface {
+    /// `/v1/relays`.
+    Relay = 0,
+    /// `/webhooks/{source}`.
+    Event = 1,
+}
+
+impl Surface {
+    /// The name that metrics and logs use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relays",
+            Self::Event => "webhooks",
+        }
+    }
+}
+
+/// Whether `name` can name a source or a destination: 1–64 of `[A-Za-z0-9._-]`.
+pub fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}

@@ -1,0 +1,282 @@
+//! Wiring and the ordered stop: the only file that knows every part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, ConfigError};
+use crate::delivery::{self, Executor, Wake};
+use crate::fatal::Fatal;
+use crate::http::{App, Limits, serve};
+use crate::metrics::Metrics;
+use crate::model::{IntentId, InvalidId};
+use crate::store::{OpenError, Replay, Store, StoreError};
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: u32 = 1024;
+/// Connections to the operator's listener: a scraper and a few curious people.
+const ADMIN_CONNECTIONS: usize = 16;
+/// How often full token buckets are forgotten and histograms folded; between foldings each request
+/// holds a few bytes.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+/// How long the runtime's own threads get at the end, when nothing of ours is left on them.
+const RUNTIME_GRACE: Duration = Duration::from_millis(200);
+
+/// Why a relay can't start. One line.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address can't be listened at.
+    #[error("{key}: {address}: {source}; expected a free address of this machine")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The system refuses threads.
+    #[error("can't start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Why a running relay failed.
+#[derive(Debug, Error)]
+pub enum RelayError {
+    /// A part could not go on: a disk that fails, a bug. What was acknowledged is on disk; start
+    /// again.
+    #[error("{0}")]
+    Fatal(String),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not an id of ours.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+}
+
+/// A running relay. Dropping it stops it as [`Relay::stop`] does.
+pub struct Relay {
+    runtime: Option<Runtime>,
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    grace: Duration,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+    executor: Executor,
+    store: Store,
+    fatal: Fatal,
+}
+
+impl Relay {
+    /// Starts with the system's clock. Returns once it listens.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with_clock(config, Arc::new(SystemClock::new()))
+    }
+
+    /// Starts with a clock of the caller's.
+    ///
+    /// # Panics
+    ///
+    /// Not by itself; a panic here is a bug.
+    pub fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        config.check()?;
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new(config.level()));
+        let fatal = Fatal::new();
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("relay-http")
+            .build()?;
+
+        // Listeners come first: an address in use stops the start before anything is on disk.
+        let entered = runtime.enter();
+        let (listener, address) = listen("server.listen", config.server.listen)?;
+        let admin = config
+            .admin
+            .listen
+            .map(|address| listen("admin.listen", address))
+            .transpose()?;
+        drop(entered);
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
+        let own_listeners: Vec<_> = [Some(address), admin_address]
+            .into_iter()
+            .flatten()
+            .collect();
+
+        let wake = Wake::default();
+        let on_work = {
+            let wake = wake.clone();
+            Arc::new(move || wake.wake())
+        };
+        let on_end = {
+            let fatal = fatal.clone();
+            move |ended: Result<(), String>| {
+                if let Err(why) = ended {
+                    fatal.raise(why);
+                }
+            }
+        };
+        let store = Store::open(
+            &config.database,
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            on_work,
+            on_end,
+        )?;
+        let executor = delivery::start(delivery::Context {
+            config: Arc::clone(&config),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            fatal: fatal.clone(),
+            own_listeners: own_listeners.clone(),
+            wake,
+        })?;
+
+        let (stop, stopped) = watch::channel(false);
+        let limits = Limits::of(&config.server);
+        let grace = config.server.shutdown_grace;
+        let app = Arc::new(App::new(
+            config,
+            store.clone(),
+            clock,
+            metrics,
+            own_listeners,
+        ));
+        let mut servers = Vec::new();
+        let public = Arc::clone(&app);
+        servers.push(runtime.spawn(serve(
+            listener,
+            limits,
+            move |request| Arc::clone(&public).answer(request),
+            stopped.clone(),
+        )));
+        if let Some((listener, _)) = admin {
+            let admin = Arc::clone(&app);
+            servers.push(runtime.spawn(serve(
+                listener,
+                limits.with_connections(ADMIN_CONNECTIONS),
+                move |request| Arc::clone(&admin).answer_admin(request),
+                stopped,
+            )));
+        }
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                app.tidy();
+            }
+        });
+        Ok(Self {
+            runtime: Some(runtime),
+            address,
+            admin_address,
+            grace,
+            stop,
+            servers,
+            executor,
+            store,
+            fatal,
+        })
+    }
+
+    /// Where it listens; with port 0 configured, the port that the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the operator's listener is, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Sends the dead letters of a relay or an event once more, each with a fresh budget of
+    /// attempts. Returns how many there were.
+    pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
+        let id: IntentId = id.parse()?;
+        Ok(self.store.write_blocking(Replay(id))?)
+    }
+
+    /// Waits until `asked` resolves (it runs on this relay's runtime) or a part fails.
+    ///
+    /// # Panics
+    ///
+    /// When called from asynchronous code.
+    pub fn wait(&self, asked: impl Future<Output = ()>) -> Result<(), RelayError> {
+        let Some(runtime) = &self.runtime else {
+            return Ok(());
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                () = asked => Ok(()),
+                why = self.fatal.raised() => Err(RelayError::Fatal(why)),
+            }
+        })
+    }
+
+    /// Stops in order: no more connections, requests drained, no more claims, attempts finished or
+    /// handed back, the writer last, a checkpoint. Each of the two waits is at most
+    /// `server.shutdown_grace`.
+    pub fn stop(mut self) -> Result<(), RelayError> {
+        self.shut_down()
+    }
+
+    fn shut_down(&mut self) -> Result<(), RelayError> {
+        let Some(runtime) = self.runtime.take() else {
+            return Ok(());
+        };
+        self.stop.send_replace(true);
+        let mut result = Ok(());
+        for server in self.servers.drain(..) {
+            if let Err(error) = runtime.block_on(server) {
+                result = Err(RelayError::Fatal(format!("a listener failed: {error}")));
+            }
+        }
+        self.executor.stop(self.grace);
+        self.store.stop();
+        runtime.shutdown_timeout(RUNTIME_GRACE);
+        result
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down() {
+            log::error!(error:% = error; "the stop went wrong");
+        }
+    }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for the old connections' TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(|source| StartError::Listen {
+        key,
+        address,
+        source,
+    })
+}

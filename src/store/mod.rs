@@ -1,0 +1,253 @@
+//! The database: one file, one writing thread, a pool of readers. No SQL stands outside this room
+//! and the executor's own write operations, so that a second engine can come in behind it.
+//!
+//! - `open`, `lock`: who may open which file, and the settings durability rests on.
+//! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it.
+//! - `accept`, `replay`, `probe`, `recover`: the operations, one a file.
+//! - `relays`, `events`, `backlog`: what is read.
+
+mod accept;
+mod backlog;
+mod error;
+mod events;
+mod lock;
+mod open;
+mod probe;
+mod recover;
+mod relays;
+mod replay;
+mod space;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+pub(crate) use accept::{Accept, Accepted, IdempotencyKey};
+pub(crate) use backlog::Backlog;
+pub use error::{OpenError, StoreError};
+pub(crate) use events::{AttemptRow, DeliveryRow, EventRow};
+pub(crate) use probe::Probe;
+pub(crate) use relays::RelayRow;
+pub(crate) use replay::Replay;
+pub(crate) use writer::{Tx, WriteOp};
+
+use crate::clock::Clock;
+use crate::config;
+use crate::metrics::Metrics;
+use writer::{Ended, Job, Message, Writer};
+
+/// Operations that may wait for the writer: two full batches. Past it a request is refused at once
+/// (503) rather than queued in memory.
+const QUEUE: usize = 1024;
+
+/// How long a reader is waited for: more means overload, which is better said than sat out.
+const READER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What to call when a commit made something due.
+pub(crate) type OnWork = Arc<dyn Fn() + Send + Sync>;
+
+/// What the writer's thread and the handles share.
+struct Shared {
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    on_work: OnWork,
+    low_space: AtomicBool,
+}
+
+/// A handle to the database; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    queue: SyncSender<Message>,
+    readers: r2d2::Pool<SqliteConnectionManager>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Held until the last handle is gone.
+    _lock: lock::Lock,
+}
+
+impl Store {
+    /// Opens or creates the database, hands back what a process that died had claimed, and starts
+    /// the writer. `on_end` is called when the writer's thread ends, with why.
+    pub fn open(
+        settings: &config::Database,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        on_work: OnWork,
+        on_end: impl FnOnce(Result<(), String>) + Send + 'static,
+    ) -> Result<Self, OpenError> {
+        let path = settings.path.as_path();
+        open::precheck(path)?;
+        let lock = lock::acquire(path)?;
+        let connection = open::writer(path)?;
+        recover::run(&connection, clock.now()).map_err(|source| OpenError::Recover {
+            path: path.to_owned(),
+            source,
+        })?;
+        let readers = pool(path, settings.readers)?;
+
+        let shared = Arc::new(Shared {
+            clock,
+            metrics,
+            on_work,
+            low_space: AtomicBool::new(false),
+        });
+        let (queue, receiver) = sync_channel(QUEUE);
+        let mut space = space::Space::new(path, settings.min_free_bytes);
+        space.refresh(&shared);
+        let writer =
+            Writer::new(connection, receiver, Arc::clone(&shared), space).map_err(|source| {
+                OpenError::Sqlite {
+                    path: path.to_owned(),
+                    source,
+                }
+            })?;
+        let thread = std::thread::Builder::new()
+            .name("relay-writer".to_owned())
+            .spawn(move || on_end(run(writer)))
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_owned(),
+                queue,
+                readers,
+                shared,
+                thread: Mutex::new(Some(thread)),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Sends a write; what comes back resolves once it is durable. Refused at once when the queue
+    /// is full. Dropping the receiver does not undo the write.
+    fn send<W: WriteOp>(
+        &self,
+        op: W,
+    ) -> Result<oneshot::Receiver<Result<W::Out, StoreError>>, StoreError> {
+        let (waiter, answer) = oneshot::channel();
+        let job = Message::Write(Box::new(Job::new(op, waiter)));
+        match self.inner.queue.try_send(job) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(StoreError::Overloaded),
+            Err(TrySendError::Disconnected(_)) => Err(StoreError::Stopped),
+        }
+    }
+
+    /// Writes; answers once it is durable.
+    pub async fn write<W: WriteOp>(&self, op: W) -> Result<W::Out, StoreError> {
+        self.send(op)?.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// As [`Store::write`], for threads that may block: waits for room in the queue.
+    pub fn write_blocking<W: WriteOp>(&self, op: W) -> Result<W::Out, StoreError> {
+        let (waiter, answer) = oneshot::channel();
+        self.inner
+            .queue
+            .send(Message::Write(Box::new(Job::new(op, waiter))))
+            .map_err(|_| StoreError::Stopped)?;
+        answer.blocking_recv().unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Accepts an intent; answers once it is durable.
+    pub async fn accept(&self, intent: Accept) -> Result<Accepted, StoreError> {
+        if self.is_low_on_space() {
+            return Err(StoreError::DiskFull);
+        }
+        self.write(intent).await
+    }
+
+    /// Whether ingestion is refused for want of free space.
+    pub fn is_low_on_space(&self) -> bool {
+        self.inner.shared.low_space.load(Ordering::Relaxed)
+    }
+
+    /// Reads on a thread that may block. The page is materialised in `read`: no cursor outlives it.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || store.read_blocking(read))
+            .await
+            .map_err(|panic| StoreError::Unexpected(format!("a read panicked: {panic}")))?
+    }
+
+    /// Reads.
+    pub fn read_blocking<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.inner.readers.get().map_err(|_| StoreError::Busy)?;
+        let result = read(&connection);
+        debug_assert!(
+            connection.is_autocommit(),
+            "a reader returned in mid-transaction would pin the WAL"
+        );
+        result
+    }
+
+    /// The sizes of the database and of its WAL, in bytes.
+    pub fn file_sizes(&self) -> (u64, u64) {
+        let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+        (
+            size(&self.inner.path),
+            size(&lock::path_beside(&self.inner.path, "-wal")),
+        )
+    }
+
+    /// Commits what was sent before, checkpoints and closes. Later writes are refused.
+    pub fn stop(&self) {
+        let thread = self
+            .inner
+            .thread
+            .lock()
+            .expect("nobody panics while holding this lock")
+            .take();
+        let Some(thread) = thread else { return };
+        // Refused when the writer has ended already, which is what is wanted.
+        let _ = self.inner.queue.send(Message::Stop);
+        if thread.join().is_err() {
+            log::error!("the writer's thread panicked while reporting its end");
+        }
+    }
+}
+
+fn run(writer: Writer) -> Result<(), String> {
+    let ended =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| -> Ended { writer.run() }));
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the writer stopped: {error}")),
+        Err(_) => Err("the writer panicked".to_owned()),
+    }
+}
+
+fn pool(path: &Path, readers: u32) -> Result<r2d2::Pool<SqliteConnectionManager>, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let manager = SqliteConnectionManager::file(path)
+        .with_flags(flags)
+        .with_init(|connection| open::reader(connection));
+    r2d2::Pool::builder()
+        .max_size(readers)
+        // Opened when first needed: an idle relay holds no page caches.
+        .min_idle(Some(0))
+        .test_on_check_out(false)
+        .connection_timeout(READER_TIMEOUT)
+        .build(manager)
+        .map_err(|source| OpenError::Pool {
+            path: path.to_owned(),
+            source,
+        })
+}

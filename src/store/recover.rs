@@ -1,0 +1,47 @@
+//! At the start, what is still claimed belongs to a process that died: sole ownership makes that
+//! certain, and so recovery is instant.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+
+/// Interruptions in a row after which a delivery is given up: one whose processing kills the
+/// process must not do so for ever. A decision: few enough that a crash loop ends within a minute
+/// under any supervisor, many enough that a run of power cuts gives up nothing.
+const MAX_INTERRUPTIONS: i64 = 5;
+
+/// Hands back every claimed delivery, and returns how many. The attempt that was under way stays
+/// counted, and is recorded as interrupted: its outcome is unknown.
+pub(super) fn run(connection: &Connection, now: Timestamp) -> Result<usize, StoreError> {
+    let tx = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    tx.execute(
+        "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, error)
+         SELECT intent_id, destination_id, history + 1, attempts, updated_at, 0, 3,
+                'interrupted: the process ended before the outcome was known'
+         FROM deliveries WHERE claim IS NOT NULL",
+        [],
+    )?;
+    let given_up = tx.execute(
+        "UPDATE deliveries
+         SET state = ?1, claim = NULL, updated_at = ?2, history = history + 1,
+             interruptions = interruptions + 1,
+             last_error = 'interrupted ' || (interruptions + 1) || ' times in a row: the process ended during each attempt'
+         WHERE claim IS NOT NULL AND interruptions + 1 >= ?3",
+        params![DeliveryState::DeadLettered.number(), now.as_millis(), MAX_INTERRUPTIONS],
+    )?;
+    let handed_back = tx.execute(
+        "UPDATE deliveries
+         SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?2, history = history + 1,
+             interruptions = interruptions + 1,
+             last_error = 'interrupted: the process ended before the outcome was known'
+         WHERE claim IS NOT NULL",
+        params![DeliveryState::Queued.number(), now.as_millis()],
+    )?;
+    tx.commit()?;
+    if handed_back + given_up > 0 {
+        log::warn!(handed_back, given_up; "deliveries were interrupted when the process before this one ended");
+    }
+    Ok(handed_back + given_up)
+}

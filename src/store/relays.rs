@@ -1,0 +1,74 @@
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, IntentId};
+
+/// A relay as it is shown.
+pub(crate) struct RelayRow {
+    pub id: IntentId,
+    pub event_type: String,
+    pub url: String,
+    pub payload: Vec<u8>,
+    pub metadata: Option<String>,
+    pub created_at: Timestamp,
+    pub state: DeliveryState,
+    /// When the state last changed.
+    pub updated_at: Timestamp,
+    pub last_error: Option<String>,
+}
+
+const COLUMNS: &str = "i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
+                       d.state, d.updated_at, d.last_error";
+
+impl RelayRow {
+    /// The relay of this id.
+    pub fn find(sql: &Connection, id: IntentId) -> Result<Option<Self>, StoreError> {
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+             WHERE i.id = ?1 AND i.random = ?2 AND i.surface = 0"
+        ))?;
+        Ok(statement
+            .query_row(params![id.row(), id.random()], Self::read)
+            .optional()?)
+    }
+
+    /// Up to `limit` relays accepted after the one in row `after`, oldest first.
+    pub fn page(sql: &Connection, after: i64, limit: u32) -> Result<Vec<Self>, StoreError> {
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+             WHERE i.surface = 0 AND i.id > ?1 ORDER BY i.id LIMIT ?2"
+        ))?;
+        let rows = statement.query_map(params![after, limit], Self::read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: intent_id(row, 0)?,
+            event_type: row.get(2)?,
+            url: row.get(3)?,
+            payload: row.get(4)?,
+            metadata: row.get(5)?,
+            created_at: timestamp(row, 6)?,
+            state: state(row, 7)?,
+            updated_at: timestamp(row, 8)?,
+            last_error: row.get(9)?,
+        })
+    }
+}
+
+/// The id in the columns `at` (row) and `at + 1` (random bits).
+pub(super) fn intent_id(row: &Row<'_>, at: usize) -> rusqlite::Result<IntentId> {
+    let random: i64 = row.get(at + 1)?;
+    Ok(IntentId::new(row.get(at)?, random.cast_unsigned()))
+}
+
+pub(super) fn timestamp(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+    row.get(at).map(Timestamp::from_millis)
+}
+
+pub(super) fn state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeliveryState> {
+    let number = row.get(at)?;
+    DeliveryState::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(at, number))
+}

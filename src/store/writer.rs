@@ -1,0 +1,314 @@
+//! The one thread that writes: drains what waits, applies it in one transaction, commits (fsync),
+//! and only then answers. It knows nothing about HTTP or deliveries: it is sent operations.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::space::Space;
+use super::{Shared, StoreError};
+use crate::clock::Timestamp;
+use crate::model::IntentId;
+
+/// Operations in one transaction. Rows a second still grow at 512 a commit (measured), and so many
+/// take some 5 ms, which bounds what the first of them waits.
+const MAX_BATCH: usize = 512;
+/// Bytes in one transaction: eight of the largest bodies of a source by default.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+/// WAL frames between checkpoints: 4 MB, what SQLite itself would do.
+const CHECKPOINT_FRAMES: c_int = 1_000;
+/// WAL frames above which the next checkpoint must also empty the file: `journal_size_limit`.
+const TRUNCATE_FRAMES: c_int = 16_384;
+/// With nothing to do for so long, the writer tidies up.
+const IDLE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Pages in the WAL after the last commit, as `SQLite` reports them to the hook below. The hook
+    /// is a plain function, and the writer's thread has just one connection.
+    static WAL_FRAMES: Cell<c_int> = const { Cell::new(0) };
+}
+
+/// A change to the database. `apply` may be called more than once: when another operation of the
+/// same transaction fails, the rest is rolled back and applied anew. So it changes nothing but `tx`.
+pub(crate) trait WriteOp: Send + 'static {
+    /// What the waiter gets, once it is durable.
+    type Out: Send + 'static;
+
+    /// Does the change. An error undoes this operation alone.
+    fn apply(&self, tx: &Tx<'_>) -> Result<Self::Out, StoreError>;
+
+    /// About how much memory it holds, for the bound on a batch.
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// The transaction under way.
+pub(crate) struct Tx<'a> {
+    /// The connection, in the middle of a transaction.
+    pub sql: &'a Connection,
+    /// When the transaction began.
+    pub now: Timestamp,
+    last_row: &'a Cell<i64>,
+    work: &'a Cell<bool>,
+}
+
+impl Tx<'_> {
+    /// The next intent's id. A rolled back transaction leaves a gap, never a repetition.
+    pub fn next_id(&self) -> IntentId {
+        let row = IntentId::next_row(self.last_row.get(), self.now.as_millis());
+        self.last_row.set(row);
+        IntentId::new(row, rand::random())
+    }
+
+    /// Says that something became due: after the commit the executor is told.
+    pub fn made_due(&self) {
+        self.work.set(true);
+    }
+}
+
+/// An operation and its waiter.
+pub(super) struct Job<W: WriteOp> {
+    op: W,
+    out: Option<W::Out>,
+    waiter: oneshot::Sender<Result<W::Out, StoreError>>,
+}
+
+impl<W: WriteOp> Job<W> {
+    pub fn new(op: W, waiter: oneshot::Sender<Result<W::Out, StoreError>>) -> Self {
+        Self {
+            op,
+            out: None,
+            waiter,
+        }
+    }
+}
+
+/// [`Job`] without its type.
+pub(super) trait AnyJob: Send {
+    fn apply(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
+    fn bytes(&self) -> usize;
+    fn done(self: Box<Self>);
+    fn failed(self: Box<Self>, error: StoreError);
+}
+
+impl<W: WriteOp> AnyJob for Job<W> {
+    fn apply(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.out = Some(self.op.apply(tx)?);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.op.bytes()
+    }
+
+    // A waiter that has gone away (a client that hung up) changes nothing: what is committed stays.
+    fn done(self: Box<Self>) {
+        let out = self.out.expect("done comes after apply");
+        let _ = self.waiter.send(Ok(out));
+    }
+
+    fn failed(self: Box<Self>, error: StoreError) {
+        let _ = self.waiter.send(Err(error));
+    }
+}
+
+pub(super) enum Message {
+    Write(Box<dyn AnyJob>),
+    /// Sent last: what came before it is committed first.
+    Stop,
+}
+
+pub(super) struct Writer {
+    sql: Connection,
+    queue: Receiver<Message>,
+    shared: Arc<Shared>,
+    space: Space,
+    last_row: Cell<i64>,
+}
+
+/// What the writer's thread ended with.
+pub(super) type Ended = Result<(), StoreError>;
+
+impl Writer {
+    pub fn new(
+        sql: Connection,
+        queue: Receiver<Message>,
+        shared: Arc<Shared>,
+        space: Space,
+    ) -> rusqlite::Result<Self> {
+        let last_row = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
+            row.get(0)
+        })?;
+        Ok(Self {
+            sql,
+            queue,
+            shared,
+            space,
+            last_row: Cell::new(last_row),
+        })
+    }
+
+    /// Runs until told to stop, or until the database can't be trusted any more.
+    pub fn run(mut self) -> Ended {
+        self.sql.wal_hook(Some(|_, frames| {
+            WAL_FRAMES.set(frames);
+            Ok(())
+        }));
+        let mut stop = false;
+        while !stop {
+            match self.queue.recv_timeout(IDLE) {
+                Ok(Message::Write(first)) => {
+                    let batch = self.collect(first, &mut stop);
+                    self.space.refresh(&self.shared);
+                    self.commit(batch)?;
+                    match WAL_FRAMES.get() {
+                        frames if frames >= TRUNCATE_FRAMES => self.checkpoint("TRUNCATE")?,
+                        frames if frames >= CHECKPOINT_FRAMES => self.checkpoint("PASSIVE")?,
+                        _ => {}
+                    }
+                }
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.space.refresh(&self.shared);
+                    if WAL_FRAMES.get() > 0 {
+                        self.checkpoint("TRUNCATE")?;
+                    }
+                }
+            }
+        }
+        self.checkpoint("TRUNCATE")?;
+        self.sql.close().map_err(|(_, error)| error.into())
+    }
+
+    /// What waits, up to the bounds, without waiting for more: under load the batch fills itself
+    /// while the one before is being synced, and a lone request is not delayed.
+    fn collect(&self, first: Box<dyn AnyJob>, stop: &mut bool) -> Vec<Box<dyn AnyJob>> {
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            match self.queue.try_recv() {
+                Ok(Message::Write(job)) => {
+                    bytes += job.bytes();
+                    batch.push(job);
+                }
+                Ok(Message::Stop) => {
+                    *stop = true;
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        batch
+    }
+
+    /// Commits a batch and answers its waiters. An error means that the database is broken.
+    fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Ended {
+        let start = self.shared.clock.monotonic();
+        let work = Cell::new(false);
+        while !batch.is_empty() {
+            work.set(false);
+            match self.try_commit(&mut batch, &work) {
+                Ok(()) => break,
+                Err(Failed { job, error }) => {
+                    if !self.sql.is_autocommit() {
+                        // What failed may have rolled back by itself; this is for when it did not.
+                        let _ = self.sql.execute_batch("ROLLBACK");
+                    }
+                    match job {
+                        Some(at) if !error.is_everyones() => batch.remove(at).failed(error),
+                        _ => {
+                            for job in batch {
+                                job.failed(error.share());
+                            }
+                            return match error {
+                                StoreError::Broken(_) => Err(error),
+                                other => {
+                                    log::warn!(error:% = other; "a batch of writes was refused");
+                                    Ok(())
+                                }
+                            };
+                        }
+                    }
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let took = self.shared.clock.monotonic().saturating_sub(start);
+        self.shared.metrics.committed(batch.len(), took);
+        for job in batch {
+            job.done();
+        }
+        if work.get() {
+            (self.shared.on_work)();
+        }
+        Ok(())
+    }
+
+    fn try_commit(&self, batch: &mut [Box<dyn AnyJob>], work: &Cell<bool>) -> Result<(), Failed> {
+        let everyones = |error: rusqlite::Error| Failed {
+            job: None,
+            error: error.into(),
+        };
+        let tx = Tx {
+            sql: &self.sql,
+            now: self.shared.clock.now(),
+            last_row: &self.last_row,
+            work,
+        };
+        // IMMEDIATE: a transaction that reads first and writes then fails at once when somebody
+        // else wrote in between, whatever the busy timeout.
+        self.execute("BEGIN IMMEDIATE").map_err(everyones)?;
+        for (at, job) in batch.iter_mut().enumerate() {
+            job.apply(&tx).map_err(|error| Failed {
+                job: Some(at),
+                error,
+            })?;
+        }
+        self.execute("COMMIT").map_err(everyones)
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.sql.prepare_cached(sql)?.execute([]).map(|_| ())
+    }
+
+    /// Moves the WAL into the database. Readers that are in the way leave the rest for later; so
+    /// does a full disk.
+    fn checkpoint(&self, mode: &str) -> Ended {
+        let result = self.sql.busy_timeout(Duration::ZERO).and_then(|()| {
+            self.sql
+                .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+        });
+        self.sql.busy_timeout(super::open::BUSY_TIMEOUT)?;
+        match result.map_err(StoreError::from) {
+            Ok((busy, frames, moved)) => {
+                let (busy, frames, moved): (i64, c_int, c_int) = (busy, frames, moved);
+                log::trace!(mode, busy, frames, moved; "checkpoint");
+                if busy == 0 && frames == moved {
+                    WAL_FRAMES.set(0);
+                }
+                Ok(())
+            }
+            Err(broken @ StoreError::Broken(_)) => Err(broken),
+            Err(other) => {
+                log::debug!(error:% = other, mode; "the checkpoint was put off");
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Failed {
+    /// Which one, or none when it was the transaction itself.
+    job: Option<usize>,
+    error: StoreError,
+}
