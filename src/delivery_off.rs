@@ -15,10 +15,14 @@ use crate::store::Store;
 pub const COMPILED_LEVEL: Level = Level::Off;
 
 /// Where the store says that something became due; here nobody listens.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Wake;
 
 impl Wake {
+    pub fn new() -> Self {
+        Self
+    }
+
     #[expect(clippy::unused_self, reason = "the executor's has somebody to wake")]
     pub fn wake(&self) {}
 }

@@ -117,7 +117,7 @@ impl Relay {
             .flatten()
             .collect();
 
-        let wake = Wake::default();
+        let wake = Wake::new();
         let on_work = {
             let wake = wake.clone();
             Arc::new(move || wake.wake())

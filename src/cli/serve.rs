@@ -26,7 +26,7 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
             Ok((terminate, interrupt)) => first_then_exit(terminate, interrupt).await,
             Err(error) => {
                 log::error!(error:% = error; "signals can't be received: only SIGKILL ends this process");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     })?;

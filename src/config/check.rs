@@ -60,7 +60,7 @@ impl Config {
         self.check_server()?;
         self.check_api()?;
         self.check_delivery()?;
-        not_yet("retention", &self.retention)?;
+        not_yet("retention", self.retention.as_ref())?;
         for (name, destination) in &self.destinations {
             self.check_destination(&format!("destinations.{name}"), name, destination)?;
         }
@@ -156,7 +156,7 @@ impl Config {
             );
         }
         let defaults = &delivery.defaults;
-        not_yet("delivery.defaults.breaker", &defaults.breaker)?;
+        not_yet("delivery.defaults.breaker", defaults.breaker.as_ref())?;
         retry("delivery.defaults.retry", &defaults.retry)?;
         limits(
             "delivery.defaults",
@@ -169,7 +169,7 @@ impl Config {
         if !is_name(name) {
             return Err((key.to_owned(), EXPECTED_NAME.to_owned()));
         }
-        not_yet(&format!("{key}.breaker"), &to.breaker)?;
+        not_yet(&format!("{key}.breaker"), to.breaker.as_ref())?;
         if let Some(address) = to.url.literal_address()
             && self.listens_at(SocketAddr::new(address, to.url.port()))
         {
@@ -374,7 +374,7 @@ fn retry(key: &str, retry: &RetrySettings) -> Checked {
     }
 }
 
-fn not_yet(key: &str, setting: &Option<toml::Table>) -> Checked {
+fn not_yet(key: &str, setting: Option<&toml::Table>) -> Checked {
     match setting {
         Some(_) => Err((
             key.to_owned(),
@@ -385,7 +385,7 @@ fn not_yet(key: &str, setting: &Option<toml::Table>) -> Checked {
     }
 }
 
-fn within<T: PartialOrd + Display>(key: &str, value: T, low: T, high: T) -> Checked {
+fn within<T: PartialOrd + Display + Copy>(key: &str, value: T, low: T, high: T) -> Checked {
     if value < low || value > high {
         return bad(key, value, &format!("{low} to {high}"));
     }
@@ -413,7 +413,7 @@ fn quoted(text: &(impl Debug + ?Sized)) -> String {
 
 fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis == 0 || millis % 1000 != 0 {
+    if millis == 0 || !millis.is_multiple_of(1000) {
         format!("{millis}ms")
     } else {
         format!("{}s", millis / 1000)

@@ -6,6 +6,8 @@
 mod check;
 mod load;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::collections::BTreeMap;

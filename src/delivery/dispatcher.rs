@@ -21,6 +21,9 @@ use crate::model::{RetryPlan, Step};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the store refused a turn: nothing is claimed while outcomes can't be recorded.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+/// The pause after deliveries that couldn't be loaded were handed back: what kept them from being
+/// loaded takes a moment to go away.
+const HAND_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// Ad hoc origins that metrics tell apart; further ones share a label.
 const ADHOC_LABELS: usize = 16;
 /// Destinations that are remembered while nothing is under way to them.
@@ -98,6 +101,14 @@ impl Dispatcher {
         } else {
             (Vec::new(), None)
         };
+        // What was looked up knows nothing of the retries that this very turn schedules.
+        let now = self.context.clock.now();
+        let retries = self.unsettled.iter().filter_map(|s| s.next_attempt_at);
+        let next_retry = retries.min().map(|at| at.since(now));
+        look_again = [look_again, next_retry].into_iter().flatten().min();
+        if !self.hand_backs.is_empty() {
+            look_again = Some(HAND_BACK_PAUSE);
+        }
         let Some((claimed, settled)) = self.turn(&wants) else {
             return Pass {
                 look_again: Some(REFUSED_PAUSE),
@@ -285,10 +296,10 @@ impl Dispatcher {
             let name = state.target.name.as_str();
             match shown {
                 "unknown" => {
-                    log::warn!(destination = name; "deliveries wait for a destination that is no longer configured: add it again")
+                    log::warn!(destination = name; "deliveries wait for a destination that is no longer configured: add it again");
                 }
                 "held" => {
-                    log::info!(destination = name, until:% = due.held_until.unwrap_or(now); "the destination asked to be left alone (Retry-After)")
+                    log::info!(destination = name, until:% = due.held_until.unwrap_or(now); "the destination asked to be left alone (Retry-After)");
                 }
                 _ => {}
             }

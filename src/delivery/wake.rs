@@ -13,6 +13,10 @@ struct State {
 }
 
 impl Wake {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Something became due, a worker is free, or the time was moved.
     pub fn wake(&self) {
         let mut state = self.state();

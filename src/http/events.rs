@@ -80,7 +80,8 @@ struct Delivery<'a> {
 
 #[derive(Serialize)]
 struct Attempt<'a> {
-    attempt: u32,
+    #[serde(rename = "attempt")]
+    number: u32,
     started_at: Timestamp,
     duration_ms: i64,
     outcome: &'static str,
@@ -151,7 +152,7 @@ impl<'a> Delivery<'a> {
 impl<'a> Attempt<'a> {
     fn of(row: &'a AttemptRow) -> Self {
         Self {
-            attempt: row.attempt,
+            number: row.attempt,
             started_at: row.started_at,
             duration_ms: row.duration_ms,
             outcome: row.outcome,

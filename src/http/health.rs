@@ -83,9 +83,7 @@ async fn check(app: &App) -> Result<(), &'static str> {
     }
     let probe = async {
         app.store.write(Probe).await?;
-        app.store
-            .read(|sql| Ok(sql.query_row("SELECT 1", [], |_| Ok(()))?))
-            .await
+        app.store.read(Probe::read).await
     };
     match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
         Ok(Ok(())) => Ok(()),

@@ -89,15 +89,12 @@ fn decode(segment: &str) -> Cow<'_, str> {
                 .and_then(|(high, low)| u8::try_from(high * 16 + low).ok()),
             _ => None,
         };
-        match escaped {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &rest[3..];
-            }
-            None => {
-                decoded.push(*first);
-                rest = tail;
-            }
+        if let Some(byte) = escaped {
+            decoded.push(byte);
+            rest = &rest[3..];
+        } else {
+            decoded.push(*first);
+            rest = tail;
         }
     }
     String::from_utf8(decoded).map_or(Cow::Borrowed(segment), Cow::Owned)

@@ -139,7 +139,7 @@ fn missing_key(place: &str) -> Problem {
 }
 
 fn checked_key(text: &str, place: &str) -> Result<String, Problem> {
-    let is_fine = (1..=MAX_KEY).contains(&text.len()) && !text.chars().any(|c| c.is_control());
+    let is_fine = (1..=MAX_KEY).contains(&text.len()) && !text.chars().any(char::is_control);
     if is_fine {
         Ok(text.to_owned())
     } else {

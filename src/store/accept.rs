@@ -68,8 +68,8 @@ fn digest(parts: &[&[u8]]) -> i64 {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(hash.finalize());
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    let whole = <[u8; 32]>::from(hash.finalize());
+    i64::from_be_bytes(*whole.first_chunk().expect("32 bytes hold 8"))
 }
 
 /// What became of an intent.

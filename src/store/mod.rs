@@ -19,6 +19,9 @@ mod replay;
 mod space;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -74,8 +77,8 @@ struct Inner {
     readers: r2d2::Pool<SqliteConnectionManager>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Held until the last handle is gone.
-    _lock: lock::Lock,
+    /// Held until the stop, or until the last handle is gone.
+    lock: Mutex<Option<lock::Lock>>,
 }
 
 impl Store {
@@ -125,7 +128,7 @@ impl Store {
                 readers,
                 shared,
                 thread: Mutex::new(Some(thread)),
-                _lock: lock,
+                lock: Mutex::new(Some(lock)),
             }),
         })
     }
@@ -221,6 +224,14 @@ impl Store {
         if thread.join().is_err() {
             log::error!("the writer's thread panicked while reporting its end");
         }
+        // A worker that is still stuck holds a handle, and must not keep the next relay out.
+        drop(
+            self.inner
+                .lock
+                .lock()
+                .expect("nobody panics while holding this lock")
+                .take(),
+        );
     }
 }
 

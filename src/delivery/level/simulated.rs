@@ -29,9 +29,12 @@ pub(super) struct Simulated {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Wishes {
-    simulate_failure: bool,
-    simulate_transient: bool,
-    simulate_delay_ms: u64,
+    #[serde(rename = "simulate_failure")]
+    failure: bool,
+    #[serde(rename = "simulate_transient")]
+    transient: bool,
+    #[serde(rename = "simulate_delay_ms")]
+    delay_ms: u64,
 }
 
 impl Simulated {
@@ -75,12 +78,12 @@ const NO_PANIC: &str = "nobody panics while holding this lock";
 impl Transport for Simulated {
     fn attempt(&self, shipment: &Shipment, job: &Job, _now: Timestamp) -> Outcome {
         let wishes: Wishes = serde_json::from_slice(&shipment.body).unwrap_or_default();
-        let delay = self.latency + Duration::from_millis(wishes.simulate_delay_ms);
+        let delay = self.latency + Duration::from_millis(wishes.delay_ms);
         self.pass(delay.min(self.timeout));
         if delay > self.timeout {
             return Outcome::failed(Class::Transient, "simulated: timed out");
         }
-        if wishes.simulate_failure {
+        if wishes.failure {
             return answered(
                 Class::Permanent,
                 400,
@@ -89,7 +92,7 @@ impl Transport for Simulated {
         }
         // This level makes one attempt; only replays make more. The history then holds an attempt, a
         // replay, an attempt, …: two entries for each failure.
-        if wishes.simulate_transient && job.history / 2 < TRANSIENT_FAILURES {
+        if wishes.transient && job.history / 2 < TRANSIENT_FAILURES {
             return answered(
                 Class::Transient,
                 503,

@@ -126,9 +126,8 @@ fn look_up(key: (String, u16), timeout: NextTimeout) -> Result<Vec<SocketAddr>, 
         })?;
     match result.recv_timeout(*timeout.after) {
         Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(_)) => Err(ureq::Error::HostNotFound),
         Err(RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
     }
 }
 

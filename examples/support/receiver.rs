@@ -1,0 +1,190 @@
+//! A scripted webhook receiver on loopback, for the examples, the tests and the benchmarks: it
+//! keeps what arrives and answers as told.
+
+#![allow(
+    dead_code,
+    reason = "shared by several targets, each of which uses a part of it"
+)]
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver as Channel, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::HeaderMap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Arrival {
+    /// A header's value, or the empty text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+}
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// How long to wait before answering.
+    pub delay: Duration,
+}
+
+impl Answer {
+    pub fn status(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn body(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.body);
+        self
+    }
+
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+}
+
+type Script = Arc<dyn Fn(&Arrival) -> Answer + Send + Sync>;
+
+/// A receiver; it ends when it is dropped.
+pub struct Receiver {
+    address: SocketAddr,
+    arrivals: Mutex<Channel<Arrival>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Receiver {
+    /// One on a port that the system chooses.
+    pub fn start(script: impl Fn(&Arrival) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), script)
+            .expect("loopback has a free port")
+    }
+
+    pub fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Arrival) -> Answer + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let (sender, arrivals) = channel();
+        runtime.spawn(accept(listener, Arc::new(script), sender));
+        Ok(Self {
+            address,
+            arrivals: Mutex::new(arrivals),
+            runtime: Some(runtime),
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path here.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The next request, waited for at most so long.
+    pub fn next_within(&self, limit: Duration) -> Option<Arrival> {
+        let arrivals = self.arrivals.lock().expect("nobody panics holding this");
+        arrivals.recv_timeout(limit).ok()
+    }
+
+    /// The next request, which has to come.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't come within a minute.
+    pub fn next(&self) -> Arrival {
+        self.next_within(Duration::from_secs(60))
+            .expect("a request should have arrived")
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, script: Script, arrivals: Sender<Arrival>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener of this runtime");
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let (script, arrivals) = (Arc::clone(&script), arrivals.clone());
+        tokio::spawn(async move {
+            let service =
+                service_fn(move |request| answer(request, Arc::clone(&script), arrivals.clone()));
+            // How a connection ends is the other side's affair.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+async fn answer(
+    request: hyper::Request<Incoming>,
+    script: Script,
+    arrivals: Sender<Arrival>,
+) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    let arrival = Arrival {
+        path: head.uri.to_string(),
+        headers: head.headers,
+        body,
+    };
+    let answer = script(&arrival);
+    // Nobody may be listening any more.
+    let _ = arrivals.send(arrival);
+    tokio::time::sleep(answer.delay).await;
+    let mut response = hyper::Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    Ok(response
+        .body(Full::new(Bytes::from(answer.body)))
+        .expect("the script's answer is well formed"))
+}

@@ -1,0 +1,226 @@
+//! What a file and an environment mean, and what errors say.
+
+use std::time::Duration;
+
+use super::*;
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("relay.toml");
+    std::fs::write(&path, text).expect("writing the file");
+    Config::load_with(Some(&path), &|name| {
+        env.iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+    .map_err(|error| {
+        let shown = error.to_string();
+        assert!(!shown.contains('\n'), "one line: {shown}");
+        shown.replace(path.to_str().expect("a plain path"), "relay.toml")
+    })
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let config = load("", &[]).expect("defaults are fine");
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert!(config.api.keys.is_empty());
+    assert_eq!(config.level(), crate::COMPILED_LEVEL);
+}
+
+#[test]
+fn the_repositorys_file_is_a_working_example() {
+    let config = load(include_str!("../../relay.toml"), &[]).expect("the example is fine");
+    assert_eq!(config.api.keys[0].reveal(), "dev-key");
+    assert!(config.source("github").is_some());
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let config = load(
+        "[server]\nlisten = '127.0.0.1:1'\n[api]\nkeys = ['a']",
+        &[
+            ("RELAY_HTTP_ADDR", ":8429"),
+            ("RELAY_ADMIN_ADDR", ""),
+            ("RELAY_API_KEYS", "b, c"),
+            ("RELAY_DB", "/tmp/x.db"),
+            ("RELAY_MAX_BODY_BYTES", "64KiB"),
+            ("RELAY_IDEMPOTENCY_TTL_SECONDS", "60"),
+            ("RELAY_LIMIT_POST_RPS", "0.5"),
+            ("RELAY_LIMIT_POST_BURST", "3"),
+            ("RELAY_LIMIT_GET_RPS", "7"),
+            ("RELAY_LIMIT_GET_BURST", "9"),
+            ("RELAY_LOG", "debug"),
+        ],
+    )
+    .expect("all good values");
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8429");
+    assert_eq!(config.admin.listen, None);
+    assert_eq!(config.api.keys, [Secret::new("b"), Secret::new("c")]);
+    assert_eq!(config.server.max_body_bytes, 65_536);
+    assert_eq!(config.api.idempotency_window, Duration::from_secs(60));
+    assert!((config.api.rate_limit.post.per_second - 0.5).abs() < f64::EPSILON);
+    assert_eq!(config.api.rate_limit.get.burst, 9);
+    assert_eq!(config.log.level, "debug");
+}
+
+#[test]
+fn errors_name_file_key_value_and_what_was_expected() {
+    for (text, expected) in [
+        (
+            "[server]\nlisten = '127.0.0.1'",
+            "relay.toml:2: server.listen: \"127.0.0.1\": expected an address and port",
+        ),
+        (
+            "[server]\nlisen = ':80'",
+            "relay.toml:2: server.lisen: unknown field `lisen`, expected one of `listen`",
+        ),
+        (
+            "[server]\nheader_timeout = 10",
+            "relay.toml:2: server.header_timeout: invalid type: integer `10`, expected a duration",
+        ),
+        (
+            "[server]\nheader_timeout = '10 sec'",
+            "\"10 sec\": expected a duration such as",
+        ),
+        ("[server\n", "relay.toml:1: "),
+        (
+            "[server]\nmax_connections = 0",
+            "server.max_connections: 0: expected 1 to 65536",
+        ),
+        (
+            "[server]\nheader_timeout = '0s'",
+            "server.header_timeout: 0ms: expected 1ms to 1h",
+        ),
+        (
+            "[destinations.a]\nurl = 'ftp://x/'",
+            "destinations.a.url: \"ftp://x/\": must be an absolute http or https URL",
+        ),
+        (
+            "[destinations.'a b']\nurl = 'http://x/'",
+            "destinations.a b: expected a name of 1 to 64",
+        ),
+        (
+            "[destinations.a]\nurl = 'http://127.0.0.1:8080/'",
+            "destinations.a.url: \"http://127.0.0.1:8080/\": expected an address other than our own listeners",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nsecrets=['env:NAME']",
+            "destinations.a.secrets: *** (number 1): expected whsec_ and the base64 of 24 to 64 bytes",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nsecrets_env='NO_SUCH'",
+            "destinations.a.secrets_env: \"NO_SUCH\": expected a variable that is set",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nheaders={'Content-Length'='1'}",
+            "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\ntransient_statuses=[200]",
+            "destinations.a.transient_statuses: 200: expected a status from 300 to 599",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\ntransient_statuses=[422]\npermanent_statuses=[422]",
+            "destinations.a.permanent_statuses: 422: expected a status that isn't among transient_statuses too",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nretry={jitter=2}",
+            "destinations.a.retry.jitter: 2: expected 0 to 1",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nbreaker={}",
+            "destinations.a.breaker: not implemented in this version",
+        ),
+        (
+            "[retention]\ndelivered = '7d'",
+            "retention: not implemented in this version",
+        ),
+        (
+            "[sources.a]\ndestinations = []",
+            "sources.a.destinations: []: expected at least one destination",
+        ),
+        (
+            "[sources.a]\ndestinations = ['b']",
+            "sources.a.destinations: \"b\": expected the name of a [destinations.…] section",
+        ),
+        (
+            "[sources.a]\ndestinations = ['b']\nidempotency = { json_pointer = 'id' }\n[destinations.b]\nurl='http://x/'",
+            "sources.a.idempotency.json_pointer: \"id\": expected a JSON pointer such as \"/id\"",
+        ),
+        (
+            "[api]\nkeys = ['']",
+            "api.keys: *** (number 1): expected visible ASCII",
+        ),
+        (
+            "[api.rate_limit]\npost = { per_second = 0, burst = 1 }",
+            "api.rate_limit.post.per_second: 0: expected more than 0",
+        ),
+        (
+            "[delivery]\nallow_networks = ['10.0.0.1/99']",
+            "delivery.allow_networks",
+        ),
+        (
+            "[delivery]\nlevel = 'fast'",
+            "unknown variant `fast`, expected one of `off`, `simulated`, `http`, `durable`",
+        ),
+        (
+            "[delivery]\nconnect_timeout = '20s'",
+            "delivery.connect_timeout: 20s: expected at most delivery.timeout (15s)",
+        ),
+    ] {
+        let error = load(text, &[]).expect_err(text);
+        assert!(
+            error.contains(expected),
+            "{text:?}\n  gave {error}\n  not  {expected}"
+        );
+    }
+    let error = load("", &[("RELAY_LIMIT_POST_BURST", "many")]).expect_err("not a number");
+    assert_eq!(
+        error,
+        "environment: RELAY_LIMIT_POST_BURST: \"many\": expected a whole number of requests"
+    );
+}
+
+#[test]
+fn a_level_that_is_not_compiled_in_names_its_feature() {
+    let compiled = crate::COMPILED_LEVEL;
+    for level in ["simulated", "http", "durable"] {
+        let result = load(&format!("[delivery]\nlevel = '{level}'"), &[]);
+        match result {
+            Ok(config) => assert!(config.level() <= compiled),
+            Err(error) => assert!(
+                error.contains(&format!("--features delivery-{level}")),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let config = load(
+        "[delivery]\nlevel = 'off'\n[api]\nkeys = ['hush']\n[destinations.a]\nurl='http://x/'\nsecrets=['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+        &[],
+    )
+    .expect("good values");
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("hush") && !shown.contains("MfKQ9r8"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn secrets_come_from_variables_and_files() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, "one\n\n two \n").expect("writing the file");
+    let text = format!(
+        "[api]\nkeys_env = 'K'\nkeys_file = '{}'",
+        keys.to_str().expect("a plain path")
+    );
+    let config = load(&text, &[("K", "zero")]).expect("good values");
+    let keys: Vec<_> = config.api.keys.iter().map(Secret::reveal).collect();
+    assert_eq!(keys, ["zero", "one", "two"]);
+}

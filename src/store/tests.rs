@@ -1,0 +1,334 @@
+//! The writer's promises, from inside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::model::Level;
+
+fn open(directory: &tempfile::TempDir) -> (Store, Receiver<Result<(), String>>) {
+    open_with(directory, Arc::new(|| {}))
+}
+
+fn open_with(
+    directory: &tempfile::TempDir,
+    on_work: OnWork,
+) -> (Store, Receiver<Result<(), String>>) {
+    let settings = config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: 0,
+        ..config::Database::default()
+    };
+    let (ended, end) = channel();
+    let store = Store::open(
+        &settings,
+        Arc::new(SystemClock::new()),
+        Arc::new(Metrics::new(Level::Off)),
+        on_work,
+        move |result| {
+            // A test may not care how it ended.
+            let _ = ended.send(result);
+        },
+    )
+    .expect("the store opens");
+    (store, end)
+}
+
+fn destinations(store: &Store) -> Vec<String> {
+    store
+        .read_blocking(|sql| {
+            let mut statement = sql.prepare("SELECT name FROM destinations ORDER BY id")?;
+            let names = statement.query_map([], |row| row.get(0))?;
+            Ok(names.collect::<Result<_, _>>()?)
+        })
+        .expect("a read")
+}
+
+/// Adds a destination, and does what it is told to the transaction.
+struct Insert<F>(&'static str, F);
+
+impl<F: Fn(&Tx<'_>) -> Result<(), StoreError> + Send + 'static> WriteOp for Insert<F> {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.sql
+            .execute("INSERT INTO destinations (name) VALUES (?1)", [self.0])?;
+        (self.1)(tx)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what an operation does may fail")]
+fn fine(_: &Tx<'_>) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// Holds the writer in the middle of a transaction until told to go on.
+struct Hold {
+    begun: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl WriteOp for Hold {
+    type Out = ();
+
+    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.begun.send(()).expect("the test waits");
+        self.go_on
+            .lock()
+            .expect("no panics")
+            .recv()
+            .expect("the test tells");
+        Ok(())
+    }
+}
+
+fn hold(store: &Store) -> (Sender<()>, oneshot::Receiver<Result<(), StoreError>>) {
+    let (begun, has_begun) = channel();
+    let (tell, go_on) = channel();
+    let answer = store
+        .send(Hold {
+            begun,
+            go_on: Mutex::new(go_on),
+        })
+        .expect("room in the queue");
+    has_begun.recv().expect("the writer has begun");
+    (tell, answer)
+}
+
+#[test]
+fn nobody_is_answered_before_the_commit() {
+    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (give, slot) = channel();
+    let slot = Arc::new(Mutex::new(slot));
+    let (seen, at_commit) = channel();
+    let op = Insert("a", move |tx: &Tx<'_>| {
+        let (slot, seen) = (Arc::clone(&slot), seen.clone());
+        // Runs when SQLite is about to commit: the waiter must not have been answered by then.
+        tx.sql.commit_hook(Some(move || {
+            let mut answer: Answer = slot
+                .lock()
+                .expect("no panics")
+                .recv()
+                .expect("the test gives it");
+            let before = answer.try_recv();
+            seen.send((before, answer)).expect("the test waits");
+            false
+        }))?;
+        Ok(())
+    });
+    give.send(store.send(op).expect("room in the queue"))
+        .expect("the hook waits");
+    let (before, answer) = at_commit.recv().expect("the hook ran");
+    assert!(matches!(before, Err(TryRecvError::Empty)), "{before:?}");
+    answer
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    store.stop();
+}
+
+#[test]
+fn a_commit_that_fails_is_answered_with_its_failure() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
+        // A foreign key that is only looked at by COMMIT.
+        tx.sql.execute_batch(
+            "PRAGMA defer_foreign_keys = ON;
+             INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             VALUES (1, 1, 0, 0, 0);",
+        )?;
+        Ok(())
+    }));
+    assert!(refused.is_err());
+    store
+        .write_blocking(Insert("b", fine))
+        .expect("the next one is unharmed");
+    assert_eq!(destinations(&store), ["b"]);
+    store.stop();
+}
+
+#[test]
+fn one_bad_operation_does_not_fail_its_batch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, held) = hold(&store);
+    // These three wait together, and so share the next transaction.
+    let first = store.send(Insert("a", fine)).expect("room");
+    let bad = store.send(Insert("a", fine)).expect("room");
+    let last = store.send(Insert("c", fine)).expect("room");
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    first
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    let error = bad
+        .blocking_recv()
+        .expect("an answer")
+        .expect_err("the name is taken");
+    assert!(error.to_string().contains("UNIQUE"), "{error}");
+    last.blocking_recv().expect("an answer").expect("committed");
+    assert_eq!(destinations(&store), ["a", "c"]);
+    store.stop();
+}
+
+#[test]
+fn what_waits_shares_a_commit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let commits = |store: &Store| {
+        let text = store.inner.shared.metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("relay_commits_total "));
+        line.expect("a counter").parse::<u64>().expect("a number")
+    };
+    let (go_on, held) = hold(&store);
+    let names = ["a", "b", "c", "d", "e"];
+    let waiting: Vec<_> = names
+        .map(|name| store.send(Insert(name, fine)).expect("room"))
+        .into();
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    assert_eq!(
+        commits(&store),
+        2,
+        "the one that was held, and the five that waited"
+    );
+    store.stop();
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    go_on.send(()).expect("the writer waits");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    store.send(Probe).expect("there is room again");
+    store.stop();
+}
+
+#[test]
+fn a_stop_commits_what_was_sent_before_and_refuses_what_comes_after() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    let before = store.send(Insert("a", fine)).expect("room");
+    let stopping = {
+        let store = store.clone();
+        std::thread::spawn(move || store.stop())
+    };
+    go_on.send(()).expect("the writer waits");
+    stopping.join().expect("the stop returns");
+    before
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    assert_eq!(end.recv().expect("an end"), Ok(()));
+    assert!(matches!(
+        store.write_blocking(Probe),
+        Err(StoreError::Stopped)
+    ));
+    drop(store);
+    let (store, _end) = open(&directory);
+    assert_eq!(destinations(&store), ["a"]);
+    store.stop();
+}
+
+#[test]
+fn a_panic_in_the_writer_ends_it_and_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let answer = store.write_blocking(Insert("a", |_: &Tx<'_>| panic!("on purpose")));
+    assert!(matches!(answer, Err(StoreError::Stopped)));
+    let ended = end.recv().expect("an end").expect_err("not in order");
+    assert!(ended.contains("panicked"), "{ended}");
+}
+
+#[test]
+fn the_executor_hears_of_work_after_the_commit_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    let (store, _end) = open_with(
+        &directory,
+        Arc::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }),
+    );
+    let made_due = |name| {
+        Insert(name, |tx: &Tx<'_>| {
+            tx.made_due();
+            Ok(())
+        })
+    };
+    store.write_blocking(made_due("a")).expect("committed");
+    store
+        .write_blocking(made_due("a"))
+        .expect_err("the name is taken");
+    store.write_blocking(Probe).expect("committed");
+    store.stop();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_wal_is_emptied_when_there_is_nothing_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(Insert("a", fine)).expect("committed");
+    assert!(store.file_sizes().1 > 0);
+    // The writer tidies up a second after its last work.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while store.file_sizes().1 > 0 {
+        assert!(std::time::Instant::now() < end, "the WAL was never emptied");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    store.stop();
+}
+
+#[test]
+fn little_free_space_refuses_new_intents_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: u64::MAX,
+        ..config::Database::default()
+    };
+    let store = Store::open(
+        &settings,
+        Arc::new(SystemClock::new()),
+        Arc::new(Metrics::new(Level::Off)),
+        Arc::new(|| {}),
+        |_| {},
+    )
+    .expect("the store opens");
+    assert!(store.is_low_on_space());
+    store.write_blocking(Probe).expect("settling goes on");
+    store.stop();
+}

@@ -1,0 +1,364 @@
+//! What destinations receive, and what becomes of their answers.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use relay::config::Destination;
+use serde_json::json;
+
+use crate::support::{
+    Answer, Receiver, TestRelay, event_id, event_with_status, relay_id, relay_to, relay_with_status,
+};
+
+#[test]
+fn an_event_arrives_byte_for_byte_with_its_providers_headers() {
+    let receiver = Receiver::start(|_| Answer::status(204));
+    let relay = TestRelay::start_with(&receiver.url("/hook?a=b"), |config| {
+        let orders = config
+            .destinations
+            .get_mut("orders")
+            .expect("a destination");
+        orders
+            .headers
+            .insert("X-Tenant".to_owned(), "acme".to_owned());
+    });
+    let push = include_bytes!("../fixtures/push.json");
+    let reply = relay.client.send(
+        "POST",
+        "/webhooks/github",
+        &[
+            ("Idempotency-Key", "1"),
+            ("Content-Type", "application/json; charset=utf-8"),
+            ("User-Agent", "GitHub-Hookshot/044aadd"),
+            ("X-GitHub-Event", "push"),
+            ("X-Hub-Signature-256", "sha256=abc"),
+            ("Authorization", "Bearer secret"),
+            ("Cookie", "a=b"),
+            ("X-API-Key", "secret"),
+        ],
+        push,
+    );
+    let id = event_id(&reply);
+    let arrival = receiver.next();
+    assert_eq!(arrival.path, "/hook?a=b");
+    assert_eq!(&arrival.body[..], push);
+    for (name, value) in [
+        ("content-type", "application/json; charset=utf-8"),
+        ("user-agent", concat!("relay/", env!("CARGO_PKG_VERSION"))),
+        ("x-github-event", "push"),
+        ("x-hub-signature-256", "sha256=abc"),
+        ("idempotency-key", "1"),
+        ("webhook-id", &id),
+        ("relay-attempt", "1"),
+        ("x-tenant", "acme"),
+        ("content-length", &push.len().to_string()),
+        ("authorization", ""),
+        ("cookie", ""),
+        ("x-api-key", ""),
+        ("relay-event-type", ""),
+        ("webhook-signature", ""),
+        ("accept-encoding", ""),
+    ] {
+        assert_eq!(arrival.header(name), value, "{name}");
+    }
+    assert_eq!(arrival.header("host"), receiver.address().to_string());
+    let seconds: i64 = arrival
+        .header("webhook-timestamp")
+        .parse()
+        .expect("Unix seconds");
+    assert!(seconds > 1_700_000_000);
+
+    let event = event_with_status(&relay.client, &id, "delivered");
+    let delivery = &event["deliveries"][0];
+    assert_eq!(
+        (&event["attempts"], &event["last_error"]),
+        (&json!(1), &json!(null))
+    );
+    assert!(delivery["delivered_at"].is_string());
+    let entry = &delivery["history"][0];
+    assert_eq!(
+        (
+            &entry["attempt"],
+            &entry["outcome"],
+            &entry["status_code"],
+            &entry["error"]
+        ),
+        (&json!(1), &json!("delivered"), &json!(204), &json!(null))
+    );
+}
+
+#[test]
+fn a_relay_arrives_byte_for_byte() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let relay = TestRelay::start();
+    let payload = r#"{ "n":1.10,  "ü" : "\u00fc" }"#;
+    let reply = relay
+        .client
+        .create(&[], &relay_to(&receiver.url("/x"), payload));
+    let id = relay_id(&reply);
+    let arrival = receiver.next();
+    assert_eq!(&arrival.body[..], payload.as_bytes());
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("webhook-id", &id),
+        ("relay-event-type", "order.created"),
+        ("relay-attempt", "1"),
+    ] {
+        assert_eq!(arrival.header(name), value, "{name}");
+    }
+    let shown = relay_with_status(&relay.client, &id, "delivered");
+    assert!(shown["deliveredAt"].is_string());
+    assert_eq!(shown.get("failureReason"), None);
+    let again = relay.client.get(&format!("/v1/relays/{id}"));
+    assert!(again.text().contains(payload));
+}
+
+#[test]
+fn a_providers_own_webhook_headers_are_kept() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let reply = relay.client.send(
+        "POST",
+        "/webhooks/github",
+        &[
+            ("Idempotency-Key", "1"),
+            ("webhook-id", "msg_theirs"),
+            ("webhook-timestamp", "1"),
+            ("webhook-signature", "v1,theirs"),
+        ],
+        b"{}",
+    );
+    let id = event_id(&reply);
+    let arrival = receiver.next();
+    for (name, value) in [
+        ("webhook-id", "msg_theirs"),
+        ("webhook-timestamp", "1"),
+        ("webhook-signature", "v1,theirs"),
+        ("relay-webhook-id", &id),
+    ] {
+        assert_eq!(arrival.header(name), value, "{name}");
+    }
+    assert!(!arrival.header("relay-webhook-timestamp").is_empty());
+}
+
+#[test]
+fn a_permanent_failure_is_given_up_at_once_and_a_replay_sends_it_anew() {
+    let mended = Arc::new(AtomicU32::new(0));
+    let receiver = {
+        let mended = Arc::clone(&mended);
+        Receiver::start(move |_| match mended.load(Ordering::SeqCst) {
+            0 => Answer::status(422).body(&"x".repeat(10_000)),
+            _ => Answer::status(200),
+        })
+    };
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    let event = event_with_status(&relay.client, &id, "dead_lettered");
+    assert_eq!(event["last_error"], "answered 422 Unprocessable Entity");
+    assert_eq!(
+        (&event["attempts"], &event["next_retry_at"]),
+        (&json!(1), &json!(null))
+    );
+    let kept = event["deliveries"][0]["history"][0]["response"]
+        .as_str()
+        .expect("text");
+    assert_eq!(kept.len(), 4096, "what is kept of an answer is bounded");
+
+    mended.store(1, Ordering::SeqCst);
+    let running = relay.relay.as_ref().expect("running");
+    assert_eq!(running.replay(&id).expect("a replay"), 1);
+    let event = event_with_status(&relay.client, &id, "delivered");
+    assert_eq!(event["attempts"], 1, "the budget was fresh");
+    let outcomes: Vec<_> = event["deliveries"][0]["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| entry["outcome"].as_str().expect("text"))
+        .collect();
+    assert_eq!(outcomes, ["permanent", "replayed", "delivered"]);
+    assert_eq!(
+        running.replay(&id).expect("a replay"),
+        0,
+        "delivered stays delivered"
+    );
+    receiver.next();
+    let second = receiver.next();
+    assert_eq!(
+        (second.header("webhook-id"), second.header("relay-attempt")),
+        (id.as_str(), "1")
+    );
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let elsewhere = Receiver::start(|_| Answer::status(200));
+    let target = elsewhere.url("/");
+    let receiver = Receiver::start(move |_| Answer::status(307).header("location", &target));
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    let event = event_with_status(&relay.client, &id, "retrying");
+    assert_eq!(event["last_error"], "answered 307 Temporary Redirect");
+    assert!(elsewhere.next_within(Duration::ZERO).is_none());
+}
+
+#[test]
+fn nobody_there_is_retried_and_says_so() {
+    // A port that was free a moment ago.
+    let port = Receiver::start(|_| Answer::status(200)).address().port();
+    let relay = TestRelay::start_with(&format!("http://127.0.0.1:{port}/"), |_| {});
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    let event = event_with_status(&relay.client, &id, "retrying");
+    assert!(
+        event["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains("refused")),
+        "{event}"
+    );
+    assert!(event["next_retry_at"].is_string());
+    assert!(
+        event["status_description"]
+            .as_str()
+            .is_some_and(|text| text.contains("attempt 2 to orders"))
+    );
+}
+
+#[test]
+fn ad_hoc_urls_reach_neither_the_inside_nor_ourselves() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        config.delivery.allow_networks.clear();
+    });
+    // A name passes the door, which looks nothing up; the dial doesn't.
+    let inside = format!("http://localhost:{}/", receiver.address().port());
+    let id = relay_id(&relay.client.create(&[], &relay_to(&inside, "{}")));
+    let shown = relay_with_status(&relay.client, &id, "failed");
+    let reason = shown["failureReason"].as_str().expect("a reason");
+    assert!(
+        reason.starts_with("forbidden_address") && reason.contains("delivery.allow_networks"),
+        "{reason}"
+    );
+    assert!(receiver.next_within(Duration::ZERO).is_none());
+
+    let relay = TestRelay::start();
+    let own = format!("http://{}/webhooks/github", relay.client.address());
+    let id = relay_id(&relay.client.create(&[], &relay_to(&own, "{}")));
+    let shown = relay_with_status(&relay.client, &id, "failed");
+    let reason = shown["failureReason"].as_str().expect("a reason");
+    assert!(reason.contains("own listeners"), "{reason}");
+}
+
+#[test]
+fn each_destination_gets_its_own_delivery_and_the_least_finished_one_speaks() {
+    let good = Receiver::start(|_| Answer::status(200));
+    let bad = Receiver::start(|_| Answer::status(400));
+    let bad_url = bad.url("/");
+    let relay = TestRelay::start_with(&good.url("/"), |config| {
+        config.destinations.insert(
+            "audit".to_owned(),
+            Destination::new(bad_url.parse().expect("a URL")),
+        );
+        let source = config.sources.get_mut("github").expect("a source");
+        source.destinations.push("audit".to_owned());
+    });
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    let event = event_with_status(&relay.client, &id, "dead_lettered");
+    let status_of = |name: &str| {
+        let all = event["deliveries"].as_array().expect("a list");
+        let one = all.iter().find(|delivery| delivery["destination"] == name);
+        one.expect("both are there")["status"].clone()
+    };
+    assert_eq!(
+        (status_of("orders"), status_of("audit")),
+        (json!("delivered"), json!("dead_lettered"))
+    );
+    assert_eq!(event["last_error"], "answered 400 Bad Request");
+}
+
+#[test]
+fn a_stop_hands_back_what_hangs_and_spends_no_attempt() {
+    let receiver = Receiver::start(|_| Answer::status(200).after(Duration::from_secs(3600)));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let mut config = crate::support::config(directory.path(), &receiver.url("/"));
+    config.server.shutdown_grace = Duration::from_millis(50);
+    let mut relay = TestRelay::start_in(Arc::clone(&directory), config.clone(), None);
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    receiver.next();
+    relay.stop();
+    let (state, attempts): (i64, i64) = relay
+        .sqlite()
+        .query_row("SELECT state, attempts FROM deliveries", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("a row");
+    assert_eq!(
+        (state, attempts),
+        (0, 0),
+        "queued again, with its whole budget"
+    );
+
+    let well = Receiver::start(|_| Answer::status(200));
+    config.destinations.insert(
+        "orders".to_owned(),
+        Destination::new(well.url("/").parse().expect("a URL")),
+    );
+    let relay = TestRelay::start_in(directory, config, None);
+    let arrival = well.next();
+    assert_eq!(
+        (
+            arrival.header("webhook-id"),
+            arrival.header("relay-attempt")
+        ),
+        (id.as_str(), "1")
+    );
+    event_with_status(&relay.client, &id, "delivered");
+}
+
+#[test]
+fn metrics_tell_attempts_and_states() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    event_with_status(&relay.client, &id, "delivered");
+    let text = relay.admin().send("GET", "/metrics", &[], b"").text();
+    for line in [
+        "relay_attempts_total{destination=\"orders\",outcome=\"delivered\"} 1",
+        "relay_attempt_duration_seconds_count{destination=\"orders\"} 1",
+        "relay_delivery_latency_seconds_count 1",
+        "relay_destination_state{destination=\"orders\",state=\"active\"} 1",
+        "relay_deliveries{state=\"queued\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn more_events_than_workers_all_arrive_once() {
+    let hits = Arc::new(AtomicU32::new(0));
+    let receiver = {
+        let hits = Arc::clone(&hits);
+        Receiver::start(move |_| {
+            hits.fetch_add(1, Ordering::SeqCst);
+            Answer::status(200)
+        })
+    };
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let barrier = Arc::new(Barrier::new(8));
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let (client, barrier) = (relay.client.clone(), Arc::clone(&barrier));
+            std::thread::spawn(move || {
+                barrier.wait();
+                (0..50)
+                    .map(|n| event_id(&client.hook(&format!("{thread}-{n}"), b"{}")))
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    for thread in threads {
+        for id in thread.join().expect("no client panics") {
+            event_with_status(&relay.client, &id, "delivered");
+        }
+    }
+    assert_eq!(hits.load(Ordering::SeqCst), 400);
+}

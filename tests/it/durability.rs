@@ -1,0 +1,184 @@
+//! What is acknowledged is durable, and one key makes one event: in every build.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use relay::clock::{Clock as _, FakeClock, Timestamp};
+
+use crate::support::{TestRelay, config, relay_to};
+
+const URL: &str = "http://127.0.0.1:9/hook";
+
+#[test]
+fn one_key_from_64_connections_at_once_makes_one_event_and_one_relay() {
+    let relay = TestRelay::start();
+    let barrier = Arc::new(Barrier::new(64));
+    let threads: Vec<_> = (0..64)
+        .map(|_| {
+            let (client, barrier) = (relay.client.clone(), Arc::clone(&barrier));
+            std::thread::spawn(move || {
+                barrier.wait();
+                let event = client.hook("same", b"{}");
+                let relay = client.create(&[("Idempotency-Key", "same")], &relay_to(URL, "{}"));
+                assert_eq!((event.status, relay.status), (202, 201));
+                let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+                let event = event.json();
+                (
+                    text(&event["event_id"]),
+                    text(&event["status"]),
+                    text(&relay.json()["id"]),
+                )
+            })
+        })
+        .collect();
+    let answers: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("no client panics"))
+        .collect();
+    let events: HashSet<_> = answers.iter().map(|(event, _, _)| event).collect();
+    let relays: HashSet<_> = answers.iter().map(|(_, _, relay)| relay).collect();
+    assert_eq!((events.len(), relays.len()), (1, 1));
+    let accepted = answers
+        .iter()
+        .filter(|(_, status, _)| status == "accepted")
+        .count();
+    assert_eq!(accepted, 1, "the others are duplicates");
+    let rows: i64 = relay
+        .sqlite()
+        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(rows, 2);
+}
+
+#[test]
+fn keys_outlive_restarts_and_end_with_their_window() {
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let start = || {
+        TestRelay::start_in(
+            Arc::clone(&directory),
+            config(directory.path(), URL),
+            Some(Arc::clone(&clock)),
+        )
+    };
+    let mut relay = start();
+    let first = relay.client.hook("k", b"1").json();
+    let body = relay_to(URL, "{}");
+    let created = relay
+        .client
+        .create(&[("Idempotency-Key", "k")], &body)
+        .json();
+    relay.stop();
+
+    clock.advance(Duration::from_secs(3599));
+    let mut relay = start();
+    let again = relay.client.hook("k", b"2").json();
+    assert_eq!(
+        (&again["event_id"], again["status"].as_str()),
+        (&first["event_id"], Some("duplicate"))
+    );
+    let same = relay
+        .client
+        .create(&[("Idempotency-Key", "k")], &body)
+        .json();
+    assert_eq!(same["id"], created["id"]);
+
+    clock.advance(Duration::from_secs(1));
+    let fresh = relay.client.hook("k", b"3").json();
+    assert_eq!(fresh["status"], "accepted");
+    assert_ne!(fresh["event_id"], first["event_id"]);
+    let other_bytes = relay
+        .client
+        .create(&[("Idempotency-Key", "k")], &relay_to(URL, "{ }"));
+    assert_eq!(other_bytes.status, 201, "no conflict past the window");
+    relay.stop();
+}
+
+#[test]
+fn ids_keep_their_order_when_the_clock_is_set_back() {
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let relay = TestRelay::start_in(
+        Arc::clone(&directory),
+        config(directory.path(), URL),
+        Some(Arc::clone(&clock)),
+    );
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let created = relay
+            .client
+            .create(&[], &relay_to(URL, &format!("{{\"n\":{n}}}")))
+            .json();
+        ids.push(created["id"].as_str().expect("an id").to_owned());
+        clock.set_wall(clock.now().minus(Duration::from_secs(3600)));
+    }
+    let mut sorted = ids.clone();
+    sorted.sort();
+    assert_eq!(ids, sorted);
+}
+
+#[test]
+fn the_file_is_set_up_to_keep_promises() {
+    let relay = TestRelay::start();
+    relay.client.hook("1", b"{}");
+    let sqlite = relay.sqlite();
+    let text = |pragma: &str| -> String {
+        sqlite
+            .query_row(&format!("PRAGMA {pragma}"), [], |row| {
+                row.get::<_, rusqlite::types::Value>(0)
+            })
+            .map(|value| match value {
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                other => format!("{other:?}"),
+            })
+            .expect("a pragma")
+    };
+    assert_eq!(text("journal_mode"), "wal");
+    assert_eq!(text("user_version"), "1");
+    assert_eq!(text("auto_vacuum"), "2");
+    assert_eq!(text("application_id"), 0x524C_4159.to_string());
+    assert_eq!(text("integrity_check"), "ok");
+    let foreign: i64 = sqlite
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+            row.get(0)
+        })
+        .expect("a count");
+    assert_eq!(foreign, 0);
+}
+
+#[test]
+fn hot_queries_use_their_indexes() {
+    let relay = TestRelay::start();
+    let sqlite = relay.sqlite();
+    let plan = |sql: &str| -> String {
+        let mut statement = sqlite
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .expect("good SQL");
+        let lines = statement
+            .query_map([], |row| row.get::<_, String>(3))
+            .expect("a plan");
+        lines
+            .map(|line| line.expect("text"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let claim = plan(
+        "SELECT intent_id FROM deliveries WHERE destination_id = 1 AND next_attempt_at <= 5
+         ORDER BY next_attempt_at LIMIT 8",
+    );
+    assert!(
+        claim.contains("COVERING INDEX due") && !claim.contains("TEMP B-TREE"),
+        "{claim}"
+    );
+    let page =
+        plan("SELECT i.id FROM intents i WHERE i.surface = 0 AND i.id > 5 ORDER BY i.id LIMIT 50");
+    assert!(
+        page.contains("COVERING INDEX relays (surface=? AND rowid>?)"),
+        "{page}"
+    );
+    assert!(!page.contains("TEMP B-TREE"), "{page}");
+    let recover = plan("SELECT * FROM deliveries WHERE claim IS NOT NULL");
+    assert!(recover.contains("INDEX claimed"), "{recover}");
+}

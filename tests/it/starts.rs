@@ -1,0 +1,188 @@
+//! Starts that must not be: one line, exit code 1, nothing changed on disk.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::support::Process;
+
+const TOML: &str =
+    "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n";
+
+/// Every file below a directory with its content.
+fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    std::fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, std::fs::read(entry.path()).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// `relay serve` must fail with one line that says all of `says`, and change nothing.
+fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
+    std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
+    let before = content(directory);
+    let output = Process::command(directory)
+        .arg("serve")
+        .output()
+        .expect("the binary runs");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let lines: Vec<_> = error
+        .lines()
+        // Warnings about the configuration are log lines of their own.
+        .filter(|line| line.starts_with("relay: "))
+        .collect();
+    assert_eq!(lines.len(), 1, "{error}");
+    for text in says {
+        assert!(lines[0].contains(text), "{error:?} should say {text:?}");
+    }
+    assert!(content(directory) == before, "something changed on disk");
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+#[test]
+fn a_typo_in_the_configuration() {
+    let directory = directory();
+    assert_refused(
+        directory.path(),
+        "[server]\nlisen = '127.0.0.1:0'\n",
+        &["relay.toml:2", "server.lisen", "unknown field", "`listen`"],
+    );
+    assert_refused(
+        directory.path(),
+        "[server]\nlisten = '127.0.0.1:0'\n[delivery]\ntimeout = '15'\n",
+        &["relay.toml:4", "delivery.timeout", "\"15\"", "\"15s\""],
+    );
+}
+
+#[test]
+fn a_port_in_use() {
+    let directory = directory();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    assert_refused(
+        directory.path(),
+        &TOML.replace("127.0.0.1:0", &address),
+        &["server.listen", &address, "in use"],
+    );
+}
+
+#[test]
+fn a_second_server_on_the_same_file() {
+    let directory = directory();
+    let first = Process::serve(directory.path(), TOML);
+    let output = Process::command(directory.path())
+        .arg("serve")
+        .output()
+        .expect("the binary runs");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("relay.db: in use by another relay (process "),
+        "{error}"
+    );
+    assert_eq!(
+        first.client.get("/readyz").status,
+        200,
+        "the first is unharmed"
+    );
+}
+
+#[test]
+fn a_directory_that_is_not_there() {
+    let directory = directory();
+    let toml = format!("{TOML}path = 'nowhere/relay.db'\n").replace("[database]\n", "");
+    let toml = toml.replace(
+        "[admin]\nlisten = ''\n",
+        "[admin]\nlisten = ''\n[database]\n",
+    );
+    assert_refused(
+        directory.path(),
+        &toml,
+        &["nowhere/relay.db.lock", "expected a directory"],
+    );
+}
+
+#[test]
+fn a_file_that_is_no_database() {
+    let directory = directory();
+    std::fs::write(
+        directory.path().join("relay.db"),
+        "not a database ".repeat(1000),
+    )
+    .expect("writing");
+    assert_refused(directory.path(), TOML, &["relay.db", "not a database"]);
+}
+
+#[test]
+fn somebody_elses_database() {
+    let directory = directory();
+    let other = rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
+    other
+        .execute_batch("CREATE TABLE theirs (a)")
+        .expect("a table");
+    other.close().expect("closing");
+    assert_refused(directory.path(), TOML, &["relay.db", "isn't relay's"]);
+}
+
+#[test]
+fn a_newer_database() {
+    let directory = directory();
+    let relay = Process::serve(directory.path(), TOML);
+    relay.signal("-TERM");
+    assert!(relay.wait().0.success());
+    let newer = rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
+    newer
+        .execute_batch("PRAGMA user_version = 99")
+        .expect("a pragma");
+    newer.close().expect("closing");
+    assert_refused(
+        directory.path(),
+        TOML,
+        &["relay.db", "schema version 99", "newer"],
+    );
+}
+
+#[test]
+fn a_damaged_header() {
+    let directory = directory();
+    let relay = Process::serve(directory.path(), TOML);
+    relay.signal("-TERM");
+    assert!(relay.wait().0.success());
+    let path = directory.path().join("relay.db");
+    let mut bytes = std::fs::read(&path).expect("reading");
+    bytes[0..16].copy_from_slice(b"SQLite format 9\0");
+    std::fs::write(&path, bytes).expect("writing");
+    assert_refused(directory.path(), TOML, &["relay.db", "not a database"]);
+}
+
+#[test]
+fn check_says_what_serve_would() {
+    let directory = directory();
+    std::fs::write(directory.path().join("relay.toml"), TOML).expect("writing relay.toml");
+    let check = |arguments: &[&str]| {
+        let output = Process::command(directory.path())
+            .args(arguments)
+            .output()
+            .expect("the binary runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, text) = check(&["check"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("the configuration is fine"), "{text}");
+    let (code, text) = check(&["check", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &json["ok"]), (Some(0), &serde_json::json!(true)));
+    assert_eq!(check(&["check", "--config", "missing.toml"]).0, Some(1));
+    assert_eq!(check(&["chekc"]).0, Some(2));
+}

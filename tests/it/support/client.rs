@@ -1,0 +1,143 @@
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::KEY;
+
+/// A client that says just what it is told, on a connection of its own each time.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: SocketAddr,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// # Panics
+    ///
+    /// If it isn't JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text()))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+            .collect();
+        Some(Self {
+            status,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+        })
+    }
+}
+
+impl Client {
+    pub fn of(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends bytes and reads until the other side closes; none if there is no whole answer.
+    pub fn try_raw(&self, bytes: &[u8]) -> Option<Reply> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a timeout above zero");
+        stream.write_all(bytes).ok()?;
+        let mut answer = Vec::new();
+        // A reset after the answer is no matter.
+        let _ = stream.read_to_end(&mut answer);
+        Reply::parse(&answer)
+    }
+
+    /// Sends bytes and reads until the other side closes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn raw(&self, bytes: &[u8]) -> Reply {
+        self.try_raw(bytes).expect("an answer")
+    }
+
+    /// A request; none if there is no whole answer.
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Reply> {
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            write!(request, "{name}: {value}\r\n").expect("a String takes all");
+        }
+        if !body.is_empty() || method == "POST" {
+            write!(request, "Content-Length: {}\r\n", body.len()).expect("a String takes all");
+        }
+        request.push_str("\r\n");
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        self.try_raw(&bytes)
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|| panic!("{method} {path}: no answer"))
+    }
+
+    /// `GET`, with the API key.
+    pub fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[("X-API-Key", KEY)], b"")
+    }
+
+    /// `POST /v1/relays`, with the API key.
+    pub fn create(&self, headers: &[(&str, &str)], body: &str) -> Reply {
+        let mut all = vec![("X-API-Key", KEY)];
+        all.extend_from_slice(headers);
+        self.send("POST", "/v1/relays", &all, body.as_bytes())
+    }
+
+    /// `POST /webhooks/github` under a key.
+    pub fn hook(&self, key: &str, body: &[u8]) -> Reply {
+        self.send(
+            "POST",
+            "/webhooks/github",
+            &[
+                ("Idempotency-Key", key),
+                ("Content-Type", "application/json"),
+            ],
+            body,
+        )
+    }
+}

@@ -1,0 +1,164 @@
+//! What the tests drive: a relay in this process or as a process of its own, a client that says just
+//! what it is told, and the examples' scripted receiver.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each build's tests use a part of it"
+)]
+
+mod client;
+mod process;
+#[path = "../../../examples/support/receiver.rs"]
+mod receiver;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relay::clock::FakeClock;
+use relay::config::{Destination, Secret, Source};
+use relay::{Config, Relay};
+use serde_json::Value;
+
+pub use client::{Client, Reply};
+pub use process::Process;
+pub use receiver::{Answer, Arrival, Receiver};
+
+pub const KEY: &str = "test-key";
+
+/// A relay in this process, with a database in a directory of its own.
+pub struct TestRelay {
+    pub relay: Option<Relay>,
+    pub client: Client,
+    pub directory: Arc<tempfile::TempDir>,
+}
+
+/// A configuration for tests: port 0, no limits to speak of, loopback allowed, a source `github`
+/// for the destination `orders` (at `url`).
+pub fn config(directory: &Path, url: &str) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().expect("an address");
+    config.server.shutdown_grace = Duration::from_secs(5);
+    config.admin.listen = Some("127.0.0.1:0".parse().expect("an address"));
+    config.database.path = directory.join("relay.db");
+    config.database.min_free_bytes = 0;
+    config.api.keys = vec![Secret::new(KEY)];
+    config.api.rate_limit.post.per_second = 1e6;
+    config.api.rate_limit.post.burst = 1_000_000;
+    config.api.rate_limit.get = config.api.rate_limit.post;
+    config.delivery.workers = 8;
+    config.delivery.simulated.latency = Duration::from_millis(1);
+    config.delivery.allow_networks = vec!["127.0.0.0/8".parse().expect("a network")];
+    config.destinations.insert(
+        "orders".to_owned(),
+        Destination::new(url.parse().expect("a URL")),
+    );
+    config
+        .sources
+        .insert("github".to_owned(), Source::to(["orders"]));
+    config
+}
+
+impl TestRelay {
+    /// One that delivers to nobody who listens.
+    pub fn start() -> Self {
+        Self::start_with("http://127.0.0.1:9/", |_| {})
+    }
+
+    /// One whose destination `orders` is at `url`, with other changes to its configuration.
+    pub fn start_with(url: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let mut config = config(directory.path(), url);
+        change(&mut config);
+        Self::start_in(directory, config, None)
+    }
+
+    pub fn start_in(
+        directory: Arc<tempfile::TempDir>,
+        config: Config,
+        clock: Option<Arc<FakeClock>>,
+    ) -> Self {
+        let relay = match clock {
+            Some(clock) => Relay::start_with_clock(config, clock),
+            None => Relay::start(config),
+        }
+        .expect("the relay starts");
+        Self {
+            client: Client::of(relay.address()),
+            relay: Some(relay),
+            directory,
+        }
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            relay.stop().expect("the relay stops in order");
+        }
+    }
+
+    pub fn admin(&self) -> Client {
+        let relay = self.relay.as_ref().expect("a running relay");
+        Client::of(relay.admin_address().expect("an admin listener"))
+    }
+
+    /// The database, read by somebody else.
+    pub fn sqlite(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open_with_flags(
+            self.directory.path().join("relay.db"),
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+        )
+        .expect("the database opens")
+    }
+}
+
+/// A create request to `url`.
+pub fn relay_to(url: &str, payload: &str) -> String {
+    format!(
+        r#"{{"eventType":"order.created","destination":{{"type":"webhook","url":"{url}"}},"payload":{payload}}}"#
+    )
+}
+
+/// Looks until what is looked for is there.
+///
+/// # Panics
+///
+/// If it isn't within a minute, which no machine is slow enough for.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within a minute");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Looks at an event until it has the status.
+pub fn event_with_status(client: &Client, id: &str, status: &str) -> Value {
+    until(&format!("{id} is {status}"), || {
+        let event = client.get(&format!("/events/{id}")).json();
+        (event["status"] == status).then_some(event)
+    })
+}
+
+/// Looks at a relay until it has the status.
+pub fn relay_with_status(client: &Client, id: &str, status: &str) -> Value {
+    until(&format!("{id} is {status}"), || {
+        let relay = client.get(&format!("/v1/relays/{id}")).json();
+        (relay["status"] == status).then_some(relay)
+    })
+}
+
+/// The id of an accepted event.
+pub fn event_id(reply: &Reply) -> String {
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    reply.json()["event_id"].as_str().expect("an id").to_owned()
+}
+
+/// The id of a created relay.
+pub fn relay_id(reply: &Reply) -> String {
+    assert_eq!(reply.status, 201, "{}", reply.text());
+    reply.json()["id"].as_str().expect("an id").to_owned()
+}

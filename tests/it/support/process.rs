@@ -1,0 +1,86 @@
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use super::Client;
+
+/// The real binary, as a process of its own.
+pub struct Process {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    pub client: Client,
+}
+
+impl Process {
+    pub fn command(directory: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        command
+            .current_dir(directory)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Serves with `toml` as its relay.toml, and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// If it doesn't.
+    pub fn serve(directory: &Path, toml: &str) -> Self {
+        std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
+        let mut child = Self::command(directory)
+            .arg("serve")
+            .spawn()
+            .expect("the binary starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut seen = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = log.read_line(&mut line).expect("its log is text");
+            seen.push_str(&line);
+            assert!(read > 0, "it ended without listening:\n{seen}");
+            if let Some((_, rest)) = line.split_once("listening at http://") {
+                break rest
+                    .split(['"', ' ', '\n'])
+                    .next()
+                    .expect("an address")
+                    .to_owned();
+            }
+        };
+        Self {
+            child,
+            log,
+            client: Client::of(address.parse().expect("an address")),
+        }
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()
+            .expect("kill is there");
+        assert!(sent.success());
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Waits for its end; its exit status and the rest of its log.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).expect("its log is text");
+        (self.child.wait().expect("it ends"), log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,176 @@
+//! The code map's rules, checked: an invariant that is written as an absence is easy to break
+//! without noticing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn files(below: &str, ending: &str) -> Vec<(String, String)> {
+    fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, ending, found);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(below), ending, &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root).expect("below the root");
+            let text = fs::read_to_string(&path).expect("text");
+            (name.to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+/// Lines of code that hold one of `needles`, as `file:line`.
+fn lines_with(below: &str, needles: &[&str], is_exempt: impl Fn(&str) -> bool) -> Vec<String> {
+    files(below, ".rs")
+        .iter()
+        .filter(|(name, _)| !is_exempt(name))
+        .flat_map(|(name, text)| {
+            text.lines()
+                .enumerate()
+                .filter(|(_, line)| {
+                    !line.trim_start().starts_with("//") && needles.iter().any(|n| line.contains(n))
+                })
+                .map(move |(at, line)| format!("{name}:{}: {}", at + 1, line.trim()))
+        })
+        .collect()
+}
+
+fn assert_none(found: &[String], rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_rules_see_the_files() {
+    assert!(files("src", ".rs").len() > 40);
+    assert!(!lines_with("src", &["cfg(feature"], |_| false).is_empty());
+}
+
+#[test]
+fn features_are_chosen_in_two_files() {
+    let found = lines_with(
+        "src",
+        &[
+            "cfg(feature",
+            "cfg(not(feature",
+            "cfg!(feature",
+            "cfg_attr(",
+        ],
+        |name| name == "src/lib.rs" || name == "src/delivery/level/mod.rs",
+    );
+    assert_none(
+        &found,
+        "cfg(feature) stands in lib.rs and delivery/level/mod.rs only",
+    );
+}
+
+#[test]
+fn http_and_delivery_know_nothing_of_each_other() {
+    let in_http = lines_with("src/http", &["delivery::", "ureq"], |_| false);
+    assert_none(&in_http, "http knows nothing of delivery");
+    let in_delivery = lines_with("src/delivery", &["crate::http", "hyper::", "tokio"], |_| {
+        false
+    });
+    assert_none(
+        &in_delivery,
+        "delivery knows nothing of http, and has no async runtime",
+    );
+}
+
+#[test]
+fn sql_stands_in_its_rooms() {
+    let sql = [
+        "SELECT ",
+        "INSERT INTO",
+        "UPDATE ",
+        "DELETE FROM",
+        "rusqlite",
+        "PRAGMA",
+    ];
+    let found = lines_with("src", &sql, |name| {
+        name.starts_with("src/store/") || name.starts_with("src/delivery/ops/")
+    });
+    assert_none(&found, "SQL stands in store/ and delivery/ops/ only");
+}
+
+#[test]
+fn only_the_clock_asks_for_the_time() {
+    let found = lines_with(
+        "src",
+        &["SystemTime::now", "std::time::Instant", "Timestamp::now"],
+        |name| {
+            // The store's test of the writer's idle second waits for real.
+            name == "src/clock.rs" || name == "src/store/tests.rs"
+        },
+    );
+    assert_none(&found, "only clock.rs asks the system for the time");
+}
+
+#[test]
+fn the_model_is_pure() {
+    let found = lines_with(
+        "src/model",
+        &[
+            "crate::store",
+            "crate::http",
+            "std::fs",
+            "std::thread",
+            "rand::",
+        ],
+        |_| false,
+    );
+    assert_none(&found, "model does no I/O");
+}
+
+#[test]
+fn the_database_file_is_never_opened_by_hand() {
+    let found = lines_with(
+        "src",
+        &["File::open", "OpenOptions", "fs::read(", "fs::write("],
+        |name| name == "src/store/lock.rs" || name.ends_with("tests.rs"),
+    );
+    assert_none(
+        &found,
+        "opening and closing the database file would drop SQLite's locks",
+    );
+}
+
+#[test]
+fn every_suppressed_lint_has_a_reason() {
+    for (name, text) in ["src", "tests", "examples", "benches"]
+        .iter()
+        .flat_map(|at| files(at, ".rs"))
+    {
+        for attribute in ["allow(", "expect("] {
+            for (at, _) in text
+                .match_indices(&format!("#[{attribute}"))
+                .chain(text.match_indices(&format!("#![{attribute}")))
+            {
+                let end = text[at..].find(")]").map_or(text.len(), |end| at + end);
+                assert!(
+                    text[at..end].contains("reason ="),
+                    "{name}: {}",
+                    &text[at..end]
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let found: Vec<_> = files("src", ".rs")
+        .iter()
+        .filter(|(_, text)| text.lines().count() > 600)
+        .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
+        .collect();
+    assert_none(&found, "a file of more than 600 lines wants splitting");
+}
