@@ -1,0 +1,142 @@
+//! Events a second through the executor to a sink on loopback, beside a bare pool of ureq clients to
+//! the same sink, in one run, interleaved.
+//!
+//! ```text
+//! cargo bench --bench delivery --features delivery
+//! ```
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use relay::Relay;
+use relay::model::Level;
+use support::{load, median, no_op, rounds, runtime, sample, spread};
+use ureq::Agent;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+const WORKERS: usize = 16;
+
+fn main() {
+    let client = runtime(1);
+    let sinks = runtime(1);
+    let (sink, arrived) = no_op(&sinks);
+    println!(
+        "{} samples, interleaved; {WORKERS} workers; medians, and (least–most) of the ratio\n",
+        rounds()
+    );
+    let samples: Vec<(f64, f64)> = (0..rounds())
+        .map(|_| (bare(sink), executor(&client, sink, &arrived)))
+        .collect();
+    let ratios: Vec<f64> = samples.iter().map(|(bare, ours)| ours / bare).collect();
+    let (least, most) = spread(&ratios);
+    println!(
+        "bare ureq pool   {:>8.0} POST/s",
+        median(samples.iter().map(|s| s.0).collect())
+    );
+    println!(
+        "executor         {:>8.0} settled/s",
+        median(samples.iter().map(|s| s.1).collect())
+    );
+    println!(
+        "executor ÷ bare  {:>8.2} ({least:.2}–{most:.2})",
+        median(ratios)
+    );
+}
+
+/// What is accepted within a sample, delivered and settled: events a second of the second part.
+fn executor(
+    client: &tokio::runtime::Runtime,
+    sink: std::net::SocketAddr,
+    arrived: &AtomicU64,
+) -> f64 {
+    let directory = support::directory();
+    let mut config = support::config(directory.path(), sink);
+    config.delivery.workers = WORKERS;
+    config.delivery.level = Some(Level::Off);
+    let relay = Relay::start(config.clone()).expect("the relay starts");
+    load(client, relay.address(), 64, sample());
+    relay.stop().expect("the relay stops");
+    let database =
+        rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
+    let count = |sql: &str| -> u64 {
+        let count: i64 = database
+            .query_row(sql, [], |row| row.get(0))
+            .expect("a count");
+        count.unsigned_abs()
+    };
+    let pending = count("SELECT count(*) FROM deliveries");
+
+    config.delivery.level = Some(Level::Durable);
+    let before = arrived.load(Ordering::Relaxed);
+    let start = Instant::now();
+    let relay = Relay::start(config).expect("the relay starts");
+    while arrived.load(Ordering::Relaxed) - before < pending
+        || count(
+            "SELECT count(*) FROM deliveries WHERE next_attempt_at IS NOT NULL OR claim IS NOT NULL",
+        ) > 0
+    {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let took = start.elapsed();
+    relay.stop().expect("the relay stops");
+    assert_eq!(
+        count("SELECT count(*) FROM deliveries WHERE state = 3"),
+        pending
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = pending as f64 / took.as_secs_f64();
+    rate
+}
+
+/// Knows one address.
+#[derive(Debug)]
+struct Known(std::net::SocketAddr);
+
+impl Resolver for Known {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
+        addresses.push(self.0);
+        Ok(addresses)
+    }
+}
+
+/// As many threads as the executor has, which do nothing but post: the limit of what it can do.
+fn bare(sink: std::net::SocketAddr) -> f64 {
+    let config = Agent::config_builder()
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_idle_connections(WORKERS)
+        .max_idle_connections_per_host(WORKERS)
+        .timeout_global(Some(Duration::from_secs(15)))
+        .build();
+    let agent = Agent::with_parts(config, DefaultConnector::default(), Known(sink));
+    let (url, body) = (format!("http://{sink}/hook"), Arc::new(support::body()));
+    let posts = AtomicU64::new(0);
+    let start = Instant::now();
+    let end = start + sample();
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                while Instant::now() < end {
+                    let mut answer = agent.post(&url).send(body.as_bytes()).expect("an answer");
+                    answer.body_mut().read_to_vec().expect("a whole answer");
+                    posts.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = posts.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
+    rate
+}

@@ -1,0 +1,226 @@
+//! What the benchmarks share: a load generator, a server that does nothing, medians.
+
+#![allow(
+    dead_code,
+    reason = "shared by several targets, each of which uses a part of it"
+)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use relay::Config;
+use relay::config::{Destination, Source};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+/// About as long as a small provider's webhook: 570 bytes.
+pub fn body() -> String {
+    format!(
+        r#"{{"id":"ord_7f3a","type":"order.created","created":1700000000,"data":{{"customer":"cus_91","currency":"EUR","total":12.50,"note":"{}"}}}}"#,
+        "x".repeat(448)
+    )
+}
+
+/// Seconds of one sample; `RELAY_BENCH_SECONDS` sets it.
+pub fn sample() -> Duration {
+    let seconds = std::env::var("RELAY_BENCH_SECONDS").ok();
+    Duration::from_secs_f64(seconds.and_then(|text| text.parse().ok()).unwrap_or(2.0))
+}
+
+/// Samples of each figure; `RELAY_BENCH_ROUNDS` sets it.
+pub fn rounds() -> usize {
+    let rounds = std::env::var("RELAY_BENCH_ROUNDS").ok();
+    rounds.and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Smallest and largest.
+pub fn spread(figures: &[f64]) -> (f64, f64) {
+    let low = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = figures.iter().copied().fold(0.0, f64::max);
+    (low, high)
+}
+
+/// A configuration for benchmarks, with its database in `directory`.
+pub fn config(directory: &Path, sink: SocketAddr) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().expect("an address");
+    config.admin.listen = Some("127.0.0.1:0".parse().expect("an address"));
+    config.database.path = directory.join("relay.db");
+    config.database.min_free_bytes = 0;
+    let url = format!("http://{sink}/hook").parse().expect("a URL");
+    let mut to = Destination::new(url);
+    to.concurrency = Some(1024);
+    config.destinations.insert("sink".to_owned(), to);
+    config
+        .sources
+        .insert("bench".to_owned(), Source::to(["sink"]));
+    config
+}
+
+/// A directory on the disk that the build is on: `/tmp` may be memory.
+pub fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
+}
+
+/// What a load came to.
+pub struct Load {
+    pub per_second: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+}
+
+/// `POST`s from so many connections for so long, each under a key of its own.
+pub fn load(runtime: &Runtime, to: SocketAddr, connections: usize, time: Duration) -> Load {
+    static KEY: AtomicU64 = AtomicU64::new(0);
+    let body = Arc::new(body());
+    runtime.block_on(async {
+        let end = Instant::now() + time;
+        let tasks: Vec<_> = (0..connections)
+            .map(|_| {
+                let body = Arc::clone(&body);
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(to).await.expect("the server listens");
+                    stream.set_nodelay(true).expect("a socket option");
+                    let mut took = Vec::new();
+                    let mut answer = vec![0; 4096];
+                    let mut request = Vec::new();
+                    while Instant::now() < end {
+                        // Random keys, as providers' are: the order of arrival is not that of keys.
+                        let n = KEY.fetch_add(1, Ordering::Relaxed);
+                        let key = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                        request.clear();
+                        std::io::Write::write_fmt(
+                            &mut request,
+                            format_args!(
+                                "POST /webhooks/bench HTTP/1.1\r\nHost: relay\r\nIdempotency-Key: {key:016x}-{n:08x}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                                body.len()
+                            ),
+                        )
+                        .expect("memory takes all");
+                        let start = Instant::now();
+                        stream.write_all(&request).await.expect("the server reads");
+                        read_answer(&mut stream, &mut answer).await;
+                        took.push(start.elapsed());
+                    }
+                    took
+                })
+            })
+            .collect();
+        let start = Instant::now();
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.expect("a client doesn't panic"));
+        }
+        let elapsed = start.elapsed();
+        all.sort();
+        let at = |part: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a place in a list"
+            )]
+            let place = (all.len() as f64 * part) as usize;
+            all.get(place).copied().unwrap_or_default()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        Load {
+            per_second: all.len() as f64 / elapsed.as_secs_f64(),
+            p50: at(0.5),
+            p99: at(0.99),
+        }
+    })
+}
+
+/// Reads one answer, which must be 202.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
+        assert!(read > 0, "the server closed the connection");
+        filled += read;
+        let answer = &buffer[..filled];
+        let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            continue;
+        };
+        assert!(
+            answer.starts_with(b"HTTP/1.1 202"),
+            "{}",
+            String::from_utf8_lossy(answer)
+        );
+        let head = std::str::from_utf8(&answer[..end]).expect("text");
+        let length: usize = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .and_then(|length| length.parse().ok())
+            .expect("a length");
+        if filled >= end + 4 + length {
+            return;
+        }
+    }
+}
+
+/// A hyper server that reads each body and answers a constant: the limit of what a handler can do.
+/// Counts what arrives.
+pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
+    const ANSWER: &str =
+        r#"{"event_id":"evt_01a200b0-98cc-7000-84ec-471754438fd6","status":"accepted"}"#;
+    let hits = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&hits);
+    let listener = runtime
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("loopback has a free port");
+    let address = listener.local_addr().expect("an address");
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).expect("a socket option");
+            let hits = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                    let hits = Arc::clone(&hits);
+                    async move {
+                        let body = request.into_body().collect().await;
+                        hits.fetch_add(1, Ordering::Relaxed);
+                        let status = if body.is_ok() { 202 } else { 400 };
+                        let response = hyper::Response::builder()
+                            .status(status)
+                            .header("content-type", "application/json")
+                            .body(Full::new(Bytes::from_static(ANSWER.as_bytes())))
+                            .expect("a constant");
+                        Ok::<_, Infallible>(response)
+                    }
+                });
+                // The load generator closes when it is done.
+                let _ = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (address, hits)
+}
+
+/// A runtime for one side of a benchmark.
+pub fn runtime(threads: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
