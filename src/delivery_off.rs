@@ -60,5 +60,5 @@ pub(crate) fn start(parts: Context) -> std::io::Result<Executor> {
 impl Executor {
     /// Has nothing to wait for.
     #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
-    pub fn stop(&self, _grace: Duration) {}
+    pub fn stop(&mut self, _grace: Duration) {}
 }

@@ -122,20 +122,16 @@ impl Relay {
             let wake = wake.clone();
             Arc::new(move || wake.wake())
         };
-        let on_end = {
+        let on_broken = {
             let fatal = fatal.clone();
-            move |ended: Result<(), String>| {
-                if let Err(why) = ended {
-                    fatal.raise(why);
-                }
-            }
+            Arc::new(move |why| fatal.raise(why))
         };
         let store = Store::open(
             &config.database,
             Arc::clone(&clock),
             Arc::clone(&metrics),
             on_work,
-            on_end,
+            on_broken,
         )?;
         let executor = delivery::start(delivery::Context {
             config: Arc::clone(&config),
@@ -204,7 +200,8 @@ impl Relay {
     }
 
     /// Sends the dead letters of a relay or an event once more, each with a fresh budget of
-    /// attempts. Returns how many there were.
+    /// attempts. Returns how many there were. Blocks; from asynchronous code, call it on a thread
+    /// that may.
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
         Ok(self.store.write_blocking(Replay(id))?)
@@ -234,7 +231,14 @@ impl Relay {
         self.shut_down()
     }
 
+    /// On a thread of its own: blocking on a runtime is forbidden within another one, and who embeds
+    /// us may well drop us there.
     fn shut_down(&mut self) -> Result<(), RelayError> {
+        std::thread::scope(|scope| scope.spawn(|| self.shut_down_here()).join())
+            .unwrap_or_else(|_| Err(RelayError::Fatal("the stop panicked".to_owned())))
+    }
+
+    fn shut_down_here(&mut self) -> Result<(), RelayError> {
         let Some(runtime) = self.runtime.take() else {
             return Ok(());
         };

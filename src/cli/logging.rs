@@ -5,7 +5,8 @@ use std::io::{IsTerminal as _, Write};
 use env_logger::fmt::Formatter;
 use log::Record;
 use log::kv::{Error, Key, Value, VisitSource};
-use serde_json::Map;
+use serde::Serializer as _;
+use serde::ser::SerializeMap;
 
 use super::Failure;
 use crate::clock::{Clock as _, SystemClock};
@@ -60,38 +61,37 @@ impl<'kvs> VisitSource<'kvs> for Text<'_> {
 }
 
 fn json(out: &mut Formatter, record: &Record<'_>) -> std::io::Result<()> {
-    let mut line = Map::new();
-    line.insert("time".into(), SystemClock::new().now().to_string().into());
-    line.insert(
-        "level".into(),
-        record.level().as_str().to_lowercase().into(),
-    );
-    line.insert("target".into(), record.target().into());
-    line.insert("message".into(), record.args().to_string().into());
+    let mut serializer = serde_json::Serializer::new(&mut *out);
+    let mut line = serializer.serialize_map(None)?;
+    let level = record.level().as_str().to_ascii_lowercase();
+    line.serialize_entry("time", &SystemClock::new().now())?;
+    line.serialize_entry("level", &level)?;
+    line.serialize_entry("target", record.target())?;
+    line.serialize_entry("message", record.args())?;
     record
         .key_values()
         .visit(&mut Json(&mut line))
         .map_err(std::io::Error::other)?;
-    serde_json::to_writer(&mut *out, &line)?;
+    line.end()?;
     writeln!(out)
 }
 
-struct Json<'a>(&'a mut Map<String, serde_json::Value>);
+struct Json<'a, M>(&'a mut M);
 
-impl<'kvs> VisitSource<'kvs> for Json<'_> {
+impl<'kvs, M: SerializeMap> VisitSource<'kvs> for Json<'_, M> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let json = if let Some(flag) = value.to_bool() {
-            flag.into()
+        let key = key.as_str();
+        let written = if let Some(flag) = value.to_bool() {
+            self.0.serialize_entry(key, &flag)
         } else if let Some(number) = value.to_i64() {
-            number.into()
+            self.0.serialize_entry(key, &number)
         } else if let Some(number) = value.to_u64() {
-            number.into()
+            self.0.serialize_entry(key, &number)
         } else if let Some(number) = value.to_f64() {
-            number.into()
+            self.0.serialize_entry(key, &number)
         } else {
-            value.to_string().into()
+            self.0.serialize_entry(key, &value.to_string())
         };
-        self.0.insert(key.as_str().to_owned(), json);
-        Ok(())
+        written.map_err(|error| Error::boxed(error.to_string()))
     }
 }

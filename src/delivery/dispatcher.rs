@@ -1,8 +1,8 @@
 //! Who may go next. One pass looks at what is due and what has been done, and settles and claims in
 //! one transaction; tests drive the pass, production the loop around it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +15,13 @@ use super::pool::{Done, Job, Pool};
 use super::target::Target;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::model::{RetryPlan, Step};
+use crate::store::StoreError;
 
-/// The longest that the dispatcher waits without looking: what other processes change (a replay on
+/// The longest that the dispatcher pauses without looking: what other processes change (a replay on
 /// the command line) and what the wall clock jumps over is noticed this late at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the store refused a turn: nothing is claimed while outcomes can't be recorded.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
-/// The pause after deliveries that couldn't be loaded were handed back: what kept them from being
-/// loaded takes a moment to go away.
-const HAND_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// Ad hoc origins that metrics tell apart; further ones share a label.
 const ADHOC_LABELS: usize = 16;
 /// Destinations that are remembered while nothing is under way to them.
@@ -42,7 +40,17 @@ pub(super) struct Dispatcher {
     hand_backs: Vec<HandBack>,
     next_claim: i64,
     /// Where the round of destinations begins, so that none is always first.
-    turn: usize,
+    round: usize,
+    /// Whether the last turn was refused, so that it is logged once.
+    is_refused: bool,
+}
+
+/// A destination that may have workers, and how many it has been given.
+struct Candidate {
+    target: Arc<Target>,
+    in_flight: usize,
+    ready: usize,
+    share: usize,
 }
 
 struct State {
@@ -77,7 +85,8 @@ impl Dispatcher {
             // Of an earlier process nothing is claimed any more, so any beginning will do; a random
             // one makes a mistake there visible.
             next_claim: i64::from(rand::random::<u32>()) << 24,
-            turn: 0,
+            round: 0,
+            is_refused: false,
         }
     }
 
@@ -106,9 +115,6 @@ impl Dispatcher {
         let retries = self.unsettled.iter().filter_map(|s| s.next_attempt_at);
         let next_retry = retries.min().map(|at| at.since(now));
         look_again = [look_again, next_retry].into_iter().flatten().min();
-        if !self.hand_backs.is_empty() {
-            look_again = Some(HAND_BACK_PAUSE);
-        }
         let Some((claimed, settled)) = self.turn(&wants) else {
             return Pass {
                 look_again: Some(REFUSED_PAUSE),
@@ -183,83 +189,80 @@ impl Dispatcher {
     /// What to claim: one for each destination in turn, until there is no free worker or nobody
     /// may have more. And when to look again at those that had to wait.
     fn wants(&mut self) -> (Vec<Want>, Option<Duration>) {
-        let due = match self.context.store.read_blocking(Due::read) {
+        let now = self.context.clock.now();
+        let free = self.free_workers();
+        let due = match self
+            .context
+            .store
+            .read_blocking(|sql| Due::read(sql, now, free))
+        {
             Ok(due) => due,
             Err(error) => {
                 log::warn!(error:% = error; "what is due can't be read");
                 return (Vec::new(), Some(REFUSED_PAUSE));
             }
         };
-        let now = self.context.clock.now();
-        let mut look_again: Option<Duration> = None;
-        let mut earliest = |wait: Duration| {
-            look_again = Some(look_again.map_or(wait, |earlier| earlier.min(wait)));
-        };
-        let mut ready = Vec::new();
+        self.forget_idle(&due);
+        let mut pauses = Vec::new();
+        let mut ready = VecDeque::new();
         for due in due {
-            let state = self.state(&due);
-            let opens_at = due
-                .next_attempt_at
-                .max(due.held_until.unwrap_or(due.next_attempt_at));
-            if due.is_paused || !state.target.is_known() {
+            let opens_at = due.held_until.max(Some(due.next_attempt_at));
+            let (is_paused, count) = (due.is_paused, due.ready);
+            let state = self.state(&due, now);
+            if is_paused || !state.target.is_known() {
                 continue;
             }
-            if opens_at > now {
-                earliest(opens_at.since(now));
-            } else {
-                ready.push((Arc::clone(&state.target), state.in_flight));
+            match opens_at {
+                Some(at) if at > now => pauses.push(at.since(now)),
+                _ => ready.push_back(Candidate {
+                    target: Arc::clone(&state.target),
+                    in_flight: state.in_flight,
+                    ready: count,
+                    share: 0,
+                }),
             }
         }
-        let mut shares = fair_shares(self.free_workers(), ready.len(), self.turn);
-        self.turn = self.turn.wrapping_add(1);
-        let mut wants = Vec::new();
-        // What one may not take is offered to the others in a second round.
-        let mut spare = 0;
-        let mut hungry = Vec::new();
-        for (at, (target, in_flight)) in ready.iter().enumerate() {
-            let admitted = self.admission.admit(target, *in_flight, shares[at]);
-            if let Some(wait) = admitted.wait {
-                earliest(wait);
+        let places = ready.len().max(1);
+        ready.rotate_left(self.round % places);
+        self.round = self.round.wrapping_add(1);
+        let admission = &mut self.admission;
+        let shares = share_out(free, ready, |candidate| {
+            match admission.admit(&candidate.target, candidate.in_flight + candidate.share) {
+                Ok(()) => true,
+                Err(wait) => {
+                    pauses.extend(wait);
+                    false
+                }
             }
-            if admitted.count < shares[at] {
-                spare += shares[at] - admitted.count;
-            } else {
-                hungry.push(at);
-            }
-            shares[at] = admitted.count;
+        });
+        let wants = shares
+            .into_iter()
+            .map(|candidate| Want {
+                destination: candidate.target.id,
+                at_most: u32::try_from(candidate.share).unwrap_or(u32::MAX),
+            })
+            .collect();
+        (wants, pauses.into_iter().min())
+    }
+
+    /// Beyond a number, destinations are forgotten that have nothing under way and nothing waiting.
+    fn forget_idle(&mut self, due: &[Due]) {
+        if self.targets.len() < MAX_TARGETS {
+            return;
         }
-        for at in hungry {
-            let (target, in_flight) = &ready[at];
-            let more = self.admission.admit(target, in_flight + shares[at], spare);
-            spare -= more.count;
-            shares[at] += more.count;
-            if let Some(wait) = more.wait {
-                earliest(wait);
+        let waiting: HashSet<i64> = due.iter().map(|due| due.destination).collect();
+        let admission = &mut self.admission;
+        self.targets.retain(|id, state| {
+            let is_needed = state.in_flight > 0 || waiting.contains(id);
+            if !is_needed {
+                admission.forget(*id);
             }
-        }
-        for ((target, _), share) in ready.iter().zip(shares) {
-            if share > 0 {
-                wants.push(Want {
-                    destination: target.id,
-                    at_most: u32::try_from(share).unwrap_or(u32::MAX),
-                });
-            }
-        }
-        (wants, look_again)
+            is_needed
+        });
     }
 
     /// What is known of a destination; a new one is made known.
-    fn state(&mut self, due: &Due) -> &mut State {
-        if self.targets.len() >= MAX_TARGETS {
-            let admission = &mut self.admission;
-            self.targets.retain(|&id, state| {
-                let is_busy = state.in_flight > 0 || state.outage.is_some();
-                if !is_busy {
-                    admission.forget(id);
-                }
-                is_busy
-            });
-        }
+    fn state(&mut self, due: &Due, now: Timestamp) -> &mut State {
         let state = match self.targets.entry(due.destination) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
@@ -282,7 +285,6 @@ impl Dispatcher {
                 })
             }
         };
-        let now = self.context.clock.now();
         let shown = if due.is_paused {
             "paused"
         } else if !state.target.is_known() {
@@ -303,11 +305,14 @@ impl Dispatcher {
                 }
                 _ => {}
             }
-            let metrics = &self.context.metrics;
-            if !state.shown.is_empty() {
-                metrics.destination_state(&state.target.label, state.shown, false);
+            // Those that share a label have no state in common.
+            if state.target.label == state.target.name {
+                let metrics = &self.context.metrics;
+                if !state.shown.is_empty() {
+                    metrics.destination_state(&state.target.label, state.shown, false);
+                }
+                metrics.destination_state(&state.target.label, shown, true);
             }
-            metrics.destination_state(&state.target.label, shown, true);
             state.shown = shown;
         }
         state
@@ -332,31 +337,23 @@ impl Dispatcher {
         match self.context.store.write_blocking(turn) {
             Ok(claimed) => {
                 let counts = (claimed.len(), settlements.len());
-                self.give_back_unused(wants, &claimed);
+                self.is_refused = false;
                 self.give_out(claimed, claim);
                 Some(counts)
             }
             Err(error) => {
-                log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
+                if matches!(error, StoreError::Sqlite(_) | StoreError::Unexpected(_)) {
+                    // It would be refused for ever. The next start hands back what is claimed.
+                    self.context
+                        .fatal
+                        .raise(format!("outcomes can't be recorded: {error}"));
+                } else if !self.is_refused {
+                    log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
+                }
+                self.is_refused = true;
                 self.unsettled = Arc::unwrap_or_clone(settlements);
                 self.hand_backs = Arc::unwrap_or_clone(hand_backs);
-                self.give_back_unused(wants, &[]);
                 None
-            }
-        }
-    }
-
-    fn give_back_unused(&mut self, wants: &[Want], claimed: &[Claimed]) {
-        for want in wants {
-            let used = claimed
-                .iter()
-                .filter(|claimed| claimed.destination == want.destination)
-                .count();
-            let unused = (want.at_most as usize).saturating_sub(used);
-            if let Some(state) = self.targets.get(&want.destination)
-                && unused > 0
-            {
-                self.admission.give_back(&state.target, unused);
             }
         }
     }
@@ -393,10 +390,18 @@ impl Dispatcher {
             self.take_done();
             self.turn(&[]);
             let left = grace.saturating_sub(clock.monotonic());
-            if self.in_flight.is_empty() || left.is_zero() {
+            let is_all_settled = self.in_flight.is_empty()
+                && self.unsettled.is_empty()
+                && self.hand_backs.is_empty();
+            if is_all_settled || left.is_zero() {
                 break;
             }
-            self.context.wake.wait(left.min(LOOK_EVERY));
+            let pause = if self.is_refused {
+                REFUSED_PAUSE
+            } else {
+                LOOK_EVERY
+            };
+            self.context.wake.wait(left.min(pause));
         }
         if !self.in_flight.is_empty() {
             log::warn!(attempts = self.in_flight.len(); "attempts were still under way at the end of server.shutdown_grace: they are handed back");
@@ -416,17 +421,28 @@ fn hand_back(job: &Job) -> HandBack {
     }
 }
 
-/// `free` workers among `count` destinations as evenly as can be; the remainder goes to those that
-/// come first in this turn.
-fn fair_shares(free: usize, count: usize, turn: usize) -> Vec<usize> {
-    let Some(even) = free.checked_div(count) else {
-        return Vec::new();
-    };
-    let mut shares = vec![even; count];
-    for extra in 0..free % count {
-        shares[turn.wrapping_add(extra) % count] += 1;
+/// Gives out `free` workers, one in turn to each candidate that has work and may have it. Those that
+/// got any come back.
+fn share_out(
+    mut free: usize,
+    mut ring: VecDeque<Candidate>,
+    mut admits: impl FnMut(&Candidate) -> bool,
+) -> Vec<Candidate> {
+    let mut done = Vec::new();
+    while free > 0
+        && let Some(mut candidate) = ring.pop_front()
+    {
+        if candidate.share < candidate.ready && admits(&candidate) {
+            candidate.share += 1;
+            free -= 1;
+            ring.push_back(candidate);
+        } else {
+            done.push(candidate);
+        }
     }
-    shares
+    done.extend(ring);
+    done.retain(|candidate| candidate.share > 0);
+    done
 }
 
 #[cfg(test)]
@@ -436,13 +452,35 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_are_even_and_spend_every_worker(
-            free in 0usize..200, count in 1usize..300, turn: usize,
+        fn shares_are_fair_and_waste_no_worker(
+            free in 0usize..100,
+            candidates in prop::collection::vec((0usize..40, 0usize..40), 0..60),
         ) {
-            let shares = fair_shares(free, count, turn);
-            prop_assert_eq!(shares.iter().sum::<usize>(), free);
-            let (least, most) = (shares.iter().min(), shares.iter().max());
-            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1));
+            let config = crate::Config::default();
+            let ring = (0i64..)
+                .zip(&candidates)
+                .map(|(id, (ready, _))| Candidate {
+                    target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
+                    in_flight: 0,
+                    ready: *ready,
+                    share: 0,
+                })
+                .collect();
+            // The second number is how many a candidate may have.
+            let limit = |id: i64| candidates[usize::try_from(id).expect("small")].1;
+            let shares = share_out(free, ring, |candidate| candidate.share < limit(candidate.target.id));
+            let given: usize = shares.iter().map(|candidate| candidate.share).sum();
+            let takable: usize = candidates.iter().map(|(ready, limit)| *ready.min(limit)).sum();
+            prop_assert_eq!(given, free.min(takable));
+            let most = shares.iter().map(|candidate| candidate.share).max().unwrap_or(0);
+            for (id, (ready, limit)) in (0i64..).zip(&candidates) {
+                let share = shares
+                    .iter()
+                    .find(|candidate| candidate.target.id == id)
+                    .map_or(0, |candidate| candidate.share);
+                prop_assert!(share <= *ready.min(limit));
+                prop_assert!(share + 1 >= most || share == *ready.min(limit), "nobody is passed over");
+            }
         }
     }
 }

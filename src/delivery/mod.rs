@@ -20,7 +20,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub(crate) struct Executor {
 
 struct Running {
     wake: Wake,
-    dispatcher: Mutex<Option<JoinHandle<()>>>,
+    dispatcher: JoinHandle<()>,
 }
 
 /// Starts the executor of the configured level.
@@ -78,27 +78,18 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
             }
         })?;
     Ok(Executor {
-        running: Some(Running {
-            wake,
-            dispatcher: Mutex::new(Some(dispatcher)),
-        }),
+        running: Some(Running { wake, dispatcher }),
     })
 }
 
 impl Executor {
     /// Claims nothing more, lets attempts finish for at most `grace`, settles them, and hands the
     /// others back without spending an attempt.
-    pub fn stop(&self, grace: Duration) {
-        let Some(running) = &self.running else { return };
-        let thread = running
-            .dispatcher
-            .lock()
-            .expect("nobody panics while holding this lock")
-            .take();
-        if let Some(thread) = thread {
+    pub fn stop(&mut self, grace: Duration) {
+        if let Some(running) = self.running.take() {
             running.wake.stop(grace);
             // Its panic has been reported where it happened.
-            let _ = thread.join();
+            let _ = running.dispatcher.join();
         }
     }
 }

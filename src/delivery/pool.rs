@@ -120,6 +120,12 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
 impl Inner {
     fn next(&self) -> Option<Job> {
         let mut jobs = self

@@ -1,14 +1,13 @@
 //! One attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use super::level::Transport;
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::pool::{Done, Job};
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Loads what is to be sent, and sends it. Whatever happens, a panic included, it comes back.
 pub(super) fn attempt(
@@ -19,18 +18,24 @@ pub(super) fn attempt(
 ) -> Done {
     let started_at = clock.now();
     let start = clock.monotonic();
+    let done = |outcome: Option<Outcome>, event_id: String, accepted_at, job: Job| Done {
+        event_id,
+        accepted_at,
+        started_at,
+        took: clock.monotonic().saturating_sub(start),
+        outcome,
+        job,
+    };
     let shipment = match store.read_blocking(|sql| Shipment::load(sql, job.intent)) {
         Ok(shipment) => shipment,
+        // All readers are taken: nothing is wrong with the delivery, and it spends no attempt.
+        Err(StoreError::Busy) => return done(None, String::new(), started_at, job),
+        // Anything else would meet the next attempt too, which must not go on for ever.
         Err(error) => {
-            log::warn!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded: it is handed back");
-            return Done {
-                event_id: String::new(),
-                accepted_at: started_at,
-                started_at,
-                took: Duration::ZERO,
-                outcome: None,
-                job,
-            };
+            log::error!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded");
+            let outcome =
+                Outcome::failed(Class::Transient, "relay can't load it; its log says why");
+            return done(Some(outcome), String::new(), started_at, job);
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -49,12 +54,5 @@ pub(super) fn attempt(
         outcome = outcome.class.name();
         "attempt"
     );
-    Done {
-        event_id,
-        accepted_at: shipment.created_at,
-        started_at,
-        took,
-        outcome: Some(outcome),
-        job,
-    }
+    done(Some(outcome), event_id, shipment.created_at, job)
 }

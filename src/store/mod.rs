@@ -57,11 +57,15 @@ const READER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What to call when a commit made something due.
 pub(crate) type OnWork = Arc<dyn Fn() + Send + Sync>;
 
+/// What to call, with the reason, when the database can't be trusted or the writer has ended.
+pub(crate) type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
+
 /// What the writer's thread and the handles share.
 struct Shared {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     on_work: OnWork,
+    on_broken: OnBroken,
     low_space: AtomicBool,
 }
 
@@ -83,15 +87,16 @@ struct Inner {
 
 impl Store {
     /// Opens or creates the database, hands back what a process that died had claimed, and starts
-    /// the writer. `on_end` is called when the writer's thread ends, with why.
+    /// the writer.
     pub fn open(
         settings: &config::Database,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         on_work: OnWork,
-        on_end: impl FnOnce(Result<(), String>) + Send + 'static,
+        on_broken: OnBroken,
     ) -> Result<Self, OpenError> {
-        let path = settings.path.as_path();
+        // One database has one lock, by whatever link it is reached.
+        let path = &canonical(&settings.path);
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
         let connection = open::writer(path)?;
@@ -105,6 +110,7 @@ impl Store {
             clock,
             metrics,
             on_work,
+            on_broken,
             low_space: AtomicBool::new(false),
         });
         let (queue, receiver) = sync_channel(QUEUE);
@@ -119,7 +125,7 @@ impl Store {
             })?;
         let thread = std::thread::Builder::new()
             .name("relay-writer".to_owned())
-            .spawn(move || on_end(run(writer)))
+            .spawn(move || run(writer))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -194,6 +200,9 @@ impl Store {
     ) -> Result<T, StoreError> {
         let connection = self.inner.readers.get().map_err(|_| StoreError::Busy)?;
         let result = read(&connection);
+        if let Err(StoreError::Broken(error)) = &result {
+            (self.inner.shared.on_broken)(format!("a read met a broken database: {error}"));
+        }
         debug_assert!(
             connection.is_autocommit(),
             "a reader returned in mid-transaction would pin the WAL"
@@ -235,13 +244,27 @@ impl Store {
     }
 }
 
-fn run(writer: Writer) -> Result<(), String> {
+fn run(writer: Writer) {
+    let on_broken = writer.on_broken();
     let ended =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| -> Ended { writer.run() }));
     match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("the writer stopped: {error}")),
-        Err(_) => Err("the writer panicked".to_owned()),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => on_broken(format!("the writer stopped: {error}")),
+        Err(_) => on_broken("the writer panicked".to_owned()),
+    }
+}
+
+/// The path with its links resolved, as far as it exists.
+fn canonical(path: &Path) -> PathBuf {
+    if let Ok(whole) = path.canonicalize() {
+        return whole;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => parent
+            .canonicalize()
+            .map_or_else(|_| path.to_owned(), |parent| parent.join(name)),
+        _ => path.to_owned(),
     }
 }
 

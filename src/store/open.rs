@@ -42,6 +42,10 @@ const PRAGMAS: [(&str, &str, &str); 7] = [
 
 /// Refuses a file that isn't ours or is newer, without changing anything: reads the header alone,
 /// as an immutable file, so that neither a WAL is replayed nor a lock or a file made.
+///
+/// Without its WAL a healthy database may look damaged: a checkpoint that a reader or a crash cut
+/// short leaves a first page that announces more pages than the file has yet. So only what the WAL
+/// can't change is believed here; anything else is for the real opening to judge.
 pub(super) fn precheck(path: &Path) -> Result<(), OpenError> {
     match path.metadata() {
         Ok(metadata) if metadata.len() > 0 => {}
@@ -52,7 +56,15 @@ pub(super) fn precheck(path: &Path) -> Result<(), OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(unreadable)?;
-    check_version(&connection, path).map(|_| ())
+    match check_version(&connection, path) {
+        Err(OpenError::NotADatabase { source, .. })
+            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+        {
+            Ok(())
+        }
+        Err(OpenError::Sqlite { .. }) | Ok(_) => Ok(()),
+        Err(refused) => Err(refused),
+    }
 }
 
 fn immutable_uri(path: &Path) -> String {

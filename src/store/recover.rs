@@ -12,6 +12,11 @@ use crate::model::DeliveryState;
 /// under any supervisor, many enough that a run of power cuts gives up nothing.
 const MAX_INTERRUPTIONS: i64 = 5;
 
+/// The second time that deliveries are interrupted together, they come back one after the other, so
+/// far apart: then one that kills the process is alone when it does, and the others, long settled,
+/// aren't given up with it.
+const STAGGER_MILLIS: i64 = 250;
+
 /// Hands back every claimed delivery, and returns how many. The attempt that was under way stays
 /// counted, and is recorded as interrupted: its outcome is unknown.
 pub(super) fn run(connection: &Connection, now: Timestamp) -> Result<usize, StoreError> {
@@ -33,11 +38,19 @@ pub(super) fn run(connection: &Connection, now: Timestamp) -> Result<usize, Stor
     )?;
     let handed_back = tx.execute(
         "UPDATE deliveries
-         SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?2, history = history + 1,
+         SET state = ?1, claim = NULL, updated_at = ?2, history = history + 1,
+             next_attempt_at = ?2 + iif(interruptions = 0, 0, ?3 * place),
              interruptions = interruptions + 1,
              last_error = 'interrupted: the process ended before the outcome was known'
-         WHERE claim IS NOT NULL",
-        params![DeliveryState::Queued.number(), now.as_millis()],
+         FROM (SELECT intent_id AS i, destination_id AS d,
+                      row_number() OVER (ORDER BY intent_id, destination_id) - 1 AS place
+               FROM deliveries WHERE claim IS NOT NULL)
+         WHERE intent_id = i AND destination_id = d",
+        params![
+            DeliveryState::Queued.number(),
+            now.as_millis(),
+            STAGGER_MILLIS
+        ],
     )?;
     tx.commit()?;
     if handed_back + given_up > 0 {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::space::Space;
-use super::{Shared, StoreError};
+use super::{OnBroken, Shared, StoreError};
 use crate::clock::Timestamp;
 use crate::model::IntentId;
 
@@ -130,6 +130,13 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     space: Space,
     last_row: Cell<i64>,
+    /// Frames at which the next checkpoint is due: further off after one that was cut short, so
+    /// that a reader in the way isn't met again at every commit.
+    next_checkpoint: Cell<c_int>,
+    /// Whether the WAL file holds anything since it was last emptied.
+    is_wal_used: Cell<bool>,
+    /// Whether the last batch was refused, so that a full disk is logged when it begins and ends.
+    is_refusing: bool,
 }
 
 /// What the writer's thread ended with.
@@ -151,7 +158,15 @@ impl Writer {
             shared,
             space,
             last_row: Cell::new(last_row),
+            next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
+            // Whatever an earlier process left.
+            is_wal_used: Cell::new(true),
+            is_refusing: false,
         })
+    }
+
+    pub fn on_broken(&self) -> OnBroken {
+        Arc::clone(&self.shared.on_broken)
     }
 
     /// Runs until told to stop, or until the database can't be trusted any more.
@@ -167,16 +182,16 @@ impl Writer {
                     let batch = self.collect(first, &mut stop);
                     self.space.refresh(&self.shared);
                     self.commit(batch)?;
-                    match WAL_FRAMES.get() {
-                        frames if frames >= TRUNCATE_FRAMES => self.checkpoint("TRUNCATE")?,
-                        frames if frames >= CHECKPOINT_FRAMES => self.checkpoint("PASSIVE")?,
-                        _ => {}
+                    let frames = WAL_FRAMES.get();
+                    if frames >= self.next_checkpoint.get() {
+                        let is_large = frames >= TRUNCATE_FRAMES;
+                        self.checkpoint(if is_large { "TRUNCATE" } else { "PASSIVE" })?;
                     }
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.space.refresh(&self.shared);
-                    if WAL_FRAMES.get() > 0 {
+                    if self.is_wal_used.get() {
                         self.checkpoint("TRUNCATE")?;
                     }
                 }
@@ -229,7 +244,10 @@ impl Writer {
                             return match error {
                                 StoreError::Broken(_) => Err(error),
                                 other => {
-                                    log::warn!(error:% = other; "a batch of writes was refused");
+                                    if !self.is_refusing {
+                                        log::warn!(error:% = other; "writes are being refused");
+                                    }
+                                    self.is_refusing = true;
                                     Ok(())
                                 }
                             };
@@ -241,6 +259,11 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
+        if self.is_refusing {
+            log::info!("writes are being accepted again");
+            self.is_refusing = false;
+        }
+        self.is_wal_used.set(true);
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.metrics.committed(batch.len(), took);
         for job in batch {
@@ -275,6 +298,12 @@ impl Writer {
         self.execute("COMMIT").map_err(everyones)
     }
 
+    fn put_off(&self) {
+        let frames = WAL_FRAMES.get();
+        self.next_checkpoint
+            .set(frames.saturating_add(CHECKPOINT_FRAMES));
+    }
+
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.sql.prepare_cached(sql)?.execute([]).map(|_| ())
     }
@@ -295,12 +324,18 @@ impl Writer {
                 log::trace!(mode, busy, frames, moved; "checkpoint");
                 if busy == 0 && frames == moved {
                     WAL_FRAMES.set(0);
+                    self.next_checkpoint.set(CHECKPOINT_FRAMES);
+                    // Only TRUNCATE leaves nothing behind.
+                    self.is_wal_used.set(mode != "TRUNCATE");
+                } else {
+                    self.put_off();
                 }
                 Ok(())
             }
             Err(broken @ StoreError::Broken(_)) => Err(broken),
             Err(other) => {
-                log::debug!(error:% = other, mode; "the checkpoint was put off");
+                log::warn!(error:% = other, mode; "a checkpoint failed and was put off");
+                self.put_off();
                 Ok(())
             }
         }

@@ -1,4 +1,4 @@
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::store::StoreError;
@@ -10,14 +10,17 @@ pub(in super::super) struct Due {
     pub name: String,
     /// When the first of them is due.
     pub next_attempt_at: Timestamp,
+    /// How many are due already, counted no further than asked.
+    pub ready: usize,
     pub is_paused: bool,
     pub held_until: Option<Timestamp>,
 }
 
 impl Due {
-    /// All destinations for which something waits. Steps from one to the next in the index, and so
-    /// costs as much as there are such destinations, however many rows wait.
-    pub fn read(sql: &Connection) -> Result<Vec<Self>, StoreError> {
+    /// All destinations for which something waits at `now`, and how much of it, counted up to
+    /// `at_most`. Steps from one to the next in the index, and so costs as much as there are such
+    /// destinations, however many rows wait.
+    pub fn read(sql: &Connection, now: Timestamp, at_most: usize) -> Result<Vec<Self>, StoreError> {
         let mut statement = sql.prepare_cached(
             "WITH RECURSIVE waiting(id) AS (
                  SELECT min(destination_id) FROM deliveries WHERE next_attempt_at IS NOT NULL
@@ -28,16 +31,21 @@ impl Due {
              )
              SELECT t.id, t.name, t.paused_at IS NOT NULL, t.held_until,
                     (SELECT min(d.next_attempt_at) FROM deliveries d
-                     WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+                     WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
+                    (SELECT count(*) FROM (SELECT 1 FROM deliveries d
+                     WHERE d.destination_id = t.id AND d.next_attempt_at <= ?1 LIMIT ?2))
              FROM waiting CROSS JOIN destinations t ON t.id = waiting.id",
         )?;
-        let rows = statement.query_map([], |row| {
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![now.as_millis(), at_most], |row| {
+            let ready: i64 = row.get(5)?;
             Ok(Self {
                 destination: row.get(0)?,
                 name: row.get(1)?,
                 is_paused: row.get(2)?,
                 held_until: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
                 next_attempt_at: Timestamp::from_millis(row.get(4)?),
+                ready: usize::try_from(ready).unwrap_or(0),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -9,6 +10,10 @@ use crate::store::{StoreError, Tx, WriteOp};
 /// Entries of a delivery's history that are kept; the oldest give way. Enough for five schedules
 /// of the default length.
 const MAX_HISTORY: i64 = 50;
+
+/// How long a delivery that was handed back waits: what kept it from being loaded takes a moment to
+/// go away.
+const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
 
 /// One turn of the dispatcher, in one transaction: what workers have done is settled, what never
 /// began is handed back, and then new work is claimed.
@@ -170,12 +175,13 @@ impl HandBack {
         tx.sql
             .prepare_cached(
                 "UPDATE deliveries
-                 SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?2,
+                 SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
                      attempts = attempts - 1
-                 WHERE intent_id = ?3 AND destination_id = ?4 AND state = ?5 AND claim = ?6",
+                 WHERE intent_id = ?4 AND destination_id = ?5 AND state = ?6 AND claim = ?7",
             )?
             .execute(params![
                 after(Step::HandBack)?,
+                tx.now.plus(HANDED_BACK_FOR).as_millis(),
                 tx.now.as_millis(),
                 self.intent,
                 self.destination,

@@ -1,7 +1,6 @@
 //! A token bucket and a number of attempts at once, for each destination.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 
 use governor::RateLimiter;
 use governor::clock::Clock as _;
@@ -13,7 +12,6 @@ use std::time::Duration;
 use super::super::super::Context;
 use super::super::super::target::Target;
 use super::super::Admission;
-use super::super::admission::Admitted;
 use crate::config::{Config, RateLimit};
 use crate::limiter::{Monotonic, quota};
 
@@ -28,8 +26,6 @@ pub(in super::super) struct PerDestination {
 struct Limits {
     at_once: usize,
     bucket: Option<Bucket>,
-    /// Tokens that were taken and not used.
-    credit: usize,
 }
 
 impl PerDestination {
@@ -57,46 +53,21 @@ impl PerDestination {
                 at_once: at_once as usize,
                 bucket: rate
                     .map(|limit| RateLimiter::direct_with_clock(quota(&limit), clock.clone())),
-                credit: 0,
             }
         })
     }
 }
 
 impl Admission for PerDestination {
-    fn admit(&mut self, target: &Target, in_flight: usize, wanted: usize) -> Admitted {
+    fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
         let now = self.clock.now();
         let limits = self.limits(target);
-        let slots = limits.at_once.saturating_sub(in_flight).min(wanted);
-        let Some(bucket) = &limits.bucket else {
-            return Admitted {
-                count: slots,
-                wait: None,
-            };
-        };
-        let mut count = limits.credit.min(slots);
-        limits.credit -= count;
-        // All that are wanted in one go; if that is more than there are, one by one.
-        let missing = u32::try_from(slots - count).ok().and_then(NonZeroU32::new);
-        if let Some(missing) = missing
-            && matches!(bucket.check_n(missing), Ok(Ok(())))
-        {
-            count = slots;
+        if in_flight >= limits.at_once {
+            return Err(None);
         }
-        let mut wait = None;
-        while count < slots && wait.is_none() {
-            match bucket.check() {
-                Ok(()) => count += 1,
-                Err(until) => wait = Some(until.wait_time_from(now)),
-            }
-        }
-        Admitted { count, wait }
-    }
-
-    fn give_back(&mut self, target: &Target, unused: usize) {
-        let limits = self.limits(target);
-        if limits.bucket.is_some() {
-            limits.credit += unused;
+        match limits.bucket.as_ref().map(Bucket::check) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(until)) => Err(Some(until.wait_time_from(now))),
         }
     }
 

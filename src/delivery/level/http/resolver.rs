@@ -24,6 +24,9 @@ const MAX_NAMES: usize = 1024;
 /// Addresses of a name: what ureq has room for.
 const MAX_ADDRESSES: usize = 16;
 
+/// A look-up's stack: some tens of KiB are used.
+const STACK: usize = 256 * 1024;
+
 /// Whose words a URL is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -117,6 +120,7 @@ fn look_up(key: (String, u16), timeout: NextTimeout) -> Result<Vec<SocketAddr>, 
     let (answer, result) = sync_channel(1);
     std::thread::Builder::new()
         .name("relay-resolver".to_owned())
+        .stack_size(STACK)
         .spawn(move || {
             let found = (key.0.as_str(), key.1)
                 .to_socket_addrs()
