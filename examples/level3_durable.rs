@@ -28,7 +28,7 @@ fn main() -> Story {
     let mut orders = Destination::new(receiver.url("/hook").parse()?);
     orders.secrets = vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")];
     orders.retry = RetrySettings {
-        schedule: Some([100, 200, 400].map(Duration::from_millis).to_vec()),
+        schedule: Some([200, 1_000, 1_000].map(Duration::from_millis).to_vec()),
         jitter: Some(0.2),
     };
     let stage = Stage::set(Level::Durable, |config| {

@@ -30,10 +30,9 @@ pub(crate) fn quota(limit: &RateLimit) -> Quota {
 
 /// How long a token takes to come back.
 pub(crate) fn period(limit: &RateLimit) -> Duration {
-    Duration::try_from_secs_f64(1.0 / limit.per_second)
-        .unwrap_or(Duration::MAX)
-        // governor counts nanoseconds in 64 bits, of which a burst takes its multiple.
-        .clamp(Duration::from_nanos(1), Duration::from_secs(86_400))
+    // The configuration's check keeps this, times the burst, within what governor counts in: 64 bits
+    // of nanoseconds.
+    Duration::from_secs_f64(1.0 / limit.per_second)
 }
 
 /// Whole seconds, rounded up, at least 1: what `Retry-After` can say.

@@ -39,7 +39,7 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
         };
         println!(
             "  destination   {name} -> {} (up to {attempts} attempts{signed})",
-            to.url
+            to.url.origin()
         );
     }
     for (name, source) in &config.sources {

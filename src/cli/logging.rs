@@ -80,7 +80,11 @@ struct Json<'a, M>(&'a mut M);
 
 impl<'kvs, M: SerializeMap> VisitSource<'kvs> for Json<'_, M> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        let key = key.as_str();
+        // A field must not pass for what every line has.
+        let key = match key.as_str() {
+            "time" | "level" | "target" | "message" => &format!("{key}_"),
+            other => other,
+        };
         let written = if let Some(flag) = value.to_bool() {
             self.0.serialize_entry(key, &flag)
         } else if let Some(number) = value.to_i64() {

@@ -16,13 +16,18 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let level = config.level();
     let database = config.database.path.display().to_string();
     let relay = Relay::start(config)?;
-    log::info!(
-        version = env!("CARGO_PKG_VERSION"), level:% = level, database = database.as_str(),
-        admin = relay.admin_address().map_or_else(|| "off".to_owned(), |address| address.to_string()).as_str();
-        "listening at http://{}", relay.address()
-    );
+    let admin = relay
+        .admin_address()
+        .map_or_else(|| "off".to_owned(), |address| address.to_string());
     relay.wait(async {
-        match stop_signals() {
+        // Before anybody is told that it runs: who reads the line may send a signal at once.
+        let signals = stop_signals();
+        log::info!(
+            version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
+            database = database.as_str(), admin = admin.as_str();
+            "listening at http://{}", relay.address()
+        );
+        match signals {
             Ok((terminate, interrupt)) => first_then_exit(terminate, interrupt).await,
             Err(error) => {
                 log::error!(error:% = error; "signals can't be received: only SIGKILL ends this process");

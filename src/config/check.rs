@@ -82,6 +82,10 @@ impl Config {
         timeout("server.header_timeout", server.header_timeout)?;
         timeout("server.request_timeout", server.request_timeout)?;
         timeout("server.shutdown_grace", server.shutdown_grace)?;
+        let path = self.database.path.as_os_str();
+        if path.is_empty() || path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:") {
+            return bad("database.path", quoted(path), "the path of a file");
+        }
         within("database.readers", self.database.readers, 1, 64)?;
         if self
             .admin
@@ -94,20 +98,26 @@ impl Config {
                 "an address other than server.listen",
             );
         }
-        if env_filter::Builder::new()
-            .try_parse(&self.log.level)
-            .is_err()
-        {
+        let filter = self.log.level.as_str();
+        let is_word = filter.bytes().all(|b| b.is_ascii_alphabetic());
+        // A bare word that is no level would be read as a module's name, and silence the rest.
+        let is_typo = is_word && filter.parse::<log::LevelFilter>().is_err();
+        if is_typo || env_filter::Builder::new().try_parse(filter).is_err() {
             return bad(
                 "log.level",
-                quoted(&self.log.level),
-                "a level (error, warn, info, debug, trace) or env_logger's syntax",
+                quoted(filter),
+                "a level (off, error, warn, info, debug, trace) or env_logger's syntax",
             );
         }
         Ok(())
     }
 
     fn check_api(&self) -> Checked {
+        resolved(
+            "api.keys",
+            self.api.keys_env.is_some(),
+            self.api.keys_file.is_some(),
+        )?;
         for (at, key) in self.api.keys.iter().enumerate() {
             let text = key.reveal();
             if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -175,11 +185,16 @@ impl Config {
         {
             return bad(
                 &format!("{key}.url"),
-                quoted(to.url.as_str()),
+                quoted(to.url.origin()),
                 "an address other than our own listeners",
             );
         }
         let secrets = format!("{key}.secrets");
+        resolved(
+            &secrets,
+            to.secrets_env.is_some(),
+            to.secrets_file.is_some(),
+        )?;
         for (at, secret) in to.secrets.iter().enumerate() {
             if !is_signing_secret(secret.reveal()) {
                 return bad_secret(&secrets, at, "whsec_ and the base64 of 24 to 64 bytes");
@@ -231,7 +246,7 @@ impl Config {
             {
                 return bad(key, quoted(name), "a header that relay doesn't set itself");
             }
-            if HeaderValue::try_from(value.as_str()).is_err() {
+            if HeaderValue::try_from(value.reveal()).is_err() {
                 return Err((
                     format!("{key}.{name}"),
                     "expected a value without control characters".to_owned(),
@@ -334,6 +349,20 @@ fn not_a_reference(key: &str, at: usize, secret: &Secret) -> Checked {
     Ok(())
 }
 
+/// Loading a file resolves its references and takes them away; nobody does so for a configuration
+/// made by a program.
+fn resolved(key: &str, env: bool, file: bool) -> Checked {
+    for (suffix, is_left) in [("env", env), ("file", file)] {
+        if is_left {
+            return Err((
+                format!("{key}_{suffix}"),
+                format!("nobody resolves it here: expected the secrets themselves in {key}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn limits(key: &str, rate: Option<&RateLimit>, concurrency: Option<u32>) -> Checked {
     if let Some(limit) = rate {
         rate_limit(&format!("{key}.rate_limit"), limit)?;
@@ -345,8 +374,7 @@ fn limits(key: &str, rate: Option<&RateLimit>, concurrency: Option<u32>) -> Chec
 }
 
 fn rate_limit(key: &str, limit: &RateLimit) -> Checked {
-    // Below one a day the period overflows nothing but patience; above a million a second the
-    // period is under the nanosecond that the limiter counts in.
+    // Above a million a second the period comes near the nanosecond that the limiter counts in.
     if !(limit.per_second > 0.0 && limit.per_second <= 1e6) {
         return bad(
             &format!("{key}.per_second"),
@@ -354,7 +382,17 @@ fn rate_limit(key: &str, limit: &RateLimit) -> Checked {
             "more than 0 and at most 1000000",
         );
     }
-    within(&format!("{key}.burst"), limit.burst, 1, 1_000_000)
+    within(&format!("{key}.burst"), limit.burst, 1, 1_000_000)?;
+    // The limiter counts nanoseconds in 64 bits: a bucket must fill within some 500 years.
+    let seconds_to_fill = f64::from(limit.burst) / limit.per_second;
+    if seconds_to_fill > 1e9 {
+        return bad(
+            &format!("{key}.per_second"),
+            limit.per_second,
+            "more, or a smaller burst",
+        );
+    }
+    Ok(())
 }
 
 fn retry(key: &str, retry: &RetrySettings) -> Checked {

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl fmt::Display for Origin {
 }
 
 /// Reads an environment variable; a parameter so that tests need not change the process's own.
-type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
     /// The file that is used when none is named, if it is there.
@@ -71,7 +72,7 @@ impl Config {
     /// Reads `file`, or [`Config::FILE`] in the working directory if there is one, then the
     /// process's environment, and checks the whole.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_with(file, &|name| std::env::var(name).ok())
+        Self::load_with(file, &|name| std::env::var_os(name))
     }
 
     pub(super) fn load_with(file: Option<&Path>, env: Env<'_>) -> Result<Self, ConfigError> {
@@ -92,9 +93,11 @@ impl Config {
                 )
             }
         };
-        config.apply_environment(env)?;
+        let overrides = config.apply_environment(env)?;
         config.resolve_secrets(&origin, env)?;
-        config.check_from(&origin)?;
+        config
+            .check_from(&origin)
+            .map_err(|error| name_the_variable(error, &overrides))?;
         Ok(config)
     }
 
@@ -112,119 +115,217 @@ impl Config {
             if key == "." || key == "?" {
                 return syntax(&inner);
             }
+            let message = if is_secret(&key) {
+                // The parser's message would quote the value.
+                "***: expected what the example configuration shows".to_owned()
+            } else {
+                one_line(inner.message())
+            };
             ConfigError::Setting {
                 origin: Origin::File(path.to_owned(), line_of(text, &inner)),
                 key,
-                message: one_line(inner.message()),
+                message,
             }
         })
     }
 
-    fn apply_environment(&mut self, env: Env<'_>) -> Result<(), ConfigError> {
-        let limits = &mut self.api.rate_limit;
-        set(
+    /// Applies the variables that are set; which key each of them set comes back, so that errors
+    /// found later name the right one.
+    fn apply_environment(&mut self, env: Env<'_>) -> Result<Overrides, ConfigError> {
+        let mut from = Environment {
             env,
+            set: Vec::new(),
+        };
+        let limits = &mut self.api.rate_limit;
+        from.apply(
             "RELAY_HTTP_ADDR",
+            "server.listen",
             &mut self.server.listen,
             units::parse_listen,
         )?;
-        set(
-            env,
+        from.apply(
             "RELAY_ADMIN_ADDR",
+            "admin.listen",
             &mut self.admin.listen,
             units::parse_listen_or_off,
         )?;
-        set(
-            env,
+        from.apply(
             "RELAY_MAX_BODY_BYTES",
+            "server.max_body_bytes",
             &mut self.server.max_body_bytes,
             units::parse_size,
         )?;
-        set(env, "RELAY_DB", &mut self.database.path, |text| {
-            if text.is_empty() {
-                Err("\"\": expected a path".to_owned())
-            } else {
-                Ok(PathBuf::from(text))
-            }
-        })?;
-        set(env, "RELAY_API_KEYS", &mut self.api.keys, |text| {
+        from.apply(
+            "RELAY_DB",
+            "database.path",
+            &mut self.database.path,
+            |text| Ok(PathBuf::from(text)),
+        )?;
+        let had_keys = from.set.len();
+        from.apply("RELAY_API_KEYS", "api.keys", &mut self.api.keys, |text| {
             Ok(secrets(text, ','))
         })?;
-        set(
-            env,
+        if from.set.len() > had_keys {
+            // These are the keys now, and no others.
+            self.api.keys_env = None;
+            self.api.keys_file = None;
+        }
+        from.apply(
             "RELAY_IDEMPOTENCY_TTL_SECONDS",
+            "api.idempotency_window",
             &mut self.api.idempotency_window,
             |text| number(text, "a whole number of seconds").map(Duration::from_secs),
         )?;
         let per_second = |text: &str| number(text, "a number of requests a second");
         let burst = |text: &str| number(text, "a whole number of requests");
-        set(
-            env,
+        from.apply(
             "RELAY_LIMIT_POST_RPS",
+            "api.rate_limit.post.per_second",
             &mut limits.post.per_second,
             per_second,
         )?;
-        set(env, "RELAY_LIMIT_POST_BURST", &mut limits.post.burst, burst)?;
-        set(
-            env,
+        from.apply(
+            "RELAY_LIMIT_POST_BURST",
+            "api.rate_limit.post.burst",
+            &mut limits.post.burst,
+            burst,
+        )?;
+        from.apply(
             "RELAY_LIMIT_GET_RPS",
+            "api.rate_limit.get.per_second",
             &mut limits.get.per_second,
             per_second,
         )?;
-        set(env, "RELAY_LIMIT_GET_BURST", &mut limits.get.burst, burst)?;
-        set(env, "RELAY_LOG", &mut self.log.level, |text| {
+        from.apply(
+            "RELAY_LIMIT_GET_BURST",
+            "api.rate_limit.get.burst",
+            &mut limits.get.burst,
+            burst,
+        )?;
+        from.apply("RELAY_LOG", "log.level", &mut self.log.level, |text| {
             Ok(text.to_owned())
-        })
+        })?;
+        Ok(from.set)
     }
 
     /// Adds the secrets that stand in variables and files to those written in place.
     fn resolve_secrets(&mut self, origin: &Origin, env: Env<'_>) -> Result<(), ConfigError> {
         let resolve = |key: &str,
                        all: &mut Vec<Secret>,
-                       variable: &Option<String>,
-                       file: &Option<PathBuf>| {
-            let missing = |suffix: &str, message: String| ConfigError::Setting {
+                       variable: &mut Option<String>,
+                       file: &mut Option<PathBuf>| {
+            let wrong = |suffix: &str, message: String| ConfigError::Setting {
                 origin: origin.clone(),
                 key: format!("{key}_{suffix}"),
                 message,
             };
-            if let Some(name) = variable {
-                let text = env(name).ok_or_else(|| {
-                    missing("env", format!("{name:?}: expected a variable that is set"))
-                })?;
-                all.extend(secrets(&text, ','));
+            // Taken: what has been resolved is no longer a reference.
+            if let Some(name) = variable.take() {
+                let found = env(&name)
+                    .and_then(|text| text.into_string().ok())
+                    .map(|text| secrets(&text, ','))
+                    .filter(|found| !found.is_empty());
+                all.extend(found.ok_or_else(|| {
+                    wrong(
+                        "env",
+                        format!("{name:?}: expected a variable that holds a secret"),
+                    )
+                })?);
             }
-            if let Some(path) = file {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| missing("file", format!("\"{}\": {error}", path.display())))?;
-                all.extend(secrets(&text, '\n'));
+            if let Some(path) = file.take() {
+                let shown = path.display();
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| wrong("file", format!("\"{shown}\": {error}")))?;
+                let found = secrets(&text, '\n');
+                if found.is_empty() {
+                    let message = format!("\"{shown}\": expected a file that holds a secret");
+                    return Err(wrong("file", message));
+                }
+                all.extend(found);
             }
             Ok(())
         };
         let api = &mut self.api;
-        resolve("api.keys", &mut api.keys, &api.keys_env, &api.keys_file)?;
+        resolve(
+            "api.keys",
+            &mut api.keys,
+            &mut api.keys_env,
+            &mut api.keys_file,
+        )?;
         for (name, to) in &mut self.destinations {
             let key = format!("destinations.{name}.secrets");
-            resolve(&key, &mut to.secrets, &to.secrets_env, &to.secrets_file)?;
+            resolve(
+                &key,
+                &mut to.secrets,
+                &mut to.secrets_env,
+                &mut to.secrets_file,
+            )?;
         }
         Ok(())
     }
 }
 
-fn set<T>(
-    env: Env<'_>,
-    name: &str,
-    setting: &mut T,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<(), ConfigError> {
-    if let Some(text) = env(name) {
-        *setting = parse(text.trim()).map_err(|message| ConfigError::Setting {
+/// A setting that came from a variable is the variable's fault.
+fn name_the_variable(error: ConfigError, overrides: &Overrides) -> ConfigError {
+    match error {
+        ConfigError::Setting {
+            origin,
+            key,
+            message,
+        } => match overrides.iter().find(|(_, set)| *set == key) {
+            Some((variable, _)) => ConfigError::Setting {
+                origin: Origin::Environment,
+                key: (*variable).to_owned(),
+                message,
+            },
+            None => ConfigError::Setting {
+                origin,
+                key,
+                message,
+            },
+        },
+        other => other,
+    }
+}
+
+/// Variables that are set, and the keys that they set.
+type Overrides = Vec<(&'static str, &'static str)>;
+
+struct Environment<'a> {
+    env: Env<'a>,
+    set: Overrides,
+}
+
+impl Environment<'_> {
+    fn apply<T>(
+        &mut self,
+        variable: &'static str,
+        key: &'static str,
+        setting: &mut T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<(), ConfigError> {
+        let Some(text) = (self.env)(variable) else {
+            return Ok(());
+        };
+        let parsed = match text.to_str() {
+            Some(text) => parse(text.trim()),
+            None => Err("expected UTF-8".to_owned()),
+        };
+        *setting = parsed.map_err(|message| ConfigError::Setting {
             origin: Origin::Environment,
-            key: name.to_owned(),
+            key: variable.to_owned(),
             message,
         })?;
+        self.set.push((variable, key));
+        Ok(())
     }
-    Ok(())
+}
+
+/// Whether a key's value may be a secret, so that no error quotes it.
+fn is_secret(key: &str) -> bool {
+    let is_reference = key.ends_with("_env") || key.ends_with("_file");
+    !is_reference
+        && (key.starts_with("api.keys") || key.contains(".secrets") || key.contains(".headers"))
 }
 
 fn number<T: std::str::FromStr>(text: &str, expected: &str) -> Result<T, String> {

@@ -203,9 +203,9 @@ pub struct Destination {
     /// A file that holds more secrets, one a line.
     #[serde(default)]
     pub secrets_file: Option<PathBuf>,
-    /// Headers sent with every attempt.
+    /// Headers sent with every attempt; a value may well be a token.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
     /// How long an attempt may take; `delivery.timeout` if not said.
     #[serde(default, deserialize_with = "units::some_duration")]
     pub timeout: Option<Duration>,

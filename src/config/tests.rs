@@ -11,7 +11,7 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     Config::load_with(Some(&path), &|name| {
         env.iter()
             .find(|(known, _)| *known == name)
-            .map(|(_, value)| (*value).to_owned())
+            .map(|(_, value)| (*value).into())
     })
     .map_err(|error| {
         let shown = error.to_string();
@@ -102,7 +102,7 @@ fn errors_name_file_key_value_and_what_was_expected() {
         ),
         (
             "[destinations.a]\nurl = 'http://127.0.0.1:8080/'",
-            "destinations.a.url: \"http://127.0.0.1:8080/\": expected an address other than our own listeners",
+            "destinations.a.url: \"http://127.0.0.1:8080\": expected an address other than our own listeners",
         ),
         (
             "[destinations.a]\nurl='http://x/'\nsecrets=['env:NAME']",
@@ -110,7 +110,7 @@ fn errors_name_file_key_value_and_what_was_expected() {
         ),
         (
             "[destinations.a]\nurl='http://x/'\nsecrets_env='NO_SUCH'",
-            "destinations.a.secrets_env: \"NO_SUCH\": expected a variable that is set",
+            "destinations.a.secrets_env: \"NO_SUCH\": expected a variable that holds a secret",
         ),
         (
             "[destinations.a]\nurl='http://x/'\nheaders={'Content-Length'='1'}",
@@ -175,6 +175,26 @@ fn errors_name_file_key_value_and_what_was_expected() {
             "{text:?}\n  gave {error}\n  not  {expected}"
         );
     }
+    for (variable, value, expected) in [
+        (
+            "RELAY_MAX_BODY_BYTES",
+            "0",
+            "environment: RELAY_MAX_BODY_BYTES: 0: expected 1 to",
+        ),
+        (
+            "RELAY_DB",
+            "",
+            "environment: RELAY_DB: \"\": expected the path of a file",
+        ),
+        (
+            "RELAY_LOG",
+            "inof",
+            "environment: RELAY_LOG: \"inof\": expected a level",
+        ),
+    ] {
+        let error = load("", &[(variable, value)]).expect_err(variable);
+        assert!(error.contains(expected), "{error}");
+    }
     let error = load("", &[("RELAY_LIMIT_POST_BURST", "many")]).expect_err("not a number");
     assert_eq!(
         error,
@@ -199,8 +219,22 @@ fn a_level_that_is_not_compiled_in_names_its_feature() {
 
 #[test]
 fn secrets_are_never_printed() {
+    for text in [
+        "[api]\nkeys = 'hush'",
+        "[api]\nkeys = [12345]",
+        "[destinations.a]\nurl='http://x/'\nsecrets='hush'",
+        "[destinations.a]\nurl='http://x/'\nheaders='hush'",
+        "[destinations.a]\nurl='http://x/'\nheaders={Authorization=12345}",
+        "[destinations.a]\nurl='http://bob:hush@x/'",
+    ] {
+        let error = load(text, &[]).expect_err(text);
+        assert!(
+            !error.contains("hush") && !error.contains("12345"),
+            "{error}"
+        );
+    }
     let config = load(
-        "[delivery]\nlevel = 'off'\n[api]\nkeys = ['hush']\n[destinations.a]\nurl='http://x/'\nsecrets=['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+        "[delivery]\nlevel = 'off'\n[api]\nkeys = ['hush']\n[destinations.a]\nurl='http://x/'\nheaders={Authorization='hush'}\nsecrets=['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
         &[],
     )
     .expect("good values");
@@ -223,4 +257,19 @@ fn secrets_come_from_variables_and_files() {
     let config = load(&text, &[("K", "zero")]).expect("good values");
     let keys: Vec<_> = config.api.keys.iter().map(Secret::reveal).collect();
     assert_eq!(keys, ["zero", "one", "two"]);
+}
+
+#[test]
+fn a_reference_that_nobody_resolves_is_refused() {
+    let mut config = Config::default();
+    config.api.keys_env = Some("K".to_owned());
+    let error = config
+        .check()
+        .expect_err("only a file's references are resolved");
+    assert!(error.to_string().contains("api.keys_env"), "{error}");
+    let error = load("[api]\nkeys_env = 'K'", &[("K", " , ")]).expect_err("no key in it");
+    assert!(
+        error.contains("api.keys_env: \"K\": expected a variable that holds a secret"),
+        "{error}"
+    );
 }

@@ -2,22 +2,27 @@
 
 use hyper::{Method, StatusCode};
 
-use super::exchange::typed;
+use super::exchange::{Exchange, REQUEST_ID, typed};
 use super::problem::{Form, Problem};
 use super::{App, Request, Response, health};
 use crate::store::Backlog;
 
 pub(super) async fn answer(app: &App, request: &Request) -> Response {
+    let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    match (request.uri().path(), is_read) {
+    let mut response = match (request.uri().path(), is_read) {
         ("/metrics", true) => metrics(app).await,
         ("/healthz", true) => health::healthz(),
         ("/metrics" | "/healthz", false) => {
-            Problem::method_not_allowed("GET, HEAD").respond(Form::Relay, "")
+            Problem::method_not_allowed("GET, HEAD").respond(Form::Relay, exchange.id())
         }
         _ => Problem::not_found("there is nothing at this path: expected /metrics or /healthz")
-            .respond(Form::Relay, ""),
-    }
+            .respond(Form::Relay, exchange.id()),
+    };
+    response
+        .headers_mut()
+        .insert(REQUEST_ID, exchange.request_id);
+    response
 }
 
 /// Brings the gauges up to date and renders everything.

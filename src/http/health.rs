@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::exchange::json;
+use super::exchange::{Exchange, json};
 use super::problem::Problem;
 use super::{App, Response};
 use crate::clock::Timestamp;
@@ -37,8 +37,8 @@ pub(super) fn healthz() -> Response {
     json(StatusCode::OK, &Status { status: "ok" })
 }
 
-pub(super) async fn readyz(app: &App) -> Result<Response, Problem> {
-    check(app)
+pub(super) async fn readyz(app: &App, exchange: &Exchange) -> Result<Response, Problem> {
+    check(app, exchange)
         .await
         .map(|()| json(StatusCode::OK, &Status { status: "ready" }))
         .map_err(Problem::overloaded)
@@ -55,8 +55,8 @@ pub(super) fn health(app: &App) -> Response {
     )
 }
 
-pub(super) async fn ready(app: &App) -> Response {
-    let (code, status, database) = match check(app).await {
+pub(super) async fn ready(app: &App, exchange: &Exchange) -> Response {
+    let (code, status, database) = match check(app, exchange).await {
         Ok(()) => (StatusCode::OK, "ready", "connected"),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "unready", why),
     };
@@ -77,7 +77,7 @@ pub(super) async fn ready(app: &App) -> Response {
 }
 
 /// Goes through the writer and a reader, so that neither can be dead behind a green light.
-async fn check(app: &App) -> Result<(), &'static str> {
+async fn check(app: &App, exchange: &Exchange) -> Result<(), &'static str> {
     if app.store.is_low_on_space() {
         return Err("too little free space on the database's disk (database.min_free_bytes)");
     }
@@ -88,7 +88,7 @@ async fn check(app: &App) -> Result<(), &'static str> {
     match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            log::warn!(error:% = error; "not ready");
+            log::warn!(request_id = exchange.id(), error:% = error; "not ready");
             Err("the database does not answer")
         }
         Err(_) => Err("the database takes too long to answer"),

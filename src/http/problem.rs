@@ -39,12 +39,22 @@ impl Problem {
         }
     }
 
-    /// 400; `member` is what is wrong, and `message` says what was expected of it.
-    pub fn invalid(member: &str, message: impl Into<String>) -> Self {
+    /// One whose fault a single member is.
+    fn about(
+        member: &str,
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             member: Some(member.to_owned()),
-            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+            ..Self::new(status, code, message)
         }
+    }
+
+    /// 400; `member` is what is wrong, and `message` says what was expected of it.
+    pub fn invalid(member: &str, message: impl Into<String>) -> Self {
+        Self::about(member, StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
     /// 400 for a request whose shape, rather than a member, is wrong.
@@ -53,7 +63,8 @@ impl Problem {
     }
 
     pub fn unauthorized() -> Self {
-        Self::new(
+        Self::about(
+            "X-API-Key",
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "X-API-Key is missing or unknown: expected one of the configured keys",
@@ -76,7 +87,8 @@ impl Problem {
     }
 
     pub fn conflict() -> Self {
-        Self::new(
+        Self::about(
+            "Idempotency-Key",
             StatusCode::CONFLICT,
             "idempotency_conflict",
             "Idempotency-Key was used before with another body: expected the same bytes, or a new key",
@@ -92,7 +104,8 @@ impl Problem {
     }
 
     pub fn media_type() -> Self {
-        Self::new(
+        Self::about(
+            "Content-Type",
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Content-Type is not JSON: expected application/json, or none",

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
+    HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -25,7 +25,9 @@ const MAX_KEY: usize = 256;
 
 /// Headers that end here: between two hops only (RFC 9110, 7.6.1), about this server rather than
 /// the event, or ours to set. `Cookie` and the keys are secrets of this hop.
-const DROPPED: [HeaderName; 14] = [
+const DROPPED: [HeaderName; 15] = [
+    // What comes back to us is ours to unpack, and never goes back to the provider.
+    ACCEPT_ENCODING,
     CONNECTION,
     CONTENT_LENGTH,
     COOKIE,
@@ -91,7 +93,7 @@ pub(super) async fn accept(
         }
         (_, Some(key), _) => key,
         // The configuration's check rules out a pointer where bodies need not be JSON.
-        _ => return Err(missing_key("the body")),
+        _ => return Err(no_key("the body")),
     };
 
     let op = Accept {
@@ -132,9 +134,9 @@ pub(super) fn event_id(id: IntentId) -> String {
     format!("evt_{id}")
 }
 
-fn missing_key(place: &str) -> Problem {
+fn no_key(place: &str) -> Problem {
     Problem::malformed(format!(
-        "the idempotency key is missing: expected {place} to hold 1 to {MAX_KEY} visible ASCII characters that name the event"
+        "there is no usable idempotency key: expected {place}, once, to name the event in 1 to {MAX_KEY} bytes without control characters"
     ))
 }
 
@@ -143,7 +145,7 @@ fn checked_key(text: &str, place: &str) -> Result<String, Problem> {
     if is_fine {
         Ok(text.to_owned())
     } else {
-        Err(missing_key(place))
+        Err(no_key(place))
     }
 }
 
@@ -153,14 +155,14 @@ fn key_in_header(headers: &HeaderMap, name: &str) -> Result<String, Problem> {
     // Two different keys would be two events; which one is not ours to guess.
     match (text, values.next()) {
         (Some(text), None) => checked_key(text.trim(), name),
-        _ => Err(missing_key(name)),
+        _ => Err(no_key(name)),
     }
 }
 
 /// The string, number or boolean at a JSON pointer (RFC 6901), as it stands in the body: a large
 /// number is not rounded on the way.
 fn key_in_body(document: &RawValue, pointer: &str) -> Result<String, Problem> {
-    let missing = || missing_key(&format!("the body at {pointer}"));
+    let missing = || no_key(&format!("the body at {pointer}"));
     let mut value = document.get();
     for token in pointer.split('/').skip(1) {
         let token = token.replace("~1", "/").replace("~0", "~");
@@ -199,6 +201,8 @@ fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
     let mut kept = Vec::new();
     for (name, value) in headers {
         let is_dropped = DROPPED.contains(name)
+            // Ours: a stranger must not speak in our name.
+            || name.as_str().starts_with("relay-")
             || (*name == AUTHORIZATION && !source.forward_authorization)
             || named_by_connection
                 .iter()
@@ -259,6 +263,8 @@ mod tests {
             ("cookie", "a=b"),
             ("authorization", "Bearer x"),
             ("x-api-key", "k"),
+            ("relay-event-type", "forged"),
+            ("accept-encoding", "gzip"),
             ("x-github-event", "push"),
         ] {
             headers.append(

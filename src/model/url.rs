@@ -188,8 +188,11 @@ fn number(part: &str) -> Option<u32> {
 impl<'de> Deserialize<'de> for TargetUrl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse()
-            .map_err(|error| D::Error::custom(format_args!("{text:?}: {error}")))
+        text.parse().map_err(|error| match error {
+            // A password isn't shown.
+            InvalidUrl::UserInfo => D::Error::custom(error),
+            _ => D::Error::custom(format_args!("{text:?}: {error}")),
+        })
     }
 }
 

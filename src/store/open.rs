@@ -215,6 +215,20 @@ mod tests {
         );
     }
 
+    /// Read from the connection itself, so that no list of settings can agree with itself.
+    #[test]
+    fn the_writers_connection_syncs_every_commit_and_checks_references() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let connection = writer(&directory.path().join("relay.db")).expect("it opens");
+        let is = |pragma: &str| read_pragma(&connection, pragma).expect("a pragma");
+        assert_eq!(is("synchronous"), "2", "FULL");
+        assert_eq!(is("journal_mode"), "wal");
+        assert_eq!(is("foreign_keys"), "1");
+        assert_eq!(is("wal_autocheckpoint"), "0");
+        assert_eq!(is("mmap_size"), "0");
+        assert_eq!(is("auto_vacuum"), "2", "incremental");
+    }
+
     #[test]
     fn odd_paths_are_quoted() {
         assert_eq!(

@@ -21,6 +21,14 @@ pub(crate) struct RelayRow {
 const COLUMNS: &str = "i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
                        d.state, d.updated_at, d.last_error";
 
+/// A page of relays, by key and not by offset.
+fn select_page() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+         WHERE i.surface = 0 AND i.id > ?1 ORDER BY i.id LIMIT ?2"
+    )
+}
+
 impl RelayRow {
     /// The relay of this id.
     pub fn find(sql: &Connection, id: IntentId) -> Result<Option<Self>, StoreError> {
@@ -35,10 +43,7 @@ impl RelayRow {
 
     /// Up to `limit` relays accepted after the one in row `after`, oldest first.
     pub fn page(sql: &Connection, after: i64, limit: u32) -> Result<Vec<Self>, StoreError> {
-        let mut statement = sql.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
-             WHERE i.surface = 0 AND i.id > ?1 ORDER BY i.id LIMIT ?2"
-        ))?;
+        let mut statement = sql.prepare_cached(&select_page())?;
         let rows = statement.query_map(params![after, limit], Self::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -71,4 +76,31 @@ pub(super) fn timestamp(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp>
 pub(super) fn state(row: &Row<'_>, at: usize) -> rusqlite::Result<DeliveryState> {
     let number = row.get(at)?;
     DeliveryState::from_number(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(at, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_found_by_its_key_and_never_sorted() {
+        let sql = Connection::open_in_memory().expect("a database");
+        sql.execute_batch(include_str!("../../schema.sql"))
+            .expect("the schema");
+        let mut statement = sql
+            .prepare(&format!("EXPLAIN QUERY PLAN {}", select_page()))
+            .expect("good SQL");
+        let steps: Vec<String> = statement
+            .query_map(params![1, 1], |row| row.get(3))
+            .expect("a plan")
+            .collect::<Result<_, _>>()
+            .expect("text");
+        assert_eq!(
+            steps,
+            [
+                "SEARCH i USING INDEX relays (surface=? AND rowid>?)",
+                "SEARCH d USING PRIMARY KEY (intent_id=?)"
+            ]
+        );
+    }
 }

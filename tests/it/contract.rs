@@ -539,8 +539,12 @@ fn shapes_that_two_servers_could_read_differently_are_refused() {
             400,
         ),
         (
-            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 1\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
             400,
+        ),
+        (
+            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            202,
         ),
         ("nonsense\r\n\r\n", 400),
     ] {

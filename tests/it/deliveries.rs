@@ -21,7 +21,7 @@ fn an_event_arrives_byte_for_byte_with_its_providers_headers() {
             .expect("a destination");
         orders
             .headers
-            .insert("X-Tenant".to_owned(), "acme".to_owned());
+            .insert("X-Tenant".to_owned(), relay::config::Secret::new("acme"));
     });
     let push = include_bytes!("../fixtures/push.json");
     let reply = relay.client.send(
@@ -205,7 +205,9 @@ fn redirects_are_not_followed() {
 #[test]
 fn nobody_there_is_retried_and_says_so() {
     // A port that was free a moment ago.
-    let port = Receiver::start(|_| Answer::status(200)).address().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
     let relay = TestRelay::start_with(&format!("http://127.0.0.1:{port}/"), |_| {});
     let id = event_id(&relay.client.hook("1", b"{}"));
     let event = event_with_status(&relay.client, &id, "retrying");

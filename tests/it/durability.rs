@@ -147,38 +147,3 @@ fn the_file_is_set_up_to_keep_promises() {
         .expect("a count");
     assert_eq!(foreign, 0);
 }
-
-#[test]
-fn hot_queries_use_their_indexes() {
-    let relay = TestRelay::start();
-    let sqlite = relay.sqlite();
-    let plan = |sql: &str| -> String {
-        let mut statement = sqlite
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .expect("good SQL");
-        let lines = statement
-            .query_map([], |row| row.get::<_, String>(3))
-            .expect("a plan");
-        lines
-            .map(|line| line.expect("text"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    };
-    let claim = plan(
-        "SELECT intent_id FROM deliveries WHERE destination_id = 1 AND next_attempt_at <= 5
-         ORDER BY next_attempt_at LIMIT 8",
-    );
-    assert!(
-        claim.contains("COVERING INDEX due") && !claim.contains("TEMP B-TREE"),
-        "{claim}"
-    );
-    let page =
-        plan("SELECT i.id FROM intents i WHERE i.surface = 0 AND i.id > 5 ORDER BY i.id LIMIT 50");
-    assert!(
-        page.contains("COVERING INDEX relays (surface=? AND rowid>?)"),
-        "{page}"
-    );
-    assert!(!page.contains("TEMP B-TREE"), "{page}");
-    let recover = plan("SELECT * FROM deliveries WHERE claim IS NOT NULL");
-    assert!(recover.contains("INDEX claimed"), "{recover}");
-}

@@ -5,7 +5,9 @@ use std::time::Duration;
 use relay::model::Level;
 use serde_json::json;
 
-use crate::support::{Answer, Receiver, TestRelay, event_with_status, relay_to, relay_with_status};
+use crate::support::{
+    Answer, Receiver, TestRelay, event_with_status, relay_to, relay_with_status, until,
+};
 
 fn simulated(url: &str) -> TestRelay {
     TestRelay::start_with(url, |config| config.delivery.level = Some(Level::Simulated))
@@ -78,4 +80,38 @@ fn a_simulated_attempt_times_out_like_a_real_one() {
     let id = event["event_id"].as_str().expect("an id");
     let event = event_with_status(&relay.client, id, "dead_lettered");
     assert_eq!(event["last_error"], "simulated: timed out");
+}
+
+#[test]
+fn more_destinations_than_are_remembered_are_all_served() {
+    let mut relay = TestRelay::start();
+    relay.stop();
+    let path = relay.directory.path().join("relay.db");
+    let sqlite = rusqlite::Connection::open(&path).expect("a database");
+    sqlite
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+             INSERT INTO destinations (id, name) SELECT i, 'http://host-' || i FROM n;
+             INSERT INTO intents (id, random, surface, created_at, label, url, headers, body)
+             SELECT id, 1, 0, 0, 'a', name, x'', CAST('{}' AS BLOB) FROM destinations;
+             INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             SELECT id, id, 0, 0, 0 FROM destinations;",
+        )
+        .expect("rows");
+    drop(sqlite);
+    let mut config = crate::support::config(relay.directory.path(), "http://orders.example/");
+    config.delivery.level = Some(Level::Simulated);
+    config.delivery.workers = 64;
+    let relay = TestRelay::start_in(std::sync::Arc::clone(&relay.directory), config, None);
+    let sqlite = relay.sqlite();
+    until("all are delivered", || {
+        let left: i64 = sqlite
+            .query_row(
+                "SELECT count(*) FROM deliveries WHERE state <> 3",
+                [],
+                |row| row.get(0),
+            )
+            .expect("a count");
+        (left == 0).then_some(())
+    });
 }

@@ -31,11 +31,16 @@ fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
         .expect("the binary runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    let lines: Vec<_> = error
-        .lines()
-        // Warnings about the configuration are log lines of their own.
-        .filter(|line| line.starts_with("relay: "))
-        .collect();
+    // Warnings about the configuration are log lines of their own, in JSON here.
+    let (log, lines): (Vec<_>, Vec<_>) = error.lines().partition(|line| line.starts_with('{'));
+    assert!(
+        log.iter().all(|line| line.contains("\"level\":\"warn\"")),
+        "{error}"
+    );
+    assert!(
+        lines.iter().all(|line| line.starts_with("relay: ")),
+        "{error}"
+    );
     assert_eq!(lines.len(), 1, "{error}");
     for text in says {
         assert!(lines[0].contains(text), "{error:?} should say {text:?}");
@@ -78,6 +83,8 @@ fn a_port_in_use() {
 fn a_second_server_on_the_same_file() {
     let directory = directory();
     let first = Process::serve(directory.path(), TOML);
+    first.client.get("/healthz");
+    let before = content(directory.path());
     let output = Process::command(directory.path())
         .arg("serve")
         .output()
@@ -87,6 +94,10 @@ fn a_second_server_on_the_same_file() {
     assert!(
         error.contains("relay.db: in use by another relay (process "),
         "{error}"
+    );
+    assert!(
+        content(directory.path()) == before,
+        "something changed on disk"
     );
     assert_eq!(
         first.client.get("/readyz").status,

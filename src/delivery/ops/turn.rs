@@ -192,15 +192,16 @@ impl HandBack {
     }
 }
 
+/// What of a destination is due, longest first. Reads the index `due` alone.
+const SELECT_DUE: &str = "SELECT intent_id FROM deliveries
+     WHERE destination_id = ?1 AND next_attempt_at <= ?2
+     ORDER BY next_attempt_at LIMIT ?3";
+
 impl Want {
     fn claim(&self, claim: i64, claimed: &mut Vec<Claimed>, tx: &Tx<'_>) -> Result<(), StoreError> {
         // Read first, then update row by row: the update moves rows out of the very index that is
         // being read.
-        let mut select = tx.sql.prepare_cached(
-            "SELECT intent_id FROM deliveries
-             WHERE destination_id = ?1 AND next_attempt_at <= ?2
-             ORDER BY next_attempt_at LIMIT ?3",
-        )?;
+        let mut select = tx.sql.prepare_cached(SELECT_DUE)?;
         let due: Vec<i64> = select
             .query_map(
                 params![self.destination, tx.now.as_millis(), self.at_most],
@@ -236,5 +237,28 @@ impl Want {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_reads_nothing_but_its_own_stretch_of_the_index() {
+        let sql = rusqlite::Connection::open_in_memory().expect("a database");
+        sql.execute_batch(include_str!("../../../schema.sql"))
+            .expect("the schema");
+        let plan: String = sql
+            .query_row(
+                &format!("EXPLAIN QUERY PLAN {SELECT_DUE}"),
+                params![1, 1, 1],
+                |row| row.get(3),
+            )
+            .expect("one step");
+        assert_eq!(
+            plan,
+            "SEARCH deliveries USING COVERING INDEX due (destination_id=? AND next_attempt_at<?)"
+        );
     }
 }

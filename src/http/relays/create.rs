@@ -1,11 +1,13 @@
 //! Reading a create request: every error names the member and what was expected of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fmt;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::problem::Problem;
@@ -87,7 +89,7 @@ struct DestinationMembers<'a> {
 }
 
 /// A member that is there, be it `null`.
-fn as_it_stands<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+fn as_it_stands<'de: 'a, 'a, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
@@ -176,15 +178,45 @@ fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>,
         .map_err(|_| Problem::invalid(member, format!("{member}: expected a string")))
 }
 
+/// An object's members in order, repeated ones included: what a map would hide.
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((name, value)) = map.next_entry()? {
+                    pairs.push((name, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        from.deserialize_map(Collect)
+    }
+}
+
 fn check_metadata(metadata: &RawValue) -> Result<(), Problem> {
-    let all: BTreeMap<Cow<'_, str>, &RawValue> =
-        object("metadata", Some("metadata"), metadata.get())?;
-    for (name, value) in all {
+    let Pairs(pairs) = object("metadata", Some("metadata"), metadata.get())?;
+    let mut seen = BTreeSet::new();
+    for (name, value) in &pairs {
+        let member = format!("metadata.{name}");
         if !value.get().starts_with('"') {
-            return Err(Problem::invalid(
-                &format!("metadata.{name}"),
-                format!("metadata.{name}: expected a string"),
-            ));
+            let message = format!("{member}: expected a string");
+            return Err(Problem::invalid(&member, message));
+        }
+        if !seen.insert(name) {
+            let message = format!("{member}: expected once");
+            return Err(Problem::invalid(&member, message));
         }
     }
     Ok(())
@@ -220,6 +252,14 @@ mod tests {
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":1}}}}"#), "metadata.k: expected a string"),
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":[]}}"#), "metadata: expected a JSON object"),
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":null}}"#), "metadata: expected a JSON object"),
+            (
+                format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":"1","k":"2"}}}}"#),
+                "metadata.k: expected once",
+            ),
+            (
+                format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":1,"k":"2"}}}}"#),
+                "metadata.k: expected a string",
+            ),
             (r#"{"eventType":"a","destination":["webhook","http://x/"],"payload":{}}"#.to_owned(), "destination: expected a JSON object"),
             (r#"{"eventType":"a","destination":{"type":"queue","url":"http://x/"},"payload":{}}"#.to_owned(), "destination.type: expected"),
             (r#"{"eventType":"a","destination":{"type":"webhook","url":"/x"},"payload":{}}"#.to_owned(), "destination.url must be an absolute"),

@@ -68,7 +68,8 @@ pub(super) fn build<'a>(
     }
     for (name, value) in settings.iter().flat_map(|settings| &settings.headers) {
         let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
-        let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
+        let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
         headers.insert(name, value);
     }
 
