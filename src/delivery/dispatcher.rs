@@ -132,6 +132,12 @@ impl Dispatcher {
         }
     }
 
+    /// Outcomes that are known and not yet durable.
+    #[cfg(test)]
+    pub fn unsettled(&self) -> usize {
+        self.unsettled.len()
+    }
+
     fn free_workers(&self) -> usize {
         self.pool.workers().saturating_sub(self.in_flight.len())
     }

@@ -15,6 +15,8 @@ mod outage;
 mod outcome;
 mod pool;
 mod target;
+#[cfg(test)]
+mod tests;
 mod wake;
 mod worker;
 

@@ -1,0 +1,170 @@
+//! The dispatcher's single pass, driven by hand on a fake clock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::dispatcher::Dispatcher;
+use super::level::{Parts, Transport, Unlimited};
+use super::ops::Shipment;
+use super::outcome::{Class, Outcome};
+use super::pool::{Job, Pool};
+use super::*;
+use crate::clock::{FakeClock, Timestamp};
+use crate::model::{Level, RetryPlan, Surface};
+use crate::store::Accept;
+
+/// Fails until it is mended.
+#[derive(Default)]
+struct Receiver {
+    is_mended: AtomicBool,
+}
+
+impl Transport for Receiver {
+    fn attempt(&self, _shipment: &Shipment, _job: &Job, _now: Timestamp) -> Outcome {
+        if self.is_mended.load(Ordering::SeqCst) {
+            Outcome::delivered()
+        } else {
+            Outcome::failed(Class::Transient, "down")
+        }
+    }
+
+    fn abort(&self) {}
+}
+
+struct Scene {
+    _directory: tempfile::TempDir,
+    clock: Arc<FakeClock>,
+    store: Store,
+    wake: Wake,
+    receiver: Arc<Receiver>,
+    dispatcher: Dispatcher,
+}
+
+fn scene() -> Scene {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = Config::default();
+    config.database.path = directory.path().join("relay.db");
+    config.database.min_free_bytes = 0;
+    config.delivery.workers = 2;
+    config.delivery.defaults.retry.schedule = Some(vec![Duration::from_secs(300)]);
+    config.delivery.defaults.retry.jitter = Some(0.0);
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let metrics = Arc::new(Metrics::new(Level::Simulated));
+    let wake = Wake::new();
+    let on_work = {
+        let wake = wake.clone();
+        Arc::new(move || wake.wake())
+    };
+    let store = Store::open(
+        &config.database,
+        Arc::<FakeClock>::clone(&clock),
+        Arc::clone(&metrics),
+        on_work,
+        Arc::new(|_| {}),
+    )
+    .expect("the store opens");
+    let context = Context {
+        config: Arc::new(config),
+        store: store.clone(),
+        clock: Arc::<FakeClock>::clone(&clock),
+        metrics,
+        fatal: Fatal::new(),
+        own_listeners: Vec::new(),
+        wake: wake.clone(),
+    };
+    let receiver = Arc::new(Receiver::default());
+    let parts = Parts {
+        transport: Arc::<Receiver>::clone(&receiver),
+        retry: RetryPlan::Schedule,
+        admission: Box::new(Unlimited),
+    };
+    let pool = Pool::start(&context, Arc::<Receiver>::clone(&receiver)).expect("threads");
+    Scene {
+        _directory: directory,
+        clock,
+        store,
+        wake,
+        receiver,
+        dispatcher: Dispatcher::new(context, parts, pool),
+    }
+}
+
+impl Scene {
+    fn accept(&self) {
+        let op = Accept {
+            surface: Surface::Relay,
+            label: "a".to_owned(),
+            url: Some("http://x/".to_owned()),
+            destinations: Arc::from(["http://x".to_owned()]),
+            headers: Vec::new(),
+            metadata: None,
+            body: bytes::Bytes::from_static(b"{}"),
+            key: None,
+            window: Duration::ZERO,
+        };
+        self.store.write_blocking(op).expect("accepted");
+        // That something is due has been told; what follows waits for what the workers tell.
+        self.wake.wait(Duration::ZERO);
+    }
+
+    /// Waits for a worker to be done.
+    fn worked(&self) {
+        self.wake.wait(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_pass_claims_settles_and_knows_when_to_look_again() {
+    let mut scene = scene();
+    assert_eq!(
+        scene.dispatcher.run_once().look_again,
+        None,
+        "nothing waits"
+    );
+    scene.accept();
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    scene.worked();
+    let pass = scene.dispatcher.run_once();
+    assert_eq!((pass.claimed, pass.settled), (0, 1));
+    // The retry that this very turn scheduled counts.
+    assert_eq!(pass.look_again, Some(Duration::from_secs(300)));
+    scene.clock.advance(Duration::from_secs(299));
+    let early = scene.dispatcher.run_once();
+    assert_eq!(
+        (early.claimed, early.look_again),
+        (0, Some(Duration::from_secs(1)))
+    );
+    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.clock.advance(Duration::from_secs(1));
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    scene.worked();
+    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    assert_eq!(scene.dispatcher.run_once().look_again, None, "all is done");
+    scene.store.stop();
+}
+
+#[test]
+fn never_more_is_claimed_than_there_are_free_workers() {
+    let mut scene = scene();
+    for _ in 0..5 {
+        scene.accept();
+    }
+    let pass = scene.dispatcher.run_once();
+    assert_eq!(pass.claimed, 2, "two workers");
+    scene.store.stop();
+}
+
+#[test]
+fn outcomes_that_cannot_be_recorded_are_kept_and_nothing_is_claimed() {
+    let mut scene = scene();
+    scene.accept();
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    scene.worked();
+    scene.store.stop();
+    for _ in 0..2 {
+        let pass = scene.dispatcher.run_once();
+        assert_eq!((pass.claimed, pass.settled), (0, 0));
+        assert!(pass.look_again.is_some(), "it is tried again");
+        assert_eq!(scene.dispatcher.unsettled(), 1);
+    }
+}
