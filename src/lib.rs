@@ -22,6 +22,9 @@
 //! # }
 //! ```
 //!
+//! A relay brings its own runtime and threads; its methods block, so asynchronous programs call them
+//! where blocking is fine.
+//!
 //! # Code map
 //!
 //! Data flows `http` → `store` → `delivery` → `store`.

@@ -4,6 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, logging};
 use crate::config::Config;
+use crate::model::Level;
 use crate::relay::Relay;
 
 /// The key in the repository's relay.toml, which everybody knows.
@@ -13,6 +14,7 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file)?;
     logging::start(&config.log)?;
     warn(&config);
+    warn_of_idle_settings(&config);
     let level = config.level();
     let database = config.database.path.display().to_string();
     let relay = Relay::start(config)?;
@@ -53,6 +55,31 @@ fn warn(config: &Config) {
             "api.keys holds {DEV_KEY:?}, which everybody knows, and server.listen is {}: choose another key",
             config.server.listen
         );
+    }
+}
+
+/// Settings that the level which runs has no use for. They may stand: a file is used by several
+/// builds. But nobody should believe that they hold.
+fn warn_of_idle_settings(config: &Config) {
+    let level = config.level();
+    if !matches!(level, Level::Simulated | Level::Http) {
+        return;
+    }
+    for (name, to) in &config.destinations {
+        let set = [
+            ("rate_limit", to.rate_limit.is_some()),
+            ("concurrency", to.concurrency.is_some()),
+            (
+                "retry",
+                to.retry.schedule.is_some() || to.retry.jitter.is_some(),
+            ),
+            ("secrets", !to.secrets.is_empty()),
+        ];
+        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+            log::warn!(
+                "destinations.{name}.{key} has no effect at delivery.level = \"{level}\": it wants \"durable\""
+            );
+        }
     }
 }
 
