@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
+use super::fair::{Candidate, share_out};
 use super::level::{Admission, Parts};
 use super::ops::{Claimed, Due, HandBack, Settlement, Turn, Want};
 use super::outage::{self, Outage};
@@ -43,14 +44,6 @@ pub(super) struct Dispatcher {
     round: usize,
     /// Whether the last turn was refused, so that it is logged once.
     is_refused: bool,
-}
-
-/// A destination that may have workers, and how many it has been given.
-struct Candidate {
-    target: Arc<Target>,
-    in_flight: usize,
-    ready: usize,
-    share: usize,
 }
 
 struct State {
@@ -424,69 +417,5 @@ fn hand_back(job: &Job) -> HandBack {
         intent: job.intent,
         destination: job.target.id,
         claim: job.claim,
-    }
-}
-
-/// Gives out `free` workers, one in turn to each candidate that has work and may have it. Those that
-/// got any come back.
-fn share_out(
-    mut free: usize,
-    mut ring: VecDeque<Candidate>,
-    mut admits: impl FnMut(&Candidate) -> bool,
-) -> Vec<Candidate> {
-    let mut done = Vec::new();
-    while free > 0
-        && let Some(mut candidate) = ring.pop_front()
-    {
-        if candidate.share < candidate.ready && admits(&candidate) {
-            candidate.share += 1;
-            free -= 1;
-            ring.push_back(candidate);
-        } else {
-            done.push(candidate);
-        }
-    }
-    done.extend(ring);
-    done.retain(|candidate| candidate.share > 0);
-    done
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn shares_are_fair_and_waste_no_worker(
-            free in 0usize..100,
-            candidates in prop::collection::vec((0usize..40, 0usize..40), 0..60),
-        ) {
-            let config = crate::Config::default();
-            let ring = (0i64..)
-                .zip(&candidates)
-                .map(|(id, (ready, _))| Candidate {
-                    target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
-                    in_flight: 0,
-                    ready: *ready,
-                    share: 0,
-                })
-                .collect();
-            // The second number is how many a candidate may have.
-            let limit = |id: i64| candidates[usize::try_from(id).expect("small")].1;
-            let shares = share_out(free, ring, |candidate| candidate.share < limit(candidate.target.id));
-            let given: usize = shares.iter().map(|candidate| candidate.share).sum();
-            let takable: usize = candidates.iter().map(|(ready, limit)| *ready.min(limit)).sum();
-            prop_assert_eq!(given, free.min(takable));
-            let most = shares.iter().map(|candidate| candidate.share).max().unwrap_or(0);
-            for (id, (ready, limit)) in (0i64..).zip(&candidates) {
-                let share = shares
-                    .iter()
-                    .find(|candidate| candidate.target.id == id)
-                    .map_or(0, |candidate| candidate.share);
-                prop_assert!(share <= *ready.min(limit));
-                prop_assert!(share + 1 >= most || share == *ready.min(limit), "nobody is passed over");
-            }
-        }
     }
 }

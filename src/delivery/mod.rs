@@ -1,6 +1,6 @@
 //! The executor: takes what is due, attempts it on blocking threads, settles what came of it.
 //!
-//! - `dispatcher`: who may go next. One thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]).
+//! - `dispatcher`: who may go next (`fair`: how workers are shared out). One thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]).
 //! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker.
 //! - `outcome`: pure: what an answer leads to.
 //! - `ops`: the executor's own SQL: what is due, claim and settle, hand back.
@@ -9,6 +9,7 @@
 //! It knows nothing about HTTP's other side: it finds its work in the store.
 
 mod dispatcher;
+mod fair;
 mod level;
 mod ops;
 mod outage;

@@ -81,7 +81,6 @@ async fn create(
     };
     match exchange.wait(app.store.accept(op)).await? {
         Accepted::New(id, created_at) => {
-            app.metrics.accepted(Surface::Relay);
             log::debug!(event_id:% = id, request_id = exchange.id(), event_type = create.event_type.as_str(); "accepted a relay");
             Ok(created(&Relay {
                 id,
@@ -96,7 +95,6 @@ async fn create(
             }))
         }
         Accepted::Duplicate(id) => {
-            app.metrics.duplicate(Surface::Relay);
             log::debug!(event_id:% = id, request_id = exchange.id(); "the key names an earlier relay");
             let row = find(app, exchange, id).await?.ok_or_else(|| {
                 let lost =

@@ -108,14 +108,8 @@ pub(super) async fn accept(
         body,
     };
     let (id, status) = match exchange.wait(app.store.accept(op)).await? {
-        Accepted::New(id, _) => {
-            app.metrics.accepted(Surface::Event);
-            (id, "accepted")
-        }
-        Accepted::Duplicate(id) => {
-            app.metrics.duplicate(Surface::Event);
-            (id, "duplicate")
-        }
+        Accepted::New(id, _) => (id, "accepted"),
+        Accepted::Duplicate(id) => (id, "duplicate"),
         // An event's key has no digest that could differ.
         Accepted::Conflict => return Err(Problem::conflict()),
     };

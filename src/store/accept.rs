@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, Tx, WriteOp};
 use crate::clock::Timestamp;
+use crate::metrics::Metrics;
 use crate::model::{DeliveryState, IntentId, Surface};
 
 /// Records an intent, its deliveries and its idempotency key, in one go.
@@ -133,6 +134,14 @@ impl WriteOp for Accept {
         }
         tx.made_due();
         Ok(Accepted::New(id, tx.now))
+    }
+
+    fn count(&self, out: &Accepted, metrics: &Metrics) {
+        match out {
+            Accepted::New(..) => metrics.accepted(self.surface),
+            Accepted::Duplicate(_) => metrics.duplicate(self.surface),
+            Accepted::Conflict => {}
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
 use crate::clock::Timestamp;
+use crate::metrics::Metrics;
 use crate::model::IntentId;
 
 /// Operations in one transaction. Rows a second still grow at 512 a commit (measured), and so many
@@ -41,6 +42,9 @@ pub(crate) trait WriteOp: Send + 'static {
 
     /// Does the change. An error undoes this operation alone.
     fn apply(&self, tx: &Tx<'_>) -> Result<Self::Out, StoreError>;
+
+    /// Counts what is now durable, whether or not anybody still waits for it.
+    fn count(&self, _out: &Self::Out, _metrics: &Metrics) {}
 
     /// About how much memory it holds, for the bound on a batch.
     fn bytes(&self) -> usize {
@@ -93,7 +97,7 @@ impl<W: WriteOp> Job<W> {
 pub(super) trait AnyJob: Send {
     fn apply(&mut self, tx: &Tx<'_>) -> Result<(), StoreError>;
     fn bytes(&self) -> usize;
-    fn done(self: Box<Self>);
+    fn done(self: Box<Self>, metrics: &Metrics);
     fn failed(self: Box<Self>, error: StoreError);
 }
 
@@ -108,8 +112,9 @@ impl<W: WriteOp> AnyJob for Job<W> {
     }
 
     // A waiter that has gone away (a client that hung up) changes nothing: what is committed stays.
-    fn done(self: Box<Self>) {
+    fn done(self: Box<Self>, metrics: &Metrics) {
         let out = self.out.expect("done comes after apply");
+        self.op.count(&out, metrics);
         let _ = self.waiter.send(Ok(out));
     }
 
@@ -267,7 +272,7 @@ impl Writer {
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.metrics.committed(batch.len(), took);
         for job in batch {
-            job.done();
+            job.done(&self.shared.metrics);
         }
         if work.get() {
             (self.shared.on_work)();
