@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
@@ -128,6 +129,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    keep_plans(&connection).map_err(failed)?;
     let version = check_version(&connection, path)?;
     if version.is_none() {
         // Only takes before the first table, and lets retention give space back later.
@@ -194,8 +196,18 @@ fn migrate(connection: &mut Connection, version: Option<i64>) -> rusqlite::Resul
     transaction.commit()
 }
 
+/// Plans don't depend on what is bound. Otherwise a parameter that is compared with a partial
+/// index's column has its statement parsed and planned anew each time that it is bound: a third of
+/// the writer's time (profiled).
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(|_| ())
+}
+
 /// Sets up a connection of the readers' pool.
 pub(super) fn reader(connection: &Connection) -> rusqlite::Result<()> {
+    keep_plans(connection)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", "ON")?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
@@ -227,6 +239,22 @@ mod tests {
         assert_eq!(is("wal_autocheckpoint"), "0");
         assert_eq!(is("mmap_size"), "0");
         assert_eq!(is("auto_vacuum"), "2", "incremental");
+    }
+
+    #[test]
+    fn statements_are_not_planned_anew_for_each_binding() {
+        use rusqlite::StatementStatus;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let connection = writer(&directory.path().join("relay.db")).expect("it opens");
+        // Both columns have a partial index that asks for just one value.
+        let mut statement = connection
+            .prepare("SELECT 1 FROM intents, deliveries WHERE surface = ?1 AND state = ?2")
+            .expect("good SQL");
+        for value in [0, 4, 1, 0, 4] {
+            statement.exists([value, value]).expect("a query");
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 
     #[test]
