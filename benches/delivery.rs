@@ -20,33 +20,31 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-const WORKERS: usize = 16;
-
 fn main() {
     let client = runtime(1);
     let sinks = runtime(1);
     let (sink, arrived) = no_op(&sinks);
     println!(
-        "{} samples, interleaved; {WORKERS} workers; medians, and (least–most) of the ratio\n",
+        "{} samples, interleaved; medians, and (least–most) of the ratio\n",
         rounds()
     );
-    let samples: Vec<(f64, f64)> = (0..rounds())
-        .map(|_| (bare(sink), executor(&client, sink, &arrived)))
-        .collect();
-    let ratios: Vec<f64> = samples.iter().map(|(bare, ours)| ours / bare).collect();
-    let (least, most) = spread(&ratios);
-    println!(
-        "bare ureq pool   {:>8.0} POST/s",
-        median(samples.iter().map(|s| s.0).collect())
-    );
-    println!(
-        "executor         {:>8.0} settled/s",
-        median(samples.iter().map(|s| s.1).collect())
-    );
-    println!(
-        "executor ÷ bare  {:>8.2} ({least:.2}–{most:.2})",
-        median(ratios)
-    );
+    println!("workers | bare ureq pool/s | executor, settled/s | executor ÷ bare");
+    for workers in [16, 64] {
+        let samples: Vec<(f64, f64)> = (0..rounds())
+            .map(|_| {
+                let bare = bare(sink, workers);
+                (bare, executor(&client, sink, &arrived, workers))
+            })
+            .collect();
+        let ratios: Vec<f64> = samples.iter().map(|(bare, ours)| ours / bare).collect();
+        let (least, most) = spread(&ratios);
+        println!(
+            "{workers:>7} | {:>16.0} | {:>19.0} | {:.2} ({least:.2}–{most:.2})",
+            median(samples.iter().map(|s| s.0).collect()),
+            median(samples.iter().map(|s| s.1).collect()),
+            median(ratios),
+        );
+    }
 }
 
 /// What is accepted within a sample, delivered and settled: events a second of the second part.
@@ -54,10 +52,11 @@ fn executor(
     client: &tokio::runtime::Runtime,
     sink: std::net::SocketAddr,
     arrived: &AtomicU64,
+    workers: usize,
 ) -> f64 {
     let directory = support::directory();
     let mut config = support::config(directory.path(), sink);
-    config.delivery.workers = WORKERS;
+    config.delivery.workers = workers;
     config.delivery.level = Some(Level::Off);
     let relay = Relay::start(config.clone()).expect("the relay starts");
     load(client, relay.address(), 64, sample());
@@ -112,12 +111,12 @@ impl Resolver for Known {
 }
 
 /// As many threads as the executor has, which do nothing but post: the limit of what it can do.
-fn bare(sink: std::net::SocketAddr) -> f64 {
+fn bare(sink: std::net::SocketAddr, workers: usize) -> f64 {
     let config = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)
-        .max_idle_connections(WORKERS)
-        .max_idle_connections_per_host(WORKERS)
+        .max_idle_connections(workers)
+        .max_idle_connections_per_host(workers)
         .timeout_global(Some(Duration::from_secs(15)))
         .build();
     let agent = Agent::with_parts(config, DefaultConnector::default(), Known(sink));
@@ -126,7 +125,7 @@ fn bare(sink: std::net::SocketAddr) -> f64 {
     let start = Instant::now();
     let end = start + sample();
     std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
+        for _ in 0..workers {
             scope.spawn(|| {
                 while Instant::now() < end {
                     let mut answer = agent.post(&url).send(body.as_bytes()).expect("an answer");
