@@ -53,6 +53,18 @@ pub enum Step {
     Replay,
 }
 
+impl Step {
+    /// All steps.
+    pub const ALL: [Self; 6] = [
+        Self::Claim,
+        Self::Deliver,
+        Self::Retry,
+        Self::DeadLetter,
+        Self::HandBack,
+        Self::Replay,
+    ];
+}
+
 impl DeliveryState {
     /// All states, in the order of their numbers in the database.
     pub const ALL: [Self; 5] = [
@@ -141,20 +153,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STEPS: [Step; 6] = [
-        Step::Claim,
-        Step::Deliver,
-        Step::Retry,
-        Step::DeadLetter,
-        Step::HandBack,
-        Step::Replay,
-    ];
-
     proptest! {
         #[test]
-        fn any_walk_keeps_the_promises(steps in prop::collection::vec(0..STEPS.len(), 0..60)) {
+        fn any_walk_keeps_the_promises(steps in prop::collection::vec(prop::sample::select(&Step::ALL), 0..60)) {
             let mut state = DeliveryState::Queued;
-            for step in steps.into_iter().map(|i| STEPS[i]) {
+            for step in steps {
                 let before = state;
                 let Some(next) = state.after(step) else { continue };
                 state = next;

@@ -220,18 +220,10 @@ fn a_destination_that_is_no_longer_configured_keeps_its_deliveries() {
 fn guard_moves(database: &std::path::Path) {
     use relay::model::{DeliveryState, Step};
 
-    let steps = [
-        Step::Claim,
-        Step::Deliver,
-        Step::Retry,
-        Step::DeadLetter,
-        Step::HandBack,
-        Step::Replay,
-    ];
     let moves: Vec<_> = DeliveryState::ALL
         .iter()
         .flat_map(|from| {
-            steps.iter().filter_map(|step| {
+            Step::ALL.iter().filter_map(|step| {
                 let to = from.after(*step)?;
                 Some(format!("({}, {})", from.number(), to.number()))
             })
