@@ -46,7 +46,7 @@ pub struct Destination {
     /// When to retry (level durable).
     #[serde(default)]
     pub retry: RetrySettings,
-    /// Not acted on yet; see [`Config::check`].
+    /// Not acted on yet; see [`Config::check`](crate::Config::check).
     #[serde(default)]
     pub breaker: Option<toml::Table>,
 }
@@ -148,10 +148,10 @@ impl Default for Simulated {
 pub struct Defaults {
     /// Attempts a second; unlimited if not said.
     pub rate_limit: Option<RateLimit>,
-    /// Attempts at once; [`Config::CONCURRENCY`] if not said.
+    /// Attempts at once; [`Config::CONCURRENCY`](crate::Config::CONCURRENCY) if not said.
     pub concurrency: Option<u32>,
     /// When to retry.
     pub retry: RetrySettings,
-    /// Not acted on yet; see [`Config::check`].
+    /// Not acted on yet; see [`Config::check`](crate::Config::check).
     pub breaker: Option<toml::Table>,
 }
