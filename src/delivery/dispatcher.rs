@@ -139,7 +139,8 @@ impl Dispatcher {
     /// durable yet.
     fn take_done(&mut self) {
         let now = self.context.clock.now();
-        for done in self.pool.take_done() {
+        for mut done in self.pool.take_done() {
+            let outcome = done.outcome.take();
             let job = &done.job;
             let key = (job.intent, job.target.id);
             if self.in_flight.remove(&key).is_none() {
@@ -148,7 +149,7 @@ impl Dispatcher {
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
             }
-            match &done.outcome {
+            match outcome {
                 Some(outcome) => self.settle(&done, outcome, now),
                 None => self.hand_backs.push(hand_back(job)),
             }
@@ -156,9 +157,15 @@ impl Dispatcher {
         self.context.metrics.workers_busy(self.in_flight.len());
     }
 
-    fn settle(&mut self, done: &Done, outcome: &Outcome, now: Timestamp) {
+    fn settle(&mut self, done: &Done, outcome: Outcome, now: Timestamp) {
         let job = &done.job;
-        let decision = decide(job.attempt, outcome, &job.target.retry, now, rand::random());
+        let decision = decide(
+            job.attempt,
+            &outcome,
+            &job.target.retry,
+            now,
+            rand::random(),
+        );
         let metrics = &self.context.metrics;
         metrics.attempt(&job.target.label, outcome.class.name(), done.took);
         if decision.step == Step::Deliver {
@@ -166,7 +173,7 @@ impl Dispatcher {
         }
         if let Some(state) = self.targets.get_mut(&job.target.id) {
             let name = &job.target.name;
-            outage::note(&mut state.outage, name, done, outcome, decision.step, now);
+            outage::note(&mut state.outage, name, done, &outcome, decision.step, now);
         }
         self.unsettled.push(Settlement {
             intent: job.intent,
@@ -180,8 +187,8 @@ impl Dispatcher {
             hold_until: decision.hold_until,
             outcome: outcome.class.number(),
             status_code: outcome.status_code,
-            error: outcome.error.clone(),
-            response: outcome.response.clone(),
+            error: outcome.error,
+            response: outcome.response,
         });
     }
 

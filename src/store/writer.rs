@@ -140,6 +140,8 @@ pub(super) struct Writer {
     next_checkpoint: Cell<c_int>,
     /// Whether the WAL file holds anything since it was last emptied.
     is_wal_used: Cell<bool>,
+    /// Whether the last checkpoint failed, so that a full disk is logged once and not every second.
+    is_failing: Cell<bool>,
     /// Whether the last batch was refused, so that a full disk is logged when it begins and ends.
     is_refusing: bool,
 }
@@ -166,6 +168,7 @@ impl Writer {
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
+            is_failing: Cell::new(false),
             is_refusing: false,
         })
     }
@@ -325,6 +328,7 @@ impl Writer {
         self.sql.busy_timeout(super::open::BUSY_TIMEOUT)?;
         match result.map_err(StoreError::from) {
             Ok((busy, frames, moved)) => {
+                self.is_failing.set(false);
                 let (busy, frames, moved): (i64, c_int, c_int) = (busy, frames, moved);
                 log::trace!(mode, busy, frames, moved; "checkpoint");
                 if busy == 0 && frames == moved {
@@ -339,7 +343,9 @@ impl Writer {
             }
             Err(broken @ StoreError::Broken(_)) => Err(broken),
             Err(other) => {
-                log::warn!(error:% = other, mode; "a checkpoint failed and was put off");
+                if !self.is_failing.replace(true) {
+                    log::warn!(error:% = other, mode; "a checkpoint failed and was put off");
+                }
                 self.put_off();
                 Ok(())
             }

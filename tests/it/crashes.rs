@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use crate::support::{
-    Answer, Process, Receiver, event_with_status, relay_to, relay_with_status, until,
+    Answer, Process, Receiver, event_with_status, outcomes, relay_to, relay_with_status, until,
 };
 
 fn toml(receiver: &Receiver) -> String {
@@ -177,14 +177,8 @@ fn an_attempt_that_was_under_way_goes_on_by_itself() {
         (id.as_str(), "2")
     );
     let event = event_with_status(&process.client, &id, "delivered");
-    let outcomes: Vec<_> = event["deliveries"][0]["history"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|entry| entry["outcome"].as_str().expect("text"))
-        .collect();
     assert_eq!(
-        outcomes,
+        outcomes(&event),
         ["interrupted", "delivered"],
         "the attempt that began is counted"
     );

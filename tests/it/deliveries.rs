@@ -8,7 +8,8 @@ use relay::config::Destination;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Receiver, TestRelay, event_id, event_with_status, relay_id, relay_to, relay_with_status,
+    Answer, Receiver, TestRelay, event_id, event_with_status, outcomes, relay_id, relay_to,
+    relay_with_status,
 };
 
 #[test]
@@ -170,13 +171,7 @@ fn a_permanent_failure_is_given_up_at_once_and_a_replay_sends_it_anew() {
     assert_eq!(running.replay(&id).expect("a replay"), 1);
     let event = event_with_status(&relay.client, &id, "delivered");
     assert_eq!(event["attempts"], 1, "the budget was fresh");
-    let outcomes: Vec<_> = event["deliveries"][0]["history"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|entry| entry["outcome"].as_str().expect("text"))
-        .collect();
-    assert_eq!(outcomes, ["permanent", "replayed", "delivered"]);
+    assert_eq!(outcomes(&event), ["permanent", "replayed", "delivered"]);
     assert_eq!(
         running.replay(&id).expect("a replay"),
         0,

@@ -162,3 +162,13 @@ pub fn relay_id(reply: &Reply) -> String {
     assert_eq!(reply.status, 201, "{}", reply.text());
     reply.json()["id"].as_str().expect("an id").to_owned()
 }
+
+/// The outcomes in the history of an event's first delivery, oldest first.
+pub fn outcomes(event: &Value) -> Vec<&str> {
+    event["deliveries"][0]["history"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|entry| entry["outcome"].as_str().expect("text"))
+        .collect()
+}
