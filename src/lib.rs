@@ -36,6 +36,7 @@
 //! - `store`: the database: one writer that commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
+//! - `descriptors`: the limit of open files. `fatal`, `limiter`: what parts share.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants
@@ -61,6 +62,7 @@ mod delivery;
 #[path = "delivery_off.rs"]
 mod delivery;
 
+mod descriptors;
 mod fatal;
 mod http;
 mod limiter;

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::delivery::{self, Executor, Wake};
+use crate::descriptors;
 use crate::fatal::Fatal;
 use crate::http::{App, Limits, serve};
 use crate::metrics::Metrics;
@@ -22,7 +23,7 @@ use crate::store::{OpenError, Replay, Store, StoreError};
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
 /// Connections to the operator's listener: a scraper and a few curious people.
-const ADMIN_CONNECTIONS: usize = 16;
+pub(crate) const ADMIN_CONNECTIONS: u32 = 16;
 /// How often full token buckets are forgotten and histograms folded; between foldings each request
 /// holds a few bytes.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -144,7 +145,7 @@ impl Relay {
         })?;
 
         let (stop, stopped) = watch::channel(false);
-        let limits = Limits::of(&config.server);
+        let limits = Limits::of(&config.server).with_connections(descriptors::connections(&config));
         let grace = config.server.shutdown_grace;
         let app = Arc::new(App::new(
             config,
@@ -155,10 +156,15 @@ impl Relay {
         ));
         let mut servers = Vec::new();
         let public = Arc::clone(&app);
+        let refuse = {
+            let app = Arc::clone(&app);
+            Arc::new(move |status| app.refuse(status))
+        };
         servers.push(runtime.spawn(serve(
             listener,
             limits,
             move |request| Arc::clone(&public).answer(request),
+            refuse.clone(),
             stopped.clone(),
         )));
         if let Some((listener, _)) = admin {
@@ -167,6 +173,7 @@ impl Relay {
                 listener,
                 limits.with_connections(ADMIN_CONNECTIONS),
                 move |request| Arc::clone(&admin).answer_admin(request),
+                refuse,
                 stopped,
             )));
         }

@@ -4,6 +4,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, logging};
 use crate::config::Config;
+use crate::descriptors;
 use crate::model::Level;
 use crate::relay::Relay;
 
@@ -13,6 +14,7 @@ const DEV_KEY: &str = "dev-key";
 pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let config = Config::load(file)?;
     logging::start(&config.log)?;
+    descriptors::raise();
     warn(&config);
     warn_of_idle_settings(&config);
     let level = config.level();

@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 
 use super::load::Origin;
 use super::rules::{
-    Checked, EXPECTED_NAME, MAX_TIMEOUT, MAX_WAIT, bad, bad_secret, is_signing_secret, limits,
-    not_a_reference, not_yet, quoted, rate_limit, resolved, retry, same_listener, shown, timeout,
+    Checked, EXPECTED_NAME, MAX_TIMEOUT, MAX_WAIT, bad, bad_secret, limits, not_a_reference,
+    not_yet, quoted, rate_limit, resolved, retry, same_listener, shown, signing_secrets, timeout,
     within,
 };
-use super::{Config, ConfigError, Destination, IdempotencyKeyAt, Source};
+use super::{Config, ConfigError, Destination, IdempotencyKeyAt, Source, is_header_name};
 use crate::model::{Level, is_name};
 
 /// The largest body anybody may allow: it is held in memory, once for each connection.
@@ -186,11 +186,7 @@ impl Config {
             to.secrets_env.is_some(),
             to.secrets_file.is_some(),
         )?;
-        for (at, secret) in to.secrets.iter().enumerate() {
-            if !is_signing_secret(secret.reveal()) {
-                return bad_secret(&secrets, at, "whsec_ and the base64 of 24 to 64 bytes");
-            }
-        }
+        signing_secrets(&secrets, &to.secrets)?;
         if !to.secrets.is_empty() && self.level() == Level::Http {
             return Err((secrets, "contradicts delivery.level = \"http\", which doesn't sign: expected level \"durable\"".to_owned()));
         }
@@ -228,7 +224,7 @@ impl Config {
     fn check_headers(&self, key: &str, to: &Destination) -> Checked {
         for (name, value) in &to.headers {
             let lower = name.to_ascii_lowercase();
-            if HeaderName::try_from(name.as_str()).is_err() {
+            if !is_header_name(name) {
                 return bad(key, quoted(name), "the name of an HTTP header");
             }
             if OWN_HEADERS.contains(&lower.as_str())
@@ -268,7 +264,7 @@ impl Config {
             }
         }
         match &source.idempotency {
-            IdempotencyKeyAt::Header(header) if HeaderName::try_from(header.as_str()).is_err() => {
+            IdempotencyKeyAt::Header(header) if !is_header_name(header) => {
                 return bad(
                     &format!("{key}.idempotency.header"),
                     quoted(header),
@@ -296,8 +292,11 @@ impl Config {
             1,
             MAX_BODY_BYTES,
         )?;
-        match &source.rate_limit {
-            Some(limit) => rate_limit(&format!("{key}.rate_limit"), limit),
+        if let Some(limit) = &source.rate_limit {
+            rate_limit(&format!("{key}.rate_limit"), limit)?;
+        }
+        match &source.verify {
+            Some(verify) => verify.check(&format!("{key}.verify")),
             None => Ok(()),
         }
     }

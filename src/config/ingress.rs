@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Secret, units};
+use super::{Secret, Verify, units};
 
 /// The public listener and its limits.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Server {
     #[serde(deserialize_with = "units::listen")]
     pub listen: SocketAddr,
     /// Connections at once; further ones wait in the kernel's backlog.
-    pub max_connections: usize,
+    pub max_connections: u32,
     /// The largest body on `/v1`.
     #[serde(deserialize_with = "units::size")]
     pub max_body_bytes: u64,
@@ -147,6 +147,9 @@ pub struct Source {
     /// Events a second. For the catch-all: of each source name.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
+    /// How the provider's signature is checked; unchecked if not said.
+    #[serde(default)]
+    pub verify: Option<Verify>,
 }
 
 impl Source {
@@ -163,6 +166,7 @@ impl Source {
             accept_any_content: false,
             forward_authorization: false,
             rate_limit: None,
+            verify: None,
         }
     }
 

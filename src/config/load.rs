@@ -261,6 +261,13 @@ impl Config {
                 &mut to.secrets_file,
             )?;
         }
+        for (name, source) in &mut self.sources {
+            if let Some(verify) = &mut source.verify {
+                let (scheme, secrets, variable, file) = verify.secrets_mut();
+                let key = format!("sources.{name}.verify.{scheme}.secrets");
+                resolve(&key, secrets, variable, file)?;
+            }
+        }
         Ok(())
     }
 }

@@ -12,18 +12,24 @@ mod secret;
 #[cfg(test)]
 mod tests;
 mod units;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use serde::Deserialize;
 
 pub use egress::{Defaults, Delivery, Destination, RetrySettings, Simulated};
 pub use ingress::{Admin, Api, ApiRateLimit, IdempotencyKeyAt, RateLimit, Server, Source};
 pub use load::ConfigError;
 pub use secret::Secret;
+pub use verify::{
+    Algorithm, Encoding, HmacScheme, SignatureFormat, SignedContent, SignedPart, StandardWebhooks,
+    Verify,
+};
 
 use crate::model::{AddressPolicy, Level, Retry, RetryPlan};
 
@@ -176,4 +182,8 @@ impl Config {
             own_listeners,
         }
     }
+}
+
+fn is_header_name(text: &str) -> bool {
+    HeaderName::try_from(text).is_ok()
 }

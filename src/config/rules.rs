@@ -4,9 +4,6 @@ use std::fmt::{Debug, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::{RateLimit, RetrySettings, Secret};
 
 /// The longest of the settable waits. A bound exists so that a typo (`"15d"` for `"15s"`) is found.
@@ -30,11 +27,12 @@ pub(super) fn same_listener(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
 }
 
-/// `whsec_` and base64, as the Standard Webhooks specification has it: 24 to 64 bytes.
-pub(super) fn is_signing_secret(text: &str) -> bool {
-    text.strip_prefix("whsec_")
-        .and_then(|encoded| STANDARD.decode(encoded).ok())
-        .is_some_and(|key| (24..=64).contains(&key.len()))
+/// Secrets that sign: each must be one.
+pub(super) fn signing_secrets(key: &str, secrets: &[Secret]) -> Checked {
+    match secrets.iter().position(|s| s.signing_key().is_none()) {
+        Some(at) => bad_secret(key, at, "whsec_ and the base64 of 24 to 64 bytes"),
+        None => Ok(()),
+    }
 }
 
 /// A secret that looks like a reference which nobody resolves would become the secret itself.

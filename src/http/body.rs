@@ -1,25 +1,65 @@
 //! Reading bodies: bounded in size and in time, which hyper leaves to us.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::Instant;
+use hyper::header::{EXPECT, HeaderMap};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::Problem;
 
-/// The whole body, of at most `limit` bytes, by the deadline.
-pub(super) async fn read(body: Incoming, limit: u64, deadline: Instant) -> Result<Bytes, Problem> {
-    // What announces itself as too large isn't read at all.
-    if body.size_hint().lower() > limit {
-        return Err(Problem::too_large(limit));
+/// What is still read of a body that nobody wants, so that its connection can be used again: as much
+/// as a relay's request may hold. More costs more than a new connection.
+const DRAINED_BYTES: usize = 32_768;
+/// How long that may take: what came along with the headers is there at once.
+const DRAINED_WITHIN: Duration = Duration::from_millis(50);
+
+/// A request's body, on its way.
+pub(super) struct Body {
+    incoming: Incoming,
+    /// The client waits for a word before it sends any.
+    is_held_back: bool,
+}
+
+impl Body {
+    pub fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
+        Self {
+            is_held_back: headers.contains_key(EXPECT),
+            incoming,
+        }
     }
-    let max = usize::try_from(limit).unwrap_or(usize::MAX);
-    match tokio::time::timeout_at(deadline, Limited::new(body, max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
-        Ok(Err(_)) => Err(Problem::malformed(
-            "the body ended early or was badly framed",
-        )),
-        Err(_) => Err(Problem::malformed("the body took too long to arrive")),
+
+    /// The whole body, of at most `limit` bytes, by the deadline.
+    pub async fn read(&mut self, limit: u64, deadline: Instant) -> Result<Bytes, Problem> {
+        // What announces itself as too large isn't read at all.
+        if self.incoming.size_hint().lower() > limit {
+            return Err(Problem::too_large(limit));
+        }
+        self.is_held_back = false;
+        let max = usize::try_from(limit).unwrap_or(usize::MAX);
+        let limited = Limited::new(&mut self.incoming, max);
+        match timeout_at(deadline, limited.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
+            Ok(Err(_)) => Err(Problem::malformed(
+                "the body ended early or was badly framed",
+            )),
+            Err(_) => Err(Problem::malformed("the body took too long to arrive")),
+        }
+    }
+
+    /// Whether nothing more is to come, once what is here has been read away. If something is, the
+    /// connection can't carry another request.
+    pub async fn is_over(&mut self) -> bool {
+        if self.incoming.is_end_stream() {
+            return true;
+        }
+        if self.is_held_back || self.incoming.size_hint().lower() > DRAINED_BYTES as u64 {
+            return false;
+        }
+        let rest = Limited::new(&mut self.incoming, DRAINED_BYTES);
+        matches!(timeout(DRAINED_WITHIN, rest.collect()).await, Ok(Ok(_)))
     }
 }

@@ -1,7 +1,6 @@
 //! What every exchange has: an id, a deadline, an answer in JSON.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{StatusCode, header::HeaderName};
 use serde::Serialize;
@@ -76,7 +75,7 @@ pub(super) fn typed(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

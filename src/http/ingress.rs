@@ -1,20 +1,22 @@
-//! Who may come in, and how fast: API keys and token buckets.
+//! Who may come in, and how fast: API keys, signatures and token buckets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::RateLimiter;
 use governor::clock::Clock as _;
 use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::bounded::BoundedStates;
+use super::verify::Verifier;
 use crate::clock::Clock;
-use crate::config::{Config, RateLimit};
+use crate::config::{Config, RateLimit, Source};
 use crate::limiter::{Monotonic, period, quota, whole_seconds};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -23,18 +25,40 @@ const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Monotonic, StateInformationMiddleware>;
-type Buckets =
-    RateLimiter<String, HashMapStateStore<String>, Monotonic, StateInformationMiddleware>;
+type Buckets = RateLimiter<String, BoundedStates, Monotonic, StateInformationMiddleware>;
+
+/// How often a signature that doesn't verify is worth a line in the log.
+const COMPLAIN_EVERY_SECONDS: u64 = 60;
 
 pub(super) struct Ingress {
     keys: Vec<Key>,
     post: RateLimit,
     get: RateLimit,
-    /// Of declared sources.
-    sources: HashMap<String, (RateLimit, Bucket)>,
-    /// Of whatever comes in by the catch-all, by name.
-    catch_all: Option<(RateLimit, Buckets)>,
+    sources: HashMap<String, Gate<Bucket>>,
+    /// For sources that aren't declared, each with a bucket of its own.
+    catch_all: Gate<Buckets>,
+    /// When it may be said again that a signature didn't verify: seconds of the monotonic clock.
+    next_complaint: AtomicU64,
     clock: Monotonic,
+}
+
+/// What a source's events have to pass.
+struct Gate<B> {
+    limit: Option<(RateLimit, B)>,
+    verifier: Option<Verifier>,
+}
+
+impl<B> Gate<B> {
+    fn of(source: Option<&Source>, buckets: impl FnOnce(&RateLimit) -> B) -> Self {
+        Self {
+            limit: source
+                .and_then(|source| source.rate_limit)
+                .map(|limit| (limit, buckets(&limit))),
+            verifier: source
+                .and_then(|source| source.verify.as_ref())
+                .map(Verifier::new),
+        }
+    }
 }
 
 /// A configured API key with its buckets: unknown keys don't get any.
@@ -73,9 +97,8 @@ impl Standing {
 impl Ingress {
     pub fn new(config: &Config, clock: &Arc<dyn Clock>) -> Self {
         let clock = Monotonic(Arc::clone(clock));
-        let bucket = |limit: &RateLimit| {
-            RateLimiter::direct_with_clock(quota(limit), clock.clone())
-                .with_middleware::<StateInformationMiddleware>()
+        let bucket = |limit: &RateLimit| -> Bucket {
+            Bucket::new(quota(limit), InMemoryState::default(), clock.clone())
         };
         let limits = config.api.rate_limit.clone();
         Self {
@@ -94,20 +117,13 @@ impl Ingress {
                 .sources
                 .iter()
                 .filter(|(name, _)| *name != "*")
-                .filter_map(|(name, source)| {
-                    let limit = source.rate_limit?;
-                    Some((name.clone(), (limit, bucket(&limit))))
-                })
+                .map(|(name, source)| (name.clone(), Gate::of(Some(source), bucket)))
                 .collect(),
-            catch_all: config
-                .sources
-                .get("*")
-                .and_then(|source| source.rate_limit)
-                .map(|limit| {
-                    let buckets = RateLimiter::hashmap_with_clock(quota(&limit), clock.clone())
-                        .with_middleware::<StateInformationMiddleware>();
-                    (limit, buckets)
-                }),
+            catch_all: Gate::of(config.sources.get("*"), |limit| {
+                let states = BoundedStates::default();
+                Buckets::new(quota(limit), states, clock.clone())
+            }),
+            next_complaint: AtomicU64::new(0),
             post: limits.post,
             get: limits.get,
             clock,
@@ -142,19 +158,43 @@ impl Ingress {
     }
 
     /// Takes a token of a source's bucket; none if it has no limit.
-    pub fn spend_of_source(&self, source: &str, is_declared: bool) -> Option<Standing> {
-        if is_declared {
-            let (limit, bucket) = self.sources.get(source)?;
-            Some(self.standing(limit, bucket.check()))
-        } else {
-            let (limit, buckets) = self.catch_all.as_ref()?;
-            Some(self.standing(limit, buckets.check_key(&source.to_owned())))
+    pub fn spend_of_source(&self, source: &str) -> Option<Standing> {
+        let (limit, result) = match self.sources.get(source) {
+            Some(gate) => {
+                let (limit, bucket) = gate.limit.as_ref()?;
+                (limit, bucket.check())
+            }
+            None => {
+                let (limit, buckets) = self.catch_all.limit.as_ref()?;
+                (limit, buckets.check_key(&source.to_owned()))
+            }
+        };
+        Some(self.standing(limit, result))
+    }
+
+    /// What verifies a source's events, if they have to be.
+    pub fn verifier(&self, source: &str) -> Option<&Verifier> {
+        match self.sources.get(source) {
+            Some(gate) => gate.verifier.as_ref(),
+            None => self.catch_all.verifier.as_ref(),
         }
+    }
+
+    /// Whether to say that a signature didn't verify: now and then.
+    pub fn may_complain(&self) -> bool {
+        let now = self.clock.now().as_secs();
+        let next = self.next_complaint.load(Ordering::Relaxed);
+        let later = now + COMPLAIN_EVERY_SECONDS;
+        now >= next
+            && self
+                .next_complaint
+                .compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     /// A bucket that is full again is as good as none.
     pub fn forget_full_buckets(&self) {
-        if let Some((_, buckets)) = &self.catch_all {
+        if let Some((_, buckets)) = &self.catch_all.limit {
             buckets.retain_recent();
             buckets.shrink_to_fit();
         }
@@ -190,9 +230,10 @@ impl Ingress {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bounded::MAX_NAMES;
     use super::*;
     use crate::clock::{FakeClock, Timestamp};
-    use crate::config::{Secret, Source};
+    use crate::config::Secret;
     use std::time::Duration;
 
     fn ingress(clock: &Arc<FakeClock>, per_second: f64, burst: u32) -> Ingress {
@@ -249,17 +290,44 @@ mod tests {
     }
 
     #[test]
-    fn buckets_of_made_up_sources_are_forgotten() {
+    fn buckets_of_made_up_sources_are_few_and_forgotten() {
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
         let ingress = ingress(&clock, 1.0, 1);
-        for number in 0..1000 {
-            let standing = ingress.spend_of_source(&format!("s{number}"), false);
-            assert!(standing.is_some_and(|standing| standing.passes));
-        }
-        let held = || ingress.catch_all.as_ref().map(|(_, buckets)| buckets.len());
-        assert_eq!(held(), Some(1000));
+        let held = || {
+            ingress
+                .catch_all
+                .limit
+                .as_ref()
+                .map(|(_, buckets)| buckets.len())
+        };
+        let passes = |source: &str| {
+            ingress
+                .spend_of_source(source)
+                .is_some_and(|standing| standing.passes)
+        };
+        let passed = (0..100_000)
+            .filter(|number| passes(&format!("s{number}")))
+            .count();
+        assert_eq!(held(), Some(MAX_NAMES));
+        assert_eq!(passed, MAX_NAMES + 1, "the others share one bucket");
+        assert!(!passes("s0"), "those that have one keep it");
         clock.advance(Duration::from_secs(2));
         ingress.forget_full_buckets();
         assert_eq!(held(), Some(0));
+        assert!(passes("s99999"));
+    }
+
+    #[test]
+    fn a_wrong_signature_is_worth_a_line_a_minute() {
+        let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
+        let ingress = ingress(&clock, 1.0, 1);
+        assert_eq!(
+            (ingress.may_complain(), ingress.may_complain()),
+            (true, false)
+        );
+        clock.advance(Duration::from_secs(59));
+        assert!(!ingress.may_complain());
+        clock.advance(Duration::from_secs(1));
+        assert!(ingress.may_complain());
     }
 }

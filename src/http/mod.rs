@@ -1,28 +1,39 @@
 //! The ingress: both contracts, on hyper. It parses, checks, and sends operations to the store; it
 //! knows nothing about how deliveries are made.
 //!
-//! - `server`: accepting, limits, draining. `router`: which path and method leads where.
+//! - `server`: accepting, limits, draining. `activity`: which connection makes room. `socket`: what
+//!   hyper leaves out of one.
+//! - `router`: which path and method leads where.
 //! - `body`, `problem`, `exchange`: what all routes share.
-//! - `relays`, `webhooks`, `events`, `health`: the routes. `ingress`: keys and token buckets.
+//! - `relays`, `webhooks`, `events`, `health`: the routes.
+//! - `ingress`: keys and token buckets; `bounded`: those of names that strangers make up.
+//!   `verify`: signatures. `idempotency`: where a request's key is.
+//! - `members`: JSON objects as they were sent.
 //! - `admin`: the operator's listener.
 
+mod activity;
 mod admin;
 mod body;
+mod bounded;
 mod events;
 mod exchange;
 mod health;
+mod idempotency;
 mod ingress;
+mod members;
 mod problem;
 mod relays;
 mod router;
 mod server;
+mod socket;
+mod verify;
 mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::StatusCode;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -33,7 +44,7 @@ use crate::store::Store;
 pub(crate) use server::{Limits, serve};
 
 type Request = hyper::Request<hyper::body::Incoming>;
-type Response = hyper::Response<Full<Bytes>>;
+type Response = hyper::Response<Bytes>;
 
 /// What the routes work with.
 pub(crate) struct App {
@@ -67,6 +78,11 @@ impl App {
     /// Answers a request of the public listener.
     pub async fn answer(self: Arc<Self>, request: Request) -> Response {
         router::answer(&self, request).await
+    }
+
+    /// Answers what can't be made a request of, on either listener.
+    pub fn refuse(&self, status: StatusCode) -> Response {
+        router::refuse(self, status)
     }
 
     /// Answers a request of the operator's listener.

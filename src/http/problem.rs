@@ -62,12 +62,32 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
+    /// 431 (RFC 6585, 5).
+    pub fn head_too_large(bytes: usize, headers: usize) -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "invalid_request",
+            format!(
+                "the request's line and headers are too large: expected at most {bytes} bytes and {headers} headers"
+            ),
+        )
+    }
+
     pub fn unauthorized() -> Self {
         Self::about(
             "X-API-Key",
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "X-API-Key is missing or unknown: expected one of the configured keys",
+        )
+    }
+
+    /// 401 for an event; it doesn't say what was wrong, which would help only a forger.
+    pub fn not_verified() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the signature is missing or does not verify",
         )
     }
 

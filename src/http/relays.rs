@@ -6,16 +6,18 @@ mod view;
 
 use std::sync::Arc;
 
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
+use super::body::Body;
 use super::exchange::{Exchange, json};
 use super::ingress::Key;
 use super::problem::{Form, Problem};
-use super::{App, Request, Response, body};
+use super::{App, Response, idempotency};
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::{Accept, Accepted, IdempotencyKey, RelayRow, StoreError};
-use create::{Create, check_content_type, idempotency_key};
+use create::{Create, check_content_type};
 use page::{Page, token_after};
 use view::{List, Relay, Webhook};
 
@@ -25,21 +27,22 @@ pub(super) async fn answer(
     app: &App,
     exchange: &Exchange,
     id: Option<&str>,
-    request: Request,
+    head: &Parts,
+    body: &mut Body,
 ) -> Result<Response, Problem> {
-    let Some(key) = app.ingress.authenticate(request.headers()) else {
+    let Some(key) = app.ingress.authenticate(&head.headers) else {
         return Err(Problem::unauthorized());
     };
-    let standing = app.ingress.spend(key, request.method());
+    let standing = app.ingress.spend(key, &head.method);
     let result = if !standing.passes {
         app.metrics.rate_limited(Surface::Relay);
         Err(Problem::rate_limited(standing.reset))
     } else if let Some(id) = id {
         show(app, exchange, id).await
-    } else if *request.method() == Method::POST {
-        create(app, exchange, key, request).await
+    } else if head.method == Method::POST {
+        create(app, exchange, key, &head.headers, body).await
     } else {
-        list(app, exchange, request.uri().query()).await
+        list(app, exchange, head.uri.query()).await
     };
     let mut response = result.unwrap_or_else(|problem| problem.respond(Form::Relay, exchange.id()));
     standing.write_to(response.headers_mut());
@@ -50,12 +53,13 @@ async fn create(
     app: &App,
     exchange: &Exchange,
     api_key: &Key,
-    request: Request,
+    headers: &HeaderMap,
+    body: &mut Body,
 ) -> Result<Response, Problem> {
-    check_content_type(request.headers())?;
-    let key = idempotency_key(request.headers())?;
+    check_content_type(headers)?;
+    let key = idempotency::of_relay(headers)?;
     let limit = app.config.server.max_body_bytes;
-    let bytes = body::read(request.into_body(), limit, exchange.deadline).await?;
+    let bytes = body.read(limit, exchange.deadline).await?;
     let create = Create::parse(&bytes)?;
     if let Some(address) = create.url.literal_address()
         && !app.addresses.allows(address)

@@ -1,12 +1,16 @@
 //! Which path and method leads where.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use hyper::header::{HOST, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
 
+use super::body::Body;
 use super::exchange::{Exchange, REQUEST_ID, typed};
 use super::problem::{Form, Problem};
+use super::server::{MAX_HEADER_BYTES, MAX_HEADERS};
 use super::{App, Request, Response, events, health, relays, webhooks};
 
 /// The contract itself, as it is served.
@@ -41,7 +45,7 @@ impl<'a> Route<'a> {
                 }
                 match kind {
                     "/v1/relays" => Self::Relay(last),
-                    "/webhooks" => Self::Webhook(decode(last)),
+                    "/webhooks" => Self::Webhook(percent_decoded(last)),
                     "/events" => Self::Event(last),
                     _ => return None,
                 }
@@ -73,9 +77,9 @@ impl<'a> Route<'a> {
     }
 }
 
-/// A path's segment without its percent-encoding: a client may encode what it need not. What
-/// doesn't decode is left as it is, and so is no name of ours.
-fn decode(segment: &str) -> Cow<'_, str> {
+/// A part of a URL without its percent-encoding: a client may encode what it need not. What doesn't
+/// decode is left as it is, and so is nothing of ours.
+pub(super) fn percent_decoded(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return Cow::Borrowed(segment);
     }
@@ -125,17 +129,17 @@ fn method_label(method: &Method) -> &'static str {
 
 /// What hyper lets pass and we don't: shapes by which two servers could read one request
 /// differently (RFC 9112, 3.2 and 6.1).
-fn check_shape(request: &Request) -> Result<(), Problem> {
-    if request.method() == Method::CONNECT || request.uri().scheme().is_some() {
+fn check_shape(head: &Parts) -> Result<(), Problem> {
+    if head.method == Method::CONNECT || head.uri.scheme().is_some() {
         return Err(Problem::malformed(
             "this is no proxy: expected a path such as /v1/relays as the request's target",
         ));
     }
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() != Version::HTTP_10) {
+    let hosts = head.headers.get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && head.version != Version::HTTP_10) {
         return Err(Problem::invalid("Host", "expected exactly one Host header"));
     }
-    let mut encodings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next()
         && (!encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some())
     {
@@ -149,14 +153,18 @@ fn check_shape(request: &Request) -> Result<(), Problem> {
 
 pub(super) async fn answer(app: &App, request: Request) -> Response {
     let start = app.clock.monotonic();
-    let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
-    let method = method_label(request.method());
-    let form = form(request.uri().path());
-    let (template, result) = dispatch(app, &exchange, request).await;
+    let (head, incoming) = request.into_parts();
+    let mut body = Body::new(incoming, &head.headers);
+    let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
+    let method = method_label(&head.method);
+    let form = form(head.uri.path());
+    let (template, result) = dispatch(app, &exchange, &head, &mut body).await;
     let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, exchange.request_id.clone());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, exchange.request_id.clone());
+    if !body.is_over().await {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let took = app.clock.monotonic().saturating_sub(start);
     let status = response.status().as_u16();
     app.metrics.request(template, method, status, took);
@@ -168,40 +176,59 @@ pub(super) async fn answer(app: &App, request: Request) -> Response {
     response
 }
 
+/// The answer to what hyper can't make a request of. Whose form it should have, nobody knows.
+pub(super) fn refuse(app: &App, status: StatusCode) -> Response {
+    let exchange = Exchange::begin(&HeaderMap::new(), app.config.server.request_timeout);
+    let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        Problem::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
+    } else {
+        Problem::malformed("this is not an HTTP/1.1 request")
+    };
+    let mut response = problem.respond(Form::Relay, exchange.id());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, exchange.request_id.clone());
+    app.metrics
+        .request("other", "other", status.as_u16(), Duration::ZERO);
+    log::debug!(request_id = exchange.id(), status = status.as_u16(); "a request can't be read");
+    response
+}
+
 async fn dispatch(
     app: &App,
     exchange: &Exchange,
-    request: Request,
+    head: &Parts,
+    body: &mut Body,
 ) -> (&'static str, Result<Response, Problem>) {
-    if let Err(problem) = check_shape(&request) {
+    if let Err(problem) = check_shape(head) {
         return ("other", Err(problem));
     }
-    let path = request.uri().path().to_owned();
-    let Some(route) = Route::find(&path) else {
+    let path = head.uri.path();
+    let Some(route) = Route::find(path) else {
         return (
             "other",
             Err(Problem::not_found("there is nothing at this path")),
         );
     };
     let template = route.template();
-    let method = match request.method() {
-        &Method::HEAD => Method::GET,
-        other => other.clone(),
+    let method = match head.method {
+        Method::HEAD => &Method::GET,
+        ref other => other,
     };
     let result = match (route, method) {
-        (Route::Relays | Route::Relay(_), Method::GET) | (Route::Relays, Method::POST) => {
+        (Route::Relays | Route::Relay(_), &Method::GET) | (Route::Relays, &Method::POST) => {
             let id = path.strip_prefix("/v1/relays/");
-            relays::answer(app, exchange, id, request).await
+            relays::answer(app, exchange, id, head, body).await
         }
-        (Route::Webhook(source), Method::POST) => {
-            webhooks::accept(app, exchange, &source, request).await
+        (Route::Webhook(source), &Method::POST) => {
+            webhooks::accept(app, exchange, &source, head, body).await
         }
-        (Route::Event(id), Method::GET) => events::show(app, exchange, id).await,
-        (Route::Healthz, Method::GET) => Ok(health::healthz()),
-        (Route::Readyz, Method::GET) => health::readyz(app, exchange).await,
-        (Route::Health, Method::GET) => Ok(health::health(app)),
-        (Route::Ready, Method::GET) => Ok(health::ready(app, exchange).await),
-        (Route::OpenApi, Method::GET) => Ok(typed(StatusCode::OK, "application/yaml", OPENAPI)),
+        (Route::Event(id), &Method::GET) => events::show(app, exchange, id).await,
+        (Route::Healthz, &Method::GET) => Ok(health::healthz()),
+        (Route::Readyz, &Method::GET) => health::readyz(app, exchange).await,
+        (Route::Health, &Method::GET) => Ok(health::health(app)),
+        (Route::Ready, &Method::GET) => Ok(health::ready(app, exchange).await),
+        (Route::OpenApi, &Method::GET) => Ok(typed(StatusCode::OK, "application/yaml", OPENAPI)),
         (route, _) => Err(Problem::method_not_allowed(route.allows())),
     };
     (template, result)

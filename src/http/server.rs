@@ -1,23 +1,27 @@
 //! Accepting connections: as many as there may be, each within its limits, drained at the end.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
+use super::activity::{Slot, Slots};
+use super::socket::{Refuse, Socket};
 use super::{Request, Response};
 use crate::config::Server;
 
 /// Headers of a request: providers send some twenty.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 /// Bytes of a request's line and headers, and of what hyper buffers of a connection.
-const MAX_HEADER_BYTES: usize = 16 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The pause after an accept failed, most often for want of descriptors: those that are in use
 /// come back, and spinning would keep them from it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
@@ -25,8 +29,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 /// What a listener allows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    connections: usize,
+    connections: u32,
     header_timeout: Duration,
+    write_timeout: Duration,
     grace: Duration,
 }
 
@@ -35,12 +40,13 @@ impl Limits {
         Self {
             connections: settings.max_connections,
             header_timeout: settings.header_timeout,
+            write_timeout: settings.request_timeout,
             grace: settings.shutdown_grace,
         }
     }
 
     /// The same for fewer connections.
-    pub fn with_connections(self, connections: usize) -> Self {
+    pub fn with_connections(self, connections: u32) -> Self {
         Self {
             connections,
             ..self
@@ -49,10 +55,12 @@ impl Limits {
 }
 
 /// Serves until `stop` turns true, then lets the requests under way finish within the grace.
+/// `refuse` answers what hyper can't make a request of.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
     limits: Limits,
     handler: H,
+    refuse: Refuse,
     mut stop: watch::Receiver<bool>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -66,53 +74,108 @@ pub(crate) async fn serve<H, F>(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
         .half_close(false);
-    let slots = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
+    let slots = Slots::new(limits.connections);
+    let stopped = stop.clone();
     let mut stopping = std::pin::pin!(stop.wait_for(|&stop| stop));
+    let mut is_refused = false;
     loop {
         let accept = async {
             // The slot comes first: beyond the limit connections wait in the kernel, which costs us
             // neither a descriptor nor memory.
-            let slot = Arc::clone(&slots)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            (listener.accept().await, slot)
+            let permit = slots.wait().await;
+            (listener.accept().await, permit)
         };
-        let (accepted, slot) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             _ = &mut stopping => break,
             accepted = accept => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                log::warn!(error:% = error; "a connection can't be accepted");
+                if !is_refused {
+                    log::warn!(error:% = error; "connections can't be accepted");
+                }
+                is_refused = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        if is_refused {
+            log::info!("connections are being accepted again");
+            is_refused = false;
+        }
         // An answer is one small segment: waiting to fill it would only delay it. A socket that
         // refuses the option is about to fail anyway.
         let _ = stream.set_nodelay(true);
-        let handler = handler.clone();
-        let service = service_fn(move |request| {
-            let answer = handler(request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            // What ends a connection early is the client's affair.
-            if let Err(error) = connection.await {
-                log::debug!(error:% = error; "a connection ended early");
-            }
-            drop(slot);
-        });
+        let slot = slots.fill(permit);
+        let socket = Socket::new(
+            stream,
+            Arc::clone(&slot.activity),
+            Arc::clone(&refuse),
+            limits.write_timeout,
+        );
+        tokio::spawn(attend(
+            builder.clone(),
+            socket,
+            slot,
+            handler.clone(),
+            stopped.clone(),
+        ));
     }
     drop(listener);
-    if tokio::time::timeout(limits.grace, graceful.shutdown())
+    if tokio::time::timeout(limits.grace, slots.all_free())
         .await
         .is_err()
     {
         log::warn!("requests were still under way at the end of server.shutdown_grace");
+    }
+}
+
+/// Serves one connection to its end, or until it is idle and should close.
+async fn attend<H, F>(
+    builder: http1::Builder,
+    socket: Socket,
+    slot: Slot,
+    handler: H,
+    mut stop: watch::Receiver<bool>,
+) where
+    H: Fn(Request) -> F,
+    F: Future<Output = Response>,
+{
+    let activity = &slot.activity;
+    let service = service_fn(|request| {
+        activity.begin_request();
+        let answer = handler(request);
+        async move {
+            let response = answer.await;
+            if response.headers().get(CONNECTION).is_some() {
+                activity.linger();
+            }
+            activity.answered();
+            Ok::<_, Infallible>(response.map(Full::new))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut stopping = pin!(stop.wait_for(|&stop| stop));
+    let mut is_last = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                // What ends a connection early is the client's affair.
+                if let Err(error) = ended {
+                    log::debug!(error:% = error; "a connection ended early");
+                }
+                return;
+            }
+            () = activity.room_wanted() => {}
+            _ = &mut stopping, if !is_last => {
+                is_last = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        // Between requests nobody is owed an answer: dropping the connection closes it.
+        if activity.is_idle() {
+            return;
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! The inbox for other people's webhooks: `POST /webhooks/{source}`.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -9,19 +7,17 @@ use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
     HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
+use hyper::http::request::Parts;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use super::exchange::{Exchange, json};
 use super::problem::Problem;
-use super::{App, Request, Response, body};
+use super::{App, Response, idempotency};
 use crate::config::{IdempotencyKeyAt, Source};
 use crate::model::{IntentId, Surface, is_name};
 use crate::store::{Accept, Accepted, IdempotencyKey};
-
-/// The longest key, in bytes: providers' are UUIDs and digests. It is stored and compared, so it
-/// has a bound.
-const MAX_KEY: usize = 256;
 
 /// Headers that end here: between two hops only (RFC 9110, 7.6.1), about this server rather than
 /// the event, or ours to set. `Cookie` and the keys are secrets of this hop.
@@ -54,7 +50,8 @@ pub(super) async fn accept(
     app: &App,
     exchange: &Exchange,
     name: &str,
-    request: Request,
+    head: &Parts,
+    body: &mut Body,
 ) -> Result<Response, Problem> {
     let source = Some(name)
         .filter(|name| is_name(name))
@@ -64,21 +61,23 @@ pub(super) async fn accept(
                 "there is no such source: expected the name of a configured one, of 1 to 64 characters out of A-Z a-z 0-9 . _ -",
             )
         })?;
-    let is_declared = app.config.sources.contains_key(name);
-    if let Some(standing) = app.ingress.spend_of_source(name, is_declared)
-        && !standing.passes
-    {
-        app.metrics.rate_limited(Surface::Event);
-        return Err(Problem::rate_limited(standing.reset));
-    }
-
-    let (head, incoming) = request.into_parts();
-    // A missing key is known before the body is read.
-    let header_key = match &source.idempotency {
-        IdempotencyKeyAt::Header(header) => Some(key_in_header(&head.headers, header)?),
-        IdempotencyKeyAt::JsonPointer(_) => None,
+    let headers = &head.headers;
+    let read = body.read(source.max_body_bytes(), exchange.deadline);
+    // Who has to sign is known once the body is there, and only then spends a token: strangers must
+    // not empty a provider's bucket. Who hasn't is refused as early as can be.
+    let (key, body) = if let Some(verifier) = app.ingress.verifier(name) {
+        let claim = verifier.claim(headers, app.clock.now());
+        let claim = claim.ok_or_else(|| not_verified(app, exchange, name))?;
+        let body = read.await?;
+        if !verifier.holds(&claim, &body) {
+            return Err(not_verified(app, exchange, name));
+        }
+        spend(app, name)?;
+        (key_in_header(headers, source)?, body)
+    } else {
+        spend(app, name)?;
+        (key_in_header(headers, source)?, read.await?)
     };
-    let body = body::read(incoming, source.max_body_bytes(), exchange.deadline).await?;
     let document = serde_json::from_slice::<&RawValue>(&body);
     if let Err(error) = &document
         && !source.accept_any_content
@@ -87,13 +86,13 @@ pub(super) async fn accept(
             "the body is not JSON ({error}): expected a JSON document"
         )));
     }
-    let key = match (&source.idempotency, header_key, &document) {
-        (IdempotencyKeyAt::JsonPointer(pointer), _, Ok(document)) => {
-            key_in_body(document, pointer)?
+    let key = match (key, &source.idempotency, &document) {
+        (Some(key), ..) => key,
+        (None, IdempotencyKeyAt::JsonPointer(pointer), Ok(document)) => {
+            idempotency::of_event_body(document, pointer)?
         }
-        (_, Some(key), _) => key,
         // The configuration's check rules out a pointer where bodies need not be JSON.
-        _ => return Err(no_key("the body")),
+        _ => return Err(Problem::malformed("the body has no idempotency key")),
     };
 
     let op = Accept {
@@ -101,7 +100,7 @@ pub(super) async fn accept(
         label: name.to_owned(),
         url: None,
         destinations: Arc::from(source.destinations.as_slice()),
-        headers: headers_to_keep(&head.headers, source),
+        headers: headers_to_keep(headers, source),
         metadata: None,
         key: Some(IdempotencyKey::of_event(name, key)),
         window: app.config.api.idempotency_window,
@@ -123,64 +122,37 @@ pub(super) async fn accept(
     ))
 }
 
+/// Takes a token of the source's bucket, if it has one.
+fn spend(app: &App, source: &str) -> Result<(), Problem> {
+    match app.ingress.spend_of_source(source) {
+        Some(standing) if !standing.passes => {
+            app.metrics.rate_limited(Surface::Event);
+            Err(Problem::rate_limited(standing.reset))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key, where it stands in a header: a missing one is known before the body is read.
+fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>, Problem> {
+    match &source.idempotency {
+        IdempotencyKeyAt::Header(name) => idempotency::of_event(headers, name).map(Some),
+        IdempotencyKeyAt::JsonPointer(_) => Ok(None),
+    }
+}
+
+/// 401, and a word in the log now and then: an operator with the wrong secret should see it, and a
+/// stranger should not be able to fill the disk with it.
+fn not_verified(app: &App, exchange: &Exchange, source: &str) -> Problem {
+    if app.ingress.may_complain() {
+        log::warn!(request_id = exchange.id(), source; "a signature is missing or does not verify: somebody else's event, or the wrong secret in sources.….verify");
+    }
+    Problem::not_verified()
+}
+
 /// An event's id as it is shown.
 pub(super) fn event_id(id: IntentId) -> String {
     format!("evt_{id}")
-}
-
-fn no_key(place: &str) -> Problem {
-    Problem::malformed(format!(
-        "there is no usable idempotency key: expected {place}, once, to name the event in 1 to {MAX_KEY} bytes without control characters"
-    ))
-}
-
-fn checked_key(text: &str, place: &str) -> Result<String, Problem> {
-    let is_fine = (1..=MAX_KEY).contains(&text.len()) && !text.chars().any(char::is_control);
-    if is_fine {
-        Ok(text.to_owned())
-    } else {
-        Err(no_key(place))
-    }
-}
-
-fn key_in_header(headers: &HeaderMap, name: &str) -> Result<String, Problem> {
-    let mut values = headers.get_all(name).iter();
-    let text = values.next().and_then(|value| value.to_str().ok());
-    // Two different keys would be two events; which one is not ours to guess.
-    match (text, values.next()) {
-        (Some(text), None) => checked_key(text.trim(), name),
-        _ => Err(no_key(name)),
-    }
-}
-
-/// The string, number or boolean at a JSON pointer (RFC 6901), as it stands in the body: a large
-/// number is not rounded on the way.
-fn key_in_body(document: &RawValue, pointer: &str) -> Result<String, Problem> {
-    let missing = || no_key(&format!("the body at {pointer}"));
-    let mut value = document.get();
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        value = if value.starts_with('{') {
-            let members: HashMap<Cow<'_, str>, &RawValue> =
-                serde_json::from_str(value).map_err(|_| missing())?;
-            members.get(token.as_str()).ok_or_else(missing)?.get()
-        } else if value.starts_with('[') {
-            let elements: Vec<&RawValue> = serde_json::from_str(value).map_err(|_| missing())?;
-            let at: usize = token.parse().map_err(|_| missing())?;
-            elements.get(at).ok_or_else(missing)?.get()
-        } else {
-            return Err(missing());
-        };
-    }
-    let place = format!("the body at {pointer}");
-    match value.as_bytes().first() {
-        Some(b'"') => {
-            let text: String = serde_json::from_str(value).map_err(|_| missing())?;
-            checked_key(text.trim(), &place)
-        }
-        Some(b'{' | b'[' | b'n') | None => Err(missing()),
-        Some(_) => checked_key(value, &place),
-    }
 }
 
 /// The provider's end-to-end headers, as `name: value\r\n` each. A value can't hold CR or LF.
@@ -215,36 +187,6 @@ fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
-
-    fn key(body: &str, pointer: &str) -> Option<String> {
-        let document: &RawValue = serde_json::from_str(body).expect(body);
-        key_in_body(document, pointer).ok()
-    }
-
-    #[test]
-    fn keys_are_found_in_bodies_and_not_rounded() {
-        assert_eq!(key(r#"{"id":"a b"}"#, "/id").as_deref(), Some("a b"));
-        assert_eq!(
-            key(r#"{"id":123456789012345678901234567890}"#, "/id").as_deref(),
-            Some("123456789012345678901234567890")
-        );
-        assert_eq!(
-            key(r#"{"a":[0,{"b/c":"x"}]}"#, "/a/1/b~1c").as_deref(),
-            Some("x")
-        );
-        assert_eq!(key(r#"{"i\u0064":"x"}"#, "/id").as_deref(), Some("x"));
-        for (body, pointer) in [
-            (r#"{"id":""}"#, "/id"),
-            (r#"{"id":null}"#, "/id"),
-            (r#"{"id":{}}"#, "/id"),
-            (r#"{"id":1}"#, "/other"),
-            (r#"{"id":1}"#, "/id/x"),
-            ("[1]", "/1"),
-            ("5", "/id"),
-        ] {
-            assert_eq!(key(body, pointer), None, "{body} {pointer}");
-        }
-    }
 
     #[test]
     fn hop_by_hop_headers_and_secrets_end_here() {

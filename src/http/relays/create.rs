@@ -1,22 +1,20 @@
 //! Reading a create request: every error names the member and what was expected of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::fmt;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::super::members::Members;
 use super::super::problem::Problem;
 use crate::model::TargetUrl;
 
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 /// What the contract freezes, in characters.
-const MAX_IDEMPOTENCY_KEY: usize = 128;
 const MAX_EVENT_TYPE: usize = 128;
+/// Characters of a made-up member's name that an error repeats.
+const MAX_ECHO: usize = 64;
 
 /// A `Content-Type` that is there must be JSON; its parameters don't matter, since JSON is UTF-8.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -41,21 +39,6 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim();
-    if text.is_empty() || text.len() > MAX_IDEMPOTENCY_KEY || values.next().is_some() {
-        return Err(Problem::invalid(
-            IDEMPOTENCY_KEY,
-            "Idempotency-Key: expected one header of 1 to 128 visible ASCII characters",
-        ));
-    }
-    Ok(Some(text.to_owned()))
-}
-
 /// A create request, checked.
 pub(super) struct Create<'a> {
     pub event_type: String,
@@ -64,105 +47,103 @@ pub(super) struct Create<'a> {
     pub metadata: Option<&'a RawValue>,
 }
 
-/// The members as they stand in the body. Each is looked at by itself afterwards, so that an error
-/// names it; the payload never is: it is kept byte for byte.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    event_type: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    destination: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    metadata: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DestinationMembers<'a> {
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    r#type: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "as_it_stands")]
-    url: Option<&'a RawValue>,
-}
-
-/// A member that is there, be it `null`.
-fn as_it_stands<'de: 'a, 'a, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
-}
-
 impl<'a> Create<'a> {
     pub fn parse(bytes: &'a Bytes) -> Result<Self, Problem> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| Problem::malformed("the body is not UTF-8: expected a JSON object"))?;
-        let members: Members<'_> = object("the body", None, text)?;
+        let names = ["eventType", "destination", "payload", "metadata"];
+        let [event_type, destination, payload, metadata] = known_members(None, text, names)?;
 
-        let event_type = string("eventType", members.event_type)?;
+        let event_type = string("eventType", event_type)?;
         let event_type = event_type.trim();
         let is_long = event_type.chars().count() > MAX_EVENT_TYPE;
         if event_type.is_empty() || is_long || event_type.chars().any(char::is_control) {
-            return Err(Problem::invalid(
+            return Err(expected(
                 "eventType",
-                "eventType: expected 1 to 128 characters without control characters",
+                "1 to 128 characters without control characters",
             ));
         }
 
-        let destination = required("destination", members.destination)?;
-        let destination: DestinationMembers<'_> =
-            object("destination", Some("destination"), destination.get())?;
-        if string("destination.type", destination.r#type)? != "webhook" {
-            return Err(Problem::invalid(
-                "destination.type",
-                "destination.type: expected \"webhook\"",
-            ));
+        let destination = required("destination", destination)?.get();
+        let [kind, url] = known_members(Some("destination"), destination, ["type", "url"])?;
+        if string("destination.type", kind)? != "webhook" {
+            return Err(expected("destination.type", "\"webhook\""));
         }
-        let url = string("destination.url", destination.url)?
-            .parse()
-            .map_err(|error| {
-                Problem::invalid("destination.url", format!("destination.url {error}"))
-            })?;
+        let url = string("destination.url", url)?.parse().map_err(|error| {
+            Problem::invalid("destination.url", format!("destination.url {error}"))
+        })?;
 
-        let payload = required("payload", members.payload)?;
-        if !payload.get().starts_with('{') {
-            return Err(Problem::invalid(
-                "payload",
-                "payload: expected a JSON object",
-            ));
+        let payload = required("payload", payload)?;
+        if !is_object(payload.get()) {
+            return Err(expected("payload", "a JSON object"));
         }
-        if let Some(metadata) = members.metadata {
+        if let Some(metadata) = metadata {
             check_metadata(metadata)?;
         }
         Ok(Self {
             event_type: event_type.to_owned(),
             url,
             payload,
-            metadata: members.metadata,
+            metadata,
         })
     }
 }
 
-/// An object of known members. serde would take an array for a struct too; JSON wouldn't.
-fn object<'a, T: Deserialize<'a>>(
-    name: &str,
-    member: Option<&str>,
-    text: &'a str,
-) -> Result<T, Problem> {
-    let problem = |message: String| match member {
+fn expected(member: &str, what: &str) -> Problem {
+    Problem::invalid(member, format!("{member}: expected {what}"))
+}
+
+/// serde would take an array for a struct, and `null` for much; JSON wouldn't.
+fn is_object(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('{')
+}
+
+/// The members of an object, each by itself, so that an error names it. `of` is what the object is
+/// called; none for the body.
+fn members<'a>(of: Option<&str>, text: &'a str) -> Result<Members<'a>, Problem> {
+    let problem = |message: String| match of {
         Some(member) => Problem::invalid(member, message),
         None => Problem::malformed(message),
     };
-    let blank = [' ', '\t', '\r', '\n'];
-    if !text.trim_start_matches(blank).starts_with('{') {
+    let name = of.unwrap_or("the body");
+    if !is_object(text) {
         return Err(problem(format!("{name}: expected a JSON object")));
     }
-    serde_json::from_str(text).map_err(|error| {
-        // serde_json's messages name the member and the place, and nothing of ours.
-        problem(format!("{name}: {error}"))
-    })
+    // serde_json's messages name the place in what the client sent, and nothing of ours. What stands
+    // in a member is well-formed once the body is, so that only the body has such an error.
+    serde_json::from_str(text).map_err(|error| problem(format!("{name} is not JSON: {error}")))
+}
+
+/// The values of an object's members in the order of `names`; no others are allowed, and none twice.
+fn known_members<'a, const N: usize>(
+    of: Option<&str>,
+    text: &'a str,
+    names: [&str; N],
+) -> Result<[Option<&'a RawValue>; N], Problem> {
+    let mut values = [None; N];
+    for (name, value) in members(of, text)?.0 {
+        let member = path(of, &name);
+        let at = names.iter().position(|known| *known == name);
+        let slot = at.map(|at| &mut values[at]).ok_or_else(|| {
+            let message = format!("{member}: unknown member; expected {}", names.join(", "));
+            Problem::invalid(&member, message)
+        })?;
+        if slot.replace(value).is_some() {
+            return Err(expected(&member, "once"));
+        }
+    }
+    Ok(values)
+}
+
+/// What a member of an object is called.
+fn path(of: Option<&str>, name: &str) -> String {
+    let mut path = of.map_or_else(String::new, |of| format!("{of}."));
+    path.extend(name.chars().take(MAX_ECHO));
+    if name.chars().count() > MAX_ECHO {
+        path.push('…');
+    }
+    path
 }
 
 fn required<'a>(member: &str, value: Option<&'a RawValue>) -> Result<&'a RawValue, Problem> {
@@ -175,48 +156,17 @@ fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>,
 
     serde_json::from_str::<Text<'_>>(required(member, value)?.get())
         .map(|text| text.0)
-        .map_err(|_| Problem::invalid(member, format!("{member}: expected a string")))
-}
-
-/// An object's members in order, repeated ones included: what a map would hide.
-struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Pairs<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Pairs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((name, value)) = map.next_entry()? {
-                    pairs.push((name, value));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        from.deserialize_map(Collect)
-    }
+        .map_err(|_| expected(member, "a string"))
 }
 
 fn check_metadata(metadata: &RawValue) -> Result<(), Problem> {
-    let Pairs(pairs) = object("metadata", Some("metadata"), metadata.get())?;
-    let mut seen = BTreeSet::new();
-    for (name, value) in &pairs {
-        let member = format!("metadata.{name}");
-        if !value.get().starts_with('"') {
-            let message = format!("{member}: expected a string");
-            return Err(Problem::invalid(&member, message));
-        }
-        if !seen.insert(name) {
-            let message = format!("{member}: expected once");
-            return Err(Problem::invalid(&member, message));
+    let of = Some("metadata");
+    let members = members(of, metadata.get())?;
+    for (name, value) in &members.0 {
+        let member = path(of, name);
+        string(&member, Some(value))?;
+        if members.only(name).is_none() {
+            return Err(expected(&member, "once"));
         }
     }
     Ok(())
@@ -244,10 +194,10 @@ mod tests {
             (format!(r#"{{{destination},"payload":{{}}}}"#), "eventType: missing"),
             (format!(r#"{{"eventType":5,{destination},"payload":{{}}}}"#), "eventType: expected a string"),
             (format!(r#"{{"eventType":" ",{destination},"payload":{{}}}}"#), "eventType: expected 1 to 128"),
-            (format!(r#"{{"eventType":"a","eventType":"b",{destination},"payload":{{}}}}"#), "duplicate field `eventType`"),
+            (format!(r#"{{"eventType":"a","eventType":"b",{destination},"payload":{{}}}}"#), "eventType: expected once"),
             (format!(r#"{{"eventType":"a",{destination},"payload":[]}}"#), "payload: expected a JSON object"),
             (format!(r#"{{"eventType":"a",{destination}}}"#), "payload: missing"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"extra":1}}"#), "unknown field `extra`"),
+            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"extra":1}}"#), "extra: unknown member; expected eventType, destination, payload, metadata"),
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}}}} x"#), "trailing characters"),
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":1}}}}"#), "metadata.k: expected a string"),
             (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":[]}}"#), "metadata: expected a JSON object"),
@@ -263,7 +213,7 @@ mod tests {
             (r#"{"eventType":"a","destination":["webhook","http://x/"],"payload":{}}"#.to_owned(), "destination: expected a JSON object"),
             (r#"{"eventType":"a","destination":{"type":"queue","url":"http://x/"},"payload":{}}"#.to_owned(), "destination.type: expected"),
             (r#"{"eventType":"a","destination":{"type":"webhook","url":"/x"},"payload":{}}"#.to_owned(), "destination.url must be an absolute"),
-            (r#"{"eventType":"a","destination":{"type":"webhook","url":"http://x/","more":1},"payload":{}}"#.to_owned(), "unknown field `more`"),
+            (r#"{"eventType":"a","destination":{"type":"webhook","url":"http://x/","more":1},"payload":{}}"#.to_owned(), "destination.more: unknown member; expected type, url"),
         ] {
             assert!(message(&body).contains(expected), "{body}\n{}", message(&body));
         }

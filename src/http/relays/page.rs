@@ -1,6 +1,7 @@
 //! Paging through the list.
 
 use super::super::problem::Problem;
+use super::super::router::percent_decoded;
 use crate::model::IntentId;
 
 const DEFAULT_PAGE: u32 = 50;
@@ -25,7 +26,9 @@ impl Page {
     pub fn parse(query: &str) -> Result<Self, Problem> {
         let mut size = None;
         let mut after = None;
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (&*percent_decoded(name), &*percent_decoded(value));
             let once = |seen: bool| {
                 if seen {
                     Err(Problem::invalid(name, format!("{name}: expected once")))
@@ -84,11 +87,17 @@ mod tests {
         let page = |query: &str| Page::parse(query).ok().map(|page| (page.size, page.after));
         assert_eq!(page(""), Some((50, -1)));
         assert_eq!(page("pageSize=200&x=1"), Some((200, -1)));
+        assert_eq!(page("pageSize=%35&x"), Some((5, -1)));
         assert_eq!(page("pageToken=r1-00000000000002a"), Some((50, 42)));
         for query in [
             "pageSize=0",
             "pageSize=201",
             "pageSize=",
+            "pageSize",
+            "pageSize=5&pageSize",
+            "page%53ize=x",
+            "pageSize=%FF",
+            "pageToken",
             "pageSize=+5",
             "pageSize=5&pageSize=5",
             "pageSize=99999999999999999999",

@@ -12,10 +12,9 @@ use crate::config::Secret;
 pub(in super::super) fn sign(secrets: &[Secret], id: &str, seconds: i64, body: &[u8]) -> String {
     let mut all = String::new();
     for secret in secrets {
-        let encoded = secret.reveal().strip_prefix("whsec_").unwrap_or_default();
-        let key = STANDARD
-            .decode(encoded)
-            .expect("a checked configuration's secrets are base64");
+        let key = secret
+            .signing_key()
+            .expect("a checked configuration's secrets are whsec_…");
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
         mac.update(format!("{id}.{seconds}.").as_bytes());
         mac.update(body);

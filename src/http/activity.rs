@@ -1,0 +1,197 @@
+//! What each connection is doing, and which one goes when there is no room for another.
+//!
+//! A connection is idle before its first request and between two: also while a slow client's headers
+//! trickle in. When all slots are taken, the one that has been idle for longest is closed, so that a
+//! crowd of silent clients can't keep others out; those with a request under way are never touched.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// How long a connection that was asked to make room may take before another one is asked.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A request is being answered.
+const BUSY: u64 = 0;
+/// The answer is there, and nothing of it is written.
+const ANSWERED: u64 = 1;
+/// The answer is being written.
+const WRITING: u64 = 2;
+/// From here on: idle, since that turn.
+const FIRST_TURN: u64 = 3;
+
+/// What one connection is doing. Changed by the connection's own task only.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: AtomicU64,
+    /// Whether bytes may still be on their way to us when we close.
+    lingers: AtomicBool,
+    /// Told when it should make room.
+    make_room: Notify,
+    slots: Arc<Shared>,
+}
+
+impl Activity {
+    pub fn begin_request(&self) {
+        self.state.store(BUSY, Ordering::Relaxed);
+    }
+
+    pub fn answered(&self) {
+        self.state.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Relaxed) >= FIRST_TURN
+    }
+
+    /// Bytes of an answer go out. Those of `100 Continue` do while the request is still busy.
+    pub fn writes(&self) {
+        if self.state.load(Ordering::Relaxed) == ANSWERED {
+            self.state.store(WRITING, Ordering::Relaxed);
+        }
+    }
+
+    /// All that was to be written is.
+    pub fn flushed(&self) {
+        if self.state.load(Ordering::Relaxed) == WRITING {
+            self.state.store(self.slots.turn(), Ordering::Relaxed);
+            if self.slots.is_short.load(Ordering::Relaxed) {
+                self.make_room.notify_one();
+            }
+        }
+    }
+
+    /// The request's body wasn't read to its end: closing at once would reset the connection, and
+    /// the client might never see the answer.
+    pub fn linger(&self) {
+        self.lingers.store(true, Ordering::Relaxed);
+    }
+
+    pub fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the connection should close if it is idle.
+    pub async fn room_wanted(&self) {
+        self.make_room.notified().await;
+    }
+}
+
+/// As many slots as there may be connections.
+#[derive(Debug)]
+pub(super) struct Slots {
+    permits: Arc<Semaphore>,
+    count: u32,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    turns: AtomicU64,
+    /// Whether the listener waits for a slot.
+    is_short: AtomicBool,
+    open: Mutex<Vec<Arc<Activity>>>,
+}
+
+impl Shared {
+    fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {
+        self.open
+            .lock()
+            .expect("nobody panics while holding this lock")
+    }
+}
+
+/// A connection's slot; dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub activity: Arc<Activity>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.activity.slots.open();
+        if let Some(at) = open
+            .iter()
+            .position(|other| Arc::ptr_eq(other, &self.activity))
+        {
+            open.swap_remove(at);
+        }
+    }
+}
+
+impl Slots {
+    pub fn new(count: u32) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(count as usize)),
+            count,
+            shared: Arc::new(Shared {
+                turns: AtomicU64::new(FIRST_TURN),
+                is_short: AtomicBool::new(false),
+                open: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// Waits for room, and makes some if it can.
+    pub async fn wait(&self) -> OwnedSemaphorePermit {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return permit;
+        }
+        // Said first: whoever becomes idle from here on closes by itself.
+        self.shared.is_short.store(true, Ordering::Relaxed);
+        let permit = loop {
+            self.close_longest_idle();
+            let acquired = Arc::clone(&permits).acquire_owned();
+            // The one that was asked may have been sent a request just then: ask again.
+            if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, acquired).await {
+                break permit.expect("the semaphore is never closed");
+            }
+        };
+        self.shared.is_short.store(false, Ordering::Relaxed);
+        permit
+    }
+
+    fn close_longest_idle(&self) {
+        let open = self.shared.open();
+        let longest_idle = open
+            .iter()
+            .filter(|activity| activity.is_idle())
+            .min_by_key(|activity| activity.state.load(Ordering::Relaxed));
+        if let Some(activity) = longest_idle {
+            activity.make_room.notify_one();
+        }
+    }
+
+    /// A slot for a connection that was just accepted.
+    pub fn fill(&self, permit: OwnedSemaphorePermit) -> Slot {
+        let activity = Arc::new(Activity {
+            state: AtomicU64::new(self.shared.turn()),
+            lingers: AtomicBool::new(false),
+            make_room: Notify::new(),
+            slots: Arc::clone(&self.shared),
+        });
+        self.shared.open().push(Arc::clone(&activity));
+        Slot {
+            activity,
+            _permit: permit,
+        }
+    }
+
+    /// Resolves when all slots are free.
+    pub async fn all_free(&self) {
+        drop(
+            self.permits
+                .acquire_many(self.count)
+                .await
+                .expect("the semaphore is never closed"),
+        );
+    }
+}
