@@ -1,16 +1,20 @@
 //! What each connection is doing, and which one goes when there is no room for another.
 //!
 //! A connection is idle before its first request and between two: also while a slow client's headers
-//! trickle in. When all slots are taken, the one that has been idle for longest is closed, so that a
-//! crowd of silent clients can't keep others out; those with a request under way are never touched.
+//! trickle in. When all slots are taken and somebody waits for one, the one that has been idle for
+//! longest is closed, so that a crowd of silent clients can't keep others out; those with a request
+//! under way are never touched.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
-/// How long a connection that was asked to make room may take before another one is asked.
+/// How long a connection may idle undisturbed: a new one's request needs a moment to arrive.
+const UNDISTURBED: Duration = Duration::from_millis(100);
+/// How often somebody is asked to make room, while somebody waits.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A request is being answered.
@@ -19,8 +23,8 @@ const BUSY: u64 = 0;
 const ANSWERED: u64 = 1;
 /// The answer is being written.
 const WRITING: u64 = 2;
-/// From here on: idle, since that turn.
-const FIRST_TURN: u64 = 3;
+/// From here on: idle, since so many milliseconds after the start.
+const IDLE: u64 = 3;
 
 /// What one connection is doing. Changed by the connection's own task only.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ impl Activity {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= FIRST_TURN
+        self.state.load(Ordering::Relaxed) >= IDLE
     }
 
     /// Bytes of an answer go out. Those of `100 Continue` do while the request is still busy.
@@ -56,7 +60,8 @@ impl Activity {
     /// All that was to be written is.
     pub fn flushed(&self) {
         if self.state.load(Ordering::Relaxed) == WRITING {
-            self.state.store(self.slots.turn(), Ordering::Relaxed);
+            self.state
+                .store(self.slots.idle_since_now(), Ordering::Relaxed);
             if self.slots.is_short.load(Ordering::Relaxed) {
                 self.make_room.notify_one();
             }
@@ -89,15 +94,15 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct Shared {
-    turns: AtomicU64,
+    start: Instant,
     /// Whether the listener waits for a slot.
     is_short: AtomicBool,
     open: Mutex<Vec<Arc<Activity>>>,
 }
 
 impl Shared {
-    fn turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    fn idle_since_now(&self) -> u64 {
+        IDLE + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - IDLE)
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {
@@ -132,15 +137,15 @@ impl Slots {
             permits: Arc::new(Semaphore::new(count as usize)),
             count,
             shared: Arc::new(Shared {
-                turns: AtomicU64::new(FIRST_TURN),
+                start: Instant::now(),
                 is_short: AtomicBool::new(false),
                 open: Mutex::new(Vec::new()),
             }),
         }
     }
 
-    /// Waits for room, and makes some if it can.
-    pub async fn wait(&self) -> OwnedSemaphorePermit {
+    /// Waits for room for a connection that was just accepted, and makes some if it can.
+    async fn room(&self) -> OwnedSemaphorePermit {
         let permits = Arc::clone(&self.permits);
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return permit;
@@ -150,7 +155,7 @@ impl Slots {
         let permit = loop {
             self.close_longest_idle();
             let acquired = Arc::clone(&permits).acquire_owned();
-            // The one that was asked may have been sent a request just then: ask again.
+            // The one that was asked may have been sent a request just then.
             if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, acquired).await {
                 break permit.expect("the semaphore is never closed");
             }
@@ -160,20 +165,25 @@ impl Slots {
     }
 
     fn close_longest_idle(&self) {
+        let now = self.shared.idle_since_now();
         let open = self.shared.open();
         let longest_idle = open
             .iter()
-            .filter(|activity| activity.is_idle())
-            .min_by_key(|activity| activity.state.load(Ordering::Relaxed));
-        if let Some(activity) = longest_idle {
+            .map(|activity| (activity.state.load(Ordering::Relaxed), activity))
+            .filter(|(state, _)| *state >= IDLE)
+            .min_by_key(|(since, _)| *since);
+        if let Some((since, activity)) = longest_idle
+            && Duration::from_millis(now.saturating_sub(since)) >= UNDISTURBED
+        {
             activity.make_room.notify_one();
         }
     }
 
-    /// A slot for a connection that was just accepted.
-    pub fn fill(&self, permit: OwnedSemaphorePermit) -> Slot {
+    /// A slot for a connection that was just accepted, once there is one.
+    pub async fn take(&self) -> Slot {
+        let permit = self.room().await;
         let activity = Arc::new(Activity {
-            state: AtomicU64::new(self.shared.turn()),
+            state: AtomicU64::new(self.shared.idle_since_now()),
             lingers: AtomicBool::new(false),
             make_room: Notify::new(),
             slots: Arc::clone(&self.shared),

@@ -21,12 +21,15 @@ pub(super) struct Body {
     incoming: Incoming,
     /// The client waits for a word before it sends any.
     is_held_back: bool,
+    /// Where it ends can't be told any more.
+    is_broken: bool,
 }
 
 impl Body {
     pub fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
         Self {
             is_held_back: headers.contains_key(EXPECT),
+            is_broken: false,
             incoming,
         }
     }
@@ -43,9 +46,12 @@ impl Body {
         match timeout_at(deadline, limited.collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
-            Ok(Err(_)) => Err(Problem::malformed(
-                "the body ended early or was badly framed",
-            )),
+            Ok(Err(_)) => {
+                self.is_broken = true;
+                Err(Problem::malformed(
+                    "the body ended early or was badly framed",
+                ))
+            }
             Err(_) => Err(Problem::malformed("the body took too long to arrive")),
         }
     }
@@ -53,10 +59,13 @@ impl Body {
     /// Whether nothing more is to come, once what is here has been read away. If something is, the
     /// connection can't carry another request.
     pub async fn is_over(&mut self) -> bool {
-        if self.incoming.is_end_stream() {
+        if self.incoming.is_end_stream() && !self.is_broken {
             return true;
         }
-        if self.is_held_back || self.incoming.size_hint().lower() > DRAINED_BYTES as u64 {
+        if self.is_broken
+            || self.is_held_back
+            || self.incoming.size_hint().lower() > DRAINED_BYTES as u64
+        {
             return false;
         }
         let rest = Limited::new(&mut self.incoming, DRAINED_BYTES);

@@ -158,11 +158,17 @@ pub(super) async fn answer(app: &App, request: Request) -> Response {
     let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
     let method = method_label(&head.method);
     let form = form(head.uri.path());
-    let (template, result) = dispatch(app, &exchange, &head, &mut body).await;
+    let shape = check_shape(&head);
+    let is_sound = shape.is_ok();
+    let (template, result) = match shape {
+        Ok(()) => dispatch(app, &exchange, &head, &mut body).await,
+        Err(problem) => ("other", Err(problem)),
+    };
     let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, exchange.request_id.clone());
-    if !body.is_over().await {
+    // What follows on this connection might not be the next request.
+    if !is_sound || !body.is_over().await {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let took = app.clock.monotonic().saturating_sub(start);
@@ -200,9 +206,6 @@ async fn dispatch(
     head: &Parts,
     body: &mut Body,
 ) -> (&'static str, Result<Response, Problem>) {
-    if let Err(problem) = check_shape(head) {
-        return ("other", Err(problem));
-    }
     let path = head.uri.path();
     let Some(route) = Route::find(path) else {
         return (

@@ -79,15 +79,9 @@ pub(crate) async fn serve<H, F>(
     let mut stopping = std::pin::pin!(stop.wait_for(|&stop| stop));
     let mut is_refused = false;
     loop {
-        let accept = async {
-            // The slot comes first: beyond the limit connections wait in the kernel, which costs us
-            // neither a descriptor nor memory.
-            let permit = slots.wait().await;
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             _ = &mut stopping => break,
-            accepted = accept => accepted,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -107,7 +101,12 @@ pub(crate) async fn serve<H, F>(
         // An answer is one small segment: waiting to fill it would only delay it. A socket that
         // refuses the option is about to fail anyway.
         let _ = stream.set_nodelay(true);
-        let slot = slots.fill(permit);
+        // One connection waits here for a slot, and may make an idle one close. All others wait in
+        // the kernel, which costs us neither a descriptor nor memory.
+        let slot = tokio::select! {
+            _ = &mut stopping => break,
+            slot = slots.take() => slot,
+        };
         let socket = Socket::new(
             stream,
             Arc::clone(&slot.activity),

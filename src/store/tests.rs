@@ -10,7 +10,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::model::Level;
+use crate::model::{Level, Surface};
 
 fn open(directory: &tempfile::TempDir) -> (Store, Receiver<String>) {
     open_with(directory, Arc::new(|| {}))
@@ -208,6 +208,69 @@ fn what_waits_shares_a_commit() {
         2,
         "the one that was held, and the five that waited"
     );
+    store.stop();
+}
+
+#[test]
+fn a_key_twice_in_one_commit_is_one_intent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let accept = |key: IdempotencyKey, surface| Accept {
+        surface,
+        label: "source".to_owned(),
+        url: (surface == Surface::Relay).then(|| "http://example.com/".to_owned()),
+        destinations: Arc::from(["d".to_owned()]),
+        headers: Vec::new(),
+        metadata: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        key: Some(key),
+        window: Duration::from_secs(3600),
+    };
+    let event = || {
+        accept(
+            IdempotencyKey::of_event("source", "k".to_owned()),
+            Surface::Event,
+        )
+    };
+    let relay = |api_key, body: &[u8]| {
+        let key = IdempotencyKey::of_relay(api_key, "k".to_owned(), body);
+        accept(key, Surface::Relay)
+    };
+    let (go_on, _held) = hold(&store);
+    let waiting: Vec<_> = [
+        event(),
+        event(),
+        relay("a", b"1"),
+        relay("a", b"1"),
+        relay("a", b"2"),
+        relay("b", b"2"),
+    ]
+    .into_iter()
+    .map(|op| store.send(op).expect("room in the queue"))
+    .collect();
+    go_on.send(()).expect("the writer waits");
+    let became: Vec<_> = waiting
+        .into_iter()
+        .map(|answer| {
+            answer
+                .blocking_recv()
+                .expect("an answer")
+                .expect("committed")
+        })
+        .collect();
+    let [
+        Accepted::New(event, _),
+        Accepted::Duplicate(same_event),
+        Accepted::New(first, _),
+        Accepted::Duplicate(same),
+        Accepted::Conflict,
+        Accepted::New(other, _),
+    ] = became[..]
+    else {
+        panic!("{became:?}");
+    };
+    assert_eq!((event, first), (same_event, same));
+    assert_ne!(first, other, "a key belongs to its API key");
     store.stop();
 }
 

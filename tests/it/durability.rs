@@ -96,6 +96,48 @@ fn keys_outlive_restarts_and_end_with_their_window() {
 }
 
 #[test]
+fn a_lost_answer_is_found_again_by_its_key() {
+    let relay = TestRelay::start();
+    let body = relay_to(URL, "{}");
+    for key in 0..20 {
+        let request = |path: &str, headers: &str, body: &str| {
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Idempotency-Key: l{key}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        for (path, headers, body) in [
+            ("/webhooks/github", "", "{}"),
+            ("/v1/relays", "X-API-Key: test-key\r\n", body.as_str()),
+        ] {
+            let mut lost = relay.client.connect();
+            lost.send(request(path, headers, body).as_bytes());
+            // Its answer is on the way, or there: it is never read.
+            drop(lost);
+        }
+    }
+    // The client can't tell what became of them. Sending them again settles it, for good.
+    for key in 0..20 {
+        let key = format!("l{key}");
+        let event = || relay.client.hook(&key, b"{}").json()["event_id"].clone();
+        assert_eq!(event(), event());
+        let created = || {
+            relay
+                .client
+                .create(&[("Idempotency-Key", &key)], &body)
+                .json()["id"]
+                .clone()
+        };
+        assert_eq!(created(), created());
+    }
+    let count: i64 = relay
+        .sqlite()
+        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(count, 40);
+}
+
+#[test]
 fn ids_keep_their_order_when_the_clock_is_set_back() {
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));

@@ -2,9 +2,14 @@
 
 mod support;
 
+mod bad_requests;
 mod contract;
 mod durability;
+mod hostile;
+mod limits;
+mod overload;
 mod starts;
+mod verified;
 
 #[cfg(not(feature = "delivery-simulated"))]
 mod baseline;

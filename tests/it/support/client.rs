@@ -58,7 +58,104 @@ impl Reply {
     }
 }
 
+/// A connection that stays open, for clients that don't behave.
+pub struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends bytes. Whether they arrive is the other side's affair: it may have closed.
+    pub fn send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Says that nothing more comes.
+    pub fn finish(&self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Waits for the next answer, its body as long as its Content-Length says; none if the
+    /// connection ends first.
+    pub fn reply(&mut self) -> Option<Reply> {
+        loop {
+            if let Some(mut reply) = Reply::parse(&self.read) {
+                let head = self.read.len() - reply.body.len();
+                let length = reply
+                    .header("content-length")
+                    .map_or(0, |length| length.parse().expect("a number"));
+                if reply.body.len() >= length {
+                    reply.body.truncate(length);
+                    self.read.drain(..head + length);
+                    return Some(reply);
+                }
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(read) => self.read.extend_from_slice(&chunk[..read]),
+                Err(error) if is_timeout(&error) => panic!("neither an answer nor an end"),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads at most so many bytes, and forgets them.
+    pub fn read_some(&mut self, bytes: usize) {
+        let mut some = vec![0; bytes];
+        let _ = self.stream.read(&mut some);
+    }
+
+    /// Waits for the end of the connection; what came before it.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.read);
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert!(!is_timeout(&error), "the connection doesn't end");
+        }
+        rest
+    }
+
+    /// Whether the connection has ended, without waiting for it.
+    pub fn has_ended(&mut self) -> bool {
+        self.peek().is_some_and(|bytes| bytes == 0)
+    }
+
+    /// Whether there is something to read, be it the end, without waiting for it.
+    pub fn has_ended_or_answered(&mut self) -> bool {
+        self.peek().is_some()
+    }
+
+    fn peek(&mut self) -> Option<usize> {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        match peeked {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
+            // A reset is an end.
+            Err(_) => Some(0),
+        }
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
+}
+
 impl Client {
+    /// A connection that nothing has been sent on.
+    pub fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(self.address).expect("somebody listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .expect("a timeout above zero");
+        Connection {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
     pub fn of(address: SocketAddr) -> Self {
         Self { address }
     }

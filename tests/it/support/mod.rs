@@ -21,7 +21,7 @@ use relay::config::{Destination, Secret, Source};
 use relay::{Config, Relay};
 use serde_json::Value;
 
-pub use client::{Client, Reply};
+pub use client::{Client, Connection, Reply};
 pub use process::Process;
 pub use receiver::{Answer, Arrival, Receiver};
 

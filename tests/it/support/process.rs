@@ -64,9 +64,29 @@ impl Process {
         assert!(sent.success());
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
+    }
+
+    /// Reads its log up to a line that holds `text`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none before its end.
+    pub fn wait_for_line(&mut self, text: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.log.read_line(&mut line).expect("its log is text");
+            assert!(read > 0, "it ended without saying {text:?}");
+            if line.contains(text) {
+                return;
+            }
+        }
     }
 
     /// Waits for its end; its exit status and the rest of its log.

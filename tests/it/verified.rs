@@ -1,0 +1,176 @@
+//! Sources that verify their provider's signature, in every build.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::clock::{Clock as _, FakeClock, Timestamp};
+use relay::config::{RateLimit, Secret, Source, StandardWebhooks, Verify};
+
+use crate::support::{Reply, TestRelay, config};
+
+const URL: &str = "http://127.0.0.1:9/hook";
+// From the Standard Webhooks specification's reference libraries.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+const SECONDS: i64 = 1_614_265_330;
+const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+const BODY: &[u8] = br#"{"test": 2432232314}"#;
+
+/// A source `signed` for the signature above, at its time.
+fn start(change: impl FnOnce(&mut relay::Config)) -> (TestRelay, Arc<FakeClock>) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    start_in(Arc::new(directory), change)
+}
+
+fn start_in(
+    directory: Arc<tempfile::TempDir>,
+    change: impl FnOnce(&mut relay::Config),
+) -> (TestRelay, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(SECONDS * 1000)));
+    let mut config = config(directory.path(), URL);
+    config.delivery.level = Some(relay::model::Level::Off);
+    let mut source = Source::to(["orders"]);
+    source.idempotency = relay::config::IdempotencyKeyAt::Header("webhook-id".to_owned());
+    source.verify = Some(Verify::StandardWebhooks(StandardWebhooks {
+        secrets: vec![
+            Secret::new("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            Secret::new(SECRET),
+        ],
+        ..StandardWebhooks::default()
+    }));
+    config.sources.insert("signed".to_owned(), source);
+    change(&mut config);
+    let relay = TestRelay::start_in(directory, config, Some(Arc::clone(&clock)));
+    (relay, clock)
+}
+
+fn post(relay: &TestRelay, signature: Option<&str>, body: &[u8]) -> Reply {
+    let mut headers = vec![("webhook-id", ID), ("webhook-timestamp", "1614265330")];
+    headers.extend(signature.map(|signature| ("webhook-signature", signature)));
+    relay
+        .client
+        .send("POST", "/webhooks/signed", &headers, body)
+}
+
+#[test]
+fn what_verifies_comes_in_and_nothing_else_does() {
+    let (relay, clock) = start(|_| {});
+    let refused = |reply: Reply| {
+        assert_eq!(reply.status, 401, "{}", reply.text());
+        assert_eq!(
+            reply.json(),
+            serde_json::json!({"error": "the signature is missing or does not verify"})
+        );
+    };
+    refused(post(&relay, None, BODY));
+    refused(post(&relay, Some(""), BODY));
+    refused(post(&relay, Some("v1,AAAA"), BODY));
+    // The bytes as they came: the same document written otherwise is another body.
+    refused(post(&relay, Some(SIGNATURE), br#"{"test":2432232314}"#));
+    // Strangers learn nothing else: not about the key, nor about the body.
+    refused(
+        relay
+            .client
+            .send("POST", "/webhooks/signed", &[], b"not JSON"),
+    );
+    let accepted = post(&relay, Some(SIGNATURE), BODY);
+    assert_eq!(
+        (accepted.status, &accepted.json()["status"]),
+        (202, &"accepted".into())
+    );
+    assert_eq!(
+        post(&relay, Some(SIGNATURE), BODY).json()["status"],
+        "duplicate"
+    );
+    clock.advance(Duration::from_secs(301));
+    refused(post(&relay, Some(SIGNATURE), BODY));
+    clock.set_wall(clock.now().minus(Duration::from_secs(602)));
+    refused(post(&relay, Some(SIGNATURE), BODY));
+}
+
+#[test]
+fn a_stranger_is_refused_before_sending_a_body_and_spends_nobodys_token() {
+    let (relay, _clock) = start(|config| {
+        let source = config.sources.get_mut("signed").expect("a source");
+        source.rate_limit = Some(RateLimit {
+            per_second: 0.001,
+            burst: 1,
+        });
+    });
+    let mut stranger = relay.client.connect();
+    stranger.send(b"POST /webhooks/signed HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    let reply = stranger.reply().expect("an answer");
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (401, Some("close"))
+    );
+    for _ in 0..10 {
+        assert_eq!(post(&relay, Some("v1,AAAA"), BODY).status, 401);
+    }
+    assert_eq!(
+        post(&relay, Some(SIGNATURE), BODY).status,
+        202,
+        "the token was still there"
+    );
+    assert_eq!(post(&relay, Some(SIGNATURE), BODY).status, 429);
+}
+
+#[test]
+fn a_refusal_for_want_of_space_does_not_burn_the_key() {
+    let (relay, _clock) = start(|config| config.database.min_free_bytes = u64::MAX);
+    let refused = post(&relay, Some(SIGNATURE), BODY);
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    let directory = Arc::clone(&relay.directory);
+    drop(relay);
+    // With room again, the sender's retry is a first acceptance.
+    let (relay, _clock) = start_in(directory, |_| {});
+    let retried = post(&relay, Some(SIGNATURE), BODY);
+    assert_eq!(
+        (retried.status, &retried.json()["status"]),
+        (202, &"accepted".into())
+    );
+}
+
+#[test]
+fn the_catch_all_can_verify_too() {
+    let (relay, _clock) = start(|config| {
+        let source = config.sources["signed"].clone();
+        config.sources.insert("*".to_owned(), source);
+    });
+    let post = |source: &str, signature: &str| {
+        let headers = [
+            ("webhook-id", ID),
+            ("webhook-timestamp", "1614265330"),
+            ("webhook-signature", signature),
+        ];
+        relay
+            .client
+            .send("POST", &format!("/webhooks/{source}"), &headers, BODY)
+            .status
+    };
+    assert_eq!((post("any", SIGNATURE), post("any", "v1,AAAA")), (202, 401));
+    // A declared source says for itself.
+    assert_eq!(relay.client.hook("1", b"{}").status, 202);
+}
+
+#[test]
+fn the_providers_signature_still_verifies_downstream() {
+    let (relay, _clock) = start(|_| {});
+    assert_eq!(post(&relay, Some(SIGNATURE), BODY).status, 202);
+    let (headers, body): (Vec<u8>, Vec<u8>) = relay
+        .sqlite()
+        .query_row("SELECT headers, body FROM intents", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .expect("an event");
+    let headers = String::from_utf8(headers).expect("ASCII");
+    assert_eq!(body, BODY);
+    for line in [
+        format!("webhook-id: {ID}\r\n"),
+        "webhook-timestamp: 1614265330\r\n".to_owned(),
+        format!("webhook-signature: {SIGNATURE}\r\n"),
+    ] {
+        assert!(headers.contains(&line), "{line} in {headers}");
+    }
+}
