@@ -158,7 +158,7 @@ impl Relay {
         let public = Arc::clone(&app);
         let refuse = {
             let app = Arc::clone(&app);
-            Arc::new(move |status| app.refuse(status))
+            Arc::new(move |status, start: &[u8]| app.refuse(status, start))
         };
         servers.push(runtime.spawn(serve(
             listener,

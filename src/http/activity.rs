@@ -57,15 +57,17 @@ impl Activity {
         }
     }
 
-    /// All that was to be written is.
-    pub fn flushed(&self) {
-        if self.state.load(Ordering::Relaxed) == WRITING {
+    /// All that was to be written is. Whether that ended an answer.
+    pub fn flushed(&self) -> bool {
+        let is_answered = self.state.load(Ordering::Relaxed) == WRITING;
+        if is_answered {
             self.state
                 .store(self.slots.idle_since_now(), Ordering::Relaxed);
             if self.slots.is_short.load(Ordering::Relaxed) {
                 self.make_room.notify_one();
             }
         }
+        is_answered
     }
 
     /// The request's body wasn't read to its end: closing at once would reset the connection, and

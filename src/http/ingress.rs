@@ -159,15 +159,12 @@ impl Ingress {
 
     /// Takes a token of a source's bucket; none if it has no limit.
     pub fn spend_of_source(&self, source: &str) -> Option<Standing> {
-        let (limit, result) = match self.sources.get(source) {
-            Some(gate) => {
-                let (limit, bucket) = gate.limit.as_ref()?;
-                (limit, bucket.check())
-            }
-            None => {
-                let (limit, buckets) = self.catch_all.limit.as_ref()?;
-                (limit, buckets.check_key(&source.to_owned()))
-            }
+        let (limit, result) = if let Some(gate) = self.sources.get(source) {
+            let (limit, bucket) = gate.limit.as_ref()?;
+            (limit, bucket.check())
+        } else {
+            let (limit, buckets) = self.catch_all.limit.as_ref()?;
+            (limit, buckets.check_key(&source.to_owned()))
         };
         Some(self.standing(limit, result))
     }
@@ -305,11 +302,11 @@ mod tests {
                 .spend_of_source(source)
                 .is_some_and(|standing| standing.passes)
         };
-        let passed = (0..100_000)
+        let count = (0..100_000)
             .filter(|number| passes(&format!("s{number}")))
             .count();
         assert_eq!(held(), Some(MAX_NAMES));
-        assert_eq!(passed, MAX_NAMES + 1, "the others share one bucket");
+        assert_eq!(count, MAX_NAMES + 1, "the others share one bucket");
         assert!(!passes("s0"), "those that have one keep it");
         clock.advance(Duration::from_secs(2));
         ingress.forget_full_buckets();

@@ -80,9 +80,9 @@ impl App {
         router::answer(&self, request).await
     }
 
-    /// Answers what can't be made a request of, on either listener.
-    pub fn refuse(&self, status: StatusCode) -> Response {
-        router::refuse(self, status)
+    /// Answers what can't be made a request of, on either listener; `start` is how it starts.
+    pub fn refuse(&self, status: StatusCode, start: &[u8]) -> Response {
+        router::refuse(self, status, start)
     }
 
     /// Answers a request of the operator's listener.

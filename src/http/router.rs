@@ -106,7 +106,7 @@ pub(super) fn percent_decoded(segment: &str) -> Cow<'_, str> {
 
 /// The error form of a path, known or not.
 fn form(path: &str) -> Form {
-    let first = path.split('/').nth(1).unwrap_or_default();
+    let first = path.split(['/', '?']).nth(1).unwrap_or_default();
     match first {
         "webhooks" | "events" | "health" | "ready" => Form::Hook,
         _ => Form::Relay,
@@ -182,15 +182,18 @@ pub(super) async fn answer(app: &App, request: Request) -> Response {
     response
 }
 
-/// The answer to what hyper can't make a request of. Whose form it should have, nobody knows.
-pub(super) fn refuse(app: &App, status: StatusCode) -> Response {
+/// The answer to what hyper can't make a request of; `start` is how it starts.
+pub(super) fn refuse(app: &App, status: StatusCode, start: &[u8]) -> Response {
+    let start = String::from_utf8_lossy(start);
+    let line = start.lines().next().unwrap_or_default();
+    let form = form(line.split(' ').nth(1).unwrap_or_default());
     let exchange = Exchange::begin(&HeaderMap::new(), app.config.server.request_timeout);
     let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
         Problem::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
     } else {
         Problem::malformed("this is not an HTTP/1.1 request")
     };
-    let mut response = problem.respond(Form::Relay, exchange.id());
+    let mut response = problem.respond(form, exchange.id());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, exchange.request_id.clone());

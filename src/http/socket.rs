@@ -21,8 +21,11 @@ use super::activity::Activity;
 /// it to see the answer, little enough that it gains nothing by going on.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Answers a request that hyper can't parse.
-pub(crate) type Refuse = Arc<dyn Fn(StatusCode) -> Response + Send + Sync>;
+/// What is remembered of a request's first line: enough to tell whose form its refusal should have.
+const START: usize = 32;
+
+/// Answers a request that hyper can't parse, given how it starts.
+pub(crate) type Refuse = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
 
 pub(super) struct Socket {
     stream: TcpStream,
@@ -31,6 +34,8 @@ pub(super) struct Socket {
     /// How long a client may take to read an answer, from when it first falls behind.
     write_timeout: Duration,
     behind: Option<Pin<Box<Sleep>>>,
+    /// How the request under way starts.
+    start: Vec<u8>,
     /// Our own answer in place of hyper's, as far as it isn't written.
     refusal: Bytes,
     closing: Option<Pin<Box<Sleep>>>,
@@ -49,6 +54,7 @@ impl Socket {
             refuse,
             write_timeout,
             behind: None,
+            start: Vec::with_capacity(START),
             refusal: Bytes::new(),
             closing: None,
         }
@@ -61,7 +67,7 @@ impl Socket {
 
     fn replace(&mut self, head: &[u8]) {
         self.activity.linger();
-        self.refusal = dressed(head, &self.refuse);
+        self.refusal = dressed(head, |status| (self.refuse)(status, &self.start));
     }
 
     /// Turns a write that has to wait into an error once the client is too far behind. Only a flush
@@ -92,7 +98,7 @@ impl Socket {
 }
 
 /// hyper's head with our headers and body.
-fn dressed(head: &[u8], refuse: &Refuse) -> Bytes {
+fn dressed(head: &[u8], refuse: impl Fn(StatusCode) -> Response) -> Bytes {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
     let status_line = lines.next().unwrap_or_default();
@@ -130,7 +136,15 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        let before = into.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, into);
+        if self.start.len() < START {
+            let read = &into.filled()[before..];
+            let missing = START - self.start.len();
+            self.start
+                .extend_from_slice(&read[..read.len().min(missing)]);
+        }
+        result
     }
 }
 
@@ -172,7 +186,9 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
         self.behind = None;
-        self.activity.flushed();
+        if self.activity.flushed() {
+            self.start.clear();
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

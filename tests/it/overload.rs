@@ -34,7 +34,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
     let mut refused = until("a refusal", || {
         clients
             .iter_mut()
-            .position(|client| client.has_ended_or_answered())
+            .position(Connection::has_ended_or_answered)
             .map(|at| clients.swap_remove(at))
     });
     let reply = refused.reply().expect("an answer");

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::KEY;
+use super::{KEY, document};
 
-/// A client that says just what it is told, on a connection of its own each time.
+/// A client that says just what it is told, on a connection of its own each time. Every answer to a
+/// request that isn't raw is held against openapi.yaml.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
+    is_public: bool,
 }
 
 /// An answer.
@@ -157,7 +159,18 @@ impl Client {
     }
 
     pub fn of(address: SocketAddr) -> Self {
-        Self { address }
+        Self {
+            address,
+            is_public: true,
+        }
+    }
+
+    /// One of the operator's listener, which the document isn't about.
+    pub fn of_admin(address: SocketAddr) -> Self {
+        Self {
+            address,
+            is_public: false,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -205,7 +218,11 @@ impl Client {
         request.push_str("\r\n");
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(body);
-        self.try_raw(&bytes)
+        let reply = self.try_raw(&bytes)?;
+        if self.is_public {
+            document::check(method, path, &reply);
+        }
+        Some(reply)
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {

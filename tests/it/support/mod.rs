@@ -8,6 +8,7 @@
 )]
 
 mod client;
+pub mod document;
 mod process;
 #[path = "../../../examples/support/receiver.rs"]
 mod receiver;
@@ -99,7 +100,7 @@ impl TestRelay {
 
     pub fn admin(&self) -> Client {
         let relay = self.relay.as_ref().expect("a running relay");
-        Client::of(relay.admin_address().expect("an admin listener"))
+        Client::of_admin(relay.admin_address().expect("an admin listener"))
     }
 
     /// The database, read by somebody else.
