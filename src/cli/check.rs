@@ -43,8 +43,13 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
         );
     }
     for (name, source) in &config.sources {
+        let verified = if source.verify.is_some() {
+            " (signatures verified)"
+        } else {
+            ""
+        };
         println!(
-            "  source        {name} -> {}",
+            "  source        {name} -> {}{verified}",
             source.destinations.join(", ")
         );
     }

@@ -203,6 +203,113 @@ fn errors_name_file_key_value_and_what_was_expected() {
 }
 
 #[test]
+fn a_verification_that_would_verify_nothing_stops_the_start() {
+    const SECRET: &str = "secrets = ['s']";
+    let load_verify = |text: &str| {
+        let text = format!(
+            "[destinations.d]\nurl = 'http://x/'\n[sources.a]\ndestinations = ['d']\n[sources.a.verify.{text}"
+        );
+        load(&text, &[("S", "from the environment")])
+    };
+    for (text, expected) in [
+        (
+            "hmac]\nheader = 'X'".to_owned(),
+            "sources.a.verify.hmac.secrets: []: expected at least one secret",
+        ),
+        (
+            "standard_webhooks]".to_owned(),
+            "sources.a.verify.standard_webhooks.secrets: []: expected at least one secret",
+        ),
+        (
+            "standard_webhooks]\nsecrets = ['whsec_short']".to_owned(),
+            "standard_webhooks.secrets: *** (number 1): expected whsec_",
+        ),
+        (
+            "hmac]\nheader = 'X'\nsecrets = ['']".to_owned(),
+            "hmac.secrets: *** (number 1): expected a secret that isn't blank",
+        ),
+        (
+            "hmac]\nheader = 'X'\nsecrets = ['env:S']".to_owned(),
+            "hmac.secrets: *** (number 1): expected the secret itself",
+        ),
+        (
+            "hmac]\nheader = 'X'\nsecrets_env = 'NONE'".to_owned(),
+            "hmac.secrets_env: \"NONE\": expected a variable",
+        ),
+        (
+            format!("hmac]\n{SECRET}"),
+            "sources.a.verify.hmac.header: \"\": expected the name of an HTTP header",
+        ),
+        (
+            format!("hmac]\nheader = 'a b'\n{SECRET}"),
+            "hmac.header: \"a b\": expected the name of an HTTP header",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nformat = 'sha256='\n{SECRET}"),
+            "hmac.format: \"sha256=\": expected fields such as",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nformat = 't={{timestamp}}'\n{SECRET}"),
+            "hmac.format: \"t={timestamp}\": expected fields such as",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nformat = '{{signature}}{{timestamp}}'\n{SECRET}"),
+            "expected fields such as",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nsigned = '{{timestamp}}'\n{SECRET}"),
+            "hmac.signed: \"{timestamp}\": expected something such as",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nsigned = '{{timestamp}}.{{body}}'\n{SECRET}"),
+            "neither format nor timestamp_header says where",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\ntimestamp_header = 'T'\n{SECRET}"),
+            "a time that isn't signed proves nothing",
+        ),
+        (
+            format!(
+                "hmac]\nheader = 'X'\nformat = 't={{timestamp}},v1={{signature}}'\ntimestamp_header = 'T'\nsigned = '{{timestamp}}{{body}}'\n{SECRET}"
+            ),
+            "contradicts format",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nalgorithm = 'md5'\n{SECRET}"),
+            "unknown variant `md5`, expected one of `sha1`, `sha256`, `sha512`",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\ntolerance = '0s'\n{SECRET}"),
+            "hmac.tolerance: 0ms: expected 1ms to 1h",
+        ),
+        (
+            format!("hmac]\nheader = 'X'\nsecret = 'hush'\n{SECRET}"),
+            "unknown field `secret`",
+        ),
+        (
+            "hmac]\nheader = 'X'\nsecrets = 'hush'".to_owned(),
+            "hmac.secrets: ***",
+        ),
+        (
+            format!("md5]\n{SECRET}"),
+            "unknown variant `md5`, expected `standard_webhooks` or `hmac`",
+        ),
+    ] {
+        let error = load_verify(&text).expect_err(&text);
+        assert!(
+            error.contains(expected),
+            "{text:?}\n  gave {error}\n  not  {expected}"
+        );
+        assert!(!error.contains("hush"), "{error}");
+    }
+    let config = load_verify("hmac]\nheader = 'X'\nsecrets_env = 'S'").expect("a good scheme");
+    let Some(Verify::Hmac(scheme)) = &config.sources["a"].verify else {
+        panic!("a scheme");
+    };
+    assert_eq!(scheme.secrets, [Secret::new("from the environment")]);
+}
+
+#[test]
 fn a_level_that_is_not_compiled_in_names_its_feature() {
     let compiled = crate::COMPILED_LEVEL;
     for level in ["simulated", "http", "durable"] {

@@ -1,0 +1,181 @@
+//! Whatever bytes come in: no panic (which ends the run), no 5xx, and an answer that is one.
+//!
+//! A real relay on a real socket; the first byte of the input chooses what the rest stands in for, so
+//! that the fuzzer gets past the first line. One command, ten minutes:
+//!
+//! ```sh
+//! cargo +nightly fuzz run requests -- -max_total_time=600 -dict=fuzz/requests.dict -max_len=4096
+//! ```
+
+#![no_main]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use relay::config::{
+    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, SignatureFormat, SignedContent,
+    Source, StandardWebhooks, Verify,
+};
+use relay::model::Level;
+use relay::{Config, Relay};
+
+fn address() -> SocketAddr {
+    static RELAY: OnceLock<(Relay, tempfile::TempDir)> = OnceLock::new();
+    let (relay, _) = RELAY.get_or_init(|| {
+        // In memory where there is such a directory: what is looked for isn't in the disk.
+        let memory = std::path::Path::new("/dev/shm");
+        let directory = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .expect("a temporary directory");
+        let relay = Relay::start(config(directory.path())).expect("the relay starts");
+        (relay, directory)
+    });
+    relay.address()
+}
+
+fn config(directory: &std::path::Path) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().expect("an address");
+    // Who sends too little is cut off soon, so that the next input has its turn.
+    config.server.header_timeout = Duration::from_millis(10);
+    config.server.request_timeout = Duration::from_millis(500);
+    config.admin.listen = None;
+    config.database.path = directory.join("relay.db");
+    config.database.min_free_bytes = 0;
+    config.delivery.level = Some(Level::Off);
+    config.api.keys = vec![Secret::new("key")];
+    let unlimited = RateLimit {
+        per_second: 1e6,
+        burst: 1_000_000,
+    };
+    config.api.rate_limit.post = unlimited;
+    config.api.rate_limit.get = unlimited;
+    let url = "http://127.0.0.1:9/".parse().expect("a URL");
+    config
+        .destinations
+        .insert("d".to_owned(), Destination::new(url));
+    let source = |change: &dyn Fn(&mut Source)| {
+        let mut source = Source::to(["d"]);
+        change(&mut source);
+        source
+    };
+    let secrets = || vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")];
+    for (name, source) in [
+        ("plain", source(&|_| {})),
+        ("any", source(&|source| source.accept_any_content = true)),
+        (
+            "pointed",
+            source(&|source| {
+                source.idempotency = IdempotencyKeyAt::JsonPointer("/a/0/b".to_owned())
+            }),
+        ),
+        (
+            "standard",
+            source(&|source| {
+                source.verify = Some(Verify::StandardWebhooks(StandardWebhooks {
+                    secrets: secrets(),
+                    ..StandardWebhooks::default()
+                }));
+            }),
+        ),
+        (
+            "timed",
+            source(&|source| {
+                let text = |text: &str| text.to_owned();
+                source.verify = Some(Verify::Hmac(HmacScheme {
+                    header: text("x-signature"),
+                    format: SignatureFormat::try_from(text("t={timestamp},v1={signature}"))
+                        .expect("a format"),
+                    signed: SignedContent::try_from(text("{timestamp}.{body}")).expect("a content"),
+                    secrets: secrets(),
+                    ..HmacScheme::default()
+                }));
+            }),
+        ),
+    ] {
+        config.sources.insert(name.to_owned(), source);
+    }
+    config
+}
+
+/// The request that an input stands for.
+fn request(kind: u8, input: &[u8]) -> Vec<u8> {
+    let post = |head: &str, body: &[u8]| {
+        let length = body.len();
+        let mut request = format!(
+            "POST {head}\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        request
+    };
+    let around = |before: &str, after: &str| [before.as_bytes(), input, after.as_bytes()].concat();
+    match kind % 11 {
+        0 => post("/v1/relays HTTP/1.1\r\nX-API-Key: key", input),
+        1 => post("/webhooks/plain HTTP/1.1\r\nIdempotency-Key: k", input),
+        2 => post("/webhooks/any HTTP/1.1\r\nIdempotency-Key: k", input),
+        3 => post("/webhooks/pointed HTTP/1.1", input),
+        4 => around(
+            "GET /",
+            " HTTP/1.1\r\nHost: a\r\nX-API-Key: key\r\nConnection: close\r\n\r\n",
+        ),
+        5 => around(
+            "GET /v1/relays?",
+            " HTTP/1.1\r\nHost: a\r\nX-API-Key: key\r\nConnection: close\r\n\r\n",
+        ),
+        6 => around(
+            "POST /webhooks/plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nIdempotency-Key: ",
+            "\r\n\r\n{}",
+        ),
+        7 => around(
+            "POST /webhooks/standard HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nwebhook-id: ",
+            "\r\n\r\n{}",
+        ),
+        8 => around(
+            "POST /webhooks/timed HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nx-signature: ",
+            "\r\n\r\n{}",
+        ),
+        // Nothing but the fuzzer's own; and the same from a client that then says no more.
+        _ => input.to_vec(),
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&kind, input)) = input.split_first() else {
+        return;
+    };
+    let mut stream = TcpStream::connect(address()).expect("it listens");
+    let limit = Some(Duration::from_secs(10));
+    stream
+        .set_read_timeout(limit)
+        .expect("a timeout above zero");
+    // A refusal may come before all is sent.
+    let _ = stream.write_all(&request(kind, input));
+    if kind % 11 == 10 {
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+    }
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        let is_reset = error.kind() == std::io::ErrorKind::ConnectionReset;
+        assert!(is_reset, "neither an answer nor an end: {error}");
+    }
+    if !answer.is_empty() {
+        let status = answer.get(9..12).expect("a status line");
+        assert!(
+            answer.starts_with(b"HTTP/1."),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert!(
+            matches!(status[0], b'1' | b'2' | b'4'),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+});
