@@ -102,10 +102,10 @@ impl Connection {
         }
     }
 
-    /// Reads at most so many bytes, and forgets them.
-    pub fn read_some(&mut self, bytes: usize) {
+    /// Reads at most so many bytes, and forgets them; how many there were, none at the end.
+    pub fn read_some(&mut self, bytes: usize) -> usize {
         let mut some = vec![0; bytes];
-        let _ = self.stream.read(&mut some);
+        self.stream.read(&mut some).unwrap_or(0)
     }
 
     /// Waits for the end of the connection; what came before it.
