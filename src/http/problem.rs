@@ -162,9 +162,10 @@ impl Problem {
     /// What a failure of the store means to a client. What is ours to mend is logged.
     pub fn from_store(error: &StoreError, request_id: &str) -> Self {
         match error {
-            StoreError::Overloaded | StoreError::Busy => {
+            StoreError::Overloaded => {
                 Self::overloaded("more requests than can be recorded: try again")
             }
+            StoreError::Busy => Self::overloaded("the database is busy: try again"),
             StoreError::DiskFull => {
                 Self::overloaded("too little free space to record anything: try again later")
             }

@@ -43,7 +43,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
     assert!(
         reply.json()["error"]
             .as_str()
-            .is_some_and(|why| why.contains("try again"))
+            .is_some_and(|why| why.contains("more requests than can be recorded"))
     );
     let after = reply
         .header("retry-after")
