@@ -1,5 +1,5 @@
--- The whole schema, version 1 (PRAGMA user_version). The same in every build, so that any build
--- opens any file. Times are milliseconds since the Unix epoch.
+-- The whole schema, version 2 (PRAGMA user_version); src/store/migrations leads here from the versions
+-- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
 -- change with every attempt, so that a change of state never rewrites a payload (twice the claims
@@ -12,7 +12,10 @@ CREATE TABLE destinations (
     paused_at    INTEGER,            -- nothing is claimed until somebody resumes it
     pause_reason TEXT,
     held_until   INTEGER,            -- Retry-After: nothing is claimed before this
-    CHECK ((paused_at IS NULL) = (pause_reason IS NULL))
+    probe_wait   INTEGER,            -- milliseconds; set while the circuit breaker is open …
+    probe_at     INTEGER,            -- … and then nothing but a probe is claimed, from this time on
+    CHECK ((paused_at IS NULL) = (pause_reason IS NULL)),
+    CHECK ((probe_at IS NULL) = (probe_wait IS NULL))
 ) STRICT;
 
 -- What was accepted. Append-only.
@@ -87,7 +90,37 @@ CREATE TABLE attempts (
     status_code    INTEGER,
     error          TEXT,
     response       BLOB,             -- the first 4 KiB
+    failure        TEXT,             -- what kind: status, timeout, refused, reset, dns, tls, …
+    address        TEXT,             -- what the name resolved to
+    resolve_ms     INTEGER,          -- what the time was spent on; none when a connection was used again
+    connect_ms     INTEGER,          -- TLS included
+    first_byte_ms  INTEGER,          -- until the answer's headers were there, from the start
+    next           TEXT,             -- what follows, and why
     PRIMARY KEY (intent_id, destination_id, entry),
     FOREIGN KEY (intent_id, destination_id) REFERENCES deliveries(intent_id, destination_id) ON DELETE CASCADE,
     CHECK (outcome BETWEEN 0 AND 4)
 ) STRICT, WITHOUT ROWID;
+
+-- Bulk operations on a destination's dead letters: done in small steps, so that they survive a restart
+-- and yield to live traffic.
+CREATE TABLE jobs (
+    id             INTEGER PRIMARY KEY,
+    kind           INTEGER NOT NULL,           -- 0 replay, 1 discard
+    destination_id INTEGER NOT NULL REFERENCES destinations(id),
+    source         TEXT,                       -- only those of this source
+    reason         TEXT,                       -- only those whose last error holds this
+    since          INTEGER NOT NULL,           -- only those that were given up in this time
+    until          INTEGER NOT NULL,
+    total          INTEGER NOT NULL,           -- how many there were at its creation
+    done           INTEGER NOT NULL DEFAULT 0,
+    cursor_at      INTEGER NOT NULL,           -- the last one looked at: updated_at, intent_id
+    cursor_intent  INTEGER NOT NULL,
+    created_at     INTEGER NOT NULL,
+    ended_at       INTEGER,
+    is_cancelled   INTEGER NOT NULL DEFAULT 0,
+    CHECK (kind IN (0, 1)),
+    CHECK (is_cancelled IN (0, 1)),
+    CHECK (is_cancelled = 0 OR ended_at IS NOT NULL)
+) STRICT;
+
+CREATE INDEX open_jobs ON jobs(id) WHERE ended_at IS NULL;

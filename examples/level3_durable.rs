@@ -30,6 +30,7 @@ fn main() -> Story {
     orders.retry = RetrySettings {
         schedule: Some([200, 1_000, 1_000].map(Duration::from_millis).to_vec()),
         jitter: Some(0.2),
+        ..RetrySettings::default()
     };
     let stage = Stage::set(Level::Durable, |config| {
         config.destinations.insert("orders".to_owned(), orders);

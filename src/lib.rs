@@ -37,6 +37,7 @@
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
 //! - `descriptors`: the limit of open files. `fatal`, `limiter`: what parts share.
+//! - `maintenance`: bulk operations and retention, in small steps. `wording`: what is said of a delivery.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants
@@ -66,8 +67,10 @@ mod descriptors;
 mod fatal;
 mod http;
 mod limiter;
+mod maintenance;
 mod relay;
 mod store;
+mod wording;
 
 pub use config::Config;
 pub use delivery::COMPILED_LEVEL;

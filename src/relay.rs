@@ -16,6 +16,7 @@ use crate::delivery::{self, Executor, Wake};
 use crate::descriptors;
 use crate::fatal::Fatal;
 use crate::http::{App, Limits, serve};
+use crate::maintenance::{Maintenance, Worker};
 use crate::metrics::Metrics;
 use crate::model::{IntentId, InvalidId};
 use crate::store::{OpenError, Replay, Store, StoreError};
@@ -78,6 +79,7 @@ pub struct Relay {
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
     executor: Executor,
+    maintenance: Maintenance,
     store: Store,
     fatal: Fatal,
 }
@@ -144,6 +146,9 @@ impl Relay {
             wake,
         })?;
 
+        let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
+        let maintenance = Maintenance::start(worker, fatal.clone())?;
+
         let (stop, stopped) = watch::channel(false);
         let limits = Limits::of(&config.server).with_connections(descriptors::connections(&config));
         let grace = config.server.shutdown_grace;
@@ -191,6 +196,7 @@ impl Relay {
             stop,
             servers,
             executor,
+            maintenance,
             store,
             fatal,
         })
@@ -256,6 +262,7 @@ impl Relay {
                 result = Err(RelayError::Fatal(format!("a listener failed: {error}")));
             }
         }
+        self.maintenance.stop();
         self.executor.stop(self.grace);
         self.store.stop();
         runtime.shutdown_timeout(RUNTIME_GRACE);

@@ -1,13 +1,21 @@
 //! The binary's subcommands, one a file. Exit codes: 0 done, 1 failed, 2 usage.
 
+mod bulk;
 mod check;
+mod list;
 mod logging;
+mod operate;
+mod pause;
 mod serve;
+mod show;
+mod stats;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::store::JobKind;
 
 /// An embedded webhook and event relay: takes events in over HTTP, makes them durable in one SQLite
 /// file, and delivers them until they arrive.
@@ -30,6 +38,69 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List deliveries, the latest first
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        list: list::List,
+    },
+    /// Show a relay or an event: its attempts, and what it waits for
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its id, as the API shows it
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send dead letters once more, each with a fresh budget of attempts
+    Replay {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        bulk: bulk::Bulk,
+    },
+    /// Delete dead letters for good
+    Discard {
+        #[command(flatten)]
+        file: ConfigFile,
+        #[command(flatten)]
+        bulk: bulk::Bulk,
+    },
+    /// End a bulk replay or discard before it is done; what it has done stays done
+    Cancel {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its number: relay stats shows it
+        job: i64,
+    },
+    /// Let nothing more go to a destination; events for it are still accepted, and held
+    Pause {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its name, or an ad hoc origin such as <https://example.com>
+        destination: String,
+        /// Why: it is shown wherever somebody wonders
+        #[arg(long, default_value = "by an operator")]
+        reason: String,
+    },
+    /// Let deliveries go to a destination again, after a pause or a Retry-After
+    Resume {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Its name, or an ad hoc origin such as <https://example.com>
+        destination: String,
+    },
+    /// Show how much waits, for whom, and what keeps it
+    Stats {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -40,11 +111,29 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+impl ConfigFile {
+    fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Serve(file) => serve::run(file.config.as_deref()),
-        Command::Check { file, json } => check::run(file.config.as_deref(), json),
+        Command::Serve(file) => serve::run(file.path()),
+        Command::Check { file, json } => check::run(file.path(), json),
+        Command::List { file, list } => list::run(file.path(), &list),
+        Command::Show { file, id, json } => show::run(file.path(), &id, json),
+        Command::Replay { file, bulk } => bulk::run(file.path(), JobKind::Replay, &bulk),
+        Command::Discard { file, bulk } => bulk::run(file.path(), JobKind::Discard, &bulk),
+        Command::Cancel { file, job } => bulk::cancel(file.path(), job),
+        Command::Pause {
+            file,
+            destination,
+            reason,
+        } => pause::pause(file.path(), &destination, &reason),
+        Command::Resume { file, destination } => pause::resume(file.path(), &destination),
+        Command::Stats { file, json } => stats::run(file.path(), json),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

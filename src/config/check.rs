@@ -6,9 +6,9 @@ use hyper::header::HeaderValue;
 
 use super::load::Origin;
 use super::rules::{
-    Checked, EXPECTED_NAME, MAX_TIMEOUT, MAX_WAIT, bad, bad_secret, limits, not_a_reference,
-    not_yet, quoted, rate_limit, resolved, retry, same_listener, shown, signing_secrets, timeout,
-    within,
+    Checked, EXPECTED_NAME, MAX_TIMEOUT, MAX_WAIT, bad, bad_secret, breaker, certificates, limits,
+    not_a_reference, quoted, rate_limit, resolved, retry, same_listener, shown, signing_secrets,
+    timeout, within,
 };
 use super::{Config, ConfigError, Destination, IdempotencyKeyAt, Source, is_header_name};
 use crate::model::{Level, is_name};
@@ -51,7 +51,7 @@ impl Config {
         self.check_server()?;
         self.check_api()?;
         self.check_delivery()?;
-        not_yet("retention", self.retention.as_ref())?;
+        self.check_retention()?;
         for (name, destination) in &self.destinations {
             self.check_destination(&format!("destinations.{name}"), name, destination)?;
         }
@@ -124,6 +124,23 @@ impl Config {
         rate_limit("api.rate_limit.get", &self.api.rate_limit.get)
     }
 
+    /// An intent that is gone takes its idempotency key with it.
+    fn check_retention(&self) -> Checked {
+        let window = self.api.idempotency_window;
+        for (key, kept) in [
+            ("retention.delivered", self.retention.delivered),
+            ("retention.dead_lettered", self.retention.dead_lettered),
+        ] {
+            if let Some(kept) = kept
+                && kept < window
+            {
+                let least = format!("at least api.idempotency_window ({})", shown(window));
+                return bad(key, shown(kept), &least);
+            }
+        }
+        Ok(())
+    }
+
     fn check_delivery(&self) -> Checked {
         let delivery = &self.delivery;
         if let Some(level) = delivery.level
@@ -157,7 +174,7 @@ impl Config {
             );
         }
         let defaults = &delivery.defaults;
-        not_yet("delivery.defaults.breaker", defaults.breaker.as_ref())?;
+        breaker("delivery.defaults.breaker", &defaults.breaker)?;
         retry("delivery.defaults.retry", &defaults.retry)?;
         limits(
             "delivery.defaults",
@@ -170,7 +187,7 @@ impl Config {
         if !is_name(name) {
             return Err((key.to_owned(), EXPECTED_NAME.to_owned()));
         }
-        not_yet(&format!("{key}.breaker"), to.breaker.as_ref())?;
+        breaker(&format!("{key}.breaker"), &to.breaker)?;
         if let Some(address) = to.url.literal_address()
             && self.listens_at(SocketAddr::new(address, to.url.port()))
         {
@@ -193,6 +210,9 @@ impl Config {
         self.check_headers(&format!("{key}.headers"), to)?;
         if let Some(limit) = to.timeout {
             timeout(&format!("{key}.timeout"), limit)?;
+        }
+        if let Some(path) = &to.ca_file {
+            certificates(&format!("{key}.ca_file"), path)?;
         }
         limits(key, to.rate_limit.as_ref(), to.concurrency)?;
         retry(&format!("{key}.retry"), &to.retry)?;

@@ -46,9 +46,13 @@ pub struct Destination {
     /// When to retry (level durable).
     #[serde(default)]
     pub retry: RetrySettings,
-    /// Not acted on yet; see [`Config::check`](crate::Config::check).
+    /// When to leave it alone (level durable).
     #[serde(default)]
-    pub breaker: Option<toml::Table>,
+    pub breaker: BreakerSettings,
+    /// A PEM file of the certificate authorities that it is trusted by, and no others: for a private
+    /// one. The usual roots if not said.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Destination {
@@ -66,7 +70,8 @@ impl Destination {
             transient_statuses: Vec::new(),
             permanent_statuses: Vec::new(),
             retry: RetrySettings::default(),
-            breaker: None,
+            breaker: BreakerSettings::default(),
+            ca_file: None,
         }
     }
 }
@@ -81,6 +86,65 @@ pub struct RetrySettings {
     pub schedule: Option<Vec<Duration>>,
     /// The largest part of a wait that is added at random.
     pub jitter: Option<f64>,
+    /// Instead of a schedule: the wait after the first failed attempt …
+    #[serde(deserialize_with = "units::some_duration")]
+    pub base: Option<Duration>,
+    /// … multiplied by this after each further one …
+    pub factor: Option<f64>,
+    /// … up to this …
+    #[serde(deserialize_with = "units::some_duration")]
+    pub cap: Option<Duration>,
+    /// … for so many attempts in all.
+    pub attempts: Option<u32>,
+}
+
+impl RetrySettings {
+    /// The growth of the waits when only `base` is said: doubling.
+    const FACTOR: f64 = 2.0;
+    /// The longest wait when only `base` is said: the default schedule's last one.
+    const CAP: Duration = Duration::from_secs(24 * 3600);
+    /// The attempts when only `base` is said: as many as the default schedule has.
+    const ATTEMPTS: u32 = 10;
+
+    /// The waits, if any are said, in either form.
+    pub fn waits(&self) -> Option<Vec<Duration>> {
+        let Some(base) = self.base else {
+            return self.schedule.clone();
+        };
+        let cap = self.cap.unwrap_or(Self::CAP);
+        let factor = self.factor.unwrap_or(Self::FACTOR);
+        let mut wait = base.as_secs_f64();
+        let mut waits = Vec::new();
+        for _ in 1..self.attempts.unwrap_or(Self::ATTEMPTS) {
+            waits.push(Duration::try_from_secs_f64(wait).map_or(cap, |wait| wait.min(cap)));
+            wait *= factor;
+        }
+        Some(waits)
+    }
+}
+
+/// A circuit breaker as it is written: what isn't said comes from `[delivery.defaults]`, and what
+/// isn't said there from [`BreakerRules`](crate::model::BreakerRules)' default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerSettings {
+    /// Whether there is one; there is if not said.
+    pub enabled: Option<bool>,
+    /// Failures in a row that open it.
+    pub failures: Option<u32>,
+    /// The part of failed attempts within `window` that opens it.
+    pub ratio: Option<f64>,
+    /// The attempts from which on `ratio` counts.
+    pub min_attempts: Option<u32>,
+    /// How far back `ratio` looks.
+    #[serde(deserialize_with = "units::some_duration")]
+    pub window: Option<Duration>,
+    /// When the first probe is made; each failed one doubles the wait.
+    #[serde(deserialize_with = "units::some_duration")]
+    pub probe_after: Option<Duration>,
+    /// The longest wait between probes.
+    #[serde(deserialize_with = "units::some_duration")]
+    pub probe_cap: Option<Duration>,
 }
 
 fn some_durations<'de, D: serde::Deserializer<'de>>(
@@ -152,6 +216,6 @@ pub struct Defaults {
     pub concurrency: Option<u32>,
     /// When to retry.
     pub retry: RetrySettings,
-    /// Not acted on yet; see [`Config::check`](crate::Config::check).
-    pub breaker: Option<toml::Table>,
+    /// When to leave it alone.
+    pub breaker: BreakerSettings,
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use serde::Deserialize;
 
-pub use egress::{Defaults, Delivery, Destination, RetrySettings, Simulated};
+pub use egress::{BreakerSettings, Defaults, Delivery, Destination, RetrySettings, Simulated};
 pub use ingress::{Admin, Api, ApiRateLimit, IdempotencyKeyAt, RateLimit, Server, Source};
 pub use load::ConfigError;
 pub use secret::Secret;
@@ -31,7 +31,7 @@ pub use verify::{
     Verify,
 };
 
-use crate::model::{AddressPolicy, Level, Retry, RetryPlan};
+use crate::model::{AddressPolicy, BreakerRules, Level, Retry, RetryPlan};
 
 /// Everything that can be set. [`Config::default`] is what an empty file means.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,8 +51,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Source>,
     /// The executor.
     pub delivery: Delivery,
-    /// Not acted on yet; see [`Config::check`].
-    pub retention: Option<toml::Table>,
+    /// How long what is finished stays.
+    pub retention: Retention,
     /// The log.
     pub log: Log,
 }
@@ -76,6 +76,28 @@ impl Default for Database {
             path: PathBuf::from("relay.db"),
             readers: 4,
             min_free_bytes: 64 << 20,
+        }
+    }
+}
+
+/// How long what is finished stays, counted from its end; none: forever. What is pending is never
+/// touched.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Intents of which every delivery has arrived.
+    #[serde(deserialize_with = "units::duration_or_forever")]
+    pub delivered: Option<Duration>,
+    /// Intents of which a delivery was given up, and none is pending.
+    #[serde(deserialize_with = "units::duration_or_forever")]
+    pub dead_lettered: Option<Duration>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            delivered: Some(Duration::from_secs(7 * 86_400)),
+            dead_lettered: Some(Duration::from_secs(30 * 86_400)),
         }
     }
 }
@@ -151,8 +173,8 @@ impl Config {
         let defaults = &self.delivery.defaults.retry;
         Retry {
             schedule: own
-                .and_then(|own| own.schedule.clone())
-                .or_else(|| defaults.schedule.clone())
+                .and_then(RetrySettings::waits)
+                .or_else(|| defaults.waits())
                 .unwrap_or_else(|| Self::SCHEDULE.to_vec()),
             jitter: own
                 .and_then(|own| own.jitter)
@@ -160,6 +182,36 @@ impl Config {
                 .unwrap_or(Self::JITTER),
             honours_retry_after: true,
         }
+    }
+
+    /// When the destination stored under `name` is left alone; none if never.
+    pub fn breaker(&self, name: &str) -> Option<BreakerRules> {
+        let none = BreakerSettings::default();
+        let own = self.destination(name).map_or(&none, |to| &to.breaker);
+        let defaults = &self.delivery.defaults.breaker;
+        let built_in = BreakerRules::default();
+        own.enabled.or(defaults.enabled).unwrap_or(true).then(|| {
+            let probe_after = own.probe_after.or(defaults.probe_after);
+            let probe_after = probe_after.unwrap_or(built_in.probe_after);
+            BreakerRules {
+                failures: own
+                    .failures
+                    .or(defaults.failures)
+                    .unwrap_or(built_in.failures),
+                ratio: own.ratio.or(defaults.ratio).unwrap_or(built_in.ratio),
+                min_attempts: own
+                    .min_attempts
+                    .or(defaults.min_attempts)
+                    .unwrap_or(built_in.min_attempts),
+                window: own.window.or(defaults.window).unwrap_or(built_in.window),
+                probe_after,
+                probe_cap: own
+                    .probe_cap
+                    .or(defaults.probe_cap)
+                    .unwrap_or(built_in.probe_cap)
+                    .max(probe_after),
+            }
+        })
     }
 
     /// When failed attempts to the destination stored under `name` are repeated, at the level that
@@ -182,6 +234,11 @@ impl Config {
             own_listeners,
         }
     }
+}
+
+/// A duration as it is written in the file.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text)
 }
 
 fn is_header_name(text: &str) -> bool {

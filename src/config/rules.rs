@@ -2,16 +2,19 @@
 
 use std::fmt::{Debug, Display};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use super::{RateLimit, RetrySettings, Secret};
+use super::{BreakerSettings, RateLimit, RetrySettings, Secret};
 
 /// The longest of the settable waits. A bound exists so that a typo (`"15d"` for `"15s"`) is found.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The longest wait in a schedule and the longest idempotency window.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(30 * 86_400);
+/// The longest that a breaker keeps a destination waiting for the next look at it.
+const MAX_BREAKER_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// More attempts than anybody reads the history of.
-const MAX_SCHEDULE: usize = 100;
+const MAX_SCHEDULE: u32 = 100;
 
 /// Nothing, or the key and what is wrong with it.
 pub(super) type Checked = Result<(), (String, String)>;
@@ -100,9 +103,40 @@ pub(super) fn retry(key: &str, retry: &RetrySettings) -> Checked {
     {
         return bad(&format!("{key}.jitter"), jitter, "0 to 1");
     }
+    let has_growth = retry.factor.is_some() || retry.cap.is_some() || retry.attempts.is_some();
+    match retry.base {
+        None if has_growth => {
+            return Err((
+                format!("{key}.base"),
+                "missing: factor, cap and attempts want it".to_owned(),
+            ));
+        }
+        Some(_) if retry.schedule.is_some() => {
+            return Err((
+                format!("{key}.base"),
+                "contradicts schedule: expected one of the two".to_owned(),
+            ));
+        }
+        _ => {}
+    }
+    if let Some(factor) = retry.factor
+        && !(1.0..=100.0).contains(&factor)
+    {
+        return bad(&format!("{key}.factor"), factor, "1 to 100");
+    }
+    if let Some(attempts) = retry.attempts {
+        within(&format!("{key}.attempts"), attempts, 1, MAX_SCHEDULE + 1)?;
+    }
+    for (name, wait) in [("base", retry.base), ("cap", retry.cap)] {
+        if let Some(wait) = wait
+            && wait > MAX_WAIT
+        {
+            return bad(&format!("{key}.{name}"), shown(wait), "at most 30d");
+        }
+    }
     let schedule = retry.schedule.as_deref().unwrap_or_default();
     let key = format!("{key}.schedule");
-    if schedule.len() > MAX_SCHEDULE {
+    if schedule.len() > MAX_SCHEDULE as usize {
         return bad(&key, schedule.len(), "at most 100 waits");
     }
     match schedule.iter().find(|&&wait| wait > MAX_WAIT) {
@@ -111,15 +145,41 @@ pub(super) fn retry(key: &str, retry: &RetrySettings) -> Checked {
     }
 }
 
-pub(super) fn not_yet(key: &str, setting: Option<&toml::Table>) -> Checked {
-    match setting {
-        Some(_) => Err((
-            key.to_owned(),
-            "not implemented in this version: remove it, or the setting would be ignored"
-                .to_owned(),
-        )),
-        None => Ok(()),
+/// Whether they are any good is for TLS to say; this finds the wrong file.
+pub(super) fn certificates(key: &str, path: &Path) -> Checked {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(()),
+        Ok(_) => bad(key, quoted(path), "a PEM file of certificates"),
+        Err(error) => Err((key.to_owned(), format!("\"{}\": {error}", path.display()))),
     }
+}
+
+pub(super) fn breaker(key: &str, breaker: &BreakerSettings) -> Checked {
+    for (name, number) in [
+        ("failures", breaker.failures),
+        ("min_attempts", breaker.min_attempts),
+    ] {
+        if let Some(number) = number {
+            within(&format!("{key}.{name}"), number, 1, 1_000_000)?;
+        }
+    }
+    if let Some(ratio) = breaker.ratio
+        && !(ratio > 0.0 && ratio <= 1.0)
+    {
+        return bad(&format!("{key}.ratio"), ratio, "more than 0 and at most 1");
+    }
+    for (name, wait) in [
+        ("window", breaker.window),
+        ("probe_after", breaker.probe_after),
+        ("probe_cap", breaker.probe_cap),
+    ] {
+        if let Some(wait) = wait
+            && (wait.is_zero() || wait > MAX_BREAKER_WAIT)
+        {
+            return bad(&format!("{key}.{name}"), shown(wait), "1ms to 24h");
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn within<T: PartialOrd + Display + Copy>(

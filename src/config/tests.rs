@@ -129,12 +129,36 @@ fn errors_name_file_key_value_and_what_was_expected() {
             "destinations.a.retry.jitter: 2: expected 0 to 1",
         ),
         (
-            "[destinations.a]\nurl='http://x/'\nbreaker={}",
-            "destinations.a.breaker: not implemented in this version",
+            "[destinations.a]\nurl='http://x/'\nbreaker={ratio=1.5}",
+            "destinations.a.breaker.ratio: 1.5: expected more than 0 and at most 1",
         ),
         (
-            "[retention]\ndelivered = '7d'",
-            "retention: not implemented in this version",
+            "[delivery.defaults]\nbreaker={failures=0}",
+            "delivery.defaults.breaker.failures: 0: expected 1 to 1000000",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nretry={cap='1h'}",
+            "destinations.a.retry.base: missing: factor, cap and attempts want it",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nretry={base='1s',schedule=['1s']}",
+            "destinations.a.retry.base: contradicts schedule",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nretry={base='1s',factor=0.5}",
+            "destinations.a.retry.factor: 0.5: expected 1 to 100",
+        ),
+        (
+            "[destinations.a]\nurl='http://x/'\nretry={base='1s',attempts=102}",
+            "destinations.a.retry.attempts: 102: expected 1 to 101",
+        ),
+        (
+            "[retention]\ndelivered = '30m'",
+            "retention.delivered: 1800s: expected at least api.idempotency_window (3600s)",
+        ),
+        (
+            "[retention]\ndelivered = 'never'",
+            "retention.delivered: \"never\": expected a duration such as",
         ),
         (
             "[sources.a]\ndestinations = []",
@@ -200,6 +224,56 @@ fn errors_name_file_key_value_and_what_was_expected() {
         error,
         "environment: RELAY_LIMIT_POST_BURST: \"many\": expected a whole number of requests"
     );
+}
+
+#[test]
+fn waits_can_grow_instead_of_being_listed() {
+    let waits = |retry: &str| {
+        let config = load(
+            &format!("[destinations.a]\nurl='http://x/'\nretry={{{retry}}}"),
+            &[],
+        );
+        let seconds = |wait: &Duration| wait.as_secs();
+        let retry = config.expect("good values").full_retry("a");
+        retry.schedule.iter().map(seconds).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        waits("base='5s', factor=3, cap='1m', attempts=6"),
+        [5, 15, 45, 60, 60]
+    );
+    assert_eq!(waits("base='1s', attempts=5"), [1, 2, 4, 8]);
+    assert_eq!(waits("base='1s', attempts=1"), [0; 0]);
+    assert_eq!(waits("base='1h'").len(), 9);
+    assert_eq!(
+        waits("base='1s', factor=100, attempts=101")[100 - 1],
+        86_400
+    );
+    assert_eq!(waits(""), Config::SCHEDULE.map(|wait| wait.as_secs()));
+}
+
+#[test]
+fn breakers_and_retention_have_defaults_and_can_be_turned_off() {
+    let config = load(
+        "[delivery.defaults]\nbreaker={failures=3}\n[destinations.a]\nurl='http://x/'\nbreaker={probe_after='1h'}\n[destinations.b]\nurl='http://x/'\nbreaker={enabled=false}\n[retention]\ndead_lettered='forever'",
+        &[],
+    )
+    .expect("good values");
+    let own = config.breaker("a").expect("a breaker");
+    assert_eq!(
+        (own.failures, own.probe_after),
+        (3, Duration::from_secs(3600))
+    );
+    assert!(own.probe_cap >= own.probe_after);
+    assert_eq!(config.breaker("b"), None);
+    assert_eq!(
+        config.breaker("http://adhoc").map(|rules| rules.failures),
+        Some(3)
+    );
+    assert_eq!(
+        config.retention.delivered,
+        Some(Duration::from_secs(604_800))
+    );
+    assert_eq!(config.retention.dead_lettered, None);
 }
 
 #[test]

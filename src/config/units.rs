@@ -100,6 +100,19 @@ pub(super) fn some_duration<'de, D: Deserializer<'de>>(
     duration(from).map(Some)
 }
 
+/// A duration, or `forever`, which is none.
+pub(super) fn duration_or_forever<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    let parse = |text: &str| match text {
+        "forever" => Ok(None),
+        text => parse_duration(text)
+            .map(Some)
+            .map_err(|message| format!("{message}, or \"forever\"")),
+    };
+    from.deserialize_str(Text(parse, "a duration such as \"7d\", or \"forever\""))
+}
+
 pub(super) fn durations<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Duration>, D::Error> {
     struct One(Duration);
     impl<'de> Deserialize<'de> for One {

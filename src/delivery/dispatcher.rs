@@ -11,11 +11,11 @@ use super::fair::{Candidate, share_out};
 use super::level::{Admission, Parts};
 use super::ops::{Claimed, Due, HandBack, Settlement, Turn, Want};
 use super::outage::{self, Outage};
-use super::outcome::{Outcome, decide};
+use super::outcome::{Class, Outcome, decide};
 use super::pool::{Done, Job, Pool};
 use super::target::Target;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::model::{RetryPlan, Step};
+use crate::model::{BreakerChange, Failure, RetryPlan, Step};
 use crate::store::StoreError;
 
 /// The longest that the dispatcher pauses without looking: what other processes change (a replay on
@@ -50,6 +50,8 @@ struct State {
     target: Arc<Target>,
     in_flight: usize,
     outage: Option<Outage>,
+    /// Whether its breaker is open.
+    is_broken: bool,
     /// What was said of it last, so that it is said once.
     shown: &'static str,
 }
@@ -149,15 +151,22 @@ impl Dispatcher {
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
             }
+            let change = self.admission.ended(&job.target, outcome.as_ref());
             match outcome {
-                Some(outcome) => self.settle(&done, outcome, now),
+                Some(outcome) => self.settle(&done, outcome, change, now),
                 None => self.hand_backs.push(hand_back(job)),
             }
         }
         self.context.metrics.workers_busy(self.in_flight.len());
     }
 
-    fn settle(&mut self, done: &Done, outcome: Outcome, now: Timestamp) {
+    fn settle(
+        &mut self,
+        done: &Done,
+        outcome: Outcome,
+        breaker: Option<BreakerChange>,
+        now: Timestamp,
+    ) {
         let job = &done.job;
         let decision = decide(
             job.attempt,
@@ -174,7 +183,18 @@ impl Dispatcher {
         if let Some(state) = self.targets.get_mut(&job.target.id) {
             let name = &job.target.name;
             outage::note(&mut state.outage, name, done, &outcome, decision.step, now);
+            outage::note_breaker(name, breaker, &mut state.is_broken);
         }
+        // Gone for good, says the destination; whoever configured it should look. An ad hoc origin is
+        // many people's, and stays open.
+        let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
+        let pause = (is_gone && job.target.settings.is_some()).then_some("it answered 410 Gone");
+        if let Some(reason) = pause {
+            log::warn!(destination = job.target.name.as_str(); "paused: {reason}; relay resume {} lets deliveries go again", job.target.name);
+        }
+        let millis = |took: Option<Duration>| {
+            took.map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX))
+        };
         self.unsettled.push(Settlement {
             intent: job.intent,
             destination: job.target.id,
@@ -185,10 +205,18 @@ impl Dispatcher {
             step: decision.step,
             next_attempt_at: decision.next_attempt_at,
             hold_until: decision.hold_until,
+            pause,
+            breaker,
             outcome: outcome.class.number(),
             status_code: outcome.status_code,
+            failure: outcome.failure.map(Failure::name),
             error: outcome.error,
             response: outcome.response,
+            address: outcome.trace.address,
+            resolve_ms: millis(outcome.trace.resolve),
+            connect_ms: millis(outcome.trace.connect),
+            first_byte_ms: millis(outcome.trace.first_byte),
+            next: decision.next,
         });
     }
 
@@ -209,20 +237,26 @@ impl Dispatcher {
             }
         };
         self.forget_idle(&due);
+        self.admission.new_round();
         let mut pauses = Vec::new();
         let mut ready = VecDeque::new();
         for due in due {
             let opens_at = due.held_until.max(Some(due.next_attempt_at));
-            let (is_paused, count) = (due.is_paused, due.ready);
+            let (is_paused, is_held) = (due.is_paused, due.held_until > Some(now));
+            let count = due.ready;
             let state = self.state(&due, now);
-            if is_paused || !state.target.is_known() {
+            let (target, in_flight) = (Arc::clone(&state.target), state.in_flight);
+            if is_paused || is_held {
+                self.admission.kept_waiting(&target);
+            }
+            if is_paused || !target.is_known() {
                 continue;
             }
             match opens_at {
                 Some(at) if at > now => pauses.push(at.since(now)),
                 _ => ready.push_back(Candidate {
-                    target: Arc::clone(&state.target),
-                    in_flight: state.in_flight,
+                    target,
+                    in_flight,
                     ready: count,
                     share: 0,
                 }),
@@ -283,10 +317,14 @@ impl Dispatcher {
                 if target.settings.is_none() && own_label {
                     self.adhoc_labels += 1;
                 }
+                if let Some((at, wait)) = due.probe {
+                    self.admission.reopen(&target, at.since(now), wait);
+                }
                 unknown.insert(State {
                     target: Arc::new(target),
                     in_flight: 0,
                     outage: None,
+                    is_broken: due.probe.is_some(),
                     shown: "",
                 })
             }
@@ -297,6 +335,8 @@ impl Dispatcher {
             "unknown"
         } else if due.held_until.is_some_and(|until| until > now) {
             "held"
+        } else if state.is_broken {
+            "open"
         } else {
             "active"
         };
@@ -372,6 +412,7 @@ impl Dispatcher {
                 .get_mut(&claimed.destination)
                 .expect("only known destinations are claimed for, and none is forgotten meanwhile");
             state.in_flight += 1;
+            self.admission.began(&state.target);
             let job = Job {
                 intent: claimed.intent,
                 target: Arc::clone(&state.target),

@@ -62,7 +62,7 @@ struct Running {
 /// Starts the executor of the configured level.
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     let level = context.config.level();
-    let Some(parts) = level::parts(level, &context) else {
+    let Some(parts) = level::parts(level, &context)? else {
         return Ok(Executor { running: None });
     };
     let wake = context.wake.clone();

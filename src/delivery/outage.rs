@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::outcome::{Class, Outcome};
 use super::pool::Done;
 use crate::clock::Timestamp;
-use crate::model::Step;
+use crate::model::{BreakerChange, Step};
 
 /// How often an outage that goes on is summed up.
 const SUMMARY_EVERY: Duration = Duration::from_secs(300);
@@ -62,5 +62,23 @@ pub(super) fn note(
             seconds = now.since(under_way.since).as_secs();
             "the destination goes on failing: {}", outcome.error.as_deref().unwrap_or("no reason")
         );
+    }
+}
+
+/// Says when a breaker opens and closes; not each time that a probe fails.
+pub(super) fn note_breaker(destination: &str, change: Option<BreakerChange>, is_broken: &mut bool) {
+    match change {
+        Some(BreakerChange::Open(wait)) if !*is_broken => {
+            *is_broken = true;
+            log::warn!(destination, probe_in_seconds = wait.as_secs(); "the circuit breaker opened: deliveries wait, and one at a time tries whether it is well again");
+        }
+        Some(BreakerChange::Open(wait)) => {
+            log::debug!(destination, probe_in_seconds = wait.as_secs(); "a probe failed");
+        }
+        Some(BreakerChange::Closed) => {
+            *is_broken = false;
+            log::info!(destination; "the circuit breaker closed: deliveries go again, gently at first");
+        }
+        None => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::model::{Retry, Step};
+use crate::model::{Failure, Retry, Step};
 
 /// The longest that `Retry-After` is heeded: a receiver's typo must not hold its deliveries for
 /// months.
@@ -40,10 +40,24 @@ impl Class {
     }
 }
 
+/// What an attempt's time was spent on, as far as it got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Trace {
+    /// What the name resolved to; none if a connection was used again.
+    pub address: Option<String>,
+    pub resolve: Option<Duration>,
+    /// TLS included.
+    pub connect: Option<Duration>,
+    /// Until the answer's headers were there, from the start.
+    pub first_byte: Option<Duration>,
+}
+
 /// How an attempt ended: data, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub class: Class,
+    /// None if it arrived.
+    pub failure: Option<Failure>,
     pub status_code: Option<u16>,
     /// Why it is not delivered; none if it is.
     pub error: Option<String>,
@@ -51,6 +65,7 @@ pub(super) struct Outcome {
     pub response: Option<Vec<u8>>,
     /// How long the destination asks to be left alone.
     pub retry_after: Option<Duration>,
+    pub trace: Trace,
 }
 
 impl Outcome {
@@ -58,17 +73,20 @@ impl Outcome {
     pub fn delivered() -> Self {
         Self {
             class: Class::Delivered,
+            failure: None,
             status_code: None,
             error: None,
             response: None,
             retry_after: None,
+            trace: Trace::default(),
         }
     }
 
     /// It failed before there was an answer.
-    pub fn failed(class: Class, error: impl Into<String>) -> Self {
+    pub fn failed(class: Class, failure: Failure, error: impl Into<String>) -> Self {
         Self {
             class,
+            failure: Some(failure),
             error: Some(error.into()),
             ..Self::delivered()
         }
@@ -83,6 +101,8 @@ pub(super) struct Decision {
     pub next_attempt_at: Option<Timestamp>,
     /// Until when nothing at all goes to the destination.
     pub hold_until: Option<Timestamp>,
+    /// What follows and why, in words.
+    pub next: String,
 }
 
 /// Decides what becomes of a delivery after attempt number `attempt` (1-based). `random` in 0..1
@@ -99,25 +119,43 @@ pub(super) fn decide(
         .filter(|_| retry.honours_retry_after)
         .map(|wait| wait.min(MAX_RETRY_AFTER));
     let hold_until = retry_after.map(|wait| now.plus(wait));
-    let finished = |step| Decision {
+    let finished = |step, next: String| Decision {
         step,
         next_attempt_at: None,
         hold_until,
+        next,
     };
     match outcome.class {
         Class::Delivered => Decision {
             hold_until: None,
-            ..finished(Step::Deliver)
+            ..finished(Step::Deliver, "done".to_owned())
         },
-        Class::Permanent => finished(Step::DeadLetter),
+        Class::Permanent => finished(
+            Step::DeadLetter,
+            "given up: trying again would not help".to_owned(),
+        ),
         Class::Transient => match retry.wait_after(attempt, random) {
-            None => finished(Step::DeadLetter),
+            None => {
+                let attempts = retry.max_attempts();
+                let next = format!("given up: attempt {attempt} of {attempts} was the last");
+                finished(Step::DeadLetter, next)
+            }
             // What the destination asks for is a lower bound on the next attempt, never an upper.
-            Some(wait) => Decision {
-                step: Step::Retry,
-                next_attempt_at: Some(now.plus(wait.max(retry_after.unwrap_or_default()))),
-                hold_until,
-            },
+            Some(wait) => {
+                let asked = retry_after.unwrap_or_default();
+                let at = now.plus(wait.max(asked));
+                let why = if asked > wait {
+                    "Retry-After"
+                } else {
+                    "schedule"
+                };
+                Decision {
+                    step: Step::Retry,
+                    next_attempt_at: Some(at),
+                    hold_until,
+                    next: format!("attempt {} at {at} ({why})", attempt + 1),
+                }
+            }
         },
     }
 }

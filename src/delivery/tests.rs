@@ -10,7 +10,7 @@ use super::outcome::{Class, Outcome};
 use super::pool::{Job, Pool};
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
-use crate::model::{Level, RetryPlan, Surface};
+use crate::model::{Failure, Level, RetryPlan, Surface};
 use crate::store::Accept;
 
 /// Fails until it is mended.
@@ -24,7 +24,7 @@ impl Transport for Receiver {
         if self.is_mended.load(Ordering::SeqCst) {
             Outcome::delivered()
         } else {
-            Outcome::failed(Class::Transient, "down")
+            Outcome::failed(Class::Transient, Failure::Refused, "down")
         }
     }
 

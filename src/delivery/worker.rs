@@ -7,6 +7,7 @@ use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::pool::{Done, Job};
 use crate::clock::Clock;
+use crate::model::Failure;
 use crate::store::{Store, StoreError};
 
 /// Loads what is to be sent, and sends it. Whatever happens, a panic included, it comes back.
@@ -33,8 +34,11 @@ pub(super) fn attempt(
         // Anything else would meet the next attempt too, which must not go on for ever.
         Err(error) => {
             log::error!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded");
-            let outcome =
-                Outcome::failed(Class::Transient, "relay can't load it; its log says why");
+            let outcome = Outcome::failed(
+                Class::Transient,
+                Failure::Internal,
+                "relay can't load it; its log says why",
+            );
             return done(Some(outcome), String::new(), started_at, job);
         }
     };
@@ -43,7 +47,11 @@ pub(super) fn attempt(
     }))
     .unwrap_or_else(|_| {
         log::error!(event_id = shipment.public_id().as_str(), destination = job.target.name.as_str(); "an attempt panicked");
-        Outcome::failed(Class::Transient, "relay itself failed during the attempt")
+        Outcome::failed(
+            Class::Transient,
+            Failure::Internal,
+            "relay itself failed during the attempt",
+        )
     });
     let took = clock.monotonic().saturating_sub(start);
     let event_id = shipment.public_id();

@@ -11,8 +11,9 @@ use super::problem::Problem;
 use super::webhooks::event_id;
 use super::{App, Response};
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, Level};
-use crate::store::{AttemptRow, DeliveryRow, EventRow};
+use crate::model::{DeliveryState, Surface};
+use crate::store::{AttemptRow, DeliveryRow, IntentRow};
+use crate::wording::{describe, next_retry_at};
 
 pub(super) async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no event of this id");
@@ -21,7 +22,10 @@ pub(super) async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Res
     }
     let id = id.parse().map_err(|_| unknown())?;
     let row = exchange
-        .wait(app.store.read(move |sql| EventRow::find(sql, id)))
+        .wait(
+            app.store
+                .read(move |sql| IntentRow::find(sql, id, Some(Surface::Event))),
+        )
         .await?
         .ok_or_else(unknown)?;
     Ok(json(StatusCode::OK, &Event::of(&row, app)))
@@ -91,7 +95,7 @@ struct Attempt<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn of(row: &'a EventRow, app: &App) -> Self {
+    fn of(row: &'a IntentRow, app: &App) -> Self {
         let deliveries: Vec<_> = row
             .deliveries
             .iter()
@@ -105,7 +109,7 @@ impl<'a> Event<'a> {
         let (payload, payload_encoding) = Payload::of(&row.payload);
         Self {
             id: event_id(row.id),
-            source: &row.source,
+            source: &row.label,
             status: summary.map_or("queued", |delivery| delivery.state.name()),
             attempts: deliveries.iter().map(|d| d.attempts).max().unwrap_or(0),
             max_attempts: deliveries.iter().map(|d| d.max_attempts).max().unwrap_or(0),
@@ -127,7 +131,7 @@ impl<'a> Event<'a> {
             payload_encoding,
             status_description: summary.map_or_else(
                 || "It has no destination.".to_owned(),
-                |delivery| describe(delivery, app),
+                |delivery| describe(delivery, app.config.level(), app.clock.now()),
             ),
             deliveries,
         }
@@ -163,52 +167,5 @@ impl<'a> Attempt<'a> {
                 .as_deref()
                 .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         }
-    }
-}
-
-/// When a failed delivery is tried again: its own time, or later if its destination is held.
-fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
-    if row.state != DeliveryState::Retrying {
-        return None;
-    }
-    row.next_attempt_at.max(row.held_until)
-}
-
-/// What a delivery waits for, in one plain sentence.
-fn describe(row: &DeliveryRow, app: &App) -> String {
-    let to = &row.destination;
-    let error = row.last_error.as_deref().unwrap_or("no reason recorded");
-    let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
-    let now = app.clock.now();
-    if is_waiting {
-        if app.config.level() == Level::Off {
-            return format!(
-                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not compiled in)."
-            );
-        }
-        if let Some(reason) = &row.paused {
-            return format!("Waits until {to} is resumed; it is paused: {reason}.");
-        }
-        if let Some(until) = row.held_until.filter(|&until| until > now) {
-            return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
-        }
-    }
-    match (row.state, row.next_attempt_at) {
-        (DeliveryState::Retrying, Some(at)) => format!(
-            "Waits until {at} for attempt {} to {to}; the last one failed: {error}.",
-            row.attempts + 1
-        ),
-        (DeliveryState::Queued | DeliveryState::Retrying, _) => format!(
-            "Waits for a free worker to begin attempt {} to {to}.",
-            row.attempts + 1
-        ),
-        (DeliveryState::Processing, _) => {
-            format!("Attempt {} to {to} is under way.", row.attempts)
-        }
-        (DeliveryState::Delivered, _) => format!("Delivered to {to} at {}.", row.updated_at),
-        (DeliveryState::DeadLettered, _) => format!(
-            "Given up on {to} after attempt {}: {error}. A replay sends it once more.",
-            row.attempts
-        ),
     }
 }

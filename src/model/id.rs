@@ -46,11 +46,15 @@ impl IntentId {
         self.random
     }
 
+    /// The first row of a millisecond: earlier ones are of rows below it.
+    pub fn first_row_at(millis: i64) -> i64 {
+        millis.max(0).saturating_mul(1 << COUNTER_BITS).min(MAX_ROW)
+    }
+
     /// The row to use after `last` at the wall time `now_millis`: the first of that millisecond,
     /// or simply the next one when that is not later (a full millisecond, a clock set back).
     pub fn next_row(last: i64, now_millis: i64) -> i64 {
-        let first = now_millis.max(0).saturating_mul(1 << COUNTER_BITS);
-        first.max(last + 1).min(MAX_ROW)
+        Self::first_row_at(now_millis).max(last + 1).min(MAX_ROW)
     }
 
     /// As a UUID.

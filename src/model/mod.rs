@@ -3,6 +3,8 @@
 //! Pure: no clock, no I/O, no SQL. Everything here is the same in every build.
 
 mod address;
+mod breaker;
+mod failure;
 mod id;
 mod level;
 mod retry;
@@ -10,6 +12,8 @@ mod state;
 mod url;
 
 pub use address::{AddressPolicy, is_public};
+pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
+pub use failure::Failure;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
 pub use retry::{Retry, RetryPlan};
@@ -27,6 +31,15 @@ pub enum Surface {
 }
 
 impl Surface {
+    /// From its number in the database.
+    pub const fn from_number(number: i64) -> Self {
+        if number == Self::Relay as i64 {
+            Self::Relay
+        } else {
+            Self::Event
+        }
+    }
+
     /// The name that metrics and logs use.
     pub const fn name(self) -> &'static str {
         match self {

@@ -93,7 +93,7 @@ impl WriteOp for Accept {
         {
             return Ok(earlier);
         }
-        let id = tx.next_id();
+        let id = tx.next_id()?;
         tx.sql
             .prepare_cached(
                 "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
@@ -188,7 +188,7 @@ impl Accept {
     }
 }
 
-fn destination_id(tx: &Tx<'_>, name: &str) -> Result<i64, StoreError> {
+pub(super) fn destination_id(tx: &Tx<'_>, name: &str) -> Result<i64, StoreError> {
     let known = tx
         .sql
         .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?

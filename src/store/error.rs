@@ -75,6 +75,23 @@ impl StoreError {
 /// Why a database can't be opened. One line; nothing has been changed on disk.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// A command was told of a database that isn't there.
+    #[error("{}: there is no database here; expected the one that relay serve uses (database.path)", path.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A command met a database of another version, which it doesn't change: a server of that version
+    /// may be using it.
+    #[error("{}: this is a database of schema version {found}, and this relay's commands know version {known}; use the commands of the relay that serves it", path.display())]
+    OtherVersion {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// Another process owns it.
     #[error("{}: in use by another relay ({holder}); stop that one, or give this one another database.path", path.display())]
     InUse {

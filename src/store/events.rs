@@ -3,12 +3,16 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::StoreError;
 use super::relays::{intent_id, state, timestamp};
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, IntentId};
+use crate::model::{DeliveryState, IntentId, Surface};
 
-/// A webhook event as it is shown.
-pub(crate) struct EventRow {
+/// An intent as it is shown, with its deliveries.
+pub(crate) struct IntentRow {
     pub id: IntentId,
-    pub source: String,
+    pub surface: Surface,
+    /// An event's source, a relay's event type.
+    pub label: String,
+    /// A relay's URL.
+    pub url: Option<String>,
     pub created_at: Timestamp,
     pub payload: Vec<u8>,
     /// In a fixed order.
@@ -27,6 +31,8 @@ pub(crate) struct DeliveryRow {
     pub paused: Option<String>,
     /// The destination asked to be left alone until then.
     pub held_until: Option<Timestamp>,
+    /// Its circuit breaker is open: nothing but a probe goes, from then on.
+    pub probe_at: Option<Timestamp>,
     /// Oldest first.
     pub history: Vec<AttemptRow>,
 }
@@ -40,6 +46,15 @@ pub(crate) struct AttemptRow {
     pub status_code: Option<u16>,
     pub error: Option<String>,
     pub response: Option<Vec<u8>>,
+    /// What kind of failure it was.
+    pub failure: Option<String>,
+    /// What the name resolved to.
+    pub address: Option<String>,
+    pub resolve_ms: Option<i64>,
+    pub connect_ms: Option<i64>,
+    pub first_byte_ms: Option<i64>,
+    /// What follows, and why.
+    pub next: Option<String>,
 }
 
 /// The names of `attempts.outcome`, by number.
@@ -51,32 +66,40 @@ const OUTCOMES: [&str; 5] = [
     "replayed",
 ];
 
-impl EventRow {
-    /// The event of this id, with its deliveries and their histories.
-    pub fn find(sql: &Connection, id: IntentId) -> Result<Option<Self>, StoreError> {
+impl IntentRow {
+    /// The intent of this id, with its deliveries and their histories; of one surface only, if told.
+    pub fn find(
+        sql: &Connection,
+        id: IntentId,
+        of: Option<Surface>,
+    ) -> Result<Option<Self>, StoreError> {
         // One snapshot, so that states and histories agree.
         let sql = &*sql.unchecked_transaction()?;
-        let event = sql
+        let found = sql
             .prepare_cached(
-                "SELECT id, random, label, created_at, body FROM intents
-                 WHERE id = ?1 AND random = ?2 AND surface = 1",
+                "SELECT id, random, surface, label, url, created_at, body FROM intents
+                 WHERE id = ?1 AND random = ?2",
             )?
             .query_row(params![id.row(), id.random()], |row| {
                 Ok(Self {
                     id: intent_id(row, 0)?,
-                    source: row.get(2)?,
-                    created_at: timestamp(row, 3)?,
-                    payload: row.get(4)?,
+                    surface: Surface::from_number(row.get(2)?),
+                    label: row.get(3)?,
+                    url: row.get(4)?,
+                    created_at: timestamp(row, 5)?,
+                    payload: row.get(6)?,
                     deliveries: Vec::new(),
                 })
             })
             .optional()?;
-        let Some(mut event) = event else {
+        let Some(mut intent) =
+            found.filter(|intent| of.is_none_or(|surface| intent.surface == surface))
+        else {
             return Ok(None);
         };
         let mut statement = sql.prepare_cached(
             "SELECT t.name, d.state, d.attempts, d.next_attempt_at, d.updated_at, d.last_error,
-                    t.pause_reason, t.held_until, d.destination_id
+                    t.pause_reason, t.held_until, t.probe_at, d.destination_id
              FROM deliveries d JOIN destinations t ON t.id = d.destination_id
              WHERE d.intent_id = ?1 ORDER BY d.destination_id",
         )?;
@@ -90,16 +113,17 @@ impl EventRow {
                 last_error: row.get(5)?,
                 paused: row.get(6)?,
                 held_until: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
+                probe_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
                 history: Vec::new(),
             };
-            Ok((row.get::<_, i64>(8)?, delivery))
+            Ok((row.get::<_, i64>(9)?, delivery))
         })?;
         for row in rows {
             let (destination_id, mut delivery) = row?;
             delivery.history = history(sql, id, destination_id)?;
-            event.deliveries.push(delivery);
+            intent.deliveries.push(delivery);
         }
-        Ok(Some(event))
+        Ok(Some(intent))
     }
 }
 
@@ -109,7 +133,8 @@ fn history(
     destination_id: i64,
 ) -> Result<Vec<AttemptRow>, StoreError> {
     let mut statement = sql.prepare_cached(
-        "SELECT attempt, started_at, duration_ms, outcome, status_code, error, response
+        "SELECT attempt, started_at, duration_ms, outcome, status_code, error, response,
+                failure, address, resolve_ms, connect_ms, first_byte_ms, next
          FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 ORDER BY entry",
     )?;
     let rows = statement.query_map(params![id.row(), destination_id], |row| {
@@ -125,6 +150,12 @@ fn history(
             status_code: row.get(4)?,
             error: row.get(5)?,
             response: row.get(6)?,
+            failure: row.get(7)?,
+            address: row.get(8)?,
+            resolve_ms: row.get(9)?,
+            connect_ms: row.get(10)?,
+            first_byte_ms: row.get(11)?,
+            next: row.get(12)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

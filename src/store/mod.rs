@@ -3,16 +3,22 @@
 //!
 //! - `open`, `lock`: who may open which file, and the settings durability rests on.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it.
-//! - `accept`, `replay`, `probe`, `recover`: the operations, one a file.
-//! - `relays`, `events`, `backlog`: what is read.
+//! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
+//! - `relays`, `events`, `listing`, `backlog`: what is read.
+//! - `operator`: the same for commands, beside a running server.
 
 mod accept;
 mod backlog;
 mod error;
 mod events;
+mod jobs;
+mod listing;
 mod lock;
 mod open;
+mod operator;
+mod pause;
 mod probe;
+mod prune;
 mod recover;
 mod relays;
 mod replay;
@@ -36,10 +42,15 @@ use tokio::sync::oneshot;
 pub(crate) use accept::{Accept, Accepted, IdempotencyKey};
 pub(crate) use backlog::Backlog;
 pub use error::{OpenError, StoreError};
-pub(crate) use events::{AttemptRow, DeliveryRow, EventRow};
+pub(crate) use events::{AttemptRow, DeliveryRow, IntentRow};
+pub(crate) use jobs::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, StepJobs};
+pub(crate) use listing::{Listed, Query, Stats};
+pub(crate) use operator::Operator;
+pub(crate) use pause::{Pause, Resume};
 pub(crate) use probe::Probe;
+pub(crate) use prune::{Cutoffs, Expired, Prune, Vacuum};
 pub(crate) use relays::RelayRow;
-pub(crate) use replay::Replay;
+pub(crate) use replay::{Discard, Replay};
 pub(crate) use writer::{Tx, WriteOp};
 
 use crate::clock::Clock;

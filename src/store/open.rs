@@ -10,10 +10,11 @@ use super::OpenError;
 
 /// The version of `schema.sql`, kept in `user_version`. A change of schema adds a numbered
 /// migration to [`MIGRATIONS`] and counts up.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Migrations from version n (at index n - 1) to n + 1; each runs in one transaction.
-const MIGRATIONS: [&str; 0] = [];
+/// Migrations from version n (at index n - 1) to n + 1. All that are needed run in one transaction:
+/// a file is of the version that it was of, or of this one, never in between.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/2.sql")];
 
 /// `RLAY`: tells relay's files from other people's (`file` and `sqlite3` show it).
 const APPLICATION_ID: i64 = 0x524C_4159;
@@ -166,6 +167,35 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Opens a command's own connection to a database of just this version.
+pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    let failed = |source| refused(path, source);
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    keep_plans(&connection).map_err(failed)?;
+    match check_version(&connection, path)? {
+        Some(VERSION) => {}
+        found => {
+            return Err(OpenError::OtherVersion {
+                path: path.to_owned(),
+                found: found.unwrap_or(0),
+                known: VERSION,
+            });
+        }
+    }
+    for (pragma, value) in [("synchronous", "FULL"), ("foreign_keys", "ON")] {
+        connection
+            .pragma_update(None, pragma, value)
+            .map_err(failed)?;
+    }
+    // The server checkpoints; a command's connection isn't there for long enough.
+    connection
+        .pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
+        .map_err(failed)?;
+    Ok(connection)
+}
+
 fn read_pragma(connection: &Connection, pragma: &str) -> rusqlite::Result<String> {
     use rusqlite::types::ValueRef;
     connection.pragma_query_value(None, pragma, |row| {
@@ -225,6 +255,76 @@ mod tests {
             MIGRATIONS.len() + 1,
             usize::try_from(VERSION).expect("small")
         );
+    }
+
+    /// All that `SQLite` knows of a schema: columns with types and defaults, indexes, references.
+    fn outline(sql: &Connection) -> Vec<String> {
+        let mut outline: Vec<String> = [
+            "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' '
+                    || coalesce(c.dflt_value, '-') || ' ' || c.pk
+             FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table'",
+            "SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
+            "SELECT m.name || '.' || f.\"from\" || ' -> ' || f.\"table\" || '.' || f.\"to\" || ' ' || f.on_delete
+             FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'",
+        ]
+        .iter()
+        .flat_map(|query| {
+            let mut statement = sql.prepare(query).expect("good SQL");
+            let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+            rows.collect::<Result<Vec<_>, _>>().expect("text")
+        })
+        .collect();
+        outline.sort();
+        outline
+    }
+
+    #[test]
+    fn migrations_lead_to_the_schema() {
+        let fresh = Connection::open_in_memory().expect("a database");
+        fresh.execute_batch(SCHEMA).expect("the schema");
+        let old = Connection::open_in_memory().expect("a database");
+        old.execute_batch(include_str!("migrations/1.sql"))
+            .expect("the first schema");
+        for migration in MIGRATIONS {
+            old.execute_batch(migration).expect("a migration");
+        }
+        assert_eq!(outline(&old), outline(&fresh));
+        assert!(outline(&fresh).len() > 60);
+    }
+
+    #[test]
+    fn an_older_file_is_brought_here_with_all_that_is_in_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("relay.db");
+        {
+            let old = Connection::open(&path).expect("a database");
+            old.execute_batch(include_str!("migrations/1.sql"))
+                .expect("the first schema");
+            old.execute_batch(
+                "INSERT INTO destinations (name, held_until) VALUES ('a', 5);
+                 INSERT INTO intents VALUES (1, 2, 1, 3, 's', NULL, NULL, NULL, NULL, NULL, x'', x'7b7d');
+                 INSERT INTO deliveries (intent_id, destination_id, state, updated_at, last_error) VALUES (1, 1, 4, 3, 'e');
+                 INSERT INTO attempts VALUES (1, 1, 1, 1, 3, 4, 2, 410, 'e', x'');",
+            )
+            .expect("rows");
+            old.pragma_update(None, "application_id", APPLICATION_ID)
+                .expect("a pragma");
+            old.pragma_update(None, "user_version", 1)
+                .expect("a pragma");
+        }
+        let connection = writer(&path).expect("it opens");
+        assert_eq!(
+            read_pragma(&connection, "user_version").expect("a pragma"),
+            VERSION.to_string()
+        );
+        let row: (i64, Option<i64>, i64, Option<String>) = connection
+            .query_row(
+                "SELECT t.held_until, t.probe_at, a.status_code, a.next FROM destinations t, attempts a",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )
+            .expect("what was there");
+        assert_eq!(row, (5, None, 410, None));
     }
 
     /// Read from the connection itself, so that no list of settings can agree with itself.

@@ -58,21 +58,42 @@ pub(crate) struct Tx<'a> {
     pub sql: &'a Connection,
     /// When the transaction began.
     pub now: Timestamp,
-    last_row: &'a Cell<i64>,
-    work: &'a Cell<bool>,
+    /// None for a command's: only the server accepts anything, and looks for what others changed.
+    writer: Option<&'a Rolling>,
 }
 
-impl Tx<'_> {
+/// What the writer keeps from one transaction to the next.
+pub(super) struct Rolling {
+    last_row: Cell<i64>,
+    work: Cell<bool>,
+}
+
+impl<'a> Tx<'a> {
+    /// A command's own transaction.
+    pub(super) fn of_operator(sql: &'a Connection, now: Timestamp) -> Self {
+        Self {
+            sql,
+            now,
+            writer: None,
+        }
+    }
+
     /// The next intent's id. A rolled back transaction leaves a gap, never a repetition.
-    pub fn next_id(&self) -> IntentId {
-        let row = IntentId::next_row(self.last_row.get(), self.now.as_millis());
-        self.last_row.set(row);
-        IntentId::new(row, rand::random())
+    pub fn next_id(&self) -> Result<IntentId, StoreError> {
+        let Some(writer) = self.writer else {
+            let what = "only a server hands out ids".to_owned();
+            return Err(StoreError::Unexpected(what));
+        };
+        let row = IntentId::next_row(writer.last_row.get(), self.now.as_millis());
+        writer.last_row.set(row);
+        Ok(IntentId::new(row, rand::random()))
     }
 
     /// Says that something became due: after the commit the executor is told.
     pub fn made_due(&self) {
-        self.work.set(true);
+        if let Some(writer) = self.writer {
+            writer.work.set(true);
+        }
     }
 }
 
@@ -134,7 +155,7 @@ pub(super) struct Writer {
     queue: Receiver<Message>,
     shared: Arc<Shared>,
     space: Space,
-    last_row: Cell<i64>,
+    rolling: Rolling,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
     next_checkpoint: Cell<c_int>,
@@ -164,7 +185,10 @@ impl Writer {
             queue,
             shared,
             space,
-            last_row: Cell::new(last_row),
+            rolling: Rolling {
+                last_row: Cell::new(last_row),
+                work: Cell::new(false),
+            },
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
@@ -233,10 +257,9 @@ impl Writer {
     /// Commits a batch and answers its waiters. An error means that the database is broken.
     fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Ended {
         let start = self.shared.clock.monotonic();
-        let work = Cell::new(false);
         while !batch.is_empty() {
-            work.set(false);
-            match self.try_commit(&mut batch, &work) {
+            self.rolling.work.set(false);
+            match self.try_commit(&mut batch) {
                 Ok(()) => break,
                 Err(Failed { job, error }) => {
                     if !self.sql.is_autocommit() {
@@ -277,13 +300,13 @@ impl Writer {
         for job in batch {
             job.done(&self.shared.metrics);
         }
-        if work.get() {
+        if self.rolling.work.get() {
             (self.shared.on_work)();
         }
         Ok(())
     }
 
-    fn try_commit(&self, batch: &mut [Box<dyn AnyJob>], work: &Cell<bool>) -> Result<(), Failed> {
+    fn try_commit(&self, batch: &mut [Box<dyn AnyJob>]) -> Result<(), Failed> {
         let everyones = |error: rusqlite::Error| Failed {
             job: None,
             error: error.into(),
@@ -291,8 +314,7 @@ impl Writer {
         let tx = Tx {
             sql: &self.sql,
             now: self.shared.clock.now(),
-            last_row: &self.last_row,
-            work,
+            writer: Some(&self.rolling),
         };
         // IMMEDIATE: a transaction that reads first and writes then fails at once when somebody
         // else wrote in between, whatever the busy timeout.

@@ -25,6 +25,7 @@ fn schedule(waits: &[u64]) -> RetrySettings {
     RetrySettings {
         schedule: Some(waits.iter().copied().map(Duration::from_millis).collect()),
         jitter: Some(0.0),
+        ..RetrySettings::default()
     }
 }
 

@@ -1,25 +1,42 @@
 use std::time::Duration;
 
+use super::super::outcome::Outcome;
 use super::super::target::Target;
+use crate::model::BreakerChange;
 
-/// Who may go now, besides who is due.
+/// Who may go now, besides who is due. What isn't overridden has no opinion.
 pub(in super::super) trait Admission: Send {
+    /// A new round begins: what was admitted and not begun since is void.
+    fn new_round(&mut self) {}
+
     /// Lets one more attempt to `target` begin now, while `in_flight` are under way, and spends a
     /// token on it. An error says how long until there may be one; none if an attempt has to end
     /// first.
-    fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>>;
+    fn admit(&mut self, _target: &Target, _in_flight: usize) -> Result<(), Option<Duration>> {
+        Ok(())
+    }
+
+    /// Nothing goes to `target` for now, for a reason that isn't this one's own.
+    fn kept_waiting(&mut self, _target: &Target) {}
+
+    /// An attempt that was admitted has begun.
+    fn began(&mut self, _target: &Target) {}
+
+    /// An attempt has ended; none if it was never made. What that changed about the breaker is to be
+    /// remembered.
+    fn ended(&mut self, _target: &Target, _outcome: Option<&Outcome>) -> Option<BreakerChange> {
+        None
+    }
+
+    /// The breaker was left open, in this process or an earlier one: the next probe is due in
+    /// `probe_in`, after a wait of `wait`.
+    fn reopen(&mut self, _target: &Target, _probe_in: Duration, _wait: Duration) {}
 
     /// Forgets what it knows of a destination.
-    fn forget(&mut self, target: i64);
+    fn forget(&mut self, _target: i64) {}
 }
 
 /// As many as there are workers.
 pub(in super::super) struct Unlimited;
 
-impl Admission for Unlimited {
-    fn admit(&mut self, _target: &Target, _in_flight: usize) -> Result<(), Option<Duration>> {
-        Ok(())
-    }
-
-    fn forget(&mut self, _target: i64) {}
-}
+impl Admission for Unlimited {}

@@ -3,22 +3,26 @@
 mod answer;
 mod request;
 mod resolver;
+mod trace;
 
+use std::collections::HashMap;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::AutoHeaderValue;
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::super::Context;
 use super::super::ops::Shipment;
 use super::super::outcome::{Class, Outcome};
 use super::super::pool::Job;
 use super::Transport;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Secret;
+use crate::model::Failure;
 use resolver::{Resolver, Trust};
 
 /// What is read of an answer, so that its connection can be used again; past it the connection is
@@ -38,16 +42,22 @@ pub(super) struct Http {
     /// For URLs that came in with a relay. Its connections are its own, so that none is ever used
     /// that was dialled under the other's rules.
     adhoc: Agent,
+    /// For destinations that are trusted by certificate authorities of their own, by name.
+    private: HashMap<String, Agent>,
+    clock: Arc<dyn Clock>,
     timeout: Duration,
     sign: Option<Sign>,
 }
 
 impl Http {
-    pub fn new(context: &Context, sign: Option<Sign>) -> Self {
+    /// An error says which destination's certificate authorities can't be used.
+    pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
         let delivery = &context.config.delivery;
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
-        let agent = |trust| {
+        let agent = |trust, roots: RootCerts| {
+            let tls = TlsConfig::builder().root_certs(roots).build();
             let config = Agent::config_builder()
+                .tls_config(tls)
                 // The default takes HTTP_PROXY, which would walk around every address check.
                 .proxy(None)
                 .max_redirects(0)
@@ -65,31 +75,53 @@ impl Http {
                 .accept_encoding(AutoHeaderValue::None)
                 .build();
             let resolver = Resolver::new(trust, Arc::clone(&policy), Arc::clone(&context.clock));
-            Agent::with_parts(config, DefaultConnector::default(), resolver)
+            let connector = trace::Timed::new(Arc::clone(&context.clock));
+            Agent::with_parts(config, connector, resolver)
         };
-        Self {
-            trusted: agent(Trust::Operator),
-            adhoc: agent(Trust::AdHoc),
+        let mut private = HashMap::new();
+        for (name, to) in &context.config.destinations {
+            if let Some(path) = &to.ca_file {
+                let roots = certificates(path).map_err(|error| {
+                    let shown = path.display();
+                    std::io::Error::other(format!(
+                        "destinations.{name}.ca_file: \"{shown}\": {error}"
+                    ))
+                })?;
+                private.insert(name.clone(), agent(Trust::Operator, roots));
+            }
+        }
+        Ok(Self {
+            trusted: agent(Trust::Operator, RootCerts::WebPki),
+            adhoc: agent(Trust::AdHoc, RootCerts::WebPki),
+            private,
+            clock: Arc::clone(&context.clock),
             timeout: delivery.timeout,
             sign,
-        }
+        })
     }
 
-    fn run(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Result<Outcome, Outcome> {
+    fn run(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Result<Outcome, Box<Outcome>> {
         let settings = job.target.settings.as_ref();
         let (agent, timeout) = match settings {
-            Some(settings) => (&self.trusted, settings.timeout.unwrap_or(self.timeout)),
+            Some(settings) => {
+                let own = self.private.get(&job.target.name);
+                let timeout = settings.timeout.unwrap_or(self.timeout);
+                (own.unwrap_or(&self.trusted), timeout)
+            }
             None => (&self.adhoc, self.timeout),
         };
-        let request = request::build(shipment, job, now, self.sign)
-            .map_err(|error| Outcome::failed(Class::Permanent, error))?;
+        let request = request::build(shipment, job, now, self.sign).map_err(|error| {
+            Box::new(Outcome::failed(Class::Permanent, Failure::Internal, error))
+        })?;
         let request = agent
             .configure_request(request)
             .timeout_global(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .build();
-        let failed = |error: &ureq::Error| answer::failure(error, timeout);
+        let failed = |error: &ureq::Error| Box::new(answer::failure(error, timeout));
+        let start = self.clock.monotonic();
         let response = agent.run(request).map_err(|error| failed(&error))?;
+        trace::first_byte(self.clock.monotonic().saturating_sub(start));
 
         let status = response.status();
         let retry_after = answer::retry_after(response.headers(), status.as_u16(), now);
@@ -107,22 +139,46 @@ impl Http {
         }
         Ok(Outcome {
             class,
+            failure: (class != Class::Delivered).then_some(Failure::Status),
             status_code: Some(status.as_u16()),
             error,
             response: Some(kept),
             retry_after,
+            ..Outcome::delivered()
         })
     }
 }
 
 impl Transport for Http {
     fn attempt(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Outcome {
-        self.run(shipment, job, now)
-            .unwrap_or_else(|outcome| outcome)
+        trace::begin();
+        let outcome = self.run(shipment, job, now);
+        Outcome {
+            trace: trace::take(),
+            ..outcome.unwrap_or_else(|failed| *failed)
+        }
     }
 
     fn abort(&self) {
         self.trusted.clone().shutdown();
         self.adhoc.clone().shutdown();
+        for agent in self.private.values() {
+            agent.clone().shutdown();
+        }
     }
+}
+
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> Result<RootCerts, String> {
+    let pem = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err("expected a PEM file of certificates".to_owned());
+    }
+    Ok(RootCerts::from(found))
 }

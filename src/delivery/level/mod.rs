@@ -45,9 +45,13 @@ pub(super) struct Parts {
 }
 
 /// The parts of a level; none if nothing is to run. A level that isn't compiled in has been refused
-/// with the configuration.
-pub(super) fn parts(level: Level, context: &Context) -> Option<Parts> {
-    match level {
+/// with the configuration. An error is a file that the configuration names and that can't be used.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "in a build without HTTP there is no such file"
+)]
+pub(super) fn parts(level: Level, context: &Context) -> std::io::Result<Option<Parts>> {
+    Ok(match level {
         Level::Simulated => Some(Parts {
             transport: Arc::new(simulated::Simulated::new(context)),
             retry: RetryPlan::of(level),
@@ -55,16 +59,16 @@ pub(super) fn parts(level: Level, context: &Context) -> Option<Parts> {
         }),
         #[cfg(feature = "delivery-http")]
         Level::Http => Some(Parts {
-            transport: Arc::new(http::Http::new(context, None)),
+            transport: Arc::new(http::Http::new(context, None)?),
             retry: RetryPlan::of(level),
             admission: Box::new(Unlimited),
         }),
         #[cfg(feature = "delivery-durable")]
         Level::Durable => Some(Parts {
-            transport: Arc::new(http::Http::new(context, Some(durable::sign))),
+            transport: Arc::new(http::Http::new(context, Some(durable::sign))?),
             retry: RetryPlan::of(level),
             admission: Box::new(durable::PerDestination::new(context)),
         }),
         _ => None,
-    }
+    })
 }

@@ -12,7 +12,7 @@ use super::super::outcome::{Class, Outcome};
 use super::super::pool::Job;
 use super::Transport;
 use crate::clock::Timestamp;
-use crate::model::{AddressPolicy, TargetUrl};
+use crate::model::{AddressPolicy, Failure, TargetUrl};
 
 /// Attempts that `simulate_transient` makes fail.
 const TRANSIENT_FAILURES: u32 = 2;
@@ -81,7 +81,7 @@ impl Transport for Simulated {
         let delay = self.latency + Duration::from_millis(wishes.delay_ms);
         self.pass(delay.min(self.timeout));
         if delay > self.timeout {
-            return Outcome::failed(Class::Transient, "simulated: timed out");
+            return Outcome::failed(Class::Transient, Failure::Timeout, "simulated: timed out");
         }
         if wishes.failure {
             return answered(
@@ -106,6 +106,7 @@ impl Transport for Simulated {
         if self.is_own_listener(url) {
             return Outcome::failed(
                 Class::Permanent,
+                Failure::ForbiddenAddress,
                 "forbidden_address: simulated: one of relay's own listeners",
             );
         }
@@ -131,6 +132,6 @@ impl Transport for Simulated {
 fn answered(class: Class, status: u16, error: &str) -> Outcome {
     Outcome {
         status_code: Some(status),
-        ..Outcome::failed(class, error)
+        ..Outcome::failed(class, Failure::Status, error)
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
@@ -14,6 +16,8 @@ pub(in super::super) struct Due {
     pub ready: usize,
     pub is_paused: bool,
     pub held_until: Option<Timestamp>,
+    /// When its breaker, which is open, lets a probe go, and after what wait.
+    pub probe: Option<(Timestamp, Duration)>,
 }
 
 impl Due {
@@ -30,6 +34,7 @@ impl Due {
                  FROM waiting WHERE waiting.id IS NOT NULL
              )
              SELECT t.id, t.name, t.paused_at IS NOT NULL, t.held_until,
+                    t.probe_at, t.probe_wait,
                     (SELECT min(d.next_attempt_at) FROM deliveries d
                      WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
                     (SELECT count(*) FROM (SELECT 1 FROM deliveries d
@@ -38,13 +43,17 @@ impl Due {
         )?;
         let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
         let rows = statement.query_map(params![now.as_millis(), at_most], |row| {
-            let ready: i64 = row.get(5)?;
+            let ready: i64 = row.get(7)?;
+            let probe_at = row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis);
+            let wait = row.get::<_, Option<i64>>(5)?;
+            let wait = wait.map(|wait| Duration::from_millis(wait.unsigned_abs()));
             Ok(Self {
                 destination: row.get(0)?,
                 name: row.get(1)?,
                 is_paused: row.get(2)?,
                 held_until: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
-                next_attempt_at: Timestamp::from_millis(row.get(4)?),
+                next_attempt_at: Timestamp::from_millis(row.get(6)?),
+                probe: probe_at.zip(wait),
                 ready: usize::try_from(ready).unwrap_or(0),
             })
         })?;

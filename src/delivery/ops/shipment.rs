@@ -25,14 +25,9 @@ impl Shipment {
         )?;
         Ok(statement.query_row([intent], |row| {
             let random: i64 = row.get(0)?;
-            let surface: i64 = row.get(1)?;
             Ok(Self {
                 id: IntentId::new(intent, random.cast_unsigned()),
-                surface: if surface == Surface::Relay as i64 {
-                    Surface::Relay
-                } else {
-                    Surface::Event
-                },
+                surface: Surface::from_number(row.get(1)?),
                 label: row.get(2)?,
                 url: row.get(3)?,
                 created_at: Timestamp::from_millis(row.get(4)?),

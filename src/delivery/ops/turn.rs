@@ -4,7 +4,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, params};
 
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, Step};
+use crate::model::{BreakerChange, DeliveryState, Step};
 use crate::store::{StoreError, Tx, WriteOp};
 
 /// Entries of a delivery's history that are kept; the oldest give way. Enough for five schedules
@@ -38,11 +38,22 @@ pub(in super::super) struct Settlement {
     pub step: Step,
     pub next_attempt_at: Option<Timestamp>,
     pub hold_until: Option<Timestamp>,
+    /// Why nothing more goes to the destination until somebody resumes it.
+    pub pause: Option<&'static str>,
+    /// What the attempt changed about the destination's breaker.
+    pub breaker: Option<BreakerChange>,
     /// Its number in `attempts.outcome`.
     pub outcome: i64,
     pub status_code: Option<u16>,
+    pub failure: Option<&'static str>,
     pub error: Option<String>,
     pub response: Option<Vec<u8>>,
+    pub address: Option<String>,
+    pub resolve_ms: Option<i64>,
+    pub connect_ms: Option<i64>,
+    pub first_byte_ms: Option<i64>,
+    /// What follows and why.
+    pub next: String,
 }
 
 /// A claim that is given up without an attempt.
@@ -135,8 +146,9 @@ impl Settlement {
         tx.sql
             .prepare_cached(
                 "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
-                                       duration_ms, outcome, status_code, error, response)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                       duration_ms, outcome, status_code, error, response, failure,
+                                       address, resolve_ms, connect_ms, first_byte_ms, next)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
                 self.intent,
@@ -149,6 +161,12 @@ impl Settlement {
                 self.status_code,
                 self.error,
                 self.response,
+                self.failure,
+                self.address,
+                self.resolve_ms,
+                self.connect_ms,
+                self.first_byte_ms,
+                self.next,
             ])?;
         if entry > MAX_HISTORY {
             tx.sql
@@ -163,6 +181,29 @@ impl Settlement {
                     "UPDATE destinations SET held_until = max(coalesce(held_until, 0), ?1) WHERE id = ?2",
                 )?
                 .execute(params![until.as_millis(), self.destination])?;
+        }
+        if let Some(reason) = self.pause {
+            tx.sql
+                .prepare_cached(
+                    "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
+                     WHERE id = ?3 AND paused_at IS NULL",
+                )?
+                .execute(params![tx.now.as_millis(), reason, self.destination])?;
+        }
+        if let Some(change) = self.breaker {
+            let wait = match change {
+                BreakerChange::Open(wait) => Some(wait),
+                BreakerChange::Closed => None,
+            };
+            tx.sql
+                .prepare_cached(
+                    "UPDATE destinations SET probe_at = ?1, probe_wait = ?2 WHERE id = ?3",
+                )?
+                .execute(params![
+                    wait.map(|wait| tx.now.plus(wait).as_millis()),
+                    wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+                    self.destination
+                ])?;
         }
         Ok(())
     }

@@ -1,73 +1,249 @@
-//! A token bucket and a number of attempts at once, for each destination.
+//! What each destination may have: a rate, a number of attempts at once that follows how it fares, a
+//! circuit breaker; and how much of the pool those may take that aren't known to be well.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
 use governor::RateLimiter;
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::super::super::Context;
+use super::super::super::outcome::{Class, Outcome};
 use super::super::super::target::Target;
 use super::super::Admission;
 use crate::config::{Config, RateLimit};
 use crate::limiter::{Monotonic, quota};
+use crate::model::{Breaker, BreakerChange, Failure, Health};
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
+
+/// How well a destination is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing has come back from it yet.
+    Fresh,
+    /// The last that came back was an answer.
+    Proven,
+    /// The last that came back was a timeout: it may keep a worker for long.
+    Suspect,
+}
 
 pub(in super::super) struct PerDestination {
     config: Arc<Config>,
     clock: Monotonic,
     known: HashMap<i64, Limits>,
+    /// Workers that are busy with, or promised to, destinations that aren't proven; and with suspect
+    /// ones among them.
+    unproven: Share,
+    suspect: Share,
+}
+
+/// A part of the pool.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    most: usize,
+    busy: usize,
+    promised: usize,
+}
+
+impl Share {
+    fn of(workers: usize, quarters: usize) -> Self {
+        Self {
+            most: (workers * quarters / 4).max(1),
+            busy: 0,
+            promised: 0,
+        }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.busy + self.promised >= self.most
+    }
 }
 
 struct Limits {
-    at_once: usize,
-    bucket: Option<Bucket>,
+    standing: Standing,
+    /// Attempts at once, as long as all is well.
+    most_at_once: usize,
+    /// Attempts at once for now: doubles with each round of successes, falls to one on a timeout.
+    window: usize,
+    rate: Option<(RateLimit, Bucket)>,
+    /// Whether it was kept waiting, so that what piled up meanwhile must not go all at once.
+    is_rested: bool,
+    breaker: Option<Breaker>,
+    /// What is under way counts by the standing it began with.
+    counted: Vec<Standing>,
 }
 
 impl PerDestination {
     pub fn new(context: &Context) -> Self {
+        let workers = context.config.delivery.workers;
         Self {
             config: Arc::clone(&context.config),
             clock: Monotonic(Arc::clone(&context.clock)),
             known: HashMap::new(),
+            // Whatever hangs, a quarter of the workers is for those that are known to be well, and no
+            // more than a quarter for those that are known to hang.
+            unproven: Share::of(workers, 3),
+            suspect: Share::of(workers, 1),
         }
     }
 
     fn limits(&mut self, target: &Target) -> &mut Limits {
         let (config, clock) = (&self.config, &self.clock);
-        self.known.entry(target.id).or_insert_with(|| {
-            let settings = target.settings.as_ref();
-            let defaults = &config.delivery.defaults;
-            let rate: Option<RateLimit> = settings
-                .and_then(|settings| settings.rate_limit)
-                .or(defaults.rate_limit);
-            let at_once = settings
-                .and_then(|settings| settings.concurrency)
-                .or(defaults.concurrency)
-                .unwrap_or(Config::CONCURRENCY);
-            Limits {
-                at_once: at_once as usize,
-                bucket: rate
-                    .map(|limit| RateLimiter::direct_with_clock(quota(&limit), clock.clone())),
-            }
-        })
+        self.known
+            .entry(target.id)
+            .or_insert_with(|| Limits::new(target, config, clock))
     }
 }
 
+impl Limits {
+    fn new(target: &Target, config: &Config, clock: &Monotonic) -> Self {
+        let settings = target.settings.as_ref();
+        let defaults = &config.delivery.defaults;
+        let rate: Option<RateLimit> = settings
+            .and_then(|settings| settings.rate_limit)
+            .or(defaults.rate_limit);
+        let at_once = settings
+            .and_then(|settings| settings.concurrency)
+            .or(defaults.concurrency)
+            .unwrap_or(Config::CONCURRENCY);
+        Self {
+            standing: Standing::Fresh,
+            most_at_once: at_once as usize,
+            window: 1,
+            rate: rate.map(|limit| (limit, bucket(&limit, clock))),
+            is_rested: false,
+            breaker: config.breaker(&target.name).map(Breaker::new),
+            counted: Vec::new(),
+        }
+    }
+
+    /// After a rest the bucket is full, and everything that piled up would like to go: it starts
+    /// empty instead, and the number at once from one.
+    fn start_gently(&mut self, clock: &Monotonic) {
+        self.is_rested = false;
+        self.window = 1;
+        if let Some((limit, tokens)) = &mut self.rate {
+            *tokens = bucket(limit, clock);
+            let all = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+            // A new bucket holds just so many.
+            let _ = tokens.check_n(all);
+        }
+    }
+
+    fn adapt(&mut self, outcome: &Outcome) {
+        match (outcome.failure, health(outcome)) {
+            (Some(Failure::Timeout), _) => {
+                self.window = 1;
+                self.standing = Standing::Suspect;
+            }
+            (_, Health::Failing) => {
+                self.window = (self.window / 2).max(1);
+                self.standing = Standing::Proven;
+            }
+            (_, Health::Well) => {
+                self.window = (self.window + 1).min(self.most_at_once);
+                self.standing = Standing::Proven;
+            }
+            (_, Health::Unknown) => {}
+        }
+    }
+}
+
+/// What an attempt says about the destination's health. One that refuses this one event is well; one
+/// that asks for patience is neither.
+fn health(outcome: &Outcome) -> Health {
+    match (outcome.class, outcome.failure) {
+        (Class::Delivered, _) | (Class::Permanent, Some(Failure::Status)) => Health::Well,
+        (_, Some(Failure::Internal)) | (Class::Permanent, _) => Health::Unknown,
+        (Class::Transient, _) if outcome.status_code == Some(429) => Health::Unknown,
+        (Class::Transient, _) => Health::Failing,
+    }
+}
+
+fn bucket(limit: &RateLimit, clock: &Monotonic) -> Bucket {
+    RateLimiter::direct_with_clock(quota(limit), clock.clone())
+}
+
 impl Admission for PerDestination {
+    fn new_round(&mut self) {
+        self.unproven.promised = 0;
+        self.suspect.promised = 0;
+    }
+
     fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
         let now = self.clock.now();
+        let clock = self.clock.clone();
+        let (unproven, suspect) = (self.unproven, self.suspect);
         let limits = self.limits(target);
-        if in_flight >= limits.at_once {
+        if let Some(breaker) = &limits.breaker {
+            breaker.admits(now, in_flight)?;
+        }
+        if limits.is_rested {
+            limits.start_gently(&clock);
+        }
+        if in_flight >= limits.window.min(limits.most_at_once) {
             return Err(None);
         }
-        match limits.bucket.as_ref().map(Bucket::check) {
-            None | Some(Ok(())) => Ok(()),
-            Some(Err(until)) => Err(Some(until.wait_time_from(now))),
+        let standing = limits.standing;
+        if (standing != Standing::Proven && unproven.is_spent())
+            || (standing == Standing::Suspect && suspect.is_spent())
+        {
+            return Err(None);
+        }
+        if let Some((_, bucket)) = &limits.rate
+            && let Err(until) = bucket.check()
+        {
+            return Err(Some(until.wait_time_from(now)));
+        }
+        self.unproven.promised += usize::from(standing != Standing::Proven);
+        self.suspect.promised += usize::from(standing == Standing::Suspect);
+        Ok(())
+    }
+
+    fn kept_waiting(&mut self, target: &Target) {
+        self.limits(target).is_rested = true;
+    }
+
+    fn began(&mut self, target: &Target) {
+        let limits = self.limits(target);
+        let standing = limits.standing;
+        limits.counted.push(standing);
+        self.unproven.busy += usize::from(standing != Standing::Proven);
+        self.suspect.busy += usize::from(standing == Standing::Suspect);
+    }
+
+    fn ended(&mut self, target: &Target, outcome: Option<&Outcome>) -> Option<BreakerChange> {
+        let now = self.clock.now();
+        let limits = self.limits(target);
+        // Which of those under way has ended doesn't matter: in the end all have.
+        let began_as = limits.counted.pop();
+        let mut change = None;
+        if let Some(outcome) = outcome {
+            limits.adapt(outcome);
+            change = limits
+                .breaker
+                .as_mut()
+                .and_then(|breaker| breaker.note(health(outcome), now));
+            limits.is_rested |= change.is_some();
+        }
+        if let Some(standing) = began_as {
+            self.unproven.busy -= usize::from(standing != Standing::Proven);
+            self.suspect.busy -= usize::from(standing == Standing::Suspect);
+        }
+        change
+    }
+
+    fn reopen(&mut self, target: &Target, probe_in: Duration, wait: Duration) {
+        let now = self.clock.now();
+        let limits = self.limits(target);
+        if let Some(breaker) = &mut limits.breaker {
+            breaker.reopen(now, probe_in, wait);
+            limits.is_rested = true;
         }
     }
 

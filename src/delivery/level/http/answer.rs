@@ -2,6 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::io::Errno;
 use ureq::http::StatusCode;
 use ureq::http::header::{HeaderMap, RETRY_AFTER};
 
@@ -9,6 +10,7 @@ use super::super::super::outcome::{Class, Outcome};
 use super::resolver::Forbidden;
 use crate::clock::Timestamp;
 use crate::config::Destination;
+use crate::model::Failure;
 
 /// Errors are for people; the longest that ureq and rustls write are some 200 characters.
 const MAX_ERROR: usize = 500;
@@ -62,32 +64,63 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     if let ureq::Error::Other(inner) = error
         && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
     {
-        return Outcome::failed(Class::Permanent, forbidden.to_string());
+        return Outcome::failed(
+            Class::Permanent,
+            Failure::ForbiddenAddress,
+            forbidden.to_string(),
+        );
     }
-    let text = match error {
-        ureq::Error::Timeout(phase) => {
+    let (kind, text) = match error {
+        ureq::Error::Timeout(phase) => (
+            Failure::Timeout,
             format!(
                 "timed out ({phase}) after at most {} ms",
                 timeout.as_millis()
-            )
+            ),
+        ),
+        ureq::Error::HostNotFound => (Failure::Dns, "the host's name is unknown".to_owned()),
+        ureq::Error::Io(error) => io_failure(error),
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => {
+            (Failure::Tls, error.to_string())
         }
-        ureq::Error::HostNotFound => "the host's name is unknown".to_owned(),
-        ureq::Error::Io(error) => match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-            std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-            std::io::ErrorKind::UnexpectedEof => {
-                "the connection ended before the answer".to_owned()
-            }
-            _ => error.to_string(),
-        },
-        other => other.to_string(),
+        other => (Failure::Protocol, other.to_string()),
     };
     let text: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(MAX_ERROR)
         .collect();
-    Outcome::failed(Class::Transient, text)
+    Outcome::failed(Class::Transient, kind, text)
+}
+
+fn io_failure(error: &std::io::Error) -> (Failure, String) {
+    /// No descriptors or no memory: this machine's trouble.
+    const OURS: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+
+    // What TLS complains of comes wrapped as an I/O error.
+    if let Some(inner) = error.get_ref()
+        && inner.is::<rustls::Error>()
+    {
+        return (Failure::Tls, error.to_string());
+    }
+    if Errno::from_io_error(error).is_some_and(|code| OURS.contains(&code)) {
+        return (Failure::Internal, error.to_string());
+    }
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => {
+            (Failure::Refused, "connection refused".to_owned())
+        }
+        std::io::ErrorKind::ConnectionReset => (Failure::Reset, "connection reset".to_owned()),
+        std::io::ErrorKind::UnexpectedEof => (
+            Failure::Reset,
+            "the connection ended before the answer".to_owned(),
+        ),
+        std::io::ErrorKind::TimedOut => (Failure::Timeout, error.to_string()),
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
+            (Failure::Protocol, error.to_string())
+        }
+        _ => (Failure::Reset, error.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::trace;
 use crate::clock::Clock;
 use crate::model::AddressPolicy;
 
@@ -160,9 +161,12 @@ impl UreqResolver for Resolver {
         };
         let port = uri.port_u16().unwrap_or(default_port);
 
+        let start = self.clock.monotonic();
+        let found = self.addresses(host, port, timeout)?;
+        trace::resolved(&found, self.clock.monotonic().saturating_sub(start));
         let mut allowed = self.empty();
         let mut forbidden = None;
-        for address in self.addresses(host, port, timeout)? {
+        for address in found {
             match self.check(address) {
                 Ok(()) if allowed.len() < MAX_ADDRESSES => allowed.push(address),
                 Ok(()) => {}

@@ -1,0 +1,204 @@
+//! `relay replay` and `relay discard`: single dead letters at once, many as jobs in the database.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Failure;
+use super::operate::{explained, moment, now, writing};
+use crate::clock::Timestamp;
+use crate::model::IntentId;
+use crate::store::{
+    BulkJob, CancelJob, CreateJobs, Discard, Filter, JobKind, Operator, Replay, StepJobs,
+};
+
+/// How often the progress of a job is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag on the command line"
+)]
+pub(super) struct Bulk {
+    /// Relays or events, by id
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "dead",
+        conflicts_with = "dead"
+    )]
+    ids: Vec<IntentId>,
+    /// All dead letters, or those that the filters leave
+    #[arg(long)]
+    dead: bool,
+    /// Only those of this destination: its name, or an ad hoc origin such as <https://example.com>
+    #[arg(long, value_name = "NAME", requires = "dead")]
+    destination: Option<String>,
+    /// Only events of this source
+    #[arg(long, value_name = "NAME", requires = "dead")]
+    source: Option<String>,
+    /// Only those whose last error holds this text
+    #[arg(long, value_name = "TEXT", requires = "dead")]
+    reason: Option<String>,
+    /// Only those given up since: a time (RFC 3339), or how long ago (2h, 7d)
+    #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only those given up until then
+    #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Say how many there are, and do nothing
+    #[arg(long, requires = "dead")]
+    dry_run: bool,
+    /// Don't wait for the end: the server goes on by itself
+    #[arg(long, requires = "dead")]
+    detach: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &Bulk) -> Result<(), Failure> {
+    let (mut operator, _) = writing(file)?;
+    if args.dead {
+        return many(&mut operator, kind, args);
+    }
+    let mut all = 0;
+    for id in &args.ids {
+        let done = match kind {
+            JobKind::Replay => operator.write(&Replay(*id), now()),
+            JobKind::Discard => operator.write(&Discard(*id), now()),
+        }
+        .map_err(explained)?;
+        if done == 0 && !args.json {
+            eprintln!("{id}: has no dead letter");
+        }
+        all += done;
+    }
+    report(kind, all, args.json);
+    if all == 0 {
+        return Err("nothing was done".into());
+    }
+    Ok(())
+}
+
+fn report(kind: JobKind, count: usize, is_json: bool) {
+    if is_json {
+        println!("{}", json!({ done_name(kind): count }));
+    } else {
+        println!("{} {count}", done_name(kind));
+    }
+}
+
+fn done_name(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Replay => "replayed",
+        JobKind::Discard => "discarded",
+    }
+}
+
+fn many(operator: &mut Operator, kind: JobKind, args: &Bulk) -> Result<(), Failure> {
+    let filter = Filter {
+        destination: args.destination.clone(),
+        source: args.source.clone(),
+        reason: args.reason.clone(),
+        since: args.since.unwrap_or(Timestamp::from_millis(0)),
+        until: args.until.unwrap_or_else(now),
+    };
+    if args.dry_run {
+        let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;
+        let total: i64 = found.iter().map(|(_, _, count)| count).sum();
+        if args.json {
+            let by_destination: serde_json::Map<_, _> = found
+                .into_iter()
+                .map(|(_, name, count)| (name, count.into()))
+                .collect();
+            println!(
+                "{}",
+                json!({ "total": total, "destinations": by_destination })
+            );
+        } else {
+            for (_, name, count) in &found {
+                println!("{count:>8}  {name}");
+            }
+            println!("{total:>8}  in all; nothing was done");
+        }
+        return Ok(());
+    }
+    let jobs = operator
+        .write(&CreateJobs { kind, filter }, now())
+        .map_err(explained)?;
+    if jobs.is_empty() {
+        report(kind, 0, args.json);
+        return Ok(());
+    }
+    let has_server = operator.has_server();
+    if args.detach && has_server {
+        for job in &jobs {
+            if args.json {
+                println!("{}", json!({ "job": job }));
+            } else {
+                println!(
+                    "job {job}: the server is at it; relay stats shows how far, relay cancel {job} ends it"
+                );
+            }
+        }
+        return Ok(());
+    }
+    follow(operator, kind, &jobs, has_server, args.json)
+}
+
+/// Waits for the jobs' end; without a server, does them.
+fn follow(
+    operator: &mut Operator,
+    kind: JobKind,
+    jobs: &[i64],
+    has_server: bool,
+    is_json: bool,
+) -> Result<(), Failure> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let mut shown = -1;
+    loop {
+        if !has_server {
+            operator
+                .write(&StepJobs { is_paced: false }, now())
+                .map_err(explained)?;
+        }
+        let states = operator
+            .read(|sql| BulkJob::read(sql, jobs))
+            .map_err(explained)?;
+        let done: i64 = states.iter().map(|job| job.done).sum();
+        let total: i64 = states.iter().map(|job| job.total).sum();
+        if is_terminal && done != shown {
+            eprint!("\r{} {done} of {total}", done_name(kind));
+            shown = done;
+        }
+        if states.iter().all(|job| job.ended_at.is_some()) {
+            if is_terminal {
+                eprintln!();
+            }
+            report(kind, usize::try_from(done).unwrap_or(0), is_json);
+            return if states.iter().any(|job| job.is_cancelled) {
+                Err("somebody cancelled it".into())
+            } else {
+                Ok(())
+            };
+        }
+        if has_server {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+/// Ends a job before it is done.
+pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), Failure> {
+    let (mut operator, _) = writing(file)?;
+    if operator.write(&CancelJob(job), now()).map_err(explained)? {
+        println!("cancelled; what it has done stays done");
+        Ok(())
+    } else {
+        Err(format!("job {job} isn't under way").into())
+    }
+}

@@ -1,0 +1,90 @@
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Failure;
+use super::operate::{explained, moment, plain, public_id, reading};
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+use crate::store::{Listed, Query};
+
+#[derive(Args)]
+pub(super) struct List {
+    /// Only deliveries in this state: queued, processing, retrying, delivered, `dead_lettered`
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    status: Option<DeliveryState>,
+    /// Only those to this destination: its name, or an ad hoc origin such as <https://example.com>
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only events of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only what was accepted since: a time (RFC 3339), or how long ago (2h, 7d)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// At most so many, the latest ones
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+fn state(text: &str) -> Result<DeliveryState, String> {
+    let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
+    DeliveryState::ALL
+        .into_iter()
+        .find(|state| state.name() == text)
+        .ok_or_else(|| format!("expected one of {names}"))
+}
+
+pub(super) fn run(file: Option<&Path>, args: &List) -> Result<(), Failure> {
+    let (operator, _) = reading(file)?;
+    let query = Query {
+        state: args.status,
+        destination: args.destination.clone(),
+        source: args.source.clone(),
+        since: args.since,
+        limit: args.limit,
+    };
+    let found = operator
+        .read(|sql| Listed::read(sql, &query))
+        .map_err(explained)?;
+    for row in &found {
+        let id = public_id(row.id, row.surface);
+        if args.json {
+            let line = json!({
+                "id": id,
+                "surface": row.surface.name(),
+                "label": row.label,
+                "destination": row.destination,
+                "status": row.state.name(),
+                "attempts": row.attempts,
+                "created_at": row.created_at,
+                "updated_at": row.updated_at,
+                "next_attempt_at": row.next_attempt_at,
+                "last_error": row.last_error,
+            });
+            println!("{line}");
+        } else {
+            println!(
+                "{id:<40}  {:<13}  {:>3}  {}  {} -> {}{}",
+                row.state.name(),
+                row.attempts,
+                row.created_at,
+                plain(&row.label),
+                plain(&row.destination),
+                row.last_error
+                    .as_deref()
+                    .map_or_else(String::new, |error| format!("  ({})", plain(error))),
+            );
+        }
+    }
+    if found.is_empty() && !args.json {
+        eprintln!("nothing found");
+    } else if found.len() == args.limit as usize && !args.json {
+        eprintln!("the latest {}; --limit shows more", args.limit);
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! What commands that work on the database have in common.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Failure;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::Config;
+use crate::model::{IntentId, Surface};
+use crate::store::{Operator, StoreError};
+
+/// The database that the configuration names, to look at.
+pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
+    let config = Config::load(file)?;
+    Ok((Operator::reading(&config.database.path)?, config))
+}
+
+/// The database that the configuration names, to change.
+pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
+    let config = Config::load(file)?;
+    Ok((Operator::writing(&config.database.path)?, config))
+}
+
+pub(super) fn now() -> Timestamp {
+    SystemClock::new().now()
+}
+
+/// A moment: RFC 3339, or how long ago (`2h`).
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp::from_millis(at.as_millisecond()));
+    }
+    crate::config::duration(text)
+        .map(|ago: Duration| now().minus(ago))
+        .map_err(|_| {
+            "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
+                .to_owned()
+        })
+}
+
+/// An id as its own API shows it.
+pub(super) fn public_id(id: IntentId, surface: Surface) -> String {
+    match surface {
+        Surface::Relay => id.to_string(),
+        Surface::Event => format!("evt_{id}"),
+    }
+}
+
+/// Text for a terminal: no control characters, which could be anybody's.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// What the store says, for a person.
+pub(super) fn explained(error: StoreError) -> Failure {
+    match error {
+        StoreError::Busy => {
+            "the database is busy: another command or the server kept it for five seconds; try again"
+                .into()
+        }
+        other => other.into(),
+    }
+}

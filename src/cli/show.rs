@@ -1,0 +1,143 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Failure;
+use super::operate::{explained, now, plain, public_id, reading};
+use crate::model::IntentId;
+use crate::store::{AttemptRow, IntentRow};
+use crate::wording::{describe, next_retry_at};
+
+/// Characters of an answer that a timeline shows; `--json` has them all.
+const SHOWN: usize = 200;
+
+pub(super) fn run(file: Option<&Path>, id: &str, is_json: bool) -> Result<(), Failure> {
+    let parsed: IntentId = id.parse()?;
+    let (operator, config) = reading(file)?;
+    let row = operator
+        .read(|sql| IntentRow::find(sql, parsed, None))
+        .map_err(explained)?
+        .ok_or_else(|| format!("there is no relay or event {id}"))?;
+    let id = public_id(row.id, row.surface);
+    let level = config.level();
+    let now = now();
+    if is_json {
+        let deliveries: Vec<_> = row
+            .deliveries
+            .iter()
+            .map(|delivery| {
+                json!({
+                    "destination": delivery.destination,
+                    "status": delivery.state.name(),
+                    "attempts": delivery.attempts,
+                    "max_attempts": config.retry(&delivery.destination).max_attempts(),
+                    "next_retry_at": next_retry_at(delivery),
+                    "last_error": delivery.last_error,
+                    "waits_for": describe(delivery, level, now),
+                    "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let shown = json!({
+            "id": id,
+            "surface": row.surface.name(),
+            "label": row.label,
+            "url": row.url,
+            "created_at": row.created_at,
+            "bytes": row.payload.len(),
+            "deliveries": deliveries,
+        });
+        println!("{shown}");
+        return Ok(());
+    }
+    println!("{id}");
+    println!("  {:<11} {}", row.surface.name(), plain(&row.label));
+    if let Some(url) = &row.url {
+        println!("  {:<11} {}", "to", plain(url));
+    }
+    println!("  {:<11} {}", "accepted", row.created_at);
+    println!("  {:<11} {} bytes", "payload", row.payload.len());
+    for delivery in &row.deliveries {
+        println!(
+            "\n{}: {}, attempt {} of {}",
+            plain(&delivery.destination),
+            delivery.state.name(),
+            delivery.attempts,
+            config.retry(&delivery.destination).max_attempts()
+        );
+        println!("  {}", plain(&describe(delivery, level, now)));
+        for entry in &delivery.history {
+            print_attempt(entry);
+        }
+    }
+    Ok(())
+}
+
+fn print_attempt(entry: &AttemptRow) {
+    let what = match entry.status_code {
+        Some(status) => format!("{} ({status})", entry.outcome),
+        None => entry.outcome.to_owned(),
+    };
+    println!(
+        "  {}  attempt {:<3} {what}, {} ms{}",
+        entry.started_at,
+        entry.attempt,
+        entry.duration_ms,
+        phases(entry)
+    );
+    let line = |text: &str| println!("{:28}{}", "", plain(text));
+    if let Some(error) = &entry.error {
+        let kind = entry.failure.as_deref().unwrap_or("failed");
+        line(&format!("{kind}: {error}"));
+    }
+    if let Some(response) = entry.response.as_deref().filter(|bytes| !bytes.is_empty()) {
+        let text = String::from_utf8_lossy(response);
+        let cut: String = text.chars().take(SHOWN).collect();
+        let more = if cut.len() < text.len() { " …" } else { "" };
+        line(&format!("it said: {cut}{more}"));
+    }
+    if let Some(next) = &entry.next {
+        line(&format!("then: {next}"));
+    }
+}
+
+fn phases(entry: &AttemptRow) -> String {
+    let parts = [
+        ("resolve", entry.resolve_ms),
+        ("connect", entry.connect_ms),
+        ("first byte", entry.first_byte_ms),
+    ];
+    let mut shown: Vec<String> = parts
+        .iter()
+        .filter_map(|(name, took)| took.map(|took| format!("{name} {took}")))
+        .collect();
+    shown.extend(
+        entry
+            .address
+            .as_ref()
+            .map(|address| format!("at {address}")),
+    );
+    if shown.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", shown.join(", "))
+    }
+}
+
+fn attempt(entry: &AttemptRow) -> serde_json::Value {
+    json!({
+        "attempt": entry.attempt,
+        "started_at": entry.started_at,
+        "duration_ms": entry.duration_ms,
+        "outcome": entry.outcome,
+        "status_code": entry.status_code,
+        "failure": entry.failure,
+        "error": entry.error,
+        "response": entry.response.as_deref().map(String::from_utf8_lossy),
+        "address": entry.address,
+        "resolve_ms": entry.resolve_ms,
+        "connect_ms": entry.connect_ms,
+        "first_byte_ms": entry.first_byte_ms,
+        "next": entry.next,
+    })
+}

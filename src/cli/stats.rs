@@ -1,0 +1,98 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Failure;
+use super::operate::{explained, now, plain, reading};
+use crate::clock::Timestamp;
+use crate::store::{BulkJob, Stats};
+
+pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
+    let (operator, config) = reading(file)?;
+    let (destinations, jobs) = operator
+        .read(|sql| Ok((Stats::read(sql)?, BulkJob::read(sql, &[])?)))
+        .map_err(explained)?;
+    let has_server = operator.has_server();
+    let bytes = config
+        .database
+        .path
+        .metadata()
+        .map_or(0, |metadata| metadata.len());
+    let now = now();
+    if is_json {
+        let shown = json!({
+            "server": has_server,
+            "database_bytes": bytes,
+            "destinations": destinations.iter().map(|row| json!({
+                "destination": row.destination,
+                "waiting": row.waiting,
+                "processing": row.processing,
+                "dead_lettered": row.dead_lettered,
+                "oldest_due": row.oldest_due,
+                "state": standing(row, now),
+            })).collect::<Vec<_>>(),
+            "jobs": jobs.iter().map(|job| json!({
+                "job": job.id,
+                "kind": job.kind.name(),
+                "destination": job.destination,
+                "done": job.done,
+                "total": job.total,
+                "created_at": job.created_at,
+            })).collect::<Vec<_>>(),
+        });
+        println!("{shown}");
+        return Ok(());
+    }
+    println!(
+        "{}: {bytes} bytes, {}",
+        config.database.path.display(),
+        if has_server {
+            "a server has it open"
+        } else {
+            "no server has it open"
+        }
+    );
+    println!(
+        "{:>9}  {:>9}  {:>9}  destination",
+        "waiting", "under way", "dead"
+    );
+    for row in &destinations {
+        println!(
+            "{:>9}  {:>9}  {:>9}  {} ({})",
+            row.waiting,
+            row.processing,
+            row.dead_lettered,
+            plain(&row.destination),
+            plain(&standing(row, now)),
+        );
+    }
+    for job in &jobs {
+        println!(
+            "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
+            job.id,
+            job.kind.name(),
+            plain(&job.destination),
+            job.done,
+            job.total,
+            job.id
+        );
+    }
+    Ok(())
+}
+
+fn standing(row: &Stats, now: Timestamp) -> String {
+    if let Some(reason) = &row.paused {
+        return format!("paused: {reason}");
+    }
+    if let Some(until) = row.held_until.filter(|&until| until > now) {
+        return format!("held until {until}: Retry-After");
+    }
+    if let Some(at) = row.probe_at {
+        return format!("circuit breaker open, next probe at {at}");
+    }
+    match row.oldest_due {
+        Some(due) if due < now => format!("oldest due since {due}"),
+        Some(due) => format!("next due at {due}"),
+        None => "nothing waits".to_owned(),
+    }
+}

@@ -1,0 +1,195 @@
+//! What the database wants done besides accepting and delivering: bulk operations and retention. In
+//! small steps with pauses between them, so that neither ingestion nor delivery has to wait.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::fatal::Fatal;
+use crate::model::Level;
+use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError, Vacuum};
+
+/// How often it is looked whether there is anything to do: a command's new job waits so long at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the whole of what is finished is gone through.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// After a step, as many times what it took: maintenance has a fifth of the writer's time at most.
+const REST: u32 = 4;
+/// The shortest rest.
+const SHORTEST_REST: Duration = Duration::from_millis(5);
+/// How far the wall clock may run ahead of the monotonic one before it isn't believed: a clock that
+/// jumps must not delete anything. A restart believes it again.
+const BELIEVED_LEAD: Duration = Duration::from_secs(3600);
+
+pub(crate) struct Maintenance {
+    stop: Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub(crate) struct Worker {
+    store: Store,
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    started: (Timestamp, Duration),
+    sweep: Sweep,
+    next_sweep: Duration,
+}
+
+/// Where the going-through is.
+#[derive(Clone, Copy)]
+struct Sweep {
+    is_under_way: bool,
+    intent: i64,
+    key: (i64, i64),
+    /// Whether keys, or intents, are through.
+    is_intents_done: bool,
+    is_keys_done: bool,
+}
+
+impl Sweep {
+    const BEGINNING: Self = Self {
+        is_under_way: true,
+        intent: 0,
+        key: (i64::MIN, 0),
+        is_intents_done: false,
+        is_keys_done: false,
+    };
+}
+
+impl Worker {
+    pub fn new(store: Store, config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            started: (clock.now(), clock.monotonic()),
+            store,
+            config,
+            clock,
+            sweep: Sweep::BEGINNING,
+            next_sweep: Duration::ZERO,
+        }
+    }
+
+    /// Does a step of whatever there is to do; how long to rest after it.
+    pub fn run_once(&mut self) -> Result<Duration, StoreError> {
+        let start = self.clock.monotonic();
+        let mut is_busy = false;
+
+        let jobs = self.store.read_blocking(|sql| BulkJob::read(sql, &[]))?;
+        if !jobs.is_empty() {
+            let is_paced = self.config.level() != Level::Off;
+            let stepped = self.store.write_blocking(StepJobs { is_paced })?;
+            is_busy |= stepped.done > 0;
+        }
+        if self.sweep.is_under_way {
+            self.sweep()?;
+            is_busy = true;
+        } else if start >= self.next_sweep {
+            self.sweep = Sweep::BEGINNING;
+            is_busy = true;
+        }
+        if !is_busy {
+            return Ok(if jobs.is_empty() {
+                LOOK_EVERY
+            } else {
+                LOOK_EVERY / 10
+            });
+        }
+        let took = self.clock.monotonic().saturating_sub(start);
+        Ok((took * REST).clamp(SHORTEST_REST, LOOK_EVERY))
+    }
+
+    /// The wall clock, as far as it is believed.
+    fn believed_now(&self) -> Timestamp {
+        let (wall, monotonic) = self.started;
+        let passed = self.clock.monotonic().saturating_sub(monotonic);
+        self.clock.now().min(wall.plus(passed).plus(BELIEVED_LEAD))
+    }
+
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        let now = self.believed_now();
+        let retention = &self.config.retention;
+        let cutoffs = Cutoffs {
+            delivered: retention.delivered.map(|kept| now.minus(kept)),
+            dead_lettered: retention.dead_lettered.map(|kept| now.minus(kept)),
+            keys: now.minus(self.config.api.idempotency_window),
+        };
+        let sweep = self.sweep;
+        let found = self
+            .store
+            .read_blocking(move |sql| Expired::find(sql, &cutoffs, sweep.intent, sweep.key))?;
+        let is_idle = found.is_empty();
+        match found.next_intent {
+            Some(next) => self.sweep.intent = next,
+            None => self.sweep.is_intents_done = true,
+        }
+        match found.next_key {
+            Some(next) => self.sweep.key = next,
+            None => self.sweep.is_keys_done = true,
+        }
+        if !is_idle {
+            self.store.write_blocking(Prune {
+                intents: found.intents,
+                keys: found.keys,
+            })?;
+        }
+        if self.sweep.is_intents_done && self.sweep.is_keys_done {
+            // The last thing: what has become free goes back to the file system, a step at a time.
+            let left = self.store.write_blocking(Vacuum)?;
+            if left == 0 {
+                self.sweep.is_under_way = false;
+                self.next_sweep = self.clock.monotonic() + RETENTION_EVERY;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Maintenance {
+    /// Starts it on a thread of its own.
+    pub fn start(mut worker: Worker, fatal: Fatal) -> std::io::Result<Self> {
+        let (stop, stopped) = channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("relay-maintenance".to_owned())
+            .spawn(move || {
+                let run = std::panic::AssertUnwindSafe(|| {
+                    let mut rest = Duration::ZERO;
+                    let mut is_failing = false;
+                    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
+                        match worker.run_once() {
+                            Ok(next) => {
+                                rest = next;
+                                is_failing = false;
+                            }
+                            Err(StoreError::Stopped) => return,
+                            Err(error) => {
+                                if !is_failing {
+                                    log::warn!(error:% = error; "maintenance is put off");
+                                }
+                                is_failing = true;
+                                rest = LOOK_EVERY;
+                            }
+                        }
+                    }
+                });
+                if std::panic::catch_unwind(run).is_err() {
+                    fatal.raise("maintenance panicked");
+                }
+            })?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Ends it after the step under way.
+    pub fn stop(&mut self) {
+        // Gone already, if it isn't there to hear.
+        let _ = self.stop.send(());
+        if let Some(thread) = self.thread.take() {
+            // Its panic has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}

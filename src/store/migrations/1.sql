@@ -1,0 +1,92 @@
+-- Where it began: version 1. Kept for the tests of what leads on from here; schema.sql is the whole of
+-- what there is now.
+-- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
+-- change with every attempt, so that a change of state never rewrites a payload (twice the claims
+-- and completions a second, a quarter of the bytes written, measured).
+
+-- Where deliveries go: a name from relay.toml, or the origin of an ad hoc URL.
+CREATE TABLE destinations (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT NOT NULL UNIQUE,
+    paused_at    INTEGER,            -- nothing is claimed until somebody resumes it
+    pause_reason TEXT,
+    held_until   INTEGER,            -- Retry-After: nothing is claimed before this
+    CHECK ((paused_at IS NULL) = (pause_reason IS NULL))
+) STRICT;
+
+-- What was accepted. Append-only.
+CREATE TABLE intents (
+    id              INTEGER PRIMARY KEY, -- the upper 60 bits of the UUIDv7: milliseconds and a counter
+    random          INTEGER NOT NULL,    -- the lower 62 bits
+    surface         INTEGER NOT NULL,    -- 0 a relay, 1 a webhook event
+    created_at      INTEGER NOT NULL,
+    label           TEXT NOT NULL,       -- a relay's event type, an event's source
+    url             TEXT,                -- a relay's destination, as it was written
+    scope           INTEGER,             -- whose idempotency key it is: a digest of the API key
+    idempotency_key TEXT,
+    request_digest  BLOB,                -- SHA-256 of a relay's request, for idempotency_conflict
+    metadata        TEXT,                -- a relay's metadata, as JSON
+    headers         BLOB NOT NULL,       -- what goes downstream, "name: value\r\n" each
+    body            BLOB NOT NULL,       -- byte for byte
+    CHECK (surface IN (0, 1)),
+    CHECK ((surface = 0) = (url IS NOT NULL))
+) STRICT;
+
+-- GET /v1/relays pages through these in order of acceptance. The row id is the index's last column.
+CREATE INDEX relays ON intents(surface) WHERE surface = 0;
+
+-- Idempotency keys that name an intent: a 64-bit digest of surface, scope and key. The digest only
+-- finds candidates; the key itself stands in the intent and is compared. Everything here can be
+-- rebuilt from intents, so it may lag behind them once keys are moved in sweeps.
+CREATE TABLE idempotency (
+    digest    INTEGER NOT NULL,
+    intent_id INTEGER NOT NULL,
+    PRIMARY KEY (digest, intent_id)
+) STRICT, WITHOUT ROWID;
+
+-- One intent to one destination. The states and their moves: DeliveryState in src/model/state.rs.
+CREATE TABLE deliveries (
+    intent_id       INTEGER NOT NULL REFERENCES intents(id) ON DELETE CASCADE,
+    destination_id  INTEGER NOT NULL REFERENCES destinations(id),
+    state           INTEGER NOT NULL,           -- 0 queued, 1 processing, 2 retrying, 3 delivered, 4 dead_lettered
+    attempts        INTEGER NOT NULL DEFAULT 0, -- spent of the budget; counted when claimed
+    history         INTEGER NOT NULL DEFAULT 0, -- entries ever written to attempts
+    interruptions   INTEGER NOT NULL DEFAULT 0, -- times in a row that the process ended during an attempt
+    next_attempt_at INTEGER,                    -- set while it waits
+    claim           INTEGER,                    -- set while an attempt is under way: whose it is
+    updated_at      INTEGER NOT NULL,
+    last_error      TEXT,
+    PRIMARY KEY (intent_id, destination_id),
+    CHECK (state BETWEEN 0 AND 4),
+    CHECK ((state IN (0, 2)) = (next_attempt_at IS NOT NULL)),
+    CHECK ((state = 1) = (claim IS NOT NULL)),
+    CHECK (state <> 4 OR last_error IS NOT NULL),
+    CHECK (attempts >= 0 AND history >= 0 AND interruptions >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- Who waits, for each destination by time: a claim costs the same whether ten rows wait or ten
+-- million, and whoever's they are. The state rides along so that counting reads nothing else.
+CREATE INDEX due ON deliveries(destination_id, next_attempt_at, state) WHERE next_attempt_at IS NOT NULL;
+
+-- What a process that died left claimed; never more rows than workers.
+CREATE INDEX claimed ON deliveries(claim) WHERE claim IS NOT NULL;
+
+-- Dead letters, for operators.
+CREATE INDEX dead ON deliveries(destination_id, updated_at) WHERE state = 4;
+
+-- What happened to a delivery, oldest first; the oldest entries give way (bounded).
+CREATE TABLE attempts (
+    intent_id      INTEGER NOT NULL,
+    destination_id INTEGER NOT NULL,
+    entry          INTEGER NOT NULL, -- 1, 2, … over the delivery's whole life
+    attempt        INTEGER NOT NULL, -- 1-based in the current budget; 0 for a replay
+    started_at     INTEGER NOT NULL,
+    duration_ms    INTEGER NOT NULL,
+    outcome        INTEGER NOT NULL, -- 0 delivered, 1 transient, 2 permanent, 3 interrupted, 4 replayed
+    status_code    INTEGER,
+    error          TEXT,
+    response       BLOB,             -- the first 4 KiB
+    PRIMARY KEY (intent_id, destination_id, entry),
+    FOREIGN KEY (intent_id, destination_id) REFERENCES deliveries(intent_id, destination_id) ON DELETE CASCADE,
+    CHECK (outcome BETWEEN 0 AND 4)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,64 @@
+//! The database as a command of the operator's sees it: beside a running server, or without one.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{OpenError, StoreError, Tx, WriteOp, lock, open};
+use crate::clock::Timestamp;
+
+/// A command's own connection. It never migrates: a file of another version is refused, since a server
+/// of that version may be running.
+pub(crate) struct Operator {
+    sql: Connection,
+    path: PathBuf,
+}
+
+impl Operator {
+    /// For commands that look.
+    pub fn reading(path: &Path) -> Result<Self, OpenError> {
+        let path = existing(path)?;
+        let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Self { sql, path })
+    }
+
+    /// For commands that change something.
+    pub fn writing(path: &Path) -> Result<Self, OpenError> {
+        let path = existing(path)?;
+        let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Ok(Self { sql, path })
+    }
+
+    /// Whether a server has the database open.
+    pub fn has_server(&self) -> bool {
+        matches!(lock::acquire(&self.path), Err(OpenError::InUse { .. }))
+    }
+
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        read(&self.sql)
+    }
+
+    /// Does an operation in a transaction of its own; a server's writer waits for it, or it for the
+    /// writer.
+    pub fn write<W: WriteOp>(&mut self, op: &W, now: Timestamp) -> Result<W::Out, StoreError> {
+        let transaction = self
+            .sql
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let out = op.apply(&Tx::of_operator(&transaction, now))?;
+        transaction.commit()?;
+        Ok(out)
+    }
+}
+
+/// A command that makes an empty database, because somebody mistyped its path, helps nobody.
+fn existing(path: &Path) -> Result<PathBuf, OpenError> {
+    let path = super::canonical(path);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(OpenError::Missing { path })
+    }
+}

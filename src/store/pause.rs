@@ -1,0 +1,51 @@
+use rusqlite::params;
+
+use super::accept::destination_id;
+use super::{StoreError, Tx, WriteOp};
+
+/// Lets nothing more go to a destination until it is resumed. Events for it are still accepted, and
+/// held. Returns whether it went before.
+pub(crate) struct Pause {
+    pub destination: String,
+    pub reason: String,
+}
+
+impl WriteOp for Pause {
+    type Out = bool;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        // One that nothing was ever sent to can be paused too.
+        let id = destination_id(tx, &self.destination)?;
+        let paused = tx
+            .sql
+            .prepare_cached(
+                "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
+                 WHERE id = ?3 AND paused_at IS NULL",
+            )?
+            .execute(params![tx.now.as_millis(), self.reason, id])?;
+        Ok(paused > 0)
+    }
+}
+
+/// Lets deliveries go to a destination again: a pause is over, and so is a `Retry-After`. An open
+/// circuit breaker closes by itself, once an attempt succeeds. Returns whether anything kept them.
+pub(crate) struct Resume(pub String);
+
+impl WriteOp for Resume {
+    type Out = bool;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let resumed = tx
+            .sql
+            .prepare_cached(
+                "UPDATE destinations
+                 SET paused_at = NULL, pause_reason = NULL, held_until = NULL
+                 WHERE name = ?1 AND (paused_at IS NOT NULL OR held_until > ?2)",
+            )?
+            .execute(params![self.0, tx.now.as_millis()])?;
+        if resumed > 0 {
+            tx.made_due();
+        }
+        Ok(resumed > 0)
+    }
+}

@@ -1,0 +1,55 @@
+//! What is said of a delivery to people: on the event API and on the command line.
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, Level};
+use crate::store::DeliveryRow;
+
+/// When a failed delivery is tried again: its own time, or later if its destination is held.
+pub(crate) fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
+    if row.state != DeliveryState::Retrying {
+        return None;
+    }
+    row.next_attempt_at.max(row.held_until)
+}
+
+/// What a delivery waits for, and until when, in one plain sentence.
+pub(crate) fn describe(row: &DeliveryRow, level: Level, now: Timestamp) -> String {
+    let to = &row.destination;
+    let error = row.last_error.as_deref().unwrap_or("no reason recorded");
+    let number = row.attempts + 1;
+    let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
+    if is_waiting {
+        if level == Level::Off {
+            return format!(
+                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not compiled in)."
+            );
+        }
+        if let Some(reason) = &row.paused {
+            return format!("Waits until {to} is resumed; it is paused: {reason}.");
+        }
+        if let Some(until) = row.held_until.filter(|&until| until > now) {
+            return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
+        }
+        if let Some(probe_at) = row.probe_at {
+            return format!(
+                "Waits until {to} is well again: its circuit breaker is open, and spends no attempt of this one; the next look at it is due at {probe_at}."
+            );
+        }
+    }
+    match (row.state, row.next_attempt_at) {
+        (DeliveryState::Retrying, Some(at)) if at > now => {
+            format!("Waits until {at} for attempt {number} to {to}; the last one failed: {error}.")
+        }
+        (DeliveryState::Queued | DeliveryState::Retrying, _) => format!(
+            "Waits for its turn to begin attempt {number} to {to}: for a free worker, or for the rate or the number at once that {to} may have."
+        ),
+        (DeliveryState::Processing, _) => {
+            format!("Attempt {} to {to} is under way.", row.attempts)
+        }
+        (DeliveryState::Delivered, _) => format!("Delivered to {to} at {}.", row.updated_at),
+        (DeliveryState::DeadLettered, _) => format!(
+            "Given up on {to} after attempt {}: {error}. A replay sends it once more.",
+            row.attempts
+        ),
+    }
+}
