@@ -20,9 +20,6 @@ const RETENTION_EVERY: Duration = Duration::from_secs(60);
 const REST: u32 = 4;
 /// The shortest rest.
 const SHORTEST_REST: Duration = Duration::from_millis(5);
-/// How far the wall clock may run ahead of the monotonic one before it isn't believed: a clock that
-/// jumps must not delete anything. A restart believes it again.
-const BELIEVED_LEAD: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Maintenance {
     stop: Sender<()>,
@@ -100,11 +97,12 @@ impl Worker {
         Ok((took * REST).clamp(SHORTEST_REST, LOOK_EVERY))
     }
 
-    /// The wall clock, as far as it is believed.
+    /// The wall clock, as far as it is believed: a jump ahead must not delete anything, so since the
+    /// start no more time has passed than the monotonic clock says. A restart believes it again.
     fn believed_now(&self) -> Timestamp {
         let (wall, monotonic) = self.started;
         let passed = self.clock.monotonic().saturating_sub(monotonic);
-        self.clock.now().min(wall.plus(passed).plus(BELIEVED_LEAD))
+        self.clock.now().min(wall.plus(passed))
     }
 
     fn sweep(&mut self) -> Result<(), StoreError> {
@@ -193,3 +191,7 @@ impl Maintenance {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "maintenance_tests.rs"]
+mod tests;

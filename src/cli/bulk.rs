@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"
 )]
-pub(super) struct Bulk {
+pub(super) struct BulkArgs {
     /// Relays or events, by id
     #[arg(
         value_name = "ID",
@@ -60,7 +60,7 @@ pub(super) struct Bulk {
     json: bool,
 }
 
-pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &Bulk) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result<(), Failure> {
     let (mut operator, _) = writing(file)?;
     if args.dead {
         return many(&mut operator, kind, args);
@@ -99,7 +99,7 @@ fn done_name(kind: JobKind) -> &'static str {
     }
 }
 
-fn many(operator: &mut Operator, kind: JobKind, args: &Bulk) -> Result<(), Failure> {
+fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), Failure> {
     let filter = Filter {
         destination: args.destination.clone(),
         source: args.source.clone(),

@@ -10,7 +10,7 @@ use crate::model::DeliveryState;
 use crate::store::{Listed, Query};
 
 #[derive(Args)]
-pub(super) struct List {
+pub(super) struct ListArgs {
     /// Only deliveries in this state: queued, processing, retrying, delivered, `dead_lettered`
     #[arg(long, value_name = "STATE", value_parser = state)]
     status: Option<DeliveryState>,
@@ -39,7 +39,7 @@ fn state(text: &str) -> Result<DeliveryState, String> {
         .ok_or_else(|| format!("expected one of {names}"))
 }
 
-pub(super) fn run(file: Option<&Path>, args: &List) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
     let (operator, _) = reading(file)?;
     let query = Query {
         state: args.status,

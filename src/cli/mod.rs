@@ -43,7 +43,7 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
-        list: list::List,
+        list: list::ListArgs,
     },
     /// Show a relay or an event: its attempts, and what it waits for
     Show {
@@ -60,14 +60,14 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
-        bulk: bulk::Bulk,
+        bulk: bulk::BulkArgs,
     },
     /// Delete dead letters for good
     Discard {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
-        bulk: bulk::Bulk,
+        bulk: bulk::BulkArgs,
     },
     /// End a bulk replay or discard before it is done; what it has done stays done
     Cancel {

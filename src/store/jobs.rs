@@ -1,6 +1,8 @@
 //! Bulk operations on dead letters, as jobs in the database: done in small steps, so that they survive
 //! a restart, yield to live traffic and can be cancelled.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::replay::{discard, replay};
@@ -83,7 +85,12 @@ impl WriteOp for CreateJobs {
     type Out = Vec<i64>;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Vec<i64>, StoreError> {
-        let filter = &self.filter;
+        // What is given up from now on, a letter that this very job replays among them, isn't its own.
+        let before_now = tx.now.minus(Duration::from_millis(1));
+        let filter = &Filter {
+            until: self.filter.until.min(before_now),
+            ..self.filter.clone()
+        };
         let mut jobs = Vec::new();
         for (destination, _, total) in filter.count(tx.sql)? {
             tx.sql
@@ -98,9 +105,7 @@ impl WriteOp for CreateJobs {
                     filter.source,
                     filter.reason,
                     filter.since.as_millis(),
-                    // What is given up later, a letter that this very job replays among them, is not
-                    // this job's.
-                    filter.until.as_millis().min(tx.now.as_millis()),
+                    filter.until.as_millis(),
                     total,
                     tx.now.as_millis(),
                 ])?;

@@ -13,6 +13,8 @@ mod verified;
 
 #[cfg(not(feature = "delivery-simulated"))]
 mod baseline;
+#[cfg(feature = "delivery-simulated")]
+mod commands;
 #[cfg(feature = "delivery-durable")]
 mod crashes;
 #[cfg(feature = "delivery-http")]

@@ -80,10 +80,15 @@ struct Limits {
 
 impl PerDestination {
     pub fn new(context: &Context) -> Self {
-        let workers = context.config.delivery.workers;
+        let clock = Monotonic(Arc::clone(&context.clock));
+        Self::with(Arc::clone(&context.config), clock)
+    }
+
+    fn with(config: Arc<Config>, clock: Monotonic) -> Self {
+        let workers = config.delivery.workers;
         Self {
-            config: Arc::clone(&context.config),
-            clock: Monotonic(Arc::clone(&context.clock)),
+            config,
+            clock,
             known: HashMap::new(),
             // Whatever hangs, a quarter of the workers is for those that are known to be well, and no
             // more than a quarter for those that are known to hang.
@@ -249,5 +254,221 @@ impl Admission for PerDestination {
 
     fn forget(&mut self, target: i64) {
         self.known.remove(&target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, FakeClock, Timestamp};
+    use crate::model::RetryPlan;
+
+    struct Scene {
+        clock: Arc<FakeClock>,
+        limits: PerDestination,
+        config: Arc<Config>,
+        /// Under way, by destination.
+        busy: HashMap<i64, usize>,
+    }
+
+    impl Scene {
+        fn new(workers: usize, change: impl FnOnce(&mut Config)) -> Self {
+            let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
+            let mut config = Config::default();
+            config.delivery.workers = workers;
+            change(&mut config);
+            let config = Arc::new(config);
+            let shared: Arc<dyn Clock> = Arc::<FakeClock>::clone(&clock);
+            Self {
+                limits: PerDestination::with(Arc::clone(&config), Monotonic(shared)),
+                clock,
+                config,
+                busy: HashMap::new(),
+            }
+        }
+
+        fn target(&self, id: i64) -> Target {
+            let name = format!("http://{id}.example");
+            Target::new(id, &name, &self.config, RetryPlan::Schedule, true)
+        }
+
+        /// Begins as many as may, up to `most`.
+        fn begin(&mut self, id: i64, most: usize) -> usize {
+            let target = self.target(id);
+            self.limits.new_round();
+            let busy = self.busy.entry(id).or_default();
+            let mut begun = 0;
+            while begun < most && self.limits.admit(&target, *busy + begun).is_ok() {
+                begun += 1;
+            }
+            *busy += begun;
+            for _ in 0..begun {
+                self.limits.began(&target);
+            }
+            begun
+        }
+
+        fn end(&mut self, id: i64, outcome: &Outcome) -> Option<BreakerChange> {
+            *self.busy.get_mut(&id).expect("it began") -= 1;
+            self.limits.ended(&self.target(id), Some(outcome))
+        }
+
+        fn all_end(&mut self, id: i64, outcome: &Outcome) {
+            for _ in 0..self.busy[&id] {
+                self.end(id, outcome);
+            }
+        }
+    }
+
+    fn timeout() -> Outcome {
+        Outcome::failed(Class::Transient, Failure::Timeout, "slow")
+    }
+
+    fn refused() -> Outcome {
+        Outcome::failed(Class::Transient, Failure::Refused, "down")
+    }
+
+    #[test]
+    fn the_number_at_once_grows_with_success_and_falls_to_one_on_a_timeout() {
+        let mut scene = Scene::new(64, |_| {});
+        for expected in [1, 2, 4, 8, 8] {
+            assert_eq!(scene.begin(1, 100), expected);
+            scene.all_end(1, &Outcome::delivered());
+        }
+        assert_eq!(scene.begin(1, 100), 8);
+        scene.end(1, &timeout());
+        assert_eq!(scene.begin(1, 100), 0, "seven are still under way");
+        scene.all_end(1, &timeout());
+        assert_eq!(scene.begin(1, 100), 1);
+        scene.all_end(1, &Outcome::delivered());
+        assert_eq!(scene.begin(1, 100), 2, "and grows back");
+        scene.all_end(1, &refused());
+        assert_eq!(scene.begin(1, 100), 1);
+    }
+
+    #[test]
+    fn however_many_hang_most_workers_are_left() {
+        const WORKERS: usize = 64;
+        let mut scene = Scene::new(WORKERS, |_| {});
+        // One that is known to be well.
+        scene.begin(0, 1);
+        scene.all_end(0, &Outcome::delivered());
+        // Two hundred that nobody knows, and which all hang.
+        let first: usize = (1..=200).map(|id| scene.begin(id, 100)).sum();
+        assert_eq!(
+            first,
+            WORKERS * 3 / 4,
+            "a quarter is for those that are well"
+        );
+        assert_eq!(scene.begin(0, 100), 2);
+        for id in 1..=200 {
+            scene.all_end(id, &timeout());
+        }
+        for id in 201..=250 {
+            scene.begin(id, 1);
+            scene.all_end(id, &timeout());
+        }
+        // Now they are known to hang: they share a quarter.
+        let again: usize = (1..=250).map(|id| scene.begin(id, 100)).sum();
+        let hanging = (1..=48).chain(201..=250).count();
+        assert!(hanging > WORKERS);
+        assert!(again <= WORKERS * 3 / 4);
+        let suspects: usize = (1..=48).chain(201..=250).map(|id| scene.busy[&id]).sum();
+        assert_eq!(suspects, WORKERS / 4);
+    }
+
+    #[test]
+    fn nothing_is_counted_twice_or_for_ever() {
+        let mut scene = Scene::new(8, |_| {});
+        for round in 0..100 {
+            let id = round % 7;
+            scene.begin(id, 3);
+            if round % 3 == 0 {
+                scene.all_end(id, &timeout());
+            } else if round % 3 == 1 {
+                scene.all_end(id, &Outcome::delivered());
+            }
+        }
+        for id in 0..7 {
+            scene.all_end(id, &Outcome::delivered());
+        }
+        assert_eq!(
+            (scene.limits.unproven.busy, scene.limits.suspect.busy),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn ten_failures_open_the_breaker_and_waiting_costs_nothing() {
+        let mut scene = Scene::new(64, |_| {});
+        for n in 1..=10 {
+            assert_eq!(scene.begin(1, 1), 1);
+            let change = scene.end(1, &refused());
+            assert_eq!(change.is_some(), n == 10, "{n}");
+        }
+        let target = scene.target(1);
+        let wait = Err(Some(Duration::from_secs(30)));
+        assert_eq!(scene.limits.admit(&target, 0), wait);
+        scene.clock.advance(Duration::from_secs(30));
+        assert_eq!(scene.begin(1, 100), 1, "one probe");
+        let closed = scene.end(1, &Outcome::delivered());
+        assert_eq!(closed, Some(BreakerChange::Closed));
+        // Gently at first.
+        assert_eq!(scene.begin(1, 100), 1);
+    }
+
+    #[test]
+    fn a_refusal_of_one_event_is_no_failure_of_the_destination() {
+        let mut scene = Scene::new(64, |_| {});
+        let status = |class, code| Outcome {
+            status_code: Some(code),
+            ..Outcome::failed(class, Failure::Status, "answered")
+        };
+        let internal = Outcome::failed(Class::Transient, Failure::Internal, "no descriptors");
+        for outcome in [
+            status(Class::Permanent, 422),
+            status(Class::Transient, 429),
+            internal,
+        ] {
+            for _ in 0..50 {
+                scene.begin(1, 1);
+                assert_eq!(scene.end(1, &outcome), None, "{outcome:?}");
+            }
+        }
+        for _ in 0..9 {
+            scene.begin(1, 1);
+            assert_eq!(scene.end(1, &status(Class::Transient, 404)), None);
+        }
+    }
+
+    #[test]
+    fn after_a_rest_the_rate_is_kept_from_the_first_second_on() {
+        let mut scene = Scene::new(1000, |config| {
+            config.delivery.defaults.rate_limit = Some(RateLimit {
+                per_second: 10.0,
+                burst: 100,
+            });
+            config.delivery.defaults.concurrency = Some(1000);
+        });
+        // It has been well for long: its bucket is full, and it may have many at once.
+        for _ in 0..12 {
+            scene.begin(1, 1);
+            scene.all_end(1, &Outcome::delivered());
+        }
+        scene.clock.advance(Duration::from_secs(3600));
+        let target = scene.target(1);
+        scene.limits.kept_waiting(&target);
+        let mut sent = Vec::new();
+        for _ in 0..20 {
+            let mut in_second = 0;
+            for _ in 0..100 {
+                in_second += scene.begin(1, 1000);
+                scene.all_end(1, &Outcome::delivered());
+                scene.clock.advance(Duration::from_millis(10));
+            }
+            sent.push(in_second);
+        }
+        assert!(sent.iter().all(|&count| count <= 11), "{sent:?}");
+        assert!(sent[2..].iter().all(|&count| count >= 9), "{sent:?}");
     }
 }

@@ -1,0 +1,310 @@
+//! The operator's commands, as processes of their own: beside a running server, and without one.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::{Process, event_id, event_with_status, relay_id, relay_to, relay_with_status};
+
+/// Events of `failing` die at once at level 1, those of `github` arrive.
+const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = '0'\n\
+    [api]\nkeys = ['test-key']\n[delivery]\nlevel = 'simulated'\nworkers = 4\nallow_networks = ['127.0.0.0/8']\nsimulated = { latency = '0s' }\n\
+    [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n[destinations.audit]\nurl = 'http://127.0.0.1:9/'\n\
+    [sources.github]\ndestinations = ['orders']\n[sources.twice]\ndestinations = ['orders', 'audit']\n";
+const FAIL: &[u8] = br#"{"simulate_failure":true}"#;
+
+fn relay(directory: &Path, args: &[&str]) -> Output {
+    Process::command(directory)
+        .args(args)
+        .output()
+        .expect("the binary runs")
+}
+
+/// What it prints, given that it succeeds.
+fn said(directory: &Path, args: &[&str]) -> String {
+    let output = relay(directory, args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect()
+}
+
+/// Its one line of complaint, and its exit code.
+fn complaint(directory: &Path, args: &[&str]) -> (String, Option<i32>) {
+    let output = relay(directory, args);
+    let text = String::from_utf8(output.stderr).expect("text");
+    (text.trim_end().to_owned(), output.status.code())
+}
+
+#[test]
+fn dead_letters_are_listed_shown_replayed_and_discarded() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let server = Process::serve(path, TOML);
+    let client = &server.client;
+    let dead: Vec<String> = (0..5)
+        .map(|key| {
+            let id = event_id(&client.hook(&key.to_string(), FAIL));
+            event_with_status(client, &id, "dead_lettered");
+            id
+        })
+        .collect();
+    let fine = event_id(&client.hook("fine", b"{}"));
+    event_with_status(client, &fine, "delivered");
+    let relayed = relay_id(&client.create(&[], &relay_to("http://127.0.0.1:9/x", "{}")));
+    relay_with_status(client, &relayed, "delivered");
+
+    let listed = json_lines(&said(path, &["list", "--json"]));
+    assert_eq!(listed.len(), 7);
+    assert_eq!(listed[0]["id"], relayed, "the latest first");
+    assert_eq!(listed[0]["destination"], "http://127.0.0.1:9");
+    let count = |args: &[&str]| {
+        let all = [&["list", "--json"], args].concat();
+        json_lines(&said(path, &all)).len()
+    };
+    assert_eq!(count(&["--status", "dead_lettered"]), 5);
+    assert_eq!(count(&["--status", "delivered", "--source", "github"]), 1);
+    assert_eq!(count(&["--destination", "orders", "--limit", "2"]), 2);
+    assert_eq!(count(&["--since", "1h"]), 7);
+    assert_eq!(count(&["--since", "2200-01-01T00:00:00Z"]), 0);
+    let text = said(path, &["list", "--status", "dead_lettered"]);
+    assert_eq!(text.lines().count(), 5);
+    assert!(
+        text.contains("github -> orders  (simulated: failed as the payload asks)"),
+        "{text}"
+    );
+
+    let shown = said(path, &["show", &dead[0]]);
+    for part in [
+        dead[0].as_str(),
+        "orders: dead_lettered, attempt 1 of 1",
+        "Given up on orders after attempt 1",
+        "permanent (400)",
+        "status: simulated: failed as the payload asks",
+        "then: given up: trying again would not help",
+    ] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    let shown: Value =
+        serde_json::from_str(&said(path, &["show", "--json", &relayed])).expect("JSON");
+    assert_eq!(shown["deliveries"][0]["history"][0]["next"], "done");
+    assert_eq!(shown["url"], "http://127.0.0.1:9/x");
+
+    // One by one: replaying twice delivers twice, and the history says so.
+    for round in 1..=2 {
+        assert_eq!(said(path, &["replay", &dead[0]]), "replayed 1\n");
+        let event = crate::support::until("it dies again", || {
+            let event = event_with_status(client, &dead[0], "dead_lettered");
+            let history = event["deliveries"][0]["history"].as_array()?;
+            (history.len() == 1 + 2 * round).then(|| event.clone())
+        });
+        assert_eq!(event["attempts"], 1, "a fresh budget");
+    }
+    let (text, code) = complaint(path, &["replay", &fine]);
+    assert!(
+        text.contains("has no dead letter") && code == Some(1),
+        "{text}"
+    );
+
+    // Many at once.
+    let counted = said(
+        path,
+        &["replay", "--dead", "--destination", "orders", "--dry-run"],
+    );
+    assert!(
+        counted.contains("       5  orders\n       5  in all; nothing was done"),
+        "{counted}"
+    );
+    assert_eq!(said(path, &["discard", &dead[4]]), "discarded 1\n");
+    assert_eq!(client.get(&format!("/events/{}", dead[4])).status, 404);
+    assert_eq!(
+        said(path, &["replay", "--dead", "--source", "github"]),
+        "replayed 4\n"
+    );
+    crate::support::until("all are dead again", || {
+        (count(&["--status", "dead_lettered"]) == 4).then_some(())
+    });
+    assert_eq!(
+        said(
+            path,
+            &["discard", "--dead", "--reason", "no such", "--json"]
+        ),
+        "{\"discarded\":0}\n"
+    );
+    assert_eq!(
+        said(path, &["discard", "--dead", "--json"]),
+        "{\"discarded\":4}\n"
+    );
+    assert_eq!(count(&["--status", "dead_lettered"]), 0);
+
+    // A delivery to one destination goes; the other's stays.
+    let twice = client.send("POST", "/webhooks/twice", &[("Idempotency-Key", "t")], FAIL);
+    let id = event_id(&twice);
+    event_with_status(client, &id, "dead_lettered");
+    assert_eq!(
+        said(path, &["discard", "--dead", "--destination", "audit"]),
+        "discarded 1\n"
+    );
+    let event = client.get(&format!("/events/{id}")).json();
+    assert_eq!(event["deliveries"].as_array().map(Vec::len), Some(1));
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
+}
+
+#[test]
+fn a_paused_destination_accepts_and_holds() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let server = Process::serve(path, TOML);
+    let client = &server.client;
+    assert!(
+        said(path, &["pause", "orders", "--reason", "moving house"]).contains("accepted and held")
+    );
+    assert!(said(path, &["pause", "orders"]).contains("already"));
+    // The server hears of it within its second.
+    let id = crate::support::until("one is held", || {
+        let id = event_id(&client.hook(&rand_key(), b"{}"));
+        let event = client.get(&format!("/events/{id}")).json();
+        let says = event["status_description"].as_str()?.to_owned();
+        (event["status"] == "queued" && says.contains("paused: moving house")).then_some(id)
+    });
+    assert!(
+        said(path, &["show", &id])
+            .contains("Waits until orders is resumed; it is paused: moving house.")
+    );
+    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    assert_eq!(stats["server"], true);
+    let orders = &stats["destinations"][0];
+    assert_eq!(
+        (orders["destination"].as_str(), orders["state"].as_str()),
+        (Some("orders"), Some("paused: moving house"))
+    );
+    assert!(
+        orders["waiting"]
+            .as_i64()
+            .is_some_and(|waiting| waiting >= 1)
+    );
+    // Others go on.
+    let other = relay_id(&client.create(&[], &relay_to("http://127.0.0.1:9/", "{}")));
+    relay_with_status(client, &other, "delivered");
+    assert_eq!(said(path, &["resume", "orders"]), "orders is resumed\n");
+    event_with_status(client, &id, "delivered");
+    assert_eq!(
+        said(path, &["resume", "orders"]),
+        "orders was neither paused nor held\n"
+    );
+    let (text, code) = complaint(path, &["pause", "oders"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        text,
+        "relay: \"oders\": there is no such destination; expected one of audit, orders, or an ad hoc origin such as https://example.com"
+    );
+}
+
+fn rand_key() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
+}
+
+#[test]
+fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_not_theirs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    std::fs::write(path.join("relay.toml"), TOML).expect("writing relay.toml");
+    for args in [
+        &["list"][..],
+        &["stats"],
+        &["show", "evt_01923456-789a-7000-8000-000000000000"],
+        &["replay", "--dead"],
+        &["discard", "--dead"],
+        &["pause", "orders"],
+        &["resume", "orders"],
+        &["cancel", "1"],
+    ] {
+        let (text, code) = complaint(path, args);
+        assert!(
+            text.contains("relay.db: there is no database here") && code == Some(1),
+            "{args:?}: {text}"
+        );
+    }
+    assert!(!path.join("relay.db").exists());
+
+    let server = Process::serve(path, TOML);
+    for key in 0..250 {
+        server.client.hook(&key.to_string(), FAIL);
+    }
+    crate::support::until("all are dead", || {
+        let listed = said(
+            path,
+            &[
+                "list",
+                "--json",
+                "--status",
+                "dead_lettered",
+                "--limit",
+                "1000",
+            ],
+        );
+        (listed.lines().count() == 250).then_some(())
+    });
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
+
+    // Nobody else is there to do it.
+    assert_eq!(
+        said(path, &["replay", "--dead", "--json"]),
+        "{\"replayed\":250}\n"
+    );
+    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    assert_eq!(
+        (&stats["server"], &stats["destinations"][0]["waiting"]),
+        (&false.into(), &250.into())
+    );
+
+    let newer = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
+    newer
+        .pragma_update(None, "user_version", 99)
+        .expect("a pragma");
+    drop(newer);
+    for args in [&["list"][..], &["replay", "--dead"], &["pause", "orders"]] {
+        let (text, code) = complaint(path, args);
+        assert!(
+            text.contains("schema version 99") && code == Some(1),
+            "{args:?}: {text}"
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_says_what_was_expected() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (args, says) in [
+        (&["replay"][..], "<ID>"),
+        (&["replay", "not-an-id"], "expected a UUID of version 7"),
+        (&["replay", "--destination", "orders"], "--dead"),
+        (
+            &["list", "--status", "lost"],
+            "expected one of queued, processing, retrying, delivered, dead_lettered",
+        ),
+        (
+            &["list", "--since", "yesterday"],
+            "how long ago, such as 2h or 7d",
+        ),
+        (&["list", "--limit", "0"], "1..=100000"),
+        (&["show"], "<ID>"),
+        (&["shwo"], "show"),
+    ] {
+        let (text, code) = complaint(directory.path(), args);
+        assert!(
+            text.contains(says) && code == Some(2),
+            "{args:?}: {code:?} {text}"
+        );
+    }
+}
