@@ -261,14 +261,18 @@ fn space_that_is_freed_is_used_again_or_given_back() {
         scene.all_arrive();
     };
     fill(&scene, 0);
-    let full = pages(&scene);
+    let at_first = pages(&scene);
     for round in 1..4 {
         scene.clock.advance(DAY * 8);
         scene.sweep();
         assert_eq!(scene.count("intents"), 0);
-        assert!(pages(&scene) < full / 2, "most of it is given back");
+        assert!(pages(&scene) < at_first / 2, "most of it is given back");
         fill(&scene, round);
-        assert!(pages(&scene) <= full + 50, "{} after {full}", pages(&scene));
+        assert!(
+            pages(&scene) <= at_first + 50,
+            "{} after {at_first}",
+            pages(&scene)
+        );
     }
     drop(scene.directory);
 }
@@ -282,7 +286,7 @@ fn a_replay_meant_for_many_does_each_once_and_ends() {
     scene.all_die("answered 500");
     scene.clock.advance(DAY);
     let jobs = scene.create(JobKind::Replay, |filter| {
-        filter.destination = Some("d".to_owned())
+        filter.destination = Some("d".to_owned());
     });
     assert_eq!(scene.jobs(&jobs), [(0, 350, false, false)]);
     scene.worker.run_once().expect("a step");

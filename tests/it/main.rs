@@ -21,5 +21,7 @@ mod crashes;
 mod deliveries;
 #[cfg(feature = "delivery-durable")]
 mod durable;
+#[cfg(feature = "delivery-durable")]
+mod patience;
 #[cfg(feature = "delivery-simulated")]
 mod simulated;
