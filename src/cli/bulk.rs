@@ -77,19 +77,20 @@ pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result
         }
         all += done;
     }
-    report(kind, all, args.json);
+    report(kind, all, args.json)?;
     if all == 0 {
         return Err("nothing was done".into());
     }
     Ok(())
 }
 
-fn report(kind: JobKind, count: usize, is_json: bool) {
+fn report(kind: JobKind, count: usize, is_json: bool) -> Result<(), Failure> {
     if is_json {
-        println!("{}", json!({ done_name(kind): count }));
+        say!("{}", json!({ done_name(kind): count }));
     } else {
-        println!("{} {count}", done_name(kind));
+        say!("{} {count}", done_name(kind));
     }
+    Ok(())
 }
 
 fn done_name(kind: JobKind) -> &'static str {
@@ -115,15 +116,15 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
                 .into_iter()
                 .map(|(_, name, count)| (name, count.into()))
                 .collect();
-            println!(
+            say!(
                 "{}",
                 json!({ "total": total, "destinations": by_destination })
             );
         } else {
             for (_, name, count) in &found {
-                println!("{count:>8}  {name}");
+                say!("{count:>8}  {name}");
             }
-            println!("{total:>8}  in all; nothing was done");
+            say!("{total:>8}  in all; nothing was done");
         }
         return Ok(());
     }
@@ -131,16 +132,16 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
         .write(&CreateJobs { kind, filter }, now())
         .map_err(explained)?;
     if jobs.is_empty() {
-        report(kind, 0, args.json);
+        report(kind, 0, args.json)?;
         return Ok(());
     }
     let has_server = operator.has_server();
     if args.detach && has_server {
         for job in &jobs {
             if args.json {
-                println!("{}", json!({ "job": job }));
+                say!("{}", json!({ "job": job }));
             } else {
-                println!(
+                say!(
                     "job {job}: the server is at it; relay stats shows how far, relay cancel {job} ends it"
                 );
             }
@@ -179,7 +180,7 @@ fn follow(
             if is_terminal {
                 eprintln!();
             }
-            report(kind, usize::try_from(done).unwrap_or(0), is_json);
+            report(kind, usize::try_from(done).unwrap_or(0), is_json)?;
             return if states.iter().any(|job| job.is_cancelled) {
                 Err("somebody cancelled it".into())
             } else {
@@ -196,7 +197,7 @@ fn follow(
 pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), Failure> {
     let (mut operator, _) = writing(file)?;
     if operator.write(&CancelJob(job), now()).map_err(explained)? {
-        println!("cancelled; what it has done stays done");
+        say!("cancelled; what it has done stays done");
         Ok(())
     } else {
         Err(format!("job {job} isn't under way").into())

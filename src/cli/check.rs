@@ -21,15 +21,15 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
             "destinations": config.destinations.keys().collect::<Vec<_>>(),
             "sources": config.sources.keys().collect::<Vec<_>>(),
         });
-        println!("{summary}");
+        say!("{summary}");
         return Ok(());
     }
-    println!("the configuration is fine");
-    println!("  listen        {}", config.server.listen);
-    println!("  admin         {admin}");
-    println!("  database      {}", config.database.path.display());
-    println!("  level         {level}");
-    println!("  API keys      {}", config.api.keys.len());
+    say!("the configuration is fine");
+    say!("  listen        {}", config.server.listen);
+    say!("  admin         {admin}");
+    say!("  database      {}", config.database.path.display());
+    say!("  level         {level}");
+    say!("  API keys      {}", config.api.keys.len());
     for (name, to) in &config.destinations {
         let attempts = config.retry(name).max_attempts();
         let signed = if to.secrets.is_empty() {
@@ -37,7 +37,7 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
         } else {
             ", signed"
         };
-        println!(
+        say!(
             "  destination   {name} -> {} (up to {attempts} attempts{signed})",
             to.url.origin()
         );
@@ -48,7 +48,7 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
         } else {
             ""
         };
-        println!(
+        say!(
             "  source        {name} -> {}{verified}",
             source.destinations.join(", ")
         );

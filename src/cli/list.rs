@@ -66,9 +66,9 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
                 "next_attempt_at": row.next_attempt_at,
                 "last_error": row.last_error,
             });
-            println!("{line}");
+            say!("{line}");
         } else {
-            println!(
+            say!(
                 "{id:<40}  {:<13}  {:>3}  {}  {} -> {}{}",
                 row.state.name(),
                 row.attempts,

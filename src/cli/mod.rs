@@ -1,5 +1,14 @@
 //! The binary's subcommands, one a file. Exit codes: 0 done, 1 failed, 2 usage.
 
+/// Prints a line on standard output. Who reads may have gone away: that is an error to pass on, not
+/// one to panic at.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($arg)*)?;
+    }};
+}
+
 mod bulk;
 mod check;
 mod list;
@@ -137,6 +146,8 @@ pub fn run() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // `relay list | head` has seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("relay: {error}");
             ExitCode::FAILURE
@@ -146,3 +157,9 @@ pub fn run() -> ExitCode {
 
 /// A command's failure: one line for a person.
 type Failure = Box<dyn std::error::Error>;
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

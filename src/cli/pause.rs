@@ -26,7 +26,7 @@ pub(super) fn pause(file: Option<&Path>, destination: &str, reason: &str) -> Res
         reason: reason.to_owned(),
     };
     let is_new = operator.write(&op, now()).map_err(explained)?;
-    println!(
+    say!(
         "{destination} is paused{}: events for it are accepted and held",
         if is_new { "" } else { " already" }
     );
@@ -40,10 +40,10 @@ pub(super) fn resume(file: Option<&Path>, destination: &str) -> Result<(), Failu
         .write(&Resume(destination.to_owned()), now())
         .map_err(explained)?;
     if was_kept {
-        println!("{destination} is resumed");
+        say!("{destination} is resumed");
         return Ok(());
     }
     check(&config, destination)?;
-    println!("{destination} was neither paused nor held");
+    say!("{destination} was neither paused nor held");
     Ok(())
 }

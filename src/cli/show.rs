@@ -47,58 +47,62 @@ pub(super) fn run(file: Option<&Path>, id: &str, is_json: bool) -> Result<(), Fa
             "bytes": row.payload.len(),
             "deliveries": deliveries,
         });
-        println!("{shown}");
+        say!("{shown}");
         return Ok(());
     }
-    println!("{id}");
-    println!("  {:<11} {}", row.surface.name(), plain(&row.label));
+    say!("{id}");
+    say!("  {:<11} {}", row.surface.name(), plain(&row.label));
     if let Some(url) = &row.url {
-        println!("  {:<11} {}", "to", plain(url));
+        say!("  {:<11} {}", "to", plain(url));
     }
-    println!("  {:<11} {}", "accepted", row.created_at);
-    println!("  {:<11} {} bytes", "payload", row.payload.len());
+    say!("  {:<11} {}", "accepted", row.created_at);
+    say!("  {:<11} {} bytes", "payload", row.payload.len());
     for delivery in &row.deliveries {
-        println!(
+        say!(
             "\n{}: {}, attempt {} of {}",
             plain(&delivery.destination),
             delivery.state.name(),
             delivery.attempts,
             config.retry(&delivery.destination).max_attempts()
         );
-        println!("  {}", plain(&describe(delivery, level, now)));
+        say!("  {}", plain(&describe(delivery, level, now)));
         for entry in &delivery.history {
-            print_attempt(entry);
+            print_attempt(entry)?;
         }
     }
     Ok(())
 }
 
-fn print_attempt(entry: &AttemptRow) {
+fn print_attempt(entry: &AttemptRow) -> Result<(), Failure> {
     let what = match entry.status_code {
         Some(status) => format!("{} ({status})", entry.outcome),
         None => entry.outcome.to_owned(),
     };
-    println!(
+    say!(
         "  {}  attempt {:<3} {what}, {} ms{}",
         entry.started_at,
         entry.attempt,
         entry.duration_ms,
         phases(entry)
     );
-    let line = |text: &str| println!("{:28}{}", "", plain(text));
+    let line = |text: &str| -> Result<(), Failure> {
+        say!("{:28}{}", "", plain(text));
+        Ok(())
+    };
     if let Some(error) = &entry.error {
         let kind = entry.failure.as_deref().unwrap_or("failed");
-        line(&format!("{kind}: {error}"));
+        line(&format!("{kind}: {error}"))?;
     }
     if let Some(response) = entry.response.as_deref().filter(|bytes| !bytes.is_empty()) {
         let text = String::from_utf8_lossy(response);
         let cut: String = text.chars().take(SHOWN).collect();
         let more = if cut.len() < text.len() { " …" } else { "" };
-        line(&format!("it said: {cut}{more}"));
+        line(&format!("it said: {cut}{more}"))?;
     }
     if let Some(next) = &entry.next {
-        line(&format!("then: {next}"));
+        line(&format!("then: {next}"))?;
     }
+    Ok(())
 }
 
 fn phases(entry: &AttemptRow) -> String {

@@ -40,10 +40,10 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
                 "created_at": job.created_at,
             })).collect::<Vec<_>>(),
         });
-        println!("{shown}");
+        say!("{shown}");
         return Ok(());
     }
-    println!(
+    say!(
         "{}: {bytes} bytes, {}",
         config.database.path.display(),
         if has_server {
@@ -52,12 +52,14 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
             "no server has it open"
         }
     );
-    println!(
+    say!(
         "{:>9}  {:>9}  {:>9}  destination",
-        "waiting", "under way", "dead"
+        "waiting",
+        "under way",
+        "dead"
     );
     for row in &destinations {
-        println!(
+        say!(
             "{:>9}  {:>9}  {:>9}  {} ({})",
             row.waiting,
             row.processing,
@@ -67,7 +69,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
         );
     }
     for job in &jobs {
-        println!(
+        say!(
             "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
             job.id,
             job.kind.name(),

@@ -168,3 +168,48 @@ fn outcomes_that_cannot_be_recorded_are_kept_and_nothing_is_claimed() {
         assert_eq!(scene.dispatcher.unsettled(), 1);
     }
 }
+
+#[test]
+fn an_outcome_that_comes_too_late_leaves_a_finished_delivery_as_it_is() {
+    use crate::store::{StoreError, Tx, WriteOp};
+
+    /// What another owner would have done meanwhile: a recovery that gave up on it, say.
+    struct Finish(&'static str);
+
+    impl WriteOp for Finish {
+        type Out = usize;
+
+        fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
+            Ok(tx.sql.execute(self.0, [])?)
+        }
+    }
+
+    for (finish, state) in [
+        ("UPDATE deliveries SET state = 3, claim = NULL", 3_i64),
+        (
+            "UPDATE deliveries SET state = 4, claim = NULL, last_error = 'x'",
+            4,
+        ),
+        // Claimed anew, by somebody else.
+        ("UPDATE deliveries SET claim = claim + 1", 1),
+    ] {
+        let mut scene = scene();
+        scene.accept();
+        assert_eq!(scene.dispatcher.run_once().claimed, 1);
+        scene.worked();
+        assert_eq!(scene.store.write_blocking(Finish(finish)).ok(), Some(1));
+        assert_eq!(scene.dispatcher.run_once().settled, 1);
+        let found: (i64, i64) = scene
+            .store
+            .read_blocking(|sql| {
+                Ok(sql.query_row(
+                    "SELECT state, (SELECT count(*) FROM attempts) FROM deliveries",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?)
+            })
+            .expect("a row");
+        assert_eq!(found, (state, 0), "{finish}");
+        scene.store.stop();
+    }
+}

@@ -286,6 +286,16 @@ fn receivers_that_misbehave_keep_no_worker_and_nothing_else_waiting() {
             "timeout",
         ),
         (
+            "a handshake that never ends",
+            raw_receiver(|stream| {
+                std::thread::park_timeout(Duration::from_secs(120));
+                drop(stream);
+            })
+            .replace("http://", "https://"),
+            "retrying",
+            "timeout",
+        ),
+        (
             "headers that drip",
             raw_receiver(dripping(b"HTTP/1.1 200 OK\r\nX: ", b"x", SLOW)),
             "retrying",

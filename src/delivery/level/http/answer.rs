@@ -107,6 +107,7 @@ fn io_failure(error: &std::io::Error) -> (Failure, String) {
         return (Failure::Internal, error.to_string());
     }
     match error.kind() {
+        std::io::ErrorKind::ResourceBusy => (Failure::Internal, error.to_string()),
         std::io::ErrorKind::ConnectionRefused => {
             (Failure::Refused, "connection refused".to_owned())
         }

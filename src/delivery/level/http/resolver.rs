@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -22,6 +21,9 @@ use crate::model::AddressPolicy;
 const GOOD_FOR: Duration = Duration::from_secs(30);
 /// Names that are remembered; past it all are forgotten, which costs a look-up each.
 const MAX_NAMES: usize = 1024;
+/// Names that are looked up at once. One that takes longer than anybody waits keeps its thread until
+/// the system gives up, so there is a bound.
+const MAX_PENDING: usize = 128;
 /// Addresses of a name: what ureq has room for.
 const MAX_ADDRESSES: usize = 16;
 
@@ -52,12 +54,26 @@ pub(super) struct Resolver {
     trust: Trust,
     policy: Arc<AddressPolicy>,
     clock: Arc<dyn Clock>,
-    known: Mutex<HashMap<(String, u16), Known>>,
+    names: Arc<Mutex<HashMap<Name, Entry>>>,
 }
 
-struct Known {
-    addresses: Vec<SocketAddr>,
-    since: Duration,
+/// A host and a port.
+type Name = (String, u16);
+
+enum Entry {
+    /// Being looked up; whoever asks meanwhile waits for the same answer.
+    Pending(Arc<LookUp>),
+    Known {
+        addresses: Vec<SocketAddr>,
+        since: Duration,
+    },
+}
+
+#[derive(Default)]
+struct LookUp {
+    /// None while it is under way; an empty list if there is no such name.
+    found: Mutex<Option<Vec<SocketAddr>>>,
+    is_over: Condvar,
 }
 
 impl Resolver {
@@ -66,7 +82,7 @@ impl Resolver {
             trust,
             policy,
             clock,
-            known: Mutex::new(HashMap::new()),
+            names: Arc::default(),
         }
     }
 
@@ -80,26 +96,66 @@ impl Resolver {
         if let Ok(ip) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let now = self.clock.monotonic();
-        let key = (host.to_owned(), port);
-        if let Some(known) = self.known.lock().expect(NO_PANIC).get(&key)
-            && now.saturating_sub(known.since) < GOOD_FOR
-        {
-            return Ok(known.addresses.clone());
-        }
-        let addresses = look_up(key.clone(), timeout)?;
-        let mut all = self.known.lock().expect(NO_PANIC);
-        if all.len() >= MAX_NAMES {
-            all.clear();
-        }
-        all.insert(
-            key,
-            Known {
-                addresses: addresses.clone(),
-                since: now,
-            },
-        );
-        Ok(addresses)
+        let look_up = {
+            let now = self.clock.monotonic();
+            let mut names = self.names.lock().expect(NO_PANIC);
+            let name = (host.to_owned(), port);
+            match names.get(&name) {
+                Some(Entry::Known { addresses, since })
+                    if now.saturating_sub(*since) < GOOD_FOR =>
+                {
+                    return Ok(addresses.clone());
+                }
+                Some(Entry::Pending(look_up)) => Arc::clone(look_up),
+                _ => {
+                    if names.len() >= MAX_NAMES {
+                        names.retain(|_, entry| matches!(entry, Entry::Pending(_)));
+                    }
+                    let is_pending = |entry: &&Entry| matches!(entry, Entry::Pending(_));
+                    if names.values().filter(is_pending).count() >= MAX_PENDING {
+                        let busy = std::io::Error::new(
+                            std::io::ErrorKind::ResourceBusy,
+                            "too many names are being looked up",
+                        );
+                        return Err(ureq::Error::Io(busy));
+                    }
+                    let look_up = self.look_up(&name)?;
+                    names.insert(name, Entry::Pending(Arc::clone(&look_up)));
+                    look_up
+                }
+            }
+        };
+        look_up.wait(timeout)
+    }
+
+    /// The system's resolver can't be told a deadline, so it runs on a thread of its own. Only names
+    /// that aren't known come here.
+    fn look_up(&self, name: &Name) -> Result<Arc<LookUp>, ureq::Error> {
+        let look_up = Arc::new(LookUp::default());
+        let (names, clock) = (Arc::clone(&self.names), Arc::clone(&self.clock));
+        let (name, result) = (name.clone(), Arc::clone(&look_up));
+        std::thread::Builder::new()
+            .name("relay-resolver".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                let found = (name.0.as_str(), name.1)
+                    .to_socket_addrs()
+                    .map(Iterator::collect::<Vec<_>>);
+                let addresses = found.unwrap_or_default();
+                {
+                    let mut names = names.lock().expect(NO_PANIC);
+                    if addresses.is_empty() {
+                        names.remove(&name);
+                    } else {
+                        let since = clock.monotonic();
+                        let addresses = addresses.clone();
+                        names.insert(name, Entry::Known { addresses, since });
+                    }
+                }
+                *result.found.lock().expect(NO_PANIC) = Some(addresses);
+                result.is_over.notify_all();
+            })?;
+        Ok(look_up)
     }
 
     fn check(&self, address: SocketAddr) -> Result<(), Forbidden> {
@@ -115,24 +171,18 @@ impl Resolver {
 
 const NO_PANIC: &str = "nobody panics while holding this lock";
 
-/// The system's resolver can't be told a deadline, so it runs on a thread of its own. Only names
-/// that aren't known come here.
-fn look_up(key: (String, u16), timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-    let (answer, result) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("relay-resolver".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            let found = (key.0.as_str(), key.1)
-                .to_socket_addrs()
-                .map(Iterator::collect::<Vec<_>>);
-            // Nobody waits any more after the deadline.
-            let _ = answer.send(found);
-        })?;
-    match result.recv_timeout(*timeout.after) {
-        Ok(Ok(addresses)) => Ok(addresses),
-        Err(RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
+impl LookUp {
+    fn wait(&self, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+        let found = self.found.lock().expect(NO_PANIC);
+        let (found, _) = self
+            .is_over
+            .wait_timeout_while(found, *timeout.after, |found| found.is_none())
+            .expect(NO_PANIC);
+        match found.as_deref() {
+            None => Err(ureq::Error::Timeout(timeout.reason)),
+            Some([]) => Err(ureq::Error::HostNotFound),
+            Some(addresses) => Ok(addresses.to_vec()),
+        }
     }
 }
 
@@ -248,5 +298,58 @@ mod tests {
             let error = resolve(Trust::Operator, url).expect_err(url);
             assert!(error.contains("own listeners"), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn whoever_asks_while_a_name_is_looked_up_waits_for_the_same_answer() {
+        let resolver = Resolver::new(
+            Trust::Operator,
+            Arc::new(AddressPolicy {
+                allow_networks: Vec::new(),
+                own_listeners: Vec::new(),
+            }),
+            Arc::new(SystemClock::new()),
+        );
+        // One that hangs.
+        let hanging = Arc::new(LookUp::default());
+        let name = ("hangs.example".to_owned(), 80);
+        let entry = Entry::Pending(Arc::clone(&hanging));
+        resolver.names.lock().expect(NO_PANIC).insert(name, entry);
+        let ask = |millis| {
+            let timeout = NextTimeout {
+                after: Duration::from_millis(millis).into(),
+                reason: ureq::Timeout::Resolve,
+                per_read: None,
+                per_write: None,
+            };
+            resolver.addresses("hangs.example", 80, timeout)
+        };
+        for _ in 0..3 {
+            assert!(matches!(ask(5), Err(ureq::Error::Timeout(_))));
+        }
+        let address = SocketAddr::from(([192, 0, 2, 1], 80));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| ask(60_000));
+            *hanging.found.lock().expect(NO_PANIC) = Some(vec![address]);
+            hanging.is_over.notify_all();
+            assert_eq!(
+                waiting.join().expect("no panic").expect("an answer"),
+                [address]
+            );
+        });
+        // And there is an end to how many may hang.
+        for number in 0..MAX_PENDING {
+            let entry = Entry::Pending(Arc::default());
+            let mut names = resolver.names.lock().expect(NO_PANIC);
+            names.insert((format!("{number}.example"), 80), entry);
+        }
+        let timeout = NextTimeout {
+            after: Duration::from_secs(60).into(),
+            reason: ureq::Timeout::Resolve,
+            per_read: None,
+            per_write: None,
+        };
+        let refused = resolver.addresses("another.example", 80, timeout);
+        assert!(matches!(refused, Err(ureq::Error::Io(_))), "{refused:?}");
     }
 }
