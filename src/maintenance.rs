@@ -10,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::model::Level;
-use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError, Vacuum};
+use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError, TidyUp};
 
 /// How often it is looked whether there is anything to do: a command's new job waits so long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -134,7 +134,7 @@ impl Worker {
         }
         if self.sweep.is_intents_done && self.sweep.is_keys_done {
             // The last thing: what has become free goes back to the file system, a step at a time.
-            let left = self.store.write_blocking(Vacuum)?;
+            let left = self.store.write_blocking(TidyUp)?;
             if left == 0 {
                 self.sweep.is_under_way = false;
                 self.next_sweep = self.clock.monotonic() + RETENTION_EVERY;

@@ -139,9 +139,15 @@ impl Scene {
             until: Timestamp::from_millis(i64::MAX),
         };
         change(&mut filter);
-        self.store
-            .write_blocking(CreateJobs { kind, filter })
-            .expect("jobs")
+        let filter = filter.before(self.clock.now());
+        let found = self.store.read_blocking(|sql| filter.count(sql));
+        let found = found.expect("a count");
+        let create = CreateJobs {
+            kind,
+            filter,
+            found,
+        };
+        self.store.write_blocking(create).expect("jobs")
     }
 
     fn jobs(&self, ids: &[i64]) -> Vec<(i64, i64, bool, bool)> {

@@ -107,9 +107,10 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
         reason: args.reason.clone(),
         since: args.since.unwrap_or(Timestamp::from_millis(0)),
         until: args.until.unwrap_or_else(now),
-    };
+    }
+    .before(now());
+    let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;
     if args.dry_run {
-        let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;
         let total: i64 = found.iter().map(|(_, _, count)| count).sum();
         if args.json {
             let by_destination: serde_json::Map<_, _> = found
@@ -129,7 +130,14 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
         return Ok(());
     }
     let jobs = operator
-        .write(&CreateJobs { kind, filter }, now())
+        .write(
+            &CreateJobs {
+                kind,
+                filter,
+                found,
+            },
+            now(),
+        )
         .map_err(explained)?;
     if jobs.is_empty() {
         report(kind, 0, args.json)?;

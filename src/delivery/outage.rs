@@ -32,7 +32,7 @@ pub(super) fn note(
         if outcome.class != Class::Delivered {
             log::warn!(
                 event_id = done.event_id.as_str(), destination, attempt = done.job.attempt,
-                status_code = outcome.status_code.unwrap_or(0), outcome = outcome.class.name();
+                status_code = outcome.status_code, outcome = outcome.class.name();
                 "the destination began to fail: {}", outcome.error.as_deref().unwrap_or("no reason")
             );
             *outage = Some(Outage {

@@ -57,7 +57,7 @@ pub(super) fn attempt(
     let event_id = shipment.public_id();
     log::debug!(
         event_id = event_id.as_str(), destination = job.target.name.as_str(), attempt = job.attempt,
-        status_code = outcome.status_code.unwrap_or(0),
+        status_code = outcome.status_code,
         duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         outcome = outcome.class.name();
         "attempt"

@@ -53,6 +53,13 @@ const MATCHES: &str = "d.state = 4 AND d.updated_at >= ?4 AND d.updated_at <= ?5
      AND (?3 IS NULL OR instr(d.last_error, ?3) > 0)";
 
 impl Filter {
+    /// The same for what was given up before now: what is given up later, a letter that the very job
+    /// replays among them, isn't the job's own.
+    pub fn before(mut self, now: Timestamp) -> Self {
+        self.until = self.until.min(now.minus(Duration::from_millis(1)));
+        self
+    }
+
     /// How many dead letters of which destinations it matches.
     pub fn count(&self, sql: &Connection) -> Result<Vec<(i64, String, i64)>, StoreError> {
         let mut statement = sql.prepare(&format!(
@@ -75,24 +82,22 @@ impl Filter {
     }
 }
 
-/// Makes one job for each destination that has any; returns them.
+/// Makes one job for each of these destinations; returns them. They have been counted before: that may
+/// take long, and nobody must wait for it.
 pub(crate) struct CreateJobs {
     pub kind: JobKind,
     pub filter: Filter,
+    /// As [`Filter::count`] found them.
+    pub found: Vec<(i64, String, i64)>,
 }
 
 impl WriteOp for CreateJobs {
     type Out = Vec<i64>;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Vec<i64>, StoreError> {
-        // What is given up from now on, a letter that this very job replays among them, isn't its own.
-        let before_now = tx.now.minus(Duration::from_millis(1));
-        let filter = &Filter {
-            until: self.filter.until.min(before_now),
-            ..self.filter.clone()
-        };
+        let filter = &self.filter;
         let mut jobs = Vec::new();
-        for (destination, _, total) in filter.count(tx.sql)? {
+        for (destination, _, total) in &self.found {
             tx.sql
                 .prepare_cached(
                     "INSERT INTO jobs (kind, destination_id, source, reason, since, until, total,

@@ -8,6 +8,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 use super::OpenError;
 
 pub(super) struct Lock {
@@ -55,4 +58,23 @@ pub(super) fn acquire(database: &Path) -> Result<Lock, OpenError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(Lock { _file: file })
+}
+
+/// Whether a process owns the database. It doesn't take the lock of one that nobody owns, which could
+/// turn away a server that starts at this moment: the owner left its number in the file.
+pub(super) fn is_held(database: &Path) -> bool {
+    let path = path_beside(database, ".lock");
+    let Ok(mut file) = File::open(&path) else {
+        return false;
+    };
+    let mut holder = String::new();
+    // What can't be read names nobody.
+    let _ = file.read_to_string(&mut holder);
+    let process = holder.trim().parse().ok().and_then(Pid::from_raw);
+    let is_alive = process.is_some_and(|pid| {
+        // One that may not be signalled is there all the same.
+        !matches!(test_kill_process(pid), Err(Errno::SRCH))
+    });
+    // Its number may be another's by now; the lock tells.
+    is_alive && matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

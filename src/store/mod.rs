@@ -48,7 +48,7 @@ pub(crate) use listing::{Listed, Query, Stats};
 pub(crate) use operator::Operator;
 pub(crate) use pause::{Pause, Resume};
 pub(crate) use probe::Probe;
-pub(crate) use prune::{Cutoffs, Expired, Prune, Vacuum};
+pub(crate) use prune::{Cutoffs, Expired, Prune, TidyUp};
 pub(crate) use relays::RelayRow;
 pub(crate) use replay::{Discard, Replay};
 pub(crate) use writer::{Tx, WriteOp};

@@ -31,7 +31,7 @@ impl Operator {
 
     /// Whether a server has the database open.
     pub fn has_server(&self) -> bool {
-        matches!(lock::acquire(&self.path), Err(OpenError::InUse { .. }))
+        lock::is_held(&self.path)
     }
 
     pub fn read<T>(

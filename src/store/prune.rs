@@ -1,6 +1,8 @@
 //! Retention: what is finished is deleted once it is old enough, in small steps. Looking happens on a
 //! reader, so that the writer only does what is to be done.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::{StoreError, Tx, WriteOp};
@@ -164,14 +166,20 @@ impl WriteOp for Prune {
 /// Pages given back to the file system in one step: 1 MiB.
 const VACUUM: i64 = 256;
 
-/// Gives free pages back, as long as they are more than a quarter of the file: what is free is used
-/// again, and a file that shrinks only to grow again gains nothing. Returns how many are left to give.
-pub(crate) struct Vacuum;
+/// How long a job that has ended can still be looked at.
+const JOBS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-impl WriteOp for Vacuum {
+/// The end of a sweep: forgets jobs of long ago, and gives free pages back, as long as they are more than a quarter of the file: what is free is used
+/// again, and a file that shrinks only to grow again gains nothing. Returns how many are left to give.
+pub(crate) struct TidyUp;
+
+impl WriteOp for TidyUp {
     type Out = i64;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<i64, StoreError> {
+        tx.sql
+            .prepare_cached("DELETE FROM jobs WHERE ended_at < ?1")?
+            .execute([tx.now.minus(JOBS_KEPT).as_millis()])?;
         let number = |pragma: &str| -> Result<i64, StoreError> {
             Ok(tx.sql.query_row(pragma, [], |row| row.get(0))?)
         };
