@@ -420,3 +420,30 @@ fn filters_choose_by_destination_source_reason_and_time() {
     assert_eq!(scene.jobs(&jobs), [(1, 1, true, false)]);
     assert_eq!((scene.count("deliveries"), scene.count("intents")), (3, 3));
 }
+
+#[test]
+fn what_is_replayed_between_the_look_and_the_deletion_stays() {
+    let scene = Scene::new(|_| {});
+    scene.accept("s", "k", &["d"], 10);
+    scene.all_die("answered 500");
+    scene.clock.advance(DAY * 40);
+    let cutoffs = Cutoffs {
+        delivered: None,
+        dead_lettered: Some(scene.clock.now().minus(DAY * 30)),
+        keys: scene.clock.now(),
+    };
+    let look = || {
+        let found = scene
+            .store
+            .read_blocking(|sql| Expired::find(sql, &cutoffs, 0, (i64::MIN, 0)));
+        found.expect("a look").intents
+    };
+    let intents = look();
+    assert_eq!(intents.len(), 1);
+    scene.execute("UPDATE deliveries SET state = 0, next_attempt_at = 1");
+    let keys = Vec::new();
+    let prune = Prune { intents, keys };
+    assert_eq!(scene.store.write_blocking(prune).ok(), Some(0));
+    assert_eq!(scene.count("intents"), 1);
+    assert_eq!(look(), [0_i64; 0], "and it isn't found again");
+}
