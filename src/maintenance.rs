@@ -16,10 +16,16 @@ use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the whole of what is finished is gone through.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
-/// After a step, as many times what it took: maintenance has a fifth of the writer's time at most.
-const REST: u32 = 4;
-/// The shortest rest.
-const SHORTEST_REST: Duration = Duration::from_millis(5);
+/// After a step: four times what it costs the writer, some two or three milliseconds, so that
+/// maintenance has a fifth of its time at most.
+const REST: Duration = Duration::from_millis(10);
+/// After a look that found nothing to do: only a reader was busy.
+const REST_FROM_LOOKING: Duration = Duration::from_millis(2);
+/// A sweep is followed by a pause of as many times its own length, if that is longer than the usual:
+/// looking through millions has a tenth of a reader's time at most.
+const PAUSE: u32 = 10;
+/// But no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Maintenance {
     stop: Sender<()>,
@@ -32,6 +38,7 @@ pub(crate) struct Worker {
     clock: Arc<dyn Clock>,
     started: (Timestamp, Duration),
     sweep: Sweep,
+    sweep_began: Duration,
     next_sweep: Duration,
 }
 
@@ -62,6 +69,7 @@ impl Worker {
             started: (clock.now(), clock.monotonic()),
             store,
             config,
+            sweep_began: clock.monotonic(),
             clock,
             sweep: Sweep::BEGINNING,
             next_sweep: Duration::ZERO,
@@ -70,31 +78,31 @@ impl Worker {
 
     /// Does a step of whatever there is to do; how long to rest after it.
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
-        let start = self.clock.monotonic();
-        let mut is_busy = false;
+        let mut rest = None;
 
         let jobs = self.store.read_blocking(|sql| BulkJob::read(sql, &[]))?;
         if !jobs.is_empty() {
             let is_paced = self.config.level() != Level::Off;
             let stepped = self.store.write_blocking(StepJobs { is_paced })?;
-            is_busy |= stepped.done > 0;
-        }
-        if self.sweep.is_under_way {
-            self.sweep()?;
-            is_busy = true;
-        } else if start >= self.next_sweep {
-            self.sweep = Sweep::BEGINNING;
-            is_busy = true;
-        }
-        if !is_busy {
-            return Ok(if jobs.is_empty() {
-                LOOK_EVERY
+            rest = Some(if stepped.done > 0 {
+                REST
             } else {
                 LOOK_EVERY / 10
             });
         }
-        let took = self.clock.monotonic().saturating_sub(start);
-        Ok((took * REST).clamp(SHORTEST_REST, LOOK_EVERY))
+        if self.sweep.is_under_way {
+            let has_deleted = self.sweep()?;
+            rest = Some(if has_deleted || rest == Some(REST) {
+                REST
+            } else {
+                REST_FROM_LOOKING
+            });
+        } else if self.clock.monotonic() >= self.next_sweep {
+            self.sweep = Sweep::BEGINNING;
+            self.sweep_began = self.clock.monotonic();
+            rest = Some(REST_FROM_LOOKING);
+        }
+        Ok(rest.unwrap_or(LOOK_EVERY))
     }
 
     /// The wall clock, as far as it is believed: a jump ahead must not delete anything, so since the
@@ -105,7 +113,8 @@ impl Worker {
         self.clock.now().min(wall.plus(passed))
     }
 
-    fn sweep(&mut self) -> Result<(), StoreError> {
+    /// Goes on; whether anything was deleted.
+    fn sweep(&mut self) -> Result<bool, StoreError> {
         let now = self.believed_now();
         let retention = &self.config.retention;
         let cutoffs = Cutoffs {
@@ -136,11 +145,13 @@ impl Worker {
             // The last thing: what has become free goes back to the file system, a step at a time.
             let left = self.store.write_blocking(TidyUp)?;
             if left == 0 {
+                let now = self.clock.monotonic();
+                let took = now.saturating_sub(self.sweep_began);
                 self.sweep.is_under_way = false;
-                self.next_sweep = self.clock.monotonic() + RETENTION_EVERY;
+                self.next_sweep = now + (took * PAUSE).clamp(RETENTION_EVERY, LONGEST_PAUSE);
             }
         }
-        Ok(())
+        Ok(!is_idle)
     }
 }
 

@@ -123,7 +123,7 @@ impl Scene {
 
     /// Goes through all of it once.
     fn sweep(&mut self) {
-        self.clock.advance(RETENTION_EVERY);
+        self.clock.advance(LONGEST_PAUSE);
         self.worker.run_once().expect("a step");
         while self.worker.sweep.is_under_way {
             self.worker.run_once().expect("a step");

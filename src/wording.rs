@@ -27,10 +27,12 @@ pub(crate) fn describe(row: &DeliveryRow, level: Level, now: Timestamp) -> Strin
         if let Some(reason) = &row.paused {
             return format!("Waits until {to} is resumed; it is paused: {reason}.");
         }
-        if let Some(until) = row.held_until.filter(|&until| until > now) {
+        // Whatever lasts longest is what it waits for.
+        let due = row.next_attempt_at.unwrap_or(now);
+        if let Some(until) = row.held_until.filter(|&until| until > now && until >= due) {
             return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
         }
-        if let Some(probe_at) = row.probe_at {
+        if let Some(probe_at) = row.probe_at.filter(|&probe_at| due <= probe_at.max(now)) {
             return format!(
                 "Waits until {to} is well again: its circuit breaker is open, and spends no attempt of this one; the next look at it is due at {probe_at}."
             );

@@ -8,13 +8,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, moment, now, writing};
+use super::operate::{explained, known_destination, moment, now, writing};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::model::IntentId;
 use crate::store::{
     BulkJob, CancelJob, CreateJobs, Discard, Filter, JobKind, Operator, Replay, StepJobs,
 };
 
+/// Steps after which the WAL is emptied, when there is no server to do it: some 50 MB of it.
+const CHECKPOINT_EVERY: u64 = 50;
 /// How often the progress of a job is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -61,9 +64,9 @@ pub(super) struct BulkArgs {
 }
 
 pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result<(), Failure> {
-    let (mut operator, _) = writing(file)?;
+    let (mut operator, config) = writing(file)?;
     if args.dead {
-        return many(&mut operator, kind, args);
+        return many(&mut operator, &config, kind, args);
     }
     let mut all = 0;
     for id in &args.ids {
@@ -100,9 +103,19 @@ fn done_name(kind: JobKind) -> &'static str {
     }
 }
 
-fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), Failure> {
+fn many(
+    operator: &mut Operator,
+    config: &Config,
+    kind: JobKind,
+    args: &BulkArgs,
+) -> Result<(), Failure> {
+    let destination = args
+        .destination
+        .as_deref()
+        .map(|text| known_destination(operator, config, text))
+        .transpose()?;
     let filter = Filter {
-        destination: args.destination.clone(),
+        destination,
         source: args.source.clone(),
         reason: args.reason.clone(),
         since: args.since.unwrap_or(Timestamp::from_millis(0)),
@@ -143,8 +156,7 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
         report(kind, 0, args.json)?;
         return Ok(());
     }
-    let has_server = operator.has_server();
-    if args.detach && has_server {
+    if args.detach && operator.has_server() {
         for job in &jobs {
             if args.json {
                 say!("{}", json!({ "job": job }));
@@ -156,7 +168,7 @@ fn many(operator: &mut Operator, kind: JobKind, args: &BulkArgs) -> Result<(), F
         }
         return Ok(());
     }
-    follow(operator, kind, &jobs, has_server, args.json)
+    follow(operator, kind, &jobs, args.json)
 }
 
 /// Waits for the jobs' end; without a server, does them.
@@ -164,16 +176,20 @@ fn follow(
     operator: &mut Operator,
     kind: JobKind,
     jobs: &[i64],
-    has_server: bool,
     is_json: bool,
 ) -> Result<(), Failure> {
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
-    loop {
+    for round in 1_u64.. {
+        // One may start or stop meanwhile.
+        let has_server = operator.has_server();
         if !has_server {
             operator
                 .write(&StepJobs { is_paced: false }, now())
                 .map_err(explained)?;
+            if round.is_multiple_of(CHECKPOINT_EVERY) {
+                operator.checkpoint().map_err(explained)?;
+            }
         }
         let states = operator
             .read(|sql| BulkJob::read(sql, jobs))
@@ -199,6 +215,7 @@ fn follow(
             std::thread::sleep(LOOK_EVERY);
         }
     }
+    unreachable!("there are more rounds than anybody lives to see")
 }
 
 /// Ends a job before it is done.

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, moment, plain, public_id, reading};
+use super::operate::{explained, known_destination, moment, plain, public_id, reading};
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::{Listed, Query};
@@ -40,10 +40,15 @@ fn state(text: &str) -> Result<DeliveryState, String> {
 }
 
 pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
-    let (operator, _) = reading(file)?;
+    let (operator, config) = reading(file)?;
+    let destination = args
+        .destination
+        .as_deref()
+        .map(|text| known_destination(&operator, &config, text))
+        .transpose()?;
     let query = Query {
         state: args.status,
-        destination: args.destination.clone(),
+        destination,
         source: args.source.clone(),
         since: args.since,
         limit: args.limit,

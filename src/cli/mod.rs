@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::model::IntentId;
 use crate::store::JobKind;
 
 /// An embedded webhook and event relay: takes events in over HTTP, makes them durable in one SQLite
@@ -59,7 +60,7 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
         /// Its id, as the API shows it
-        id: String,
+        id: IntentId,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -71,7 +72,7 @@ enum Command {
         #[command(flatten)]
         bulk: bulk::BulkArgs,
     },
-    /// Delete dead letters for good
+    /// Delete dead letters for good, and with an event its idempotency key
     Discard {
         #[command(flatten)]
         file: ConfigFile,
@@ -132,7 +133,7 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => serve::run(file.path()),
         Command::Check { file, json } => check::run(file.path(), json),
         Command::List { file, list } => list::run(file.path(), &list),
-        Command::Show { file, id, json } => show::run(file.path(), &id, json),
+        Command::Show { file, id, json } => show::run(file.path(), id, json),
         Command::Replay { file, bulk } => bulk::run(file.path(), JobKind::Replay, &bulk),
         Command::Discard { file, bulk } => bulk::run(file.path(), JobKind::Discard, &bulk),
         Command::Cancel { file, job } => bulk::cancel(file.path(), job),

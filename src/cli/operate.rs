@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::Failure;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Config;
-use crate::model::{IntentId, Surface};
+use crate::model::{IntentId, Surface, TargetUrl};
 use crate::store::{Operator, StoreError};
 
 /// The database that the configuration names, to look at.
 pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
-    let config = Config::load(file)?;
+    let config = Config::load_for_commands(file)?;
     Ok((Operator::reading(&config.database.path)?, config))
 }
 
 /// The database that the configuration names, to change.
 pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
-    let config = Config::load(file)?;
+    let config = Config::load_for_commands(file)?;
     Ok((Operator::writing(&config.database.path)?, config))
 }
 
@@ -51,6 +51,39 @@ pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// A destination's name as it is stored: one of the configuration's, or the origin of a URL.
+pub(super) fn destination(config: &Config, text: &str) -> Result<String, Failure> {
+    if text.contains("://") {
+        let url: TargetUrl = text.parse().map_err(|error| format!("{text:?} {error}"))?;
+        return Ok(url.origin().to_owned());
+    }
+    if config.destination(text).is_some() {
+        return Ok(text.to_owned());
+    }
+    let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
+    Err(format!(
+        "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such as https://example.com",
+        known.join(", ")
+    )
+    .into())
+}
+
+/// The same, but one that is in the database will do, configured or not.
+pub(super) fn known_destination(
+    operator: &Operator,
+    config: &Config,
+    text: &str,
+) -> Result<String, Failure> {
+    let is_stored = operator
+        .read(|sql| crate::store::is_destination(sql, text))
+        .map_err(explained)?;
+    if is_stored {
+        Ok(text.to_owned())
+    } else {
+        destination(config, text)
+    }
 }
 
 /// What the store says, for a person.

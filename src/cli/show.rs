@@ -11,11 +11,10 @@ use crate::wording::{describe, next_retry_at};
 /// Characters of an answer that a timeline shows; `--json` has them all.
 const SHOWN: usize = 200;
 
-pub(super) fn run(file: Option<&Path>, id: &str, is_json: bool) -> Result<(), Failure> {
-    let parsed: IntentId = id.parse()?;
+pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<(), Failure> {
     let (operator, config) = reading(file)?;
     let row = operator
-        .read(|sql| IntentRow::find(sql, parsed, None))
+        .read(|sql| IntentRow::find(sql, id, None))
         .map_err(explained)?
         .ok_or_else(|| format!("there is no relay or event {id}"))?;
     let id = public_id(row.id, row.surface);

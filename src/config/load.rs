@@ -75,7 +75,24 @@ impl Config {
         Self::load_with(file, &|name| std::env::var_os(name))
     }
 
+    /// The same for commands that work on the database: they need neither the secrets, which an
+    /// operator's shell may not have, nor a configuration that a server would start with.
+    pub(crate) fn load_for_commands(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let (config, _, _) = Self::read(file, &|name| std::env::var_os(name))?;
+        Ok(config)
+    }
+
     pub(super) fn load_with(file: Option<&Path>, env: Env<'_>) -> Result<Self, ConfigError> {
+        let (mut config, origin, overrides) = Self::read(file, env)?;
+        config.resolve_secrets(&origin, env)?;
+        config
+            .check_from(&origin)
+            .map_err(|error| name_the_variable(error, &overrides))?;
+        Ok(config)
+    }
+
+    /// Reads the file and the environment, unchecked.
+    fn read(file: Option<&Path>, env: Env<'_>) -> Result<(Self, Origin, Overrides), ConfigError> {
         let path = match file {
             Some(path) => Some(path),
             None => Some(Path::new(Self::FILE)).filter(|path| path.exists()),
@@ -94,11 +111,7 @@ impl Config {
             }
         };
         let overrides = config.apply_environment(env)?;
-        config.resolve_secrets(&origin, env)?;
-        config
-            .check_from(&origin)
-            .map_err(|error| name_the_variable(error, &overrides))?;
-        Ok(config)
+        Ok((config, origin, overrides))
     }
 
     /// Reads the text of a file, unchecked; `path` is what errors call it.

@@ -39,6 +39,8 @@ pub(super) struct Dispatcher {
     /// Outcomes that are known and not yet durable. They are kept until they are.
     unsettled: Vec<Settlement>,
     hand_backs: Vec<HandBack>,
+    /// Destinations whose breaker was open, and which have none any more.
+    unbroken: Vec<i64>,
     next_claim: i64,
     /// Where the round of destinations begins, so that none is always first.
     round: usize,
@@ -77,6 +79,7 @@ impl Dispatcher {
             in_flight: HashMap::new(),
             unsettled: Vec::new(),
             hand_backs: Vec::new(),
+            unbroken: Vec::new(),
             // Of an earlier process nothing is claimed any more, so any beginning will do; a random
             // one makes a mistake there visible.
             next_claim: i64::from(rand::random::<u32>()) << 24,
@@ -151,7 +154,9 @@ impl Dispatcher {
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
             }
-            let change = self.admission.ended(&job.target, outcome.as_ref());
+            let change = self
+                .admission
+                .ended(&job.target, outcome.as_ref(), done.took);
             match outcome {
                 Some(outcome) => self.settle(&done, outcome, change, now),
                 None => self.hand_backs.push(hand_back(job)),
@@ -317,14 +322,18 @@ impl Dispatcher {
                 if target.settings.is_none() && own_label {
                     self.adhoc_labels += 1;
                 }
-                if let Some((at, wait)) = due.probe {
-                    self.admission.reopen(&target, at.since(now), wait);
+                let is_broken = due
+                    .probe
+                    .is_some_and(|(at, wait)| self.admission.reopen(&target, at.since(now), wait));
+                if due.probe.is_some() && !is_broken {
+                    // It has no breaker any more.
+                    self.unbroken.push(due.destination);
                 }
                 unknown.insert(State {
                     target: Arc::new(target),
                     in_flight: 0,
                     outage: None,
-                    is_broken: due.probe.is_some(),
+                    is_broken,
                     shown: "",
                 })
             }
@@ -367,7 +376,11 @@ impl Dispatcher {
     /// Settles, hands back and claims in one transaction, and gives out what was claimed. None if
     /// the store refused: then everything is kept for the next turn.
     fn turn(&mut self, wants: &[Want]) -> Option<(usize, usize)> {
-        if self.unsettled.is_empty() && self.hand_backs.is_empty() && wants.is_empty() {
+        if self.unsettled.is_empty()
+            && self.hand_backs.is_empty()
+            && self.unbroken.is_empty()
+            && wants.is_empty()
+        {
             return Some((0, 0));
         }
         let claim = self.next_claim;
@@ -377,6 +390,7 @@ impl Dispatcher {
         let turn = Turn {
             settlements: Arc::clone(&settlements),
             hand_backs: Arc::clone(&hand_backs),
+            unbroken: self.unbroken.clone(),
             wants: wants.to_vec(),
             claim,
         };
@@ -384,6 +398,7 @@ impl Dispatcher {
             Ok(claimed) => {
                 let counts = (claimed.len(), settlements.len());
                 self.is_refused = false;
+                self.unbroken.clear();
                 self.give_out(claimed, claim);
                 Some(counts)
             }

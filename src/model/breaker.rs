@@ -123,6 +123,10 @@ impl Breaker {
     /// Takes note of an attempt that ended.
     pub fn note(&mut self, health: Health, now: Duration) -> Option<BreakerChange> {
         match (health, self.open) {
+            // A probe that tells nothing is made again after the same wait: it may have spent an attempt.
+            (Health::Unknown, Some(open)) if now >= open.probe_at => {
+                Some(self.open_for(now, open.wait))
+            }
             (Health::Unknown, _) => None,
             (Health::Well, Some(_)) => {
                 *self = Self::new(self.rules);
@@ -263,6 +267,18 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_tells_nothing_is_not_repeated_at_once() {
+        let mut breaker = Breaker::new(BreakerRules::default());
+        breaker.reopen(at(0), Duration::ZERO, at(120));
+        assert_eq!(breaker.admits(at(0), 0), Ok(()));
+        let again = Some(BreakerChange::Open(at(120)));
+        assert_eq!(breaker.note(Health::Unknown, at(0)), again);
+        assert_eq!(breaker.admits(at(1), 0), Err(Some(at(119))));
+        // One that was under way before tells nothing either, and changes nothing.
+        assert_eq!(breaker.note(Health::Unknown, at(1)), None);
+    }
+
+    #[test]
     fn what_was_left_open_is_not_believed_beyond_the_cap() {
         let mut breaker = Breaker::new(BreakerRules::default());
         breaker.reopen(at(5), Duration::MAX, Duration::MAX);
@@ -287,7 +303,8 @@ mod tests {
                 let change = breaker.note(health, now);
                 match change {
                     Some(BreakerChange::Open(wait)) => {
-                        prop_assert!(health == Health::Failing && breaker.is_open());
+                        prop_assert!(health != Health::Well && breaker.is_open());
+                        prop_assert!(was_open || health == Health::Failing);
                         prop_assert!(wait >= rules.probe_after && wait <= rules.probe_cap);
                     }
                     Some(BreakerChange::Closed) => {

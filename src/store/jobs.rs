@@ -9,7 +9,7 @@ use super::replay::{discard, replay};
 use super::{StoreError, Tx, WriteOp};
 use crate::clock::Timestamp;
 
-/// Dead letters looked at in one step: some milliseconds of the writer's time.
+/// Dead letters looked at in one step, of all jobs together: some milliseconds of the writer's time.
 const STEP: i64 = 100;
 
 /// A paced replay adds nothing while so many deliveries wait for the destination: what comes in
@@ -189,7 +189,7 @@ impl BulkJob {
     }
 }
 
-/// Goes on with each job that is under way by one step.
+/// Goes on with the jobs that are under way by one step: the first that may, and then the next.
 pub(crate) struct StepJobs {
     /// Whether replays wait while much is waiting already: as long as somebody delivers.
     pub is_paced: bool,
@@ -232,12 +232,13 @@ impl WriteOp for StepJobs {
             })?
             .collect::<Result<_, _>>()?;
         let mut stepped = Stepped::default();
+        let mut budget = STEP;
         for mut cursor in jobs {
-            if self.is_paced && cursor.is_crowded(tx)? {
+            if budget == 0 || (self.is_paced && cursor.is_crowded(tx)?) {
                 stepped.under_way += 1;
                 continue;
             }
-            let (done, is_at_end) = cursor.step(tx)?;
+            let (done, is_at_end) = cursor.step(&mut budget, tx)?;
             stepped.done += done;
             stepped.under_way += usize::from(!is_at_end);
             tx.sql
@@ -276,7 +277,7 @@ impl Cursor {
     }
 
     /// Does the next few; how many, and whether there are no more.
-    fn step(&mut self, tx: &Tx<'_>) -> Result<(usize, bool), StoreError> {
+    fn step(&mut self, budget: &mut i64, tx: &Tx<'_>) -> Result<(usize, bool), StoreError> {
         // The index `dead` in its own order. What is replayed leaves it; what doesn't match stays, so
         // the cursor moves past it.
         let mut statement = tx.sql.prepare_cached(&format!(
@@ -302,12 +303,14 @@ impl Cursor {
                     until,
                     self.at,
                     self.intent,
-                    STEP
+                    *budget
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?
             .collect::<Result<_, _>>()?;
-        let is_at_end = found.len() < usize::try_from(STEP).unwrap_or(0);
+        let looked_at = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let is_at_end = looked_at < *budget;
+        *budget = budget.saturating_sub(looked_at);
         let mut done = 0;
         for (at, intent, matches) in found {
             (self.at, self.intent) = (at, intent);

@@ -126,3 +126,10 @@ impl Stats {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
+
+/// Whether anything was ever meant for a destination of this name.
+pub(crate) fn is_destination(sql: &Connection, name: &str) -> Result<bool, StoreError> {
+    Ok(sql
+        .prepare("SELECT 1 FROM destinations WHERE name = ?1")?
+        .exists([name])?)
+}

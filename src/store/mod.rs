@@ -44,7 +44,7 @@ pub(crate) use backlog::Backlog;
 pub use error::{OpenError, StoreError};
 pub(crate) use events::{AttemptRow, DeliveryRow, IntentRow};
 pub(crate) use jobs::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, StepJobs};
-pub(crate) use listing::{Listed, Query, Stats};
+pub(crate) use listing::{Listed, Query, Stats, is_destination};
 pub(crate) use operator::Operator;
 pub(crate) use pause::{Pause, Resume};
 pub(crate) use probe::Probe;

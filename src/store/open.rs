@@ -216,6 +216,11 @@ fn migrate(connection: &mut Connection, version: Option<i64>) -> rusqlite::Resul
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         }
         Some(found) => {
+            if found < VERSION {
+                log::info!(
+                    "bringing the database from schema version {found} to {VERSION}: a large one takes a while"
+                );
+            }
             let done = usize::try_from(found - 1).unwrap_or(0);
             for migration in MIGRATIONS.iter().skip(done) {
                 transaction.execute_batch(migration)?;

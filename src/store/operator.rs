@@ -41,6 +41,17 @@ impl Operator {
         read(&self.sql)
     }
 
+    /// Moves the WAL into the database, as far as nobody else is in the way.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let (busy, frames, moved): (i64, i64, i64) =
+            self.sql
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })?;
+        log::debug!(busy, frames, moved; "checkpoint");
+        Ok(())
+    }
+
     /// Does an operation in a transaction of its own; a server's writer waits for it, or it for the
     /// writer.
     pub fn write<W: WriteOp>(&mut self, op: &W, now: Timestamp) -> Result<W::Out, StoreError> {

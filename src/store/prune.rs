@@ -11,8 +11,8 @@ use crate::model::IntentId;
 
 /// Intents looked at in one step.
 const LOOK: i64 = 500;
-/// Intents deleted in one step: about a millisecond of the writer's time.
-const DELETE: usize = 32;
+/// Intents deleted in one step: two to three milliseconds of the writer's time.
+const DELETE: usize = 64;
 /// Idempotency keys looked at in one step.
 const LOOK_KEYS: i64 = 2_000;
 
@@ -62,12 +62,11 @@ impl Expired {
         let Some(latest) = cutoffs.delivered.max(cutoffs.dead_lettered) else {
             return Ok(());
         };
+        // The narrow side alone: it is in the order of acceptance, too.
         let mut statement = sql.prepare_cached(
-            "SELECT i.id,
-                    (SELECT max(d.updated_at) FROM deliveries d WHERE d.intent_id = i.id),
-                    (SELECT max(d.state = 4) FROM deliveries d WHERE d.intent_id = i.id),
-                    (SELECT max(d.state < 3) FROM deliveries d WHERE d.intent_id = i.id)
-             FROM intents i WHERE i.id > ?1 AND i.id < ?2 ORDER BY i.id LIMIT ?3",
+            "SELECT intent_id, max(updated_at), max(state = 4), max(state < 3)
+             FROM deliveries WHERE intent_id > ?1 AND intent_id < ?2
+             GROUP BY intent_id ORDER BY intent_id LIMIT ?3",
         )?;
         let before = IntentId::first_row_at(latest.as_millis());
         let mut rows = statement.query(params![after, before, LOOK])?;

@@ -199,6 +199,17 @@ fn a_paused_destination_accepts_and_holds() {
         said(path, &["resume", "orders"]),
         "orders was neither paused nor held\n"
     );
+    // A URL stands for its origin.
+    let paused = said(path, &["pause", "HTTP://Example.com:80/hook"]);
+    assert!(
+        paused.starts_with("http://example.com is paused"),
+        "{paused}"
+    );
+    let (text, code) = complaint(path, &["replay", "--dead", "--destination", "oders"]);
+    assert!(
+        text.contains("there is no such destination") && code == Some(1),
+        "{text}"
+    );
     let (text, code) = complaint(path, &["pause", "oders"]);
     assert_eq!(code, Some(1));
     assert_eq!(
@@ -268,17 +279,18 @@ fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_no
         (&false.into(), &250.into())
     );
 
-    let newer = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
-    newer
-        .pragma_update(None, "user_version", 99)
-        .expect("a pragma");
-    drop(newer);
-    for args in [&["list"][..], &["replay", "--dead"], &["pause", "orders"]] {
-        let (text, code) = complaint(path, args);
-        assert!(
-            text.contains("schema version 99") && code == Some(1),
-            "{args:?}: {text}"
-        );
+    // Neither a newer one nor an older one, which a server of that version may be using.
+    for version in [99, 1] {
+        let other = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
+        other
+            .pragma_update(None, "user_version", version)
+            .expect("a pragma");
+        drop(other);
+        for args in [&["list"][..], &["replay", "--dead"], &["pause", "orders"]] {
+            let (text, code) = complaint(path, args);
+            let says = format!("schema version {version}");
+            assert!(text.contains(&says) && code == Some(1), "{args:?}: {text}");
+        }
     }
 }
 
@@ -299,6 +311,7 @@ fn wrong_usage_says_what_was_expected() {
         ),
         (&["list", "--limit", "0"], "1..=100000"),
         (&["show"], "<ID>"),
+        (&["show", "nonsense"], "expected a UUID of version 7"),
         (&["shwo"], "show"),
     ] {
         let (text, code) = complaint(directory.path(), args);

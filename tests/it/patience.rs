@@ -114,6 +114,83 @@ fn a_broken_destination_is_left_alone_and_its_deliveries_lose_nothing() {
     relay.stop();
 }
 
+#[test]
+fn a_hold_counts_for_what_is_claimed_in_the_very_turn_that_brings_it() {
+    let arrivals = Arc::new(AtomicUsize::new(0));
+    let gate = Arc::new(std::sync::Barrier::new(5));
+    let receiver = {
+        let (arrivals, gate) = (Arc::clone(&arrivals), Arc::clone(&gate));
+        Receiver::start(move |_| {
+            // The first three succeed, so that four go at once; and those are told to wait together.
+            let number = arrivals.fetch_add(1, Ordering::SeqCst);
+            if number < 3 {
+                return Answer::status(200);
+            }
+            tokio::task::block_in_place(|| gate.wait());
+            Answer::status(429).header("Retry-After", "3600")
+        })
+    };
+    let relay = TestRelay::start_with(&receiver.url("/"), |config| {
+        config.delivery.workers = 8;
+        orders(config).concurrency = Some(4);
+        orders(config).retry = every(Duration::from_secs(1), 5);
+    });
+    for key in 0..3 {
+        let id = event_id(&relay.client.hook(&key.to_string(), b"{}"));
+        event_with_status(&relay.client, &id, "delivered");
+    }
+    let ids: Vec<_> = (3..40)
+        .map(|key| event_id(&relay.client.hook(&key.to_string(), b"{}")))
+        .collect();
+    gate.wait();
+    until("all that went are settled", || {
+        let held = relay.client.get(&format!("/events/{}", ids[36])).json();
+        let says = held["status_description"].as_str()?;
+        let busy: i64 = relay
+            .sqlite()
+            .query_row(
+                "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL",
+                [],
+                |row| row.get(0),
+            )
+            .expect("a count");
+        (says.contains("Retry-After") && busy == 0).then_some(())
+    });
+    assert_eq!(
+        arrivals.load(Ordering::SeqCst),
+        3 + 4,
+        "no more after the hold"
+    );
+}
+
+#[test]
+fn a_breaker_that_is_turned_off_is_open_no_more() {
+    let receiver = Receiver::start(|_| Answer::status(500));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let start = |has_breaker| {
+        let mut config = config(directory.path(), &receiver.url("/"));
+        orders(&mut config).retry = every(Duration::from_secs(3600), 5);
+        orders(&mut config).breaker.enabled = Some(has_breaker);
+        orders(&mut config).breaker.failures = Some(1);
+        TestRelay::start_in(Arc::clone(&directory), config, None)
+    };
+    let mut relay = start(true);
+    event_id(&relay.client.hook("1", b"{}"));
+    let probe_at = |relay: &TestRelay| -> Option<i64> {
+        relay
+            .sqlite()
+            .query_row("SELECT probe_at FROM destinations", [], |row| row.get(0))
+            .expect("a destination")
+    };
+    until("it is broken", || probe_at(&relay));
+    relay.stop();
+    let mut relay = start(false);
+    until("nothing is left of it", || {
+        probe_at(&relay).is_none().then_some(())
+    });
+    relay.stop();
+}
+
 /// `relay` on a running relay's database.
 fn command(relay: &TestRelay, args: &[&str]) -> String {
     let path = relay.directory.path();

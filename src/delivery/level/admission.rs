@@ -22,15 +22,22 @@ pub(in super::super) trait Admission: Send {
     /// An attempt that was admitted has begun.
     fn began(&mut self, _target: &Target) {}
 
-    /// An attempt has ended; none if it was never made. What that changed about the breaker is to be
-    /// remembered.
-    fn ended(&mut self, _target: &Target, _outcome: Option<&Outcome>) -> Option<BreakerChange> {
+    /// An attempt has ended after so long; none if it was never made. What that changed about the
+    /// breaker is to be remembered.
+    fn ended(
+        &mut self,
+        _target: &Target,
+        _outcome: Option<&Outcome>,
+        _took: Duration,
+    ) -> Option<BreakerChange> {
         None
     }
 
     /// The breaker was left open, in this process or an earlier one: the next probe is due in
-    /// `probe_in`, after a wait of `wait`.
-    fn reopen(&mut self, _target: &Target, _probe_in: Duration, _wait: Duration) {}
+    /// `probe_in`, after a wait of `wait`. Whether there is a breaker at all.
+    fn reopen(&mut self, _target: &Target, _probe_in: Duration, _wait: Duration) -> bool {
+        false
+    }
 
     /// Forgets what it knows of a destination.
     fn forget(&mut self, _target: i64) {}

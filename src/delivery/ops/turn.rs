@@ -21,6 +21,8 @@ pub(in super::super) struct Turn {
     /// Shared with the dispatcher, which keeps them until they are durable.
     pub settlements: Arc<Vec<Settlement>>,
     pub hand_backs: Arc<Vec<HandBack>>,
+    /// Destinations that have no breaker any more, which was left open.
+    pub unbroken: Vec<i64>,
     pub wants: Vec<Want>,
     /// Marks what this turn claims.
     pub claim: i64,
@@ -89,6 +91,9 @@ impl WriteOp for Turn {
         }
         for hand_back in self.hand_backs.iter() {
             hand_back.apply(tx)?;
+        }
+        for destination in &self.unbroken {
+            remember_breaker(*destination, BreakerChange::Closed, tx)?;
         }
         let mut claimed = Vec::new();
         for want in &self.wants {
@@ -191,22 +196,30 @@ impl Settlement {
                 .execute(params![tx.now.as_millis(), reason, self.destination])?;
         }
         if let Some(change) = self.breaker {
-            let wait = match change {
-                BreakerChange::Open(wait) => Some(wait),
-                BreakerChange::Closed => None,
-            };
-            tx.sql
-                .prepare_cached(
-                    "UPDATE destinations SET probe_at = ?1, probe_wait = ?2 WHERE id = ?3",
-                )?
-                .execute(params![
-                    wait.map(|wait| tx.now.plus(wait).as_millis()),
-                    wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
-                    self.destination
-                ])?;
+            remember_breaker(self.destination, change, tx)?;
         }
         Ok(())
     }
+}
+
+/// Keeps a breaker's state for the next process.
+fn remember_breaker(
+    destination: i64,
+    change: BreakerChange,
+    tx: &Tx<'_>,
+) -> Result<(), StoreError> {
+    let wait = match change {
+        BreakerChange::Open(wait) => Some(wait),
+        BreakerChange::Closed => None,
+    };
+    tx.sql
+        .prepare_cached("UPDATE destinations SET probe_at = ?1, probe_wait = ?2 WHERE id = ?3")?
+        .execute(params![
+            wait.map(|wait| tx.now.plus(wait).as_millis()),
+            wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+            destination
+        ])?;
+    Ok(())
 }
 
 impl HandBack {
@@ -240,6 +253,17 @@ const SELECT_DUE: &str = "SELECT intent_id FROM deliveries
 
 impl Want {
     fn claim(&self, claim: i64, claimed: &mut Vec<Claimed>, tx: &Tx<'_>) -> Result<(), StoreError> {
+        // A hold or a pause that this very turn, or another process, has written counts already.
+        let may_go = tx
+            .sql
+            .prepare_cached(
+                "SELECT 1 FROM destinations
+                 WHERE id = ?1 AND paused_at IS NULL AND (held_until IS NULL OR held_until <= ?2)",
+            )?
+            .exists(params![self.destination, tx.now.as_millis()])?;
+        if !may_go {
+            return Ok(());
+        }
         // Read first, then update row by row: the update moves rows out of the very index that is
         // being read.
         let mut select = tx.sql.prepare_cached(SELECT_DUE)?;

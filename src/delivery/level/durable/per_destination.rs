@@ -28,7 +28,7 @@ enum Standing {
     Fresh,
     /// The last that came back was an answer.
     Proven,
-    /// The last that came back was a timeout: it may keep a worker for long.
+    /// The last that came back was a timeout, or took nearly as long: it may keep a worker for long.
     Suspect,
 }
 
@@ -74,6 +74,9 @@ struct Limits {
     /// Whether it was kept waiting, so that what piled up meanwhile must not go all at once.
     is_rested: bool,
     breaker: Option<Breaker>,
+    /// An attempt that takes so long is as bad as one that times out, whatever comes of it: half the
+    /// timeout.
+    too_slow: Duration,
     /// What is under way counts by the standing it began with.
     counted: Vec<Standing>,
 }
@@ -116,13 +119,19 @@ impl Limits {
             .and_then(|settings| settings.concurrency)
             .or(defaults.concurrency)
             .unwrap_or(Config::CONCURRENCY);
+        // Never the whole pool, whatever is configured.
+        let below_pool = config.delivery.workers.saturating_sub(1).max(1);
+        let timeout = settings
+            .and_then(|settings| settings.timeout)
+            .unwrap_or(config.delivery.timeout);
         Self {
             standing: Standing::Fresh,
-            most_at_once: at_once as usize,
+            most_at_once: (at_once as usize).min(below_pool),
             window: 1,
             rate: rate.map(|limit| (limit, bucket(&limit, clock))),
             is_rested: false,
             breaker: config.breaker(&target.name).map(Breaker::new),
+            too_slow: timeout / 2,
             counted: Vec::new(),
         }
     }
@@ -140,9 +149,10 @@ impl Limits {
         }
     }
 
-    fn adapt(&mut self, outcome: &Outcome) {
-        match (outcome.failure, health(outcome)) {
-            (Some(Failure::Timeout), _) => {
+    fn adapt(&mut self, outcome: &Outcome, took: Duration) {
+        let is_slow = outcome.failure == Some(Failure::Timeout) || took >= self.too_slow;
+        match (is_slow, health(outcome)) {
+            (true, _) => {
                 self.window = 1;
                 self.standing = Standing::Suspect;
             }
@@ -222,14 +232,19 @@ impl Admission for PerDestination {
         self.suspect.busy += usize::from(standing == Standing::Suspect);
     }
 
-    fn ended(&mut self, target: &Target, outcome: Option<&Outcome>) -> Option<BreakerChange> {
+    fn ended(
+        &mut self,
+        target: &Target,
+        outcome: Option<&Outcome>,
+        took: Duration,
+    ) -> Option<BreakerChange> {
         let now = self.clock.now();
         let limits = self.limits(target);
         // Which of those under way has ended doesn't matter: in the end all have.
         let began_as = limits.counted.pop();
         let mut change = None;
         if let Some(outcome) = outcome {
-            limits.adapt(outcome);
+            limits.adapt(outcome, took);
             change = limits
                 .breaker
                 .as_mut()
@@ -243,13 +258,14 @@ impl Admission for PerDestination {
         change
     }
 
-    fn reopen(&mut self, target: &Target, probe_in: Duration, wait: Duration) {
+    fn reopen(&mut self, target: &Target, probe_in: Duration, wait: Duration) -> bool {
         let now = self.clock.now();
         let limits = self.limits(target);
         if let Some(breaker) = &mut limits.breaker {
             breaker.reopen(now, probe_in, wait);
             limits.is_rested = true;
         }
+        limits.breaker.is_some()
     }
 
     fn forget(&mut self, target: i64) {
@@ -309,8 +325,17 @@ mod tests {
         }
 
         fn end(&mut self, id: i64, outcome: &Outcome) -> Option<BreakerChange> {
+            self.end_after(id, outcome, Duration::from_millis(5))
+        }
+
+        fn end_after(
+            &mut self,
+            id: i64,
+            outcome: &Outcome,
+            took: Duration,
+        ) -> Option<BreakerChange> {
             *self.busy.get_mut(&id).expect("it began") -= 1;
-            self.limits.ended(&self.target(id), Some(outcome))
+            self.limits.ended(&self.target(id), Some(outcome), took)
         }
 
         fn all_end(&mut self, id: i64, outcome: &Outcome) {
@@ -344,6 +369,33 @@ mod tests {
         assert_eq!(scene.begin(1, 100), 2, "and grows back");
         scene.all_end(1, &refused());
         assert_eq!(scene.begin(1, 100), 1);
+    }
+
+    #[test]
+    fn who_answers_only_just_in_time_is_no_better_than_who_times_out() {
+        let mut scene = Scene::new(64, |_| {});
+        for _ in 0..10 {
+            scene.begin(1, 100);
+            scene.all_end(1, &Outcome::delivered());
+        }
+        assert_eq!(scene.begin(1, 100), 8);
+        for _ in 0..8 {
+            scene.end_after(1, &Outcome::delivered(), Duration::from_secs(14));
+        }
+        assert_eq!(scene.begin(1, 100), 1);
+        assert_eq!(scene.limits.suspect.busy, 1);
+    }
+
+    #[test]
+    fn nobody_may_have_the_whole_pool() {
+        let mut scene = Scene::new(4, |config| {
+            config.delivery.defaults.concurrency = Some(100);
+        });
+        for _ in 0..10 {
+            scene.begin(1, 100);
+            scene.all_end(1, &Outcome::delivered());
+        }
+        assert_eq!(scene.begin(1, 100), 3);
     }
 
     #[test]
