@@ -103,8 +103,9 @@ impl Scene {
             window: Duration::ZERO,
         };
         self.store.write_blocking(op).expect("accepted");
-        // That something is due has been told; what follows waits for what the workers tell.
-        self.wake.wait(Duration::ZERO);
+        // The writer tells that something is due, after it has answered: what follows waits for what
+        // the workers tell.
+        self.wake.wait(Duration::from_secs(60));
     }
 
     /// Waits for a worker to be done.
