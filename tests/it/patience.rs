@@ -69,17 +69,19 @@ fn a_broken_destination_is_left_alone_and_its_deliveries_lose_nothing() {
         says.contains("circuit breaker is open").then_some(())
     });
     assert_eq!((hits.load(Ordering::SeqCst), attempts(&relay)), (10, 10));
-    let metrics = relay.admin().send("GET", "/metrics", &[], b"").text();
-    assert!(
-        metrics.contains("relay_destination_state{destination=\"orders\",state=\"open\"} 1"),
-        "{metrics}"
-    );
+    let is_shown_open = |relay: &TestRelay| {
+        let metrics = relay.admin().send("GET", "/metrics", &[], b"").text();
+        metrics
+            .contains("relay_destination_state{destination=\"orders\",state=\"open\"} 1")
+            .then_some(())
+    };
+    until("it is shown", || is_shown_open(&relay));
 
     // A restart forgets nothing.
     clock.advance(Duration::from_secs(29));
     relay.stop();
     let mut relay = start();
-    assert_eq!(relay.client.get("/readyz").status, 200);
+    until("the executor has looked", || is_shown_open(&relay));
     clock.advance(Duration::from_millis(900));
     assert_eq!(relay.client.get("/readyz").status, 200);
     assert_eq!(hits.load(Ordering::SeqCst), 10);
