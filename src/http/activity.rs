@@ -63,7 +63,8 @@ impl Activity {
         if is_answered {
             self.state
                 .store(self.slots.idle_since_now(), Ordering::Relaxed);
-            if self.slots.is_short.load(Ordering::Relaxed) {
+            // One that lingers frees its slot soon, and closing it now could lose its answer.
+            if self.slots.is_short.load(Ordering::Relaxed) && !self.lingers() {
                 self.make_room.notify_one();
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderMap};
@@ -15,6 +15,9 @@ use super::problem::Problem;
 const DRAINED_BYTES: usize = 32_768;
 /// How long that may take: what came along with the headers is there at once.
 const DRAINED_WITHIN: Duration = Duration::from_millis(50);
+
+/// What is reserved for a body on its own word: a large one has to come before it takes more.
+const RESERVED: usize = 16 * 1024;
 
 /// A request's body, on its way.
 pub(super) struct Body {
@@ -42,9 +45,8 @@ impl Body {
         }
         self.is_held_back = false;
         let max = usize::try_from(limit).unwrap_or(usize::MAX);
-        let limited = Limited::new(&mut self.incoming, max);
-        match timeout_at(deadline, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        match timeout_at(deadline, whole(&mut self.incoming, max)).await {
+            Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
             Ok(Err(_)) => {
                 self.is_broken = true;
@@ -68,7 +70,24 @@ impl Body {
         {
             return false;
         }
-        let rest = Limited::new(&mut self.incoming, DRAINED_BYTES);
-        matches!(timeout(DRAINED_WITHIN, rest.collect()).await, Ok(Ok(_)))
+        let rest = whole(&mut self.incoming, DRAINED_BYTES);
+        matches!(timeout(DRAINED_WITHIN, rest).await, Ok(Ok(_)))
     }
+}
+
+/// The body in one piece. Each part is copied as it comes: kept as it is, one that came byte by byte
+/// would pin a whole read buffer for each byte.
+async fn whole(
+    incoming: &mut Incoming,
+    max: usize,
+) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut body = BytesMut::with_capacity(announced.min(RESERVED));
+    let mut limited = Limited::new(incoming, max);
+    while let Some(frame) = limited.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(body.freeze())
 }

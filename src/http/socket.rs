@@ -62,7 +62,7 @@ impl Socket {
 
     /// Whether hyper answers by itself: nobody was asked, and it has a status to tell.
     fn is_hypers_own(&self, head: &[u8]) -> bool {
-        self.activity.is_idle() && head.starts_with(b"HTTP/1.1 4")
+        self.activity.is_idle() && head.starts_with(b"HTTP/1.") && head.get(8..10) == Some(b" 4")
     }
 
     fn replace(&mut self, head: &[u8]) {
@@ -201,6 +201,12 @@ impl AsyncWrite for Socket {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.closing = Some(Box::pin(sleep(LINGER)));
         }
+        // First: whoever sends fast enough would keep us reading for ever.
+        if let Some(closing) = &mut self.closing
+            && closing.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ok(()));
+        }
         let mut discarded = [0; 4096];
         loop {
             let mut into = ReadBuf::new(&mut discarded);
@@ -208,12 +214,8 @@ impl AsyncWrite for Socket {
                 Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
                 // The end, or an error that is as good.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
             }
-        }
-        match &mut self.closing {
-            Some(closing) => closing.as_mut().poll(cx).map(Ok),
-            None => Poll::Ready(Ok(())),
         }
     }
 }

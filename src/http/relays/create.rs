@@ -1,6 +1,7 @@
 //! Reading a create request: every error names the member and what was expected of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
@@ -162,10 +163,11 @@ fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>,
 fn check_metadata(metadata: &RawValue) -> Result<(), Problem> {
     let of = Some("metadata");
     let members = members(of, metadata.get())?;
+    let mut seen = BTreeSet::new();
     for (name, value) in &members.0 {
         let member = path(of, name);
         string(&member, Some(value))?;
-        if members.only(name).is_none() {
+        if !seen.insert(name) {
             return Err(expected(&member, "once"));
         }
     }
