@@ -331,6 +331,24 @@ fn a_verification_that_would_verify_nothing_stops_the_start() {
             "expected fields such as",
         ),
         (
+            format!(
+                "hmac]\nheader = 'X'\nformat = '{{timestamp}},{{signature}}'\nsigned = '{{timestamp}}{{body}}'\n{SECRET}"
+            ),
+            "to begin with a text of its own",
+        ),
+        (
+            format!(
+                "hmac]\nheader = 'X'\nformat = 'v={{timestamp}},v={{signature}}'\nsigned = '{{timestamp}}{{body}}'\n{SECRET}"
+            ),
+            "to begin with a text of its own",
+        ),
+        (
+            format!(
+                "hmac]\nheader = 'X'\nformat = 't={{timestamp}};a;v={{signature}}'\nsigned = '{{timestamp}}{{body}}'\n{SECRET}"
+            ),
+            "to begin with a text of its own",
+        ),
+        (
             format!("hmac]\nheader = 'X'\nsigned = '{{timestamp}}'\n{SECRET}"),
             "hmac.signed: \"{timestamp}\": expected something such as",
         ),

@@ -139,6 +139,21 @@ impl SignatureFormat {
     }
 }
 
+impl SignatureFormat {
+    /// Whether a field could be taken for another, or be cut in two: no signature would be found.
+    fn is_ambiguous(&self) -> bool {
+        let Some(timestamp) = &self.timestamp else {
+            return false;
+        };
+        let signature = &self.signature;
+        timestamp.starts_with(signature.as_str())
+            || signature.starts_with(timestamp.as_str())
+            || self.separator.is_some_and(|separator| {
+                timestamp.contains(separator) || signature.contains(separator)
+            })
+    }
+}
+
 impl TryFrom<String> for SignatureFormat {
     type Error = String;
 
@@ -172,6 +187,11 @@ impl TryFrom<String> for SignatureFormat {
             };
         }
         format.signature = signature.ok_or_else(wrong)?;
+        if format.is_ambiguous() {
+            return Err(format!(
+                "{text:?}: expected each field to begin with a text of its own, such as \"t={{timestamp}},v1={{signature}}\""
+            ));
+        }
         Ok(format)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A connection is idle before its first request and between two: also while a slow client's headers
 //! trickle in. When all slots are taken and somebody waits for one, the one that has been idle for
-//! longest is closed, so that a crowd of silent clients can't keep others out; those with a request
-//! under way are never touched.
+//! longest is closed, so that a crowd of silent clients can't keep others out. If none is idle, the
+//! one goes whose body has been on its way for longest, once it had its time: nothing is recorded of
+//! it yet. Those that wait for us are never touched.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,9 @@ use tokio::time::Instant;
 
 /// How long a connection may idle undisturbed: a new one's request needs a moment to arrive.
 const UNDISTURBED: Duration = Duration::from_millis(100);
+/// How long a body may be on its way undisturbed: all that a request may hold crosses a slow line
+/// (2 Mbit/s) in it. Without shortage it has `server.request_timeout`.
+const UNDISTURBED_BODY: Duration = Duration::from_secs(2);
 /// How often somebody is asked to make room, while somebody waits.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -25,10 +29,12 @@ const ANSWERED: u64 = 1;
 const WRITING: u64 = 2;
 /// From here on: idle, since so many milliseconds after the start.
 const IDLE: u64 = 3;
+/// From here on: a body is on its way, likewise.
+const READING: u64 = 1 << 63;
 
 /// What one connection is doing. Changed by the connection's own task only.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(crate) struct Activity {
     state: AtomicU64,
     /// Whether bytes may still be on their way to us when we close.
     lingers: AtomicBool,
@@ -42,12 +48,40 @@ impl Activity {
         self.state.store(BUSY, Ordering::Relaxed);
     }
 
+    /// The request's body is being waited for.
+    pub fn begin_body(&self) {
+        self.state
+            .store(READING | self.slots.now(), Ordering::Relaxed);
+    }
+
+    /// As much of it is there as there will be.
+    pub fn end_body(&self) {
+        self.state.store(BUSY, Ordering::Relaxed);
+    }
+
     pub fn answered(&self) {
         self.state.store(ANSWERED, Ordering::Relaxed);
     }
 
     pub fn is_idle(&self) -> bool {
-        self.state.load(Ordering::Relaxed) >= IDLE
+        (IDLE..READING).contains(&self.state.load(Ordering::Relaxed))
+    }
+
+    /// Whether nobody is owed an answer, nor the rest of one.
+    pub fn may_close(&self) -> bool {
+        self.is_idle() && !self.lingers()
+    }
+
+    /// Whether it may be closed for the sake of another, and how soon it should be: the least first.
+    pub fn may_make_room(&self) -> Option<(bool, u64)> {
+        let state = self.state.load(Ordering::Relaxed);
+        let (is_reading, since, undisturbed) = match state {
+            READING.. => (true, state ^ READING, UNDISTURBED_BODY),
+            IDLE.. if !self.lingers() => (false, state - IDLE, UNDISTURBED),
+            _ => return None,
+        };
+        let lasted = Duration::from_millis(self.slots.now().saturating_sub(since));
+        (lasted >= undisturbed).then_some((is_reading, since))
     }
 
     /// Bytes of an answer go out. Those of `100 Continue` do while the request is still busy.
@@ -61,8 +95,7 @@ impl Activity {
     pub fn flushed(&self) -> bool {
         let is_answered = self.state.load(Ordering::Relaxed) == WRITING;
         if is_answered {
-            self.state
-                .store(self.slots.idle_since_now(), Ordering::Relaxed);
+            self.state.store(IDLE + self.slots.now(), Ordering::Relaxed);
             // One that lingers frees its slot soon, and closing it now could lose its answer.
             if self.slots.is_short.load(Ordering::Relaxed) && !self.lingers() {
                 self.make_room.notify_one();
@@ -81,7 +114,7 @@ impl Activity {
         self.lingers.load(Ordering::Relaxed)
     }
 
-    /// Resolves when the connection should close if it is idle.
+    /// Resolves when the connection should close if it can.
     pub async fn room_wanted(&self) {
         self.make_room.notified().await;
     }
@@ -104,8 +137,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn idle_since_now(&self) -> u64 {
-        IDLE + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - IDLE)
+    /// Milliseconds since the start.
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).expect("no process runs for so long")
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {
@@ -156,7 +190,7 @@ impl Slots {
         // Said first: whoever becomes idle from here on closes by itself.
         self.shared.is_short.store(true, Ordering::Relaxed);
         let permit = loop {
-            self.close_longest_idle();
+            self.close_one();
             let acquired = Arc::clone(&permits).acquire_owned();
             // The one that was asked may have been sent a request just then.
             if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, acquired).await {
@@ -167,17 +201,13 @@ impl Slots {
         permit
     }
 
-    fn close_longest_idle(&self) {
-        let now = self.shared.idle_since_now();
+    fn close_one(&self) {
         let open = self.shared.open();
-        let longest_idle = open
+        let first = open
             .iter()
-            .map(|activity| (activity.state.load(Ordering::Relaxed), activity))
-            .filter(|(state, _)| *state >= IDLE)
-            .min_by_key(|(since, _)| *since);
-        if let Some((since, activity)) = longest_idle
-            && Duration::from_millis(now.saturating_sub(since)) >= UNDISTURBED
-        {
+            .filter_map(|activity| Some((activity.may_make_room()?, activity)))
+            .min_by_key(|(order, _)| *order);
+        if let Some((_, activity)) = first {
             activity.make_room.notify_one();
         }
     }
@@ -186,7 +216,7 @@ impl Slots {
     pub async fn take(&self) -> Slot {
         let permit = self.room().await;
         let activity = Arc::new(Activity {
-            state: AtomicU64::new(self.shared.idle_since_now()),
+            state: AtomicU64::new(IDLE + self.shared.now()),
             lingers: AtomicBool::new(false),
             make_room: Notify::new(),
             slots: Arc::clone(&self.shared),

@@ -1,5 +1,6 @@
 //! Reading bodies: bounded in size and in time, which hyper leaves to us.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderMap};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::activity::Activity;
 use super::problem::Problem;
 
 /// What is still read of a body that nobody wants, so that its connection can be used again: as much
@@ -20,8 +22,9 @@ const DRAINED_WITHIN: Duration = Duration::from_millis(50);
 const RESERVED: usize = 16 * 1024;
 
 /// A request's body, on its way.
-pub(super) struct Body {
+pub(crate) struct Body {
     incoming: Incoming,
+    activity: Arc<Activity>,
     /// The client waits for a word before it sends any.
     is_held_back: bool,
     /// Where it ends can't be told any more.
@@ -29,8 +32,9 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
+    pub fn new(incoming: Incoming, headers: &HeaderMap, activity: Arc<Activity>) -> Self {
         Self {
+            activity,
             is_held_back: headers.contains_key(EXPECT),
             is_broken: false,
             incoming,
@@ -45,7 +49,10 @@ impl Body {
         }
         self.is_held_back = false;
         let max = usize::try_from(limit).unwrap_or(usize::MAX);
-        match timeout_at(deadline, whole(&mut self.incoming, max)).await {
+        self.activity.begin_body();
+        let body = timeout_at(deadline, whole(&mut self.incoming, max)).await;
+        self.activity.end_body();
+        match body {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
             Ok(Err(_)) => {

@@ -43,7 +43,7 @@ use crate::store::Store;
 
 pub(crate) use server::{Limits, serve};
 
-type Request = hyper::Request<hyper::body::Incoming>;
+pub(crate) type Request = hyper::Request<body::Body>;
 type Response = hyper::Response<Bytes>;
 
 /// What the routes work with.

@@ -10,14 +10,14 @@ use crate::store::StoreError;
 
 /// How errors look: the relay API's `code` and `message`, or the webhook API's `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     Relay,
     Hook,
 }
 
 /// A failed request.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub status: StatusCode,
     code: &'static str,
     message: String,

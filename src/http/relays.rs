@@ -138,15 +138,9 @@ async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Prob
 
 async fn list(app: &App, exchange: &Exchange, query: Option<&str>) -> Result<Response, Problem> {
     let Page { size, after } = Page::parse(query.unwrap_or_default())?;
-    // One more than asked for tells whether there is a next page.
-    let mut rows = exchange
-        .wait(
-            app.store
-                .read(move |sql| RelayRow::page(sql, after, size + 1)),
-        )
+    let (rows, has_more) = exchange
+        .wait(app.store.read(move |sql| RelayRow::page(sql, after, size)))
         .await?;
-    let has_more = rows.len() > size as usize;
-    rows.truncate(size as usize);
     let next_page_token = rows
         .last()
         .filter(|_| has_more)

@@ -153,8 +153,7 @@ fn check_shape(head: &Parts) -> Result<(), Problem> {
 
 pub(super) async fn answer(app: &App, request: Request) -> Response {
     let start = app.clock.monotonic();
-    let (head, incoming) = request.into_parts();
-    let mut body = Body::new(incoming, &head.headers);
+    let (head, mut body) = request.into_parts();
     let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
     let method = method_label(&head.method);
     let form = form(head.uri.path());

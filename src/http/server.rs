@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::activity::{Slot, Slots};
+use super::body::Body;
 use super::socket::{Refuse, Socket};
 use super::{Request, Response};
 use crate::config::Server;
@@ -142,9 +144,11 @@ async fn attend<H, F>(
     F: Future<Output = Response>,
 {
     let activity = &slot.activity;
-    let service = service_fn(|request| {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
         activity.begin_request();
-        let answer = handler(request);
+        let (head, incoming) = request.into_parts();
+        let body = Body::new(incoming, &head.headers, Arc::clone(activity));
+        let answer = handler(Request::from_parts(head, body));
         async move {
             let response = answer.await;
             if response.headers().get(CONNECTION).is_some() {
@@ -166,15 +170,21 @@ async fn attend<H, F>(
                 }
                 return;
             }
-            () = activity.room_wanted() => {}
+            () = activity.room_wanted() => {
+                // It may have been sent a request, or its answer, just then.
+                if activity.may_close() || activity.may_make_room().is_some() {
+                    log::debug!("a connection is closed to make room");
+                    return;
+                }
+            }
             _ = &mut stopping, if !is_last => {
                 is_last = true;
+                // Between requests nobody is owed an answer: dropping the connection closes it.
+                if activity.may_close() {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
             }
-        }
-        // Between requests nobody is owed an answer: dropping the connection closes it.
-        if activity.is_idle() {
-            return;
         }
     }
 }

@@ -21,6 +21,10 @@ pub(crate) struct RelayRow {
 const COLUMNS: &str = "i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
                        d.state, d.updated_at, d.last_error";
 
+/// What the payloads and metadata of a page may sum up to before it ends: a client that reads slowly
+/// keeps its page in our memory for as long as it may take.
+const PAGE_BYTES: usize = 1024 * 1024;
+
 /// A page of relays, by key and not by offset.
 fn select_page() -> String {
     format!(
@@ -41,11 +45,23 @@ impl RelayRow {
             .optional()?)
     }
 
-    /// Up to `limit` relays accepted after the one in row `after`, oldest first.
-    pub fn page(sql: &Connection, after: i64, limit: u32) -> Result<Vec<Self>, StoreError> {
+    /// Up to `limit` relays accepted after the one in row `after`, oldest first, and whether there
+    /// are more. Large ones end a page early, at [`PAGE_BYTES`].
+    pub fn page(sql: &Connection, after: i64, limit: u32) -> Result<(Vec<Self>, bool), StoreError> {
         let mut statement = sql.prepare_cached(&select_page())?;
-        let rows = statement.query_map(params![after, limit], Self::read)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        // One more than asked for tells whether there is a next page.
+        let rows = statement.query_map(params![after, limit + 1], Self::read)?;
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        for row in rows {
+            if page.len() == limit as usize || bytes >= PAGE_BYTES {
+                return Ok((page, true));
+            }
+            let row = row?;
+            bytes += row.payload.len() + row.metadata.as_ref().map_or(0, String::len);
+            page.push(row);
+        }
+        Ok((page, false))
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {

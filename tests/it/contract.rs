@@ -481,6 +481,35 @@ fn rate_limits_count_down_and_refuse() {
 }
 
 #[test]
+fn pages_of_large_relays_end_early_and_leave_none_out() {
+    let relay = TestRelay::start();
+    let filler = "x".repeat(30_000);
+    for n in 0..80 {
+        let body = relay_to(URL, &format!("{{\"n\":{n},\"filler\":\"{filler}\"}}"));
+        assert_eq!(relay.client.create(&[], &body).status, 201);
+    }
+    let mut query = "pageSize=200".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let reply = relay.client.get(&format!("/v1/relays?{query}"));
+        assert!(
+            reply.body.len() < 1_100_000,
+            "{} bytes in one page",
+            reply.body.len()
+        );
+        let page = reply.json();
+        for item in page["items"].as_array().expect("items") {
+            seen.push(item["payload"]["n"].as_u64().expect("a number"));
+        }
+        match page["nextPageToken"].as_str() {
+            Some(token) => query = format!("pageSize=200&pageToken={token}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..80).collect::<Vec<_>>());
+}
+
+#[test]
 fn pages_follow_each_other_while_relays_are_added() {
     let relay = TestRelay::start_with(URL, |config| {
         config.delivery.level = Some(relay::model::Level::Off);

@@ -187,12 +187,13 @@ fn idle_clients_make_room_for_others() {
         config.server.header_timeout = Duration::from_secs(3600);
         config.server.request_timeout = Duration::from_secs(3600);
     });
-    // One is in the middle of a request: it is left alone.
-    let mut busy = begun(&relay, &hook("busy", "Content-Length: 2\r\n"));
-    busy.send(b"{");
-    let idle: Vec<_> = (0..300)
-        .map(|at| {
-            let connection = match at % 3 {
+    let mut idle = Vec::new();
+    for round in 0..10 {
+        // One is in the middle of a request: those that idle go before it.
+        let mut busy = begun(&relay, &hook(&format!("{round}"), "Content-Length: 2\r\n"));
+        busy.send(b"{");
+        for at in 0..30 {
+            idle.push(match at % 3 {
                 0 => relay.client.connect(),
                 1 => begun(&relay, "GET /healthz HTTP/1.1\r\nX-Slow: "),
                 _ => {
@@ -200,17 +201,42 @@ fn idle_clients_make_room_for_others() {
                     assert_eq!(kept.reply().map(|reply| reply.status), Some(200));
                     kept
                 }
-            };
-            if at % 100 == 0 {
-                assert_served(&relay.client);
-            }
-            connection
-        })
-        .collect();
-    assert_served(&relay.client);
-    busy.send(b"}");
-    assert_eq!(busy.reply().map(|reply| reply.status), Some(202));
+            });
+        }
+        assert_served(&relay.client);
+        busy.send(b"}");
+        assert_eq!(busy.reply().map(|reply| reply.status), Some(202));
+    }
     drop(idle);
+}
+
+#[test]
+fn bodies_that_trickle_in_make_room_for_others() {
+    let relay = TestRelay::start_with(URL, |config| {
+        config.server.max_connections = 8;
+        // So that nothing but making room can help.
+        config.server.header_timeout = Duration::from_secs(3600);
+        config.server.request_timeout = Duration::from_secs(3600);
+    });
+    let trickle = |key: String| {
+        let headers = "Content-Length: 200\r\nExpect: 100-continue\r\n";
+        let mut connection = begun(&relay, &hook(&key, headers));
+        assert_eq!(connection.reply().map(|reply| reply.status), Some(100));
+        connection.send(b"{");
+        connection
+    };
+    let mut trickling: Vec<_> = (0..8).map(|at| trickle(format!("t{at}"))).collect();
+    // Each of these takes the place of another.
+    for at in 8..11 {
+        trickling.push(trickle(format!("t{at}")));
+    }
+    for gone in &mut trickling[..3] {
+        assert!(gone.has_ended(), "who trickles for longest goes first");
+    }
+    assert_served(&relay.client);
+    drop(trickling);
+    // Nothing was recorded of who made room.
+    assert_eq!(relay.client.hook("t0", b"{}").json()["status"], "accepted");
 }
 
 #[test]
