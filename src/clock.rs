@@ -1,7 +1,10 @@
 //! The only place that asks the system for the time.
 //!
-//! Wall time ([`Clock::now`]) is for what is stored and shown. Intervals come from
-//! [`Clock::monotonic`], which a jump of the wall clock does not move.
+//! [`Clock::now`] is what everything is stored and scheduled by: the wall clock as it was at the
+//! start, carried on by a clock that nobody can set, and drawn back to the wall clock slowly. So a
+//! wall clock that jumps by hours or years makes nothing expire, come early or wait for years.
+//! [`Clock::wall`] is for what others compare with their own clocks. Intervals within the process
+//! come from [`Clock::monotonic`].
 
 use std::fmt;
 use std::sync::Mutex;
@@ -69,8 +72,11 @@ impl serde::Serialize for Timestamp {
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The wall clock.
+    /// The time to store and to schedule by. Never goes back while the process runs.
     fn now(&self) -> Timestamp;
+
+    /// What the wall clock says: for signatures, dates from outside, and probes.
+    fn wall(&self) -> Timestamp;
 
     /// Time since an arbitrary start, never going back.
     fn monotonic(&self) -> Duration;
@@ -80,17 +86,60 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn on_jump(&self, _call: Box<dyn Fn() + Send + Sync>) {}
 }
 
+/// How much faster or slower than real time we go until we agree with the wall clock again: one part
+/// in twenty. A decision: every wait and window stays within 5 % of what was promised, a clock that
+/// was a minute wrong is followed within 20 minutes and one that was two hours wrong within two days.
+const SLEW: i64 = 20;
+/// A disagreement that is worth a line in the log when it comes.
+const JUMP: i64 = 1_000_000_000;
+
+/// A time that goes on evenly while the wall clock is being set. All in nanoseconds.
+#[derive(Debug)]
+struct Steady {
+    now: i64,
+    /// The even clock at the last look.
+    elapsed: i64,
+    /// How far the wall clock was ahead at the last look.
+    gap: i64,
+}
+
+impl Steady {
+    fn starting_at(wall: i64) -> Self {
+        Self {
+            now: wall,
+            elapsed: 0,
+            gap: 0,
+        }
+    }
+
+    /// The time now, and by how much the wall clock was set since the last look, if it was.
+    fn follow(&mut self, elapsed: i64, wall: i64) -> (i64, Option<i64>) {
+        let passed = (elapsed - self.elapsed).max(0);
+        self.elapsed += passed;
+        let gap = wall.saturating_sub(self.now + passed);
+        let jump = gap.saturating_sub(self.gap);
+        let slew = gap.clamp(-passed / SLEW, passed / SLEW);
+        self.now += passed + slew;
+        self.gap = gap - slew;
+        (self.now, (jump.saturating_abs() >= JUMP).then_some(jump))
+    }
+}
+
 /// The system's clocks.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    even_start: Duration,
+    steady: Mutex<Steady>,
 }
 
 impl SystemClock {
-    /// A clock whose monotonic side starts now.
+    /// A clock that begins at what the wall clock says now.
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
+            even_start: even(),
+            steady: Mutex::new(Steady::starting_at(wall_nanos())),
         }
     }
 }
@@ -101,13 +150,53 @@ impl Default for SystemClock {
     }
 }
 
+/// A clock that nobody sets, and that goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+fn even() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).expect("the time since boot isn't negative")
+}
+
+/// Where there is no such clock, the time asleep is caught up with slowly.
+#[cfg(not(target_os = "linux"))]
+fn even() -> Duration {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// Nanoseconds since the Unix epoch, which reach to the year 2262. A clock outside of that reads as
+/// its end: what matters is that ids and schedules stay ordered.
+fn wall_nanos() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, nanos)
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // A clock before 1970 reads as 1970: what matters is that ids and schedules stay ordered.
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
-        Timestamp(millis(since_epoch))
+        let (now, jump) = {
+            let mut steady = lock(&self.steady);
+            // Read under the lock, so that no two looks come in the wrong order.
+            let elapsed = nanos(even().saturating_sub(self.even_start));
+            steady.follow(elapsed, wall_nanos())
+        };
+        if let Some(jump) = jump {
+            let direction = if jump > 0 { "ahead" } else { "back" };
+            let seconds = jump.unsigned_abs() / 1_000_000_000;
+            log::warn!(
+                "the system's clock was set {direction} by {seconds} s: schedules and windows keep to the old time and follow slowly; a restart follows at once"
+            );
+        }
+        Timestamp(now / 1_000_000)
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(wall_nanos() / 1_000_000)
     }
 
     fn monotonic(&self) -> Duration {
@@ -117,15 +206,25 @@ impl Clock for SystemClock {
 
 /// A clock that moves only when told to: for tests and examples that must not wait.
 pub struct FakeClock {
-    state: Mutex<(Timestamp, Duration)>,
+    state: Mutex<Faked>,
     on_jump: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+}
+
+struct Faked {
+    steady: Steady,
+    wall: Timestamp,
+    monotonic: Duration,
 }
 
 impl FakeClock {
     /// A clock that stands at `now`.
     pub fn at(now: Timestamp) -> Self {
         Self {
-            state: Mutex::new((now, Duration::ZERO)),
+            state: Mutex::new(Faked {
+                steady: Steady::starting_at(now.0.saturating_mul(1_000_000)),
+                wall: now,
+                monotonic: Duration::ZERO,
+            }),
             on_jump: Mutex::new(Vec::new()),
         }
     }
@@ -134,17 +233,21 @@ impl FakeClock {
     pub fn advance(&self, by: Duration) {
         {
             let mut state = lock(&self.state);
-            state.0 = state.0.plus(by);
-            state.1 += by;
+            state.wall = state.wall.plus(by);
+            state.monotonic += by;
         }
-        for call in lock(&self.on_jump).iter() {
-            call();
-        }
+        self.wake();
     }
 
     /// Sets the wall clock alone, as an operator or NTP would.
     pub fn set_wall(&self, to: Timestamp) {
-        lock(&self.state).0 = to;
+        // The time that passed until now passed on the old clock.
+        self.now();
+        lock(&self.state).wall = to;
+        self.wake();
+    }
+
+    fn wake(&self) {
         for call in lock(&self.on_jump).iter() {
             call();
         }
@@ -159,11 +262,21 @@ impl fmt::Debug for FakeClock {
 
 impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
-        lock(&self.state).0
+        let mut state = lock(&self.state);
+        let (elapsed, wall) = (
+            nanos(state.monotonic),
+            state.wall.0.saturating_mul(1_000_000),
+        );
+        let (now, _) = state.steady.follow(elapsed, wall);
+        Timestamp(now.div_euclid(1_000_000))
+    }
+
+    fn wall(&self) -> Timestamp {
+        lock(&self.state).wall
     }
 
     fn monotonic(&self) -> Duration {
-        lock(&self.state).1
+        lock(&self.state).monotonic
     }
 
     fn on_jump(&self, call: Box<dyn Fn() + Send + Sync>) {
@@ -172,9 +285,7 @@ impl Clock for FakeClock {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .expect("no holder of the fake clock's lock panics")
+    mutex.lock().expect("no holder of a clock's lock panics")
 }
 
 #[cfg(test)]
@@ -214,8 +325,73 @@ mod tests {
         }));
         clock.advance(Duration::from_secs(2));
         clock.set_wall(Timestamp::from_millis(500));
-        assert_eq!(clock.now(), Timestamp::from_millis(500));
+        assert_eq!(clock.wall(), Timestamp::from_millis(500));
+        assert_eq!(clock.now(), Timestamp::from_millis(3_000));
         assert_eq!(clock.monotonic(), Duration::from_secs(2));
         assert_eq!(woken.load(Ordering::Relaxed), 2);
+    }
+
+    const SECOND: i64 = 1_000_000_000;
+    const YEAR: i64 = 365 * 24 * 3600 * SECOND;
+
+    #[test]
+    fn a_wall_clock_that_is_set_is_followed_slowly_and_told_of_once() {
+        for jump in [7_200 * SECOND, -7_200 * SECOND, 10 * YEAR, -10 * YEAR] {
+            let start = 50 * YEAR;
+            let mut steady = Steady::starting_at(start);
+            assert_eq!(
+                steady.follow(SECOND, start + SECOND),
+                (start + SECOND, None)
+            );
+            let (mut now, told) = steady.follow(SECOND, start + SECOND + jump);
+            assert_eq!((now, told), (start + SECOND, Some(jump)));
+            // An hour later it is within 5 % of an hour later, on the wall's side.
+            for second in 2..=3_601 {
+                let wall = start + second * SECOND + jump;
+                let (next, told) = steady.follow(second * SECOND, wall);
+                assert_eq!(told, None);
+                assert!(next > now);
+                now = next;
+            }
+            let passed = now - start - SECOND;
+            assert_eq!(passed, (3_600 + 180 * jump.signum()) * SECOND);
+        }
+    }
+
+    #[test]
+    fn a_small_disagreement_is_made_up_at_once_and_never_overshot() {
+        let mut steady = Steady::starting_at(0);
+        let (now, told) = steady.follow(SECOND, SECOND + SECOND / 100);
+        assert_eq!((now, told), (SECOND + SECOND / 100, None));
+        // A minute off is made up within twenty.
+        steady.follow(2 * SECOND, 62 * SECOND);
+        let (now, _) = steady.follow(1_202 * SECOND, 1_262 * SECOND);
+        assert_eq!(now, 1_262 * SECOND);
+    }
+
+    #[test]
+    fn the_systems_clock_agrees_with_the_wall_when_nobody_sets_it() {
+        let clock = SystemClock::new();
+        let apart = clock.now().as_millis().abs_diff(clock.wall().as_millis());
+        assert!(apart < 60_000, "{apart} ms");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn time_never_goes_back_nor_strays_from_real_time(
+            steps in proptest::collection::vec((0..10 * SECOND, -20 * YEAR..20 * YEAR), 1..50)
+        ) {
+            let mut steady = Steady::starting_at(30 * YEAR);
+            let mut elapsed = 0;
+            let mut now = 30 * YEAR;
+            for (passed, wall) in steps {
+                elapsed += passed;
+                let (next, _) = steady.follow(elapsed, 30 * YEAR + wall);
+                let went = next - now;
+                proptest::prop_assert!(went >= passed - passed / SLEW);
+                proptest::prop_assert!(went <= passed + passed / SLEW);
+                now = next;
+            }
+        }
     }
 }

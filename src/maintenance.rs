@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::model::Level;
@@ -36,7 +36,6 @@ pub(crate) struct Worker {
     store: Store,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
-    started: (Timestamp, Duration),
     sweep: Sweep,
     sweep_began: Duration,
     next_sweep: Duration,
@@ -66,7 +65,6 @@ impl Sweep {
 impl Worker {
     pub fn new(store: Store, config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            started: (clock.now(), clock.monotonic()),
             store,
             config,
             sweep_began: clock.monotonic(),
@@ -105,17 +103,9 @@ impl Worker {
         Ok(rest.unwrap_or(LOOK_EVERY))
     }
 
-    /// The wall clock, as far as it is believed: a jump ahead must not delete anything, so since the
-    /// start no more time has passed than the monotonic clock says. A restart believes it again.
-    fn believed_now(&self) -> Timestamp {
-        let (wall, monotonic) = self.started;
-        let passed = self.clock.monotonic().saturating_sub(monotonic);
-        self.clock.now().min(wall.plus(passed))
-    }
-
     /// Goes on; whether anything was deleted.
     fn sweep(&mut self) -> Result<bool, StoreError> {
-        let now = self.believed_now();
+        let now = self.clock.now();
         let retention = &self.config.retention;
         let cutoffs = Cutoffs {
             delivered: retention.delivered.map(|kept| now.minus(kept)),

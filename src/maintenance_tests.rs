@@ -1,7 +1,7 @@
 //! Retention and bulk jobs, step by step on a fake clock.
 
 use super::*;
-use crate::clock::FakeClock;
+use crate::clock::{FakeClock, Timestamp};
 use crate::metrics::Metrics;
 use crate::model::Surface;
 use crate::store::{
@@ -40,6 +40,7 @@ impl Scene {
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(START)));
         let store = Store::open(
             &config.database,
+            config.longest_wait(),
             Arc::<FakeClock>::clone(&clock),
             Arc::new(Metrics::new(Level::Off)),
             Arc::new(|| {}),
@@ -236,7 +237,8 @@ fn forever_means_forever() {
 
 #[test]
 fn a_clock_that_jumps_deletes_nothing() {
-    let mut scene = Scene::new(|_| {});
+    // A sweep takes an hour.
+    let mut scene = Scene::new(|config| config.api.idempotency_window = DAY);
     scene.accept("s", "k", &["d"], 10);
     scene.all_arrive();
     scene

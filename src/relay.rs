@@ -131,6 +131,7 @@ impl Relay {
         };
         let store = Store::open(
             &config.database,
+            config.longest_wait(),
             Arc::clone(&clock),
             Arc::clone(&metrics),
             on_work,

@@ -123,6 +123,10 @@ impl RetrySettings {
     }
 }
 
+/// The longest that `Retry-After` is heeded: a receiver's typo must not hold its deliveries for
+/// months.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// A circuit breaker as it is written: what isn't said comes from `[delivery.defaults]`, and what
 /// isn't said there from [`BreakerRules`](crate::model::BreakerRules)' default.
 #[derive(Clone, Debug, Default, Deserialize)]

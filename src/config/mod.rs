@@ -22,6 +22,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 use serde::Deserialize;
 
+pub(crate) use egress::MAX_RETRY_AFTER;
 pub use egress::{BreakerSettings, Defaults, Delivery, Destination, RetrySettings, Simulated};
 pub use ingress::{Admin, Api, ApiRateLimit, IdempotencyKeyAt, RateLimit, Server, Source};
 pub use load::ConfigError;
@@ -220,6 +221,20 @@ impl Config {
         RetryPlan::of(self.level())
             .apply(&self.full_retry(name))
             .into_owned()
+    }
+
+    /// The longest that any delivery may have to wait for its next attempt.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let names = self.destinations.keys().map(String::as_str);
+        // Ad hoc origins have the defaults, and so has what isn't configured.
+        names
+            .chain([""])
+            .map(|name| self.full_retry(name))
+            .filter_map(|retry| {
+                let wait = retry.schedule.iter().max()?;
+                Some(wait.saturating_add(wait.mul_f64(retry.jitter)))
+            })
+            .fold(MAX_RETRY_AFTER, Duration::max)
     }
 
     /// The settings for a source's events: its own, or the catch-all's.

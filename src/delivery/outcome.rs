@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::config::MAX_RETRY_AFTER;
 use crate::model::{Failure, Retry, Step};
-
-/// The longest that `Retry-After` is heeded: a receiver's typo must not hold its deliveries for
-/// months.
-pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// How an attempt ended, as far as what follows is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ struct Receiver {
 }
 
 impl Transport for Receiver {
-    fn attempt(&self, _shipment: &Shipment, _job: &Job, _now: Timestamp) -> Outcome {
+    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
         if self.is_mended.load(Ordering::SeqCst) {
             Outcome::delivered()
         } else {
@@ -57,6 +57,7 @@ fn scene() -> Scene {
     };
     let store = Store::open(
         &config.database,
+        config.longest_wait(),
         Arc::<FakeClock>::clone(&clock),
         Arc::clone(&metrics),
         on_work,

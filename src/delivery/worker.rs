@@ -43,7 +43,7 @@ pub(super) fn attempt(
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        transport.attempt(&shipment, &job, started_at)
+        transport.attempt(&shipment, &job, clock.wall())
     }))
     .unwrap_or_else(|_| {
         log::error!(event_id = shipment.public_id().as_str(), destination = job.target.name.as_str(); "an attempt panicked");

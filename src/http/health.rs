@@ -49,7 +49,7 @@ pub(super) fn health(app: &App) -> Response {
         StatusCode::OK,
         &Health {
             status: "healthy",
-            timestamp: app.clock.now(),
+            timestamp: app.clock.wall(),
             checks: None,
         },
     )
@@ -64,7 +64,7 @@ pub(super) async fn ready(app: &App, exchange: &Exchange) -> Response {
         code,
         &Health {
             status,
-            timestamp: app.clock.now(),
+            timestamp: app.clock.wall(),
             checks: Some(Checks { database }),
         },
     );

@@ -66,7 +66,7 @@ pub(super) async fn accept(
     // Who has to sign is known once the body is there, and only then spends a token: strangers must
     // not empty a provider's bucket. Who hasn't is refused as early as can be.
     let (key, body) = if let Some(verifier) = app.ingress.verifier(name) {
-        let claim = verifier.claim(headers, app.clock.now());
+        let claim = verifier.claim(headers, app.clock.wall());
         let claim = claim.ok_or_else(|| not_verified(app, exchange, name))?;
         let body = read.await?;
         if !verifier.holds(&claim, &body) {

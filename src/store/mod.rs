@@ -98,9 +98,10 @@ struct Inner {
 
 impl Store {
     /// Opens or creates the database, hands back what a process that died had claimed, and starts
-    /// the writer.
+    /// the writer. Nothing that waits does so for more than `longest_wait` from now.
     pub fn open(
         settings: &config::Database,
+        longest_wait: Duration,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         on_work: OnWork,
@@ -111,9 +112,11 @@ impl Store {
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
         let connection = open::writer(path)?;
-        recover::run(&connection, clock.now()).map_err(|source| OpenError::Recover {
-            path: path.to_owned(),
-            source,
+        recover::run(&connection, clock.now(), longest_wait).map_err(|source| {
+            OpenError::Recover {
+                path: path.to_owned(),
+                source,
+            }
         })?;
         let readers = pool(path, settings.readers)?;
 

@@ -1,11 +1,13 @@
 //! At the start, what is still claimed belongs to a process that died: sole ownership makes that
 //! certain, and so recovery is instant.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::StoreError;
 use crate::clock::Timestamp;
-use crate::model::DeliveryState;
+use crate::model::{DeliveryState, IntentId};
 
 /// Interruptions in a row after which a delivery is given up: one whose processing kills the
 /// process must not do so for ever. A decision: few enough that a crash loop ends within a minute
@@ -19,8 +21,13 @@ const STAGGER_MILLIS: i64 = 250;
 
 /// Hands back every claimed delivery, and returns how many. The attempt that was under way stays
 /// counted, and is recorded as interrupted: its outcome is unknown.
-pub(super) fn run(connection: &Connection, now: Timestamp) -> Result<usize, StoreError> {
+pub(super) fn run(
+    connection: &Connection,
+    now: Timestamp,
+    longest_wait: Duration,
+) -> Result<usize, StoreError> {
     let tx = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let brought_forward = bring_forward(&tx, now, longest_wait)?;
     tx.execute(
         "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, error)
          SELECT intent_id, destination_id, history + 1, attempts, updated_at, 0, 3,
@@ -56,5 +63,45 @@ pub(super) fn run(connection: &Connection, now: Timestamp) -> Result<usize, Stor
     if handed_back + given_up > 0 {
         log::warn!(handed_back, given_up; "deliveries were interrupted when the process before this one ended");
     }
+    if brought_forward > 0 {
+        log::warn!(brought_forward; "deliveries waited for times that are far off: the system's clock was set back");
+    }
     Ok(handed_back + given_up)
+}
+
+/// What was written while the system's clock was ahead must not wait until it is there again.
+fn bring_forward(
+    sql: &Connection,
+    now: Timestamp,
+    longest_wait: Duration,
+) -> Result<usize, StoreError> {
+    let latest = now.plus(longest_wait).as_millis();
+    // Who was accepted in what is the future now is due, unless an attempt was made. Found by the
+    // primary key: there are none, mostly.
+    let queued = sql.execute(
+        "UPDATE deliveries SET next_attempt_at = ?1
+         WHERE intent_id >= ?2 AND state = ?3 AND next_attempt_at > ?1",
+        params![
+            now.as_millis(),
+            IntentId::first_row_at(now.as_millis()),
+            DeliveryState::Queued.number()
+        ],
+    )?;
+    let waiting = sql.execute(
+        "UPDATE deliveries SET next_attempt_at = ?1
+         WHERE (intent_id, destination_id) IN
+               (SELECT d.intent_id, d.destination_id FROM destinations t
+                CROSS JOIN deliveries d INDEXED BY due
+                ON d.destination_id = t.id AND d.next_attempt_at > ?1)",
+        [latest],
+    )?;
+    sql.execute(
+        "UPDATE destinations SET held_until = ?1 WHERE held_until > ?1",
+        [latest],
+    )?;
+    sql.execute(
+        "UPDATE destinations SET probe_at = ?1 + probe_wait WHERE probe_at > ?1 + probe_wait",
+        [now.as_millis()],
+    )?;
+    Ok(queued + waiting)
 }

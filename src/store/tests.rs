@@ -12,6 +12,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::model::{Level, Surface};
 
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 fn open(directory: &tempfile::TempDir) -> (Store, Receiver<String>) {
     open_with(directory, Arc::new(|| {}))
 }
@@ -25,6 +27,7 @@ fn open_with(directory: &tempfile::TempDir, on_work: OnWork) -> (Store, Receiver
     let (broken, why) = channel();
     let store = Store::open(
         &settings,
+        LONGEST_WAIT,
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
         on_work,
@@ -382,6 +385,7 @@ fn little_free_space_refuses_new_intents_and_nothing_else() {
     };
     let store = Store::open(
         &settings,
+        LONGEST_WAIT,
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
         Arc::new(|| {}),

@@ -140,24 +140,28 @@ fn a_lost_answer_is_found_again_by_its_key() {
 #[test]
 fn ids_keep_their_order_when_the_clock_is_set_back() {
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
-    let relay = TestRelay::start_in(
-        Arc::clone(&directory),
-        config(directory.path(), URL),
-        Some(Arc::clone(&clock)),
-    );
     let mut ids = Vec::new();
-    for n in 0..5 {
-        let created = relay
-            .client
-            .create(&[], &relay_to(URL, &format!("{{\"n\":{n}}}")))
-            .json();
-        ids.push(created["id"].as_str().expect("an id").to_owned());
-        clock.set_wall(clock.now().minus(Duration::from_secs(3600)));
+    // A restart believes the clock, whatever it says.
+    for hours_back in 0..3 {
+        let start =
+            Timestamp::from_millis(1_700_000_000_000).minus(Duration::from_secs(3600 * hours_back));
+        let clock = Arc::new(FakeClock::at(start));
+        let relay = TestRelay::start_in(
+            Arc::clone(&directory),
+            config(directory.path(), URL),
+            Some(Arc::clone(&clock)),
+        );
+        for n in 0..3 {
+            let body = relay_to(URL, &format!("{{\"n\":{n}}}"));
+            let created = relay.client.create(&[], &body).json();
+            ids.push(created["id"].as_str().expect("an id").to_owned());
+            clock.set_wall(clock.wall().minus(Duration::from_secs(60)));
+        }
     }
     let mut sorted = ids.clone();
     sorted.sort();
     assert_eq!(ids, sorted);
+    assert_eq!(ids.len(), 9);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relay::Config;
-use relay::clock::{FakeClock, Timestamp};
+use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{Destination, RateLimit, RetrySettings, Source};
 
 use crate::support::{
@@ -623,4 +623,100 @@ fn a_destination_is_trusted_by_its_own_authority_and_by_no_other() {
     );
     event_with_status(&relay.client, &event_id(&trusted), "delivered");
     assert_eq!(*answered.lock().expect("no panic"), 1);
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+#[test]
+fn a_clock_that_is_set_while_running_neither_hurries_nor_delays() {
+    for jump in [YEAR * 10, Duration::from_secs(7200)] {
+        for is_ahead in [true, false] {
+            let failures = Arc::new(AtomicUsize::new(1));
+            let receiver = {
+                let failures = Arc::clone(&failures);
+                Receiver::start(move |_| {
+                    let fails = failures
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                            left.checked_sub(1)
+                        })
+                        .is_ok();
+                    Answer::status(if fails { 500 } else { 200 })
+                })
+            };
+            let clock = Arc::new(FakeClock::at(START));
+            let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+            let mut config = config(directory.path(), &receiver.url("/"));
+            orders(&mut config).retry = every(Duration::from_secs(600), 3);
+            let relay = TestRelay::start_in(directory, config, Some(Arc::clone(&clock)));
+            let id = event_id(&relay.client.hook("1", b"{}"));
+            event_with_status(&relay.client, &id, "retrying");
+
+            clock.set_wall(if is_ahead {
+                START.plus(jump)
+            } else {
+                START.minus(jump)
+            });
+            // Signed for a receiver that knows the new time, but no sooner than it was said.
+            clock.advance(Duration::from_secs(560));
+            let event = relay.client.get(&format!("/events/{id}")).json();
+            assert_eq!(event["status"], "retrying", "{jump:?} {is_ahead}");
+            // A key is still known, too.
+            assert_eq!(relay.client.hook("1", b"{}").json()["status"], "duplicate");
+            // Within 5 % it is there.
+            clock.advance(Duration::from_secs(75));
+            event_with_status(&relay.client, &id, "delivered");
+            let wall: i64 = clock.wall().as_seconds();
+            receiver.next();
+            let signed_at: i64 = receiver
+                .next()
+                .header("webhook-timestamp")
+                .parse()
+                .expect("a number");
+            assert_eq!(signed_at, wall, "the receiver's time");
+        }
+    }
+}
+
+#[test]
+fn what_was_written_while_the_clock_was_years_ahead_does_not_wait_for_years() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let receiver = {
+        let is_well = Arc::clone(&is_well);
+        Receiver::start(move |_| {
+            if is_well.load(Ordering::SeqCst) {
+                Answer::status(200)
+            } else {
+                Answer::status(503).header("Retry-After", "3600")
+            }
+        })
+    };
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let start = |level: Option<relay::model::Level>, clock: &Arc<FakeClock>| {
+        let mut config = config(directory.path(), &receiver.url("/"));
+        config.delivery.level = level;
+        TestRelay::start_in(Arc::clone(&directory), config, Some(Arc::clone(clock)))
+    };
+    let ahead = Arc::new(FakeClock::at(START.plus(YEAR * 10)));
+    // One is held for an hour by its receiver, and one was never attempted.
+    let mut relay = start(None, &ahead);
+    let held = event_id(&relay.client.hook("1", b"{}"));
+    event_with_status(&relay.client, &held, "retrying");
+    relay.stop();
+    drop(relay);
+    let mut relay = start(Some(relay::model::Level::Off), &ahead);
+    let to = relay_to(&receiver.url("/"), "{}");
+    let queued = relay_id(&relay.client.create(&[], &to));
+    relay.stop();
+    drop(relay);
+
+    is_well.store(true, Ordering::SeqCst);
+    let right = Arc::new(FakeClock::at(START));
+    let relay = start(None, &right);
+    relay_with_status(&relay.client, &queued, "delivered");
+    let event = relay.client.get(&format!("/events/{held}")).json();
+    assert_eq!(event["status"], "retrying");
+    // The longest that anything waits: a day, by the default schedule with its jitter.
+    right.advance(Duration::from_secs(29 * 3600));
+    event_with_status(&relay.client, &held, "delivered");
 }

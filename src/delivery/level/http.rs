@@ -100,7 +100,12 @@ impl Http {
         })
     }
 
-    fn run(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Result<Outcome, Box<Outcome>> {
+    fn run(
+        &self,
+        shipment: &Shipment,
+        job: &Job,
+        wall: Timestamp,
+    ) -> Result<Outcome, Box<Outcome>> {
         let settings = job.target.settings.as_ref();
         let (agent, timeout) = match settings {
             Some(settings) => {
@@ -110,7 +115,7 @@ impl Http {
             }
             None => (&self.adhoc, self.timeout),
         };
-        let request = request::build(shipment, job, now, self.sign).map_err(|error| {
+        let request = request::build(shipment, job, wall, self.sign).map_err(|error| {
             Box::new(Outcome::failed(Class::Permanent, Failure::Internal, error))
         })?;
         let request = agent
@@ -124,7 +129,7 @@ impl Http {
         trace::first_byte(self.clock.monotonic().saturating_sub(start));
 
         let status = response.status();
-        let retry_after = answer::retry_after(response.headers(), status.as_u16(), now);
+        let retry_after = answer::retry_after(response.headers(), status.as_u16(), wall);
         let mut kept = Vec::new();
         let mut body = response.into_body().into_reader().take(MAX_DRAINED);
         let drained = (&mut body)
@@ -150,9 +155,9 @@ impl Http {
 }
 
 impl Transport for Http {
-    fn attempt(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Outcome {
+    fn attempt(&self, shipment: &Shipment, job: &Job, wall: Timestamp) -> Outcome {
         trace::begin();
-        let outcome = self.run(shipment, job, now);
+        let outcome = self.run(shipment, job, wall);
         Outcome {
             trace: trace::take(),
             ..outcome.unwrap_or_else(|failed| *failed)

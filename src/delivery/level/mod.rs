@@ -30,8 +30,9 @@ pub const COMPILED_LEVEL: Level = if cfg!(feature = "delivery-durable") {
 
 /// How an attempt is made.
 pub(super) trait Transport: Send + Sync {
-    /// Makes one, and comes back by the destination's timeout.
-    fn attempt(&self, shipment: &Shipment, job: &Job, now: Timestamp) -> Outcome;
+    /// Makes one, and comes back by the destination's timeout. `wall` is the time as the receiver
+    /// knows it.
+    fn attempt(&self, shipment: &Shipment, job: &Job, wall: Timestamp) -> Outcome;
 
     /// Cuts short what is under way. What it still returns is not looked at.
     fn abort(&self);

@@ -76,7 +76,7 @@ impl Simulated {
 const NO_PANIC: &str = "nobody panics while holding this lock";
 
 impl Transport for Simulated {
-    fn attempt(&self, shipment: &Shipment, job: &Job, _now: Timestamp) -> Outcome {
+    fn attempt(&self, shipment: &Shipment, job: &Job, _wall: Timestamp) -> Outcome {
         let wishes: Wishes = serde_json::from_slice(&shipment.body).unwrap_or_default();
         let delay = self.latency + Duration::from_millis(wishes.delay_ms);
         self.pass(delay.min(self.timeout));
