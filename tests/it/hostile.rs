@@ -597,17 +597,8 @@ fn memory_is_bounded_by_connections_times_the_bodys_limit() {
              [destinations.d]\nurl = 'http://127.0.0.1:9/'\n[sources.github]\ndestinations = ['d']\n"
         ),
     );
-    let resident = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()));
-        let status = status.expect("its status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        kib.and_then(|kib| kib.parse::<usize>().ok())
-            .expect("a size")
-            << 10
-    };
     assert_eq!(process.client.hook("0", b"{}").status, 202);
-    let before = resident();
+    let before = process.resident();
     // Each sends all but the last byte of the largest body (1 MiB). Twice as many wait outside.
     let almost = vec![b' '; (1 << 20) - 1];
     let held: Vec<_> = (0..3 * CONNECTIONS)
@@ -622,7 +613,7 @@ fn memory_is_bounded_by_connections_times_the_bodys_limit() {
             connection
         })
         .collect();
-    let grown = resident().saturating_sub(before);
+    let grown = process.resident().saturating_sub(before);
     // A read buffer and an allocator's slack come on top of each body.
     let bound = CONNECTIONS * (2 << 20);
     assert!(grown < bound, "grew by {} KiB", grown >> 10);

@@ -1,5 +1,6 @@
 //! What level 3 does in a real outage: breakers, pauses, and receivers that misbehave.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -719,4 +720,73 @@ fn what_was_written_while_the_clock_was_years_ahead_does_not_wait_for_years() {
     // The longest that anything waits: a day, by the default schedule with its jitter.
     right.advance(Duration::from_secs(29 * 3600));
     event_with_status(&relay.client, &held, "delivered");
+}
+
+#[test]
+fn receivers_that_never_stop_sending_take_no_memory() {
+    let chunk: &'static [u8] = Box::leak(
+        [b"10000\r\n".as_slice(), &vec![b'x'; 1 << 16], b"\r\n"]
+            .concat()
+            .into_boxed_slice(),
+    );
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let endless = [
+        raw_receiver(dripping(head, chunk, Duration::ZERO)),
+        raw_receiver(dripping(
+            b"HTTP/1.1 200 OK\r\n",
+            b"X-Filler: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+            Duration::ZERO,
+        )),
+        raw_receiver(dripping(
+            b"",
+            b"HTTP/1.1 103 Early Hints\r\n\r\n",
+            Duration::ZERO,
+        )),
+        raw_receiver(dripping(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+            b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            Duration::ZERO,
+        )),
+    ];
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut toml =
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
+         [delivery]\nworkers = 16\ntimeout = '300ms'\nconnect_timeout = '300ms'\n\
+         [delivery.defaults]\nretry = { schedule = ['10ms', '10ms'] }\n\
+         breaker = { enabled = false }\n"
+            .to_owned();
+    for (at, url) in endless.iter().enumerate() {
+        let _ = write!(
+            toml,
+            "[destinations.bad{at}]\nurl = '{url}'\n[sources.bad{at}]\ndestinations = ['bad{at}']\n"
+        );
+    }
+    let process = Process::serve(directory.path(), &toml);
+    let send = |round: u32| -> Vec<String> {
+        (0..endless.len())
+            .flat_map(|at| (0..4).map(move |key| (at, key)))
+            .map(|(at, key)| {
+                let path = format!("/webhooks/bad{at}");
+                let key = format!("{round} {key}");
+                let reply = process
+                    .client
+                    .send("POST", &path, &[("Idempotency-Key", &key)], b"{}");
+                event_id(&reply)
+            })
+            .collect()
+    };
+    let ended = |ids: Vec<String>| {
+        for id in ids {
+            until("it is settled for good", || {
+                let event = process.client.get(&format!("/events/{id}")).json();
+                (event["status"] == "dead_lettered" || event["status"] == "delivered").then_some(())
+            });
+        }
+    };
+    // Threads, buffers and caches are there after the first round.
+    ended(send(0));
+    let before = process.resident();
+    ended(send(1));
+    let grown = process.resident().saturating_sub(before);
+    assert!(grown < 8 << 20, "grew by {} KiB", grown >> 10);
 }

@@ -68,6 +68,21 @@ impl Process {
         self.child.id()
     }
 
+    /// Bytes of memory that it holds.
+    ///
+    /// # Panics
+    ///
+    /// If the system doesn't say.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<usize>().ok())
+            .expect("a size")
+            << 10
+    }
+
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");

@@ -40,6 +40,8 @@ pub(in super::super) struct PerDestination {
     /// ones among them.
     unproven: Share,
     suspect: Share,
+    /// All workers that are busy or promised; from its end on a destination gets but one.
+    crowd: Share,
 }
 
 /// A part of the pool.
@@ -93,10 +95,14 @@ impl PerDestination {
             config,
             clock,
             known: HashMap::new(),
-            // Whatever hangs, a quarter of the workers is for those that are known to be well; and no more
-            // than a quarter for those that are known to hang, so that new ones get a chance.
-            unproven: Share::of(workers * 3 / 4),
+            // Whatever hangs, most workers are for those that are known to be well; and no more than a
+            // quarter for those that are known to hang, so that new ones get a chance, also in a pool of
+            // four.
+            unproven: Share::of((workers.saturating_sub(1) / 2).max((workers * 3 / 4).min(3))),
             suspect: Share::of(workers / 4),
+            // Those that were well may begin to hang all at once: an eighth of the workers is for
+            // destinations that have none.
+            crowd: Share::of(workers - workers / 8),
         }
     }
 
@@ -188,12 +194,13 @@ impl Admission for PerDestination {
     fn new_round(&mut self) {
         self.unproven.promised = 0;
         self.suspect.promised = 0;
+        self.crowd.promised = 0;
     }
 
     fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
         let now = self.clock.now();
         let clock = self.clock.clone();
-        let (unproven, suspect) = (self.unproven, self.suspect);
+        let (unproven, suspect, crowd) = (self.unproven, self.suspect, self.crowd);
         let limits = self.limits(target);
         if let Some(breaker) = &limits.breaker {
             breaker.admits(now, in_flight)?;
@@ -207,6 +214,7 @@ impl Admission for PerDestination {
         let standing = limits.standing;
         if (standing != Standing::Proven && unproven.is_spent())
             || (standing == Standing::Suspect && suspect.is_spent())
+            || (in_flight > 0 && crowd.is_spent())
         {
             return Err(None);
         }
@@ -217,6 +225,7 @@ impl Admission for PerDestination {
         }
         self.unproven.promised += usize::from(standing != Standing::Proven);
         self.suspect.promised += usize::from(standing == Standing::Suspect);
+        self.crowd.promised += 1;
         Ok(())
     }
 
@@ -230,6 +239,7 @@ impl Admission for PerDestination {
         limits.counted.push(standing);
         self.unproven.busy += usize::from(standing != Standing::Proven);
         self.suspect.busy += usize::from(standing == Standing::Suspect);
+        self.crowd.busy += 1;
     }
 
     fn ended(
@@ -254,6 +264,7 @@ impl Admission for PerDestination {
         if let Some(standing) = began_as {
             self.unproven.busy -= usize::from(standing != Standing::Proven);
             self.suspect.busy -= usize::from(standing == Standing::Suspect);
+            self.crowd.busy -= 1;
         }
         change
     }
@@ -407,11 +418,7 @@ mod tests {
         scene.all_end(0, &Outcome::delivered());
         // Two hundred that nobody knows, and which all hang.
         let first: usize = (1..=200).map(|id| scene.begin(id, 100)).sum();
-        assert_eq!(
-            first,
-            WORKERS * 3 / 4,
-            "a quarter is for those that are well"
-        );
+        assert!(first < WORKERS / 2, "most are for those that are well");
         assert_eq!(scene.begin(0, 100), 2);
         for id in 1..=200 {
             scene.all_end(id, &timeout());
@@ -422,11 +429,45 @@ mod tests {
         }
         // Now many are known to hang: those share a quarter.
         let again: usize = (1..=250).map(|id| scene.begin(id, 100)).sum();
-        assert!(again <= WORKERS * 3 / 4);
-        let known: Vec<i64> = (1..=48).chain(201..=250).collect();
+        assert!(again < WORKERS / 2);
+        let known: Vec<i64> = (1..=31).chain(201..=250).collect();
         assert!(known.len() > WORKERS);
         let suspects: usize = known.iter().map(|id| scene.busy[id]).sum();
         assert_eq!(suspects, WORKERS / 4);
+    }
+
+    #[test]
+    fn those_that_were_well_and_hang_together_leave_some_workers_to_others() {
+        let mut scene = Scene::new(64, |_| {});
+        for id in 0..20 {
+            for _ in 0..10 {
+                scene.begin(id, 100);
+                scene.all_end(id, &Outcome::delivered());
+            }
+        }
+        // Eight of them could take all.
+        let hanging: usize = (0..10).map(|id| scene.begin(id, 100)).sum();
+        assert_eq!(hanging, 56 + 3, "seven have eight, three have one");
+        // The others get one each, time and again.
+        for _ in 0..10 {
+            for id in 10..15 {
+                assert_eq!(scene.begin(id, 100), 1);
+            }
+            for id in 10..15 {
+                scene.all_end(id, &Outcome::delivered());
+            }
+        }
+    }
+
+    #[test]
+    fn a_hanging_one_keeps_no_new_one_out_of_a_small_pool() {
+        for workers in 3..=8 {
+            let mut scene = Scene::new(workers, |_| {});
+            scene.begin(1, 100);
+            scene.all_end(1, &timeout());
+            assert_eq!(scene.begin(1, 100), 1);
+            assert_eq!(scene.begin(2, 100), 1, "{workers} workers");
+        }
     }
 
     #[test]
@@ -445,8 +486,12 @@ mod tests {
             scene.all_end(id, &Outcome::delivered());
         }
         assert_eq!(
-            (scene.limits.unproven.busy, scene.limits.suspect.busy),
-            (0, 0)
+            (
+                scene.limits.unproven.busy,
+                scene.limits.suspect.busy,
+                scene.limits.crowd.busy
+            ),
+            (0, 0, 0)
         );
     }
 
