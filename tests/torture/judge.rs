@@ -1,0 +1,397 @@
+//! Who holds what was acknowledged against what arrived and what the database says.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+/// A request of the load, once it was answered or given up.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub n: u64,
+    pub key: String,
+    pub body: [u8; 32],
+    pub began: Duration,
+    pub ended: Duration,
+    /// None: there was no whole answer, so nobody knows.
+    pub status: Option<u16>,
+    /// The id of a 201 or 202.
+    pub id: Option<String>,
+    /// What the shim had recorded by then.
+    pub records: u64,
+}
+
+/// A request that reached the receiver.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub n: Option<u64>,
+    pub id: String,
+    pub body: [u8; 32],
+    pub at: Duration,
+    pub answered: u16,
+}
+
+/// What happened, on one clock.
+#[derive(Debug)]
+pub struct Journal {
+    start: Instant,
+    sent: Mutex<Vec<Sent>>,
+    hits: Mutex<Vec<Hit>>,
+    /// When a process ended without being asked to, or outcomes couldn't be recorded.
+    faults: Mutex<Vec<Duration>>,
+}
+
+/// What the judge found.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub acknowledged: usize,
+    pub delivered: usize,
+    pub dead: usize,
+    pub pending: usize,
+    pub hits: usize,
+    pub duplicates: usize,
+    /// Each is one sentence; none may be left.
+    pub wrong: Vec<String>,
+}
+
+pub fn digest(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// The load's number, which each body carries first.
+pub fn number(body: &[u8]) -> Option<u64> {
+    let text = body.strip_prefix(b"{\"n\":")?;
+    let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    std::str::from_utf8(&text[..end]).ok()?.parse().ok()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Journal {
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            sent: Mutex::default(),
+            hits: Mutex::default(),
+            faults: Mutex::default(),
+        }
+    }
+
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub fn sent(&self, sent: Sent) {
+        locked(&self.sent).push(sent);
+    }
+
+    pub fn hit(&self, hit: Hit) {
+        locked(&self.hits).push(hit);
+    }
+
+    /// Says that outcomes may be lost at this moment.
+    pub fn fault(&self) {
+        let now = self.now();
+        locked(&self.faults).push(now);
+    }
+
+    pub fn acknowledged(&self) -> usize {
+        let sent = locked(&self.sent);
+        sent.iter().filter(|sent| sent.id.is_some()).count()
+    }
+
+    /// What was acknowledged by the time that the shim had recorded so much.
+    pub fn acknowledged_by(&self, records: u64) -> Vec<Sent> {
+        let sent = locked(&self.sent);
+        let known = |sent: &&Sent| sent.id.is_some() && sent.records <= records;
+        sent.iter().filter(known).cloned().collect()
+    }
+
+    /// How many requests were refused.
+    pub fn refused(&self) -> usize {
+        let sent = locked(&self.sent);
+        sent.iter().filter(|sent| sent.status == Some(503)).count()
+    }
+
+    /// Whose hits there were, and when.
+    pub fn hit_times(&self) -> Vec<(String, Duration)> {
+        let hits = locked(&self.hits);
+        hits.iter().map(|hit| (hit.id.clone(), hit.at)).collect()
+    }
+
+    /// The bodies that were sent, by number.
+    pub fn bodies(&self) -> HashMap<u64, [u8; 32]> {
+        let sent = locked(&self.sent);
+        sent.iter().map(|sent| (sent.n, sent.body)).collect()
+    }
+
+    /// Holds all of it together. The server has ended.
+    pub fn judge(&self, database: &Path) -> Verdict {
+        let sent = locked(&self.sent);
+        let hits = locked(&self.hits);
+        let faults = locked(&self.faults);
+        let mut verdict = Verdict::default();
+        let mut wrong = Vec::new();
+
+        let bodies: HashMap<u64, [u8; 32]> = sent.iter().map(|sent| (sent.n, sent.body)).collect();
+        let mut ids: HashMap<u64, &str> = HashMap::new();
+        for sent in sent.iter() {
+            if let Some(id) = &sent.id {
+                let first = ids.entry(sent.n).or_insert(id);
+                if first != id {
+                    wrong.push(format!("key {} got two ids: {first} and {id}", sent.key));
+                }
+            }
+        }
+        verdict.acknowledged = ids.len();
+
+        let mut arrived: HashMap<u64, Vec<&Hit>> = HashMap::new();
+        for hit in hits.iter() {
+            let Some(n) = hit.n.filter(|n| bodies.contains_key(n)) else {
+                wrong.push(format!("invented: {} arrived, and nobody sent it", hit.id));
+                continue;
+            };
+            if bodies[&n] != hit.body {
+                wrong.push(format!(
+                    "altered: {} ({n}) arrived with another body",
+                    hit.id
+                ));
+            }
+            if ids.get(&n).is_some_and(|id| *id != hit.id) {
+                wrong.push(format!("{} arrived as {} ({n})", ids[&n], hit.id));
+            }
+            arrived.entry(n).or_default().push(hit);
+        }
+        verdict.hits = hits.len();
+        for (n, hits) in &arrived {
+            // One that was taken and comes again is a duplicate: some fault in between explains it.
+            let Some(first) = hits.iter().position(|hit| hit.answered < 300) else {
+                continue;
+            };
+            for pair in hits[first..].windows(2) {
+                verdict.duplicates += 1;
+                if !faults
+                    .iter()
+                    .any(|at| (pair[0].at..=pair[1].at).contains(at))
+                {
+                    wrong.push(format!(
+                        "{} ({n}) came twice, and no fault explains it",
+                        pair[1].id
+                    ));
+                }
+            }
+        }
+
+        let mut states: HashMap<u64, i64> = HashMap::new();
+        for (body, state) in rows(database) {
+            let Some(n) = number(&body).filter(|n| bodies.contains_key(n)) else {
+                wrong.push("invented: an intent that nobody sent".to_owned());
+                continue;
+            };
+            if bodies[&n] != digest(&body) {
+                wrong.push(format!("altered: {n} is stored with another body"));
+            }
+            if states.insert(n, state).is_some() {
+                wrong.push(format!("{n} was accepted twice"));
+            }
+            match state {
+                3 => {
+                    verdict.delivered += 1;
+                    let is_there = arrived
+                        .get(&n)
+                        .is_some_and(|hits| hits.iter().any(|hit| hit.answered < 300));
+                    if !is_there {
+                        wrong.push(format!("lost: {n} is delivered, and never arrived"));
+                    }
+                }
+                4 => verdict.dead += 1,
+                _ => verdict.pending += 1,
+            }
+        }
+        for (n, id) in &ids {
+            if !states.contains_key(n) {
+                wrong.push(format!("lost: {id} ({n}) was acknowledged"));
+            }
+        }
+        verdict.wrong = wrong;
+        verdict
+    }
+
+    /// Writes everything down, for somebody who wants to know why.
+    fn keep(&self, name: &str) -> std::io::Result<std::path::PathBuf> {
+        use std::io::Write as _;
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{name}.log"));
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+        for sent in locked(&self.sent).iter() {
+            let Sent {
+                began,
+                ended,
+                key,
+                status,
+                id,
+                records,
+                ..
+            } = sent;
+            let body = &sent.body[..4];
+            writeln!(
+                file,
+                "{began:?} to {ended:?}: sent {key} {body:02x?}, answered {status:?} {id:?} at record {records}"
+            )?;
+        }
+        for hit in locked(&self.hits).iter() {
+            let Hit {
+                at,
+                n,
+                id,
+                answered,
+                ..
+            } = hit;
+            let body = &hit.body[..4];
+            writeln!(
+                file,
+                "{at:?}: {id} arrived: {n:?} {body:02x?}, answered {answered}"
+            )?;
+        }
+        for fault in locked(&self.faults).iter() {
+            writeln!(file, "{fault:?}: a fault")?;
+        }
+        file.flush()?;
+        Ok(path)
+    }
+
+    /// The verdict, said aloud; none of it may be wrong.
+    ///
+    /// # Panics
+    ///
+    /// If anything is.
+    pub fn assert_just(&self, name: &str, database: &Path) -> Verdict {
+        let verdict = self.judge(database);
+        println!("{name}: {verdict}");
+        if !verdict.wrong.is_empty() {
+            let kept = self.keep(name).expect("room for a log");
+            let first: Vec<_> = verdict.wrong.iter().take(10).collect();
+            panic!(
+                "{name}: {verdict}: {first:#?}; all of it is in {}",
+                kept.display()
+            );
+        }
+        verdict
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} acknowledged, {} delivered, {} dead, {} pending, {} hits, {} duplicates, {} wrong",
+            self.acknowledged,
+            self.delivered,
+            self.dead,
+            self.pending,
+            self.hits,
+            self.duplicates,
+            self.wrong.len()
+        )
+    }
+}
+
+/// Each intent's body, with its delivery's state.
+fn rows(database: &Path) -> Vec<(Vec<u8>, i64)> {
+    let sql = rusqlite::Connection::open(database).expect("the database opens");
+    let check: String = sql
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("a check");
+    assert_eq!(check, "ok", "{}", database.display());
+    let mut statement = sql
+        .prepare(
+            "SELECT i.body, d.state FROM intents i LEFT JOIN deliveries d ON d.intent_id = i.id",
+        )
+        .expect("good SQL");
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .expect("rows");
+    rows.collect::<Result<_, _>>().expect("whole rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(n: u64, id: Option<&str>) -> Sent {
+        Sent {
+            n,
+            key: format!("k{n}"),
+            body: digest(format!("{{\"n\":{n}}}").as_bytes()),
+            began: Duration::ZERO,
+            ended: Duration::ZERO,
+            status: None,
+            id: id.map(str::to_owned),
+            records: 0,
+        }
+    }
+
+    fn hit(n: u64, id: &str, body: &str) -> Hit {
+        Hit {
+            n: Some(n),
+            id: id.to_owned(),
+            body: digest(body.as_bytes()),
+            at: Duration::from_millis(n),
+            answered: 200,
+        }
+    }
+
+    fn database(rows: &[(&str, i64)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql =
+            rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
+        sql.execute_batch(
+            "CREATE TABLE intents (id INTEGER PRIMARY KEY, body BLOB);
+             CREATE TABLE deliveries (intent_id INTEGER, state INTEGER)",
+        )
+        .expect("tables");
+        for (at, (body, state)) in rows.iter().enumerate() {
+            let at = i64::try_from(at).expect("few");
+            sql.execute("INSERT INTO intents VALUES (?1, ?2)", (at, body.as_bytes()))
+                .expect("a row");
+            sql.execute("INSERT INTO deliveries VALUES (?1, ?2)", (at, state))
+                .expect("a row");
+        }
+        directory
+    }
+
+    fn wrong(journal: &Journal, rows: &[(&str, i64)]) -> String {
+        let directory = database(rows);
+        journal
+            .judge(&directory.path().join("relay.db"))
+            .wrong
+            .join("; ")
+    }
+
+    #[test]
+    fn the_judge_sees_each_crime() {
+        let journal = Journal::new();
+        journal.sent(sent(1, Some("a")));
+        journal.sent(sent(2, None));
+        journal.hit(hit(1, "a", "{\"n\":1}"));
+        assert_eq!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":2}", 0)]), "");
+        assert_eq!(wrong(&journal, &[]), "lost: a (1) was acknowledged");
+        assert!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":1}", 3)]).contains("accepted twice"));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":3}", 0)]).contains("invented"));
+        assert!(wrong(&journal, &[("{\"n\":1, }", 3)]).contains("altered"));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":2}", 3)]).contains("never arrived"));
+
+        journal.hit(hit(1, "a", "{\"n\":1}"));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("no fault explains"));
+        journal.hit(hit(1, "a", "{\"n\":1}x"));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("another body"));
+        journal.hit(hit(9, "z", "{\"n\":9}"));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("nobody sent"));
+        journal.sent(sent(1, Some("b")));
+        assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("two ids"));
+    }
+}

@@ -1,0 +1,137 @@
+//! The other side of shim.c: builds it, and steers it by its control page.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const MAGIC: u64 = 0x5245_4c41_5953_4849;
+
+/// Files, as a mask.
+pub const WAL: u32 = 1;
+pub const DATABASE: u32 = 8;
+
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
+
+/// The library, built once.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture/shim.c");
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shim.so");
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-o"])
+            .arg(&library)
+            .arg(&source)
+            .args(["-ldl", "-lpthread"])
+            .status()
+            .expect("a C compiler");
+        assert!(built.success(), "shim.c compiles");
+        library
+    })
+}
+
+/// What a process under the shim is told.
+pub struct Shim {
+    directory: tempfile::TempDir,
+    page: File,
+}
+
+impl Shim {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let page = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(directory.path().join("control"))
+            .expect("a control page");
+        page.set_len(4096).expect("a page");
+        let shim = Self { directory, page };
+        shim.put(0, &MAGIC.to_ne_bytes());
+        shim
+    }
+
+    /// Puts a command under the shim: it watches `directory`, and records if asked to.
+    pub fn load(&self, command: &mut Command, directory: &Path, records: bool) {
+        command
+            .env("LD_PRELOAD", library())
+            .env("RELAY_SHIM_CONTROL", self.directory.path().join("control"))
+            .env("RELAY_SHIM_WATCH", directory);
+        if records {
+            command.env("RELAY_SHIM_LOG", self.log_path());
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// What was recorded.
+    pub fn log(&self) -> Vec<u8> {
+        let mut log = std::fs::read(self.log_path()).expect("a log");
+        // A process that was killed may have left a part of one more.
+        log.truncate(usize::try_from(self.get(64)).expect("a size"));
+        log
+    }
+
+    /// How many operations have been recorded.
+    pub fn records(&self) -> u64 {
+        self.get(56)
+    }
+
+    /// For another process with a log of its own.
+    pub fn forget_log(&self) {
+        let _ = std::fs::remove_file(self.log_path());
+        self.put(56, &[0; 16]);
+    }
+
+    /// How many failures were injected.
+    pub fn faults(&self) -> u64 {
+        self.get(48)
+    }
+
+    /// Sets the wall clock off by so many seconds.
+    pub fn wall_offset(&self, seconds: i64) {
+        self.put(8, &(seconds * 1_000_000_000).to_ne_bytes());
+    }
+
+    /// Writes of these files fail, if they extend them or in any case.
+    pub fn fail_writes(&self, errno: i32, files: u32, only_growth: bool) {
+        self.put(32, &u32::from(only_growth).to_ne_bytes());
+        self.put(20, &files.to_ne_bytes());
+        self.put(16, &errno.to_ne_bytes());
+    }
+
+    /// Syncs of these files fail.
+    pub fn fail_syncs(&self, errno: i32, files: u32) {
+        self.put(28, &files.to_ne_bytes());
+        self.put(24, &errno.to_ne_bytes());
+    }
+
+    pub fn heal(&self) {
+        self.fail_writes(0, 0, false);
+        self.fail_syncs(0, 0);
+        self.kill_at_record(0);
+    }
+
+    /// The process kills itself right after this operation; 0 is none.
+    pub fn kill_at_record(&self, record: u64) {
+        self.put(80, &record.to_ne_bytes());
+    }
+
+    fn put(&self, at: u64, bytes: &[u8]) {
+        self.page.write_all_at(bytes, at).expect("the control page");
+    }
+
+    fn get(&self, at: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.page
+            .read_exact_at(&mut bytes, at)
+            .expect("the control page");
+        u64::from_ne_bytes(bytes)
+    }
+}
