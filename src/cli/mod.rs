@@ -38,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the relay until SIGTERM or SIGINT; a second signal exits at once
+    /// Run the relay until SIGTERM, SIGINT or SIGHUP; a second signal exits at once
     Serve(ConfigFile),
     /// Check the configuration and show what it means, without starting
     Check {

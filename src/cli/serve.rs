@@ -32,7 +32,7 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
             "listening at http://{}", relay.address()
         );
         match signals {
-            Ok((terminate, interrupt)) => first_then_exit(terminate, interrupt).await,
+            Ok(signals) => first_then_exit(signals).await,
             Err(error) => {
                 log::error!(error:% = error; "signals can't be received: only SIGKILL ends this process");
                 std::future::pending::<()>().await;
@@ -85,24 +85,55 @@ fn warn_of_idle_settings(config: &Config) {
     }
 }
 
-fn stop_signals() -> std::io::Result<(Signal, Signal)> {
-    Ok((
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    ))
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// A terminal that goes away; none if somebody had it ignored, as `nohup` does.
+    hangup: Option<Signal>,
+}
+
+fn stop_signals() -> std::io::Result<StopSignals> {
+    Ok(StopSignals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: if is_hangup_ignored() {
+            None
+        } else {
+            Some(signal(SignalKind::hangup())?)
+        },
+    })
+}
+
+/// Whether whoever started us said so. Where the system doesn't tell, nobody did.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is 1, and the mask's lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
+}
+
+impl StopSignals {
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = hangup => {}
+        }
+    }
 }
 
 /// Returns at the first signal, and leaves somebody behind for the second.
-async fn first_then_exit(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+async fn first_then_exit(mut signals: StopSignals) {
+    signals.next().await;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        signals.next().await;
         log::warn!("a second signal: exiting at once; the next start recovers");
         std::process::exit(1);
     });

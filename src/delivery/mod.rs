@@ -62,9 +62,14 @@ struct Running {
 /// Starts the executor of the configured level.
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     let level = context.config.level();
-    let Some(parts) = level::parts(level, &context)? else {
-        return Ok(Executor { running: None });
-    };
+    match level::parts(level, &context)? {
+        Some(parts) => run(context, parts),
+        None => Ok(Executor { running: None }),
+    }
+}
+
+/// Runs a level's parts on threads of their own.
+fn run(context: Context, parts: level::Parts) -> std::io::Result<Executor> {
     let wake = context.wake.clone();
     let fatal = context.fatal.clone();
     {

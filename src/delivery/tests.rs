@@ -4,23 +4,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
-use super::level::{Parts, Transport, Unlimited};
+use super::level::{Admission, Parts, Transport, Unlimited};
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::pool::{Job, Pool};
+use super::target::Target;
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
 use crate::model::{Failure, Level, RetryPlan, Surface};
 use crate::store::Accept;
 
-/// Fails until it is mended.
+/// Fails until it is mended, or panics.
 #[derive(Default)]
 struct Receiver {
     is_mended: AtomicBool,
+    panics: AtomicBool,
 }
 
 impl Transport for Receiver {
     fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+        assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
         if self.is_mended.load(Ordering::SeqCst) {
             Outcome::delivered()
         } else {
@@ -40,7 +43,7 @@ struct Scene {
     dispatcher: Dispatcher,
 }
 
-fn scene() -> Scene {
+fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = Config::default();
     config.database.path = directory.path().join("relay.db");
@@ -66,13 +69,19 @@ fn scene() -> Scene {
     .expect("the store opens");
     let context = Context {
         config: Arc::new(config),
-        store: store.clone(),
+        store,
         clock: Arc::<FakeClock>::clone(&clock),
         metrics,
         fatal: Fatal::new(),
         own_listeners: Vec::new(),
-        wake: wake.clone(),
+        wake,
     };
+    (directory, clock, context)
+}
+
+fn scene() -> Scene {
+    let (directory, clock, context) = context();
+    let (store, wake) = (context.store.clone(), context.wake.clone());
     let receiver = Arc::new(Receiver::default());
     let parts = Parts {
         transport: Arc::<Receiver>::clone(&receiver),
@@ -143,6 +152,71 @@ fn a_pass_claims_settles_and_knows_when_to_look_again() {
     assert_eq!(scene.dispatcher.run_once().settled, 1);
     assert_eq!(scene.dispatcher.run_once().look_again, None, "all is done");
     scene.store.stop();
+}
+
+#[test]
+fn a_panic_in_an_attempt_costs_one_attempt() {
+    let mut scene = scene();
+    scene.receiver.panics.store(true, Ordering::SeqCst);
+    scene.accept();
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    scene.worked();
+    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    let row = |scene: &Scene| -> (i64, i64, Option<String>) {
+        scene
+            .store
+            .read_blocking(|sql| {
+                Ok(sql.query_row(
+                    "SELECT state, attempts, last_error FROM deliveries",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )?)
+            })
+            .expect("a row")
+    };
+    let (state, attempts, error) = row(&scene);
+    assert_eq!((state, attempts), (2, 1));
+    assert!(error.is_some_and(|error| error.contains("relay itself failed")));
+    // The worker is there for the next one.
+    scene.receiver.panics.store(false, Ordering::SeqCst);
+    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.clock.advance(Duration::from_secs(3600));
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    scene.worked();
+    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    let (state, attempts, _) = row(&scene);
+    assert_eq!((state, attempts), (3, 2));
+    scene.store.stop();
+}
+
+#[test]
+fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
+    /// Whoever asks is not let in.
+    struct Broken;
+
+    impl Admission for Broken {
+        fn new_round(&mut self) {
+            panic!("on purpose");
+        }
+        fn admit(&mut self, _: &Target, _: usize) -> Result<(), Option<Duration>> {
+            Ok(())
+        }
+    }
+
+    let (_directory, _clock, context) = context();
+    let (store, fatal) = (context.store.clone(), context.fatal.clone());
+    let parts = Parts {
+        transport: Arc::new(Receiver::default()),
+        retry: RetryPlan::Schedule,
+        admission: Box::new(Broken),
+    };
+    let mut executor = run(context, parts).expect("threads");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    assert_eq!(runtime.block_on(fatal.raised()), "the dispatcher panicked");
+    executor.stop(Duration::ZERO);
+    store.stop();
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl IntentId {
         millis.max(0).saturating_mul(1 << COUNTER_BITS).min(MAX_ROW)
     }
 
+    /// The millisecond that a row belongs to.
+    pub const fn millis_of(row: i64) -> i64 {
+        row >> COUNTER_BITS
+    }
+
     /// The row to use after `last` at the wall time `now_millis`: the first of that millisecond,
     /// or simply the next one when that is not later (a full millisecond, a clock set back).
     pub fn next_row(last: i64, now_millis: i64) -> i64 {

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::clock::Timestamp;
+
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use thiserror::Error;
@@ -121,6 +123,16 @@ pub enum OpenError {
     Foreign {
         /// The database.
         path: PathBuf,
+    },
+    /// It lacks what was acknowledged: its WAL is gone or damaged, or it is an older copy.
+    #[error("{}: it doesn't hold the last event that was accepted here (at {accepted_at}): its -wal file is missing or damaged, or this is an older copy; put the files that belong together in place, or remove {} to go on with what is left; nothing was changed", path.display(), lock.display())]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+        /// When the last event was accepted.
+        accepted_at: Timestamp,
     },
     /// Written by a newer relay.
     #[error("{}: has schema version {found}, newer than this relay's {known}; use the newer binary; nothing was changed", path.display())]

@@ -111,6 +111,9 @@ impl Store {
         let path = &canonical(&settings.path);
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
+        if lock.mark > 0 {
+            open::check_mark(path, lock.mark)?;
+        }
         let connection = open::writer(path)?;
         recover::run(&connection, clock.now(), longest_wait).map_err(|source| {
             OpenError::Recover {
@@ -130,13 +133,17 @@ impl Store {
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
         space.refresh(&shared);
-        let writer =
-            Writer::new(connection, receiver, Arc::clone(&shared), space).map_err(|source| {
-                OpenError::Sqlite {
-                    path: path.to_owned(),
-                    source,
-                }
-            })?;
+        let writer = Writer::new(
+            connection,
+            receiver,
+            Arc::clone(&shared),
+            space,
+            lock.mark(),
+        )
+        .map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
         let thread = std::thread::Builder::new()
             .name("relay-writer".to_owned())
             .spawn(move || run(writer))

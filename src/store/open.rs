@@ -6,7 +6,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
+use super::{OpenError, lock};
+use crate::clock::Timestamp;
+use crate::model::IntentId;
 
 /// The version of `schema.sql`, kept in `user_version`. A change of schema adds a numbered
 /// migration to [`MIGRATIONS`] and counts up.
@@ -67,6 +69,36 @@ pub(super) fn precheck(path: &Path) -> Result<(), OpenError> {
         Err(OpenError::Sqlite { .. }) | Ok(_) => Ok(()),
         Err(refused) => Err(refused),
     }
+}
+
+/// Refuses a database that lacks a row which is known to have been on the disk. Changes nothing: what
+/// is left of a WAL stays where it is.
+pub(super) fn check_mark(path: &Path, mark: i64) -> Result<(), OpenError> {
+    let older = || OpenError::Older {
+        path: path.to_owned(),
+        lock: lock::path_beside(path, ".lock"),
+        accepted_at: Timestamp::from_millis(IntentId::millis_of(mark)),
+    };
+    // SQLite would make a new one, and throw away the WAL of an empty one.
+    if path.metadata().is_ok_and(|metadata| metadata.len() == 0) || !path.exists() {
+        return Err(older());
+    }
+    let failed = |source| refused(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(failed)?;
+    let newest = match connection.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)) {
+        Ok(newest) => newest,
+        // Without its WAL there may be no table yet.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => None,
+        Err(error) => return Err(failed(error)),
+    };
+    if newest.is_none_or(|newest: i64| newest < mark) {
+        return Err(older());
+    }
+    Ok(())
 }
 
 fn immutable_uri(path: &Path) -> String {

@@ -58,7 +58,16 @@ impl Operator {
         let transaction = self
             .sql
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let newest = |sql: &Connection| -> rusqlite::Result<Option<i64>> {
+            sql.query_row("SELECT max(id) FROM intents", [], |row| row.get(0))
+        };
+        let before = newest(&transaction)?;
         let out = op.apply(&Tx::of_operator(&transaction, now))?;
+        if newest(&transaction)? != before {
+            // First, so that a start never misses what was deleted on purpose.
+            lock::forget_mark(&self.path)
+                .map_err(|error| StoreError::Unexpected(format!("the lock file: {error}")))?;
+        }
         transaction.commit()?;
         Ok(out)
     }

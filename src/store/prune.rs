@@ -151,6 +151,7 @@ impl WriteOp for Prune {
         )?;
         for intent in &self.intents {
             gone += delete.execute([intent])?;
+            tx.deleted(*intent);
         }
         let mut delete = tx
             .sql

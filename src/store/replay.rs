@@ -100,6 +100,7 @@ pub(super) fn discard(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool
                  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1)",
             )?
             .execute([intent])?;
+        tx.deleted(intent);
     }
     Ok(deleted > 0)
 }

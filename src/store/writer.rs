@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::lock::Mark;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
 use crate::clock::Timestamp;
@@ -66,6 +67,9 @@ pub(crate) struct Tx<'a> {
 pub(super) struct Rolling {
     last_row: Cell<i64>,
     work: Cell<bool>,
+    /// The newest row that this transaction adds, or 0; and the newest that it deletes.
+    added: Cell<i64>,
+    deleted: Cell<i64>,
 }
 
 impl<'a> Tx<'a> {
@@ -86,7 +90,15 @@ impl<'a> Tx<'a> {
         };
         let row = IntentId::next_row(writer.last_row.get(), self.now.as_millis());
         writer.last_row.set(row);
+        writer.added.set(row);
         Ok(IntentId::new(row, rand::random()))
+    }
+
+    /// Says that an intent is no longer there.
+    pub fn deleted(&self, row: i64) {
+        if let Some(writer) = self.writer {
+            writer.deleted.set(row.max(writer.deleted.get()));
+        }
     }
 
     /// Says that something became due: after the commit the executor is told.
@@ -156,6 +168,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     space: Space,
     rolling: Rolling,
+    mark: Mark,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
     next_checkpoint: Cell<c_int>,
@@ -176,6 +189,7 @@ impl Writer {
         queue: Receiver<Message>,
         shared: Arc<Shared>,
         space: Space,
+        mark: Mark,
     ) -> rusqlite::Result<Self> {
         let last_row = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
             row.get(0)
@@ -188,7 +202,10 @@ impl Writer {
             rolling: Rolling {
                 last_row: Cell::new(last_row),
                 work: Cell::new(false),
+                added: Cell::new(0),
+                deleted: Cell::new(0),
             },
+            mark,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
@@ -230,6 +247,8 @@ impl Writer {
             }
         }
         self.checkpoint("TRUNCATE")?;
+        // Stopped in order, the files are the operator's to move, restore and throw away.
+        self.mark.set(0);
         self.sql.close().map_err(|(_, error)| error.into())
     }
 
@@ -259,6 +278,8 @@ impl Writer {
         let start = self.shared.clock.monotonic();
         while !batch.is_empty() {
             self.rolling.work.set(false);
+            self.rolling.added.set(0);
+            self.rolling.deleted.set(0);
             match self.try_commit(&mut batch) {
                 Ok(()) => break,
                 Err(Failed { job, error }) => {
@@ -295,6 +316,12 @@ impl Writer {
             self.is_refusing = false;
         }
         self.is_wal_used.set(true);
+        // Before anybody is answered: what was acknowledged is marked.
+        match (self.rolling.added.get(), self.rolling.deleted.get()) {
+            (0, 0) => {}
+            (0, deleted) => self.mark.forget_up_to(deleted),
+            (added, _) => self.mark.set(added),
+        }
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.metrics.committed(batch.len(), took);
         for job in batch {
