@@ -22,6 +22,7 @@ use relay::config::{Destination, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// About as long as a small provider's webhook: 570 bytes.
 pub fn body() -> String {
@@ -178,10 +179,57 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
 /// A hyper server that reads each body and answers a constant: the limit of what a handler can do.
 /// Counts what arrives.
 pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
-    const ANSWER: &str =
-        r#"{"event_id":"evt_01a200b0-98cc-7000-84ec-471754438fd6","status":"accepted"}"#;
     let hits = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&hits);
+    let address = answering(runtime, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(true)
+    });
+    (address, hits)
+}
+
+/// A hyper server that appends each body to a file and answers once it is synced, with all that came
+/// meanwhile: the limit of what the disk can do for anybody who answers after a sync.
+pub fn fsync_log(runtime: &Runtime, directory: &Path) -> SocketAddr {
+    let (queue, appended) = std::sync::mpsc::sync_channel::<(Bytes, oneshot::Sender<()>)>(4096);
+    let path = directory.join("log");
+    let mut file = std::fs::File::create(path).expect("a file");
+    std::thread::spawn(move || {
+        while let Ok(first) = appended.recv() {
+            let batch: Vec<_> = std::iter::once(first)
+                .chain(appended.try_iter().take(511))
+                .collect();
+            let bytes: Vec<u8> = batch
+                .iter()
+                .flat_map(|(body, _)| body.iter().copied())
+                .collect();
+            std::io::Write::write_all(&mut file, &bytes).expect("room");
+            file.sync_data().expect("a disk that syncs");
+            for (_, waiter) in batch {
+                // A client may be gone at the end of a sample.
+                let _ = waiter.send(());
+            }
+        }
+    });
+    answering(runtime, move |body| {
+        let (waiter, synced) = oneshot::channel();
+        queue
+            .try_send((body, waiter))
+            .expect("fewer clients than places");
+        async move { synced.await.is_ok() }
+    })
+}
+
+/// A hyper server that gives each body to `take`, and answers 202 if that is well.
+fn answering<F>(
+    runtime: &Runtime,
+    take: impl Fn(Bytes) -> F + Clone + Send + Sync + 'static,
+) -> SocketAddr
+where
+    F: Future<Output = bool> + Send,
+{
+    const ANSWER: &str =
+        r#"{"event_id":"evt_01a200b0-98cc-7000-84ec-471754438fd6","status":"accepted"}"#;
     let listener = runtime
         .block_on(TcpListener::bind("127.0.0.1:0"))
         .expect("loopback has a free port");
@@ -189,16 +237,18 @@ pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             stream.set_nodelay(true).expect("a socket option");
-            let hits = Arc::clone(&counter);
+            let take = take.clone();
             tokio::spawn(async move {
                 let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let hits = Arc::clone(&hits);
+                    let take = take.clone();
                     async move {
                         let body = request.into_body().collect().await;
-                        hits.fetch_add(1, Ordering::Relaxed);
-                        let status = if body.is_ok() { 202 } else { 400 };
+                        let is_well = match body {
+                            Ok(body) => take(body.to_bytes()).await,
+                            Err(_) => false,
+                        };
                         let response = hyper::Response::builder()
-                            .status(status)
+                            .status(if is_well { 202 } else { 400 })
                             .header("content-type", "application/json")
                             .body(Full::new(Bytes::from_static(ANSWER.as_bytes())))
                             .expect("a constant");
@@ -213,7 +263,15 @@ pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
             });
         }
     });
-    (address, hits)
+    address
+}
+
+/// Keeps a benchmark's figures as JSON, beside its table.
+pub fn keep(name: &str, figures: &serde_json::Value) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.json"));
+    let text = serde_json::to_string_pretty(figures).expect("figures are JSON");
+    std::fs::write(&path, text).expect("a file");
+    println!("\nas JSON: {}", path.display());
 }
 
 /// A runtime for one side of a benchmark.
