@@ -58,7 +58,11 @@ pub(crate) fn start(parts: Context) -> std::io::Result<Executor> {
 }
 
 impl Executor {
+    /// Claims nothing as it is.
+    #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
+    pub fn wind_down(&self, _grace: Duration) {}
+
     /// Has nothing to wait for.
     #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
-    pub fn stop(&mut self, _grace: Duration) {}
+    pub fn join(&mut self) {}
 }

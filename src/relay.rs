@@ -238,9 +238,9 @@ impl Relay {
         })
     }
 
-    /// Stops in order: no more connections, requests drained, no more claims, attempts finished or
-    /// handed back, the writer last, a checkpoint. Each of the two waits is at most
-    /// `server.shutdown_grace`.
+    /// Stops in order: no more connections, no more claims, requests drained, attempts finished or
+    /// handed back, the writer last, a checkpoint. Requests and attempts have `server.shutdown_grace`
+    /// together.
     pub fn stop(mut self) -> Result<(), RelayError> {
         self.shut_down()
     }
@@ -257,6 +257,8 @@ impl Relay {
             return Ok(());
         };
         self.stop.send_replace(true);
+        // Requests and attempts have the same grace: what is accepted meanwhile is for the next start.
+        self.executor.wind_down(self.grace);
         let mut result = Ok(());
         for server in self.servers.drain(..) {
             if let Err(error) = runtime.block_on(server) {
@@ -264,7 +266,7 @@ impl Relay {
             }
         }
         self.maintenance.stop();
-        self.executor.stop(self.grace);
+        self.executor.join();
         self.store.stop();
         runtime.shutdown_timeout(RUNTIME_GRACE);
         result

@@ -91,11 +91,17 @@ fn run(context: Context, parts: level::Parts) -> std::io::Result<Executor> {
 }
 
 impl Executor {
-    /// Claims nothing more, lets attempts finish for at most `grace`, settles them, and hands the
-    /// others back without spending an attempt.
-    pub fn stop(&mut self, grace: Duration) {
-        if let Some(running) = self.running.take() {
+    /// From now on claims nothing more, lets attempts finish for at most `grace`, settles them, and
+    /// hands the others back without spending an attempt.
+    pub fn wind_down(&self, grace: Duration) {
+        if let Some(running) = &self.running {
             running.wake.stop(grace);
+        }
+    }
+
+    /// Waits for the end of that.
+    pub fn join(&mut self) {
+        if let Some(running) = self.running.take() {
             // Its panic has been reported where it happened.
             let _ = running.dispatcher.join();
         }

@@ -215,7 +215,8 @@ fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
         .build()
         .expect("a runtime");
     assert_eq!(runtime.block_on(fatal.raised()), "the dispatcher panicked");
-    executor.stop(Duration::ZERO);
+    executor.wind_down(Duration::ZERO);
+    executor.join();
     store.stop();
 }
 

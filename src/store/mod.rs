@@ -111,15 +111,12 @@ impl Store {
         let path = &canonical(&settings.path);
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
-        if lock.mark > 0 {
-            open::check_mark(path, lock.mark)?;
-        }
-        let connection = open::writer(path)?;
-        recover::run(&connection, clock.now(), longest_wait).map_err(|source| {
-            OpenError::Recover {
-                path: path.to_owned(),
-                source,
-            }
+        let connection = open::writer(path, lock.mark)?;
+        let recovered = recover::run(&connection, clock.now(), longest_wait)
+            .and_then(|_| Ok(open::trust(&connection)?));
+        recovered.map_err(|source| OpenError::Recover {
+            path: path.to_owned(),
+            source,
         })?;
         let readers = pool(path, settings.readers)?;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{OpenError, lock};
+use super::OpenError;
+use super::lock::path_beside;
 use crate::clock::Timestamp;
 use crate::model::IntentId;
 
@@ -48,12 +49,14 @@ const PRAGMAS: [(&str, &str, &str); 7] = [
 /// as an immutable file, so that neither a WAL is replayed nor a lock or a file made.
 ///
 /// Without its WAL a healthy database may look damaged: a checkpoint that a reader or a crash cut
-/// short leaves a first page that announces more pages than the file has yet. So only what the WAL
-/// can't change is believed here; anything else is for the real opening to judge.
+/// short leaves a first page that announces more pages than the file has yet, or a part of its last
+/// page. So beside a WAL only what that can't change is believed here, and beside a journal, which
+/// undoes a creation that was cut short, nothing: the rest is for the real opening to judge.
 pub(super) fn precheck(path: &Path) -> Result<(), OpenError> {
-    match path.metadata() {
-        Ok(metadata) if metadata.len() > 0 => {}
-        _ => return Ok(()),
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let is_alone = size(&path_beside(path, "-wal")) == 0;
+    if size(path) == 0 || path_beside(path, "-journal").exists() {
+        return Ok(());
     }
     let unreadable = |source: rusqlite::Error| refused(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -62,43 +65,50 @@ pub(super) fn precheck(path: &Path) -> Result<(), OpenError> {
     let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(unreadable)?;
     match check_version(&connection, path) {
         Err(OpenError::NotADatabase { source, .. })
-            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) =>
+            if source.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) && !is_alone =>
         {
             Ok(())
+        }
+        // SQLite would read what is missing of a last page as zeros.
+        Ok(_)
+            if is_alone
+                && !size(path).is_multiple_of(page_size(&connection).map_err(unreadable)?) =>
+        {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            let what = Some("its last page is cut off".to_owned());
+            Err(unreadable(rusqlite::Error::SqliteFailure(code, what)))
         }
         Err(OpenError::Sqlite { .. }) | Ok(_) => Ok(()),
         Err(refused) => Err(refused),
     }
 }
 
-/// Refuses a database that lacks a row which is known to have been on the disk. Changes nothing: what
-/// is left of a WAL stays where it is.
-pub(super) fn check_mark(path: &Path, mark: i64) -> Result<(), OpenError> {
-    let older = || OpenError::Older {
-        path: path.to_owned(),
-        lock: lock::path_beside(path, ".lock"),
-        accepted_at: Timestamp::from_millis(IntentId::millis_of(mark)),
-    };
-    // SQLite would make a new one, and throw away the WAL of an empty one.
-    if path.metadata().is_ok_and(|metadata| metadata.len() == 0) || !path.exists() {
-        return Err(older());
-    }
-    let failed = |source| refused(path, source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+fn page_size(connection: &Connection) -> rusqlite::Result<u64> {
     connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(failed)?;
+        .query_row("PRAGMA page_size", [], |row| row.get::<_, u32>(0))
+        .map(u64::from)
+}
+
+/// Refuses a database that lacks a row which is known to have been on the disk.
+fn check_mark(connection: &Connection, path: &Path, mark: i64) -> Result<(), OpenError> {
     let newest = match connection.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)) {
         Ok(newest) => newest,
         // Without its WAL there may be no table yet.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => None,
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(refused(path, error)),
     };
-    if newest.is_none_or(|newest: i64| newest < mark) {
-        return Err(older());
+    match newest {
+        Some(newest) if i64::max(newest, 0) >= mark => Ok(()),
+        _ => Err(older(path, mark)),
     }
-    Ok(())
+}
+
+fn older(path: &Path, mark: i64) -> OpenError {
+    OpenError::Older {
+        path: path.to_owned(),
+        lock: path_beside(path, ".lock"),
+        accepted_at: Timestamp::from_millis(IntentId::millis_of(mark)),
+    }
 }
 
 fn immutable_uri(path: &Path) -> String {
@@ -154,8 +164,13 @@ fn check_version(connection: &Connection, path: &Path) -> Result<Option<i64>, Op
     Ok(None)
 }
 
-/// Opens the one connection that writes, with the schema in place.
-pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+/// Opens the one connection that writes, with the schema in place. `mark` is a row that the database
+/// has to hold, or 0. What is refused stays as it is: see [`trust`].
+pub(super) fn writer(path: &Path, mark: i64) -> Result<Connection, OpenError> {
+    // SQLite would make a new one, and throw away the WAL of an empty one.
+    if mark > 0 && path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+        return Err(older(path, mark));
+    }
     let failed = |source| refused(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -163,7 +178,13 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     keep_plans(&connection).map_err(failed)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(failed)?;
     let version = check_version(&connection, path)?;
+    if mark > 0 {
+        check_mark(&connection, path, mark)?;
+    }
     if version.is_none() {
         // Only takes before the first table, and lets retention give space back later.
         connection
@@ -194,9 +215,19 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
             });
         }
     }
-    migrate(&mut connection, version).map_err(failed)?;
+    if version != Some(VERSION) {
+        migrate(&mut connection, version).map_err(failed)?;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Says that nothing is wrong with the database: from now on the connection's end may move the WAL
+/// into it. Until then that could do harm to what somebody may still want to mend.
+pub(super) fn trust(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map(|_| ())
 }
 
 /// Opens a command's own connection to a database of just this version.
@@ -349,7 +380,7 @@ mod tests {
             old.pragma_update(None, "user_version", 1)
                 .expect("a pragma");
         }
-        let connection = writer(&path).expect("it opens");
+        let connection = writer(&path, 0).expect("it opens");
         assert_eq!(
             read_pragma(&connection, "user_version").expect("a pragma"),
             VERSION.to_string()
@@ -368,7 +399,7 @@ mod tests {
     #[test]
     fn the_writers_connection_syncs_every_commit_and_checks_references() {
         let directory = tempfile::tempdir().expect("a directory");
-        let connection = writer(&directory.path().join("relay.db")).expect("it opens");
+        let connection = writer(&directory.path().join("relay.db"), 0).expect("it opens");
         let is = |pragma: &str| read_pragma(&connection, pragma).expect("a pragma");
         assert_eq!(is("synchronous"), "2", "FULL");
         assert_eq!(is("journal_mode"), "wal");
@@ -383,7 +414,7 @@ mod tests {
         use rusqlite::StatementStatus;
 
         let directory = tempfile::tempdir().expect("a directory");
-        let connection = writer(&directory.path().join("relay.db")).expect("it opens");
+        let connection = writer(&directory.path().join("relay.db"), 0).expect("it opens");
         // Both columns have a partial index that asks for just one value.
         let mut statement = connection
             .prepare("SELECT 1 FROM intents, deliveries WHERE surface = ?1 AND state = ?2")

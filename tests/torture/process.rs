@@ -1,0 +1,269 @@
+//! What happens to a process: signals, pauses, restarts in a row, and a log that nobody takes.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::load::Load;
+use crate::support::{Answer, Client, KEY, until};
+use crate::world::World;
+
+/// `server.shutdown_grace`, as this world's relay.toml has it.
+const GRACE: Duration = Duration::from_secs(2);
+/// What a stop may take beside its waits, on a machine that isn't alone.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// A client whose body never ends: a byte now and then, until the server has had enough.
+fn drip(client: &Client) -> JoinHandle<()> {
+    let mut connection = client.connect();
+    let head = format!(
+        "POST /webhooks/github HTTP/1.1\r\nHost: relay\r\nX-API-Key: {KEY}\r\nContent-Length: 30000\r\n\r\n"
+    );
+    assert!(connection.send(head.as_bytes()), "it takes a request");
+    std::thread::spawn(move || {
+        while connection.send(b" ") {
+            crate::pause(Duration::from_millis(50));
+        }
+    })
+}
+
+/// A server under load with everything that can hold up a stop: all attempts hang, and bodies drip.
+fn held_up(world: &mut World, seed: u64) -> (Load, Vec<JoinHandle<()>>) {
+    world.answers(|_| Answer::status(200).after(Duration::from_secs(60)));
+    world.start();
+    let load = world.load(seed, 4, 400);
+    world.acknowledged(100);
+    until("attempts hang", || {
+        (world.journal.hit_times().len() >= 2).then_some(())
+    });
+    let client = world.client();
+    let drips: Vec<_> = (0..3).map(|_| drip(&client)).collect();
+    crate::pause(Duration::from_millis(200));
+    assert!(!drips.iter().any(JoinHandle::is_finished), "they drip");
+    (load, drips)
+}
+
+/// Starts again with a receiver that is well, and lets everything arrive.
+fn go_on(world: &mut World, load: Load, drips: Vec<JoinHandle<()>>, name: &str) {
+    for drip in drips {
+        drip.join().expect("it only sends");
+    }
+    // Attempts that hung have reached the receiver, and their outcome is unknown.
+    world.journal.fault();
+    world.answers(|_| Answer::status(200));
+    world.start();
+    load.stop();
+    world.drain();
+    let ended = world.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let verdict = world.journal.assert_just(name, &world.database());
+    assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    assert!(verdict.duplicates > 0, "nothing hung");
+}
+
+/// Stops by a signal in the middle of it all; how long that took.
+fn stopped_by(signal: &str, name: &str) -> Duration {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let mut world = World::new();
+    let (load, drips) = held_up(&mut world, seed);
+    let begun = Instant::now();
+    world.signal(signal);
+    let ended = world.ended();
+    let took = begun.elapsed();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    for said in ["attempts were still under way", "\"stopped\""] {
+        assert!(ended.log.contains(said), "{said}: {}", ended.log);
+    }
+    go_on(&mut world, load, drips, name);
+    println!("{name}: out after {took:?}, with a grace of {GRACE:?}");
+    took
+}
+
+/// Requests and attempts have the grace together, as README.md promises.
+#[test]
+fn a_stop_ends_within_the_grace_whatever_hangs() {
+    let took = stopped_by("-TERM", "SIGTERM");
+    assert!(took < GRACE + TOLERANCE, "{took:?}");
+}
+
+#[test]
+fn a_hangup_is_an_orderly_stop() {
+    let took = stopped_by("-HUP", "SIGHUP");
+    assert!(took < GRACE + TOLERANCE, "{took:?}");
+}
+
+#[test]
+fn a_second_signal_exits_at_once_and_the_next_start_recovers() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let mut world = World::new();
+    let (load, drips) = held_up(&mut world, seed);
+    world.signal("-TERM");
+    crate::pause(Duration::from_millis(300));
+    let begun = Instant::now();
+    world.signal("-TERM");
+    let ended = world.ended();
+    let took = begun.elapsed();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("a second signal"), "{}", ended.log);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    go_on(&mut world, load, drips, "second SIGTERM");
+    println!("second SIGTERM: out after {took:?}");
+}
+
+/// Starts a server whose log can't be written, and which logs all that there is.
+fn start_mute(world: &mut World, how: &str) {
+    // Nobody can read where it listens.
+    let port = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address: SocketAddr = port.local_addr().expect("an address");
+    drop(port);
+    let mut command = world.command();
+    let child = match how {
+        "closed" => {
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", "exec \"$0\" serve >&- 2>&-"])
+                .arg(command.get_program())
+                .current_dir(world.directory.path())
+                .env_clear();
+            for (name, value) in command.get_envs() {
+                shell.env(name, value.expect("none is removed"));
+            }
+            command = shell;
+            command.stdin(Stdio::null())
+        }
+        "full" => {
+            let full = || File::options().write(true).open("/dev/full");
+            command
+                .arg("serve")
+                .stdout(full().expect("/dev/full"))
+                .stderr(full().expect("/dev/full"))
+        }
+        _ => command
+            .arg("serve")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    };
+    let mut child = child
+        .env("RELAY_HTTP_ADDR", address.to_string())
+        .env("RELAY_LOG", "trace")
+        .spawn()
+        .expect("the binary starts");
+    if let Some(log) = child.stderr.take() {
+        // Whoever reads goes away in the middle of it.
+        let mut lines = BufReader::new(log);
+        let mut line = String::new();
+        while !line.contains("listening at") {
+            line.clear();
+            let read = lines.read_line(&mut line).expect("its log is text");
+            assert!(read > 0, "it ended without listening");
+        }
+    }
+    drop(child.stdout.take());
+    world.adopt(child, address);
+    until("it is ready", || {
+        assert!(!world.has_ended(), "{how}: it ended");
+        let reply = Client::of(address).try_send("GET", "/readyz", &[], b"");
+        reply.filter(|reply| reply.status == 200)
+    });
+}
+
+#[test]
+fn a_log_that_nobody_takes_ends_nothing() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let events = crate::choose(100, 5_000);
+    for how in ["closed", "broken pipe", "full"] {
+        let mut world = World::new();
+        world.answers(|arrival| {
+            // What fails is logged, too.
+            let fails = arrival.header("relay-attempt") == "1";
+            Answer::status(if fails { 500 } else { 200 })
+        });
+        world.more = "breaker = { enabled = false }\n".to_owned();
+        start_mute(&mut world, how);
+        let load = world.load(seed, 4, 400);
+        world.acknowledged(events);
+        load.stop();
+        world.drain();
+        assert!(!world.has_ended(), "{how}");
+        let ended = world.stop();
+        assert_eq!(ended.status.code(), Some(0), "{how}");
+        let name = format!("log {how}");
+        let verdict = world.journal.assert_just(&name, &world.database());
+        assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    }
+}
+
+#[test]
+fn a_process_that_was_stopped_for_a_while_goes_on() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let pauses = crate::choose(2, 3);
+    let length = crate::choose(Duration::from_secs(2), Duration::from_secs(60));
+    let mut world = World::new();
+    world.answers(|_| Answer::status(200).after(Duration::from_millis(5)));
+    world.start();
+    let process = world.process();
+    let load = world.load(seed, 6, 400);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..pauses {
+        let before = world.journal.acknowledged();
+        world.acknowledged(before + 100);
+        world.signal("-STOP");
+        crate::pause(length);
+        // What was answered meanwhile may count as too late.
+        world.journal.fault();
+        let before = world.journal.acknowledged();
+        world.signal("-CONT");
+        let begun = Instant::now();
+        world.acknowledged(before + 20);
+        slowest = slowest.max(begun.elapsed());
+    }
+    load.stop();
+    world.drain();
+    assert!(!world.has_ended());
+    assert_eq!(world.process(), process);
+    let ended = world.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let verdict = world.journal.assert_just("SIGSTOP", &world.database());
+    println!("SIGSTOP: {pauses} times {length:?}, going on within {slowest:?}");
+    assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+}
+
+#[test]
+fn restarts_in_quick_succession_lose_nothing() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let cycles = crate::choose(10, 50);
+    let mut world = World::new();
+    let mut slowest = world.start();
+    let load = world.load(seed, 6, 400);
+    let mut slowest_stop = Duration::ZERO;
+    for cycle in 0..cycles {
+        crate::pause(Duration::from_millis(100));
+        if cycle % 2 == 0 {
+            world.kill();
+        } else {
+            let begun = Instant::now();
+            let ended = world.stop();
+            assert!(ended.status.success(), "{}", ended.log);
+            slowest_stop = slowest_stop.max(begun.elapsed());
+        }
+        slowest = slowest.max(world.start());
+    }
+    load.stop();
+    world.drain();
+    world.stop();
+    let verdict = world.journal.assert_just("restarts", &world.database());
+    println!(
+        "restarts: {cycles} cycles, ready again within {slowest:?}, stopped within {slowest_stop:?}"
+    );
+    assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    assert!(verdict.acknowledged > 10 * cycles, "hardly any load");
+}
