@@ -47,7 +47,7 @@ impl Lock {
 
 impl Mark {
     /// The newest row is this one, and durable; 0 if it isn't known. Not synced: a mark that is too
-    /// old finds less, and one that is too new can't be.
+    /// old finds less, and does no harm.
     pub fn set(&mut self, row: i64) {
         if self.written == row {
             return;
@@ -66,11 +66,15 @@ impl Mark {
         }
     }
 
-    /// Rows up to this one were deleted, and the mark's may be one of them.
-    pub fn forget_up_to(&mut self, row: i64) {
-        if self.written <= row {
-            self.set(0);
+    /// Rows up to this one are about to be deleted, and the mark's may be one of them. Synced: a mark
+    /// that outlives its row would keep a healthy database from being served.
+    pub fn forget_up_to(&mut self, row: i64) -> std::io::Result<()> {
+        if (1..=row).contains(&self.written) {
+            put_mark(&self.file, 0)?;
+            self.file.sync_data()?;
+            self.written = 0;
         }
+        Ok(())
     }
 }
 
@@ -138,7 +142,10 @@ pub(super) fn forget_mark(database: &Path) -> std::io::Result<()> {
         .write(true)
         .open(path_beside(database, ".lock"))
     {
-        Ok(file) => put_mark(&file, 0),
+        Ok(file) => {
+            put_mark(&file, 0)?;
+            file.sync_data()
+        }
         // No server ever ran.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -317,10 +317,8 @@ impl Writer {
         }
         self.is_wal_used.set(true);
         // Before anybody is answered: what was acknowledged is marked.
-        match (self.rolling.added.get(), self.rolling.deleted.get()) {
-            (0, 0) => {}
-            (0, deleted) => self.mark.forget_up_to(deleted),
-            (added, _) => self.mark.set(added),
+        if self.rolling.added.get() > 0 {
+            self.mark.set(self.rolling.added.get());
         }
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.metrics.committed(batch.len(), took);
@@ -333,7 +331,7 @@ impl Writer {
         Ok(())
     }
 
-    fn try_commit(&self, batch: &mut [Box<dyn AnyJob>]) -> Result<(), Failed> {
+    fn try_commit(&mut self, batch: &mut [Box<dyn AnyJob>]) -> Result<(), Failed> {
         let everyones = |error: rusqlite::Error| Failed {
             job: None,
             error: error.into(),
@@ -352,6 +350,11 @@ impl Writer {
                 error,
             })?;
         }
+        let deleted = self.rolling.deleted.get();
+        self.mark.forget_up_to(deleted).map_err(|error| Failed {
+            job: None,
+            error: StoreError::Unexpected(format!("the lock file can't be written: {error}")),
+        })?;
         self.execute("COMMIT").map_err(everyones)
     }
 

@@ -143,6 +143,23 @@ fn tear(into: &mut Vec<u8>, offset: usize, bytes: &[u8], random: &mut StdRng) {
 }
 
 impl Disk {
+    /// One that held these files, safely, before these operations began.
+    pub fn holding(files: BTreeMap<String, Vec<u8>>, ops: &[Op]) -> Self {
+        let mut disk = Self::default();
+        for (unseen, (path, durable)) in (0..).zip(files) {
+            let opened = ops.iter().find_map(|op| match op {
+                Op::Open { file, path: opened } if *opened == path => Some(*file),
+                _ => None,
+            });
+            // Ids count from 0.
+            let file = opened.unwrap_or(u32::MAX - 1 - unseen);
+            let pending = Vec::new();
+            disk.files.insert(file, Contents { durable, pending });
+            disk.names.insert(path, file);
+        }
+        disk
+    }
+
     /// Does an operation.
     pub fn apply(&mut self, op: &Op) {
         match op {

@@ -118,6 +118,19 @@ impl Journal {
         sent.iter().filter(|sent| sent.status == Some(503)).count()
     }
 
+    /// How many requests the receiver took.
+    pub fn taken(&self) -> usize {
+        let hits = locked(&self.hits);
+        hits.iter().filter(|hit| hit.answered < 300).count()
+    }
+
+    /// The event that arrived last.
+    pub fn latest_event(&self) -> Option<String> {
+        let hits = locked(&self.hits);
+        let mut events = hits.iter().rev().filter(|hit| hit.id.starts_with("evt_"));
+        events.next().map(|hit| hit.id.clone())
+    }
+
     /// Whose hits there were, and when.
     pub fn hit_times(&self) -> Vec<(String, Duration)> {
         let hits = locked(&self.hits);
@@ -132,6 +145,16 @@ impl Journal {
 
     /// Holds all of it together. The server has ended.
     pub fn judge(&self, database: &Path) -> Verdict {
+        self.judge_with(database, false)
+    }
+
+    /// The same, where what was delivered may have been deleted since: what was acknowledged has
+    /// arrived, or is still there.
+    pub fn judge_pruned(&self, database: &Path) -> Verdict {
+        self.judge_with(database, true)
+    }
+
+    fn judge_with(&self, database: &Path, is_pruned: bool) -> Verdict {
         let sent = locked(&self.sent);
         let hits = locked(&self.hits);
         let faults = locked(&self.faults);
@@ -187,6 +210,10 @@ impl Journal {
             }
         }
 
+        let was_taken = |n: u64| {
+            let hits = arrived.get(&n);
+            hits.is_some_and(|hits| hits.iter().any(|hit| hit.answered < 300))
+        };
         let mut states: HashMap<u64, i64> = HashMap::new();
         for (body, state) in rows(database) {
             let Some(n) = number(&body).filter(|n| bodies.contains_key(n)) else {
@@ -202,10 +229,7 @@ impl Journal {
             match state {
                 3 => {
                     verdict.delivered += 1;
-                    let is_there = arrived
-                        .get(&n)
-                        .is_some_and(|hits| hits.iter().any(|hit| hit.answered < 300));
-                    if !is_there {
+                    if !was_taken(n) {
                         wrong.push(format!("lost: {n} is delivered, and never arrived"));
                     }
                 }
@@ -214,7 +238,7 @@ impl Journal {
             }
         }
         for (n, id) in &ids {
-            if !states.contains_key(n) {
+            if !(states.contains_key(n) || is_pruned && was_taken(*n)) {
                 wrong.push(format!("lost: {id} ({n}) was acknowledged"));
             }
         }
@@ -270,7 +294,19 @@ impl Journal {
     ///
     /// If anything is.
     pub fn assert_just(&self, name: &str, database: &Path) -> Verdict {
-        let verdict = self.judge(database);
+        self.assert_verdict(name, self.judge(database))
+    }
+
+    /// The same for [`Journal::judge_pruned`].
+    ///
+    /// # Panics
+    ///
+    /// If anything is wrong.
+    pub fn assert_just_pruned(&self, name: &str, database: &Path) -> Verdict {
+        self.assert_verdict(name, self.judge_pruned(database))
+    }
+
+    fn assert_verdict(&self, name: &str, verdict: Verdict) -> Verdict {
         println!("{name}: {verdict}");
         if !verdict.wrong.is_empty() {
             let kept = self.keep(name).expect("room for a log");
@@ -380,6 +416,18 @@ mod tests {
         journal.hit(hit(1, "a", "{\"n\":1}"));
         assert_eq!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":2}", 0)]), "");
         assert_eq!(wrong(&journal, &[]), "lost: a (1) was acknowledged");
+        let empty = database(&[]);
+        let pruned = |journal: &Journal| journal.judge_pruned(&empty.path().join("relay.db")).wrong;
+        assert_eq!(pruned(&journal), Vec::<String>::new());
+        journal.sent(sent(5, Some("e")));
+        let mut refused = hit(5, "e", "{\"n\":5}");
+        refused.answered = 503;
+        journal.hit(refused);
+        assert_eq!(pruned(&journal), ["lost: e (5) was acknowledged"]);
+        let journal = Journal::new();
+        journal.sent(sent(1, Some("a")));
+        journal.sent(sent(2, None));
+        journal.hit(hit(1, "a", "{\"n\":1}"));
         assert!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":1}", 3)]).contains("accepted twice"));
         assert!(wrong(&journal, &[("{\"n\":1}", 3), ("{\"n\":3}", 0)]).contains("invented"));
         assert!(wrong(&journal, &[("{\"n\":1, }", 3)]).contains("altered"));

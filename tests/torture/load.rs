@@ -23,6 +23,8 @@ pub struct Target {
     pub url: String,
     pub journal: Arc<Journal>,
     pub shim: Arc<Shim>,
+    /// How long a client rests after a request.
+    pub pace: Duration,
 }
 
 /// Clients at work. Each sends one event or relay after the other, and the same again under the same
@@ -47,6 +49,7 @@ impl Load {
                     while !stop.load(Ordering::Relaxed) {
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         target.send(n, &mut random, bytes, &stop);
+                        crate::pause(target.pace);
                     }
                 })
             })

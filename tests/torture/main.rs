@@ -4,14 +4,18 @@
 
 mod crashes;
 mod disk;
+mod files;
 mod images;
 mod judge;
 mod load;
 mod power;
+mod process;
 mod shim;
+mod soak;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod time;
+mod upgrade;
 mod world;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -28,6 +28,10 @@ pub struct World {
     pub more: String,
     /// The load's next number, if there are several loads.
     pub first: u64,
+    /// How long each of the load's clients rests after a request.
+    pub pace: Duration,
+    /// What the server finds in its environment.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 struct Server {
@@ -49,6 +53,10 @@ impl World {
             let (journal, script) = (Arc::clone(&journal), Arc::clone(&script));
             Receiver::start(move |arrival| {
                 let script = script.read().unwrap_or_else(PoisonError::into_inner);
+                // What was cut short comes without a body: nobody took it.
+                if arrival.body.is_empty() {
+                    return Answer::status(400);
+                }
                 let answer = script(arrival);
                 let id = arrival.header("webhook-id");
                 journal.hit(Hit {
@@ -72,6 +80,8 @@ impl World {
             records: false,
             more: String::new(),
             first: 0,
+            pace: Duration::ZERO,
+            environment: Vec::new(),
         }
     }
 
@@ -127,6 +137,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         command
             .current_dir(self.directory.path())
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -184,6 +195,13 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         Ok(took)
     }
 
+    /// Takes over a server that was started otherwise, and whose log nobody reads.
+    pub fn adopt(&mut self, child: Child, address: std::net::SocketAddr) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        let log = std::thread::spawn(String::new);
+        self.server = Some(Server { child, log });
+    }
+
     pub fn client(&self) -> Client {
         let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         Client::of(address.expect("a running server"))
@@ -215,6 +233,12 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         self.ended()
     }
 
+    /// Whether the server has ended, without waiting for it.
+    pub fn has_ended(&mut self) -> bool {
+        let server = self.server.as_mut().expect("a running server");
+        server.child.try_wait().expect("a child").is_some()
+    }
+
     /// Waits for the server's end.
     pub fn ended(&mut self) -> Ended {
         let mut server = self.server.take().expect("a running server");
@@ -235,6 +259,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
             url: self.receiver.url("/relay"),
             journal: Arc::clone(&self.journal),
             shim: Arc::clone(&self.shim),
+            pace: self.pace,
         }
     }
 
