@@ -81,6 +81,16 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time since an arbitrary start, never going back.
     fn monotonic(&self) -> Duration;
 
+    /// How far [`Clock::now`] is ahead of the wall clock, in milliseconds.
+    fn ahead(&self) -> i64 {
+        self.now()
+            .as_millis()
+            .saturating_sub(self.wall().as_millis())
+    }
+
+    /// Goes on from `now`, where an earlier process left off. For the start alone.
+    fn resume(&self, now: Timestamp);
+
     /// Asks to be called whenever the time is moved by hand. The system's clock never calls:
     /// whoever waits on it bounds its waits instead.
     fn on_jump(&self, _call: Box<dyn Fn() + Send + Sync>) {}
@@ -110,6 +120,14 @@ impl Steady {
             elapsed: 0,
             gap: 0,
         }
+    }
+
+    fn resume(&mut self, elapsed: i64, wall: i64, now: i64) {
+        *self = Self {
+            now,
+            elapsed,
+            gap: wall.saturating_sub(now),
+        };
     }
 
     /// The time now, and by how much the wall clock was set since the last look, if it was.
@@ -189,7 +207,7 @@ impl Clock for SystemClock {
             let direction = if jump > 0 { "ahead" } else { "back" };
             let seconds = jump.unsigned_abs() / 1_000_000_000;
             log::warn!(
-                "the system's clock was set {direction} by {seconds} s: schedules and windows keep to the old time and follow slowly; a restart follows at once"
+                "the system's clock was set {direction} by {seconds} s: schedules and windows keep to the old time, and follow slowly"
             );
         }
         Timestamp(now / 1_000_000)
@@ -197,6 +215,21 @@ impl Clock for SystemClock {
 
     fn wall(&self) -> Timestamp {
         Timestamp(wall_nanos() / 1_000_000)
+    }
+
+    fn resume(&self, now: Timestamp) {
+        let elapsed = nanos(even().saturating_sub(self.even_start));
+        let wall = wall_nanos();
+        let now = now.0.saturating_mul(1_000_000);
+        lock(&self.steady).resume(elapsed, wall, now);
+        let seconds = wall.saturating_sub(now) / 1_000_000_000;
+        if seconds.abs() >= 60 {
+            let direction = if seconds > 0 { "behind" } else { "ahead of" };
+            log::warn!(
+                "relay's clock goes on {} s {direction} the system's, and follows it slowly: that one was set, and what is stored was written by relay's; to follow at once, stop relay and remove the lock file beside the database",
+                seconds.abs()
+            );
+        }
     }
 
     fn monotonic(&self) -> Duration {
@@ -273,6 +306,15 @@ impl Clock for FakeClock {
 
     fn wall(&self) -> Timestamp {
         lock(&self.state).wall
+    }
+
+    fn resume(&self, now: Timestamp) {
+        let mut state = lock(&self.state);
+        let millis = 1_000_000;
+        let (elapsed, wall) = (nanos(state.monotonic), state.wall.0.saturating_mul(millis));
+        state
+            .steady
+            .resume(elapsed, wall, now.0.saturating_mul(millis));
     }
 
     fn monotonic(&self) -> Duration {

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, known_destination, moment, now, writing};
+use super::operate::{explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::model::IntentId;
@@ -71,8 +71,8 @@ pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result
     let mut all = 0;
     for id in &args.ids {
         let done = match kind {
-            JobKind::Replay => operator.write(&Replay(*id), now()),
-            JobKind::Discard => operator.write(&Discard(*id), now()),
+            JobKind::Replay => operator.write(&Replay(*id)),
+            JobKind::Discard => operator.write(&Discard(*id)),
         }
         .map_err(explained)?;
         if done == 0 && !args.json {
@@ -119,9 +119,9 @@ fn many(
         source: args.source.clone(),
         reason: args.reason.clone(),
         since: args.since.unwrap_or(Timestamp::from_millis(0)),
-        until: args.until.unwrap_or_else(now),
+        until: args.until.unwrap_or(Timestamp::from_millis(i64::MAX)),
     }
-    .before(now());
+    .before(operator.now());
     let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;
     if args.dry_run {
         let total: i64 = found.iter().map(|(_, _, count)| count).sum();
@@ -143,14 +143,11 @@ fn many(
         return Ok(());
     }
     let jobs = operator
-        .write(
-            &CreateJobs {
-                kind,
-                filter,
-                found,
-            },
-            now(),
-        )
+        .write(&CreateJobs {
+            kind,
+            filter,
+            found,
+        })
         .map_err(explained)?;
     if jobs.is_empty() {
         report(kind, 0, args.json)?;
@@ -185,7 +182,7 @@ fn follow(
         let has_server = operator.has_server();
         if !has_server {
             operator
-                .write(&StepJobs { is_paced: false }, now())
+                .write(&StepJobs { is_paced: false })
                 .map_err(explained)?;
             if round.is_multiple_of(CHECKPOINT_EVERY) {
                 operator.checkpoint().map_err(explained)?;
@@ -221,7 +218,7 @@ fn follow(
 /// Ends a job before it is done.
 pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), Failure> {
     let (mut operator, _) = writing(file)?;
-    if operator.write(&CancelJob(job), now()).map_err(explained)? {
+    if operator.write(&CancelJob(job)).map_err(explained)? {
         say!("cancelled; what it has done stays done");
         Ok(())
     } else {

@@ -21,17 +21,13 @@ pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Config), Failure
     Ok((Operator::writing(&config.database.path)?, config))
 }
 
-pub(super) fn now() -> Timestamp {
-    SystemClock::new().now()
-}
-
 /// A moment: RFC 3339, or how long ago (`2h`).
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Timestamp::from_millis(at.as_millisecond()));
     }
     crate::config::duration(text)
-        .map(|ago: Duration| now().minus(ago))
+        .map(|ago: Duration| SystemClock::new().wall().minus(ago))
         .map_err(|_| {
             "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
                 .to_owned()

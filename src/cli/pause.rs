@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::Failure;
-use super::operate::{explained, known_destination, now, writing};
+use super::operate::{explained, known_destination, writing};
 use crate::store::{Pause, Resume};
 
 pub(super) fn pause(file: Option<&Path>, destination: &str, reason: &str) -> Result<(), Failure> {
@@ -11,7 +11,7 @@ pub(super) fn pause(file: Option<&Path>, destination: &str, reason: &str) -> Res
         destination: destination.clone(),
         reason: reason.to_owned(),
     };
-    let is_new = operator.write(&op, now()).map_err(explained)?;
+    let is_new = operator.write(&op).map_err(explained)?;
     say!(
         "{destination} is paused{}: events for it are accepted and held",
         if is_new { "" } else { " already" }
@@ -23,7 +23,7 @@ pub(super) fn resume(file: Option<&Path>, destination: &str) -> Result<(), Failu
     let (mut operator, config) = writing(file)?;
     let destination = known_destination(&operator, &config, destination)?;
     let op = Resume(destination.clone());
-    if operator.write(&op, now()).map_err(explained)? {
+    if operator.write(&op).map_err(explained)? {
         say!("{destination} is resumed");
     } else {
         say!("{destination} was neither paused nor held");

@@ -132,6 +132,8 @@ impl StopSignals {
 /// Returns at the first signal, and leaves somebody behind for the second.
 async fn first_then_exit(mut signals: StopSignals) {
     signals.next().await;
+    // A terminal that goes away may tell more than once.
+    signals.hangup = None;
     tokio::spawn(async move {
         signals.next().await;
         log::warn!("a second signal: exiting at once; the next start recovers");

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, now, plain, public_id, reading};
+use super::operate::{explained, plain, public_id, reading};
 use crate::model::IntentId;
 use crate::store::{AttemptRow, IntentRow};
 use crate::wording::{describe, next_retry_at};
@@ -19,7 +19,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
         .ok_or_else(|| format!("there is no relay or event {id}"))?;
     let id = public_id(row.id, row.surface);
     let level = config.level();
-    let now = now();
+    let now = operator.now();
     if is_json {
         let deliveries: Vec<_> = row
             .deliveries

@@ -3,7 +3,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, now, plain, reading};
+use super::operate::{explained, plain, reading};
 use crate::clock::Timestamp;
 use crate::store::{BulkJob, Stats};
 
@@ -18,7 +18,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
         .path
         .metadata()
         .map_or(0, |metadata| metadata.len());
-    let now = now();
+    let now = operator.now();
     if is_json {
         let shown = json!({
             "server": has_server,

@@ -146,8 +146,8 @@ impl SignatureFormat {
             return false;
         };
         let signature = &self.signature;
-        timestamp.starts_with(signature.as_str())
-            || signature.starts_with(timestamp.as_str())
+        // The timestamp's is tried first.
+        signature.starts_with(timestamp.as_str())
             || self.separator.is_some_and(|separator| {
                 timestamp.contains(separator) || signature.contains(separator)
             })

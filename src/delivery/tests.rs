@@ -211,12 +211,14 @@ fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
         admission: Box::new(Broken),
     };
     let mut executor = run(context, parts).expect("threads");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
-    assert_eq!(runtime.block_on(fatal.raised()), "the dispatcher panicked");
-    executor.wind_down(Duration::ZERO);
     executor.join();
+    let mut raised = std::pin::pin!(fatal.raised());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let why = raised.as_mut().poll(&mut context);
+    assert_eq!(
+        why,
+        std::task::Poll::Ready("the dispatcher panicked".to_owned())
+    );
     store.stop();
 }
 

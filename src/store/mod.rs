@@ -1,7 +1,7 @@
 //! The database: one file, one writing thread, a pool of readers. No SQL stands outside this room
 //! and the executor's own write operations, so that a second engine can come in behind it.
 //!
-//! - `open`, `lock`: who may open which file, and the settings durability rests on.
+//! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
@@ -14,6 +14,7 @@ mod events;
 mod jobs;
 mod listing;
 mod lock;
+mod notes;
 mod open;
 mod operator;
 mod pause;
@@ -25,6 +26,8 @@ mod replay;
 mod space;
 mod writer;
 
+#[cfg(test)]
+mod notes_tests;
 #[cfg(test)]
 mod tests;
 
@@ -111,7 +114,9 @@ impl Store {
         let path = &canonical(&settings.path);
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
-        let connection = open::writer(path, lock.mark)?;
+        let notes = lock.notes();
+        clock.resume(notes.said().now(clock.wall()));
+        let connection = open::writer(path, &|| notes.said().newest)?;
         let recovered = recover::run(&connection, clock.now(), longest_wait)
             .and_then(|_| Ok(open::trust(&connection)?));
         recovered.map_err(|source| OpenError::Recover {
@@ -130,17 +135,12 @@ impl Store {
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
         space.refresh(&shared);
-        let writer = Writer::new(
-            connection,
-            receiver,
-            Arc::clone(&shared),
-            space,
-            lock.mark(),
-        )
-        .map_err(|source| OpenError::Sqlite {
-            path: path.to_owned(),
-            source,
-        })?;
+        let writer = Writer::new(connection, receiver, Arc::clone(&shared), space, notes).map_err(
+            |source| OpenError::Sqlite {
+                path: path.to_owned(),
+                source,
+            },
+        )?;
         let thread = std::thread::Builder::new()
             .name("relay-writer".to_owned())
             .spawn(move || run(writer))

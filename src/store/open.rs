@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
 use super::lock::path_beside;
+use super::notes::Said;
 use crate::clock::Timestamp;
 use crate::model::IntentId;
 
@@ -89,25 +90,38 @@ fn page_size(connection: &Connection) -> rusqlite::Result<u64> {
         .map(u64::from)
 }
 
+/// Refuses a file that is gone, or empty, and has to hold a row: SQLite would make a new one, and
+/// throw away the WAL of an empty one.
+fn not_gone(path: &Path, newest: i64) -> Result<(), OpenError> {
+    if newest > 0 && path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
+        return Err(older(path, newest));
+    }
+    Ok(())
+}
+
 /// Refuses a database that lacks a row which is known to have been on the disk.
-fn check_mark(connection: &Connection, path: &Path, mark: i64) -> Result<(), OpenError> {
-    let newest = match connection.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)) {
-        Ok(newest) => newest,
+fn holds(connection: &Connection, path: &Path, newest: &dyn Fn() -> i64) -> Result<(), OpenError> {
+    if newest() == 0 {
+        return Ok(());
+    }
+    let found = match connection.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)) {
+        Ok(found) => found,
         // Without its WAL there may be no table yet.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => None,
         Err(error) => return Err(refused(path, error)),
     };
-    match newest {
-        Some(newest) if i64::max(newest, 0) >= mark => Ok(()),
-        _ => Err(older(path, mark)),
+    // Asked again: a command that deletes the newest row says so first.
+    match newest() {
+        expected if found.unwrap_or(0) < expected => Err(older(path, expected)),
+        _ => Ok(()),
     }
 }
 
-fn older(path: &Path, mark: i64) -> OpenError {
+fn older(path: &Path, newest: i64) -> OpenError {
     OpenError::Older {
         path: path.to_owned(),
         lock: path_beside(path, ".lock"),
-        accepted_at: Timestamp::from_millis(IntentId::millis_of(mark)),
+        accepted_at: Timestamp::from_millis(IntentId::millis_of(newest)),
     }
 }
 
@@ -164,13 +178,10 @@ fn check_version(connection: &Connection, path: &Path) -> Result<Option<i64>, Op
     Ok(None)
 }
 
-/// Opens the one connection that writes, with the schema in place. `mark` is a row that the database
-/// has to hold, or 0. What is refused stays as it is: see [`trust`].
-pub(super) fn writer(path: &Path, mark: i64) -> Result<Connection, OpenError> {
-    // SQLite would make a new one, and throw away the WAL of an empty one.
-    if mark > 0 && path.metadata().map_or(0, |metadata| metadata.len()) == 0 {
-        return Err(older(path, mark));
-    }
+/// Opens the one connection that writes, with the schema in place. `newest` tells a row that the
+/// database has to hold, or 0. What is refused stays as it is: see [`trust`].
+pub(super) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
+    not_gone(path, newest())?;
     let failed = |source| refused(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -182,9 +193,7 @@ pub(super) fn writer(path: &Path, mark: i64) -> Result<Connection, OpenError> {
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(failed)?;
     let version = check_version(&connection, path)?;
-    if mark > 0 {
-        check_mark(&connection, path, mark)?;
-    }
+    holds(&connection, path, newest)?;
     if version.is_none() {
         // Only takes before the first table, and lets retention give space back later.
         connection
@@ -232,11 +241,18 @@ pub(super) fn trust(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Opens a command's own connection to a database of just this version.
 pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    let newest = || Said::of(path).newest;
+    not_gone(path, newest())?;
     let failed = |source| refused(path, source);
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     keep_plans(&connection).map_err(failed)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(failed)?;
+    // What a start would refuse isn't for commands either, which could do harm to it.
+    holds(&connection, path, &newest)?;
     match check_version(&connection, path)? {
         Some(VERSION) => {}
         found => {
@@ -247,6 +263,7 @@ pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, Ope
             });
         }
     }
+    trust(&connection).map_err(failed)?;
     for (pragma, value) in [("synchronous", "FULL"), ("foreign_keys", "ON")] {
         connection
             .pragma_update(None, pragma, value)
@@ -380,7 +397,7 @@ mod tests {
             old.pragma_update(None, "user_version", 1)
                 .expect("a pragma");
         }
-        let connection = writer(&path, 0).expect("it opens");
+        let connection = writer(&path, &|| 0).expect("it opens");
         assert_eq!(
             read_pragma(&connection, "user_version").expect("a pragma"),
             VERSION.to_string()
@@ -399,7 +416,7 @@ mod tests {
     #[test]
     fn the_writers_connection_syncs_every_commit_and_checks_references() {
         let directory = tempfile::tempdir().expect("a directory");
-        let connection = writer(&directory.path().join("relay.db"), 0).expect("it opens");
+        let connection = writer(&directory.path().join("relay.db"), &|| 0).expect("it opens");
         let is = |pragma: &str| read_pragma(&connection, pragma).expect("a pragma");
         assert_eq!(is("synchronous"), "2", "FULL");
         assert_eq!(is("journal_mode"), "wal");
@@ -414,7 +431,7 @@ mod tests {
         use rusqlite::StatementStatus;
 
         let directory = tempfile::tempdir().expect("a directory");
-        let connection = writer(&directory.path().join("relay.db"), 0).expect("it opens");
+        let connection = writer(&directory.path().join("relay.db"), &|| 0).expect("it opens");
         // Both columns have a partial index that asks for just one value.
         let mut statement = connection
             .prepare("SELECT 1 FROM intents, deliveries WHERE surface = ?1 AND state = ?2")

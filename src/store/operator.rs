@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::notes::{self, Said};
 use super::{OpenError, StoreError, Tx, WriteOp, lock, open};
-use crate::clock::Timestamp;
+use crate::clock::{Clock as _, SystemClock, Timestamp};
 
 /// A command's own connection. It never migrates: a file of another version is refused, since a server
 /// of that version may be running.
@@ -27,6 +28,11 @@ impl Operator {
         let path = existing(path)?;
         let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         Ok(Self { sql, path })
+    }
+
+    /// The time by the clock that the database is written by.
+    pub fn now(&self) -> Timestamp {
+        Said::of(&self.path).now(SystemClock::new().wall())
     }
 
     /// Whether a server has the database open.
@@ -54,7 +60,8 @@ impl Operator {
 
     /// Does an operation in a transaction of its own; a server's writer waits for it, or it for the
     /// writer.
-    pub fn write<W: WriteOp>(&mut self, op: &W, now: Timestamp) -> Result<W::Out, StoreError> {
+    pub fn write<W: WriteOp>(&mut self, op: &W) -> Result<W::Out, StoreError> {
+        let now = self.now();
         let transaction = self
             .sql
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -65,7 +72,7 @@ impl Operator {
         let out = op.apply(&Tx::of_operator(&transaction, now))?;
         if newest(&transaction)? != before {
             // First, so that a start never misses what was deleted on purpose.
-            lock::forget_mark(&self.path)
+            notes::forget(&self.path)
                 .map_err(|error| StoreError::Unexpected(format!("the lock file: {error}")))?;
         }
         transaction.commit()?;

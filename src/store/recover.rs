@@ -69,7 +69,8 @@ pub(super) fn run(
     Ok(handed_back + given_up)
 }
 
-/// What was written while the system's clock was ahead must not wait until it is there again.
+/// What was written by a clock that was ahead must not wait until this one is there: for when the lock
+/// file, and with it the clock's place, is lost.
 fn bring_forward(
     sql: &Connection,
     now: Timestamp,
@@ -80,7 +81,7 @@ fn bring_forward(
     // primary key: there are none, mostly.
     let queued = sql.execute(
         "UPDATE deliveries SET next_attempt_at = ?1
-         WHERE intent_id >= ?2 AND state = ?3 AND next_attempt_at > ?1",
+         WHERE intent_id >= ?2 AND state = ?3 AND next_attempt_at > ?1 AND updated_at > ?1",
         params![
             now.as_millis(),
             IntentId::first_row_at(now.as_millis()),

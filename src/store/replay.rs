@@ -48,8 +48,7 @@ fn dead_letters(tx: &Tx<'_>, id: IntentId) -> Result<Vec<i64>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Sends one dead letter once more; whether it was one. An operator's command has a clock of its own,
-/// which may be ahead of the server's: the delivery is due by what the server has last written.
+/// Sends one dead letter once more; whether it was one.
 pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool, StoreError> {
     let dead = DeliveryState::DeadLettered.number();
     tx.sql
@@ -64,8 +63,7 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
         .prepare_cached(
             "UPDATE deliveries
              SET state = ?4, attempts = 0, interruptions = 0, history = history + 1,
-                 next_attempt_at = min(?5, max(updated_at, (SELECT max(id) >> 12 FROM intents))),
-                 updated_at = ?5
+                 next_attempt_at = ?5, updated_at = ?5
              WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
         )?
         .execute(params![

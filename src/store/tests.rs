@@ -9,16 +9,19 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::*;
-use crate::clock::{SystemClock, Timestamp};
-use crate::model::{IntentId, Level, Surface};
+use crate::clock::SystemClock;
+use crate::model::{Level, Surface};
 
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-fn open(directory: &tempfile::TempDir) -> (Store, Receiver<String>) {
+pub(super) fn open(directory: &tempfile::TempDir) -> (Store, Receiver<String>) {
     open_with(directory, Arc::new(|| {}))
 }
 
-fn open_with(directory: &tempfile::TempDir, on_work: OnWork) -> (Store, Receiver<String>) {
+pub(super) fn open_with(
+    directory: &tempfile::TempDir,
+    on_work: OnWork,
+) -> (Store, Receiver<String>) {
     let settings = config::Database {
         path: directory.path().join("relay.db"),
         min_free_bytes: 0,
@@ -51,7 +54,7 @@ fn destinations(store: &Store) -> Vec<String> {
 }
 
 /// Adds a destination, and does what it is told to the transaction.
-struct Insert<F>(&'static str, F);
+pub(super) struct Insert<F>(pub &'static str, pub F);
 
 impl<F: Fn(&Tx<'_>) -> Result<(), StoreError> + Send + 'static> WriteOp for Insert<F> {
     type Out = ();
@@ -446,146 +449,5 @@ fn a_checkpoint_that_was_cut_short_is_no_damage() {
         looked_damaged > 0,
         "the scene was never the one that is tested"
     );
-    store.stop();
-}
-
-fn event(key: &str) -> Accept {
-    Accept {
-        surface: Surface::Event,
-        label: "source".to_owned(),
-        url: None,
-        destinations: Arc::from(["d".to_owned()]),
-        headers: Vec::new(),
-        metadata: None,
-        body: bytes::Bytes::from_static(b"{}"),
-        key: Some(IdempotencyKey::of_event("source", key.to_owned())),
-        window: Duration::from_secs(3600),
-    }
-}
-
-/// What a crash at this moment leaves, but for the files named.
-fn crashed_without(directory: &tempfile::TempDir, missing: &[&str]) -> tempfile::TempDir {
-    let crashed = tempfile::tempdir().expect("a directory");
-    for entry in std::fs::read_dir(directory.path()).expect("a directory") {
-        let entry = entry.expect("an entry");
-        let name = entry.file_name();
-        if !missing.iter().any(|missing| name == **missing) {
-            std::fs::copy(entry.path(), crashed.path().join(name)).expect("a copy");
-        }
-    }
-    crashed
-}
-
-fn refusal(directory: &tempfile::TempDir) -> Option<String> {
-    let settings = config::Database {
-        path: directory.path().join("relay.db"),
-        min_free_bytes: 0,
-        ..config::Database::default()
-    };
-    let opened = Store::open(
-        &settings,
-        LONGEST_WAIT,
-        Arc::new(SystemClock::new()),
-        Arc::new(Metrics::new(Level::Off)),
-        Arc::new(|| {}),
-        Arc::new(|_| {}),
-    );
-    match opened {
-        Ok(store) => {
-            store.stop();
-            None
-        }
-        Err(error) => Some(error.to_string()),
-    }
-}
-
-#[test]
-fn a_database_that_lost_what_was_acknowledged_is_refused() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
-    store.write_blocking(event("1")).expect("accepted");
-    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
-    for missing in [
-        &["relay.db-wal"][..],
-        &["relay.db-wal", "relay.db-shm"],
-        &["relay.db"],
-        &["relay.db", "relay.db-wal"],
-    ] {
-        let crashed = crashed_without(&directory, missing);
-        let files = |directory: &tempfile::TempDir| -> Vec<_> {
-            let mut files: Vec<_> = std::fs::read_dir(directory.path())
-                .expect("a directory")
-                .map(|entry| entry.expect("an entry").path())
-                .filter(|path| {
-                    path.extension()
-                        .is_some_and(|of| of == "db" || of == "db-wal")
-                })
-                .filter(|path| path.metadata().is_ok_and(|file| file.len() > 0))
-                .map(|path| (path.clone(), std::fs::read(path).expect("a file")))
-                .collect();
-            files.sort();
-            files
-        };
-        let before = files(&crashed);
-        // Again, too: a refusal doesn't make itself forgotten.
-        for _ in 0..2 {
-            let why = refusal(&crashed).expect("it is refused");
-            assert!(why.contains("doesn't hold the last event"), "{why}");
-            assert_eq!(files(&crashed), before, "{missing:?}");
-        }
-        // As it says, what is left is served once the lock file is gone.
-        std::fs::remove_file(crashed.path().join("relay.db.lock")).expect("removed");
-        assert_eq!(refusal(&crashed), None, "{missing:?}");
-    }
-    store.stop();
-    // Stopped in order, an older copy is the operator's business.
-    let older = crashed_without(&directory, &["relay.db"]);
-    assert_eq!(refusal(&older), None);
-}
-
-#[test]
-fn what_was_deleted_on_purpose_is_not_missed() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
-    let ids: Vec<IntentId> = ["1", "2"]
-        .map(
-            |key| match store.write_blocking(event(key)).expect("accepted") {
-                Accepted::New(id, _) => id,
-                other => panic!("{other:?}"),
-            },
-        )
-        .to_vec();
-    store
-        .write_blocking(Insert("x", |tx: &Tx<'_>| {
-            tx.sql.execute(
-                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
-                [],
-            )?;
-            Ok(())
-        }))
-        .expect("given up");
-    store.write_blocking(Discard(ids[1])).expect("discarded");
-    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
-    // The next one is marked again.
-    store.write_blocking(event("3")).expect("accepted");
-    assert!(refusal(&crashed_without(&directory, &["relay.db-wal"])).is_some());
-    // And by a command.
-    let id = match store.write_blocking(event("4")).expect("accepted") {
-        Accepted::New(id, _) => id,
-        other => panic!("{other:?}"),
-    };
-    store
-        .write_blocking(Insert("y", |tx: &Tx<'_>| {
-            tx.sql.execute(
-                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
-                [],
-            )?;
-            Ok(())
-        }))
-        .expect("given up");
-    let mut operator = Operator::writing(&directory.path().join("relay.db")).expect("it opens");
-    let now = Timestamp::from_millis(0);
-    assert_eq!(operator.write(&Discard(id), now).expect("discarded"), 1);
-    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
     store.stop();
 }

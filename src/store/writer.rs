@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::lock::Mark;
+use super::notes::Notes;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
 use crate::clock::Timestamp;
@@ -168,7 +169,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     space: Space,
     rolling: Rolling,
-    mark: Mark,
+    notes: Notes,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
     next_checkpoint: Cell<c_int>,
@@ -189,7 +190,7 @@ impl Writer {
         queue: Receiver<Message>,
         shared: Arc<Shared>,
         space: Space,
-        mark: Mark,
+        notes: Notes,
     ) -> rusqlite::Result<Self> {
         let last_row = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
             row.get(0)
@@ -205,7 +206,7 @@ impl Writer {
                 added: Cell::new(0),
                 deleted: Cell::new(0),
             },
-            mark,
+            notes,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
@@ -240,6 +241,7 @@ impl Writer {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.space.refresh(&self.shared);
+                    self.notes.idle(&*self.shared.clock);
                     if self.is_wal_used.get() {
                         self.checkpoint("TRUNCATE")?;
                     }
@@ -247,8 +249,13 @@ impl Writer {
             }
         }
         self.checkpoint("TRUNCATE")?;
-        // Stopped in order, the files are the operator's to move, restore and throw away.
-        self.mark.set(0);
+        self.notes.note(None, &*self.shared.clock);
+        // Only what was moved as a whole can do without the WAL.
+        if !self.is_wal_used.get()
+            && let Err(error) = self.notes.forget()
+        {
+            log::warn!(error:% = error; "the lock file can't be written: another copy of the database may be refused");
+        }
         self.sql.close().map_err(|(_, error)| error.into())
     }
 
@@ -317,9 +324,8 @@ impl Writer {
         }
         self.is_wal_used.set(true);
         // Before anybody is answered: what was acknowledged is marked.
-        if self.rolling.added.get() > 0 {
-            self.mark.set(self.rolling.added.get());
-        }
+        let added = Some(self.rolling.added.get()).filter(|&added| added > 0);
+        self.notes.note(added, &*self.shared.clock);
         let took = self.shared.clock.monotonic().saturating_sub(start);
         self.shared.metrics.committed(batch.len(), took);
         for job in batch {
@@ -351,9 +357,12 @@ impl Writer {
             })?;
         }
         let deleted = self.rolling.deleted.get();
-        self.mark.forget_up_to(deleted).map_err(|error| Failed {
+        self.notes.forget_up_to(deleted).map_err(|error| Failed {
             job: None,
-            error: StoreError::Unexpected(format!("the lock file can't be written: {error}")),
+            error: match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull,
+                _ => StoreError::Unexpected(format!("the lock file can't be written: {error}")),
+            },
         })?;
         self.execute("COMMIT").map_err(everyones)
     }

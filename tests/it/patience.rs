@@ -692,34 +692,45 @@ fn what_was_written_while_the_clock_was_years_ahead_does_not_wait_for_years() {
             }
         })
     };
-    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-    let start = |level: Option<relay::model::Level>, clock: &Arc<FakeClock>| {
-        let mut config = config(directory.path(), &receiver.url("/"));
-        config.delivery.level = level;
-        TestRelay::start_in(Arc::clone(&directory), config, Some(Arc::clone(clock)))
-    };
-    let ahead = Arc::new(FakeClock::at(START.plus(YEAR * 10)));
-    // One is held for an hour by its receiver, and one was never attempted.
-    let mut relay = start(None, &ahead);
-    let held = event_id(&relay.client.hook("1", b"{}"));
-    event_with_status(&relay.client, &held, "retrying");
-    relay.stop();
-    drop(relay);
-    let mut relay = start(Some(relay::model::Level::Off), &ahead);
-    let to = relay_to(&receiver.url("/"), "{}");
-    let queued = relay_id(&relay.client.create(&[], &to));
-    relay.stop();
-    drop(relay);
+    for keeps_the_lock_file in [true, false] {
+        is_well.store(false, Ordering::SeqCst);
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let start = |level: Option<relay::model::Level>, clock: &Arc<FakeClock>| {
+            let mut config = config(directory.path(), &receiver.url("/"));
+            config.delivery.level = level;
+            TestRelay::start_in(Arc::clone(&directory), config, Some(Arc::clone(clock)))
+        };
+        let ahead = Arc::new(FakeClock::at(START.plus(YEAR * 10)));
+        // One is held for an hour by its receiver, and one was never attempted.
+        let mut relay = start(None, &ahead);
+        let held = event_id(&relay.client.hook("1", b"{}"));
+        event_with_status(&relay.client, &held, "retrying");
+        relay.stop();
+        drop(relay);
+        let mut relay = start(Some(relay::model::Level::Off), &ahead);
+        let to = relay_to(&receiver.url("/"), "{}");
+        let queued = relay_id(&relay.client.create(&[], &to));
+        relay.stop();
+        drop(relay);
 
-    is_well.store(true, Ordering::SeqCst);
-    let right = Arc::new(FakeClock::at(START));
-    let relay = start(None, &right);
-    relay_with_status(&relay.client, &queued, "delivered");
-    let event = relay.client.get(&format!("/events/{held}")).json();
-    assert_eq!(event["status"], "retrying");
-    // The longest that anything waits: a day, by the default schedule with its jitter.
-    right.advance(Duration::from_secs(29 * 3600));
-    event_with_status(&relay.client, &held, "delivered");
+        is_well.store(true, Ordering::SeqCst);
+        // Without it relay doesn't know how far it had come.
+        if !keeps_the_lock_file {
+            std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
+        }
+        let right = Arc::new(FakeClock::at(START));
+        let relay = start(None, &right);
+        relay_with_status(&relay.client, &queued, "delivered");
+        let event = relay.client.get(&format!("/events/{held}")).json();
+        assert_eq!(event["status"], "retrying");
+        // Otherwise for no longer than anything may: a day, by the default schedule with its jitter.
+        right.advance(Duration::from_secs(if keeps_the_lock_file {
+            3800
+        } else {
+            29 * 3600
+        }));
+        event_with_status(&relay.client, &held, "delivered");
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn power_failures_lose_nothing_that_was_acknowledged() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let (events, images, every) = crate::choose((600, 300, 60), (5_000, 10_000, 200));
+    let (events, images, every) = crate::choose((600, 300, 60), (2_500, 3_000, 100));
     let (world, ops) = recorded(seed, events);
     let moments = moments(&world.journal, &ops, images, &mut random);
     let mut started = 0;

@@ -413,7 +413,7 @@ fn under_all_faults_at_once_nothing_is_lost_and_nothing_grows() {
     let seed = crate::seed();
     let time = match std::env::var("RELAY_SOAK") {
         Ok(text) => time(&text).expect("RELAY_SOAK is a time such as 30s, 10m or 2h"),
-        Err(_) => Duration::from_secs(crate::choose(12, 300)),
+        Err(_) => Duration::from_secs(crate::choose(12, 240)),
     };
     let is_short = time < Duration::from_secs(60);
     // Longer than anybody sends the same again for.

@@ -385,7 +385,7 @@ fn a_power_failure_during_the_migration_leaves_old_or_new() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let mut random = StdRng::seed_from_u64(seed);
-    let (images, every) = crate::choose((60, 15), (3_000, 60));
+    let (images, every) = crate::choose((60, 15), (1_000, 40));
     for wal in [Wal::Emptied, Wal::Left] {
         let mut world = old_world(wal);
         let files = ["relay.db", "relay.db-wal"].map(|name| {

@@ -242,7 +242,9 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
     /// Waits for the server's end.
     pub fn ended(&mut self) -> Ended {
         let mut server = self.server.take().expect("a running server");
-        let status = server.child.wait().expect("it ends");
+        let status = until("the server has ended", || {
+            server.child.try_wait().expect("a child")
+        });
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // After the end: whatever it did, it did before.
         if !status.success() {

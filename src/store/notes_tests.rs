@@ -1,0 +1,220 @@
+//! What the notes in the lock file are good for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tests::{Insert, LONGEST_WAIT, open};
+use super::*;
+use crate::clock::SystemClock;
+use crate::model::{IntentId, Level, Surface};
+
+fn event(key: &str) -> Accept {
+    Accept {
+        surface: Surface::Event,
+        label: "source".to_owned(),
+        url: None,
+        destinations: Arc::from(["d".to_owned()]),
+        headers: Vec::new(),
+        metadata: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        key: Some(IdempotencyKey::of_event("source", key.to_owned())),
+        window: Duration::from_secs(3600),
+    }
+}
+
+/// What a crash at this moment leaves, but for the files named.
+fn crashed_without(directory: &tempfile::TempDir, missing: &[&str]) -> tempfile::TempDir {
+    let crashed = tempfile::tempdir().expect("a directory");
+    for entry in std::fs::read_dir(directory.path()).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        if !missing.iter().any(|missing| name == **missing) {
+            std::fs::copy(entry.path(), crashed.path().join(name)).expect("a copy");
+        }
+    }
+    crashed
+}
+
+fn refusal(directory: &tempfile::TempDir) -> Option<String> {
+    let settings = config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: 0,
+        ..config::Database::default()
+    };
+    let opened = Store::open(
+        &settings,
+        LONGEST_WAIT,
+        Arc::new(SystemClock::new()),
+        Arc::new(Metrics::new(Level::Off)),
+        Arc::new(|| {}),
+        Arc::new(|_| {}),
+    );
+    match opened {
+        Ok(store) => {
+            store.stop();
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+#[test]
+fn a_database_that_lost_what_was_acknowledged_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(event("1")).expect("accepted");
+    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
+    for missing in [
+        &["relay.db-wal"][..],
+        &["relay.db-wal", "relay.db-shm"],
+        &["relay.db"],
+        &["relay.db", "relay.db-wal"],
+    ] {
+        let crashed = crashed_without(&directory, missing);
+        let files = |directory: &tempfile::TempDir| -> Vec<_> {
+            let mut files: Vec<_> = std::fs::read_dir(directory.path())
+                .expect("a directory")
+                .map(|entry| entry.expect("an entry").path())
+                .filter(|path| {
+                    path.extension()
+                        .is_some_and(|of| of == "db" || of == "db-wal")
+                })
+                .filter(|path| path.metadata().is_ok_and(|file| file.len() > 0))
+                .map(|path| (path.clone(), std::fs::read(path).expect("a file")))
+                .collect();
+            files.sort();
+            files
+        };
+        let before = files(&crashed);
+        // Again, too: a refusal doesn't make itself forgotten.
+        for _ in 0..2 {
+            let why = refusal(&crashed).expect("it is refused");
+            assert!(why.contains("doesn't hold the last event"), "{why}");
+            assert_eq!(files(&crashed), before, "{missing:?}");
+        }
+        // As it says, what is left is served once the lock file is gone.
+        std::fs::remove_file(crashed.path().join("relay.db.lock")).expect("removed");
+        assert_eq!(refusal(&crashed), None, "{missing:?}");
+    }
+    store.stop();
+    // Stopped in order, an older copy is the operator's business.
+    let older = crashed_without(&directory, &["relay.db"]);
+    assert_eq!(refusal(&older), None);
+}
+
+#[test]
+fn what_was_deleted_on_purpose_is_not_missed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let ids: Vec<IntentId> = ["1", "2"]
+        .map(
+            |key| match store.write_blocking(event(key)).expect("accepted") {
+                Accepted::New(id, _) => id,
+                other => panic!("{other:?}"),
+            },
+        )
+        .to_vec();
+    store
+        .write_blocking(Insert("x", |tx: &Tx<'_>| {
+            tx.sql.execute(
+                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
+                [],
+            )?;
+            Ok(())
+        }))
+        .expect("given up");
+    store.write_blocking(Discard(ids[1])).expect("discarded");
+    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
+    // The next one is marked again.
+    store.write_blocking(event("3")).expect("accepted");
+    assert!(refusal(&crashed_without(&directory, &["relay.db-wal"])).is_some());
+    // And by a command.
+    let id = match store.write_blocking(event("4")).expect("accepted") {
+        Accepted::New(id, _) => id,
+        other => panic!("{other:?}"),
+    };
+    store
+        .write_blocking(Insert("y", |tx: &Tx<'_>| {
+            tx.sql.execute(
+                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
+                [],
+            )?;
+            Ok(())
+        }))
+        .expect("given up");
+    let mut operator = Operator::writing(&directory.path().join("relay.db")).expect("it opens");
+    assert_eq!(operator.write(&Discard(id)).expect("discarded"), 1);
+    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
+    store.stop();
+}
+
+#[test]
+fn a_command_refuses_what_a_start_would_refuse_and_harms_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(event("1")).expect("accepted");
+    let lost = crashed_without(&directory, &["relay.db-wal", "relay.db-shm"]);
+    let emptied = crashed_without(&directory, &["relay.db-shm"]);
+    std::fs::write(emptied.path().join("relay.db"), b"").expect("emptied");
+    for crashed in [lost, emptied] {
+        let path = crashed.path().join("relay.db");
+        let wal = std::fs::read(crashed.path().join("relay.db-wal")).unwrap_or_default();
+        for opened in [Operator::reading(&path), Operator::writing(&path)] {
+            let error = opened.err().expect("it is refused").to_string();
+            assert!(error.contains("doesn't hold the last event"), "{error}");
+        }
+        let kept = std::fs::read(crashed.path().join("relay.db-wal")).unwrap_or_default();
+        assert_eq!(kept, wal, "the WAL is as it was");
+    }
+    // A whole one is fine, after a crash as well.
+    let crashed = crashed_without(&directory, &[]);
+    assert!(Operator::writing(&crashed.path().join("relay.db")).is_ok());
+    assert_eq!(refusal(&crashed), None);
+    store.stop();
+}
+
+#[test]
+fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
+    use crate::clock::{Clock as _, FakeClock, Timestamp};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: 0,
+        ..config::Database::default()
+    };
+    let start = Timestamp::from_millis(1_700_000_000_000);
+    let hours = |hours: u64| Duration::from_secs(3600 * hours);
+    let open = |wall: Timestamp| {
+        let clock = Arc::new(FakeClock::at(wall));
+        let store = Store::open(
+            &settings,
+            LONGEST_WAIT,
+            Arc::<FakeClock>::clone(&clock),
+            Arc::new(Metrics::new(Level::Off)),
+            Arc::new(|| {}),
+            Arc::new(|_| {}),
+        )
+        .expect("the store opens");
+        (store, clock)
+    };
+    let (store, clock) = open(start);
+    store.write_blocking(event("1")).expect("accepted");
+    // Set two hours ahead while it runs: the key is still known, and after a restart, too.
+    clock.set_wall(start.plus(hours(2)));
+    let again = store.write_blocking(event("1")).expect("answered");
+    assert!(matches!(again, Accepted::Duplicate(_)));
+    store.stop();
+    let (store, clock) = open(start.plus(hours(2)));
+    assert_eq!(clock.now(), start);
+    let again = store.write_blocking(event("1")).expect("answered");
+    assert!(matches!(again, Accepted::Duplicate(_)));
+    let operator = Operator::reading(&settings.path).expect("it opens");
+    let behind = SystemClock::new().wall().since(operator.now());
+    assert!(behind > hours(1) && behind < hours(3), "{behind:?}");
+    store.stop();
+    // Set back while it was off: time goes on from where it was.
+    let (store, clock) = open(start.minus(hours(20)));
+    assert_eq!(clock.now(), start);
+    store.stop();
+}
