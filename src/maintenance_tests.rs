@@ -297,6 +297,13 @@ fn a_replay_meant_for_many_does_each_once_and_ends() {
         filter.destination = Some("d".to_owned());
     });
     assert_eq!(scene.jobs(&jobs), [(0, 350, false, false)]);
+    // The command's clock may be ahead.
+    let ahead = Do(|tx: &Tx<'_>| {
+        tx.sql
+            .execute("UPDATE jobs SET until = until + 1000000000", [])?;
+        Ok(0)
+    });
+    scene.store.write_blocking(ahead).expect("a change");
     scene.worker.run_once().expect("a step");
     assert_eq!(scene.jobs(&jobs), [(100, 350, false, false)]);
     // What dies again meanwhile isn't replayed for ever.

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, known_destination, moment, writing};
+use super::operate::{Moment, explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::model::IntentId;
@@ -48,10 +48,10 @@ pub(super) struct BulkArgs {
     reason: Option<String>,
     /// Only those given up since: a time (RFC 3339), or how long ago (2h, 7d)
     #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// Only those given up until then
     #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
-    until: Option<Timestamp>,
+    until: Option<Moment>,
     /// Say how many there are, and do nothing
     #[arg(long, requires = "dead")]
     dry_run: bool,
@@ -118,8 +118,14 @@ fn many(
         destination,
         source: args.source.clone(),
         reason: args.reason.clone(),
-        since: args.since.unwrap_or(Timestamp::from_millis(0)),
-        until: args.until.unwrap_or(Timestamp::from_millis(i64::MAX)),
+        since: args
+            .since
+            .map_or(Timestamp::from_millis(0), |since| since.when(operator)),
+        until: args
+            .until
+            .map_or(Timestamp::from_millis(i64::MAX), |until| {
+                until.when(operator)
+            }),
     }
     .before(operator.now());
     let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;

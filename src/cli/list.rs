@@ -4,8 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Failure;
-use super::operate::{explained, known_destination, moment, plain, public_id, reading};
-use crate::clock::Timestamp;
+use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
 use crate::model::DeliveryState;
 use crate::store::{Listed, Query};
 
@@ -22,7 +21,7 @@ pub(super) struct ListArgs {
     source: Option<String>,
     /// Only what was accepted since: a time (RFC 3339), or how long ago (2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// At most so many, the latest ones
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
@@ -50,7 +49,7 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
         state: args.status,
         destination,
         source: args.source.clone(),
-        since: args.since,
+        since: args.since.map(|since| since.when(&operator)),
         limit: args.limit,
     };
     let found = operator

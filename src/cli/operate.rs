@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Failure;
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::model::{IntentId, Surface, TargetUrl};
 use crate::store::{Operator, StoreError};
@@ -21,17 +21,30 @@ pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Config), Failure
     Ok((Operator::writing(&config.database.path)?, config))
 }
 
-/// A moment: RFC 3339, or how long ago (`2h`).
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp::from_millis(at.as_millisecond()));
+/// A moment as it is written: RFC 3339, or how long ago (`2h`).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Moment {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Moment {
+    /// By the clock that the database is written by.
+    pub fn when(self, operator: &Operator) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(ago) => operator.now().minus(ago),
+        }
     }
-    crate::config::duration(text)
-        .map(|ago: Duration| SystemClock::new().wall().minus(ago))
-        .map_err(|_| {
-            "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
-                .to_owned()
-        })
+}
+
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Moment::At(Timestamp::from_millis(at.as_millisecond())));
+    }
+    crate::config::duration(text).map(Moment::Ago).map_err(|_| {
+        "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d".to_owned()
+    })
 }
 
 /// An id as its own API shows it.

@@ -216,6 +216,12 @@ impl WriteOp for StepJobs {
     type Out = Stepped;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Stepped, StoreError> {
+        // The command that made a job has a clock of its own. What fails anew must never be a job's
+        // again, or it would go round in circles.
+        let before = tx.now.minus(Duration::from_millis(1)).as_millis();
+        tx.sql
+            .prepare_cached("UPDATE jobs SET until = ?1 WHERE ended_at IS NULL AND until > ?1")?
+            .execute([before])?;
         let mut statement = tx.sql.prepare_cached(
             "SELECT id, kind, destination_id, cursor_at, cursor_intent FROM jobs
              WHERE ended_at IS NULL ORDER BY id",

@@ -46,9 +46,13 @@ pub(super) fn path_beside(database: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The lock file, without the lock: for what else stands in it.
-pub(super) fn beside(database: &Path) -> std::io::Result<File> {
+pub(super) fn to_read(database: &Path) -> std::io::Result<File> {
+    File::open(path_beside(database, ".lock"))
+}
+
+/// The same for a command that changes it.
+pub(super) fn to_write(database: &Path) -> std::io::Result<File> {
     OpenOptions::new()
-        .read(true)
         .write(true)
         .open(path_beside(database, ".lock"))
 }

@@ -17,9 +17,9 @@ use super::lock::{self, OWNER};
 use crate::clock::{Clock, Timestamp};
 
 /// How far the clock's gap may move before it is written down, in milliseconds.
-const DRIFT: i64 = 100;
+const DRIFT: u64 = 100;
 /// How far it may move before that has to survive a power failure, too.
-const JUMP: i64 = 1_000;
+const JUMP: u64 = 1_000;
 
 /// What is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,17 +41,17 @@ impl Said {
         let mut numbers = text.split_whitespace().map(str::parse);
         let mut next = || numbers.next().and_then(Result::ok);
         match (next(), next(), next()) {
-            (Some(newest), Some(seen), Some(ahead)) => Self {
+            (Some(newest), Some(seen), Some(ahead)) if (0..END).contains(&seen) => Self {
                 newest,
                 seen,
-                ahead,
+                ahead: ahead.clamp(-END, END),
             },
             _ => Self::default(),
         }
     }
 
     pub fn of(database: &Path) -> Self {
-        lock::beside(database).map_or_else(|_| Self::default(), |file| Self::read(&file))
+        lock::to_read(database).map_or_else(|_| Self::default(), |file| Self::read(&file))
     }
 
     /// The time as whoever wrote this would have it now, when the system's clock says `wall`.
@@ -60,19 +60,26 @@ impl Said {
         Timestamp::from_millis(now.max(self.seen))
     }
 
-    fn put(self, file: &File) -> io::Result<()> {
-        let Self {
-            newest,
-            seen,
-            ahead,
-        } = self;
-        let line = format!("{newest:020} {seen:020} {ahead:020}\n");
-        file.write_all_at(line.as_bytes(), OWNER as u64)
+    fn put_clock(self, file: &File) -> io::Result<()> {
+        let Self { seen, ahead, .. } = self;
+        let place = (OWNER + NUMBER) as u64;
+        file.write_all_at(format!("{seen:020} {ahead:020}\n").as_bytes(), place)
     }
 }
 
-/// The line's length: three numbers of 20 digits, each with what separates them.
-const LINE: usize = 3 * 21;
+/// A number's place: 20 digits, and what separates it from the next. Each is written by itself, since
+/// a command forgets the newest row while a server notes the time.
+const NUMBER: usize = 21;
+
+fn put_newest(file: &File, newest: i64) -> io::Result<()> {
+    file.write_all_at(format!("{newest:020} ").as_bytes(), OWNER as u64)
+}
+
+/// The end of the time that is believed, in milliseconds: some 270 years from now.
+const END: i64 = 1 << 43;
+
+/// The line's length.
+const LINE: usize = 3 * NUMBER;
 
 /// Writes it down.
 pub(super) struct Notes {
@@ -101,7 +108,7 @@ impl Notes {
 
     /// With nothing written, only a clock that was set is worth a note.
     pub fn idle(&mut self, clock: &dyn Clock) {
-        if (clock.ahead() - self.written.ahead).abs() >= DRIFT {
+        if clock.ahead().abs_diff(self.written.ahead) >= DRIFT {
             self.note(None, clock);
         }
     }
@@ -109,30 +116,8 @@ impl Notes {
     /// After a commit: notes the time, and the newest row if it is new. Not synced, unless the clock
     /// was set: what is too old finds less, and does no harm.
     pub fn note(&mut self, newest: Option<i64>, clock: &dyn Clock) {
-        let (now, ahead) = (clock.now().as_millis(), clock.ahead());
-        let is_stale = (ahead - self.written.ahead).abs() >= DRIFT
-            || now.saturating_sub(self.written.seen) >= JUMP;
-        if newest.is_none() && !is_stale {
-            return;
-        }
-        let said = Said {
-            newest: newest.unwrap_or(self.written.newest),
-            seen: now,
-            ahead,
-        };
-        let is_set = (ahead - self.synced).abs() >= JUMP;
-        let put = said.put(&self.file).and_then(|()| {
-            if is_set {
-                self.file.sync_data()?;
-                self.synced = ahead;
-            }
-            Ok(())
-        });
-        match put {
-            Ok(()) => {
-                self.written = said;
-                self.is_failing = false;
-            }
+        match self.try_note(newest, clock) {
+            Ok(()) => self.is_failing = false,
             Err(error) => {
                 if !self.is_failing {
                     log::warn!(error:% = error; "the lock file can't be written: a database that loses its WAL may go unnoticed");
@@ -140,6 +125,28 @@ impl Notes {
                 self.is_failing = true;
             }
         }
+    }
+
+    fn try_note(&mut self, newest: Option<i64>, clock: &dyn Clock) -> io::Result<()> {
+        if let Some(newest) = newest {
+            put_newest(&self.file, newest)?;
+            self.written.newest = newest;
+        }
+        let (seen, ahead) = (clock.now().as_millis(), clock.ahead());
+        if ahead.abs_diff(self.written.ahead) >= DRIFT || seen.abs_diff(self.written.seen) >= JUMP {
+            let said = Said {
+                seen,
+                ahead,
+                ..self.written
+            };
+            said.put_clock(&self.file)?;
+            self.written = said;
+        }
+        if ahead.abs_diff(self.synced) >= JUMP {
+            self.file.sync_data()?;
+            self.synced = ahead;
+        }
+        Ok(())
     }
 
     /// Rows up to this one are about to be deleted, and the newest may be one of them. Synced: a note
@@ -153,21 +160,20 @@ impl Notes {
 
     /// From now on the files are the operator's to move, restore and throw away.
     pub fn forget(&mut self) -> io::Result<()> {
-        let said = Said {
-            newest: 0,
-            ..self.written
-        };
-        said.put(&self.file)?;
+        put_newest(&self.file, 0)?;
         self.file.sync_data()?;
-        self.written = said;
+        self.written.newest = 0;
         Ok(())
     }
 }
 
 /// For a command that deletes the newest intents: they are no longer to be expected.
 pub(super) fn forget(database: &Path) -> io::Result<()> {
-    match lock::beside(database) {
-        Ok(file) => Notes::new(Arc::new(file)).forget(),
+    match lock::to_write(database) {
+        Ok(file) => {
+            put_newest(&file, 0)?;
+            file.sync_data()
+        }
         // No server ever ran.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -181,10 +187,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(newest in 0..i64::MAX, seen: i64, ahead in -i64::MAX..i64::MAX) {
+        fn what_is_written_is_read(newest in 0..i64::MAX, seen in 0..END, ahead in -END..END) {
             let file = tempfile::tempfile().expect("a file");
             let said = Said { newest, seen, ahead };
-            said.put(&file).expect("room");
+            put_newest(&file, newest).expect("room");
+            said.put_clock(&file).expect("room");
             prop_assert_eq!(Said::read(&file), said);
         }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::tests::{Insert, LONGEST_WAIT, open};
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Clock as _, FakeClock, SystemClock, Timestamp};
 use crate::model::{IntentId, Level, Surface};
 
 fn event(key: &str) -> Accept {
@@ -20,6 +20,23 @@ fn event(key: &str) -> Accept {
         key: Some(IdempotencyKey::of_event("source", key.to_owned())),
         window: Duration::from_secs(3600),
     }
+}
+
+fn open_by(directory: &tempfile::TempDir, clock: &Arc<FakeClock>) -> Store {
+    let settings = config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: 0,
+        ..config::Database::default()
+    };
+    Store::open(
+        &settings,
+        LONGEST_WAIT,
+        Arc::<FakeClock>::clone(clock),
+        Arc::new(Metrics::new(Level::Off)),
+        Arc::new(|| {}),
+        Arc::new(|_| {}),
+    )
+    .expect("the store opens")
 }
 
 /// What a crash at this moment leaves, but for the files named.
@@ -105,7 +122,8 @@ fn a_database_that_lost_what_was_acknowledged_is_refused() {
 #[test]
 fn what_was_deleted_on_purpose_is_not_missed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
+    let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+    let store = open_by(&directory, &clock);
     let ids: Vec<IntentId> = ["1", "2"]
         .map(
             |key| match store.write_blocking(event(key)).expect("accepted") {
@@ -145,6 +163,17 @@ fn what_was_deleted_on_purpose_is_not_missed() {
     let mut operator = Operator::writing(&directory.path().join("relay.db")).expect("it opens");
     assert_eq!(operator.write(&Discard(id)).expect("discarded"), 1);
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
+    // What the server notes later of the time doesn't bring it back.
+    clock.advance(Duration::from_secs(10));
+    store
+        .write_blocking(Insert("z", |_: &Tx<'_>| Ok(())))
+        .expect("something else");
+    clock.set_wall(clock.now().plus(Duration::from_secs(7200)));
+    store
+        .write_blocking(Insert("zz", |_: &Tx<'_>| Ok(())))
+        .expect("something else");
+    assert_eq!(refusal(&crashed_without(&directory, &[])), None);
+    assert!(Operator::reading(&directory.path().join("relay.db")).is_ok());
     store.stop();
 }
 
@@ -175,28 +204,12 @@ fn a_command_refuses_what_a_start_would_refuse_and_harms_nothing() {
 
 #[test]
 fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
-    use crate::clock::{Clock as _, FakeClock, Timestamp};
-
     let directory = tempfile::tempdir().expect("a directory");
-    let settings = config::Database {
-        path: directory.path().join("relay.db"),
-        min_free_bytes: 0,
-        ..config::Database::default()
-    };
     let start = Timestamp::from_millis(1_700_000_000_000);
     let hours = |hours: u64| Duration::from_secs(3600 * hours);
     let open = |wall: Timestamp| {
         let clock = Arc::new(FakeClock::at(wall));
-        let store = Store::open(
-            &settings,
-            LONGEST_WAIT,
-            Arc::<FakeClock>::clone(&clock),
-            Arc::new(Metrics::new(Level::Off)),
-            Arc::new(|| {}),
-            Arc::new(|_| {}),
-        )
-        .expect("the store opens");
-        (store, clock)
+        (open_by(&directory, &clock), clock)
     };
     let (store, clock) = open(start);
     store.write_blocking(event("1")).expect("accepted");
@@ -209,7 +222,7 @@ fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
     assert_eq!(clock.now(), start);
     let again = store.write_blocking(event("1")).expect("answered");
     assert!(matches!(again, Accepted::Duplicate(_)));
-    let operator = Operator::reading(&settings.path).expect("it opens");
+    let operator = Operator::reading(&directory.path().join("relay.db")).expect("it opens");
     let behind = SystemClock::new().wall().since(operator.now());
     assert!(behind > hours(1) && behind < hours(3), "{behind:?}");
     store.stop();

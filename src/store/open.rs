@@ -101,7 +101,8 @@ fn not_gone(path: &Path, newest: i64) -> Result<(), OpenError> {
 
 /// Refuses a database that lacks a row which is known to have been on the disk.
 fn holds(connection: &Connection, path: &Path, newest: &dyn Fn() -> i64) -> Result<(), OpenError> {
-    if newest() == 0 {
+    let expected = newest();
+    if expected == 0 {
         return Ok(());
     }
     let found = match connection.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)) {
@@ -110,11 +111,11 @@ fn holds(connection: &Connection, path: &Path, newest: &dyn Fn() -> i64) -> Resu
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => None,
         Err(error) => return Err(refused(path, error)),
     };
-    // Asked again: a command that deletes the newest row says so first.
-    match newest() {
-        expected if found.unwrap_or(0) < expected => Err(older(path, expected)),
-        _ => Ok(()),
+    // Asked again: whoever deletes the newest row says so first.
+    if found.unwrap_or(0) < expected && newest() == expected {
+        return Err(older(path, expected));
     }
+    Ok(())
 }
 
 fn older(path: &Path, newest: i64) -> OpenError {
@@ -251,9 +252,10 @@ pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, Ope
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(failed)?;
+    let version = check_version(&connection, path)?;
     // What a start would refuse isn't for commands either, which could do harm to it.
     holds(&connection, path, &newest)?;
-    match check_version(&connection, path)? {
+    match version {
         Some(VERSION) => {}
         found => {
             return Err(OpenError::OtherVersion {

@@ -48,7 +48,8 @@ fn dead_letters(tx: &Tx<'_>, id: IntentId) -> Result<Vec<i64>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Sends one dead letter once more; whether it was one.
+/// Sends one dead letter once more; whether it was one. A command's clock may be off: what it replays
+/// is due by what a server has written last.
 pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool, StoreError> {
     let dead = DeliveryState::DeadLettered.number();
     tx.sql
@@ -63,7 +64,8 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
         .prepare_cached(
             "UPDATE deliveries
              SET state = ?4, attempts = 0, interruptions = 0, history = history + 1,
-                 next_attempt_at = ?5, updated_at = ?5
+                 next_attempt_at = iif(?6, min(?5, max(updated_at, (SELECT max(id) >> 12 FROM intents))), ?5),
+                 updated_at = ?5
              WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
         )?
         .execute(params![
@@ -72,6 +74,7 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
             dead,
             DeliveryState::Queued.number(),
             tx.now.as_millis(),
+            tx.is_operators(),
         ])?;
     if replayed > 0 {
         tx.made_due();

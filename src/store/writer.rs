@@ -83,6 +83,11 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Whether it is a command's.
+    pub fn is_operators(&self) -> bool {
+        self.writer.is_none()
+    }
+
     /// The next intent's id. A rolled back transaction leaves a gap, never a repetition.
     pub fn next_id(&self) -> Result<IntentId, StoreError> {
         let Some(writer) = self.writer else {
@@ -251,9 +256,11 @@ impl Writer {
         self.checkpoint("TRUNCATE")?;
         self.notes.note(None, &*self.shared.clock);
         // Only what was moved as a whole can do without the WAL.
-        if !self.is_wal_used.get()
-            && let Err(error) = self.notes.forget()
-        {
+        if self.is_wal_used.get() {
+            log::warn!(
+                "somebody is reading the database: its -wal file holds a part of it, and has to stay with it"
+            );
+        } else if let Err(error) = self.notes.forget() {
             log::warn!(error:% = error; "the lock file can't be written: another copy of the database may be refused");
         }
         self.sql.close().map_err(|(_, error)| error.into())
