@@ -139,6 +139,10 @@ impl Notes {
                 ahead,
                 ..self.written
             };
+            // There may be nothing yet where the row belongs.
+            if said.newest == 0 {
+                put_newest(&self.file, 0)?;
+            }
             said.put_clock(&self.file)?;
             self.written = said;
         }

@@ -203,6 +203,24 @@ fn a_command_refuses_what_a_start_would_refuse_and_harms_nothing() {
 }
 
 #[test]
+fn the_clock_is_noted_before_anything_is_accepted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = Timestamp::from_millis(1_700_000_000_000);
+    let clock = Arc::new(FakeClock::at(start));
+    let store = open_by(&directory, &clock);
+    store
+        .write_blocking(Insert("a", |_: &Tx<'_>| Ok(())))
+        .expect("a change");
+    // What a crash leaves, met by a clock that is behind.
+    let crashed = crashed_without(&directory, &[]);
+    let behind = Arc::new(FakeClock::at(start.minus(Duration::from_secs(60))));
+    let recovered = open_by(&crashed, &behind);
+    assert_eq!(behind.now(), start);
+    recovered.stop();
+    store.stop();
+}
+
+#[test]
 fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
     let directory = tempfile::tempdir().expect("a directory");
     let start = Timestamp::from_millis(1_700_000_000_000);
