@@ -125,6 +125,11 @@ impl Store {
         })?;
         let readers = pool(path, settings.readers)?;
 
+        // Whoever reads why everything ended wants to know which file.
+        let on_broken: OnBroken = {
+            let path = path.display().to_string();
+            Arc::new(move |why| on_broken(format!("{path}: {why}")))
+        };
         let shared = Arc::new(Shared {
             clock,
             metrics,
