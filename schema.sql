@@ -1,4 +1,4 @@
--- The whole schema, version 2 (PRAGMA user_version); src/store/migrations leads here from the versions
+-- The whole schema, version 3 (PRAGMA user_version); src/store/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
@@ -40,13 +40,21 @@ CREATE TABLE intents (
 CREATE INDEX relays ON intents(surface) WHERE surface = 0;
 
 -- Idempotency keys that name an intent: a 64-bit digest of surface, scope and key. The digest only
--- finds candidates; the key itself stands in the intent and is compared. Everything here can be
--- rebuilt from intents, so it may lag behind them once keys are moved in sweeps.
+-- finds candidates; the key itself stands in the intent and is compared. Keys come here in sweeps, in
+-- the order of the digest; until then the server holds them in memory, and reads them from the intents
+-- after a start.
 CREATE TABLE idempotency (
     digest    INTEGER NOT NULL,
     intent_id INTEGER NOT NULL,
     PRIMARY KEY (digest, intent_id)
 ) STRICT, WITHOUT ROWID;
+
+-- One row: the keys of all intents up to this one have been moved to idempotency.
+CREATE TABLE key_sweep (
+    swept_to INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO key_sweep VALUES (0);
 
 -- One intent to one destination. The states and their moves: DeliveryState in src/model/state.rs.
 CREATE TABLE deliveries (

@@ -42,10 +42,10 @@ pub(crate) struct IdempotencyKey {
 impl IdempotencyKey {
     /// A relay's key, scoped to the API key, for a request of just these bytes.
     pub fn of_relay(api_key: &str, key: String, request: &[u8]) -> Self {
-        let scope = digest(&[b"api key", api_key.as_bytes()]);
+        let scope = Some(digest(&[b"api key", api_key.as_bytes()]));
         Self {
-            scope: Some(scope),
-            digest: digest(&[b"relay", &scope.to_be_bytes(), key.as_bytes()]),
+            scope,
+            digest: Self::digest_of(scope, "", &key),
             key,
             request_digest: Some(Sha256::digest(request).into()),
         }
@@ -55,9 +55,17 @@ impl IdempotencyKey {
     pub fn of_event(source: &str, key: String) -> Self {
         Self {
             scope: None,
-            digest: digest(&[b"event", source.as_bytes(), key.as_bytes()]),
+            digest: Self::digest_of(None, source, &key),
             key,
             request_digest: None,
+        }
+    }
+
+    /// What stands for a key in the table: of a relay, if there is a scope, or else of an event.
+    pub(super) fn digest_of(scope: Option<i64>, source: &str, key: &str) -> i64 {
+        match scope {
+            Some(scope) => digest(&[b"relay", &scope.to_be_bytes(), key.as_bytes()]),
+            None => digest(&[b"event", source.as_bytes(), key.as_bytes()]),
         }
     }
 }
@@ -115,9 +123,7 @@ impl WriteOp for Accept {
                 &self.body[..],
             ])?;
         if let Some(key) = &self.key {
-            tx.sql
-                .prepare_cached("INSERT INTO idempotency (digest, intent_id) VALUES (?1, ?2)")?
-                .execute(params![key.digest, id.row()])?;
+            tx.add_key(key.digest, id.row());
         }
         for name in self.destinations.iter() {
             tx.sql
@@ -127,7 +133,7 @@ impl WriteOp for Accept {
                 )?
                 .execute(params![
                     id.row(),
-                    destination_id(tx, name)?,
+                    tx.destination(name)?,
                     DeliveryState::Queued.number(),
                     tx.now.as_millis(),
                 ])?;
@@ -151,54 +157,33 @@ impl WriteOp for Accept {
 
 impl Accept {
     /// The intent that the key names, if any does within the window. The digest finds candidates;
-    /// the key itself decides. One past its window loses its row, which makes room for a new one.
+    /// the key itself decides. One past its window makes room for a new one.
     fn earlier(&self, key: &IdempotencyKey, tx: &Tx<'_>) -> Result<Option<Accepted>, StoreError> {
-        let mut candidates = tx.sql.prepare_cached(
-            "SELECT i.id, i.random, i.created_at, i.request_digest
-             FROM idempotency k JOIN intents i ON i.id = k.intent_id
-             WHERE k.digest = ?1 AND i.surface = ?2 AND i.idempotency_key = ?3
-               AND i.scope IS ?4 AND (?4 IS NOT NULL OR i.label = ?5)",
-        )?;
-        let found: Option<(i64, i64, i64, Option<[u8; 32]>)> = candidates
-            .query_row(
-                params![
-                    key.digest,
-                    self.surface as i64,
-                    key.key,
-                    key.scope,
-                    self.label
-                ],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-            )
-            .optional()?;
-        let Some((row, random, created_at, request_digest)) = found else {
-            return Ok(None);
-        };
-        if Timestamp::from_millis(created_at).plus(self.window) <= tx.now {
-            tx.sql
-                .prepare_cached("DELETE FROM idempotency WHERE digest = ?1 AND intent_id = ?2")?
-                .execute(params![key.digest, row])?;
-            return Ok(None);
+        for row in tx.candidates(key.digest)? {
+            let mut intent = tx.sql.prepare_cached(
+                "SELECT random, created_at, request_digest FROM intents
+                 WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
+                   AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
+            )?;
+            let found: Option<(i64, i64, Option<[u8; 32]>)> = intent
+                .query_row(
+                    params![row, self.surface as i64, key.key, key.scope, self.label],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                )
+                .optional()?;
+            let Some((random, created_at, request_digest)) = found else {
+                continue;
+            };
+            if Timestamp::from_millis(created_at).plus(self.window) <= tx.now {
+                tx.forget_key(key.digest, row)?;
+                continue;
+            }
+            if request_digest != key.request_digest {
+                return Ok(Some(Accepted::Conflict));
+            }
+            let id = IntentId::new(row, random.cast_unsigned());
+            return Ok(Some(Accepted::Duplicate(id)));
         }
-        if request_digest != key.request_digest {
-            return Ok(Some(Accepted::Conflict));
-        }
-        let id = IntentId::new(row, random.cast_unsigned());
-        Ok(Some(Accepted::Duplicate(id)))
+        Ok(None)
     }
-}
-
-pub(super) fn destination_id(tx: &Tx<'_>, name: &str) -> Result<i64, StoreError> {
-    let known = tx
-        .sql
-        .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
-    tx.sql
-        .prepare_cached("INSERT INTO destinations (name) VALUES (?1)")?
-        .execute([name])?;
-    Ok(tx.sql.last_insert_rowid())
 }

@@ -2,7 +2,8 @@
 //! and the executor's own write operations, so that a second engine can come in behind it.
 //!
 //! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
-//! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it.
+//! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `keys`: idempotency
+//!   keys on their way into the table.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
 //! - `operator`: the same for commands, beside a running server.
@@ -12,6 +13,7 @@ mod backlog;
 mod error;
 mod events;
 mod jobs;
+mod keys;
 mod listing;
 mod lock;
 mod notes;

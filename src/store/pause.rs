@@ -1,6 +1,5 @@
 use rusqlite::params;
 
-use super::accept::destination_id;
 use super::{StoreError, Tx, WriteOp};
 
 /// Lets nothing more go to a destination until it is resumed. Events for it are still accepted, and
@@ -15,7 +14,7 @@ impl WriteOp for Pause {
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         // One that nothing was ever sent to can be paused too.
-        let id = destination_id(tx, &self.destination)?;
+        let id = tx.destination(&self.destination)?;
         let paused = tx
             .sql
             .prepare_cached(

@@ -1,16 +1,18 @@
 //! The one thread that writes: drains what waits, applies it in one transaction, commits (fsync),
 //! and only then answers. It knows nothing about HTTP or deliveries: it is sent operations.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
+use super::keys::Keys;
 use super::notes::Notes;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
@@ -71,6 +73,24 @@ pub(super) struct Rolling {
     /// The newest row that this transaction adds, or 0; and the newest that it deletes.
     added: Cell<i64>,
     deleted: Cell<i64>,
+    keys: RefCell<Keys>,
+    /// Destinations by name: all that are looked for are few.
+    destinations: RefCell<HashMap<String, i64>>,
+}
+
+/// Destinations that are remembered: ad hoc origins can be any number.
+const MAX_DESTINATIONS: usize = 4096;
+
+impl Rolling {
+    fn committed(&self) {
+        self.keys.borrow_mut().committed(self.last_row.get());
+    }
+
+    fn rolled_back(&self) {
+        self.keys.borrow_mut().rolled_back();
+        // One of them may have been new.
+        self.destinations.borrow_mut().clear();
+    }
 }
 
 impl<'a> Tx<'a> {
@@ -90,14 +110,74 @@ impl<'a> Tx<'a> {
 
     /// The next intent's id. A rolled back transaction leaves a gap, never a repetition.
     pub fn next_id(&self) -> Result<IntentId, StoreError> {
-        let Some(writer) = self.writer else {
-            let what = "only a server hands out ids".to_owned();
-            return Err(StoreError::Unexpected(what));
-        };
+        let writer = self.rolling()?;
         let row = IntentId::next_row(writer.last_row.get(), self.now.as_millis());
         writer.last_row.set(row);
         writer.added.set(row);
         Ok(IntentId::new(row, rand::random()))
+    }
+
+    /// What has to be a server's.
+    fn rolling(&self) -> Result<&Rolling, StoreError> {
+        self.writer
+            .ok_or_else(|| StoreError::Unexpected("only a server accepts anything".to_owned()))
+    }
+
+    /// The intents that an idempotency key of this digest may name.
+    pub fn candidates(&self, digest: i64) -> Result<Vec<i64>, StoreError> {
+        let mut candidates = self.rolling()?.keys.borrow().candidates(digest);
+        let mut swept = self
+            .sql
+            .prepare_cached("SELECT intent_id FROM idempotency WHERE digest = ?1")?;
+        for intent in swept.query_map([digest], |row| row.get(0))? {
+            candidates.push(intent?);
+        }
+        Ok(candidates)
+    }
+
+    /// From now on the digest finds the intent.
+    pub fn add_key(&self, digest: i64, intent: i64) {
+        if let Some(writer) = self.writer {
+            writer.keys.borrow_mut().add((digest, intent));
+        }
+    }
+
+    /// One that is past its window names nothing any more.
+    pub fn forget_key(&self, digest: i64, intent: i64) -> Result<(), StoreError> {
+        self.rolling()?.keys.borrow_mut().forget((digest, intent));
+        self.sql
+            .prepare_cached("DELETE FROM idempotency WHERE digest = ?1 AND intent_id = ?2")?
+            .execute([digest, intent])?;
+        Ok(())
+    }
+
+    /// The number of a destination, which is made known if it isn't.
+    pub fn destination(&self, name: &str) -> Result<i64, StoreError> {
+        let known = self.writer.map(|writer| &writer.destinations);
+        if let Some(id) = known.and_then(|known| known.borrow().get(name).copied()) {
+            return Ok(id);
+        }
+        let found = self
+            .sql
+            .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?;
+        let id = if let Some(id) = found {
+            id
+        } else {
+            self.sql
+                .prepare_cached("INSERT INTO destinations (name) VALUES (?1)")?
+                .execute([name])?;
+            self.sql.last_insert_rowid()
+        };
+        if let Some(known) = known {
+            let mut known = known.borrow_mut();
+            if known.len() >= MAX_DESTINATIONS {
+                known.clear();
+            }
+            known.insert(name.to_owned(), id);
+        }
+        Ok(id)
     }
 
     /// Says that an intent is no longer there.
@@ -200,6 +280,7 @@ impl Writer {
         let last_row = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
             row.get(0)
         })?;
+        let keys = Keys::load(&sql, last_row)?;
         Ok(Self {
             sql,
             queue,
@@ -210,6 +291,8 @@ impl Writer {
                 work: Cell::new(false),
                 added: Cell::new(0),
                 deleted: Cell::new(0),
+                keys: RefCell::new(keys),
+                destinations: RefCell::default(),
             },
             notes,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
@@ -301,6 +384,7 @@ impl Writer {
                         // What failed may have rolled back by itself; this is for when it did not.
                         let _ = self.sql.execute_batch("ROLLBACK");
                     }
+                    self.rolling.rolled_back();
                     match job {
                         Some(at) if !error.is_everyones() => batch.remove(at).failed(error),
                         _ => {
@@ -330,6 +414,7 @@ impl Writer {
             self.is_refusing = false;
         }
         self.is_wal_used.set(true);
+        self.rolling.committed();
         // Before anybody is answered: what was acknowledged is marked.
         let added = Some(self.rolling.added.get()).filter(|&added| added > 0);
         self.notes.note(added, &*self.shared.clock);
@@ -363,6 +448,11 @@ impl Writer {
                 error,
             })?;
         }
+        self.rolling
+            .keys
+            .borrow_mut()
+            .sweep(&self.sql)
+            .map_err(everyones)?;
         let deleted = self.rolling.deleted.get();
         self.notes.forget_up_to(deleted).map_err(|error| Failed {
             job: None,

@@ -184,7 +184,7 @@ fn start_mute(world: &mut World, how: &str) {
 fn a_log_that_nobody_takes_ends_nothing() {
     let _alone = crate::alone();
     let seed = crate::seed();
-    let events = crate::choose(100, 5_000);
+    let events = crate::choose(100, 2_000);
     for how in ["closed", "broken pipe", "full"] {
         let mut world = World::new();
         world.answers(|arrival| {

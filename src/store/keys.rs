@@ -1,0 +1,291 @@
+//! Idempotency keys that were used lately. Their digests are as good as random: written into the table
+//! one by one, each would cost a page of its own, the dearest part of a commit (measured). So they are
+//! kept here and moved in the order of the table, a stretch at a time, and after a crash they are read
+//! back from the intents, which hold them anyway.
+
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
+
+use super::accept::IdempotencyKey;
+
+/// How many are kept before some are moved: so many, spread over the pages of half a million older
+/// ones, meet seven to a page. They take half a megabyte, and a start after a crash reads up to four
+/// times as many intents, some 50 ms.
+const HELD: usize = if cfg!(test) { 32 } else { 16_384 };
+/// How many are moved at once.
+const STRETCH: usize = if cfg!(test) { 8 } else { 256 };
+
+/// Digest and intent, as in the table.
+type Key = (i64, i64);
+
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// Those of a transaction that was rolled back name nothing, and go with the sweep.
+    recent: BTreeSet<Key>,
+    /// What the transaction under way moves.
+    moved: Option<Vec<Key>>,
+    /// Where the next stretch begins.
+    next: Key,
+    /// The newest intent when this pass through the table began: at its end all keys up to there have
+    /// been moved.
+    pass_began_at: i64,
+}
+
+/// Before all others.
+const FIRST: Key = (i64::MIN, i64::MIN);
+
+impl Keys {
+    /// Reads back what hasn't been moved. `newest` is the newest intent.
+    pub fn load(sql: &Connection, newest: i64) -> rusqlite::Result<Self> {
+        let mut statement = sql.prepare(
+            "SELECT id, scope, label, idempotency_key FROM intents
+             WHERE id > (SELECT swept_to FROM key_sweep) AND idempotency_key IS NOT NULL",
+        )?;
+        let keys = statement.query_map([], |row| {
+            let (scope, label, key): (_, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let digest = IdempotencyKey::digest_of(scope, &label, &key);
+            Ok((digest, row.get(0)?))
+        })?;
+        Ok(Self {
+            recent: keys.collect::<Result<_, _>>()?,
+            moved: None,
+            next: FIRST,
+            pass_began_at: newest,
+        })
+    }
+
+    /// The intents that a key of this digest may name, of those that haven't been moved.
+    pub fn candidates(&self, digest: i64) -> Vec<i64> {
+        self.recent
+            .range((digest, i64::MIN)..=(digest, i64::MAX))
+            .map(|&(_, intent)| intent)
+            .collect()
+    }
+
+    pub fn add(&mut self, key: Key) {
+        self.recent.insert(key);
+    }
+
+    /// One past its window names nothing any more, whether or not this transaction succeeds.
+    pub fn forget(&mut self, key: Key) {
+        self.recent.remove(&key);
+    }
+
+    /// Moves a stretch, if enough are kept.
+    pub fn sweep(&mut self, sql: &Connection) -> rusqlite::Result<()> {
+        if self.recent.len() < HELD {
+            return Ok(());
+        }
+        let stretch: Vec<Key> = self
+            .recent
+            .range(self.next..)
+            .take(STRETCH)
+            .copied()
+            .collect();
+        // An intent may have been discarded meanwhile, and a key that was read back be there already.
+        let mut insert = sql.prepare_cached(
+            "INSERT OR IGNORE INTO idempotency (digest, intent_id)
+             SELECT ?1, id FROM intents WHERE id = ?2",
+        )?;
+        for (digest, intent) in &stretch {
+            insert.execute([digest, intent])?;
+        }
+        if is_last(&stretch) {
+            sql.prepare_cached("UPDATE key_sweep SET swept_to = ?1")?
+                .execute([self.pass_began_at])?;
+        }
+        self.moved = Some(stretch);
+        Ok(())
+    }
+
+    /// The transaction is durable; `newest` is the newest intent now.
+    pub fn committed(&mut self, newest: i64) {
+        let Some(stretch) = self.moved.take() else {
+            return;
+        };
+        match stretch.last() {
+            Some(&(digest, intent)) if !is_last(&stretch) => self.next = (digest, intent + 1),
+            _ => {
+                self.next = FIRST;
+                self.pass_began_at = newest;
+            }
+        }
+        for key in stretch {
+            self.recent.remove(&key);
+        }
+    }
+
+    /// Nothing of the transaction has happened.
+    pub fn rolled_back(&mut self) {
+        self.moved = None;
+    }
+}
+
+/// Whether a stretch ends a pass.
+fn is_last(stretch: &[Key]) -> bool {
+    stretch.len() < STRETCH
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::fs;
+    use std::time::Duration;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt as _, SeedableRng as _};
+    use tempfile::TempDir;
+
+    use super::super::tests::{Insert, open};
+    use super::super::{Accept, Accepted, Store, StoreError, Tx};
+    use super::*;
+    use crate::model::{IntentId, Surface};
+
+    fn accept(store: &Store, key: u32) -> Accepted {
+        // A relay's now and then: its digest is another.
+        let is_event = !key.is_multiple_of(7);
+        let text = format!("key-{key}");
+        store
+            .write_blocking(Accept {
+                surface: if is_event {
+                    Surface::Event
+                } else {
+                    Surface::Relay
+                },
+                label: "s".to_owned(),
+                url: (!is_event).then(|| "https://example.com/".to_owned()),
+                destinations: ["d".to_owned()].into(),
+                headers: Vec::new(),
+                metadata: None,
+                body: vec![b'1'].into(),
+                key: Some(if is_event {
+                    IdempotencyKey::of_event("s", text)
+                } else {
+                    IdempotencyKey::of_relay("api key", text, b"1")
+                }),
+                window: Duration::from_secs(3600),
+            })
+            .expect("accepted")
+    }
+
+    fn count(store: &Store, sql: &'static str) -> u32 {
+        store
+            .read_blocking(|connection| Ok(connection.query_row(sql, [], |row| row.get(0))?))
+            .expect(sql)
+    }
+
+    /// The database as a crash would leave it.
+    fn crashed(directory: &TempDir) -> TempDir {
+        let copy = tempfile::tempdir().expect("a directory");
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let name = entry.expect("an entry").file_name();
+            fs::copy(directory.path().join(&name), copy.path().join(&name)).expect("a copy");
+        }
+        copy
+    }
+
+    #[test]
+    fn no_key_is_forgotten_however_a_process_ends() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut directory = tempfile::tempdir().expect("a directory");
+        let mut store = open(&directory).0;
+        let mut known: HashMap<u32, IntentId> = HashMap::new();
+        let (mut most_held, mut passes) = (0, 0);
+        for step in 0..1_000 {
+            let key = random.random_range(0..500);
+            match (accept(&store, key), known.get(&key)) {
+                (Accepted::New(id, _), None) => {
+                    known.insert(key, id);
+                }
+                (Accepted::Duplicate(id), Some(earlier)) => assert_eq!(id, *earlier),
+                (was, earlier) => {
+                    panic!("step {step}: key {key} was {was:?}, and {earlier:?} before")
+                }
+            }
+            match random.random_range(0..100) {
+                0 => {
+                    let copy = crashed(&directory);
+                    store.stop();
+                    directory = copy;
+                    store = open(&directory).0;
+                }
+                1 => {
+                    store.stop();
+                    store = open(&directory).0;
+                }
+                2 => {
+                    let full = Insert("e", |_: &Tx<'_>| Err(StoreError::DiskFull));
+                    store.write_blocking(full).expect_err("it failed");
+                }
+                3 if !known.is_empty() => {
+                    let key = *known.keys().next().expect("there is one");
+                    let row = known.remove(&key).expect("it is known").row();
+                    let discard = Insert("f", move |tx: &Tx<'_>| {
+                        tx.sql.execute("DELETE FROM intents WHERE id = ?1", [row])?;
+                        tx.sql
+                            .execute("DELETE FROM destinations WHERE name = 'f'", [])?;
+                        tx.deleted(row);
+                        Ok(())
+                    });
+                    store.write_blocking(discard).expect("discarded");
+                }
+                _ => {}
+            }
+            let held = count(
+                &store,
+                "SELECT count(*) FROM intents WHERE id NOT IN (SELECT intent_id FROM idempotency)",
+            );
+            most_held = most_held.max(held);
+            passes = passes.max(count(
+                &store,
+                "SELECT count(*) FROM intents WHERE id <= (SELECT swept_to FROM key_sweep)",
+            ));
+        }
+        assert!(
+            most_held as usize <= HELD + STRETCH,
+            "{most_held} keys were kept in memory"
+        );
+        assert!(
+            passes as usize > known.len() / 2,
+            "up to {passes} the table is complete"
+        );
+        store.stop();
+    }
+
+    /// The stretch that a transaction was to move is still to be moved when it fails.
+    #[test]
+    fn what_a_failed_transaction_moved_is_moved_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+            .expect("a database");
+        let mut keys = Keys::load(&sql, 0).expect("no keys");
+        let all = i64::try_from(HELD).expect("few");
+        for row in 1..=all {
+            sql.execute(
+                "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, 'k', NULL, NULL, x'', x'')",
+                [row],
+            )
+            .expect("an intent");
+            keys.add((row, row));
+        }
+        sql.execute_batch("BEGIN").expect("a transaction");
+        keys.sweep(&sql).expect("a stretch");
+        sql.execute_batch("ROLLBACK").expect("a failure");
+        keys.rolled_back();
+        keys.committed(all);
+        for row in 1..=all {
+            assert_eq!(keys.candidates(row), [row]);
+        }
+        keys.sweep(&sql).expect("a stretch");
+        keys.committed(all);
+        assert_eq!(keys.candidates(1), [0; 0]);
+        let moved: i64 = sql
+            .query_row("SELECT max(digest) FROM idempotency", [], |row| row.get(0))
+            .expect("some");
+        assert_eq!(moved, i64::try_from(STRETCH).expect("few"));
+        assert_eq!(keys.candidates(moved + 1), [moved + 1]);
+    }
+}
