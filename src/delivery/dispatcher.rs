@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Context;
 use super::fair::{Candidate, share_out};
 use super::level::{Admission, Parts};
-use super::ops::{Claimed, Due, HandBack, Settlement, Turn, Want};
+use super::ops::{Claimed, Due, HandBack, Settlement, Shipment, Turn, Want};
 use super::outage::{self, Outage};
 use super::outcome::{Class, Outcome, decide};
 use super::pool::{Done, Job, Pool};
@@ -35,7 +35,10 @@ pub(super) struct Dispatcher {
     pool: Pool,
     targets: HashMap<i64, State>,
     adhoc_labels: usize,
+    /// All that is claimed.
     in_flight: HashMap<(i64, i64), HandBack>,
+    /// How many of those wait to begin.
+    waiting: usize,
     /// Outcomes that are known and not yet durable. They are kept until they are.
     unsettled: Vec<Settlement>,
     hand_backs: Vec<HandBack>,
@@ -50,7 +53,10 @@ pub(super) struct Dispatcher {
 
 struct State {
     target: Arc<Target>,
+    /// Attempts under way.
     in_flight: usize,
+    /// Claimed, each to begin in the place of one of those.
+    waiting: usize,
     outage: Option<Outage>,
     /// Whether its breaker is open.
     is_broken: bool,
@@ -77,6 +83,7 @@ impl Dispatcher {
             targets: HashMap::new(),
             adhoc_labels: 0,
             in_flight: HashMap::new(),
+            waiting: 0,
             unsettled: Vec::new(),
             hand_backs: Vec::new(),
             unbroken: Vec::new(),
@@ -103,7 +110,7 @@ impl Dispatcher {
     /// Takes what workers have done, looks at what is due, and settles and claims.
     pub fn run_once(&mut self) -> Pass {
         self.take_done();
-        let (wants, mut look_again) = if self.free_workers() > 0 {
+        let (wants, mut look_again) = if self.has_room() {
             self.wants()
         } else {
             (Vec::new(), None)
@@ -120,7 +127,7 @@ impl Dispatcher {
             };
         };
         // Whoever got all it asked for may have more.
-        if claimed > 0 && self.free_workers() > 0 {
+        if claimed > 0 && self.has_room() {
             look_again = Some(Duration::ZERO);
         }
         Pass {
@@ -136,8 +143,17 @@ impl Dispatcher {
         self.unsettled.len()
     }
 
+    fn busy_workers(&self) -> usize {
+        self.in_flight.len() - self.waiting
+    }
+
     fn free_workers(&self) -> usize {
-        self.pool.workers().saturating_sub(self.in_flight.len())
+        self.pool.workers().saturating_sub(self.busy_workers())
+    }
+
+    /// Whether more could be claimed: for a free worker, or to wait for a busy one.
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < 2 * self.pool.workers()
     }
 
     /// Makes settlements of what workers have done. They are free again; what they did is not
@@ -145,24 +161,38 @@ impl Dispatcher {
     fn take_done(&mut self) {
         let now = self.context.clock.now();
         for mut done in self.pool.take_done() {
+            let went_well = done.went_well();
             let outcome = done.outcome.take();
             let job = &done.job;
             let key = (job.intent, job.target.id);
             if self.in_flight.remove(&key).is_none() {
                 continue;
             }
+            let Some(outcome) = outcome else {
+                self.no_longer_waits(job.target.id);
+                self.hand_backs.push(hand_back(job));
+                continue;
+            };
+            let change = self.admission.ended(&job.target, &outcome, done.took);
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
+                // The pool has seen to it that one of those that wait began in its place.
+                if went_well && state.waiting > 0 {
+                    state.in_flight += 1;
+                    self.admission.began(&job.target);
+                    self.no_longer_waits(job.target.id);
+                }
             }
-            let change = self
-                .admission
-                .ended(&job.target, outcome.as_ref(), done.took);
-            match outcome {
-                Some(outcome) => self.settle(&done, outcome, change, now),
-                None => self.hand_backs.push(hand_back(job)),
-            }
+            self.settle(&done, outcome, change, now);
         }
-        self.context.metrics.workers_busy(self.in_flight.len());
+        self.context.metrics.workers_busy(self.busy_workers());
+    }
+
+    fn no_longer_waits(&mut self, destination: i64) {
+        self.waiting -= 1;
+        if let Some(state) = self.targets.get_mut(&destination) {
+            state.waiting -= 1;
+        }
     }
 
     fn settle(
@@ -183,7 +213,7 @@ impl Dispatcher {
         let metrics = &self.context.metrics;
         metrics.attempt(&job.target.label, outcome.class.name(), done.took);
         if decision.step == Step::Deliver {
-            metrics.delivered(now.since(done.accepted_at));
+            metrics.delivered(now.since(job.accepted_at().unwrap_or(now)));
         }
         if let Some(state) = self.targets.get_mut(&job.target.id) {
             let name = &job.target.name;
@@ -230,10 +260,11 @@ impl Dispatcher {
     fn wants(&mut self) -> (Vec<Want>, Option<Duration>) {
         let now = self.context.clock.now();
         let free = self.free_workers();
+        let room = 2 * self.pool.workers() - self.in_flight.len();
         let due = match self
             .context
             .store
-            .read_blocking(|sql| Due::read(sql, now, free))
+            .read_blocking(|sql| Due::read(sql, now, room))
         {
             Ok(due) => due,
             Err(error) => {
@@ -251,6 +282,7 @@ impl Dispatcher {
             let count = due.ready;
             let state = self.state(&due, now);
             let (target, in_flight) = (Arc::clone(&state.target), state.in_flight);
+            let waiting = state.waiting;
             if is_paused || is_held {
                 self.admission.kept_waiting(&target);
             }
@@ -262,6 +294,7 @@ impl Dispatcher {
                 _ => ready.push_back(Candidate {
                     target,
                     in_flight,
+                    waiting,
                     ready: count,
                     share: 0,
                 }),
@@ -280,13 +313,22 @@ impl Dispatcher {
                 }
             }
         });
-        let wants = shares
-            .into_iter()
-            .map(|candidate| Want {
+        let wants = shares.into_iter().filter_map(|candidate| {
+            // One behind each attempt, so that no worker waits for a commit.
+            let waits = if admission.may_wait(&candidate.target) {
+                (candidate.in_flight + candidate.share)
+                    .saturating_sub(candidate.waiting)
+                    .min(candidate.ready - candidate.share)
+            } else {
+                0
+            };
+            (candidate.share + waits > 0).then(|| Want {
                 destination: candidate.target.id,
-                at_most: u32::try_from(candidate.share).unwrap_or(u32::MAX),
+                begin: candidate.share,
+                wait: waits,
             })
-            .collect();
+        });
+        let wants = wants.collect();
         (wants, pauses.into_iter().min())
     }
 
@@ -298,7 +340,7 @@ impl Dispatcher {
         let waiting: HashSet<i64> = due.iter().map(|due| due.destination).collect();
         let admission = &mut self.admission;
         self.targets.retain(|id, state| {
-            let is_needed = state.in_flight > 0 || waiting.contains(id);
+            let is_needed = state.in_flight + state.waiting > 0 || waiting.contains(id);
             if !is_needed {
                 admission.forget(*id);
             }
@@ -332,6 +374,7 @@ impl Dispatcher {
                 unknown.insert(State {
                     target: Arc::new(target),
                     in_flight: 0,
+                    waiting: 0,
                     outage: None,
                     is_broken,
                     shown: "",
@@ -399,7 +442,7 @@ impl Dispatcher {
                 let counts = (claimed.len(), settlements.len());
                 self.is_refused = false;
                 self.unbroken.clear();
-                self.give_out(claimed, claim);
+                self.give_out(claimed, claim, wants);
                 Some(counts)
             }
             Err(error) => {
@@ -419,28 +462,63 @@ impl Dispatcher {
         }
     }
 
-    fn give_out(&mut self, claimed: Vec<Claimed>, claim: i64) {
-        let mut jobs = Vec::with_capacity(claimed.len());
-        for claimed in claimed {
+    fn give_out(&mut self, claimed: Vec<Claimed>, claim: i64, wants: &[Want]) {
+        let shipments = self.context.store.read_blocking(|sql| {
+            let load = |claimed: &Claimed| Shipment::load(sql, claimed.intent);
+            Ok(claimed.iter().map(load).collect::<Vec<_>>())
+        });
+        let shipments = match shipments {
+            Ok(shipments) => shipments,
+            // All readers are taken: nothing is wrong with the deliveries, and they spend no attempt.
+            Err(_) => {
+                self.hand_backs
+                    .extend(claimed.iter().map(|claimed| HandBack {
+                        intent: claimed.intent,
+                        destination: claimed.destination,
+                        claim,
+                    }));
+                return;
+            }
+        };
+        let mut may_begin: HashMap<i64, usize> = wants
+            .iter()
+            .map(|want| (want.destination, want.begin))
+            .collect();
+        let (mut jobs, mut waiting) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for (claimed, shipment) in claimed.into_iter().zip(shipments) {
             let state = self
                 .targets
                 .get_mut(&claimed.destination)
                 .expect("only known destinations are claimed for, and none is forgotten meanwhile");
-            state.in_flight += 1;
-            self.admission.began(&state.target);
+            let shipment = shipment.map(Arc::new).inspect_err(|error| {
+                log::error!(destination = state.target.name.as_str(), error:% = error; "a delivery can't be loaded");
+            });
             let job = Job {
                 intent: claimed.intent,
                 target: Arc::clone(&state.target),
                 claim,
                 attempt: claimed.attempt,
                 history: claimed.history,
+                shipment: shipment.ok(),
             };
             self.in_flight
                 .insert((claimed.intent, claimed.destination), hand_back(&job));
-            jobs.push(job);
+            match may_begin.get_mut(&claimed.destination) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    state.in_flight += 1;
+                    self.admission.began(&state.target);
+                    jobs.push(job);
+                }
+                _ => {
+                    state.waiting += 1;
+                    self.waiting += 1;
+                    waiting.push(job);
+                }
+            }
         }
-        self.pool.submit(jobs);
-        self.context.metrics.workers_busy(self.in_flight.len());
+        self.pool.submit(jobs, waiting);
+        self.context.metrics.workers_busy(self.busy_workers());
     }
 
     /// Claims nothing more, settles what finishes within the grace, and hands back the rest: an
@@ -448,6 +526,7 @@ impl Dispatcher {
     fn stop(&mut self, grace: Duration) {
         // Real time: a clock that is moved by hand must not keep a process from ending.
         let clock = SystemClock::new();
+        self.pool.recall();
         loop {
             self.take_done();
             self.turn(&[]);

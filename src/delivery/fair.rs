@@ -9,12 +9,12 @@ use super::target::Target;
 pub(super) struct Candidate {
     pub target: Arc<Target>,
     pub in_flight: usize,
+    pub waiting: usize,
     pub ready: usize,
     pub share: usize,
 }
 
-/// Gives out `free` workers, one in turn to each candidate that has work and may have it. Those that
-/// got any come back.
+/// Gives out `free` workers, one in turn to each candidate that has work and may have it.
 pub(super) fn share_out(
     mut free: usize,
     mut ring: VecDeque<Candidate>,
@@ -33,7 +33,6 @@ pub(super) fn share_out(
         }
     }
     done.extend(ring);
-    done.retain(|candidate| candidate.share > 0);
     done
 }
 
@@ -55,6 +54,7 @@ mod tests {
                 .map(|(id, (ready, _))| Candidate {
                     target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
                     in_flight: 0,
+                    waiting: 0,
                     ready: *ready,
                     share: 0,
                 })

@@ -31,7 +31,7 @@ pub(super) fn note(
     let Some(under_way) = outage else {
         if outcome.class != Class::Delivered {
             log::warn!(
-                event_id = done.event_id.as_str(), destination, attempt = done.job.attempt,
+                event_id = done.job.event_id(), destination, attempt = done.job.attempt,
                 status_code = outcome.status_code, outcome = outcome.class.name();
                 "the destination began to fail: {}", outcome.error.as_deref().unwrap_or("no reason")
             );

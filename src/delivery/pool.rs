@@ -1,12 +1,13 @@
 //! A fixed number of blocking threads, each in one attempt at a time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::Context;
 use super::level::Transport;
-use super::outcome::Outcome;
+use super::ops::Shipment;
+use super::outcome::{Class, Outcome};
 use super::target::Target;
 use super::wake::Wake;
 use super::worker;
@@ -16,7 +17,7 @@ use crate::clock::Timestamp;
 const STACK: usize = 512 * 1024;
 
 /// A claimed delivery.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Job {
     pub intent: i64,
     pub target: Arc<Target>,
@@ -25,19 +26,47 @@ pub(super) struct Job {
     pub attempt: u32,
     /// Attempts that the history holds already, over the delivery's whole life.
     pub history: u32,
+    /// None if it can't be loaded.
+    pub shipment: Option<Arc<Shipment>>,
+}
+
+impl Job {
+    /// The public id, for the log.
+    pub fn event_id(&self) -> String {
+        self.shipment
+            .as_ref()
+            .map_or_else(String::new, |shipment| shipment.public_id())
+    }
+
+    pub fn accepted_at(&self) -> Option<Timestamp> {
+        self.shipment.as_ref().map(|shipment| shipment.created_at)
+    }
 }
 
 /// What came of a job.
-#[derive(Debug)]
 pub(super) struct Done {
     pub job: Job,
-    /// The public id, for the log.
-    pub event_id: String,
-    pub accepted_at: Timestamp,
     pub started_at: Timestamp,
     pub took: Duration,
     /// None if the attempt never began.
     pub outcome: Option<Outcome>,
+}
+
+impl Done {
+    /// Of a job that comes back as it went.
+    fn untouched(job: Job) -> Self {
+        Self {
+            started_at: Timestamp::from_millis(0),
+            took: Duration::ZERO,
+            outcome: None,
+            job,
+        }
+    }
+
+    /// Whether the next one to the same destination may begin in its place.
+    pub fn went_well(&self) -> bool {
+        matches!(&self.outcome, Some(outcome) if outcome.class == Class::Delivered)
+    }
 }
 
 /// The threads, what they have to do, and what they have done.
@@ -48,41 +77,52 @@ pub(super) struct Pool {
 }
 
 struct Inner {
-    jobs: Mutex<Jobs>,
+    desk: Mutex<Desk>,
     ready: Condvar,
-    done: Mutex<Vec<Done>>,
     wake: Wake,
 }
 
-struct Jobs {
+/// What lies between the dispatcher and the workers.
+#[derive(Default)]
+struct Desk {
+    /// There is a free worker for each.
     queue: VecDeque<Job>,
+    /// Each waits for an attempt to its destination to go well, and begins in its place: so there are
+    /// never more at once than were admitted, and no worker waits for a commit.
+    waiting: HashMap<i64, VecDeque<Job>>,
+    done: Vec<Done>,
+    /// What became of destinations that nobody waited for, since the dispatcher looked last.
+    ended: HashMap<i64, Ended>,
     stop: bool,
+}
+
+/// Attempts to a destination that ended with nobody waiting for it.
+#[derive(Default)]
+struct Ended {
+    well: usize,
+    is_failing: bool,
 }
 
 impl Pool {
     pub fn start(context: &Context, transport: Arc<dyn Transport>) -> std::io::Result<Self> {
         let inner = Arc::new(Inner {
-            jobs: Mutex::new(Jobs {
-                queue: VecDeque::new(),
-                stop: false,
-            }),
+            desk: Mutex::default(),
             ready: Condvar::new(),
-            done: Mutex::new(Vec::new()),
             wake: context.wake.clone(),
         });
         let workers = context.config.delivery.workers;
         for _ in 0..workers {
             let inner = Arc::clone(&inner);
             let transport = Arc::clone(&transport);
-            let store = context.store.clone();
             let clock = Arc::clone(&context.clock);
             std::thread::Builder::new()
                 .name("relay-worker".to_owned())
                 .stack_size(STACK)
                 .spawn(move || {
-                    while let Some(job) = inner.next() {
-                        let done = worker::attempt(job, &store, &*transport, &*clock);
-                        inner.finish(done);
+                    let mut next = inner.wait();
+                    while let Some(job) = next {
+                        let done = worker::attempt(job, &*transport, &*clock);
+                        next = inner.exchange(done);
                     }
                 })?;
         }
@@ -97,10 +137,17 @@ impl Pool {
         self.workers
     }
 
-    /// Hands jobs to free workers, and wakes no more of them than there are jobs.
-    pub fn submit(&self, jobs: Vec<Job>) {
-        let count = jobs.len();
-        lock(&self.inner.jobs).queue.extend(jobs);
+    /// Hands jobs to free workers, and wakes no more of them than there are jobs. Those that wait begin
+    /// in the place of one that went well, or come back untouched after one that didn't.
+    pub fn submit(&self, jobs: Vec<Job>, waiting: Vec<Job>) {
+        let mut desk = self.inner.desk();
+        let before = desk.queue.len();
+        desk.queue.extend(jobs);
+        for job in waiting {
+            desk.wait(job);
+        }
+        let count = desk.queue.len() - before;
+        drop(desk);
         for _ in 0..count {
             self.inner.ready.notify_one();
         }
@@ -108,13 +155,23 @@ impl Pool {
 
     /// What has been done since the last call.
     pub fn take_done(&self) -> Vec<Done> {
-        std::mem::take(&mut *lock(&self.inner.done))
+        let mut desk = self.inner.desk();
+        desk.ended.clear();
+        std::mem::take(&mut desk.done)
+    }
+
+    /// Those that wait come back untouched.
+    pub fn recall(&self) {
+        let mut desk = self.inner.desk();
+        let waiting = std::mem::take(&mut desk.waiting);
+        let jobs = waiting.into_values().flatten();
+        desk.done.extend(jobs.map(Done::untouched));
     }
 
     /// Ends the threads: idle ones at once, the others by cutting their connections. What they
     /// still report is not looked at.
     pub fn abort(&self) {
-        lock(&self.inner.jobs).stop = true;
+        self.inner.desk().stop = true;
         self.inner.ready.notify_all();
         self.transport.abort();
     }
@@ -126,26 +183,70 @@ impl Drop for Pool {
     }
 }
 
-impl Inner {
-    fn next(&self) -> Option<Job> {
-        let mut jobs = self
-            .ready
-            .wait_while(lock(&self.jobs), |jobs| jobs.queue.is_empty() && !jobs.stop)
-            .expect(NO_PANIC);
-        if jobs.stop {
-            return None;
+impl Desk {
+    fn wait(&mut self, job: Job) {
+        let target = job.target.id;
+        match self.ended.get_mut(&target) {
+            Some(ended) if ended.is_failing => self.done.push(Done::untouched(job)),
+            Some(ended) if ended.well > 0 => {
+                ended.well -= 1;
+                self.queue.push_back(job);
+            }
+            _ => self.waiting.entry(target).or_default().push_back(job),
         }
-        jobs.queue.pop_front()
     }
 
-    fn finish(&self, done: Done) {
-        lock(&self.done).push(done);
-        self.wake.wake();
+    /// The job that follows on one that has ended, if one waits for it.
+    fn follow(&mut self, target: i64, went_well: bool) -> Option<Job> {
+        if !went_well {
+            self.ended.entry(target).or_default().is_failing = true;
+            let waiting = self.waiting.remove(&target).unwrap_or_default();
+            self.done.extend(waiting.into_iter().map(Done::untouched));
+            return None;
+        }
+        let next = self.waiting.get_mut(&target).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            self.waiting.remove(&target);
+            self.ended.entry(target).or_default().well += 1;
+        }
+        next
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect(NO_PANIC)
+impl Inner {
+    fn wait(&self) -> Option<Job> {
+        self.first(self.desk())
+    }
+
+    /// Reports what is done, and goes on with the next.
+    fn exchange(&self, done: Done) -> Option<Job> {
+        let mut desk = self.desk();
+        let (target, went_well) = (done.job.target.id, done.went_well());
+        desk.done.push(done);
+        let next = desk.follow(target, went_well).filter(|_| !desk.stop);
+        if next.is_some() {
+            drop(desk);
+            self.wake.wake();
+            return next;
+        }
+        self.wake.wake();
+        self.first(desk)
+    }
+
+    fn first(&self, desk: MutexGuard<'_, Desk>) -> Option<Job> {
+        let mut desk = self
+            .ready
+            .wait_while(desk, |desk| desk.queue.is_empty() && !desk.stop)
+            .expect(NO_PANIC);
+        if desk.stop {
+            return None;
+        }
+        desk.queue.pop_front()
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect(NO_PANIC)
+    }
 }
 
 const NO_PANIC: &str = "nobody panics while holding this lock";

@@ -16,18 +16,23 @@ pub(in super::super) trait Admission: Send {
         Ok(())
     }
 
+    /// Whether attempts to `target` end so soon, and so well, that further ones may be claimed already,
+    /// each to begin in the place of one that went well.
+    fn may_wait(&mut self, _target: &Target) -> bool {
+        false
+    }
+
     /// Nothing goes to `target` for now, for a reason that isn't this one's own.
     fn kept_waiting(&mut self, _target: &Target) {}
 
     /// An attempt that was admitted has begun.
     fn began(&mut self, _target: &Target) {}
 
-    /// An attempt has ended after so long; none if it was never made. What that changed about the
-    /// breaker is to be remembered.
+    /// An attempt has ended after so long. What that changed about the breaker is to be remembered.
     fn ended(
         &mut self,
         _target: &Target,
-        _outcome: Option<&Outcome>,
+        _outcome: &Outcome,
         _took: Duration,
     ) -> Option<BreakerChange> {
         None

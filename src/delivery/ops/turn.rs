@@ -66,11 +66,12 @@ pub(in super::super) struct HandBack {
     pub claim: i64,
 }
 
-/// How many of a destination's due deliveries may be claimed.
+/// How many of a destination's due deliveries may be claimed: to begin at once, and to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Want {
     pub destination: i64,
-    pub at_most: u32,
+    pub begin: usize,
+    pub wait: usize,
 }
 
 /// A delivery that is now ours to attempt.
@@ -266,10 +267,11 @@ impl Want {
         }
         // Read first, then update row by row: the update moves rows out of the very index that is
         // being read.
+        let at_most = i64::try_from(self.begin + self.wait).unwrap_or(i64::MAX);
         let mut select = tx.sql.prepare_cached(SELECT_DUE)?;
         let due: Vec<i64> = select
             .query_map(
-                params![self.destination, tx.now.as_millis(), self.at_most],
+                params![self.destination, tx.now.as_millis(), at_most],
                 |row| row.get(0),
             )?
             .collect::<Result<_, _>>()?;

@@ -79,9 +79,15 @@ struct Limits {
     /// An attempt that takes so long is as bad as one that times out, whatever comes of it: half the
     /// timeout.
     too_slow: Duration,
+    /// Whether the last attempt went well, and took no longer than [`QUICK`].
+    is_quick: bool,
     /// What is under way counts by the standing it began with.
     counted: Vec<Standing>,
 }
+
+/// What may be claimed ahead for a destination is attempted this soon, mostly, and so is still let go
+/// when the destination is paused meanwhile.
+const QUICK: Duration = Duration::from_millis(100);
 
 impl PerDestination {
     pub fn new(context: &Context) -> Self {
@@ -138,6 +144,7 @@ impl Limits {
             is_rested: false,
             breaker: config.breaker(&target.name).map(Breaker::new),
             too_slow: timeout / 2,
+            is_quick: false,
             counted: Vec::new(),
         }
     }
@@ -157,6 +164,7 @@ impl Limits {
 
     fn adapt(&mut self, outcome: &Outcome, took: Duration) {
         let is_slow = outcome.failure == Some(Failure::Timeout) || took >= self.too_slow;
+        self.is_quick = outcome.class == Class::Delivered && took <= QUICK;
         match (is_slow, health(outcome)) {
             (true, _) => {
                 self.window = 1;
@@ -229,6 +237,12 @@ impl Admission for PerDestination {
         Ok(())
     }
 
+    fn may_wait(&mut self, target: &Target) -> bool {
+        let limits = self.limits(target);
+        // What has a rate goes when its token says so.
+        limits.is_quick && limits.rate.is_none() && !limits.is_rested
+    }
+
     fn kept_waiting(&mut self, target: &Target) {
         self.limits(target).is_rested = true;
     }
@@ -245,22 +259,19 @@ impl Admission for PerDestination {
     fn ended(
         &mut self,
         target: &Target,
-        outcome: Option<&Outcome>,
+        outcome: &Outcome,
         took: Duration,
     ) -> Option<BreakerChange> {
         let now = self.clock.now();
         let limits = self.limits(target);
         // Which of those under way has ended doesn't matter: in the end all have.
         let began_as = limits.counted.pop();
-        let mut change = None;
-        if let Some(outcome) = outcome {
-            limits.adapt(outcome, took);
-            change = limits
-                .breaker
-                .as_mut()
-                .and_then(|breaker| breaker.note(health(outcome), now));
-            limits.is_rested |= change.is_some();
-        }
+        limits.adapt(outcome, took);
+        let change = limits
+            .breaker
+            .as_mut()
+            .and_then(|breaker| breaker.note(health(outcome), now));
+        limits.is_rested |= change.is_some();
         if let Some(standing) = began_as {
             self.unproven.busy -= usize::from(standing != Standing::Proven);
             self.suspect.busy -= usize::from(standing == Standing::Suspect);
@@ -346,7 +357,7 @@ mod tests {
             took: Duration,
         ) -> Option<BreakerChange> {
             *self.busy.get_mut(&id).expect("it began") -= 1;
-            self.limits.ended(&self.target(id), Some(outcome), took)
+            self.limits.ended(&self.target(id), outcome, took)
         }
 
         fn all_end(&mut self, id: i64, outcome: &Outcome) {
