@@ -1,5 +1,7 @@
-//! Events a second through the executor to a sink on loopback, beside a bare pool of ureq clients to
-//! the same sink, in one run, interleaved.
+//! Events a second through the executor to a sink on loopback, in one run, interleaved:
+//!
+//! - out of a backlog, beside a bare pool of ureq clients to the same sink;
+//! - while they come in, accepted, delivered and settled, beside a relay that only accepts.
 //!
 //! ```text
 //! cargo bench --bench delivery --features delivery
@@ -7,13 +9,17 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use relay::Relay;
 use relay::model::Level;
-use support::{load, median, no_op, rounds, runtime, sample, spread};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use support::{load, median, no_op, rounds, runtime, sample, shown};
+use tokio::runtime::Runtime;
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -28,32 +34,115 @@ fn main() {
         "{} samples, interleaved; medians, and (least–most) of the ratio\n",
         rounds()
     );
+    let executor = beside_bare(&client, sink, &arrived);
+    let pipeline = beside_accepting(&client, sink, &arrived);
+    support::keep(
+        "delivery",
+        &json!({ "executor": executor, "pipeline": pipeline }),
+    );
+}
+
+/// The executor out of a backlog, beside a bare pool.
+fn beside_bare(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64) -> Value {
     println!("workers | bare ureq pool/s | executor, settled/s | executor ÷ bare");
+    let mut kept = Vec::new();
     for workers in [16, 64] {
         let samples: Vec<(f64, f64)> = (0..rounds())
             .map(|_| {
                 let bare = bare(sink, workers);
-                (bare, executor(&client, sink, &arrived, workers))
+                (bare, executor(client, sink, arrived, workers))
             })
             .collect();
         let ratios: Vec<f64> = samples.iter().map(|(bare, ours)| ours / bare).collect();
-        let (least, most) = spread(&ratios);
-        println!(
-            "{workers:>7} | {:>16.0} | {:>19.0} | {:.2} ({least:.2}–{most:.2})",
-            median(samples.iter().map(|s| s.0).collect()),
-            median(samples.iter().map(|s| s.1).collect()),
-            median(ratios),
-        );
+        let (ratio, json) = shown(&ratios);
+        let bare = median(samples.iter().map(|s| s.0).collect());
+        let ours = median(samples.iter().map(|s| s.1).collect());
+        println!("{workers:>7} | {bare:>16.0} | {ours:>19.0} | {ratio}");
+        kept.push(json!({
+            "workers": workers,
+            "bare_per_second": bare,
+            "settled_per_second": ours,
+            "executor_by_bare": json,
+        }));
     }
+    json!(kept)
+}
+
+/// The whole pipeline at 64 connections, beside a relay that only accepts.
+fn beside_accepting(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64) -> Value {
+    const CONNECTIONS: usize = 64;
+    const WORKERS: usize = 16;
+
+    let samples: Vec<(f64, f64)> = (0..rounds())
+        .map(|_| {
+            let directory = support::directory();
+            let mut config = support::config(directory.path(), sink);
+            config.delivery.level = Some(Level::Off);
+            let relay = Relay::start(config).expect("the relay starts");
+            let accepted = load(client, relay.address(), CONNECTIONS, sample());
+            relay.stop().expect("the relay stops");
+            (
+                accepted.per_second,
+                pipeline(client, sink, arrived, CONNECTIONS, WORKERS),
+            )
+        })
+        .collect();
+    let ratios: Vec<f64> = samples.iter().map(|(off, all)| all / off).collect();
+    let (ratio, json) = shown(&ratios);
+    let off = median(samples.iter().map(|s| s.0).collect());
+    let all = median(samples.iter().map(|s| s.1).collect());
+    println!(
+        "\n{CONNECTIONS} connections, {WORKERS} workers: {off:.0}/s only accepted, {all:.0}/s accepted = delivered = settled; pipeline ÷ accepting {ratio}"
+    );
+    json!({
+        "connections": CONNECTIONS,
+        "workers": WORKERS,
+        "accepted_per_second": off,
+        "settled_per_second": all,
+        "pipeline_by_accepting": json,
+    })
+}
+
+/// Events a second that are accepted while a sample lasts, from its beginning to the settlement of the
+/// last of them.
+fn pipeline(
+    client: &Runtime,
+    sink: SocketAddr,
+    arrived: &AtomicU64,
+    connections: usize,
+    workers: usize,
+) -> f64 {
+    let directory = support::directory();
+    let mut config = support::config(directory.path(), sink);
+    config.delivery.workers = workers;
+    config.delivery.level = Some(Level::Durable);
+    let database = config.database.path.clone();
+    let relay = Relay::start(config).expect("the relay starts");
+    let database = Connection::open(database).expect("a database");
+    let before = arrived.load(Ordering::Relaxed);
+    let start = Instant::now();
+    let accepted = load(client, relay.address(), connections, sample()).count;
+    while support::waits(&database) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let took = start.elapsed();
+    relay.stop().expect("the relay stops");
+    let delivered: i64 = database
+        .query_row(
+            "SELECT count(*) FROM deliveries WHERE state = 3",
+            [],
+            |row| row.get(0),
+        )
+        .expect("a count");
+    assert_eq!(usize::try_from(delivered), Ok(accepted));
+    assert!(arrived.load(Ordering::Relaxed) - before >= accepted as u64);
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = accepted as f64 / took.as_secs_f64();
+    rate
 }
 
 /// What is accepted within a sample, delivered and settled: events a second of the second part.
-fn executor(
-    client: &tokio::runtime::Runtime,
-    sink: std::net::SocketAddr,
-    arrived: &AtomicU64,
-    workers: usize,
-) -> f64 {
+fn executor(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64, workers: usize) -> f64 {
     let directory = support::directory();
     let mut config = support::config(directory.path(), sink);
     config.delivery.workers = workers;
@@ -61,8 +150,7 @@ fn executor(
     let relay = Relay::start(config.clone()).expect("the relay starts");
     load(client, relay.address(), 64, sample());
     relay.stop().expect("the relay stops");
-    let database =
-        rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
+    let database = Connection::open(directory.path().join("relay.db")).expect("a database");
     let count = |sql: &str| -> u64 {
         let count: i64 = database
             .query_row(sql, [], |row| row.get(0))
@@ -95,7 +183,7 @@ fn executor(
 
 /// Knows one address.
 #[derive(Debug)]
-struct Known(std::net::SocketAddr);
+struct Known(SocketAddr);
 
 impl Resolver for Known {
     fn resolve(
@@ -111,7 +199,7 @@ impl Resolver for Known {
 }
 
 /// As many threads as the executor has, which do nothing but post: the limit of what it can do.
-fn bare(sink: std::net::SocketAddr, workers: usize) -> f64 {
+fn bare(sink: SocketAddr, workers: usize) -> f64 {
     let config = Agent::config_builder()
         .proxy(None)
         .http_status_as_error(false)

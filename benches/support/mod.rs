@@ -5,6 +5,8 @@
     reason = "shared by several targets, each of which uses a part of it"
 )]
 
+pub mod seed;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,6 +21,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use relay::Config;
 use relay::config::{Destination, Source};
+use rusqlite::Connection;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -44,6 +48,13 @@ pub fn rounds() -> usize {
     rounds.and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
+/// The rows of the largest backlog, if not fewer are asked for; `RELAY_BENCH_ROWS` sets it.
+pub fn rows(at_most: i64) -> i64 {
+    let rows = std::env::var("RELAY_BENCH_ROWS").ok();
+    let rows = rows.and_then(|text| text.parse().ok()).unwrap_or(at_most);
+    rows.min(at_most)
+}
+
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
@@ -54,6 +65,27 @@ pub fn spread(figures: &[f64]) -> (f64, f64) {
     let low = figures.iter().copied().fold(f64::INFINITY, f64::min);
     let high = figures.iter().copied().fold(0.0, f64::max);
     (low, high)
+}
+
+/// Ratios as "median (least–most)", and as JSON.
+pub fn shown(ratios: &[f64]) -> (String, Value) {
+    let (least, most) = spread(ratios);
+    let median = median(ratios.to_vec());
+    (
+        format!("{median:.2} ({least:.2}–{most:.2})"),
+        json!({ "median": median, "least": least, "most": most }),
+    )
+}
+
+/// Whether anything waits or is under way.
+pub fn waits(sql: &Connection) -> bool {
+    sql.query_row(
+        "SELECT EXISTS (SELECT 1 FROM deliveries WHERE next_attempt_at IS NOT NULL)
+             OR EXISTS (SELECT 1 FROM deliveries WHERE claim IS NOT NULL)",
+        [],
+        |row| row.get(0),
+    )
+    .expect("a database")
 }
 
 /// A configuration for benchmarks, with its database in `directory`.
@@ -80,6 +112,8 @@ pub fn directory() -> tempfile::TempDir {
 
 /// What a load came to.
 pub struct Load {
+    /// Requests that were answered.
+    pub count: usize,
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
@@ -141,6 +175,7 @@ pub fn load(runtime: &Runtime, to: SocketAddr, connections: usize, time: Duratio
         };
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         Load {
+            count: all.len(),
             per_second: all.len() as f64 / elapsed.as_secs_f64(),
             p50: at(0.5),
             p99: at(0.99),
@@ -267,7 +302,7 @@ where
 }
 
 /// Keeps a benchmark's figures as JSON, beside its table.
-pub fn keep(name: &str, figures: &serde_json::Value) {
+pub fn keep(name: &str, figures: &Value) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.json"));
     let text = serde_json::to_string_pretty(figures).expect("figures are JSON");
     std::fs::write(&path, text).expect("a file");

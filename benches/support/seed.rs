@@ -1,0 +1,142 @@
+//! Fills a database as if so many events had come in within the last half hour, in a fraction of the
+//! time that accepting them would take.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay::model::Level;
+use relay::{Config, Relay};
+use rusqlite::{Connection, params};
+
+/// What to put in.
+pub struct Backlog<'a> {
+    /// Events, each of which waits for one destination.
+    pub events: i64,
+    /// Names in the configuration.
+    pub destinations: &'a [String],
+    pub skew: Skew,
+    /// Of each event.
+    pub body: &'a [u8],
+    /// How many of the newest events' idempotency keys are stored.
+    pub keys: i64,
+    /// When the deliveries are due: since they were accepted, or so long from now, as after a failed
+    /// attempt.
+    pub due_in: Option<Duration>,
+}
+
+/// Whose they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skew {
+    /// One for each destination in turn.
+    Even,
+    /// 99 of 100 the first one's, and of the others one for each in turn.
+    MostlyFirst,
+}
+
+/// The milliseconds that the events are spread over.
+const SPAN: i64 = 30 * 60 * 1_000;
+
+/// The numbers from 0 to ?3. Event number i has the row (?1 + i / ?2) << 12 | i % ?2: ?2 events a
+/// millisecond from ?1 on.
+const NUMBERS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?3)";
+const ROW: &str = "((?1 + i / ?2) << 12 | i % ?2)";
+const MILLIS: &str = "(?1 + i / ?2)";
+
+/// Has a relay make the database of `config`, and fills it. What is there afterwards is on the disk,
+/// and no WAL is left.
+pub fn seed(config: &Config, backlog: &Backlog<'_>) {
+    let mut off = config.clone();
+    off.delivery.level = Some(Level::Off);
+    let relay = Relay::start(off).expect("the relay starts");
+    relay.stop().expect("the relay stops");
+
+    let path = &config.database.path;
+    let sql = Connection::open(path).expect("the database");
+    // Nothing has to survive a crash here, so nothing is written twice.
+    sql.execute_batch(
+        "PRAGMA foreign_keys = OFF; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144; BEGIN EXCLUSIVE",
+    )
+    .expect("a database that nobody else uses");
+    fill(&sql, backlog).expect("the schema is as known here");
+    sql.execute_batch("COMMIT; PRAGMA journal_mode = WAL")
+        .expect("room");
+    drop(sql);
+    // What is still to be written would be in the way of what is measured.
+    let file = File::open(path).expect("the database");
+    file.sync_all().expect("a disk that syncs");
+}
+
+fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
+    let mut insert = sql.prepare("INSERT INTO destinations (name) VALUES (?1)")?;
+    let mut ids = Vec::new();
+    for name in backlog.destinations {
+        insert.execute([name])?;
+        ids.push(sql.last_insert_rowid());
+    }
+    let (first, destinations) = (ids[0], ids.len());
+    assert_eq!(ids[destinations - 1] - first, count(destinations) - 1);
+
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
+    let now = count(usize::try_from(now.as_millis()).expect("in range"));
+    let a_milli = (backlog.events / SPAN + 1).max(1);
+    let start = now - 60_000 - backlog.events / a_milli;
+    let each = params![start, a_milli, backlog.events];
+
+    // As a provider's request leaves them.
+    sql.execute(
+        &format!(
+            "{NUMBERS} INSERT INTO intents (id, random, surface, created_at, label, idempotency_key, headers, body)
+             SELECT {ROW}, random() & 0x3fffffffffffffff, 1, {MILLIS}, 'bench', key,
+                    CAST('idempotency-key: ' || key || ?5 AS BLOB), ?4
+             FROM (SELECT i, lower(hex(randomblob(8))) || printf('-%08x', i) AS key FROM n)"
+        ),
+        params![
+            start,
+            a_milli,
+            backlog.events,
+            backlog.body,
+            "\r\ncontent-type: application/json\r\n"
+        ],
+    )?;
+    let destination = match backlog.skew {
+        Skew::Even => format!("{first} + i % {destinations}"),
+        Skew::MostlyFirst => format!(
+            "iif(i % 100 = 99, {first} + 1 + i / 100 % {}, {first})",
+            destinations - 1
+        ),
+    };
+    let state = match backlog.due_in {
+        None => format!("0, 0, 0, {MILLIS}, {MILLIS}, NULL"),
+        Some(wait) => {
+            let due = now + count(usize::try_from(wait.as_millis()).expect("in range"));
+            format!("2, 1, 1, {due} + i / ?2, {MILLIS}, 'status 503'")
+        }
+    };
+    sql.execute(
+        &format!(
+            "{NUMBERS} INSERT INTO deliveries (intent_id, destination_id, state, attempts, history,
+                                               next_attempt_at, updated_at, last_error)
+             SELECT {ROW}, {destination}, {state} FROM n"
+        ),
+        each,
+    )?;
+    if backlog.keys > 0 {
+        // In their own order, which is not that of the events.
+        sql.execute(
+            &format!(
+                "{NUMBERS} INSERT INTO idempotency (digest, intent_id)
+                 SELECT random() AS digest, {ROW} FROM n WHERE i >= ?3 - ?4 ORDER BY digest"
+            ),
+            params![start, a_milli, backlog.events, backlog.keys],
+        )?;
+    }
+    Ok(())
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).expect("in range")
+}
