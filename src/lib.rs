@@ -74,5 +74,8 @@ mod wording;
 
 pub use config::Config;
 pub use delivery::COMPILED_LEVEL;
+#[cfg(feature = "delivery-simulated")]
+#[doc(hidden)]
+pub use delivery::measure;
 pub use relay::{Relay, RelayError, StartError};
 pub use store::{OpenError, StoreError};

@@ -3,7 +3,7 @@
 //! - `dispatcher`: who may go next (`fair`: how workers are shared out). One thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]).
 //! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker.
 //! - `outcome`: pure: what an answer leads to.
-//! - `ops`: the executor's own SQL: what is due, claim and settle, hand back.
+//! - `ops`: the executor's own SQL: what is due, claim and settle, hand back; `measure` has a benchmark claim.
 //! - `level`: what the three levels differ in. All gates live there.
 //!
 //! It knows nothing about HTTP's other side: it finds its work in the store.
@@ -28,6 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use level::COMPILED_LEVEL;
+pub use ops::measure;
 pub(crate) use wake::Wake;
 
 use crate::clock::Clock;

@@ -17,7 +17,7 @@ mod keys;
 mod listing;
 mod lock;
 mod notes;
-mod open;
+pub(crate) mod open;
 mod operator;
 mod pause;
 mod probe;

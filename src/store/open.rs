@@ -184,7 +184,7 @@ fn check_version(connection: &Connection, path: &Path) -> Result<Option<i64>, Op
 
 /// Opens the one connection that writes, with the schema in place. `newest` tells a row that the
 /// database has to hold, or 0. What is refused stays as it is: see [`trust`].
-pub(super) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
+pub(crate) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
     not_gone(path, newest())?;
     let failed = |source| refused(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE

@@ -95,7 +95,7 @@ impl Rolling {
 
 impl<'a> Tx<'a> {
     /// A command's own transaction.
-    pub(super) fn of_operator(sql: &'a Connection, now: Timestamp) -> Self {
+    pub fn of_operator(sql: &'a Connection, now: Timestamp) -> Self {
         Self {
             sql,
             now,

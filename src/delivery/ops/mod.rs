@@ -1,6 +1,7 @@
 //! The executor's own SQL.
 
 mod due;
+pub mod measure;
 mod shipment;
 mod turn;
 

@@ -1,0 +1,254 @@
+//! What a claim costs with few and with many deliveries waiting, and whoever's they are:
+//!
+//! - in SQL alone: what a pass of the dispatcher asks (what is due, then 64 deliveries claimed), in a
+//!   transaction that is rolled back, so that the disk isn't in it;
+//! - in the executor, whose attempts answer themselves: claimed, settled and committed deliveries a
+//!   second.
+//!
+//! ```text
+//! cargo bench --bench claim --features delivery
+//! ```
+//!
+//! The largest backlog has five million rows; `RELAY_BENCH_ROWS` bounds it. Where one destination owns
+//! 99 % of ten thousand, the others have one each and are soon done: that is no base for the larger ones,
+//! and the even ones are.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use relay::config::{Destination, Source};
+use relay::measure::Claims;
+use relay::model::Level;
+use relay::{Config, Relay};
+use rusqlite::Connection;
+use serde_json::json;
+use support::seed::{Backlog, Skew, seed};
+use support::{median, rounds, sample, shown};
+use tempfile::TempDir;
+
+/// Workers, and so the deliveries in one claim.
+const WORKERS: usize = 64;
+/// Claims in one transaction: a fifth of what the smallest backlog has.
+const CLAIMS: usize = 32;
+/// Transactions in one sample.
+const REPEATS: usize = 8;
+const SMALLEST: i64 = 10_000;
+
+/// A backlog.
+struct Scene {
+    shape: &'static str,
+    rows: i64,
+    config: Config,
+    /// Deleted with the scene.
+    _directory: TempDir,
+    figures: Vec<Figures>,
+}
+
+/// One sample of each.
+struct Figures {
+    /// The first claim of a connection.
+    first: f64,
+    look: f64,
+    claim: f64,
+    /// Both, of one that isn't the first.
+    whole: f64,
+    settled: f64,
+}
+
+fn main() {
+    let start = Instant::now();
+    let mut scenes = scenes();
+    println!(
+        "seeded in {:.0?}; {} rounds, interleaved, of {} claims of {WORKERS} and {:?} of draining; medians, and (least–most) of the ratios\n",
+        start.elapsed(),
+        rounds(),
+        REPEATS * CLAIMS,
+        sample()
+    );
+    for _ in 0..rounds() {
+        for scene in &mut scenes {
+            let figures = scene.measure();
+            scene.figures.push(figures);
+        }
+    }
+    println!(
+        "{:<22} | {:>9} | {:>8} | {:>8} | {:>8} | {:>8} | {:<18} | {:<18} | {:>9} | drained ÷ even",
+        "whose",
+        "rows",
+        "first",
+        "look",
+        "claim",
+        "both",
+        "÷ 10 000 even",
+        "÷ 10 000 same",
+        "settled/s"
+    );
+    let mut kept = Vec::new();
+    for scene in &scenes {
+        let same = scenes.iter().find(|other| other.shape == scene.shape);
+        let same = same.expect("the smallest comes first");
+        let even = &scenes[0];
+        let of = |figure: fn(&Figures) -> f64| -> Vec<f64> {
+            scene.figures.iter().map(figure).collect()
+        };
+        let by = |base: &Scene, figure: fn(&Figures) -> f64| {
+            let pairs = scene.figures.iter().zip(&base.figures);
+            shown(
+                &pairs
+                    .map(|(s, b)| figure(s) / figure(b))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let micros = |figure: fn(&Figures) -> f64| median(of(figure)) * 1e6;
+        let by_even = by(even, |f| f.whole);
+        let by_same = by(same, |f| f.whole);
+        let drained = by(even, |f| f.settled);
+        println!(
+            "{:<22} | {:>9} | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:<18} | {:<18} | {:>9.0} | {}",
+            scene.shape,
+            scene.rows,
+            micros(|f| f.first),
+            micros(|f| f.look),
+            micros(|f| f.claim),
+            micros(|f| f.whole),
+            by_even.0,
+            by_same.0,
+            median(of(|f| f.settled)),
+            drained.0
+        );
+        kept.push(json!({
+            "shape": scene.shape,
+            "rows": scene.rows,
+            "first_us": micros(|f| f.first),
+            "look_us": micros(|f| f.look),
+            "claim_us": micros(|f| f.claim),
+            "whole_us": micros(|f| f.whole),
+            "whole_by_10k_even": by_even.1,
+            "whole_by_10k_same": by_same.1,
+            "settled_per_second": median(of(|f| f.settled)),
+            "settled_by_10k_even": drained.1,
+        }));
+    }
+    support::keep("claim", &json!(kept));
+}
+
+/// Each shape in each size; ten thousand even rows first.
+fn scenes() -> Vec<Scene> {
+    let most = support::rows(5_000_000);
+    let mut sizes = [SMALLEST, 1_000_000.min(most), most].to_vec();
+    sizes.retain(|&rows| rows >= SMALLEST);
+    sizes.dedup();
+    let mut scenes = Vec::new();
+    for (shape, destinations, skew) in [
+        ("100 destinations", 100, Skew::Even),
+        ("1 destination", 1, Skew::Even),
+        ("100, one owns 99 %", 100, Skew::MostlyFirst),
+    ] {
+        for &rows in &sizes {
+            scenes.push(Scene::new(shape, destinations, skew, rows));
+        }
+    }
+    scenes
+}
+
+impl Scene {
+    fn new(shape: &'static str, destinations: usize, skew: Skew, rows: i64) -> Self {
+        let directory = support::directory();
+        let mut config = support::config(
+            directory.path(),
+            "127.0.0.1:9".parse().expect("an address"), // nobody is contacted
+        );
+        let names: Vec<String> = (0..destinations).map(|n| format!("to{n}")).collect();
+        for name in &names {
+            let url = format!("http://127.0.0.1:9/{name}");
+            let to = Destination::new(url.parse().expect("a URL"));
+            config.destinations.insert(name.clone(), to);
+        }
+        let source = Source::to(names.iter().map(String::as_str));
+        config.sources.insert("bench".to_owned(), source);
+        config.delivery.level = Some(Level::Simulated);
+        config.delivery.simulated.latency = Duration::ZERO;
+        config.delivery.workers = WORKERS;
+        seed(
+            &config,
+            &Backlog {
+                events: rows,
+                destinations: &names,
+                skew,
+                body: br#"{"id":"ord_7f3a","type":"order.created","created":1700000000}"#,
+                keys: 0,
+                due_in: None,
+            },
+        );
+        Self {
+            shape,
+            rows,
+            config,
+            _directory: directory,
+            figures: Vec::new(),
+        }
+    }
+
+    fn measure(&self) -> Figures {
+        let mut claims = Claims::open(&self.config.database.path).expect("a database");
+        let mut run = |count| claims.run(count, WORKERS).expect("claims");
+        let first = run(1);
+        // Fills the caches with what the next one asks for.
+        run(CLAIMS);
+        let warm: Vec<_> = (0..REPEATS).flat_map(|_| run(CLAIMS)).collect();
+        for claim in first.iter().chain(&warm) {
+            assert_eq!(claim.rows, WORKERS);
+        }
+        let of = |took: fn(&relay::measure::Claim) -> Duration| {
+            median(warm.iter().map(|claim| took(claim).as_secs_f64()).collect())
+        };
+        let figures = Figures {
+            first: (first[0].look + first[0].claim).as_secs_f64(),
+            look: of(|claim| claim.look),
+            claim: of(|claim| claim.claim),
+            whole: of(|claim| claim.look + claim.claim),
+            settled: 0.0,
+        };
+        drop(claims);
+        Figures {
+            settled: self.drain(),
+            ..figures
+        }
+    }
+
+    /// Lets the executor at it for the time of a sample, or until nothing waits; settled deliveries a
+    /// second, from the first attempt to the last settlement. Puts them back.
+    fn drain(&self) -> f64 {
+        let sql = Connection::open(&self.config.database.path).expect("a database");
+        let relay = Relay::start(self.config.clone()).expect("the relay starts");
+        let end = Instant::now() + sample();
+        while Instant::now() < end && support::waits(&sql) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        relay.stop().expect("the relay stops");
+        let (settled, millis): (f64, f64) = sql
+            .query_row(
+                "SELECT CAST(count(*) AS REAL), CAST(max(d.updated_at) - min(a.started_at) AS REAL)
+                 FROM attempts a CROSS JOIN deliveries d
+                 ON d.intent_id = a.intent_id AND d.destination_id = a.destination_id
+                 WHERE d.state = 3",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .expect("something was settled");
+        sql.execute_batch(
+            "PRAGMA synchronous = OFF;
+             BEGIN;
+             UPDATE deliveries
+             SET state = 0, claim = NULL, attempts = 0, history = 0, last_error = NULL,
+                 next_attempt_at = intent_id >> 12, updated_at = intent_id >> 12
+             WHERE (intent_id, destination_id) IN (SELECT intent_id, destination_id FROM attempts);
+             DELETE FROM attempts;
+             COMMIT;
+             PRAGMA wal_checkpoint(TRUNCATE)",
+        )
+        .expect("a database");
+        settled / millis * 1e3
+    }
+}

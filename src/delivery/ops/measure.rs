@@ -1,0 +1,97 @@
+//! For the benchmark `claim`: what a pass of the dispatcher asks of the database, with no disk in it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::super::fair::{Candidate, share_out};
+use super::super::target::Target;
+use super::{Due, Turn, Want};
+use crate::Config;
+use crate::clock::{Clock as _, SystemClock};
+use crate::model::RetryPlan;
+use crate::store::{OpenError, StoreError, Tx, WriteOp as _, open};
+
+/// A database from which is claimed, and then everything is put back.
+pub struct Claims {
+    sql: Connection,
+    clock: SystemClock,
+    targets: HashMap<i64, Arc<Target>>,
+    round: usize,
+}
+
+/// One claim.
+pub struct Claim {
+    /// How many deliveries were claimed.
+    pub rows: usize,
+    /// What it took to see what is due, and to share workers out.
+    pub look: Duration,
+    /// What it took to claim.
+    pub claim: Duration,
+}
+
+impl Claims {
+    /// Opens the database as the writer does. No server may be using it.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            sql: open::writer(path, &|| 0)?,
+            clock: SystemClock::new(),
+            targets: HashMap::new(),
+            round: 0,
+        })
+    }
+
+    /// So many claims, one after the other, for `free` workers each, in a transaction that is rolled
+    /// back. Each sees what those before it have left.
+    pub fn run(&mut self, claims: usize, free: usize) -> Result<Vec<Claim>, StoreError> {
+        let sql = Transaction::new_unchecked(&self.sql, TransactionBehavior::Immediate)?;
+        let mut done = Vec::with_capacity(claims);
+        for _ in 0..claims {
+            let start = self.clock.monotonic();
+            let now = self.clock.now();
+            let mut ring = Vec::new();
+            for due in Due::read(&sql, now, free)? {
+                let target = self.targets.entry(due.destination).or_insert_with(|| {
+                    let config = Config::default();
+                    let plan = RetryPlan::Never;
+                    Arc::new(Target::new(due.destination, &due.name, &config, plan, true))
+                });
+                ring.push(Candidate {
+                    target: Arc::clone(target),
+                    in_flight: 0,
+                    ready: due.ready,
+                    share: 0,
+                });
+            }
+            let places = ring.len().max(1);
+            ring.rotate_left(self.round % places);
+            self.round = self.round.wrapping_add(1);
+            let shares = share_out(free, ring.into(), |_| true);
+            let turn = Turn {
+                settlements: Arc::default(),
+                hand_backs: Arc::default(),
+                unbroken: Vec::new(),
+                wants: shares
+                    .into_iter()
+                    .map(|candidate| Want {
+                        destination: candidate.target.id,
+                        at_most: u32::try_from(candidate.share).unwrap_or(u32::MAX),
+                    })
+                    .collect(),
+                claim: 1,
+            };
+            let looked = self.clock.monotonic();
+            let rows = turn.apply(&Tx::of_operator(&sql, now))?.len();
+            done.push(Claim {
+                rows,
+                look: looked.saturating_sub(start),
+                claim: self.clock.monotonic().saturating_sub(looked),
+            });
+        }
+        // Dropped, the transaction is rolled back.
+        Ok(done)
+    }
+}
