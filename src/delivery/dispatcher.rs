@@ -47,6 +47,8 @@ pub(super) struct Dispatcher {
     next_claim: i64,
     /// Where the round of destinations begins, so that none is always first.
     round: usize,
+    /// Destinations that were ready when it looked last.
+    places: usize,
     /// Whether the last turn was refused, so that it is logged once.
     is_refused: bool,
 }
@@ -73,6 +75,16 @@ pub(super) struct Pass {
     pub look_again: Option<Duration>,
 }
 
+/// What is to be claimed.
+#[derive(Default)]
+struct Plan {
+    wants: Vec<Want>,
+    /// When to look again at those that had to wait.
+    look_again: Option<Duration>,
+    /// Whether somebody got all that was counted, and may have more.
+    is_cut_short: bool,
+}
+
 impl Dispatcher {
     pub fn new(context: Context, parts: Parts, pool: Pool) -> Self {
         Self {
@@ -91,6 +103,7 @@ impl Dispatcher {
             // one makes a mistake there visible.
             next_claim: i64::from(rand::random::<u32>()) << 24,
             round: 0,
+            places: 0,
             is_refused: false,
         }
     }
@@ -110,10 +123,14 @@ impl Dispatcher {
     /// Takes what workers have done, looks at what is due, and settles and claims.
     pub fn run_once(&mut self) -> Pass {
         self.take_done();
-        let (wants, mut look_again) = if self.has_room() {
-            self.wants()
+        let Plan {
+            wants,
+            mut look_again,
+            is_cut_short,
+        } = if self.has_room() {
+            self.plan()
         } else {
-            (Vec::new(), None)
+            Plan::default()
         };
         // What was looked up knows nothing of the retries that this very turn schedules.
         let now = self.context.clock.now();
@@ -126,8 +143,7 @@ impl Dispatcher {
                 ..Pass::default()
             };
         };
-        // Whoever got all it asked for may have more.
-        if claimed > 0 && self.has_room() {
+        if is_cut_short && claimed > 0 && self.has_room() {
             look_again = Some(Duration::ZERO);
         }
         Pass {
@@ -256,20 +272,25 @@ impl Dispatcher {
     }
 
     /// What to claim: one for each destination in turn, until there is no free worker or nobody
-    /// may have more. And when to look again at those that had to wait.
-    fn wants(&mut self) -> (Vec<Want>, Option<Duration>) {
+    /// may have more.
+    fn plan(&mut self) -> Plan {
         let now = self.context.clock.now();
         let free = self.free_workers();
         let room = 2 * self.pool.workers() - self.in_flight.len();
+        // Counting costs as much as claiming, and among many nobody gets much.
+        let counted = (2 * room).div_ceil(self.places.max(1)).clamp(1, room);
         let due = match self
             .context
             .store
-            .read_blocking(|sql| Due::read(sql, now, room))
+            .read_blocking(|sql| Due::read(sql, now, counted))
         {
             Ok(due) => due,
             Err(error) => {
                 log::warn!(error:% = error; "what is due can't be read");
-                return (Vec::new(), Some(REFUSED_PAUSE));
+                return Plan {
+                    look_again: Some(REFUSED_PAUSE),
+                    ..Plan::default()
+                };
             }
         };
         self.forget_idle(&due);
@@ -300,8 +321,8 @@ impl Dispatcher {
                 }),
             }
         }
-        let places = ready.len().max(1);
-        ready.rotate_left(self.round % places);
+        self.places = ready.len();
+        ready.rotate_left(self.round % self.places.max(1));
         self.round = self.round.wrapping_add(1);
         let admission = &mut self.admission;
         let shares = share_out(free, ready, |candidate| {
@@ -313,23 +334,30 @@ impl Dispatcher {
                 }
             }
         });
-        let wants = shares.into_iter().filter_map(|candidate| {
+        let mut plan = Plan {
+            look_again: pauses.into_iter().min(),
+            ..Plan::default()
+        };
+        for candidate in shares {
+            let left = candidate.ready - candidate.share;
             // One behind each attempt, so that no worker waits for a commit.
-            let waits = if admission.may_wait(&candidate.target) {
+            let wait = if self.admission.may_wait(&candidate.target) {
                 (candidate.in_flight + candidate.share)
                     .saturating_sub(candidate.waiting)
-                    .min(candidate.ready - candidate.share)
+                    .min(left)
             } else {
                 0
             };
-            (candidate.share + waits > 0).then(|| Want {
-                destination: candidate.target.id,
-                begin: candidate.share,
-                wait: waits,
-            })
-        });
-        let wants = wants.collect();
-        (wants, pauses.into_iter().min())
+            plan.is_cut_short |= candidate.ready == counted && wait == left;
+            if candidate.share + wait > 0 {
+                plan.wants.push(Want {
+                    destination: candidate.target.id,
+                    begin: candidate.share,
+                    wait,
+                });
+            }
+        }
+        plan
     }
 
     /// Beyond a number, destinations are forgotten that have nothing under way and nothing waiting.

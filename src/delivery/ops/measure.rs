@@ -21,6 +21,7 @@ pub struct Claims {
     clock: SystemClock,
     targets: HashMap<i64, Arc<Target>>,
     round: usize,
+    places: usize,
 }
 
 /// One claim.
@@ -41,6 +42,7 @@ impl Claims {
             clock: SystemClock::new(),
             targets: HashMap::new(),
             round: 0,
+            places: 0,
         })
     }
 
@@ -52,8 +54,10 @@ impl Claims {
         for _ in 0..claims {
             let start = self.clock.monotonic();
             let now = self.clock.now();
+            // As the dispatcher does.
+            let counted = (2 * free).div_ceil(self.places.max(1)).clamp(1, free);
             let mut ring = Vec::new();
-            for due in Due::read(&sql, now, free)? {
+            for due in Due::read(&sql, now, counted)? {
                 let target = self.targets.entry(due.destination).or_insert_with(|| {
                     let config = Config::default();
                     let plan = RetryPlan::Never;
@@ -62,12 +66,13 @@ impl Claims {
                 ring.push(Candidate {
                     target: Arc::clone(target),
                     in_flight: 0,
+                    waiting: 0,
                     ready: due.ready,
                     share: 0,
                 });
             }
-            let places = ring.len().max(1);
-            ring.rotate_left(self.round % places);
+            self.places = ring.len();
+            ring.rotate_left(self.round % self.places.max(1));
             self.round = self.round.wrapping_add(1);
             let shares = share_out(free, ring.into(), |_| true);
             let turn = Turn {
@@ -78,7 +83,8 @@ impl Claims {
                     .into_iter()
                     .map(|candidate| Want {
                         destination: candidate.target.id,
-                        at_most: u32::try_from(candidate.share).unwrap_or(u32::MAX),
+                        begin: candidate.share,
+                        wait: 0,
                     })
                     .collect(),
                 claim: 1,
