@@ -1,6 +1,6 @@
-//! A database of version 1 becomes one of version 2: killed at any moment, without power, under load.
+//! A database of version 1 becomes one of the newest: killed at any moment, without power, under load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,13 @@ use crate::support::{Answer, KEY, relay_to};
 use crate::world::World;
 
 const VERSION_1: &str = include_str!("../../src/store/migrations/1.sql");
-const TO_VERSION_2: &str = include_str!("../../src/store/migrations/2.sql");
+/// From each version to the next. What a new one adds is also to be undone in [`to_version_1`].
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../src/store/migrations/2.sql"),
+    include_str!("../../src/store/migrations/3.sql"),
+];
+/// Where they lead.
+const NEWEST: i64 = 3;
 const APPLICATION_ID: i64 = 0x524C_4159;
 
 /// The first number of what version 1 left; a load's numbers are far below.
@@ -53,6 +59,14 @@ fn key_digest(parts: &[&[u8]]) -> i64 {
     }
     let whole = <[u8; 32]>::from(hash.finalize());
     i64::from_be_bytes(*whole.first_chunk().expect("32 bytes hold 8"))
+}
+
+/// What stands for a key in the table: of a relay, if there is a scope, or else of an event.
+fn digest_of(scope: Option<i64>, label: &str, key: &str) -> i64 {
+    match scope {
+        Some(scope) => key_digest(&[b"relay", &scope.to_be_bytes(), key.as_bytes()]),
+        None => key_digest(&[b"event", label.as_bytes(), key.as_bytes()]),
+    }
 }
 
 /// Whether what version 1 wrote last still stands in its WAL, as after a crash of its own.
@@ -112,13 +126,13 @@ fn fill(sql: &mut Connection, world: &World, events: std::ops::Range<u64>) {
         let id = IntentId::new(row, rand::random());
         let (body, key, state) = (body_of(n), format!("key-{n}"), state_of(n));
         let url = world.receiver.url("/relay");
-        let scope = key_digest(&[b"api key", KEY.as_bytes()]);
-        let request: [u8; 32] = Sha256::digest(relay_to(&url, &body)).into();
-        let key_digest = if is_event(n) {
-            key_digest(&[b"event", b"github", key.as_bytes()])
+        let scope = (!is_event(n)).then(|| key_digest(&[b"api key", KEY.as_bytes()]));
+        let label = if is_event(n) {
+            "github"
         } else {
-            key_digest(&[b"relay", &scope.to_be_bytes(), key.as_bytes()])
+            "order.created"
         };
+        let request: [u8; 32] = Sha256::digest(relay_to(&url, &body)).into();
         let destination = if is_event(n) { 1 } else { 2 };
         tx.execute(
             "INSERT INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL, ?10, ?11)",
@@ -127,13 +141,9 @@ fn fill(sql: &mut Connection, world: &World, events: std::ops::Range<u64>) {
                 id.random(),
                 i64::from(is_event(n)),
                 then,
-                if is_event(n) {
-                    "github"
-                } else {
-                    "order.created"
-                },
+                label,
                 (!is_event(n)).then_some(url),
-                (!is_event(n)).then_some(scope),
+                scope,
                 key,
                 (!is_event(n)).then_some(request),
                 b"content-type: application/json\r\n",
@@ -143,7 +153,7 @@ fn fill(sql: &mut Connection, world: &World, events: std::ops::Range<u64>) {
         .expect("an intent");
         tx.execute(
             "INSERT INTO idempotency VALUES (?1, ?2)",
-            [key_digest, id.row()],
+            [digest_of(scope, label, &key), id.row()],
         )
         .expect("a key");
         let was_tried = i64::from(state != QUEUED);
@@ -218,12 +228,14 @@ fn schema(sql: &Connection) -> rusqlite::Result<Schema> {
     rows.collect()
 }
 
-/// What versions 1 and 2 look like in a file that version 1 has made.
+/// What version 1 and the newest look like in a file that version 1 has made.
 fn schemas() -> (Schema, Schema) {
     let sql = Connection::open_in_memory().expect("a database");
     sql.execute_batch(VERSION_1).expect("the first schema");
     let old = schema(&sql).expect("a schema");
-    sql.execute_batch(TO_VERSION_2).expect("the migration");
+    for migration in MIGRATIONS {
+        sql.execute_batch(migration).expect("a migration");
+    }
     (old, schema(&sql).expect("a schema"))
 }
 
@@ -245,20 +257,28 @@ fn look(sql: &Connection, journal: &Journal) -> rusqlite::Result<Result<i64, Str
     }
     let version: i64 = sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let (old, new) = schemas();
+    let expected = match version {
+        1 => old,
+        NEWEST => new,
+        _ => return Ok(Err(format!("version {version} is in between"))),
+    };
     let found = schema(sql)?;
-    if found != *(if version == 1 { &old } else { &new }) || !(1..=2).contains(&version) {
+    if found != expected {
         return Ok(Err(format!(
             "version {version} looks otherwise: {found:#?}"
         )));
     }
+    let swept_to = match keys(sql, version)? {
+        Ok(swept_to) => swept_to,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
 
     let mut statement = sql.prepare(
-        "SELECT i.body, d.state, (SELECT count(*) FROM attempts a WHERE a.intent_id = i.id),
-                (SELECT count(*) FROM idempotency k WHERE k.intent_id = i.id)
+        "SELECT i.body, d.state, (SELECT count(*) FROM attempts a WHERE a.intent_id = i.id), i.id
          FROM intents i LEFT JOIN deliveries d ON d.intent_id = i.id",
     )?;
     let mut rows = statement.query([])?;
-    let mut found: HashMap<u64, (Option<i64>, i64, i64)> = HashMap::new();
+    let mut found: HashMap<u64, (Option<i64>, i64, bool)> = HashMap::new();
     let bodies = journal.bodies();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get(0)?;
@@ -266,12 +286,14 @@ fn look(sql: &Connection, journal: &Journal) -> rusqlite::Result<Result<i64, Str
         if bodies.get(&n) != Some(&digest(&body)) {
             return Ok(Err(format!("{n} isn't what was sent")));
         }
-        found.insert(n, (row.get(1)?, row.get(2)?, row.get(3)?));
+        // What version 1 put into the table is there, and nothing has to be read back.
+        let is_swept = row.get::<_, i64>(3)? <= swept_to;
+        found.insert(n, (row.get(1)?, row.get(2)?, is_swept));
     }
     for n in OLD..OLD + EVENTS {
         let was = state_of(n);
         let is_well = match found.get(&n) {
-            Some(&(Some(is), attempts, 1)) => {
+            Some(&(Some(is), attempts, true)) => {
                 let had = i64::from(!matches!(was, QUEUED | PROCESSING));
                 // What has ended stays as it is; all else is tried.
                 attempts >= had && (is == was || !matches!(was, DELIVERED | DEAD))
@@ -283,6 +305,48 @@ fn look(sql: &Connection, journal: &Journal) -> rusqlite::Result<Result<i64, Str
         }
     }
     Ok(Ok(version))
+}
+
+/// Up to which intent all keys have to be in their table; or what is wrong with them. Each is there
+/// under its own digest, once, or its intent is a later one.
+fn keys(sql: &Connection, version: i64) -> rusqlite::Result<Result<i64, String>> {
+    let swept_to = if version == 1 {
+        i64::MAX
+    } else {
+        let (count, swept_to): (i64, Option<i64>) =
+            sql.query_row("SELECT count(*), max(swept_to) FROM key_sweep", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        match swept_to {
+            Some(swept_to) if count == 1 => swept_to,
+            _ => return Ok(Err(format!("key_sweep has {count} rows"))),
+        }
+    };
+    let mut statement = sql.prepare("SELECT digest, intent_id FROM idempotency")?;
+    let table = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut table: HashSet<(i64, i64)> = table.collect::<Result<_, _>>()?;
+    for key in keys_after(sql, 0)? {
+        if !table.remove(&key) && key.1 <= swept_to {
+            return Ok(Err(format!("the key of intent {} is lost", key.1)));
+        }
+    }
+    if let Some((_, intent)) = table.iter().next() {
+        return Ok(Err(format!("intent {intent} never had such a key")));
+    }
+    Ok(Ok(swept_to))
+}
+
+/// The keys of all intents after this one, as they stand in the table, or will.
+fn keys_after(sql: &Connection, intent: i64) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut statement = sql.prepare(
+        "SELECT scope, label, idempotency_key, id FROM intents
+         WHERE id > ?1 AND idempotency_key IS NOT NULL",
+    )?;
+    let keys = statement.query_map([intent], |row| {
+        let (label, key): (String, String) = (row.get(1)?, row.get(2)?);
+        Ok((digest_of(row.get(0)?, &label, &key), row.get(3)?))
+    })?;
+    keys.collect()
 }
 
 /// The same for files that are somebody's: reading them would tidy them up.
@@ -314,7 +378,7 @@ fn serve_and_judge(world: &mut World) {
     world.drain();
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    assert_eq!(version_of(&world.database(), &world.journal), Ok(2));
+    assert_eq!(version_of(&world.database(), &world.journal), Ok(NEWEST));
     let verdict = world.journal.judge(&world.database());
     assert_eq!(verdict.wrong, Vec::<String>::new());
     let fifth = usize::try_from(EVENTS / 5).expect("few");
@@ -349,7 +413,7 @@ fn killed_during_the_migration_it_is_old_or_new_and_never_in_between() {
         world.start();
         let count = world.shim.records();
         world.kill();
-        assert_eq!(version_in(&world.data(), &world.journal), Ok(2));
+        assert_eq!(version_in(&world.data(), &world.journal), Ok(NEWEST));
 
         let mut found = [0; 2];
         for record in spread(count, crate::choose(13, u64::MAX)) {
@@ -424,7 +488,7 @@ fn a_power_failure_during_the_migration_leaves_old_or_new() {
             match version_in(image.path(), &world.journal) {
                 // Once it serves, nothing brings the old one back.
                 Ok(1) if moment < started => found[0] += 1,
-                Ok(2) => found[1] += 1,
+                Ok(NEWEST) => found[1] += 1,
                 Ok(_) => panic!("served, and old again: operation {moment} of {last}, {luck:?}"),
                 Err(wrong) => panic!("after operation {moment} of {last}, {luck:?}: {wrong}"),
             }
@@ -435,7 +499,7 @@ fn a_power_failure_during_the_migration_leaves_old_or_new() {
                 next.drain();
                 let ended = next.stop();
                 assert!(ended.status.success(), "{}", ended.log);
-                assert_eq!(version_of(&next.database(), &world.journal), Ok(2));
+                assert_eq!(version_of(&next.database(), &world.journal), Ok(NEWEST));
                 served += 1;
             }
         }
@@ -454,17 +518,28 @@ fn a_migration_in_steps_would_be_seen() {
     let version = || version_in(&world.data(), &world.journal);
     assert_eq!(version(), Ok(1));
     let sql = Connection::open(world.database()).expect("the database opens");
-    for step in TO_VERSION_2.split_inclusive(';') {
-        if step.trim().is_empty() {
-            continue;
+    for (migration, to) in MIGRATIONS.into_iter().zip(2..) {
+        for step in migration.split_inclusive(';') {
+            if step.trim().is_empty() {
+                continue;
+            }
+            sql.execute_batch(step).expect("a step");
+            let wrong = version().expect_err("a step was made, and the version stayed");
+            let says = if to == 2 {
+                "looks otherwise"
+            } else {
+                "in between"
+            };
+            assert!(wrong.contains(says), "{wrong}");
         }
-        sql.execute_batch(step).expect("a step");
-        let wrong = version().expect_err("a step was made, and the version stayed");
-        assert!(wrong.contains("looks otherwise"), "{wrong}");
+        sql.pragma_update(None, "user_version", to)
+            .expect("a pragma");
+        if to < NEWEST {
+            let wrong = version().expect_err("one migration was made, and not the next");
+            assert!(wrong.contains("in between"), "{wrong}");
+        }
     }
-    sql.pragma_update(None, "user_version", 2)
-        .expect("a pragma");
-    assert_eq!(version(), Ok(2));
+    assert_eq!(version(), Ok(NEWEST));
     // And so would be whatever else it might do to what was there.
     for (loss, event) in [
         ("DELETE FROM intents WHERE id", 0),
@@ -476,6 +551,10 @@ fn a_migration_in_steps_would_be_seen() {
         ),
         ("DELETE FROM idempotency WHERE intent_id", 5),
         ("UPDATE intents SET body = x'7b7d' WHERE id", 6),
+        ("UPDATE idempotency SET digest = 0 WHERE intent_id", 7),
+        ("UPDATE key_sweep SET swept_to", 8),
+        ("DELETE FROM key_sweep WHERE swept_to", EVENTS - 1),
+        ("INSERT INTO key_sweep SELECT id FROM intents WHERE id", 9),
     ] {
         let row = format!("(SELECT id FROM intents ORDER BY id LIMIT 1 OFFSET {event})");
         sql.execute_batch(&format!("BEGIN; {loss} = {row}"))
@@ -484,10 +563,12 @@ fn a_migration_in_steps_would_be_seen() {
         assert!(found.is_err(), "{loss}");
         sql.execute_batch("ROLLBACK").expect("as it was");
     }
-    assert_eq!(version(), Ok(2));
+    assert_eq!(version(), Ok(NEWEST));
 }
 
-/// Takes a stopped database back to version 1, in one transaction: what version 2 added is dropped.
+/// Takes a stopped database back to version 1, in one transaction: what later versions added is
+/// dropped, and the keys that haven't been moved into their table come there first, as version 1 had
+/// them.
 ///
 /// `ALTER TABLE … DROP COLUMN` would refuse what a table's check names, and leave other text; so the
 /// tables are made anew from version 1's own text and filled with what they held. Only the order in
@@ -495,9 +576,20 @@ fn a_migration_in_steps_would_be_seen() {
 fn to_version_1(database: &Path, wal: Wal) {
     let sql = Connection::open(database).expect("the database opens");
     let (old, _) = schemas();
-    let mut script = "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON;
-         BEGIN IMMEDIATE; DROP TABLE jobs;"
-        .to_owned();
+    sql.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE")
+        .expect("a transaction");
+    let swept_to = sql
+        .query_row("SELECT swept_to FROM key_sweep", [], |row| row.get(0))
+        .expect("a row");
+    for (digest, intent) in keys_after(&sql, swept_to).expect("keys") {
+        // A sweep that hasn't come to its end may have moved it.
+        sql.execute(
+            "INSERT OR IGNORE INTO idempotency VALUES (?1, ?2)",
+            [digest, intent],
+        )
+        .expect("a key");
+    }
+    let mut script = "DROP TABLE jobs; DROP TABLE key_sweep;".to_owned();
     for (table, columns) in [
         (
             "destinations",
@@ -548,8 +640,8 @@ fn it_goes_back_and_forth_between_versions_under_load() {
             assert!(ended.status.success(), "{}", ended.log);
             ended
         };
-        let migrated = "from schema version 1 to 2";
-        assert!(ended.log.contains(migrated), "{}", ended.log);
+        let migrated = format!("from schema version 1 to {NEWEST}");
+        assert!(ended.log.contains(&migrated), "{}", ended.log);
         let wal = if random.random() {
             Wal::Left
         } else {
@@ -570,7 +662,7 @@ fn it_goes_back_and_forth_between_versions_under_load() {
             world.journal.fault();
             world.shim.kill_at_record(0);
             world.records = false;
-            if version_in(&world.data(), &world.journal) == Ok(2) {
+            if version_in(&world.data(), &world.journal) == Ok(NEWEST) {
                 to_version_1(&world.database(), wal);
             }
             assert_eq!(version_in(&world.data(), &world.journal), Ok(1));
@@ -580,7 +672,7 @@ fn it_goes_back_and_forth_between_versions_under_load() {
     load.stop();
     world.drain();
     world.stop();
-    assert_eq!(version_of(&world.database(), &world.journal), Ok(2));
+    assert_eq!(version_of(&world.database(), &world.journal), Ok(NEWEST));
     let verdict = world
         .journal
         .assert_just("back and forth", &world.database());
