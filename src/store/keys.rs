@@ -13,7 +13,7 @@ use super::accept::IdempotencyKey;
 /// ones, meet seven to a page. They take half a megabyte, and a start after a crash reads up to four
 /// times as many intents, some 50 ms.
 const HELD: usize = if cfg!(test) { 32 } else { 16_384 };
-/// How many are moved at once.
+/// How many are moved at once, beside those that are more than should be kept.
 const STRETCH: usize = if cfg!(test) { 8 } else { 256 };
 
 /// Digest and intent, as in the table.
@@ -24,7 +24,7 @@ pub(super) struct Keys {
     /// Those of a transaction that was rolled back name nothing, and go with the sweep.
     recent: BTreeSet<Key>,
     /// What the transaction under way moves.
-    moved: Option<Vec<Key>>,
+    moved: Option<Stretch>,
     /// Where the next stretch begins.
     next: Key,
     /// The newest intent when this pass through the table began: at its end all keys up to there have
@@ -32,16 +32,35 @@ pub(super) struct Keys {
     pass_began_at: i64,
 }
 
+/// Keys next to each other in the table.
+#[derive(Debug)]
+struct Stretch {
+    keys: Vec<Key>,
+    /// Whether it ends a pass.
+    is_last: bool,
+}
+
+/// The newest row there was: up to where keys have been moved, even if it was deleted since. New intents
+/// come after it, or their keys would count as moved.
+pub(super) fn newest(sql: &Connection) -> rusqlite::Result<i64> {
+    sql.query_row(
+        "SELECT max(swept_to, (SELECT coalesce(max(id), 0) FROM intents)) FROM key_sweep",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// Before all others.
 const FIRST: Key = (i64::MIN, i64::MIN);
 
 impl Keys {
-    /// Reads back what hasn't been moved. `newest` is the newest intent.
-    pub fn load(sql: &Connection, newest: i64) -> rusqlite::Result<Self> {
+    /// Reads back what hasn't been moved.
+    pub fn load(sql: &Connection) -> rusqlite::Result<Self> {
         let mut statement = sql.prepare(
             "SELECT id, scope, label, idempotency_key FROM intents
              WHERE id > (SELECT swept_to FROM key_sweep) AND idempotency_key IS NOT NULL",
         )?;
+        let newest = newest(sql)?;
         let keys = statement.query_map([], |row| {
             let (scope, label, key): (_, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
             let digest = IdempotencyKey::digest_of(scope, &label, &key);
@@ -77,41 +96,43 @@ impl Keys {
         if self.recent.len() < HELD {
             return Ok(());
         }
-        let stretch: Vec<Key> = self
+        let count = self.recent.len() - HELD + STRETCH;
+        let keys: Vec<Key> = self
             .recent
             .range(self.next..)
-            .take(STRETCH)
+            .take(count)
             .copied()
             .collect();
+        let is_last = keys.len() < count;
         // An intent may have been discarded meanwhile, and a key that was read back be there already.
         let mut insert = sql.prepare_cached(
             "INSERT OR IGNORE INTO idempotency (digest, intent_id)
              SELECT ?1, id FROM intents WHERE id = ?2",
         )?;
-        for (digest, intent) in &stretch {
+        for (digest, intent) in &keys {
             insert.execute([digest, intent])?;
         }
-        if is_last(&stretch) {
+        if is_last {
             sql.prepare_cached("UPDATE key_sweep SET swept_to = ?1")?
                 .execute([self.pass_began_at])?;
         }
-        self.moved = Some(stretch);
+        self.moved = Some(Stretch { keys, is_last });
         Ok(())
     }
 
     /// The transaction is durable; `newest` is the newest intent now.
     pub fn committed(&mut self, newest: i64) {
-        let Some(stretch) = self.moved.take() else {
+        let Some(Stretch { keys, is_last }) = self.moved.take() else {
             return;
         };
-        match stretch.last() {
-            Some(&(digest, intent)) if !is_last(&stretch) => self.next = (digest, intent + 1),
+        match keys.last() {
+            Some(&(digest, intent)) if !is_last => self.next = (digest, intent + 1),
             _ => {
                 self.next = FIRST;
                 self.pass_began_at = newest;
             }
         }
-        for key in stretch {
+        for key in keys {
             self.recent.remove(&key);
         }
     }
@@ -120,11 +141,6 @@ impl Keys {
     pub fn rolled_back(&mut self) {
         self.moved = None;
     }
-}
-
-/// Whether a stretch ends a pass.
-fn is_last(stretch: &[Key]) -> bool {
-    stretch.len() < STRETCH
 }
 
 #[cfg(test)]
@@ -143,6 +159,10 @@ mod tests {
     use crate::model::{IntentId, Surface};
 
     fn accept(store: &Store, key: u32) -> Accepted {
+        accept_within(store, key, Duration::from_secs(3600))
+    }
+
+    fn accept_within(store: &Store, key: u32, window: Duration) -> Accepted {
         // A relay's now and then: its digest is another.
         let is_event = !key.is_multiple_of(7);
         let text = format!("key-{key}");
@@ -164,7 +184,7 @@ mod tests {
                 } else {
                     IdempotencyKey::of_relay("api key", text, b"1")
                 }),
-                window: Duration::from_secs(3600),
+                window,
             })
             .expect("accepted")
     }
@@ -255,13 +275,69 @@ mod tests {
         store.stop();
     }
 
+    #[test]
+    fn no_load_is_too_high_to_be_moved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+            .expect("a database");
+        let mut keys = Keys::load(&sql).expect("no keys");
+        for commit in 0..100 {
+            for at in 0..(3 * STRETCH as i64) {
+                keys.add((rand::random(), commit * 1_000 + at));
+            }
+            keys.sweep(&sql).expect("a stretch");
+            keys.committed(commit);
+            assert!(keys.recent.len() < HELD + 3 * STRETCH, "after {commit}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_used_again_names_the_newer_one_after_a_start_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (mut store, mut ids) = (open(&directory).0, Vec::new());
+        for _ in 0..2 {
+            let Accepted::New(id, _) = accept_within(&store, 1, Duration::ZERO) else {
+                panic!("its window is over");
+            };
+            ids.push(id);
+        }
+        for _ in 0..2 {
+            assert_eq!(accept(&store, 1), Accepted::Duplicate(ids[1]));
+            store.stop();
+            store = open(&directory).0;
+        }
+        store.stop();
+    }
+
+    #[test]
+    fn new_intents_come_after_all_whose_keys_were_moved() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(&directory).0;
+        let ahead = IntentId::first_row_at(2_500_000_000_000);
+        let moved = Insert("e", move |tx: &Tx<'_>| {
+            tx.sql
+                .execute("UPDATE key_sweep SET swept_to = ?1", [ahead])?;
+            Ok(())
+        });
+        store.write_blocking(moved).expect("moved");
+        store.stop();
+        let store = open(&directory).0;
+        let Accepted::New(id, _) = accept(&store, 1) else {
+            panic!("it is new");
+        };
+        store.stop();
+        let store = open(&directory).0;
+        assert_eq!(accept(&store, 1), Accepted::Duplicate(id));
+        store.stop();
+    }
+
     /// The stretch that a transaction was to move is still to be moved when it fails.
     #[test]
     fn what_a_failed_transaction_moved_is_moved_again() {
         let directory = tempfile::tempdir().expect("a directory");
         let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
-        let mut keys = Keys::load(&sql, 0).expect("no keys");
+        let mut keys = Keys::load(&sql).expect("no keys");
         let all = i64::try_from(HELD).expect("few");
         for row in 1..=all {
             sql.execute(

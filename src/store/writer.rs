@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::notes::Notes;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
@@ -123,7 +123,8 @@ impl<'a> Tx<'a> {
             .ok_or_else(|| StoreError::Unexpected("only a server accepts anything".to_owned()))
     }
 
-    /// The intents that an idempotency key of this digest may name.
+    /// The intents that an idempotency key of this digest may name, the newest first: a key may have
+    /// been used again after its window.
     pub fn candidates(&self, digest: i64) -> Result<Vec<i64>, StoreError> {
         let mut candidates = self.rolling()?.keys.borrow().candidates(digest);
         let mut swept = self
@@ -132,6 +133,7 @@ impl<'a> Tx<'a> {
         for intent in swept.query_map([digest], |row| row.get(0))? {
             candidates.push(intent?);
         }
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
         Ok(candidates)
     }
 
@@ -277,10 +279,8 @@ impl Writer {
         space: Space,
         notes: Notes,
     ) -> rusqlite::Result<Self> {
-        let last_row = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
-            row.get(0)
-        })?;
-        let keys = Keys::load(&sql, last_row)?;
+        let last_row = keys::newest(&sql)?;
+        let keys = Keys::load(&sql)?;
         Ok(Self {
             sql,
             queue,
