@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap,
-    HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,24 +18,29 @@ use crate::store::{Accept, Accepted, IdempotencyKey};
 
 /// Headers that end here: between two hops only (RFC 9110, 7.6.1), about this server rather than
 /// the event, or ours to set. `Cookie` and the keys are secrets of this hop.
-const DROPPED: [HeaderName; 15] = [
-    // What comes back to us is ours to unpack, and never goes back to the provider.
-    ACCEPT_ENCODING,
-    CONNECTION,
-    CONTENT_LENGTH,
-    COOKIE,
-    EXPECT,
-    HOST,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    USER_AGENT,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("x-api-key"),
-];
+fn ends_here(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        // What comes back to us is ours to unpack, and never goes back to the provider.
+        "accept-encoding"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "expect"
+            | "host"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "user-agent"
+            | "x-api-key"
+    )
+    // Ours: a stranger must not speak in our name.
+    || name.as_str().starts_with("relay-")
+}
 
 #[derive(Serialize)]
 struct Answer {
@@ -166,9 +168,7 @@ fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
         .collect();
     let mut kept = Vec::new();
     for (name, value) in headers {
-        let is_dropped = DROPPED.contains(name)
-            // Ours: a stranger must not speak in our name.
-            || name.as_str().starts_with("relay-")
+        let is_dropped = ends_here(name)
             || (*name == AUTHORIZATION && !source.forward_authorization)
             || named_by_connection
                 .iter()

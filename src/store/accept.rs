@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, Tx, WriteOp};
@@ -102,13 +102,11 @@ impl WriteOp for Accept {
             return Ok(earlier);
         }
         let id = tx.next_id()?;
-        tx.sql
-            .prepare_cached(
-                "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
+        tx.execute(
+            "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
                                       idempotency_key, request_digest, metadata, headers, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute(params![
+            params![
                 id.row(),
                 id.random(),
                 self.surface as i64,
@@ -121,17 +119,14 @@ impl WriteOp for Accept {
                 self.metadata,
                 self.headers,
                 &self.body[..],
-            ])?;
+            ],
+        )?;
         if let Some(key) = &self.key {
             tx.add_key(key.digest, id.row());
         }
         for name in self.destinations.iter() {
-            tx.sql
-                .prepare_cached(
-                    "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
-                     VALUES (?1, ?2, ?3, ?4, ?4)",
-                )?
-                .execute(params![
+            tx.execute("INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+                     VALUES (?1, ?2, ?3, ?4, ?4)", params![
                     id.row(),
                     tx.destination(name)?,
                     DeliveryState::Queued.number(),
@@ -160,17 +155,13 @@ impl Accept {
     /// the key itself decides. One past its window makes room for a new one.
     fn earlier(&self, key: &IdempotencyKey, tx: &Tx<'_>) -> Result<Option<Accepted>, StoreError> {
         for row in tx.candidates(key.digest)? {
-            let mut intent = tx.sql.prepare_cached(
+            let found: Option<(i64, i64, Option<[u8; 32]>)> = tx.first(
                 "SELECT random, created_at, request_digest FROM intents
                  WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
                    AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
+                params![row, self.surface as i64, key.key, key.scope, self.label],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
-            let found: Option<(i64, i64, Option<[u8; 32]>)> = intent
-                .query_row(
-                    params![row, self.surface as i64, key.key, key.scope, self.label],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .optional()?;
             let Some((random, created_at, request_digest)) = found else {
                 continue;
             };

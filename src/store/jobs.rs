@@ -98,13 +98,11 @@ impl WriteOp for CreateJobs {
         let filter = &self.filter;
         let mut jobs = Vec::new();
         for (destination, _, total) in &self.found {
-            tx.sql
-                .prepare_cached(
-                    "INSERT INTO jobs (kind, destination_id, source, reason, since, until, total,
+            tx.execute(
+                "INSERT INTO jobs (kind, destination_id, source, reason, since, until, total,
                                        cursor_at, cursor_intent, created_at)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, 0, ?8)",
-                )?
-                .execute(params![
+                params![
                     self.kind as i64,
                     destination,
                     filter.source,
@@ -113,7 +111,8 @@ impl WriteOp for CreateJobs {
                     filter.until.as_millis(),
                     total,
                     tx.now.as_millis(),
-                ])?;
+                ],
+            )?;
             jobs.push(tx.sql.last_insert_rowid());
         }
         Ok(jobs)
@@ -127,12 +126,10 @@ impl WriteOp for CancelJob {
     type Out = bool;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let cancelled = tx
-            .sql
-            .prepare_cached(
-                "UPDATE jobs SET ended_at = ?2, is_cancelled = 1 WHERE id = ?1 AND ended_at IS NULL",
-            )?
-            .execute(params![self.0, tx.now.as_millis()])?;
+        let cancelled = tx.execute(
+            "UPDATE jobs SET ended_at = ?2, is_cancelled = 1 WHERE id = ?1 AND ended_at IS NULL",
+            params![self.0, tx.now.as_millis()],
+        )?;
         Ok(cancelled > 0)
     }
 }
@@ -219,9 +216,10 @@ impl WriteOp for StepJobs {
         // The command that made a job has a clock of its own. What fails anew must never be a job's
         // again, or it would go round in circles.
         let before = tx.now.minus(Duration::from_millis(1)).as_millis();
-        tx.sql
-            .prepare_cached("UPDATE jobs SET until = ?1 WHERE ended_at IS NULL AND until > ?1")?
-            .execute([before])?;
+        tx.execute(
+            "UPDATE jobs SET until = ?1 WHERE ended_at IS NULL AND until > ?1",
+            [before],
+        )?;
         let mut statement = tx.sql.prepare_cached(
             "SELECT id, kind, destination_id, cursor_at, cursor_intent FROM jobs
              WHERE ended_at IS NULL ORDER BY id",
@@ -247,12 +245,8 @@ impl WriteOp for StepJobs {
             let (done, is_at_end) = cursor.step(&mut budget, tx)?;
             stepped.done += done;
             stepped.under_way += usize::from(!is_at_end);
-            tx.sql
-                .prepare_cached(
-                    "UPDATE jobs SET done = done + ?2, cursor_at = ?3, cursor_intent = ?4, ended_at = ?5
-                     WHERE id = ?1",
-                )?
-                .execute(params![
+            tx.execute("UPDATE jobs SET done = done + ?2, cursor_at = ?3, cursor_intent = ?4, ended_at = ?5
+                     WHERE id = ?1", params![
                     cursor.job,
                     i64::try_from(done).unwrap_or(i64::MAX),
                     cursor.at,

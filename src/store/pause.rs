@@ -15,13 +15,11 @@ impl WriteOp for Pause {
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         // One that nothing was ever sent to can be paused too.
         let id = tx.destination(&self.destination)?;
-        let paused = tx
-            .sql
-            .prepare_cached(
-                "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
+        let paused = tx.execute(
+            "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
                  WHERE id = ?3 AND paused_at IS NULL",
-            )?
-            .execute(params![tx.now.as_millis(), self.reason, id])?;
+            params![tx.now.as_millis(), self.reason, id],
+        )?;
         Ok(paused > 0)
     }
 }
@@ -34,14 +32,12 @@ impl WriteOp for Resume {
     type Out = bool;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let resumed = tx
-            .sql
-            .prepare_cached(
-                "UPDATE destinations
+        let resumed = tx.execute(
+            "UPDATE destinations
                  SET paused_at = NULL, pause_reason = NULL, held_until = NULL
                  WHERE name = ?1 AND (paused_at IS NOT NULL OR held_until > ?2)",
-            )?
-            .execute(params![self.0, tx.now.as_millis()])?;
+            params![self.0, tx.now.as_millis()],
+        )?;
         if resumed > 0 {
             tx.made_due();
         }

@@ -177,9 +177,10 @@ impl WriteOp for TidyUp {
     type Out = i64;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<i64, StoreError> {
-        tx.sql
-            .prepare_cached("DELETE FROM jobs WHERE ended_at < ?1")?
-            .execute([tx.now.minus(JOBS_KEPT).as_millis()])?;
+        tx.execute(
+            "DELETE FROM jobs WHERE ended_at < ?1",
+            [tx.now.minus(JOBS_KEPT).as_millis()],
+        )?;
         let number = |pragma: &str| -> Result<i64, StoreError> {
             Ok(tx.sql.query_row(pragma, [], |row| row.get(0))?)
         };

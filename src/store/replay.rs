@@ -52,23 +52,14 @@ fn dead_letters(tx: &Tx<'_>, id: IntentId) -> Result<Vec<i64>, StoreError> {
 /// is due by what a server has written last.
 pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool, StoreError> {
     let dead = DeliveryState::DeadLettered.number();
-    tx.sql
-        .prepare_cached(
-            "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, next)
+    tx.execute("INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, next)
              SELECT intent_id, destination_id, history + 1, 0, ?4, 0, 4, 'attempt 1, with a fresh budget'
-             FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
-        )?
-        .execute(params![intent, destination, dead, tx.now.as_millis()])?;
-    let replayed = tx
-        .sql
-        .prepare_cached(
-            "UPDATE deliveries
+             FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3", params![intent, destination, dead, tx.now.as_millis()])?;
+    let replayed = tx.execute("UPDATE deliveries
              SET state = ?4, attempts = 0, interruptions = 0, history = history + 1,
                  next_attempt_at = iif(?6, min(?5, max(updated_at, (SELECT max(id) >> 12 FROM intents))), ?5),
                  updated_at = ?5
-             WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
-        )?
-        .execute(params![
+             WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3", params![
             intent,
             destination,
             dead,
@@ -84,23 +75,16 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
 
 /// Deletes one dead letter; whether it was one.
 pub(super) fn discard(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool, StoreError> {
-    let deleted = tx
-        .sql
-        .prepare_cached(
-            "DELETE FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
-        )?
-        .execute(params![
-            intent,
-            destination,
-            DeliveryState::DeadLettered.number()
-        ])?;
+    let deleted = tx.execute(
+        "DELETE FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
+        params![intent, destination, DeliveryState::DeadLettered.number()],
+    )?;
     if deleted > 0 {
-        tx.sql
-            .prepare_cached(
-                "DELETE FROM intents WHERE id = ?1
+        tx.execute(
+            "DELETE FROM intents WHERE id = ?1
                  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1)",
-            )?
-            .execute([intent])?;
+            [intent],
+        )?;
         tx.deleted(intent);
     }
     Ok(deleted > 0)

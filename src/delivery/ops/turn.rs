@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use crate::clock::Timestamp;
 use crate::model::{BreakerChange, DeliveryState, Step};
@@ -122,41 +122,34 @@ fn after(step: Step) -> Result<i64, StoreError> {
 impl Settlement {
     /// Guarded by state and claim: a delivery that is no longer ours stays as it is.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let entry: Option<i64> = tx
-            .sql
-            .prepare_cached(
-                "UPDATE deliveries
+        let entry: Option<i64> = tx.first(
+            "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
                      history = history + 1, interruptions = 0, last_error = coalesce(?4, last_error)
                  WHERE intent_id = ?5 AND destination_id = ?6 AND state = ?7 AND claim = ?8
                  RETURNING history",
-            )?
-            .query_row(
-                params![
-                    after(self.step)?,
-                    self.next_attempt_at.map(Timestamp::as_millis),
-                    tx.now.as_millis(),
-                    self.error,
-                    self.intent,
-                    self.destination,
-                    DeliveryState::Processing.number(),
-                    self.claim,
-                ],
-                |row| row.get(0),
-            )
-            .optional()?;
+            params![
+                after(self.step)?,
+                self.next_attempt_at.map(Timestamp::as_millis),
+                tx.now.as_millis(),
+                self.error,
+                self.intent,
+                self.destination,
+                DeliveryState::Processing.number(),
+                self.claim,
+            ],
+            |row| row.get(0),
+        )?;
         let Some(entry) = entry else {
             log::warn!(intent = self.intent, destination = self.destination; "an attempt ended whose delivery was no longer claimed by it");
             return Ok(());
         };
-        tx.sql
-            .prepare_cached(
-                "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+        tx.execute(
+            "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
                                        duration_ms, outcome, status_code, error, response, failure,
                                        address, resolve_ms, connect_ms, first_byte_ms, next)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-            )?
-            .execute(params![
+            params![
                 self.intent,
                 self.destination,
                 entry,
@@ -173,28 +166,27 @@ impl Settlement {
                 self.connect_ms,
                 self.first_byte_ms,
                 self.next,
-            ])?;
+            ],
+        )?;
         if entry > MAX_HISTORY {
-            tx.sql
-                .prepare_cached(
-                    "DELETE FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 AND entry <= ?3",
-                )?
-                .execute(params![self.intent, self.destination, entry - MAX_HISTORY])?;
+            tx.execute(
+                "DELETE FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 AND entry <= ?3",
+                params![self.intent, self.destination, entry - MAX_HISTORY],
+            )?;
         }
         if let Some(until) = self.hold_until {
-            tx.sql
-                .prepare_cached(
-                    "UPDATE destinations SET held_until = max(coalesce(held_until, 0), ?1) WHERE id = ?2",
-                )?
-                .execute(params![until.as_millis(), self.destination])?;
+            tx.execute(
+                "UPDATE destinations SET held_until = max(coalesce(held_until, 0), ?1)
+                 WHERE id = ?2",
+                params![until.as_millis(), self.destination],
+            )?;
         }
         if let Some(reason) = self.pause {
-            tx.sql
-                .prepare_cached(
-                    "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
+            tx.execute(
+                "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
                      WHERE id = ?3 AND paused_at IS NULL",
-                )?
-                .execute(params![tx.now.as_millis(), reason, self.destination])?;
+                params![tx.now.as_millis(), reason, self.destination],
+            )?;
         }
         if let Some(change) = self.breaker {
             remember_breaker(self.destination, change, tx)?;
@@ -213,13 +205,14 @@ fn remember_breaker(
         BreakerChange::Open(wait) => Some(wait),
         BreakerChange::Closed => None,
     };
-    tx.sql
-        .prepare_cached("UPDATE destinations SET probe_at = ?1, probe_wait = ?2 WHERE id = ?3")?
-        .execute(params![
+    tx.execute(
+        "UPDATE destinations SET probe_at = ?1, probe_wait = ?2 WHERE id = ?3",
+        params![
             wait.map(|wait| tx.now.plus(wait).as_millis()),
             wait.map(|wait| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
             destination
-        ])?;
+        ],
+    )?;
     Ok(())
 }
 
@@ -227,14 +220,12 @@ impl HandBack {
     /// The claim counted an attempt, which is given back: none was made, or none is known to have
     /// failed.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        tx.sql
-            .prepare_cached(
-                "UPDATE deliveries
+        tx.execute(
+            "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
                      attempts = attempts - 1
                  WHERE intent_id = ?4 AND destination_id = ?5 AND state = ?6 AND claim = ?7",
-            )?
-            .execute(params![
+            params![
                 after(Step::HandBack)?,
                 tx.now.plus(HANDED_BACK_FOR).as_millis(),
                 tx.now.as_millis(),
@@ -242,7 +233,8 @@ impl HandBack {
                 self.destination,
                 DeliveryState::Processing.number(),
                 self.claim,
-            ])?;
+            ],
+        )?;
         Ok(())
     }
 }
@@ -255,45 +247,38 @@ const SELECT_DUE: &str = "SELECT intent_id FROM deliveries
 impl Want {
     fn claim(&self, claim: i64, claimed: &mut Vec<Claimed>, tx: &Tx<'_>) -> Result<(), StoreError> {
         // A hold or a pause that this very turn, or another process, has written counts already.
-        let may_go = tx
-            .sql
-            .prepare_cached(
-                "SELECT 1 FROM destinations
-                 WHERE id = ?1 AND paused_at IS NULL AND (held_until IS NULL OR held_until <= ?2)",
-            )?
-            .exists(params![self.destination, tx.now.as_millis()])?;
-        if !may_go {
+        let may_go = tx.first(
+            "SELECT 1 FROM destinations
+             WHERE id = ?1 AND paused_at IS NULL AND (held_until IS NULL OR held_until <= ?2)",
+            params![self.destination, tx.now.as_millis()],
+            |_| Ok(()),
+        )?;
+        if may_go.is_none() {
             return Ok(());
         }
         // Read first, then update row by row: the update moves rows out of the very index that is
         // being read.
         let at_most = i64::try_from(self.begin + self.wait).unwrap_or(i64::MAX);
-        let mut select = tx.sql.prepare_cached(SELECT_DUE)?;
-        let due: Vec<i64> = select
-            .query_map(
-                params![self.destination, tx.now.as_millis(), at_most],
-                |row| row.get(0),
-            )?
-            .collect::<Result<_, _>>()?;
-        let mut update = tx.sql.prepare_cached(
-            "UPDATE deliveries
-             SET state = ?1, claim = ?2, next_attempt_at = NULL, updated_at = ?3, attempts = attempts + 1
-             WHERE intent_id = ?4 AND destination_id = ?5 AND next_attempt_at IS NOT NULL
-             RETURNING attempts, history",
-        )?;
+        let now = tx.now.as_millis();
+        let due: Vec<i64> =
+            tx.rows(SELECT_DUE, params![self.destination, now, at_most], |row| {
+                row.get(0)
+            })?;
         for intent in due {
-            let counted = update
-                .query_row(
-                    params![
-                        DeliveryState::Processing.number(),
-                        claim,
-                        tx.now.as_millis(),
-                        intent,
-                        self.destination,
-                    ],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?;
+            let counted = tx.first(
+                "UPDATE deliveries
+                 SET state = ?1, claim = ?2, next_attempt_at = NULL, updated_at = ?3, attempts = attempts + 1
+                 WHERE intent_id = ?4 AND destination_id = ?5 AND next_attempt_at IS NOT NULL
+                 RETURNING attempts, history",
+                params![
+                    DeliveryState::Processing.number(),
+                    claim,
+                    now,
+                    intent,
+                    self.destination,
+                ],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
             if let Some((attempt, history)) = counted {
                 claimed.push(Claimed {
                     intent,
