@@ -1,6 +1,8 @@
 //! The dispatcher's single pass, driven by hand on a fake clock.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender, channel};
 use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
@@ -80,15 +82,24 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
 }
 
 fn scene() -> Scene {
+    let receiver = Arc::new(Receiver::default());
+    let transport = Arc::<Receiver>::clone(&receiver);
+    scene_of(receiver, transport, Box::new(Unlimited))
+}
+
+fn scene_of(
+    receiver: Arc<Receiver>,
+    transport: Arc<dyn Transport>,
+    admission: Box<dyn Admission>,
+) -> Scene {
     let (directory, clock, context) = context();
     let (store, wake) = (context.store.clone(), context.wake.clone());
-    let receiver = Arc::new(Receiver::default());
+    let pool = Pool::start(&context, Arc::clone(&transport)).expect("threads");
     let parts = Parts {
-        transport: Arc::<Receiver>::clone(&receiver),
+        transport,
         retry: RetryPlan::Schedule,
-        admission: Box::new(Unlimited),
+        admission,
     };
-    let pool = Pool::start(&context, Arc::<Receiver>::clone(&receiver)).expect("threads");
     Scene {
         _directory: directory,
         clock,
@@ -230,6 +241,123 @@ fn never_more_is_claimed_than_there_are_free_workers() {
     }
     let pass = scene.dispatcher.run_once();
     assert_eq!(pass.claimed, 2, "two workers");
+    scene.store.stop();
+}
+
+/// One attempt at once, and one that waits.
+struct OneAtOnce;
+
+impl Admission for OneAtOnce {
+    fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
+        if in_flight == 0 { Ok(()) } else { Err(None) }
+    }
+
+    fn may_wait(&mut self, _: &Target) -> bool {
+        true
+    }
+}
+
+/// Says when an attempt begins, and ends it as it is told.
+struct Told {
+    begun: Sender<()>,
+    outcomes: Mutex<mpsc::Receiver<Outcome>>,
+}
+
+impl Transport for Told {
+    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+        // At its end the test is gone.
+        let _ = self.begun.send(());
+        let outcomes = self.outcomes.lock().expect("no panics");
+        outcomes.recv().unwrap_or_else(|_| Outcome::delivered())
+    }
+
+    fn abort(&self) {}
+}
+
+fn told() -> (Scene, mpsc::Receiver<()>, Sender<Outcome>) {
+    let (begun, has_begun) = channel();
+    let (tell, outcomes) = channel();
+    let told = Told {
+        begun,
+        outcomes: Mutex::new(outcomes),
+    };
+    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(OneAtOnce));
+    (scene, has_begun, tell)
+}
+
+/// What became of each delivery: its state, and the attempts that it spent.
+fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
+    scene
+        .store
+        .read_blocking(|sql| {
+            let mut statement =
+                sql.prepare("SELECT state, attempts FROM deliveries ORDER BY intent_id")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .expect("deliveries")
+}
+
+#[test]
+fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
+    let (mut scene, begun, tell) = told();
+    for _ in 0..3 {
+        scene.accept();
+    }
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    begun.recv().expect("the first one");
+    assert_eq!(scene.dispatcher.run_once().claimed, 0, "it is enough");
+    assert!(begun.try_recv().is_err(), "a worker is free, and yet");
+    tell.send(Outcome::delivered()).expect("it listens");
+    begun.recv().expect("the next one, without a pass");
+    let pass = scene.dispatcher.run_once();
+    assert_eq!((pass.settled, pass.claimed), (1, 1));
+    assert_eq!(deliveries(&scene), [(3, 1), (1, 1), (1, 1)]);
+    for _ in 0..2 {
+        tell.send(Outcome::delivered()).expect("it listens");
+    }
+    begun.recv().expect("the last one");
+    let mut settled = 0;
+    while settled < 2 {
+        scene.worked();
+        settled += scene.dispatcher.run_once().settled;
+    }
+    assert_eq!(deliveries(&scene), [(3, 1); 3]);
+    scene.store.stop();
+}
+
+#[test]
+fn what_waits_comes_back_untouched_when_the_one_before_failed() {
+    let (mut scene, begun, tell) = told();
+    for _ in 0..2 {
+        scene.accept();
+    }
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    begun.recv().expect("the first one");
+    tell.send(Outcome::failed(Class::Transient, Failure::Refused, "down"))
+        .expect("it listens");
+    scene.worked();
+    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    assert_eq!(deliveries(&scene), [(2, 1), (0, 0)]);
+    assert!(begun.try_recv().is_err());
+    scene.store.stop();
+}
+
+#[test]
+fn what_waits_at_a_stop_is_handed_back() {
+    let (mut scene, begun, tell) = told();
+    for _ in 0..2 {
+        scene.accept();
+    }
+    scene.wake.stop(Duration::from_secs(60));
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    begun.recv().expect("the first one");
+    tell.send(Outcome::delivered()).expect("it listens");
+    scene.dispatcher.run();
+    // The second one began before the stop, or not at all.
+    let began = begun.try_recv().is_ok();
+    let second = if began { (3, 1) } else { (0, 0) };
+    assert_eq!(deliveries(&scene), [(3, 1), second]);
     scene.store.stop();
 }
 

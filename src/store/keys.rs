@@ -1,17 +1,17 @@
 //! Idempotency keys that were used lately. Their digests are as good as random: written into the table
 //! one by one, each would cost a page of its own, the dearest part of a commit (measured). So they are
-//! kept here and moved in the order of the table, a stretch at a time, and after a crash they are read
-//! back from the intents, which hold them anyway.
+//! kept here and moved in the order of the table, a stretch at a time, and a start reads them back from
+//! the intents, which hold them anyway.
 
 use std::collections::BTreeSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::accept::IdempotencyKey;
 
 /// How many are kept before some are moved: so many, spread over the pages of half a million older
-/// ones, meet seven to a page. They take half a megabyte, and a start after a crash reads up to four
-/// times as many intents, some 50 ms.
+/// ones, meet seven to a page. They take half a megabyte, and a start reads up to four times as many
+/// intents, some 50 ms.
 const HELD: usize = if cfg!(test) { 32 } else { 16_384 };
 /// How many are moved at once, beside those that are more than should be kept.
 const STRETCH: usize = if cfg!(test) { 8 } else { 256 };
@@ -66,12 +66,28 @@ impl Keys {
             let digest = IdempotencyKey::digest_of(scope, &label, &key);
             Ok((digest, row.get(0)?))
         })?;
-        Ok(Self {
+        let mut loaded = Self {
             recent: keys.collect::<Result<_, _>>()?,
             moved: None,
             next: FIRST,
             pass_began_at: newest,
-        })
+        };
+        // A process that never lives long enough to end a pass must not leave ever more to the next.
+        if loaded.recent.len() > HELD
+            && let Err(error) = loaded.move_all(sql)
+        {
+            log::warn!(error:% = error; "idempotency keys can't be moved to their table, and stay in memory");
+        }
+        Ok(loaded)
+    }
+
+    fn move_all(&mut self, sql: &Connection) -> rusqlite::Result<()> {
+        let tx = Transaction::new_unchecked(sql, TransactionBehavior::Immediate)?;
+        insert(&tx, self.recent.iter())?;
+        end_pass(&tx, self.pass_began_at)?;
+        tx.commit()?;
+        self.recent.clear();
+        Ok(())
     }
 
     /// The intents that a key of this digest may name, of those that haven't been moved.
@@ -104,17 +120,9 @@ impl Keys {
             .copied()
             .collect();
         let is_last = keys.len() < count;
-        // An intent may have been discarded meanwhile, and a key that was read back be there already.
-        let mut insert = sql.prepare_cached(
-            "INSERT OR IGNORE INTO idempotency (digest, intent_id)
-             SELECT ?1, id FROM intents WHERE id = ?2",
-        )?;
-        for (digest, intent) in &keys {
-            insert.execute([digest, intent])?;
-        }
+        insert(sql, keys.iter())?;
         if is_last {
-            sql.prepare_cached("UPDATE key_sweep SET swept_to = ?1")?
-                .execute([self.pass_began_at])?;
+            end_pass(sql, self.pass_began_at)?;
         }
         self.moved = Some(Stretch { keys, is_last });
         Ok(())
@@ -141,6 +149,24 @@ impl Keys {
     pub fn rolled_back(&mut self) {
         self.moved = None;
     }
+}
+
+/// An intent may have been discarded meanwhile, and a key that was read back be there already.
+fn insert<'a>(sql: &Connection, keys: impl Iterator<Item = &'a Key>) -> rusqlite::Result<()> {
+    let mut insert = sql.prepare_cached(
+        "INSERT OR IGNORE INTO idempotency (digest, intent_id)
+         SELECT ?1, id FROM intents WHERE id = ?2",
+    )?;
+    for (digest, intent) in keys {
+        insert.execute([digest, intent])?;
+    }
+    Ok(())
+}
+
+fn end_pass(sql: &Connection, began_at: i64) -> rusqlite::Result<()> {
+    sql.prepare_cached("UPDATE key_sweep SET swept_to = ?1")?
+        .execute([began_at])
+        .map(|_| ())
 }
 
 #[cfg(test)]
@@ -273,6 +299,32 @@ mod tests {
             "up to {passes} the table is complete"
         );
         store.stop();
+    }
+
+    #[test]
+    fn a_start_that_finds_many_moves_them_all() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+            .expect("a database");
+        let many = i64::try_from(HELD + 1).expect("few");
+        for row in 1..=many {
+            sql.execute(
+                "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, ?1, NULL, NULL, x'', x'')",
+                [row],
+            )
+            .expect("an intent");
+            let left = Keys::load(&sql).expect("keys").recent.len();
+            let expected = if row == many { 0 } else { row };
+            assert_eq!(i64::try_from(left).expect("few"), expected);
+        }
+        let (moved, swept_to): (i64, i64) = sql
+            .query_row(
+                "SELECT (SELECT count(*) FROM idempotency), swept_to FROM key_sweep",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .expect("a row");
+        assert_eq!((moved, swept_to), (many, many));
     }
 
     #[test]
