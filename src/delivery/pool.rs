@@ -89,11 +89,19 @@ struct Desk {
     queue: VecDeque<Job>,
     /// Each waits for an attempt to its destination to go well, and begins in its place: so there are
     /// never more at once than were admitted, and no worker waits for a commit.
-    waiting: HashMap<i64, VecDeque<Job>>,
+    waiting: HashMap<i64, Line>,
     done: Vec<Done>,
     /// What became of destinations that nobody waited for, since the dispatcher looked last.
     ended: HashMap<i64, Ended>,
     stop: bool,
+}
+
+/// Those that wait for one destination.
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    /// With so few left the dispatcher should see to more.
+    low: usize,
 }
 
 /// Attempts to a destination that ended with nobody waiting for it.
@@ -164,7 +172,7 @@ impl Pool {
     pub fn recall(&self) {
         let mut desk = self.inner.desk();
         let waiting = std::mem::take(&mut desk.waiting);
-        let jobs = waiting.into_values().flatten();
+        let jobs = waiting.into_values().flat_map(|line| line.jobs);
         desk.done.extend(jobs.map(Done::untouched));
     }
 
@@ -192,24 +200,29 @@ impl Desk {
                 ended.well -= 1;
                 self.queue.push_back(job);
             }
-            _ => self.waiting.entry(target).or_default().push_back(job),
+            _ => {
+                let line = self.waiting.entry(target).or_default();
+                line.jobs.push_back(job);
+                line.low = line.jobs.len() / 3;
+            }
         }
     }
 
-    /// The job that follows on one that has ended, if one waits for it.
-    fn follow(&mut self, target: i64, went_well: bool) -> Option<Job> {
-        if !went_well {
-            self.ended.entry(target).or_default().is_failing = true;
-            let waiting = self.waiting.remove(&target).unwrap_or_default();
-            self.done.extend(waiting.into_iter().map(Done::untouched));
-            return None;
-        }
-        let next = self.waiting.get_mut(&target).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            self.waiting.remove(&target);
+    /// The job that follows on one that has ended, if one waits for it, and whether enough are left.
+    fn follow(&mut self, target: i64, went_well: bool) -> Option<(Job, bool)> {
+        if went_well {
+            if let Some(line) = self.waiting.get_mut(&target)
+                && let Some(next) = line.jobs.pop_front()
+            {
+                return Some((next, line.jobs.len() > line.low));
+            }
             self.ended.entry(target).or_default().well += 1;
+        } else {
+            self.ended.entry(target).or_default().is_failing = true;
         }
-        next
+        let line = self.waiting.remove(&target).unwrap_or_default();
+        self.done.extend(line.jobs.into_iter().map(Done::untouched));
+        None
     }
 }
 
@@ -223,14 +236,21 @@ impl Inner {
         let mut desk = self.desk();
         let (target, went_well) = (done.job.target.id, done.went_well());
         desk.done.push(done);
-        let next = desk.follow(target, went_well).filter(|_| !desk.stop);
-        if next.is_some() {
-            drop(desk);
-            self.wake.wake();
-            return next;
+        match desk.follow(target, went_well) {
+            Some((next, enough_left)) if !desk.stop => {
+                drop(desk);
+                if enough_left {
+                    self.wake.wake_soon();
+                } else {
+                    self.wake.wake();
+                }
+                Some(next)
+            }
+            _ => {
+                self.wake.wake();
+                self.first(desk)
+            }
         }
-        self.wake.wake();
-        self.first(desk)
     }
 
     fn first(&self, desk: MutexGuard<'_, Desk>) -> Option<Job> {

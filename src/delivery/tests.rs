@@ -301,10 +301,10 @@ fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
 #[test]
 fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
     let (mut scene, begun, tell) = told();
-    for _ in 0..3 {
+    for _ in 0..6 {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    assert_eq!(scene.dispatcher.run_once().claimed, 4);
     begun.recv().expect("the first one");
     assert_eq!(scene.dispatcher.run_once().claimed, 0, "it is enough");
     assert!(begun.try_recv().is_err(), "a worker is free, and yet");
@@ -312,17 +312,20 @@ fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
     begun.recv().expect("the next one, without a pass");
     let pass = scene.dispatcher.run_once();
     assert_eq!((pass.settled, pass.claimed), (1, 1));
-    assert_eq!(deliveries(&scene), [(3, 1), (1, 1), (1, 1)]);
-    for _ in 0..2 {
+    let (well, claimed) = ((3, 1), (1, 1));
+    assert_eq!(
+        deliveries(&scene),
+        [well, claimed, claimed, claimed, claimed, (0, 0)]
+    );
+    for _ in 1..6 {
         tell.send(Outcome::delivered()).expect("it listens");
     }
-    begun.recv().expect("the last one");
-    let mut settled = 0;
-    while settled < 2 {
+    let mut settled = 1;
+    while settled < 6 {
         scene.worked();
         settled += scene.dispatcher.run_once().settled;
     }
-    assert_eq!(deliveries(&scene), [(3, 1); 3]);
+    assert_eq!(deliveries(&scene), [well; 6]);
     scene.store.stop();
 }
 

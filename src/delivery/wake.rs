@@ -6,9 +6,13 @@ use std::time::Duration;
 #[derive(Clone, Default)]
 pub(crate) struct Wake(Arc<(Mutex<State>, Condvar)>);
 
+/// How long what can wait does: several attempts then share a commit.
+const SOON: Duration = Duration::from_millis(1);
+
 #[derive(Default)]
 struct State {
     is_set: bool,
+    is_soon: bool,
     stop: Option<Duration>,
 }
 
@@ -26,6 +30,15 @@ impl Wake {
         }
     }
 
+    /// Something was done, and nobody is idle for it.
+    pub(super) fn wake_soon(&self) {
+        let mut state = self.state();
+        if !state.is_set && !state.is_soon {
+            state.is_soon = true;
+            self.0.1.notify_all();
+        }
+    }
+
     /// Time to stop, within the grace.
     pub(super) fn stop(&self, grace: Duration) {
         self.state().stop = Some(grace);
@@ -34,11 +47,18 @@ impl Wake {
 
     /// Waits to be woken, at most so long. Returns the grace once it is time to stop.
     pub(super) fn wait(&self, at_most: Duration) -> Option<Duration> {
-        let (mut state, _) = self
-            .0
-            .1
-            .wait_timeout_while(self.state(), at_most, |state| !state.is_set)
+        let woken = &self.0.1;
+        let (mut state, _) = woken
+            .wait_timeout_while(self.state(), at_most, |state| {
+                !state.is_set && !state.is_soon
+            })
             .expect(NO_PANIC);
+        if state.is_soon {
+            (state, _) = woken
+                .wait_timeout_while(state, SOON, |state| !state.is_set)
+                .expect(NO_PANIC);
+        }
+        state.is_soon = false;
         state.is_set = false;
         state.stop
     }
