@@ -352,16 +352,26 @@ fn what_waits_at_a_stop_is_handed_back() {
     for _ in 0..2 {
         scene.accept();
     }
-    scene.wake.stop(Duration::from_secs(60));
     assert_eq!(scene.dispatcher.run_once().claimed, 2);
     begun.recv().expect("the first one");
-    tell.send(Outcome::delivered()).expect("it listens");
-    scene.dispatcher.run();
-    // The second one began before the stop, or not at all.
-    let began = begun.try_recv().is_ok();
-    let second = if began { (3, 1) } else { (0, 0) };
-    assert_eq!(deliveries(&scene), [(3, 1), second]);
+    scene.wake.stop(Duration::from_secs(60));
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| scene.dispatcher.run());
+        // Until it is told, the first one keeps the stop waiting.
+        while scene.store.read_blocking(handed_back).expect("a count") == 0 {
+            std::thread::yield_now();
+        }
+        tell.send(Outcome::delivered()).expect("it listens");
+        stopping.join().expect("no panics");
+    });
+    assert!(begun.try_recv().is_err(), "it never began");
+    assert_eq!(deliveries(&scene), [(3, 1), (0, 0)]);
     scene.store.stop();
+}
+
+fn handed_back(sql: &rusqlite::Connection) -> Result<i64, crate::store::StoreError> {
+    let count = "SELECT count(*) FROM deliveries WHERE state = 0";
+    Ok(sql.query_row(count, [], |row| row.get(0))?)
 }
 
 #[test]
