@@ -164,6 +164,15 @@ impl Dispatcher {
         self.unsettled.len()
     }
 
+    /// Whether nothing is claimed, and nobody counts as busy or waiting.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let states = &mut self.targets.values();
+        self.in_flight.is_empty()
+            && self.waiting == 0
+            && states.all(|state| state.in_flight + state.waiting == 0)
+    }
+
     fn busy_workers(&self) -> usize {
         self.in_flight.len() - self.waiting
     }
@@ -186,7 +195,6 @@ impl Dispatcher {
     fn take_done(&mut self) {
         let now = self.context.clock.now();
         for mut done in self.pool.take_done() {
-            let went_well = done.went_well();
             let outcome = done.outcome.take();
             let job = &done.job;
             let key = (job.intent, job.target.id);
@@ -201,16 +209,22 @@ impl Dispatcher {
             let change = self.admission.ended(&job.target, &outcome, done.took);
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
-                // The pool has seen to it that one of those that wait began in its place.
-                if went_well && state.waiting > 0 {
-                    state.in_flight += 1;
-                    self.admission.began(&job.target);
-                    self.no_longer_waits(job.target.id);
-                }
+            }
+            if done.is_followed {
+                self.begins(job.target.id);
             }
             self.settle(&done, outcome, change, now);
         }
         self.context.metrics.workers_busy(self.busy_workers());
+    }
+
+    /// One that waited has begun.
+    fn begins(&mut self, destination: i64) {
+        self.no_longer_waits(destination);
+        if let Some(state) = self.targets.get_mut(&destination) {
+            state.in_flight += 1;
+            self.admission.began(&state.target);
+        }
     }
 
     fn no_longer_waits(&mut self, destination: i64) {
@@ -513,6 +527,7 @@ impl Dispatcher {
                         intent: claimed.intent,
                         destination: claimed.destination,
                         claim,
+                        waits: true,
                     }));
                 return;
             }
@@ -554,7 +569,9 @@ impl Dispatcher {
                 }
             }
         }
-        self.pool.submit(jobs, waiting);
+        for destination in self.pool.submit(jobs, waiting) {
+            self.begins(destination);
+        }
         self.context.metrics.workers_busy(self.busy_workers());
     }
 
@@ -596,5 +613,6 @@ fn hand_back(job: &Job) -> HandBack {
         intent: job.intent,
         destination: job.target.id,
         claim: job.claim,
+        waits: false,
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Done {
     pub took: Duration,
     /// None if the attempt never began.
     pub outcome: Option<Outcome>,
+    /// Whether one that waited has begun in its place.
+    pub is_followed: bool,
 }
 
 impl Done {
@@ -59,6 +61,7 @@ impl Done {
             started_at: Timestamp::from_millis(0),
             took: Duration::ZERO,
             outcome: None,
+            is_followed: false,
             job,
         }
     }
@@ -146,19 +149,24 @@ impl Pool {
     }
 
     /// Hands jobs to free workers, and wakes no more of them than there are jobs. Those that wait begin
-    /// in the place of one that went well, or come back untouched after one that didn't.
-    pub fn submit(&self, jobs: Vec<Job>, waiting: Vec<Job>) {
+    /// in the place of one that goes well, or come back untouched after one that doesn't. Returns the
+    /// destinations of those that begin at once, since one went well just now.
+    pub fn submit(&self, jobs: Vec<Job>, waiting: Vec<Job>) -> Vec<i64> {
         let mut desk = self.inner.desk();
         let before = desk.queue.len();
         desk.queue.extend(jobs);
-        for job in waiting {
-            desk.wait(job);
-        }
+        let begun = waiting.into_iter().filter_map(|job| desk.wait(job));
+        let begun: Vec<i64> = begun.collect();
         let count = desk.queue.len() - before;
+        // Some may have come back at once.
+        if !desk.done.is_empty() {
+            self.inner.wake.wake();
+        }
         drop(desk);
         for _ in 0..count {
             self.inner.ready.notify_one();
         }
+        begun
     }
 
     /// What has been done since the last call.
@@ -192,13 +200,15 @@ impl Drop for Pool {
 }
 
 impl Desk {
-    fn wait(&mut self, job: Job) {
+    /// The job's destination, if it need not wait.
+    fn wait(&mut self, job: Job) -> Option<i64> {
         let target = job.target.id;
         match self.ended.get_mut(&target) {
             Some(ended) if ended.is_failing => self.done.push(Done::untouched(job)),
             Some(ended) if ended.well > 0 => {
                 ended.well -= 1;
                 self.queue.push_back(job);
+                return Some(target);
             }
             _ => {
                 let line = self.waiting.entry(target).or_default();
@@ -206,6 +216,7 @@ impl Desk {
                 line.low = line.jobs.len() / 3;
             }
         }
+        None
     }
 
     /// The job that follows on one that has ended, if one waits for it, and whether enough are left.
@@ -232,11 +243,12 @@ impl Inner {
     }
 
     /// Reports what is done, and goes on with the next.
-    fn exchange(&self, done: Done) -> Option<Job> {
+    fn exchange(&self, mut done: Done) -> Option<Job> {
         let mut desk = self.desk();
-        let (target, went_well) = (done.job.target.id, done.went_well());
+        let next = desk.follow(done.job.target.id, done.went_well());
+        done.is_followed = next.is_some();
         desk.done.push(done);
-        match desk.follow(target, went_well) {
+        match next {
             Some((next, enough_left)) if !desk.stop => {
                 drop(desk);
                 if enough_left {

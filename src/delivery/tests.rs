@@ -1,7 +1,7 @@
 //! The dispatcher's single pass, driven by hand on a fake clock.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
 use std::time::Duration;
 
@@ -244,12 +244,16 @@ fn never_more_is_claimed_than_there_are_free_workers() {
     scene.store.stop();
 }
 
-/// One attempt at once, and one that waits.
-struct OneAtOnce;
+/// So many attempts at once, and as many as there may be that wait.
+struct AtOnce(usize);
 
-impl Admission for OneAtOnce {
+impl Admission for AtOnce {
     fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
-        if in_flight == 0 { Ok(()) } else { Err(None) }
+        if in_flight < self.0 {
+            Ok(())
+        } else {
+            Err(None)
+        }
     }
 
     fn may_wait(&mut self, _: &Target) -> bool {
@@ -281,7 +285,7 @@ fn told() -> (Scene, mpsc::Receiver<()>, Sender<Outcome>) {
         begun,
         outcomes: Mutex::new(outcomes),
     };
-    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(OneAtOnce));
+    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(AtOnce(1)));
     (scene, has_begun, tell)
 }
 
@@ -327,6 +331,55 @@ fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
     }
     assert_eq!(deliveries(&scene), [well; 6]);
     scene.store.stop();
+}
+
+/// Now this attempt fails, now that one; and says how many there were at once at most.
+#[derive(Default)]
+struct Moody {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Transport for Moody {
+    fn attempt(&self, _shipment: &Shipment, job: &Job, _wall: Timestamp) -> Outcome {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        let is_bad = rand::random_ratio(1, 4);
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        if is_bad && job.attempt == 1 {
+            Outcome::failed(Class::Transient, Failure::Refused, "down")
+        } else {
+            Outcome::delivered()
+        }
+    }
+
+    fn abort(&self) {}
+}
+
+#[test]
+fn whatever_fails_meanwhile_each_is_attempted_and_never_more_at_once_than_may() {
+    for _ in 0..20 {
+        let moody = Arc::new(Moody::default());
+        let transport = Arc::<Moody>::clone(&moody);
+        let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce(2)));
+        for _ in 0..60 {
+            scene.accept();
+        }
+        let mut passes = 0;
+        while deliveries(&scene).iter().any(|(state, _)| *state != 3) {
+            let pass = scene.dispatcher.run_once();
+            if pass.claimed + pass.settled == 0 && scene.dispatcher.is_idle() {
+                scene.clock.advance(Duration::from_secs(300));
+            } else if !scene.dispatcher.is_idle() {
+                scene.wake.wait(Duration::from_secs(60));
+            }
+            passes += 1;
+            assert!(passes < 1_000, "{:?}", deliveries(&scene));
+        }
+        assert!(scene.dispatcher.is_idle());
+        assert!(moody.most.load(Ordering::SeqCst) <= 2);
+        scene.store.stop();
+    }
 }
 
 #[test]

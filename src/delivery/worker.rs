@@ -42,5 +42,6 @@ pub(super) fn attempt(job: Job, transport: &dyn Transport, clock: &dyn Clock) ->
         started_at,
         took,
         outcome: Some(outcome),
+        is_followed: false,
     }
 }

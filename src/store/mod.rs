@@ -119,9 +119,14 @@ impl Store {
         let notes = lock.notes();
         clock.resume(notes.said().now(clock.wall()));
         let connection = open::writer(path, &|| notes.said().newest)?;
-        let recovered = recover::run(&connection, clock.now(), longest_wait)
-            .and_then(|_| Ok(open::trust(&connection)?));
-        recovered.map_err(|source| OpenError::Recover {
+        // Reads before anything is written: what is damaged is refused as it is.
+        let keys = keys::Keys::load(&connection).map_err(StoreError::from);
+        let recovered = keys.and_then(|keys| {
+            recover::run(&connection, clock.now(), longest_wait)?;
+            open::trust(&connection)?;
+            Ok(keys)
+        });
+        let keys = recovered.map_err(|source| OpenError::Recover {
             path: path.to_owned(),
             source,
         })?;
@@ -142,12 +147,18 @@ impl Store {
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
         space.refresh(&shared);
-        let writer = Writer::new(connection, receiver, Arc::clone(&shared), space, notes).map_err(
-            |source| OpenError::Sqlite {
-                path: path.to_owned(),
-                source,
-            },
-        )?;
+        let writer = Writer::new(
+            connection,
+            receiver,
+            Arc::clone(&shared),
+            space,
+            notes,
+            keys,
+        )
+        .map_err(|source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        })?;
         let thread = std::thread::Builder::new()
             .name("relay-writer".to_owned())
             .spawn(move || run(writer))

@@ -327,9 +327,10 @@ impl Writer {
         shared: Arc<Shared>,
         space: Space,
         notes: Notes,
+        mut keys: Keys,
     ) -> rusqlite::Result<Self> {
         let last_row = keys::newest(&sql)?;
-        let keys = Keys::load(&sql)?;
+        keys.settle(&sql);
         Ok(Self {
             sql,
             queue,

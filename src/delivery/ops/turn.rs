@@ -11,8 +11,7 @@ use crate::store::{StoreError, Tx, WriteOp};
 /// of the default length.
 const MAX_HISTORY: i64 = 50;
 
-/// How long a delivery that was handed back waits: what kept it from being loaded takes a moment to
-/// go away.
+/// How long a delivery waits that was handed back because it couldn't be loaded.
 const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
 
 /// One turn of the dispatcher, in one transaction: what workers have done is settled, what never
@@ -64,6 +63,8 @@ pub(in super::super) struct HandBack {
     pub intent: i64,
     pub destination: i64,
     pub claim: i64,
+    /// Whether whatever kept it from beginning takes a moment to go away.
+    pub waits: bool,
 }
 
 /// How many of a destination's due deliveries may be claimed: to begin at once, and to wait.
@@ -220,6 +221,11 @@ impl HandBack {
     /// The claim counted an attempt, which is given back: none was made, or none is known to have
     /// failed.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let wait = if self.waits {
+            HANDED_BACK_FOR
+        } else {
+            Duration::ZERO
+        };
         tx.execute(
             "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
@@ -227,7 +233,7 @@ impl HandBack {
                  WHERE intent_id = ?4 AND destination_id = ?5 AND state = ?6 AND claim = ?7",
             params![
                 after(Step::HandBack)?,
-                tx.now.plus(HANDED_BACK_FOR).as_millis(),
+                tx.now.plus(wait).as_millis(),
                 tx.now.as_millis(),
                 self.intent,
                 self.destination,

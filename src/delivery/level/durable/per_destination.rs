@@ -79,8 +79,8 @@ struct Limits {
     /// An attempt that takes so long is as bad as one that times out, whatever comes of it: half the
     /// timeout.
     too_slow: Duration,
-    /// Whether the last attempt went well, and took no longer than [`QUICK`].
-    is_quick: bool,
+    /// Attempts in a row that went well and took no longer than [`QUICK`].
+    quick: u32,
     /// What is under way counts by the standing it began with.
     counted: Vec<Standing>,
 }
@@ -88,6 +88,9 @@ struct Limits {
 /// What may be claimed ahead for a destination is attempted this soon, mostly, and so is still let go
 /// when the destination is paused meanwhile.
 const QUICK: Duration = Duration::from_millis(100);
+/// So many in a row before anything is claimed ahead: what fails now and then would have most of it
+/// handed back.
+const QUICK_IN_A_ROW: u32 = 16;
 
 impl PerDestination {
     pub fn new(context: &Context) -> Self {
@@ -144,7 +147,7 @@ impl Limits {
             is_rested: false,
             breaker: config.breaker(&target.name).map(Breaker::new),
             too_slow: timeout / 2,
-            is_quick: false,
+            quick: 0,
             counted: Vec::new(),
         }
     }
@@ -164,7 +167,11 @@ impl Limits {
 
     fn adapt(&mut self, outcome: &Outcome, took: Duration) {
         let is_slow = outcome.failure == Some(Failure::Timeout) || took >= self.too_slow;
-        self.is_quick = outcome.class == Class::Delivered && took <= QUICK;
+        self.quick = if outcome.class == Class::Delivered && took <= QUICK {
+            self.quick.saturating_add(1)
+        } else {
+            0
+        };
         match (is_slow, health(outcome)) {
             (true, _) => {
                 self.window = 1;
@@ -240,7 +247,7 @@ impl Admission for PerDestination {
     fn may_wait(&mut self, target: &Target) -> bool {
         let limits = self.limits(target);
         // What has a rate goes when its token says so.
-        limits.is_quick && limits.rate.is_none() && !limits.is_rested
+        limits.quick >= QUICK_IN_A_ROW && limits.rate.is_none() && !limits.is_rested
     }
 
     fn kept_waiting(&mut self, target: &Target) {
