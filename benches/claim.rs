@@ -17,11 +17,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use relay::Config;
 use relay::config::{Destination, Source};
 use relay::measure::Claims;
 use relay::model::Level;
-use relay::{Config, Relay};
-use rusqlite::Connection;
 use serde_json::json;
 use support::seed::{Backlog, Skew, seed};
 use support::{median, rounds, sample, shown};
@@ -212,43 +211,8 @@ impl Scene {
         };
         drop(claims);
         Figures {
-            settled: self.drain(),
+            settled: support::drain(&self.config),
             ..figures
         }
-    }
-
-    /// Lets the executor at it for the time of a sample, or until nothing waits; settled deliveries a
-    /// second, from the first attempt to the last settlement. Puts them back.
-    fn drain(&self) -> f64 {
-        let sql = Connection::open(&self.config.database.path).expect("a database");
-        let relay = Relay::start(self.config.clone()).expect("the relay starts");
-        let end = Instant::now() + sample();
-        while Instant::now() < end && support::waits(&sql) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        relay.stop().expect("the relay stops");
-        let (settled, millis): (f64, f64) = sql
-            .query_row(
-                "SELECT CAST(count(*) AS REAL), CAST(max(d.updated_at) - min(a.started_at) AS REAL)
-                 FROM attempts a CROSS JOIN deliveries d
-                 ON d.intent_id = a.intent_id AND d.destination_id = a.destination_id
-                 WHERE d.state = 3",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .expect("something was settled");
-        sql.execute_batch(
-            "PRAGMA synchronous = OFF;
-             BEGIN;
-             UPDATE deliveries
-             SET state = 0, claim = NULL, attempts = 0, history = 0, last_error = NULL,
-                 next_attempt_at = intent_id >> 12, updated_at = intent_id >> 12
-             WHERE (intent_id, destination_id) IN (SELECT intent_id, destination_id FROM attempts);
-             DELETE FROM attempts;
-             COMMIT;
-             PRAGMA wal_checkpoint(TRUNCATE)",
-        )
-        .expect("a database");
-        settled / millis * 1e3
     }
 }

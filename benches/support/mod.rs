@@ -5,6 +5,7 @@
     reason = "shared by several targets, each of which uses a part of it"
 )]
 
+pub mod plot;
 pub mod seed;
 
 use std::convert::Infallible;
@@ -19,8 +20,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use relay::Config;
 use relay::config::{Destination, Source};
+use relay::{Config, Relay};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -88,6 +89,41 @@ pub fn waits(sql: &Connection) -> bool {
     .expect("a database")
 }
 
+/// Lets the executor at a backlog for the time of a sample, or until nothing waits; settled deliveries a
+/// second, from the first attempt to the last settlement. Puts them back.
+pub fn drain(config: &Config) -> f64 {
+    let sql = Connection::open(&config.database.path).expect("a database");
+    let relay = Relay::start(config.clone()).expect("the relay starts");
+    let end = Instant::now() + sample();
+    while Instant::now() < end && waits(&sql) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    relay.stop().expect("the relay stops");
+    let (settled, millis): (f64, f64) = sql
+        .query_row(
+            "SELECT CAST(count(*) AS REAL), CAST(max(d.updated_at) - min(a.started_at) AS REAL)
+             FROM attempts a CROSS JOIN deliveries d
+             ON d.intent_id = a.intent_id AND d.destination_id = a.destination_id
+             WHERE d.state = 3",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("something was settled");
+    sql.execute_batch(
+        "PRAGMA synchronous = OFF;
+         BEGIN;
+         UPDATE deliveries
+         SET state = 0, claim = NULL, attempts = 0, history = 0, last_error = NULL,
+             next_attempt_at = intent_id >> 12, updated_at = intent_id >> 12
+         WHERE (intent_id, destination_id) IN (SELECT intent_id, destination_id FROM attempts);
+         DELETE FROM attempts;
+         COMMIT;
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    .expect("a database");
+    settled / millis * 1e3
+}
+
 /// A configuration for benchmarks, with its database in `directory`.
 pub fn config(directory: &Path, sink: SocketAddr) -> Config {
     let mut config = Config::default();
@@ -121,13 +157,23 @@ pub struct Load {
 
 /// `POST`s from so many connections for so long, each under a key of its own.
 pub fn load(runtime: &Runtime, to: SocketAddr, connections: usize, time: Duration) -> Load {
+    load_of(runtime, to, connections, time, &Arc::new(body()))
+}
+
+/// The same with a body of the caller's.
+pub fn load_of(
+    runtime: &Runtime,
+    to: SocketAddr,
+    connections: usize,
+    time: Duration,
+    body: &Arc<String>,
+) -> Load {
     static KEY: AtomicU64 = AtomicU64::new(0);
-    let body = Arc::new(body());
     runtime.block_on(async {
         let end = Instant::now() + time;
         let tasks: Vec<_> = (0..connections)
             .map(|_| {
-                let body = Arc::clone(&body);
+                let body = Arc::clone(body);
                 tokio::spawn(async move {
                     let mut stream = TcpStream::connect(to).await.expect("the server listens");
                     stream.set_nodelay(true).expect("a socket option");
