@@ -518,19 +518,16 @@ impl Dispatcher {
             let load = |claimed: &Claimed| Shipment::load(sql, claimed.intent);
             Ok(claimed.iter().map(load).collect::<Vec<_>>())
         });
-        let shipments = match shipments {
-            Ok(shipments) => shipments,
+        let Ok(shipments) = shipments else {
             // All readers are taken: nothing is wrong with the deliveries, and they spend no attempt.
-            Err(_) => {
-                self.hand_backs
-                    .extend(claimed.iter().map(|claimed| HandBack {
-                        intent: claimed.intent,
-                        destination: claimed.destination,
-                        claim,
-                        waits: true,
-                    }));
-                return;
-            }
+            self.hand_backs
+                .extend(claimed.iter().map(|claimed| HandBack {
+                    intent: claimed.intent,
+                    destination: claimed.destination,
+                    claim,
+                    waits: true,
+                }));
+            return;
         };
         let mut may_begin: HashMap<i64, usize> = wants
             .iter()

@@ -339,8 +339,8 @@ mod tests {
             .expect("a database");
         let mut keys = Keys::load(&sql).expect("no keys");
         for commit in 0..100 {
-            for at in 0..(3 * STRETCH as i64) {
-                keys.add((rand::random(), commit * 1_000 + at));
+            for at in (commit * 1_000..).take(3 * STRETCH) {
+                keys.add((rand::random(), at));
             }
             keys.sweep(&sql).expect("a stretch");
             keys.committed(commit);
