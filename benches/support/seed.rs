@@ -134,6 +134,11 @@ fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
             params![start, a_milli, backlog.events, backlog.keys],
         )?;
     }
+    // Those that aren't stored are over: a start need not read them back.
+    sql.execute(
+        "UPDATE key_sweep SET swept_to = (SELECT max(id) FROM intents)",
+        [],
+    )?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The executor: takes what is due, attempts it on blocking threads, settles what came of it.
 //!
-//! - `dispatcher`: who may go next (`fair`: how workers are shared out). One thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]).
-//! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker.
+//! - `dispatcher`: one thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]). `plan`: who may go next; `fair`: how workers are shared out.
+//! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker. What is claimed ahead for a quick destination
+//!   begins in the place of an attempt that went well.
 //! - `outcome`: pure: what an answer leads to.
 //! - `ops`: the executor's own SQL: what is due, claim and settle, hand back; `measure` has a benchmark claim.
 //! - `level`: what the three levels differ in. All gates live there.
