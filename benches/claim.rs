@@ -197,10 +197,14 @@ impl Scene {
         run(CLAIMS);
         let warm: Vec<_> = (0..REPEATS).flat_map(|_| run(CLAIMS)).collect();
         for claim in first.iter().chain(&warm) {
-            assert_eq!(claim.rows, WORKERS);
+            assert!(claim.rows > 0);
         }
+        // When most destinations have just run dry, one claims less than it might: what the rest costs
+        // in a further one is counted.
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
         let of = |took: fn(&relay::measure::Claim) -> Duration| {
-            median(warm.iter().map(|claim| took(claim).as_secs_f64()).collect())
+            let each = |claim| took(claim).as_secs_f64() * WORKERS as f64 / claim.rows as f64;
+            median(warm.iter().map(each).collect())
         };
         let figures = Figures {
             first: (first[0].look + first[0].claim).as_secs_f64(),
