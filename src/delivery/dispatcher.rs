@@ -14,7 +14,7 @@ use super::level::{Admission, Parts};
 use super::ops::{Claimed, HandBack, Settlement, Shipment, Turn, Want};
 use super::outage::{self, Outage};
 use super::outcome::{Class, Outcome, decide};
-use super::pool::{Done, Job, Pool};
+use super::pool::{Done, Freight, Job, Pool};
 use super::target::Target;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::model::{BreakerChange, Failure, RetryPlan, Step};
@@ -34,6 +34,10 @@ const MAX_TARGETS: usize = 4096;
 /// while two commits go by, of which one carries what it has done and one what it does next (with one,
 /// a fifth fewer deliveries a second, measured). A crash interrupts them, too.
 const WAITING: usize = 3;
+
+/// Bodies up to so many bytes are loaded when they are claimed, all of a turn at once; larger ones by the
+/// worker that sends them. So what waits takes 4 MiB with 64 workers.
+const SMALL: i64 = 16 * 1024;
 
 pub(super) struct Dispatcher {
     context: Context,
@@ -193,10 +197,17 @@ impl Dispatcher {
             if self.in_flight.remove(&key).is_none() {
                 continue;
             }
-            let Some(outcome) = outcome else {
+            if !done.has_begun {
                 self.no_longer_waits(job.target.id);
                 self.hand_backs.push(hand_back(job));
                 continue;
+            }
+            let (outcome, is_made) = match outcome {
+                Some(outcome) => (outcome, true),
+                None => (
+                    Outcome::failed(Class::Transient, Failure::Internal, "not made"),
+                    false,
+                ),
             };
             let change = self.admission.ended(&job.target, &outcome, done.took);
             if let Some(state) = self.targets.get_mut(&job.target.id) {
@@ -205,7 +216,15 @@ impl Dispatcher {
             if done.is_followed {
                 self.begins(job.target.id);
             }
-            self.settle(&done, outcome, change, now);
+            if is_made {
+                self.settle(&done, outcome, change, now);
+            } else {
+                let waits = true;
+                self.hand_backs.push(HandBack {
+                    waits,
+                    ..hand_back(job)
+                });
+            }
         }
         self.context.metrics.workers_busy(self.busy_workers());
     }
@@ -334,7 +353,7 @@ impl Dispatcher {
 
     fn give_out(&mut self, claimed: Vec<Claimed>, claim: i64, wants: &[Want]) {
         let shipments = self.context.store.read_blocking(|sql| {
-            let load = |claimed: &Claimed| Shipment::load(sql, claimed.intent);
+            let load = |claimed: &Claimed| Shipment::load_small(sql, claimed.intent, SMALL);
             Ok(claimed.iter().map(load).collect::<Vec<_>>())
         });
         let Ok(shipments) = shipments else {
@@ -358,16 +377,21 @@ impl Dispatcher {
                 .targets
                 .get_mut(&claimed.destination)
                 .expect("only known destinations are claimed for, and none is forgotten meanwhile");
-            let shipment = shipment.map(Arc::new).inspect_err(|error| {
-                log::error!(destination = state.target.name.as_str(), error:% = error; "a delivery can't be loaded");
-            });
+            let freight = match shipment {
+                Ok(Some(shipment)) => Freight::Here(Arc::new(shipment)),
+                Ok(None) => Freight::Stored,
+                Err(error) => {
+                    log::error!(destination = state.target.name.as_str(), error:% = error; "a delivery can't be loaded");
+                    Freight::Lost
+                }
+            };
             let job = Job {
                 intent: claimed.intent,
                 target: Arc::clone(&state.target),
                 claim,
                 attempt: claimed.attempt,
                 history: claimed.history,
-                shipment: shipment.ok(),
+                freight,
             };
             self.in_flight
                 .insert((claimed.intent, claimed.destination), hand_back(&job));

@@ -26,20 +26,33 @@ pub(super) struct Job {
     pub attempt: u32,
     /// Attempts that the history holds already, over the delivery's whole life.
     pub history: u32,
-    /// None if it can't be loaded.
-    pub shipment: Option<Arc<Shipment>>,
+    pub freight: Freight,
+}
+
+/// What a job is to send.
+#[derive(Clone)]
+pub(super) enum Freight {
+    Here(Arc<Shipment>),
+    /// Too large to be kept in memory while it waits: whoever sends it loads it.
+    Stored,
+    /// It can't be loaded.
+    Lost,
 }
 
 impl Job {
     /// The public id, for the log.
     pub fn event_id(&self) -> String {
-        self.shipment
-            .as_ref()
-            .map_or_else(String::new, |shipment| shipment.public_id())
+        match &self.freight {
+            Freight::Here(shipment) => shipment.public_id(),
+            Freight::Stored | Freight::Lost => String::new(),
+        }
     }
 
     pub fn accepted_at(&self) -> Option<Timestamp> {
-        self.shipment.as_ref().map(|shipment| shipment.created_at)
+        match &self.freight {
+            Freight::Here(shipment) => Some(shipment.created_at),
+            Freight::Stored | Freight::Lost => None,
+        }
     }
 }
 
@@ -48,8 +61,10 @@ pub(super) struct Done {
     pub job: Job,
     pub started_at: Timestamp,
     pub took: Duration,
-    /// None if the attempt never began.
+    /// None if no attempt was made.
     pub outcome: Option<Outcome>,
+    /// Whether a worker had it: if none had, it waited.
+    pub has_begun: bool,
     /// Whether one that waited has begun in its place.
     pub is_followed: bool,
 }
@@ -61,6 +76,7 @@ impl Done {
             started_at: Timestamp::from_millis(0),
             took: Duration::ZERO,
             outcome: None,
+            has_begun: false,
             is_followed: false,
             job,
         }
@@ -126,13 +142,14 @@ impl Pool {
             let inner = Arc::clone(&inner);
             let transport = Arc::clone(&transport);
             let clock = Arc::clone(&context.clock);
+            let store = context.store.clone();
             std::thread::Builder::new()
                 .name("relay-worker".to_owned())
                 .stack_size(STACK)
                 .spawn(move || {
                     let mut next = inner.wait();
                     while let Some(job) = next {
-                        let done = worker::attempt(job, &*transport, &*clock);
+                        let done = worker::attempt(job, &store, &*transport, &*clock);
                         next = inner.exchange(done);
                     }
                 })?;

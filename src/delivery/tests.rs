@@ -112,6 +112,10 @@ fn scene_of(
 
 impl Scene {
     fn accept(&self) {
+        self.accept_body(b"{}".to_vec());
+    }
+
+    fn accept_body(&self, body: Vec<u8>) {
         let op = Accept {
             surface: Surface::Relay,
             label: "a".to_owned(),
@@ -119,7 +123,7 @@ impl Scene {
             destinations: Arc::from(["http://x".to_owned()]),
             headers: Vec::new(),
             metadata: None,
-            body: bytes::Bytes::from_static(b"{}"),
+            body: body.into(),
             key: None,
             window: Duration::ZERO,
         };
@@ -425,6 +429,42 @@ fn what_waits_at_a_stop_is_handed_back() {
 fn handed_back(sql: &rusqlite::Connection) -> Result<i64, crate::store::StoreError> {
     let count = "SELECT count(*) FROM deliveries WHERE state = 0";
     Ok(sql.query_row(count, [], |row| row.get(0))?)
+}
+
+/// Takes down how long each body was.
+#[derive(Default)]
+struct Scales(Mutex<Vec<usize>>);
+
+impl Transport for Scales {
+    fn attempt(&self, shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+        let mut lengths = self.0.lock().expect("no panics");
+        lengths.push(shipment.body.len());
+        Outcome::delivered()
+    }
+
+    fn abort(&self) {}
+}
+
+#[test]
+fn bodies_of_any_size_arrive_whole() {
+    let scales = Arc::new(Scales::default());
+    let transport = Arc::<Scales>::clone(&scales);
+    let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce(1)));
+    let lengths = [0, 16 * 1024, 16 * 1024 + 1, 1 << 20];
+    for length in lengths {
+        scene.accept_body(vec![b'1'; length]);
+    }
+    let mut settled = 0;
+    while settled < lengths.len() {
+        settled += scene.dispatcher.run_once().settled;
+        if settled < lengths.len() {
+            scene.worked();
+        }
+    }
+    assert_eq!(*scales.0.lock().expect("no panics"), lengths);
+    assert_eq!(deliveries(&scene), [(3, 1); 4]);
+    assert!(scene.dispatcher.is_idle());
+    scene.store.stop();
 }
 
 #[test]

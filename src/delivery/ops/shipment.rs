@@ -19,21 +19,32 @@ pub(in super::super) struct Shipment {
 }
 
 impl Shipment {
+    /// All of it.
     pub fn load(sql: &Connection, intent: i64) -> Result<Self, StoreError> {
+        Self::load_small(sql, intent, i64::MAX)?
+            .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
+    }
+
+    /// None if its body is longer than `max` bytes, which are then not read.
+    pub fn load_small(sql: &Connection, intent: i64, max: i64) -> Result<Option<Self>, StoreError> {
         let mut statement = sql.prepare_cached(
-            "SELECT random, surface, label, url, created_at, headers, body FROM intents WHERE id = ?1",
+            "SELECT random, surface, label, url, created_at, headers, iif(length(body) <= ?2, body, NULL)
+             FROM intents WHERE id = ?1",
         )?;
-        Ok(statement.query_row([intent], |row| {
+        Ok(statement.query_row([intent, max], |row| {
+            let Some(body) = row.get(6)? else {
+                return Ok(None);
+            };
             let random: i64 = row.get(0)?;
-            Ok(Self {
+            Ok(Some(Self {
                 id: IntentId::new(intent, random.cast_unsigned()),
                 surface: Surface::from_number(row.get(1)?),
                 label: row.get(2)?,
                 url: row.get(3)?,
                 created_at: Timestamp::from_millis(row.get(4)?),
                 headers: row.get(5)?,
-                body: row.get(6)?,
-            })
+                body,
+            }))
         })?)
     }
 
