@@ -65,7 +65,7 @@ CREATE TABLE deliveries (
     history         INTEGER NOT NULL DEFAULT 0, -- entries ever written to attempts
     interruptions   INTEGER NOT NULL DEFAULT 0, -- times in a row that the process ended during an attempt
     next_attempt_at INTEGER,                    -- set while it waits
-    claim           INTEGER,                    -- set while an attempt is under way: whose it is
+    claim           INTEGER,                    -- set while an attempt is under way: whose it is; below zero while it waits to begin
     updated_at      INTEGER NOT NULL,
     last_error      TEXT,
     PRIMARY KEY (intent_id, destination_id),

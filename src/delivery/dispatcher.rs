@@ -102,7 +102,7 @@ impl Dispatcher {
             unbroken: Vec::new(),
             // Of an earlier process nothing is claimed any more, so any beginning will do; a random
             // one makes a mistake there visible.
-            next_claim: i64::from(rand::random::<u32>()) << 24,
+            next_claim: (i64::from(rand::random::<u32>()) << 24) + 1,
             round: 0,
             places: 0,
             is_refused: false,
@@ -331,7 +331,7 @@ impl Dispatcher {
                 let counts = (claimed.len(), settlements.len());
                 self.is_refused = false;
                 self.unbroken.clear();
-                self.give_out(claimed, claim, wants);
+                self.give_out(claimed);
                 Some(counts)
             }
             Err(error) => {
@@ -351,7 +351,7 @@ impl Dispatcher {
         }
     }
 
-    fn give_out(&mut self, claimed: Vec<Claimed>, claim: i64, wants: &[Want]) {
+    fn give_out(&mut self, claimed: Vec<Claimed>) {
         let shipments = self.context.store.read_blocking(|sql| {
             let load = |claimed: &Claimed| Shipment::load_small(sql, claimed.intent, SMALL);
             Ok(claimed.iter().map(load).collect::<Vec<_>>())
@@ -362,15 +362,11 @@ impl Dispatcher {
                 .extend(claimed.iter().map(|claimed| HandBack {
                     intent: claimed.intent,
                     destination: claimed.destination,
-                    claim,
+                    claim: claimed.claim,
                     waits: true,
                 }));
             return;
         };
-        let mut may_begin: HashMap<i64, usize> = wants
-            .iter()
-            .map(|want| (want.destination, want.begin))
-            .collect();
         let (mut jobs, mut waiting) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (claimed, shipment) in claimed.into_iter().zip(shipments) {
             let state = self
@@ -388,25 +384,21 @@ impl Dispatcher {
             let job = Job {
                 intent: claimed.intent,
                 target: Arc::clone(&state.target),
-                claim,
+                claim: claimed.claim,
                 attempt: claimed.attempt,
                 history: claimed.history,
                 freight,
             };
             self.in_flight
                 .insert((claimed.intent, claimed.destination), hand_back(&job));
-            match may_begin.get_mut(&claimed.destination) {
-                Some(left) if *left > 0 => {
-                    *left -= 1;
-                    state.in_flight += 1;
-                    self.admission.began(&state.target);
-                    jobs.push(job);
-                }
-                _ => {
-                    state.waiting += 1;
-                    self.waiting += 1;
-                    waiting.push(job);
-                }
+            if claimed.claim > 0 {
+                state.in_flight += 1;
+                self.admission.began(&state.target);
+                jobs.push(job);
+            } else {
+                state.waiting += 1;
+                self.waiting += 1;
+                waiting.push(job);
             }
         }
         for destination in self.pool.submit(jobs, waiting) {

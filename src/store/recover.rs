@@ -38,6 +38,14 @@ pub(super) fn run(
     longest_wait: Duration,
 ) -> Result<usize, StoreError> {
     let tx = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    // These were claimed ahead, and had most likely not begun: they are due again as if nothing had been.
+    // One that kills the process is the first to be claimed now, and that not ahead.
+    let untouched = tx.execute(
+        "UPDATE deliveries
+         SET state = ?1, claim = NULL, updated_at = ?2, next_attempt_at = ?2, attempts = attempts - 1
+         WHERE claim < 0",
+        params![DeliveryState::Queued.number(), now.as_millis()],
+    )?;
     let brought_forward = bring_forward(&tx, now, longest_wait)?;
     tx.execute(
         "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, error)
@@ -63,8 +71,8 @@ pub(super) fn run(
         ],
     )?;
     tx.commit()?;
-    if handed_back + given_up > 0 {
-        log::warn!(handed_back, given_up; "deliveries were interrupted when the process before this one ended");
+    if handed_back + given_up + untouched > 0 {
+        log::warn!(handed_back, given_up, untouched; "deliveries were interrupted when the process before this one ended");
     }
     if brought_forward > 0 {
         log::warn!(brought_forward; "deliveries waited for times that are far off: the system's clock was set back");
@@ -138,5 +146,42 @@ mod tests {
                 "SEARCH deliveries USING PRIMARY KEY (intent_id=? AND destination_id=?)",
             ]
         );
+    }
+
+    #[test]
+    fn what_only_waited_was_not_interrupted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+            .expect("a database");
+        sql.execute_batch(
+            "INSERT INTO destinations (name) VALUES ('a');
+             INSERT INTO intents VALUES (1, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'');
+             INSERT INTO intents VALUES (2, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'');
+             INSERT INTO deliveries (intent_id, destination_id, state, attempts, claim, updated_at)
+             VALUES (1, 1, 1, 3, 7, 0), (2, 1, 1, 3, -7, 0);",
+        )
+        .expect("rows");
+        for _ in 0..2 * MAX_INTERRUPTIONS {
+            let now = Timestamp::from_millis(10);
+            run(&sql, now, Duration::from_secs(1)).expect("recovered");
+            sql.execute(
+                "UPDATE deliveries SET state = 1, claim = -7, next_attempt_at = NULL, attempts = attempts + 1
+                 WHERE intent_id = 2 AND state = 0",
+                [],
+            )
+            .expect("claimed ahead once more");
+        }
+        run(&sql, Timestamp::from_millis(10), Duration::from_secs(1)).expect("recovered");
+        let mut statement = sql
+            .prepare("SELECT state, attempts, interruptions, history FROM deliveries")
+            .expect("good SQL");
+        let rows = statement.query_map([], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+        });
+        let rows: Vec<[i64; 4]> = rows
+            .expect("rows")
+            .collect::<Result<_, _>>()
+            .expect("numbers");
+        assert_eq!(rows, [[0, 3, 1, 1], [0, 2, 0, 0]]);
     }
 }

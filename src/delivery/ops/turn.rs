@@ -23,7 +23,7 @@ pub(in super::super) struct Turn {
     /// Destinations that have no breaker any more, which was left open.
     pub unbroken: Vec<i64>,
     pub wants: Vec<Want>,
-    /// Marks what this turn claims.
+    /// Marks what this turn claims: above zero.
     pub claim: i64,
 }
 
@@ -80,6 +80,8 @@ pub(in super::super) struct Want {
 pub(in super::super) struct Claimed {
     pub intent: i64,
     pub destination: i64,
+    /// Below zero while it waits: a crash then has interrupted nothing.
+    pub claim: i64,
     pub attempt: u32,
     pub history: u32,
 }
@@ -270,7 +272,9 @@ impl Want {
             tx.rows(SELECT_DUE, params![self.destination, now, at_most], |row| {
                 row.get(0)
             })?;
+        let mut begun = 0;
         for intent in due {
+            let claim = if begun < self.begin { claim } else { -claim };
             let counted = tx.first(
                 "UPDATE deliveries
                  SET state = ?1, claim = ?2, next_attempt_at = NULL, updated_at = ?3, attempts = attempts + 1
@@ -286,9 +290,11 @@ impl Want {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
             if let Some((attempt, history)) = counted {
+                begun += usize::from(claim > 0);
                 claimed.push(Claimed {
                     intent,
                     destination: self.destination,
+                    claim,
                     attempt,
                     history,
                 });
