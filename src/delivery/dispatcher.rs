@@ -11,7 +11,7 @@ use plan::Plan;
 
 use super::Context;
 use super::level::{Admission, Parts};
-use super::ops::{Claimed, HandBack, Settlement, Shipment, Turn, Want};
+use super::ops::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Shipment, Turn, Want};
 use super::outage::{self, Outage};
 use super::outcome::{Class, Outcome, decide};
 use super::pool::{Done, Freight, Job, Pool};
@@ -70,6 +70,8 @@ struct State {
     in_flight: usize,
     /// Claimed, each to begin in the place of one of those.
     waiting: usize,
+    /// When an attempt ended last, or something was claimed, by the steady clock.
+    moved_at: Duration,
     outage: Option<Outage>,
     /// Whether its breaker is open.
     is_broken: bool,
@@ -123,6 +125,7 @@ impl Dispatcher {
 
     /// Takes what workers have done, looks at what is due, and settles and claims.
     pub fn run_once(&mut self) -> Pass {
+        self.recall_stuck();
         self.take_done();
         let Plan {
             wants,
@@ -137,14 +140,24 @@ impl Dispatcher {
         let now = self.context.clock.now();
         let retries = self.unsettled.iter().filter_map(|s| s.next_attempt_at);
         let next_retry = retries.min().map(|at| at.since(now));
-        look_again = [look_again, next_retry].into_iter().flatten().min();
+        // Nor of what it hands back.
+        let waits = |back: &HandBack| match back.due {
+            Some(_) => Duration::ZERO,
+            None => HANDED_BACK_FOR,
+        };
+        let handed_back = self.hand_backs.iter().map(waits).min();
+        look_again = [look_again, next_retry, handed_back]
+            .into_iter()
+            .flatten()
+            .min();
         let Some((claimed, settled)) = self.turn(&wants) else {
             return Pass {
                 look_again: Some(REFUSED_PAUSE),
                 ..Pass::default()
             };
         };
-        if is_cut_short && claimed > 0 && self.has_room() {
+        let has_more = is_cut_short && claimed > 0 && self.has_room();
+        if has_more || !self.hand_backs.is_empty() {
             look_again = Some(Duration::ZERO);
         }
         Pass {
@@ -209,9 +222,11 @@ impl Dispatcher {
                     false,
                 ),
             };
-            let change = self.admission.ended(&job.target, &outcome, done.took);
+            let took = if is_made { done.took } else { Duration::ZERO };
+            let change = self.admission.ended(&job.target, &outcome, took);
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
+                state.moved_at = self.context.clock.monotonic();
             }
             if done.is_followed {
                 self.begins(job.target.id);
@@ -219,14 +234,23 @@ impl Dispatcher {
             if is_made {
                 self.settle(&done, outcome, change, now);
             } else {
-                let waits = true;
+                let due = None;
                 self.hand_backs.push(HandBack {
-                    waits,
+                    due,
                     ..hand_back(job)
                 });
             }
         }
         self.context.metrics.workers_busy(self.busy_workers());
+    }
+
+    /// What waits behind attempts that take their time may go to a free worker instead.
+    fn recall_stuck(&mut self) {
+        let now = self.context.clock.monotonic();
+        let stuck = self.targets.iter().filter(|(_, state)| {
+            state.waiting > 0 && now.saturating_sub(state.moved_at) >= LOOK_EVERY
+        });
+        self.pool.recall(stuck.map(|(id, _)| *id));
     }
 
     /// One that waited has begun.
@@ -344,6 +368,8 @@ impl Dispatcher {
                     log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
                 }
                 self.is_refused = true;
+                // Whatever they did couldn't be recorded either.
+                self.pool.recall(self.targets.keys().copied());
                 self.unsettled = Arc::unwrap_or_clone(settlements);
                 self.hand_backs = Arc::unwrap_or_clone(hand_backs);
                 None
@@ -363,7 +389,7 @@ impl Dispatcher {
                     intent: claimed.intent,
                     destination: claimed.destination,
                     claim: claimed.claim,
-                    waits: true,
+                    due: None,
                 }));
             return;
         };
@@ -385,6 +411,7 @@ impl Dispatcher {
                 intent: claimed.intent,
                 target: Arc::clone(&state.target),
                 claim: claimed.claim,
+                due: claimed.due,
                 attempt: claimed.attempt,
                 history: claimed.history,
                 freight,
@@ -397,6 +424,7 @@ impl Dispatcher {
                 jobs.push(job);
             } else {
                 state.waiting += 1;
+                state.moved_at = self.context.clock.monotonic();
                 self.waiting += 1;
                 waiting.push(job);
             }
@@ -412,7 +440,7 @@ impl Dispatcher {
     fn stop(&mut self, grace: Duration) {
         // Real time: a clock that is moved by hand must not keep a process from ending.
         let clock = SystemClock::new();
-        self.pool.recall();
+        self.pool.recall(self.targets.keys().copied());
         loop {
             self.take_done();
             self.turn(&[]);
@@ -445,6 +473,6 @@ fn hand_back(job: &Job) -> HandBack {
         intent: job.intent,
         destination: job.target.id,
         claim: job.claim,
-        waits: false,
+        due: Some(job.due),
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub intent: i64,
     pub target: Arc<Target>,
     pub claim: i64,
+    /// When it was due.
+    pub due: Timestamp,
     /// 1-based in the current budget.
     pub attempt: u32,
     /// Attempts that the history holds already, over the delivery's whole life.
@@ -193,12 +195,13 @@ impl Pool {
         std::mem::take(&mut desk.done)
     }
 
-    /// Those that wait come back untouched.
-    pub fn recall(&self) {
+    /// Those that wait for one of these destinations come back untouched.
+    pub fn recall(&self, destinations: impl IntoIterator<Item = i64>) {
         let mut desk = self.inner.desk();
-        let waiting = std::mem::take(&mut desk.waiting);
-        let jobs = waiting.into_values().flat_map(|line| line.jobs);
-        desk.done.extend(jobs.map(Done::untouched));
+        for destination in destinations {
+            let line = desk.waiting.remove(&destination).unwrap_or_default();
+            desk.done.extend(line.jobs.into_iter().map(Done::untouched));
+        }
     }
 
     /// Ends the threads: idle ones at once, the others by cutting their connections. What they

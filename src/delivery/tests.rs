@@ -116,11 +116,19 @@ impl Scene {
     }
 
     fn accept_body(&self, body: Vec<u8>) {
+        self.accept_all_of("http://x", body);
+    }
+
+    fn accept_for(&self, origin: &str) {
+        self.accept_all_of(origin, b"{}".to_vec());
+    }
+
+    fn accept_all_of(&self, origin: &str, body: Vec<u8>) {
         let op = Accept {
             surface: Surface::Relay,
             label: "a".to_owned(),
-            url: Some("http://x/".to_owned()),
-            destinations: Arc::from(["http://x".to_owned()]),
+            url: Some(format!("{origin}/")),
+            destinations: Arc::from([origin.to_owned()]),
             headers: Vec::new(),
             metadata: None,
             body: body.into(),
@@ -397,9 +405,58 @@ fn what_waits_comes_back_untouched_when_the_one_before_failed() {
     tell.send(Outcome::failed(Class::Transient, Failure::Refused, "down"))
         .expect("it listens");
     scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    let pass = scene.dispatcher.run_once();
+    assert_eq!((pass.settled, pass.look_again), (1, Some(Duration::ZERO)));
     assert_eq!(deliveries(&scene), [(2, 1), (0, 0)]);
     assert!(begun.try_recv().is_err());
+    assert_eq!(scene.dispatcher.run_once().claimed, 1, "its turn");
+    begun.recv().expect("the second one");
+    scene.store.stop();
+}
+
+#[test]
+fn what_waits_for_long_is_handed_back() {
+    let (mut scene, begun, _tell) = told();
+    for _ in 0..2 {
+        scene.accept();
+    }
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    begun.recv().expect("the first one");
+    assert_eq!(deliveries(&scene), [(1, 1), (1, 1)]);
+    scene.clock.advance(Duration::from_secs(1));
+    scene.dispatcher.run_once();
+    assert_eq!(deliveries(&scene), [(1, 1), (0, 0)]);
+    scene.store.stop();
+}
+
+#[test]
+fn nothing_waits_for_a_worker_that_another_destination_wants() {
+    let (mut scene, begun, tell) = told();
+    for name in ["http://a", "http://b", "http://c"] {
+        for _ in 0..10 {
+            scene.accept_for(name);
+        }
+    }
+    // Two workers, three destinations with more to do.
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    for _ in 0..28 {
+        begun.recv().expect("an attempt");
+        tell.send(Outcome::delivered()).expect("it listens");
+        scene.worked();
+        scene.dispatcher.run_once();
+        let done = |place: usize| {
+            let states = deliveries(&scene);
+            let of_one = &states[10 * place..10 * (place + 1)];
+            of_one.iter().filter(|(state, _)| *state == 3).count()
+        };
+        let all = [done(0), done(1), done(2)];
+        let (most, least) = (all.iter().max(), all.iter().min());
+        assert!(
+            most.zip(least)
+                .is_some_and(|(most, least)| most - least <= 4),
+            "{all:?}"
+        );
+    }
     scene.store.stop();
 }
 

@@ -13,6 +13,8 @@ use super::accept::IdempotencyKey;
 /// ones, meet seven to a page. They take half a megabyte, and a start reads up to four times as many
 /// intents, some 50 ms.
 const HELD: usize = if cfg!(test) { 32 } else { 16_384 };
+/// Intents since the mark from which on a pass is made whatever there is to move: a start reads them all.
+const READ: usize = 4 * HELD;
 /// How many are moved at once, beside those that are more than should be kept.
 const STRETCH: usize = if cfg!(test) { 8 } else { 256 };
 
@@ -21,8 +23,11 @@ type Key = (i64, i64);
 
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Those of a transaction that was rolled back name nothing, and go with the sweep.
     recent: BTreeSet<Key>,
+    /// What the transaction under way adds.
+    added: Vec<Key>,
+    /// Intents accepted since the mark was set, with a key or without: what a start has to read.
+    since_mark: usize,
     /// What the transaction under way moves.
     moved: Option<Stretch>,
     /// Where the next stretch begins.
@@ -58,26 +63,33 @@ impl Keys {
     pub fn load(sql: &Connection) -> rusqlite::Result<Self> {
         let mut statement = sql.prepare(
             "SELECT id, scope, label, idempotency_key FROM intents
-             WHERE id > (SELECT swept_to FROM key_sweep) AND idempotency_key IS NOT NULL",
+             WHERE id > (SELECT swept_to FROM key_sweep)",
         )?;
         let newest = newest(sql)?;
-        let keys = statement.query_map([], |row| {
-            let (scope, label, key): (_, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            let digest = IdempotencyKey::digest_of(scope, &label, &key);
-            Ok((digest, row.get(0)?))
-        })?;
-        Ok(Self {
-            recent: keys.collect::<Result<_, _>>()?,
+        let mut loaded = Self {
+            recent: BTreeSet::new(),
+            added: Vec::new(),
+            since_mark: 0,
             moved: None,
             next: FIRST,
             pass_began_at: newest,
-        })
+        };
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            loaded.since_mark += 1;
+            if let Some(key) = row.get::<_, Option<String>>(3)? {
+                let (scope, label): (_, String) = (row.get(1)?, row.get(2)?);
+                let digest = IdempotencyKey::digest_of(scope, &label, &key);
+                loaded.recent.insert((digest, row.get(0)?));
+            }
+        }
+        Ok(loaded)
     }
 
     /// At a start: moves all if there are many. A process that never lives long enough to end a pass
     /// must not leave ever more to the next.
     pub fn settle(&mut self, sql: &Connection) {
-        if self.recent.len() > HELD
+        if (self.recent.len() > HELD || self.since_mark > READ)
             && let Err(error) = self.move_all(sql)
         {
             log::warn!(error:% = error; "idempotency keys can't be moved to their table, and stay in memory");
@@ -90,6 +102,7 @@ impl Keys {
         end_pass(&tx, self.pass_began_at)?;
         tx.commit()?;
         self.recent.clear();
+        self.since_mark = 0;
         Ok(())
     }
 
@@ -103,6 +116,12 @@ impl Keys {
 
     pub fn add(&mut self, key: Key) {
         self.recent.insert(key);
+        self.added.push(key);
+    }
+
+    /// An intent was accepted, with a key or without.
+    pub fn accepted(&mut self) {
+        self.since_mark += 1;
     }
 
     /// One past its window names nothing any more, whether or not this transaction succeeds.
@@ -112,10 +131,10 @@ impl Keys {
 
     /// Moves a stretch, if enough are kept.
     pub fn sweep(&mut self, sql: &Connection) -> rusqlite::Result<()> {
-        if self.recent.len() < HELD {
+        if self.recent.len() < HELD && self.since_mark < READ {
             return Ok(());
         }
-        let count = self.recent.len() - HELD + STRETCH;
+        let count = self.recent.len().saturating_sub(HELD) + STRETCH;
         let keys: Vec<Key> = self
             .recent
             .range(self.next..)
@@ -133,6 +152,7 @@ impl Keys {
 
     /// The transaction is durable; `newest` is the newest intent now.
     pub fn committed(&mut self, newest: i64) {
+        self.added.clear();
         let Some(Stretch { keys, is_last }) = self.moved.take() else {
             return;
         };
@@ -141,6 +161,7 @@ impl Keys {
             _ => {
                 self.next = FIRST;
                 self.pass_began_at = newest;
+                self.since_mark = 0;
             }
         }
         for key in keys {
@@ -151,6 +172,9 @@ impl Keys {
     /// Nothing of the transaction has happened.
     pub fn rolled_back(&mut self) {
         self.moved = None;
+        for key in self.added.drain(..) {
+            self.recent.remove(&key);
+        }
     }
 }
 
@@ -333,6 +357,35 @@ mod tests {
     }
 
     #[test]
+    fn intents_without_keys_move_the_mark_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+            .expect("a database");
+        let mark = || -> i64 {
+            sql.query_row("SELECT swept_to FROM key_sweep", [], |row| row.get(0))
+                .expect("a mark")
+        };
+        let mut keys = Keys::load(&sql).expect("none");
+        for row in (1..).take(2 * READ) {
+            keys.accepted();
+            keys.sweep(&sql).expect("a stretch");
+            keys.committed(row);
+        }
+        let read = i64::try_from(READ).expect("few");
+        assert!(mark() >= read - 1, "{}", mark());
+        // Nor does a start leave them to the next.
+        for row in (2 * read..).take(READ + 1) {
+            sql.execute(
+                "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'')",
+                [row],
+            )
+            .expect("an intent");
+        }
+        Keys::load(&sql).expect("none").settle(&sql);
+        assert_eq!(mark(), 3 * read);
+    }
+
+    #[test]
     fn no_load_is_too_high_to_be_moved() {
         let directory = tempfile::tempdir().expect("a directory");
         let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
@@ -404,6 +457,7 @@ mod tests {
             .expect("an intent");
             keys.add((row, row));
         }
+        keys.committed(all);
         sql.execute_batch("BEGIN").expect("a transaction");
         keys.sweep(&sql).expect("a stretch");
         sql.execute_batch("ROLLBACK").expect("a failure");

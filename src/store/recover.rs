@@ -38,11 +38,13 @@ pub(super) fn run(
     longest_wait: Duration,
 ) -> Result<usize, StoreError> {
     let tx = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    // These were claimed ahead, and had most likely not begun: they are due again as if nothing had been.
-    // One that kills the process is the first to be claimed now, and that not ahead.
+    // These were claimed ahead, and had most likely not begun: they are due again as if nothing had been,
+    // and before all others. One that kills the process is then among the first to be claimed, when
+    // nothing is claimed ahead yet, and counts.
     let untouched = tx.execute(
         "UPDATE deliveries
-         SET state = ?1, claim = NULL, updated_at = ?2, next_attempt_at = ?2, attempts = attempts - 1
+         SET state = ?1, claim = NULL, updated_at = ?2, next_attempt_at = min(?2, intent_id >> 12),
+             attempts = attempts - 1
          WHERE claim < 0",
         params![DeliveryState::Queued.number(), now.as_millis()],
     )?;

@@ -165,6 +165,7 @@ impl<'a> Tx<'a> {
         let row = IntentId::next_row(writer.last_row.get(), self.now.as_millis());
         writer.last_row.set(row);
         writer.added.set(row);
+        writer.keys.borrow_mut().accepted();
         Ok(IntentId::new(row, rand::random()))
     }
 

@@ -89,10 +89,16 @@ impl Dispatcher {
             look_again: pauses.into_iter().min(),
             ..Plan::default()
         };
+        // Who waits behind an attempt keeps its worker from the others: not while they want it.
+        let given: usize = shares.iter().map(|candidate| candidate.share).sum();
+        let wanting = shares
+            .iter()
+            .filter(|candidate| candidate.share < candidate.ready);
+        let is_contended = given == free && wanting.count() > 1;
         for candidate in shares {
             let left = candidate.ready - candidate.share;
             // Behind each attempt, so that no worker waits for a commit.
-            let wait = if self.admission.may_wait(&candidate.target) {
+            let wait = if !is_contended && self.admission.may_wait(&candidate.target) {
                 (WAITING * (candidate.in_flight + candidate.share))
                     .saturating_sub(candidate.waiting)
                     .min(left)
@@ -154,6 +160,7 @@ impl Dispatcher {
                     target: Arc::new(target),
                     in_flight: 0,
                     waiting: 0,
+                    moved_at: Duration::ZERO,
                     outage: None,
                     is_broken,
                     shown: "",

@@ -7,4 +7,4 @@ mod turn;
 
 pub(super) use due::Due;
 pub(super) use shipment::Shipment;
-pub(super) use turn::{Claimed, HandBack, Settlement, Turn, Want};
+pub(super) use turn::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Turn, Want};

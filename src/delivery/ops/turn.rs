@@ -12,7 +12,7 @@ use crate::store::{StoreError, Tx, WriteOp};
 const MAX_HISTORY: i64 = 50;
 
 /// How long a delivery waits that was handed back because it couldn't be loaded.
-const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
+pub(in super::super) const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
 
 /// One turn of the dispatcher, in one transaction: what workers have done is settled, what never
 /// began is handed back, and then new work is claimed.
@@ -63,8 +63,8 @@ pub(in super::super) struct HandBack {
     pub intent: i64,
     pub destination: i64,
     pub claim: i64,
-    /// Whether whatever kept it from beginning takes a moment to go away.
-    pub waits: bool,
+    /// When it was due, and is again; none if whatever kept it from beginning takes a moment to go away.
+    pub due: Option<Timestamp>,
 }
 
 /// How many of a destination's due deliveries may be claimed: to begin at once, and to wait.
@@ -82,6 +82,8 @@ pub(in super::super) struct Claimed {
     pub destination: i64,
     /// Below zero while it waits: a crash then has interrupted nothing.
     pub claim: i64,
+    /// When it was due.
+    pub due: Timestamp,
     pub attempt: u32,
     pub history: u32,
 }
@@ -223,11 +225,7 @@ impl HandBack {
     /// The claim counted an attempt, which is given back: none was made, or none is known to have
     /// failed.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let wait = if self.waits {
-            HANDED_BACK_FOR
-        } else {
-            Duration::ZERO
-        };
+        let due = self.due.unwrap_or_else(|| tx.now.plus(HANDED_BACK_FOR));
         tx.execute(
             "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
@@ -235,7 +233,7 @@ impl HandBack {
                  WHERE intent_id = ?4 AND destination_id = ?5 AND state = ?6 AND claim = ?7",
             params![
                 after(Step::HandBack)?,
-                tx.now.plus(wait).as_millis(),
+                due.as_millis(),
                 tx.now.as_millis(),
                 self.intent,
                 self.destination,
@@ -248,7 +246,7 @@ impl HandBack {
 }
 
 /// What of a destination is due, longest first. Reads the index `due` alone.
-const SELECT_DUE: &str = "SELECT intent_id FROM deliveries
+const SELECT_DUE: &str = "SELECT intent_id, next_attempt_at FROM deliveries
      WHERE destination_id = ?1 AND next_attempt_at <= ?2
      ORDER BY next_attempt_at LIMIT ?3";
 
@@ -268,12 +266,12 @@ impl Want {
         // being read.
         let at_most = i64::try_from(self.begin + self.wait).unwrap_or(i64::MAX);
         let now = tx.now.as_millis();
-        let due: Vec<i64> =
+        let due: Vec<(i64, i64)> =
             tx.rows(SELECT_DUE, params![self.destination, now, at_most], |row| {
-                row.get(0)
+                Ok((row.get(0)?, row.get(1)?))
             })?;
         let mut begun = 0;
-        for intent in due {
+        for (intent, due) in due {
             let claim = if begun < self.begin { claim } else { -claim };
             let counted = tx.first(
                 "UPDATE deliveries
@@ -295,6 +293,7 @@ impl Want {
                     intent,
                     destination: self.destination,
                     claim,
+                    due: Timestamp::from_millis(due),
                     attempt,
                     history,
                 });
