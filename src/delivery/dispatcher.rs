@@ -246,6 +246,9 @@ impl Dispatcher {
 
     /// What waits behind attempts that take their time may go to a free worker instead.
     fn recall_stuck(&mut self) {
+        if self.waiting == 0 {
+            return;
+        }
         let now = self.context.clock.monotonic();
         let stuck = self.targets.iter().filter(|(_, state)| {
             state.waiting > 0 && now.saturating_sub(state.moved_at) >= LOOK_EVERY

@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::accept::IdempotencyKey;
 
 /// How many are kept before some are moved: so many, spread over the pages of half a million older
-/// ones, meet seven to a page. They take half a megabyte, and a start reads up to four times as many
-/// intents, some 50 ms.
+/// ones, meet seven to a page. They take half a megabyte.
 const HELD: usize = if cfg!(test) { 32 } else { 16_384 };
-/// Intents since the mark from which on a pass is made whatever there is to move: a start reads them all.
+/// Intents after which a pass is made whatever there is to move. The mark is where the pass before it ended, so
+/// a start reads up to twice as many.
 const READ: usize = 4 * HELD;
 /// How many are moved at once, beside those that are more than should be kept.
 const STRETCH: usize = if cfg!(test) { 8 } else { 256 };
