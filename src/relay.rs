@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError};
 use crate::delivery::{self, Executor, Wake};
 use crate::descriptors;
 use crate::fatal::Fatal;
-use crate::http::{App, Limits, serve};
+use crate::http::{App, Limits, Loops, serve};
 use crate::maintenance::{Maintenance, Worker};
 use crate::metrics::Metrics;
 use crate::model::{IntentId, InvalidId};
@@ -72,7 +72,7 @@ pub enum RelayError {
 
 /// A running relay. Dropping it stops it as [`Relay::stop`] does.
 pub struct Relay {
-    runtime: Option<Runtime>,
+    runtime: Option<(Runtime, Loops)>,
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     grace: Duration,
@@ -100,10 +100,13 @@ impl Relay {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new(config.level()));
         let fatal = Fatal::new();
+        // It accepts connections and tidies up; who attends to them are the loops.
         let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
-            .thread_name("relay-http")
+            .thread_name("relay-accept")
             .build()?;
+        let loops = Loops::start(RUNTIME_GRACE)?;
 
         // Listeners come first: an address in use stops the start before anything is on disk.
         let entered = runtime.enter();
@@ -172,6 +175,7 @@ impl Relay {
             move |request| Arc::clone(&public).answer(request),
             refuse.clone(),
             stopped.clone(),
+            loops.each(),
         )));
         if let Some((listener, _)) = admin {
             let admin = Arc::clone(&app);
@@ -181,6 +185,7 @@ impl Relay {
                 move |request| Arc::clone(&admin).answer_admin(request),
                 refuse,
                 stopped,
+                loops.each(),
             )));
         }
         runtime.spawn(async move {
@@ -190,7 +195,7 @@ impl Relay {
             }
         });
         Ok(Self {
-            runtime: Some(runtime),
+            runtime: Some((runtime, loops)),
             address,
             admin_address,
             grace,
@@ -227,7 +232,7 @@ impl Relay {
     ///
     /// When called from asynchronous code.
     pub fn wait(&self, asked: impl Future<Output = ()>) -> Result<(), RelayError> {
-        let Some(runtime) = &self.runtime else {
+        let Some((runtime, _)) = &self.runtime else {
             return Ok(());
         };
         runtime.block_on(async {
@@ -253,7 +258,7 @@ impl Relay {
     }
 
     fn shut_down_here(&mut self) -> Result<(), RelayError> {
-        let Some(runtime) = self.runtime.take() else {
+        let Some((runtime, loops)) = self.runtime.take() else {
             return Ok(());
         };
         self.stop.send_replace(true);
@@ -268,6 +273,7 @@ impl Relay {
         self.maintenance.stop();
         self.executor.join();
         self.store.stop();
+        drop(loops);
         runtime.shutdown_timeout(RUNTIME_GRACE);
         result
     }

@@ -1,7 +1,7 @@
 //! The ingress: both contracts, on hyper. It parses, checks, and sends operations to the store; it
 //! knows nothing about how deliveries are made.
 //!
-//! - `server`: accepting, limits, draining. `activity`: which connection makes room. `socket`: what
+//! - `server`: accepting, limits, draining. `loops`: the threads. `activity`: which connection makes room. `socket`: what
 //!   hyper leaves out of one.
 //! - `router`: which path and method leads where.
 //! - `body`, `problem`, `exchange`: what all routes share.
@@ -20,6 +20,7 @@ mod exchange;
 mod health;
 mod idempotency;
 mod ingress;
+mod loops;
 mod members;
 mod problem;
 mod relays;
@@ -41,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::model::AddressPolicy;
 use crate::store::Store;
 
+pub(crate) use loops::Loops;
 pub(crate) use server::{Limits, serve};
 
 pub(crate) type Request = hyper::Request<body::Body>;

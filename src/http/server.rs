@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::activity::{Slot, Slots};
 use super::body::Body;
+use super::loops::Loop;
 use super::socket::{Refuse, Socket};
 use super::{Request, Response};
 use crate::config::Server;
@@ -57,13 +58,14 @@ impl Limits {
 }
 
 /// Serves until `stop` turns true, then lets the requests under way finish within the grace.
-/// `refuse` answers what hyper can't make a request of.
+/// `refuse` answers what hyper can't make a request of; `loops` attend to the connections.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
     limits: Limits,
     handler: H,
     refuse: Refuse,
     mut stop: watch::Receiver<bool>,
+    loops: Arc<[Loop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -109,19 +111,13 @@ pub(crate) async fn serve<H, F>(
             _ = &mut stopping => break,
             slot = slots.take() => slot,
         };
-        let socket = Socket::new(
-            stream,
-            Arc::clone(&slot.activity),
-            Arc::clone(&refuse),
-            limits.write_timeout,
-        );
-        tokio::spawn(attend(
-            builder.clone(),
-            socket,
-            slot,
-            handler.clone(),
-            stopped.clone(),
-        ));
+        let (builder, handler) = (builder.clone(), handler.clone());
+        let (refuse, stopped) = (Arc::clone(&refuse), stopped.clone());
+        Loop::idlest(&loops).attend(stream, move |stream| {
+            let activity = Arc::clone(&slot.activity);
+            let socket = Socket::new(stream, activity, refuse, limits.write_timeout);
+            attend(builder, socket, slot, handler, stopped)
+        });
     }
     drop(listener);
     if tokio::time::timeout(limits.grace, slots.all_free())
