@@ -80,7 +80,7 @@ CREATE TABLE deliveries (
 -- million, and whoever's they are. The state rides along so that counting reads nothing else.
 CREATE INDEX due ON deliveries(destination_id, next_attempt_at, state) WHERE next_attempt_at IS NOT NULL;
 
--- What a process that died left claimed; never more rows than four for each worker.
+-- What a process that died left claimed; never more rows than nine for each worker.
 CREATE INDEX claimed ON deliveries(claim) WHERE claim IS NOT NULL;
 
 -- Dead letters, for operators.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
 use std::time::Duration;
 
-use super::dispatcher::Dispatcher;
+use super::dispatcher::{Dispatcher, WAITING};
 use super::level::{Admission, Parts, Transport, Unlimited};
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
@@ -316,11 +316,12 @@ fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
 
 #[test]
 fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
+    const ALL: usize = 1 + WAITING + 2;
     let (mut scene, begun, tell) = told();
-    for _ in 0..6 {
+    for _ in 0..ALL {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 4);
+    assert_eq!(scene.dispatcher.run_once().claimed, 1 + WAITING);
     begun.recv().expect("the first one");
     assert_eq!(scene.dispatcher.run_once().claimed, 0, "it is enough");
     assert!(begun.try_recv().is_err(), "a worker is free, and yet");
@@ -329,19 +330,18 @@ fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
     let pass = scene.dispatcher.run_once();
     assert_eq!((pass.settled, pass.claimed), (1, 1));
     let (well, claimed) = ((3, 1), (1, 1));
-    assert_eq!(
-        deliveries(&scene),
-        [well, claimed, claimed, claimed, claimed, (0, 0)]
-    );
-    for _ in 1..6 {
+    let mut expected = vec![claimed; ALL];
+    (expected[0], expected[ALL - 1]) = (well, (0, 0));
+    assert_eq!(deliveries(&scene), expected);
+    for _ in 1..ALL {
         tell.send(Outcome::delivered()).expect("it listens");
     }
     let mut settled = 1;
-    while settled < 6 {
+    while settled < ALL {
         scene.worked();
         settled += scene.dispatcher.run_once().settled;
     }
-    assert_eq!(deliveries(&scene), [well; 6]);
+    assert_eq!(deliveries(&scene), [well; ALL]);
     scene.store.stop();
 }
 
