@@ -174,8 +174,11 @@ impl Soak {
                 self.world.shim.wall_offset(offset);
                 let time = self.some_time(200..800);
                 self.wait(time);
-                // A process that started in another year would be right to believe it.
+                // A process that started in another year would be right to believe it; so would one after
+                // a process that didn't live to see the clock set right: it looks at each commit, and
+                // each second.
                 self.world.shim.wall_offset(0);
+                self.wait(Duration::from_millis(1_100));
             }
             Fault::Refusal => {
                 self.refuses.store(true, Ordering::Relaxed);
