@@ -4,10 +4,13 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
+use crate::http::loops;
 
-/// Besides connections, attempts and the database: standard streams, listeners, the runtime, and
+/// Besides connections, attempts and the database: standard streams, signals, listeners, the lock, and
 /// whatever a program that embeds us has open.
 const OTHERS: u64 = 48;
+/// Of a thread that attends to connections, and of the one that accepts them: what it waits with.
+const PER_LOOP: u64 = 4;
 /// Of one connection to the database: itself, its WAL, and a temporary file.
 const PER_READER: u64 = 3;
 /// Of one worker: its attempt's connection, and one that idles for the next attempt.
@@ -49,7 +52,9 @@ pub(crate) fn connections(config: &Config) -> u32 {
 
 fn fitting(config: &Config, limit: u64) -> u32 {
     let workers = u64::try_from(config.delivery.workers).unwrap_or(u64::MAX);
+    let loops = 1 + u64::try_from(loops::count()).unwrap_or(u64::MAX);
     let reserved = OTHERS
+        .saturating_add(loops.saturating_mul(PER_LOOP))
         .saturating_add(u64::from(config.database.readers).saturating_mul(PER_READER))
         .saturating_add(workers.saturating_mul(PER_WORKER))
         .saturating_add(u64::from(crate::relay::ADMIN_CONNECTIONS));
@@ -65,7 +70,8 @@ mod tests {
     #[test]
     fn connections_leave_room_for_the_rest() {
         let config = Config::default();
-        assert_eq!(fitting(&config, 1024), 1024 - 48 - 12 - 128 - 16);
+        let loops = 4 * (1 + u32::try_from(loops::count()).expect("eight at most"));
+        assert_eq!(fitting(&config, 1024), 1024 - 48 - loops - 12 - 128 - 16);
         assert_eq!(fitting(&config, 10), FEWEST);
         assert_eq!(fitting(&config, u64::MAX), u32::MAX);
     }

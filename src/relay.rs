@@ -106,7 +106,7 @@ impl Relay {
             .enable_all()
             .thread_name("relay-accept")
             .build()?;
-        let loops = Loops::start(RUNTIME_GRACE)?;
+        let loops = Loops::start(RUNTIME_GRACE, &fatal)?;
 
         // Listeners come first: an address in use stops the start before anything is on disk.
         let entered = runtime.enter();

@@ -35,9 +35,9 @@ const MAX_TARGETS: usize = 4096;
 /// ninth to a fifth less, and fell behind by half; more than eight brought nothing (measured).
 pub(super) const WAITING: usize = 8;
 
-/// Bodies up to so many bytes are loaded when they are claimed, all of a turn at once; larger ones by the
-/// worker that sends them. So what waits takes 4 MiB with 64 workers.
-const SMALL: i64 = 8 * 1024;
+/// What has up to so many bytes, headers included, is loaded when it is claimed, all of a turn at once;
+/// what is larger by the worker that sends it. So what waits takes 4 MiB with 64 workers.
+pub(super) const SMALL: i64 = 8 * 1024;
 
 pub(super) struct Dispatcher {
     context: Context,

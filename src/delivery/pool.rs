@@ -13,6 +13,10 @@ use super::wake::Wake;
 use super::worker;
 use crate::clock::Timestamp;
 
+/// What takes longer than this isn't quick: nothing is claimed ahead for its destination, and what was
+/// is handed back, since a line of them would keep their workers from others for many times as long.
+pub(super) const QUICK: Duration = Duration::from_millis(100);
+
 /// A worker's stack: a TLS handshake is the deepest that it goes, in some tens of KiB.
 const STACK: usize = 512 * 1024;
 
@@ -86,7 +90,9 @@ impl Done {
 
     /// Whether the next one to the same destination may begin in its place.
     pub fn went_well(&self) -> bool {
-        matches!(&self.outcome, Some(outcome) if outcome.class == Class::Delivered)
+        let is_delivered =
+            matches!(&self.outcome, Some(outcome) if outcome.class == Class::Delivered);
+        is_delivered && self.took <= QUICK
     }
 }
 
@@ -108,7 +114,7 @@ struct Inner {
 struct Desk {
     /// There is a free worker for each.
     queue: VecDeque<Job>,
-    /// Each waits for an attempt to its destination to go well, and begins in its place: so there are
+    /// Each waits for an attempt to its destination to go well and soon, and begins in its place: so there are
     /// never more at once than were admitted, and no worker waits for a commit.
     waiting: HashMap<i64, Line>,
     done: Vec<Done>,

@@ -3,24 +3,36 @@
 //! over a runtime whose threads share their tasks; two cores, measured).
 
 use std::io;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
-/// However many cores there are: the one thread that writes is busy long before so many are, and each
-/// takes a few descriptors.
+use crate::fatal::Fatal;
+
+/// However many cores there are: the one thread that writes is busy long before so many are.
 const MOST: usize = 8;
+/// Threads for reads of the database, of all loops together: as many as tokio would give one runtime.
+const READING: usize = 512;
+
+/// How many there are: one for each core.
+pub(crate) fn count() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
+}
 
 /// A thread for each core.
 #[derive(Debug)]
 pub(crate) struct Loops {
     each: Arc<[Loop]>,
     stop: watch::Sender<bool>,
-    threads: Vec<JoinHandle<()>>,
+    /// Never told anything: it hears when the last thread has ended.
+    ended: Mutex<Receiver<()>>,
+    grace: Duration,
 }
 
 /// One of them, for connections to be given to.
@@ -33,29 +45,40 @@ pub(crate) struct Loop {
 
 impl Loops {
     /// `grace` is how long reads of the database that are under way get at the end.
-    pub fn start(grace: Duration) -> io::Result<Self> {
-        let count = thread::available_parallelism().map_or(1, usize::from);
+    pub fn start(grace: Duration, fatal: &Fatal) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
+        let (running, ended) = channel::<()>();
         let mut each = Vec::new();
-        let mut threads = Vec::new();
-        for _ in 0..count.min(MOST) {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+        for _ in 0..count() {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .thread_name("relay-read")
+                .max_blocking_threads(READING / count())
+                .build()?;
             each.push(Loop {
                 runtime: runtime.handle().clone(),
                 connections: Arc::default(),
             });
             let mut stopped = stopped.clone();
-            let thread = thread::Builder::new().name("relay-http".to_owned());
-            threads.push(thread.spawn(move || {
+            let (running, fatal) = (running.clone(), fatal.clone());
+            let run = AssertUnwindSafe(move || {
                 // An error means that the other end is gone, which is a stop, too.
                 let _ = runtime.block_on(stopped.wait_for(|&stopped| stopped));
                 runtime.shutdown_timeout(grace);
-            })?);
+            });
+            let thread = thread::Builder::new().name("relay-http".to_owned());
+            thread.spawn(move || {
+                if catch_unwind(run).is_err() {
+                    fatal.raise("a thread that speaks HTTP panicked");
+                }
+                drop(running);
+            })?;
         }
         Ok(Self {
             each: each.into(),
             stop,
-            threads,
+            ended: Mutex::new(ended),
+            grace,
         })
     }
 
@@ -65,13 +88,12 @@ impl Loops {
 }
 
 impl Drop for Loops {
-    /// Cuts what is still open, and waits for the threads.
+    /// Cuts what is still open, and waits for the threads, but not for one that hangs in the system.
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                log::error!("a thread that speaks HTTP panicked");
-            }
+        let ended = self.ended.get_mut().expect("nobody locks it");
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(2 * self.grace) {
+            log::warn!("a thread that speaks HTTP doesn't end, and is left alone");
         }
     }
 }
@@ -130,7 +152,7 @@ mod tests {
         let runtime = runtime.expect("a runtime");
         let _entered = runtime.enter();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let loops = Loops::start(Duration::ZERO).expect("they start");
+        let loops = Loops::start(Duration::from_secs(5), &Fatal::new()).expect("they start");
         let each = loops.each();
         let (told, tells) = mpsc::channel();
         for _ in 0..3 * each.len() {

@@ -20,7 +20,7 @@ mod exchange;
 mod health;
 mod idempotency;
 mod ingress;
-mod loops;
+pub(crate) mod loops;
 mod members;
 mod problem;
 mod relays;

@@ -159,6 +159,8 @@ async fn attend<H, F>(
     let mut is_last = false;
     loop {
         tokio::select! {
+            // First what was sent: a connection whose request came while its thread was busy isn't idle.
+            biased;
             ended = connection.as_mut() => {
                 // What ends a connection early is the client's affair.
                 if let Err(error) = ended {

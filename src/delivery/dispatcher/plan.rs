@@ -48,6 +48,7 @@ impl Dispatcher {
         self.admission.new_round();
         let mut pauses = Vec::new();
         let mut ready = VecDeque::new();
+        let mut stays = Vec::new();
         for due in due {
             let opens_at = due.held_until.max(Some(due.next_attempt_at));
             let (is_paused, is_held) = (due.is_paused, due.held_until > Some(now));
@@ -57,6 +58,8 @@ impl Dispatcher {
             let waiting = state.waiting;
             if is_paused || is_held {
                 self.admission.kept_waiting(&target);
+                // What was claimed ahead stays, too.
+                stays.extend((waiting > 0).then_some(target.id));
             }
             if is_paused || !target.is_known() {
                 continue;
@@ -71,6 +74,10 @@ impl Dispatcher {
                     share: 0,
                 }),
             }
+        }
+        if !stays.is_empty() {
+            self.pool.recall(stays);
+            pauses.push(Duration::ZERO);
         }
         self.places = ready.len();
         ready.rotate_left(self.round % self.places.max(1));
@@ -98,13 +105,15 @@ impl Dispatcher {
         for candidate in shares {
             let left = candidate.ready - candidate.share;
             // Behind each attempt, so that no worker waits for a commit.
-            let wait = if !is_contended && self.admission.may_wait(&candidate.target) {
-                (WAITING * (candidate.in_flight + candidate.share))
-                    .saturating_sub(candidate.waiting)
-                    .min(left)
-            } else {
+            let may_wait = if is_contended {
                 0
+            } else {
+                self.admission.may_wait(&candidate.target)
             };
+            let wait = (WAITING * (candidate.in_flight + candidate.share))
+                .min(may_wait)
+                .saturating_sub(candidate.waiting)
+                .min(left);
             plan.is_cut_short |= candidate.ready == counted && wait == left;
             if candidate.share + wait > 0 {
                 plan.wants.push(Want {

@@ -16,10 +16,10 @@ pub(in super::super) trait Admission: Send {
         Ok(())
     }
 
-    /// Whether attempts to `target` end so soon, and so well, that further ones may be claimed already,
-    /// each to begin in the place of one that went well.
-    fn may_wait(&mut self, _target: &Target) -> bool {
-        false
+    /// How many may be claimed already, each to begin in the place of an attempt to `target` that went
+    /// well and soon: none unless most do.
+    fn may_wait(&mut self, _target: &Target) -> usize {
+        0
     }
 
     /// Nothing goes to `target` for now, for a reason that isn't this one's own.

@@ -25,10 +25,11 @@ impl Shipment {
             .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
     }
 
-    /// None if its body is longer than `max` bytes, which are then not read.
+    /// None if its headers and body are more than `max` bytes; the body is then not read.
     pub fn load_small(sql: &Connection, intent: i64, max: i64) -> Result<Option<Self>, StoreError> {
         let mut statement = sql.prepare_cached(
-            "SELECT random, surface, label, url, created_at, headers, iif(length(body) <= ?2, body, NULL)
+            "SELECT random, surface, label, url, created_at, headers,
+                    iif(length(headers) + length(body) <= ?2, body, NULL)
              FROM intents WHERE id = ?1",
         )?;
         Ok(statement.query_row([intent, max], |row| {

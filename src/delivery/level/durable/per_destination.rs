@@ -13,6 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 
 use super::super::super::Context;
 use super::super::super::outcome::{Class, Outcome};
+use super::super::super::pool::QUICK;
 use super::super::super::target::Target;
 use super::super::Admission;
 use crate::config::{Config, RateLimit};
@@ -80,17 +81,14 @@ struct Limits {
     /// timeout.
     too_slow: Duration,
     /// Attempts in a row that went well and took no longer than [`QUICK`].
-    quick: u32,
+    quick: usize,
     /// What is under way counts by the standing it began with.
     counted: Vec<Standing>,
 }
 
-/// What may be claimed ahead for a destination is attempted this soon, mostly, and so is still let go
-/// when the destination is paused meanwhile.
-const QUICK: Duration = Duration::from_millis(100);
-/// So many in a row before anything is claimed ahead: what fails now and then would have most of it
-/// handed back.
-const QUICK_IN_A_ROW: u32 = 16;
+/// So many in a row before anything is claimed ahead, and then no more than were: what fails now and then
+/// would have most of it handed back.
+const QUICK_IN_A_ROW: usize = 16;
 
 impl PerDestination {
     pub fn new(context: &Context) -> Self {
@@ -244,10 +242,11 @@ impl Admission for PerDestination {
         Ok(())
     }
 
-    fn may_wait(&mut self, target: &Target) -> bool {
+    fn may_wait(&mut self, target: &Target) -> usize {
         let limits = self.limits(target);
         // What has a rate goes when its token says so.
-        limits.quick >= QUICK_IN_A_ROW && limits.rate.is_none() && !limits.is_rested
+        let may = limits.quick >= QUICK_IN_A_ROW && limits.rate.is_none() && !limits.is_rested;
+        if may { limits.quick } else { 0 }
     }
 
     fn kept_waiting(&mut self, target: &Target) {
@@ -303,287 +302,4 @@ impl Admission for PerDestination {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{Clock, FakeClock, Timestamp};
-    use crate::model::RetryPlan;
-
-    struct Scene {
-        clock: Arc<FakeClock>,
-        limits: PerDestination,
-        config: Arc<Config>,
-        /// Under way, by destination.
-        busy: HashMap<i64, usize>,
-    }
-
-    impl Scene {
-        fn new(workers: usize, change: impl FnOnce(&mut Config)) -> Self {
-            let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
-            let mut config = Config::default();
-            config.delivery.workers = workers;
-            change(&mut config);
-            let config = Arc::new(config);
-            let shared: Arc<dyn Clock> = Arc::<FakeClock>::clone(&clock);
-            Self {
-                limits: PerDestination::with(Arc::clone(&config), Monotonic(shared)),
-                clock,
-                config,
-                busy: HashMap::new(),
-            }
-        }
-
-        fn target(&self, id: i64) -> Target {
-            let name = format!("http://{id}.example");
-            Target::new(id, &name, &self.config, RetryPlan::Schedule, true)
-        }
-
-        /// Begins as many as may, up to `most`.
-        fn begin(&mut self, id: i64, most: usize) -> usize {
-            let target = self.target(id);
-            self.limits.new_round();
-            let busy = self.busy.entry(id).or_default();
-            let mut begun = 0;
-            while begun < most && self.limits.admit(&target, *busy + begun).is_ok() {
-                begun += 1;
-            }
-            *busy += begun;
-            for _ in 0..begun {
-                self.limits.began(&target);
-            }
-            begun
-        }
-
-        fn end(&mut self, id: i64, outcome: &Outcome) -> Option<BreakerChange> {
-            self.end_after(id, outcome, Duration::from_millis(5))
-        }
-
-        fn end_after(
-            &mut self,
-            id: i64,
-            outcome: &Outcome,
-            took: Duration,
-        ) -> Option<BreakerChange> {
-            *self.busy.get_mut(&id).expect("it began") -= 1;
-            self.limits.ended(&self.target(id), outcome, took)
-        }
-
-        fn all_end(&mut self, id: i64, outcome: &Outcome) {
-            for _ in 0..self.busy[&id] {
-                self.end(id, outcome);
-            }
-        }
-    }
-
-    fn timeout() -> Outcome {
-        Outcome::failed(Class::Transient, Failure::Timeout, "slow")
-    }
-
-    fn refused() -> Outcome {
-        Outcome::failed(Class::Transient, Failure::Refused, "down")
-    }
-
-    #[test]
-    fn the_number_at_once_grows_with_success_and_falls_to_one_on_a_timeout() {
-        let mut scene = Scene::new(64, |_| {});
-        for expected in [1, 2, 4, 8, 8] {
-            assert_eq!(scene.begin(1, 100), expected);
-            scene.all_end(1, &Outcome::delivered());
-        }
-        assert_eq!(scene.begin(1, 100), 8);
-        scene.end(1, &timeout());
-        assert_eq!(scene.begin(1, 100), 0, "seven are still under way");
-        scene.all_end(1, &timeout());
-        assert_eq!(scene.begin(1, 100), 1);
-        scene.all_end(1, &Outcome::delivered());
-        assert_eq!(scene.begin(1, 100), 2, "and grows back");
-        scene.all_end(1, &refused());
-        assert_eq!(scene.begin(1, 100), 1);
-    }
-
-    #[test]
-    fn who_answers_only_just_in_time_is_no_better_than_who_times_out() {
-        let mut scene = Scene::new(64, |_| {});
-        for _ in 0..10 {
-            scene.begin(1, 100);
-            scene.all_end(1, &Outcome::delivered());
-        }
-        assert_eq!(scene.begin(1, 100), 8);
-        for _ in 0..8 {
-            scene.end_after(1, &Outcome::delivered(), Duration::from_secs(14));
-        }
-        assert_eq!(scene.begin(1, 100), 1);
-        assert_eq!(scene.limits.suspect.busy, 1);
-    }
-
-    #[test]
-    fn nobody_may_have_the_whole_pool() {
-        let mut scene = Scene::new(4, |config| {
-            config.delivery.defaults.concurrency = Some(100);
-        });
-        for _ in 0..10 {
-            scene.begin(1, 100);
-            scene.all_end(1, &Outcome::delivered());
-        }
-        assert_eq!(scene.begin(1, 100), 3);
-    }
-
-    #[test]
-    fn however_many_hang_most_workers_are_left() {
-        const WORKERS: usize = 64;
-        let mut scene = Scene::new(WORKERS, |_| {});
-        // One that is known to be well.
-        scene.begin(0, 1);
-        scene.all_end(0, &Outcome::delivered());
-        // Two hundred that nobody knows, and which all hang.
-        let first: usize = (1..=200).map(|id| scene.begin(id, 100)).sum();
-        assert!(first < WORKERS / 2, "most are for those that are well");
-        assert_eq!(scene.begin(0, 100), 2);
-        for id in 1..=200 {
-            scene.all_end(id, &timeout());
-        }
-        for id in 201..=250 {
-            scene.begin(id, 1);
-            scene.all_end(id, &timeout());
-        }
-        // Now many are known to hang: those share a quarter.
-        let again: usize = (1..=250).map(|id| scene.begin(id, 100)).sum();
-        assert!(again < WORKERS / 2);
-        let known: Vec<i64> = (1..=31).chain(201..=250).collect();
-        assert!(known.len() > WORKERS);
-        let suspects: usize = known.iter().map(|id| scene.busy[id]).sum();
-        assert_eq!(suspects, WORKERS / 4);
-    }
-
-    #[test]
-    fn those_that_were_well_and_hang_together_leave_some_workers_to_others() {
-        let mut scene = Scene::new(64, |_| {});
-        for id in 0..20 {
-            for _ in 0..10 {
-                scene.begin(id, 100);
-                scene.all_end(id, &Outcome::delivered());
-            }
-        }
-        // Eight of them could take all.
-        let hanging: usize = (0..10).map(|id| scene.begin(id, 100)).sum();
-        assert_eq!(hanging, 56 + 3, "seven have eight, three have one");
-        // The others get one each, time and again.
-        for _ in 0..10 {
-            for id in 10..15 {
-                assert_eq!(scene.begin(id, 100), 1);
-            }
-            for id in 10..15 {
-                scene.all_end(id, &Outcome::delivered());
-            }
-        }
-    }
-
-    #[test]
-    fn a_hanging_one_keeps_no_new_one_out_of_a_small_pool() {
-        for workers in 3..=8 {
-            let mut scene = Scene::new(workers, |_| {});
-            scene.begin(1, 100);
-            scene.all_end(1, &timeout());
-            assert_eq!(scene.begin(1, 100), 1);
-            assert_eq!(scene.begin(2, 100), 1, "{workers} workers");
-        }
-    }
-
-    #[test]
-    fn nothing_is_counted_twice_or_for_ever() {
-        let mut scene = Scene::new(8, |_| {});
-        for round in 0..100 {
-            let id = round % 7;
-            scene.begin(id, 3);
-            if round % 3 == 0 {
-                scene.all_end(id, &timeout());
-            } else if round % 3 == 1 {
-                scene.all_end(id, &Outcome::delivered());
-            }
-        }
-        for id in 0..7 {
-            scene.all_end(id, &Outcome::delivered());
-        }
-        assert_eq!(
-            (
-                scene.limits.unproven.busy,
-                scene.limits.suspect.busy,
-                scene.limits.crowd.busy
-            ),
-            (0, 0, 0)
-        );
-    }
-
-    #[test]
-    fn ten_failures_open_the_breaker_and_waiting_costs_nothing() {
-        let mut scene = Scene::new(64, |_| {});
-        for n in 1..=10 {
-            assert_eq!(scene.begin(1, 1), 1);
-            let change = scene.end(1, &refused());
-            assert_eq!(change.is_some(), n == 10, "{n}");
-        }
-        let target = scene.target(1);
-        let wait = Err(Some(Duration::from_secs(30)));
-        assert_eq!(scene.limits.admit(&target, 0), wait);
-        scene.clock.advance(Duration::from_secs(30));
-        assert_eq!(scene.begin(1, 100), 1, "one probe");
-        let closed = scene.end(1, &Outcome::delivered());
-        assert_eq!(closed, Some(BreakerChange::Closed));
-        // Gently at first.
-        assert_eq!(scene.begin(1, 100), 1);
-    }
-
-    #[test]
-    fn a_refusal_of_one_event_is_no_failure_of_the_destination() {
-        let mut scene = Scene::new(64, |_| {});
-        let status = |class, code| Outcome {
-            status_code: Some(code),
-            ..Outcome::failed(class, Failure::Status, "answered")
-        };
-        let internal = Outcome::failed(Class::Transient, Failure::Internal, "no descriptors");
-        for outcome in [
-            status(Class::Permanent, 422),
-            status(Class::Transient, 429),
-            internal,
-        ] {
-            for _ in 0..50 {
-                scene.begin(1, 1);
-                assert_eq!(scene.end(1, &outcome), None, "{outcome:?}");
-            }
-        }
-        for _ in 0..9 {
-            scene.begin(1, 1);
-            assert_eq!(scene.end(1, &status(Class::Transient, 404)), None);
-        }
-    }
-
-    #[test]
-    fn after_a_rest_the_rate_is_kept_from_the_first_second_on() {
-        let mut scene = Scene::new(1000, |config| {
-            config.delivery.defaults.rate_limit = Some(RateLimit {
-                per_second: 10.0,
-                burst: 100,
-            });
-            config.delivery.defaults.concurrency = Some(1000);
-        });
-        // It has been well for long: its bucket is full, and it may have many at once.
-        for _ in 0..12 {
-            scene.begin(1, 1);
-            scene.all_end(1, &Outcome::delivered());
-        }
-        scene.clock.advance(Duration::from_secs(3600));
-        let target = scene.target(1);
-        scene.limits.kept_waiting(&target);
-        let mut sent = Vec::new();
-        for _ in 0..20 {
-            let mut in_second = 0;
-            for _ in 0..100 {
-                in_second += scene.begin(1, 1000);
-                scene.all_end(1, &Outcome::delivered());
-                scene.clock.advance(Duration::from_millis(10));
-            }
-            sent.push(in_second);
-        }
-        assert!(sent.iter().all(|&count| count <= 11), "{sent:?}");
-        assert!(sent[2..].iter().all(|&count| count >= 9), "{sent:?}");
-    }
-}
+mod tests;
