@@ -70,8 +70,8 @@ struct State {
     in_flight: usize,
     /// Claimed, each to begin in the place of one of those.
     waiting: usize,
-    /// When an attempt ended last, or something was claimed, by the steady clock.
-    moved_at: Duration,
+    /// When something was claimed ahead last, by the steady clock.
+    claimed_at: Duration,
     outage: Option<Outage>,
     /// Whether its breaker is open.
     is_broken: bool,
@@ -226,7 +226,6 @@ impl Dispatcher {
             let change = self.admission.ended(&job.target, &outcome, took);
             if let Some(state) = self.targets.get_mut(&job.target.id) {
                 state.in_flight -= 1;
-                state.moved_at = self.context.clock.monotonic();
             }
             if done.is_followed {
                 self.begins(job.target.id);
@@ -250,10 +249,14 @@ impl Dispatcher {
             return;
         }
         let now = self.context.clock.monotonic();
-        let stuck = self.targets.iter().filter(|(_, state)| {
-            state.waiting > 0 && now.saturating_sub(state.moved_at) >= LOOK_EVERY
+        let (admission, states) = (&mut self.admission, self.targets.values());
+        let stuck = states.filter(|state| {
+            state.waiting > 0 && now.saturating_sub(state.claimed_at) >= LOOK_EVERY
         });
-        self.pool.recall(stuck.map(|(id, _)| *id));
+        self.pool.recall(stuck.map(|state| {
+            admission.stuck(&state.target);
+            state.target.id
+        }));
     }
 
     /// One that waited has begun.
@@ -429,7 +432,7 @@ impl Dispatcher {
                 jobs.push(job);
             } else {
                 state.waiting += 1;
-                state.moved_at = self.context.clock.monotonic();
+                state.claimed_at = self.context.clock.monotonic();
                 self.waiting += 1;
                 waiting.push(job);
             }

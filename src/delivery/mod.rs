@@ -2,7 +2,7 @@
 //!
 //! - `dispatcher`: one thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]). `plan`: who may go next; `fair`: how workers are shared out.
 //! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker. What is claimed ahead for a quick destination
-//!   begins in the place of an attempt that went well.
+//!   begins in the place of an attempt that went well, and soon.
 //! - `outcome`: pure: what an answer leads to.
 //! - `ops`: the executor's own SQL: what is due, claim and settle, hand back; `measure` has a benchmark claim.
 //! - `level`: what the three levels differ in. All gates live there.

@@ -135,6 +135,7 @@ struct Line {
 #[derive(Default)]
 struct Ended {
     well: usize,
+    /// Or slow.
     is_failing: bool,
 }
 

@@ -3,11 +3,21 @@
 use super::*;
 
 /// So many attempts at once, and as many as there may be that wait.
-struct AtOnce(usize);
+struct AtOnce {
+    most: usize,
+    may_wait: usize,
+}
+
+impl AtOnce {
+    fn new(most: usize) -> Self {
+        let may_wait = usize::MAX;
+        Self { most, may_wait }
+    }
+}
 
 impl Admission for AtOnce {
     fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
-        if in_flight < self.0 {
+        if in_flight < self.most {
             Ok(())
         } else {
             Err(None)
@@ -15,7 +25,11 @@ impl Admission for AtOnce {
     }
 
     fn may_wait(&mut self, _: &Target) -> usize {
-        usize::MAX
+        self.may_wait
+    }
+
+    fn stuck(&mut self, _: &Target) {
+        self.may_wait = 0;
     }
 }
 
@@ -43,7 +57,7 @@ fn told() -> (Scene, mpsc::Receiver<()>, Sender<Outcome>) {
         begun,
         outcomes: Mutex::new(outcomes),
     };
-    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(AtOnce(1)));
+    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(AtOnce::new(1)));
     (scene, has_begun, tell)
 }
 
@@ -106,7 +120,7 @@ fn whatever_fails_meanwhile_each_is_attempted_and_never_more_at_once_than_may() 
     for _ in 0..20 {
         let moody = Arc::new(Moody::default());
         let transport = Arc::<Moody>::clone(&moody);
-        let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce(2)));
+        let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce::new(2)));
         for _ in 0..60 {
             scene.accept();
         }
@@ -203,6 +217,7 @@ fn what_waits_for_long_is_handed_back() {
     scene.clock.advance(Duration::from_secs(1));
     scene.dispatcher.run_once();
     assert_eq!(deliveries(&scene), [(1, 1), (0, 0)]);
+    assert_eq!(scene.dispatcher.run_once().claimed, 0, "not at once again");
     scene.store.stop();
 }
 
@@ -283,7 +298,7 @@ impl Transport for Scales {
 fn bodies_of_any_size_arrive_whole() {
     let scales = Arc::new(Scales::default());
     let transport = Arc::<Scales>::clone(&scales);
-    let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce(1)));
+    let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce::new(1)));
     let small = usize::try_from(SMALL).expect("it is small");
     let lengths = [0, small, small + 1, 1 << 20];
     for length in lengths {

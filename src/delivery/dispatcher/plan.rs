@@ -169,7 +169,7 @@ impl Dispatcher {
                     target: Arc::new(target),
                     in_flight: 0,
                     waiting: 0,
-                    moved_at: Duration::ZERO,
+                    claimed_at: Duration::ZERO,
                     outage: None,
                     is_broken,
                     shown: "",

@@ -22,6 +22,9 @@ pub(in super::super) trait Admission: Send {
         0
     }
 
+    /// What was claimed ahead for `target` waited for long, and is handed back.
+    fn stuck(&mut self, _target: &Target) {}
+
     /// Nothing goes to `target` for now, for a reason that isn't this one's own.
     fn kept_waiting(&mut self, _target: &Target) {}
 

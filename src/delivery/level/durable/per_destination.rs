@@ -43,6 +43,9 @@ pub(in super::super) struct PerDestination {
     suspect: Share,
     /// All workers that are busy or promised; from its end on a destination gets but one.
     crowd: Share,
+    /// The fewest attempts that somebody has under way who was kept from more in this round for the
+    /// crowd's sake.
+    fewest: usize,
 }
 
 /// A part of the pool.
@@ -110,6 +113,7 @@ impl PerDestination {
             // Those that were well may begin to hang all at once: an eighth of the workers is for
             // destinations that have none.
             crowd: Share::of(workers - workers / 8),
+            fewest: usize::MAX,
         }
     }
 
@@ -165,7 +169,7 @@ impl Limits {
 
     fn adapt(&mut self, outcome: &Outcome, took: Duration) {
         let is_slow = outcome.failure == Some(Failure::Timeout) || took >= self.too_slow;
-        self.quick = if outcome.class == Class::Delivered && took <= QUICK {
+        self.quick = if outcome.class == Class::Delivered && took <= QUICK && !is_slow {
             self.quick.saturating_add(1)
         } else {
             0
@@ -208,6 +212,7 @@ impl Admission for PerDestination {
         self.unproven.promised = 0;
         self.suspect.promised = 0;
         self.crowd.promised = 0;
+        self.fewest = usize::MAX;
     }
 
     fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
@@ -227,11 +232,14 @@ impl Admission for PerDestination {
         let standing = limits.standing;
         if (standing != Standing::Proven && unproven.is_spent())
             || (standing == Standing::Suspect && suspect.is_spent())
-            || (in_flight > 0 && crowd.is_spent())
         {
             return Err(None);
         }
-        if let Some((_, bucket)) = &limits.rate
+        if in_flight > 0 && crowd.is_spent() {
+            self.fewest = self.fewest.min(in_flight);
+            return Err(None);
+        }
+        if let Some((_, bucket)) = &self.limits(target).rate
             && let Err(until) = bucket.check()
         {
             return Err(Some(until.wait_time_from(now)));
@@ -243,10 +251,21 @@ impl Admission for PerDestination {
     }
 
     fn may_wait(&mut self, target: &Target) -> usize {
+        let fewest = self.fewest;
         let limits = self.limits(target);
-        // What has a rate goes when its token says so.
-        let may = limits.quick >= QUICK_IN_A_ROW && limits.rate.is_none() && !limits.is_rested;
-        if may { limits.quick } else { 0 }
+        let is_quick = limits.quick >= QUICK_IN_A_ROW && !limits.is_rested;
+        // What has a rate goes when its token says so. Who has more than others, and they want more,
+        // gives way to them as its attempts end.
+        let gives_way = limits.counted.len() > fewest.saturating_add(1);
+        if is_quick && limits.rate.is_none() && !gives_way {
+            limits.quick
+        } else {
+            0
+        }
+    }
+
+    fn stuck(&mut self, target: &Target) {
+        self.limits(target).quick = 0;
     }
 
     fn kept_waiting(&mut self, target: &Target) {

@@ -294,3 +294,33 @@ fn as_many_may_wait_as_were_quick_in_a_row() {
     scene.end_after(1, &Outcome::delivered(), QUICK + Duration::from_millis(1));
     assert_eq!(scene.limits.may_wait(&target), 0);
 }
+
+#[test]
+fn who_has_more_than_another_gives_way_when_that_one_wants_more() {
+    let mut scene = Scene::new(64, |_| {});
+    let all = 1..=8;
+    for id in all.clone() {
+        for _ in 0..QUICK_IN_A_ROW {
+            assert_eq!(scene.begin(id, 1), 1);
+            scene.end(id, &Outcome::delivered());
+        }
+    }
+    let may_wait = |scene: &mut Scene, id: i64| {
+        let target = scene.target(id);
+        scene.limits.may_wait(&target)
+    };
+    for id in 1..=7 {
+        assert_eq!(scene.begin(id, 64), 8);
+    }
+    assert_eq!(may_wait(&mut scene, 7), QUICK_IN_A_ROW, "nobody wants more");
+    assert_eq!(scene.begin(8, 64), 1, "the crowd's share is spent");
+    for id in 1..=7 {
+        assert_eq!(may_wait(&mut scene, id), 0);
+    }
+    assert_eq!(may_wait(&mut scene, 8), QUICK_IN_A_ROW);
+    // As theirs end, its own begin.
+    for id in 1..=4 {
+        scene.end(id, &Outcome::delivered());
+    }
+    assert_eq!(scene.begin(8, 64), 3);
+}
