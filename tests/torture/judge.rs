@@ -195,14 +195,16 @@ impl Journal {
         }
         verdict.hits = hits.len();
         for (n, hits) in &arrived {
-            // One that was taken and comes again is a duplicate: some fault in between explains it.
+            // One that was taken and comes again is a duplicate: some fault in between explains it. Where
+            // that one was refused, it is retried.
             let Some(first) = hits.iter().position(|hit| hit.answered < 300) else {
                 continue;
             };
             for pair in hits[first..].windows(2) {
                 verdict.duplicates += 1;
+                let is_retry = pair[0].answered >= 300;
                 let since = pair[0].at.saturating_sub(LATE);
-                if !faults.iter().any(|at| (since..=pair[1].at).contains(at)) {
+                if !(is_retry || faults.iter().any(|at| (since..=pair[1].at).contains(at))) {
                     wrong.push(format!(
                         "{} ({n}) came twice, and no fault explains it",
                         pair[1].id
@@ -438,6 +440,22 @@ mod tests {
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("no fault explains"));
         journal.hit(hit(1, "a", "{\"n\":1}x"));
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("another body"));
+
+        // Taken, killed, refused, taken: the fault explains the second arrival, the refusal the third.
+        let again = |faults: Vec<Duration>| {
+            let journal = Journal::new();
+            journal.sent(sent(1, Some("a")));
+            for (at, answered) in [(1_000, 200), (2_000, 503), (3_000, 200)] {
+                let mut hit = hit(1, "a", "{\"n\":1}");
+                (hit.at, hit.answered) = (Duration::from_millis(at), answered);
+                journal.hit(hit);
+            }
+            *locked(&journal.faults) = faults;
+            wrong(&journal, &[("{\"n\":1}", 3)])
+        };
+        assert_eq!(again(vec![Duration::from_millis(1_500)]), "");
+        let unexplained = again(vec![Duration::from_millis(2_500)]);
+        assert_eq!(unexplained.matches("no fault explains").count(), 1);
         journal.hit(hit(9, "z", "{\"n\":9}"));
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("nobody sent"));
         journal.sent(sent(1, Some("b")));
