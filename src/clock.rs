@@ -81,12 +81,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
     /// Time since an arbitrary start, never going back.
     fn monotonic(&self) -> Duration;
 
-    /// How far [`Clock::now`] is ahead of the wall clock, in milliseconds.
-    fn ahead(&self) -> i64 {
-        self.now()
-            .as_millis()
-            .saturating_sub(self.wall().as_millis())
-    }
+    /// How far [`Clock::now`] is ahead of the wall clock, in milliseconds: by one look at both.
+    fn ahead(&self) -> i64;
 
     /// Goes on from `now`, where an earlier process left off. For the start alone.
     fn resume(&self, now: Timestamp);
@@ -100,6 +96,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
 /// in twenty. A decision: every wait and window stays within 5 % of what was promised, a clock that
 /// was a minute wrong is followed within 20 minutes and one that was two hours wrong within two days.
 const SLEW: i64 = 20;
+/// A millisecond, in nanoseconds.
+const MILLI: i64 = 1_000_000;
 /// A disagreement that is worth a line in the log when it comes.
 const JUMP: i64 = 1_000_000_000;
 
@@ -140,6 +138,11 @@ impl Steady {
         self.now += passed + slew;
         self.gap = gap - slew;
         (self.now, (jump.saturating_abs() >= JUMP).then_some(jump))
+    }
+
+    /// How far ahead of the wall clock this was at the last look.
+    fn ahead(&self) -> i64 {
+        self.gap.saturating_neg()
     }
 }
 
@@ -195,13 +198,15 @@ fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let (now, jump) = {
+impl SystemClock {
+    /// The time now and how far it is ahead, in nanoseconds.
+    fn look(&self) -> (i64, i64) {
+        let (now, ahead, jump) = {
             let mut steady = lock(&self.steady);
             // Read under the lock, so that no two looks come in the wrong order.
             let elapsed = nanos(even().saturating_sub(self.even_start));
-            steady.follow(elapsed, wall_nanos())
+            let (now, jump) = steady.follow(elapsed, wall_nanos());
+            (now, steady.ahead(), jump)
         };
         if let Some(jump) = jump {
             let direction = if jump > 0 { "ahead" } else { "back" };
@@ -210,17 +215,27 @@ impl Clock for SystemClock {
                 "the system's clock was set {direction} by {seconds} s: schedules and windows keep to the old time, and follow slowly"
             );
         }
-        Timestamp(now / 1_000_000)
+        (now, ahead)
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.look().0 / MILLI)
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp(wall_nanos() / 1_000_000)
+        Timestamp(wall_nanos() / MILLI)
+    }
+
+    fn ahead(&self) -> i64 {
+        self.look().1 / MILLI
     }
 
     fn resume(&self, now: Timestamp) {
         let elapsed = nanos(even().saturating_sub(self.even_start));
         let wall = wall_nanos();
-        let now = now.0.saturating_mul(1_000_000);
+        let now = now.0.saturating_mul(MILLI);
         lock(&self.steady).resume(elapsed, wall, now);
         let seconds = wall.saturating_sub(now) / 1_000_000_000;
         if seconds.abs() >= 60 {
@@ -254,7 +269,7 @@ impl FakeClock {
     pub fn at(now: Timestamp) -> Self {
         Self {
             state: Mutex::new(Faked {
-                steady: Steady::starting_at(now.0.saturating_mul(1_000_000)),
+                steady: Steady::starting_at(now.0.saturating_mul(MILLI)),
                 wall: now,
                 monotonic: Duration::ZERO,
             }),
@@ -293,28 +308,38 @@ impl fmt::Debug for FakeClock {
     }
 }
 
+impl Faked {
+    /// What the even clock and the wall clock say, in nanoseconds.
+    fn clocks(&self) -> (i64, i64) {
+        (nanos(self.monotonic), self.wall.0.saturating_mul(MILLI))
+    }
+
+    fn look(&mut self) -> i64 {
+        let (elapsed, wall) = self.clocks();
+        self.steady.follow(elapsed, wall).0
+    }
+}
+
 impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
-        let mut state = lock(&self.state);
-        let (elapsed, wall) = (
-            nanos(state.monotonic),
-            state.wall.0.saturating_mul(1_000_000),
-        );
-        let (now, _) = state.steady.follow(elapsed, wall);
-        Timestamp(now.div_euclid(1_000_000))
+        Timestamp(lock(&self.state).look().div_euclid(MILLI))
     }
 
     fn wall(&self) -> Timestamp {
         lock(&self.state).wall
     }
 
+    fn ahead(&self) -> i64 {
+        let mut state = lock(&self.state);
+        state.look();
+        state.steady.ahead() / MILLI
+    }
+
     fn resume(&self, now: Timestamp) {
         let mut state = lock(&self.state);
-        let millis = 1_000_000;
-        let (elapsed, wall) = (nanos(state.monotonic), state.wall.0.saturating_mul(millis));
-        state
-            .steady
-            .resume(elapsed, wall, now.0.saturating_mul(millis));
+        let (elapsed, wall) = state.clocks();
+        let now = now.0.saturating_mul(MILLI);
+        state.steady.resume(elapsed, wall, now);
     }
 
     fn monotonic(&self) -> Duration {

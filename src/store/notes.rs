@@ -16,8 +16,11 @@ use std::sync::Arc;
 use super::lock::{self, OWNER};
 use crate::clock::{Clock, Timestamp};
 
-/// How far the clock's gap may move before it is written down, in milliseconds.
-const DRIFT: u64 = 100;
+/// How far the clock's gap may move before it is written down, in milliseconds. While the system's
+/// clock is followed it moves by 50 ms a second, and it is looked at with each commit and at least
+/// each second: so a start after a crash is some 60 ms off at most, and a wait across it as much too
+/// short or too long.
+const DRIFT: u64 = 10;
 /// How far it may move before that has to survive a power failure, too.
 const JUMP: u64 = 1_000;
 
@@ -116,7 +119,16 @@ impl Notes {
     /// After a commit: notes the time, and the newest row if it is new. Not synced, unless the clock
     /// was set: what is too old finds less, and does no harm.
     pub fn note(&mut self, newest: Option<i64>, clock: &dyn Clock) {
-        match self.try_note(newest, clock) {
+        self.note_if(DRIFT, newest, clock);
+    }
+
+    /// At the end: notes the time as it is, so that the next start goes on from exactly there.
+    pub fn note_exactly(&mut self, clock: &dyn Clock) {
+        self.note_if(0, None, clock);
+    }
+
+    fn note_if(&mut self, drift: u64, newest: Option<i64>, clock: &dyn Clock) {
+        match self.try_note(drift, newest, clock) {
             Ok(()) => self.is_failing = false,
             Err(error) => {
                 if !self.is_failing {
@@ -127,13 +139,13 @@ impl Notes {
         }
     }
 
-    fn try_note(&mut self, newest: Option<i64>, clock: &dyn Clock) -> io::Result<()> {
+    fn try_note(&mut self, drift: u64, newest: Option<i64>, clock: &dyn Clock) -> io::Result<()> {
         if let Some(newest) = newest {
             put_newest(&self.file, newest)?;
             self.written.newest = newest;
         }
         let (seen, ahead) = (clock.now().as_millis(), clock.ahead());
-        if ahead.abs_diff(self.written.ahead) >= DRIFT || seen.abs_diff(self.written.seen) >= JUMP {
+        if ahead.abs_diff(self.written.ahead) >= drift || seen.abs_diff(self.written.seen) >= JUMP {
             let said = Said {
                 seen,
                 ahead,

@@ -249,3 +249,37 @@ fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
     assert_eq!(clock.now(), start);
     store.stop();
 }
+
+#[test]
+fn a_start_is_off_by_nothing_after_a_stop_and_by_little_after_a_crash() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = Timestamp::from_millis(1_700_000_000_000);
+    let mut wall = start;
+    let millis = Duration::from_millis;
+    // Set back by two hours: relay's clock, ahead by as much, goes more slowly than time until they
+    // agree again.
+    let first = Arc::new(FakeClock::at(wall));
+    let mut store = open_by(&directory, &first);
+    wall = wall.minus(Duration::from_secs(7200));
+    first.set_wall(wall);
+    let mut last = first;
+    for life in [700, 100, 700, 100] {
+        store.write_blocking(event("1")).expect("answered");
+        // So many milliseconds move the gap by a twentieth of them.
+        last.advance(millis(life));
+        wall = wall.plus(millis(life));
+        // It is killed as it comes to the end of this one, and goes on from what it noted before.
+        let crashed = crashed_without(&directory, &[]);
+        let after = Arc::new(FakeClock::at(wall));
+        open_by(&crashed, &after).stop();
+        let off = after.now().as_millis() - last.now().as_millis();
+        assert!((0..=60).contains(&off), "{off} ms after a crash");
+        store.stop();
+        let next = Arc::new(FakeClock::at(wall));
+        store = open_by(&directory, &next);
+        let off = next.now().as_millis() - last.now().as_millis();
+        assert!(off.abs() <= 1, "{off} ms after a stop");
+        last = next;
+    }
+    store.stop();
+}

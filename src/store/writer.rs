@@ -388,7 +388,7 @@ impl Writer {
             }
         }
         self.checkpoint("TRUNCATE")?;
-        self.notes.note(None, &*self.shared.clock);
+        self.notes.note_exactly(&*self.shared.clock);
         // Only what was moved as a whole can do without the WAL.
         if self.is_wal_used.get() {
             log::warn!(
