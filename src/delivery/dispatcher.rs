@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plan::Plan;
+pub(super) use plan::places_to_see;
 
 use super::Context;
 use super::level::{Admission, Parts};
@@ -56,10 +57,12 @@ pub(super) struct Dispatcher {
     /// Destinations whose breaker was open, and which have none any more.
     unbroken: Vec<i64>,
     next_claim: i64,
-    /// Where the round of destinations begins, so that none is always first.
-    round: usize,
-    /// Destinations that were ready when it looked last.
+    /// The destination that was given a worker last: the next round begins after it.
+    last: i64,
+    /// Destinations that were ready when all were seen last, or more if there were more.
     places: usize,
+    /// When all destinations were seen last, by the steady clock.
+    all_seen_at: Option<Duration>,
     /// Whether the last turn was refused, so that it is logged once.
     is_refused: bool,
 }
@@ -105,8 +108,9 @@ impl Dispatcher {
             // Of an earlier process nothing is claimed any more, so any beginning will do; a random
             // one makes a mistake there visible.
             next_claim: (i64::from(rand::random::<u32>()) << 24) + 1,
-            round: 0,
+            last: 0,
             places: 0,
+            all_seen_at: None,
             is_refused: false,
         }
     }

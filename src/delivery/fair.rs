@@ -14,26 +14,63 @@ pub(super) struct Candidate {
     pub share: usize,
 }
 
-/// Gives out `free` workers, one in turn to each candidate that has work and may have it.
-pub(super) fn share_out(
-    mut free: usize,
-    mut ring: VecDeque<Candidate>,
-    mut admits: impl FnMut(&Candidate) -> bool,
-) -> Vec<Candidate> {
-    let mut done = Vec::new();
-    while free > 0
-        && let Some(mut candidate) = ring.pop_front()
-    {
-        if candidate.share < candidate.ready && admits(&candidate) {
-            candidate.share += 1;
-            free -= 1;
-            ring.push_back(candidate);
-        } else {
-            done.push(candidate);
+/// Free workers that are given out, one in turn to each candidate that has work and may have it.
+pub(super) struct Sharing {
+    free: usize,
+    /// Who took one in every round so far, in turn.
+    ring: VecDeque<Candidate>,
+    /// Who didn't, and gets no more.
+    done: Vec<Candidate>,
+    last: Option<i64>,
+}
+
+impl Sharing {
+    /// Gives out so many.
+    pub fn of(free: usize) -> Self {
+        Self {
+            free,
+            ring: VecDeque::new(),
+            done: Vec::new(),
+            last: None,
         }
     }
-    done.extend(ring);
-    done
+
+    /// How many are left.
+    pub fn free(&self) -> usize {
+        self.free
+    }
+
+    /// The destination that got the last one.
+    pub fn last(&self) -> Option<i64> {
+        self.last
+    }
+
+    /// The next one in the first round.
+    pub fn offer(&mut self, mut candidate: Candidate, admits: impl FnOnce(&Candidate) -> bool) {
+        if self.free > 0 && candidate.share < candidate.ready && admits(&candidate) {
+            candidate.share += 1;
+            self.free -= 1;
+            self.last = Some(candidate.target.id);
+            self.ring.push_back(candidate);
+        } else {
+            self.done.push(candidate);
+        }
+    }
+
+    /// Everybody was in the first round: further ones, as long as there is anything left that anybody
+    /// may have.
+    pub fn go_round(&mut self, mut admits: impl FnMut(&Candidate) -> bool) {
+        while self.free > 0
+            && let Some(candidate) = self.ring.pop_front()
+        {
+            self.offer(candidate, &mut admits);
+        }
+    }
+
+    /// All who were offered one, each with its share.
+    pub fn into_shares(self) -> impl Iterator<Item = Candidate> {
+        self.done.into_iter().chain(self.ring)
+    }
 }
 
 #[cfg(test)]
@@ -49,22 +86,32 @@ mod tests {
             candidates in prop::collection::vec((0usize..40, 0usize..40), 0..60),
         ) {
             let config = crate::Config::default();
-            let ring = (0i64..)
-                .zip(&candidates)
-                .map(|(id, (ready, _))| Candidate {
+            // The second number is how many a candidate may have.
+            let limit = |id: i64| candidates[usize::try_from(id).expect("small")].1;
+            let admits = |candidate: &Candidate| candidate.share < limit(candidate.target.id);
+            let mut sharing = Sharing::of(free);
+            let mut last = None;
+            for (id, (ready, most)) in (0i64..).zip(&candidates) {
+                if sharing.free() > 0 && *ready.min(most) > 0 {
+                    last = Some(id);
+                }
+                sharing.offer(Candidate {
                     target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
                     in_flight: 0,
                     waiting: 0,
                     ready: *ready,
                     share: 0,
-                })
-                .collect();
-            // The second number is how many a candidate may have.
-            let limit = |id: i64| candidates[usize::try_from(id).expect("small")].1;
-            let shares = share_out(free, ring, |candidate| candidate.share < limit(candidate.target.id));
+                }, admits);
+            }
+            prop_assert_eq!(sharing.last(), last);
+            sharing.go_round(admits);
+            let left = sharing.free();
+            let shares: Vec<_> = sharing.into_shares().collect();
             let given: usize = shares.iter().map(|candidate| candidate.share).sum();
             let takable: usize = candidates.iter().map(|(ready, limit)| *ready.min(limit)).sum();
             prop_assert_eq!(given, free.min(takable));
+            prop_assert_eq!(left, free - given);
+            prop_assert_eq!(shares.len(), candidates.len());
             let most = shares.iter().map(|candidate| candidate.share).max().unwrap_or(0);
             for (id, (ready, limit)) in (0i64..).zip(&candidates) {
                 let share = shares

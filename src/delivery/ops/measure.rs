@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::fair::{Candidate, share_out};
+use super::super::dispatcher::places_to_see;
+use super::super::fair::{Candidate, Sharing};
 use super::super::target::Target;
-use super::{Due, Turn, Want};
+use super::{Round, Turn, Want};
 use crate::Config;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::RetryPlan;
@@ -20,7 +21,7 @@ pub struct Claims {
     sql: Connection,
     clock: SystemClock,
     targets: HashMap<i64, Arc<Target>>,
-    round: usize,
+    after: i64,
     places: usize,
 }
 
@@ -41,7 +42,7 @@ impl Claims {
             sql: open::writer(path, &|| 0)?,
             clock: SystemClock::new(),
             targets: HashMap::new(),
-            round: 0,
+            after: 0,
             places: 0,
         })
     }
@@ -56,31 +57,37 @@ impl Claims {
             let now = self.clock.now();
             // As the dispatcher does.
             let counted = (2 * free).div_ceil(self.places.max(1)).clamp(1, free);
-            let mut ring = Vec::new();
-            for due in Due::read(&sql, now, counted)? {
-                let target = self.targets.entry(due.destination).or_insert_with(|| {
-                    let config = Config::default();
-                    let plan = RetryPlan::Never;
-                    Arc::new(Target::new(due.destination, &due.name, &config, plan, true))
-                });
-                ring.push(Candidate {
-                    target: Arc::clone(target),
-                    in_flight: 0,
-                    waiting: 0,
-                    ready: due.ready,
-                    share: 0,
-                });
+            let mut sharing = Sharing::of(free);
+            let mut round = Round::after(self.after);
+            let mut places = 0;
+            while !round.is_over() && sharing.free() > 0 {
+                let at_most = places_to_see(sharing.free());
+                for due in round.next(&sql, now, at_most, counted)? {
+                    let target = self.targets.entry(due.destination).or_insert_with(|| {
+                        let config = Config::default();
+                        let plan = RetryPlan::Never;
+                        Arc::new(Target::new(due.destination, &due.name, &config, plan, true))
+                    });
+                    let candidate = Candidate {
+                        target: Arc::clone(target),
+                        in_flight: 0,
+                        waiting: 0,
+                        ready: due.ready,
+                        share: 0,
+                    };
+                    sharing.offer(candidate, |_| true);
+                    places += 1;
+                }
             }
-            self.places = ring.len();
-            ring.rotate_left(self.round % self.places.max(1));
-            self.round = self.round.wrapping_add(1);
-            let shares = share_out(free, ring.into(), |_| true);
+            self.places = places;
+            self.after = sharing.last().unwrap_or(self.after);
+            sharing.go_round(|_| true);
             let turn = Turn {
                 settlements: Arc::default(),
                 hand_backs: Arc::default(),
                 unbroken: Vec::new(),
-                wants: shares
-                    .into_iter()
+                wants: sharing
+                    .into_shares()
                     .map(|candidate| Want {
                         destination: candidate.target.id,
                         begin: candidate.share,
