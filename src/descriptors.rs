@@ -13,8 +13,8 @@ const OTHERS: u64 = 48;
 const PER_LOOP: u64 = 4;
 /// Of one connection to the database: itself, its WAL, and a temporary file.
 const PER_READER: u64 = 3;
-/// Of one worker: its attempt's connection, and one that idles for the next attempt.
-const PER_WORKER: u64 = 2;
+/// Parts of the pool of connections over which destinations are spread.
+pub(crate) const PARTS: usize = 16;
 /// Connections there may be however little the system allows.
 const FEWEST: u32 = 16;
 
@@ -50,13 +50,28 @@ pub(crate) fn connections(config: &Config) -> u32 {
     fitting.min(wanted)
 }
 
+/// Connections that may idle in each part, so that what goes to a destination again needs no new one.
+pub(crate) const fn idle_in_part(workers: usize) -> usize {
+    let few = workers.div_ceil(4);
+    if few < 4 { 4 } else { few }
+}
+
+/// What is sent takes a connection for each worker, and those that idle: of ad hoc URLs, of configured
+/// destinations, and of those that have a pool of their own.
+fn sending(config: &Config) -> u64 {
+    let (workers, destinations) = (config.delivery.workers, &config.destinations);
+    let own = destinations.values().filter(|to| to.ca_file.is_some());
+    let parts = PARTS + destinations.len().min(PARTS) + own.count();
+    let all = workers.saturating_add(parts.saturating_mul(idle_in_part(workers)));
+    u64::try_from(all).unwrap_or(u64::MAX)
+}
+
 fn fitting(config: &Config, limit: u64) -> u32 {
-    let workers = u64::try_from(config.delivery.workers).unwrap_or(u64::MAX);
     let loops = 1 + u64::try_from(loops::count()).unwrap_or(u64::MAX);
     let reserved = OTHERS
         .saturating_add(loops.saturating_mul(PER_LOOP))
         .saturating_add(u64::from(config.database.readers).saturating_mul(PER_READER))
-        .saturating_add(workers.saturating_mul(PER_WORKER))
+        .saturating_add(sending(config))
         .saturating_add(u64::from(crate::relay::ADMIN_CONNECTIONS));
     u32::try_from(limit.saturating_sub(reserved))
         .unwrap_or(u32::MAX)
@@ -71,7 +86,19 @@ mod tests {
     fn connections_leave_room_for_the_rest() {
         let config = Config::default();
         let loops = 4 * (1 + u32::try_from(loops::count()).expect("eight at most"));
-        assert_eq!(fitting(&config, 1024), 1024 - 48 - loops - 12 - 128 - 16);
+        // Nothing is configured: 64 workers, and 16 parts for ad hoc URLs.
+        let sending = 64 + 16 * 16;
+        let rest = 1024 - 48 - loops - 12 - 16;
+        assert_eq!(fitting(&config, 1024), rest - sending);
+        let mut more = config.clone();
+        for name in 0..20 {
+            let url = "http://x".parse().expect("a URL");
+            let mut to = crate::config::Destination::new(url);
+            to.ca_file = (name < 3).then(|| "ca.pem".into());
+            more.destinations.insert(name.to_string(), to);
+        }
+        let sending = 64 + (16 + 16 + 3) * 16;
+        assert_eq!(fitting(&more, 1024), rest - sending);
         assert_eq!(fitting(&config, 10), FEWEST);
         assert_eq!(fitting(&config, u64::MAX), u32::MAX);
     }

@@ -1,5 +1,7 @@
 //! The dispatcher's single pass, driven by hand on a fake clock.
 
+#[path = "round_tests.rs"]
+mod round;
 #[path = "waiting_tests.rs"]
 mod waiting;
 

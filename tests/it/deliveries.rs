@@ -359,3 +359,26 @@ fn more_events_than_workers_all_arrive_once() {
     }
     assert_eq!(hits.load(Ordering::SeqCst), 400);
 }
+
+#[test]
+fn each_of_many_destinations_finds_its_connection_again() {
+    let receivers: Vec<_> = (0..20)
+        .map(|_| Receiver::start(|_| Answer::status(200)))
+        .collect();
+    // Far fewer workers than destinations.
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        config.delivery.workers = 2;
+    });
+    let connects = || {
+        for receiver in &receivers {
+            let event = relay_to(&receiver.url("/"), "{}");
+            let id = relay_id(&relay.client.create(&[], &event));
+            relay_with_status(&relay.client, &id, "delivered");
+        }
+        let sql = relay.sqlite();
+        let count = "SELECT count(connect_ms) FROM attempts";
+        sql.query_row(count, [], |row| row.get::<_, i64>(0))
+            .expect("a count")
+    };
+    assert_eq!((connects(), connects()), (20, 20));
+}

@@ -5,8 +5,6 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
-
 use super::super::fair::{Candidate, Sharing};
 use super::super::level::Admission;
 use super::super::ops::{Due, Round, Want};
@@ -76,8 +74,8 @@ impl Dispatcher {
         self.admission.new_round();
         loop {
             let at_most = places_to_see(sharing.free());
-            let read = |sql: &Connection| round.next(sql, now, at_most, counted);
-            match self.context.store.read_blocking(read) {
+            let store = &self.context.store;
+            match store.read_blocking(|sql| round.next(sql, now, at_most, counted)) {
                 Ok(due) => due
                     .into_iter()
                     .for_each(|due| self.offer(&due, now, &mut sharing, &mut seen)),

@@ -50,6 +50,8 @@ pub(super) enum Forbidden {
     OwnListener(SocketAddr),
 }
 
+/// Clones share what they know.
+#[derive(Clone)]
 pub(super) struct Resolver {
     trust: Trust,
     policy: Arc<AddressPolicy>,

@@ -1,0 +1,84 @@
+//! More destinations than are looked at in one go.
+
+use super::*;
+use crate::store::StoreError;
+
+/// More than are looked at in one go with two workers, and no multiple of it.
+const MANY: i64 = 43;
+
+fn accept_for_all(scene: &Scene) {
+    for destination in 0..MANY {
+        scene.accept_for(&format!("http://d{destination}"));
+    }
+}
+
+#[test]
+fn none_of_many_destinations_gets_ahead_of_another() {
+    let mut scene = scene();
+    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    for _ in 0..3 {
+        accept_for_all(&scene);
+    }
+    let count = |sql: &str| -> Result<i64, StoreError> {
+        let read = |db: &rusqlite::Connection| Ok(db.query_row(sql, [], |row| row.get(0))?);
+        scene.store.read_blocking(read)
+    };
+    let mut claimed = 0;
+    while count("SELECT count(*) FROM deliveries WHERE state <> 3").expect("a count") > 0 {
+        let pass = scene.dispatcher.run_once();
+        claimed += pass.claimed;
+        let spread = "SELECT max(c) - min(c) FROM
+             (SELECT sum(attempts) c FROM deliveries GROUP BY destination_id)";
+        let spread = count(spread).expect("a spread");
+        assert!(spread <= 1, "{spread} ahead after {claimed} claims");
+        if pass.claimed + pass.settled == 0 {
+            scene.wake.wait(Duration::from_secs(60));
+        }
+    }
+    assert_eq!(i64::try_from(claimed).ok(), Some(3 * MANY));
+    scene.store.stop();
+}
+
+/// Notes who is kept waiting.
+struct Noted(Sender<String>);
+
+impl Admission for Noted {
+    fn kept_waiting(&mut self, target: &Target) {
+        self.0.send(target.name.clone()).expect("it listens");
+    }
+}
+
+/// Until the test is over.
+struct Hangs(Mutex<mpsc::Receiver<()>>);
+
+impl Transport for Hangs {
+    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+        let _ = self.0.lock().expect("no panics").recv();
+        Outcome::delivered()
+    }
+
+    fn abort(&self) {}
+}
+
+#[test]
+fn what_becomes_of_any_destination_is_seen_within_a_second() {
+    let (_end, over) = channel();
+    let (note, noted) = channel();
+    let hangs = Arc::new(Hangs(Mutex::new(over)));
+    let mut scene = scene_of(Arc::default(), hangs, Box::new(Noted(note)));
+    accept_for_all(&scene);
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    let destination = format!("http://d{}", MANY - 1);
+    let pause = Pause {
+        destination: destination.clone(),
+        reason: "why not".to_owned(),
+    };
+    scene.store.write_blocking(pause).expect("paused");
+    // No worker is free, so there is no need to look so far.
+    scene.dispatcher.run_once();
+    assert_eq!(noted.try_recv().ok(), None);
+    scene.clock.advance(Duration::from_secs(1));
+    scene.dispatcher.run_once();
+    assert_eq!(noted.try_recv().ok(), Some(destination));
+    scene.store.stop();
+}
