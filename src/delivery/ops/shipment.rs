@@ -57,3 +57,25 @@ impl Shipment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_and_body_together_make_what_is_too_large_to_be_kept() {
+        let sql = Connection::open_in_memory().expect("a database");
+        sql.execute_batch(include_str!("../../../schema.sql"))
+            .expect("the schema");
+        sql.execute(
+            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 0, 1, 0, 'a', zeroblob(30), zeroblob(70))",
+            [],
+        )
+        .expect("an intent");
+        let small = |max| Shipment::load_small(&sql, 1, max).expect("it is there");
+        assert!(small(99).is_none());
+        let whole = small(100).expect("it fits");
+        assert_eq!((whole.headers.len(), whole.body.len()), (30, 70));
+    }
+}
