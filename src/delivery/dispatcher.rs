@@ -57,7 +57,7 @@ pub(super) struct Dispatcher {
     /// Destinations whose breaker was open, and which have none any more.
     unbroken: Vec<i64>,
     next_claim: i64,
-    /// The destination that was given a worker last: the next round begins after it.
+    /// The next round begins after this destination.
     last: i64,
     /// Destinations that were ready when all were seen last, or more if there were more.
     places: usize,
@@ -135,6 +135,7 @@ impl Dispatcher {
             wants,
             mut look_again,
             is_cut_short,
+            leaves_unseen,
         } = if self.has_room() {
             self.plan()
         } else {
@@ -161,6 +162,8 @@ impl Dispatcher {
             };
         };
         let has_more = is_cut_short && claimed > 0 && self.has_room();
+        // A claim was refused, by what this very turn wrote: its worker is somebody else's.
+        let has_more = has_more || leaves_unseen && self.free_workers() > 0;
         if has_more || !self.hand_backs.is_empty() {
             look_again = Some(Duration::ZERO);
         }

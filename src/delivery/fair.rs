@@ -21,7 +21,8 @@ pub(super) struct Sharing {
     ring: VecDeque<Candidate>,
     /// Who didn't, and gets no more.
     done: Vec<Candidate>,
-    last: Option<i64>,
+    /// How many were given.
+    given: usize,
 }
 
 impl Sharing {
@@ -31,7 +32,7 @@ impl Sharing {
             free,
             ring: VecDeque::new(),
             done: Vec::new(),
-            last: None,
+            given: 0,
         }
     }
 
@@ -40,9 +41,9 @@ impl Sharing {
         self.free
     }
 
-    /// The destination that got the last one.
-    pub fn last(&self) -> Option<i64> {
-        self.last
+    /// How many were given.
+    pub fn given(&self) -> usize {
+        self.given
     }
 
     /// The next one in the first round.
@@ -50,7 +51,7 @@ impl Sharing {
         if self.free > 0 && candidate.share < candidate.ready && admits(&candidate) {
             candidate.share += 1;
             self.free -= 1;
-            self.last = Some(candidate.target.id);
+            self.given += 1;
             self.ring.push_back(candidate);
         } else {
             self.done.push(candidate);
@@ -90,11 +91,7 @@ mod tests {
             let limit = |id: i64| candidates[usize::try_from(id).expect("small")].1;
             let admits = |candidate: &Candidate| candidate.share < limit(candidate.target.id);
             let mut sharing = Sharing::of(free);
-            let mut last = None;
-            for (id, (ready, most)) in (0i64..).zip(&candidates) {
-                if sharing.free() > 0 && *ready.min(most) > 0 {
-                    last = Some(id);
-                }
+            for (id, (ready, _)) in (0i64..).zip(&candidates) {
                 sharing.offer(Candidate {
                     target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
                     in_flight: 0,
@@ -103,14 +100,13 @@ mod tests {
                     share: 0,
                 }, admits);
             }
-            prop_assert_eq!(sharing.last(), last);
             sharing.go_round(admits);
-            let left = sharing.free();
+            let (left, counted) = (sharing.free(), sharing.given());
             let shares: Vec<_> = sharing.into_shares().collect();
             let given: usize = shares.iter().map(|candidate| candidate.share).sum();
             let takable: usize = candidates.iter().map(|(ready, limit)| *ready.min(limit)).sum();
             prop_assert_eq!(given, free.min(takable));
-            prop_assert_eq!(left, free - given);
+            prop_assert_eq!((left, counted), (free - given, given));
             prop_assert_eq!(shares.len(), candidates.len());
             let most = shares.iter().map(|candidate| candidate.share).max().unwrap_or(0);
             for (id, (ready, limit)) in (0i64..).zip(&candidates) {

@@ -1,10 +1,11 @@
 //! More destinations than are looked at in one go.
 
 use super::*;
+use crate::model::BreakerChange;
 use crate::store::StoreError;
 
 /// More than are looked at in one go with two workers, and no multiple of it.
-const MANY: i64 = 43;
+const MANY: i64 = 73;
 
 fn accept_for_all(scene: &Scene) {
     for destination in 0..MANY {
@@ -80,5 +81,73 @@ fn what_becomes_of_any_destination_is_seen_within_a_second() {
     scene.clock.advance(Duration::from_secs(1));
     scene.dispatcher.run_once();
     assert_eq!(noted.try_recv().ok(), Some(destination));
+    scene.store.stop();
+}
+
+/// Those that are slow share one worker.
+#[derive(Default)]
+struct OneForSlow {
+    busy: usize,
+    promised: usize,
+}
+
+fn is_slow(target: &Target) -> bool {
+    target.name.starts_with("http://slow")
+}
+
+impl Admission for OneForSlow {
+    fn new_round(&mut self) {
+        self.promised = 0;
+    }
+
+    fn admit(&mut self, target: &Target, _: usize) -> Result<(), Option<Duration>> {
+        if is_slow(target) {
+            if self.busy + self.promised > 0 {
+                return Err(None);
+            }
+            self.promised += 1;
+        }
+        Ok(())
+    }
+
+    fn began(&mut self, target: &Target) {
+        self.busy += usize::from(is_slow(target));
+    }
+
+    fn ended(&mut self, target: &Target, _: &Outcome, _: Duration) -> Option<BreakerChange> {
+        self.busy -= usize::from(is_slow(target));
+        None
+    }
+}
+
+#[test]
+fn those_that_share_a_worker_take_turns_while_others_are_served() {
+    const SLOW: i64 = 40;
+    let receiver = Arc::new(Receiver::default());
+    receiver.is_mended.store(true, Ordering::SeqCst);
+    let transport = Arc::<Receiver>::clone(&receiver);
+    let mut scene = scene_of(receiver, transport, Box::<OneForSlow>::default());
+    // It comes first, and before each of the others' turns it has something again.
+    scene.accept_for("http://quick");
+    for _ in 0..8 {
+        for slow in 0..SLOW {
+            scene.accept_for(&format!("http://slow{slow}"));
+        }
+    }
+    let count = |sql: &str| -> i64 {
+        let read = |db: &rusqlite::Connection| Ok(db.query_row(sql, [], |row| row.get(0))?);
+        scene.store.read_blocking(read).expect("a count")
+    };
+    let each = "SELECT sum(attempts) c FROM deliveries JOIN destinations t ON t.id = destination_id
+         WHERE t.name LIKE 'http://slow%' GROUP BY destination_id";
+    while count(&format!("SELECT sum(c) FROM ({each})")) < 2 * SLOW {
+        scene.accept_for("http://quick");
+        let pass = scene.dispatcher.run_once();
+        if pass.claimed + pass.settled == 0 {
+            scene.wake.wait(Duration::from_secs(60));
+        }
+    }
+    let fewest = count(&format!("SELECT min(c) FROM ({each})"));
+    assert!(fewest >= 1, "somebody never got a turn");
     scene.store.stop();
 }

@@ -20,24 +20,30 @@ pub(super) struct Plan {
     pub look_again: Option<Duration>,
     /// Whether somebody got all that was counted, and may have more.
     pub is_cut_short: bool,
+    /// Whether there are others, who weren't looked at since no worker was left for them.
+    pub leaves_unseen: bool,
 }
 
 /// What a round has shown so far.
 #[derive(Default)]
 struct Seen {
     destinations: HashSet<i64>,
-    /// How many of them are ready.
-    ready: usize,
+    /// Those of them that are ready, in turn.
+    ready: Vec<i64>,
     /// How long others have to wait.
     pauses: Vec<Duration>,
     /// Those from which what was claimed ahead is taken back.
     stays: Vec<i64>,
 }
 
-/// How many destinations are looked at in one go, for so many free workers: some will have reached
-/// their limits. Each costs 2 to 3 µs (measured), and the query as much as some five.
+/// So many that are ready are all looked at in each round: only among more than that is it certain that
+/// nobody may have any claimed ahead.
+const FEW: usize = 32;
+
+/// How many destinations are looked at in one go at first, for so many free workers: some will have
+/// reached their limits. Each costs 2 to 3 µs (measured), and the query as much as some five.
 pub(in super::super) fn places_to_see(free: usize) -> usize {
-    (2 * free).max(16)
+    (2 * free).max(FEW)
 }
 
 fn admits(
@@ -61,9 +67,8 @@ impl Dispatcher {
     pub(super) fn plan(&mut self) -> Plan {
         let now = self.context.clock.now();
         let even = self.context.clock.monotonic();
-        let sees_all = self
-            .all_seen_at
-            .is_none_or(|at| even.saturating_sub(at) >= LOOK_EVERY);
+        let is_recent = |at| even.saturating_sub(at) < LOOK_EVERY;
+        let sees_all = self.places < FEW || !self.all_seen_at.is_some_and(is_recent);
         let room = self.room();
         // Counting costs as much as claiming, and among many nobody gets much.
         let counted = (2 * room).div_ceil(self.places.max(1)).clamp(1, room);
@@ -72,8 +77,8 @@ impl Dispatcher {
         let mut round = Round::after(self.last);
         let mut sharing = Sharing::of(self.free_workers());
         self.admission.new_round();
+        let mut at_most = places_to_see(sharing.free());
         loop {
-            let at_most = places_to_see(sharing.free());
             let store = &self.context.store;
             match store.read_blocking(|sql| round.next(sql, now, at_most, counted)) {
                 Ok(due) => due
@@ -88,17 +93,22 @@ impl Dispatcher {
             if round.is_over() || !sees_all && sharing.free() == 0 {
                 break;
             }
+            at_most *= 2;
         }
         if round.is_over() {
             self.all_seen_at = Some(even);
-            self.places = seen.ready;
+            self.places = seen.ready.len();
             self.forget_idle(&seen.destinations);
         } else {
-            self.places = self.places.max(seen.ready);
+            self.places = self.places.max(seen.ready.len());
         }
-        self.last = sharing.last().unwrap_or(self.last);
         let (admission, pauses) = (&mut self.admission, &mut seen.pauses);
         sharing.go_round(|candidate| admits(&mut **admission, candidate, pauses));
+        // As many places on as were given. Not after whoever got the last: those who were refused for want
+        // of a worker that others may have would lose their turn whenever somebody else is served.
+        if !seen.ready.is_empty() {
+            self.last = seen.ready[(sharing.given().max(1) - 1) % seen.ready.len()];
+        }
         if !seen.stays.is_empty() {
             self.pool.recall(seen.stays);
             seen.pauses.push(Duration::ZERO);
@@ -110,8 +120,8 @@ impl Dispatcher {
         let wanting = shares
             .iter()
             .filter(|candidate| candidate.share < candidate.ready);
-        let is_contended = none_is_free && (wanting.count() > 1 || !round.is_over());
-        plan.is_cut_short = !round.is_over();
+        plan.leaves_unseen = !round.is_over();
+        let is_contended = none_is_free && (wanting.count() > 1 || plan.leaves_unseen);
         for candidate in shares {
             let left = candidate.ready - candidate.share;
             // Behind each attempt, so that no worker waits for a commit.
@@ -160,7 +170,7 @@ impl Dispatcher {
         match due.held_until.max(Some(due.next_attempt_at)) {
             Some(at) if at > now => seen.pauses.push(at.since(now)),
             _ => {
-                seen.ready += 1;
+                seen.ready.push(due.destination);
                 let (admission, pauses) = (&mut self.admission, &mut seen.pauses);
                 sharing.offer(candidate, |candidate| {
                     admits(&mut **admission, candidate, pauses)

@@ -22,7 +22,7 @@ use super::super::pool::Job;
 use super::Transport;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Secret;
-use crate::descriptors::{PARTS, idle_in_part};
+use crate::descriptors::{self, PARTS};
 use crate::model::Failure;
 use resolver::{Resolver, Trust};
 
@@ -69,6 +69,7 @@ impl Http {
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
         let resolver =
             |trust| Resolver::new(trust, Arc::clone(&policy), Arc::clone(&context.clock));
+        let idle = descriptors::idle_in_part(descriptors::limit(), delivery.workers);
         let agent = |resolver: Resolver, roots: RootCerts| {
             let tls = TlsConfig::builder().root_certs(roots).build();
             let config = Agent::config_builder()
@@ -82,8 +83,8 @@ impl Http {
                 .max_response_header_size(BUFFER)
                 .input_buffer_size(BUFFER)
                 .output_buffer_size(BUFFER)
-                .max_idle_connections(idle_in_part(delivery.workers))
-                .max_idle_connections_per_host(idle_in_part(delivery.workers))
+                .max_idle_connections(idle)
+                .max_idle_connections_per_host(idle)
                 .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
                 .accept(AutoHeaderValue::None)
                 .accept_encoding(AutoHeaderValue::None)

@@ -59,9 +59,9 @@ impl Claims {
             let counted = (2 * free).div_ceil(self.places.max(1)).clamp(1, free);
             let mut sharing = Sharing::of(free);
             let mut round = Round::after(self.after);
-            let mut places = 0;
+            let mut places = Vec::new();
+            let mut at_most = places_to_see(free);
             while !round.is_over() && sharing.free() > 0 {
-                let at_most = places_to_see(sharing.free());
                 for due in round.next(&sql, now, at_most, counted)? {
                     let target = self.targets.entry(due.destination).or_insert_with(|| {
                         let config = Config::default();
@@ -76,12 +76,14 @@ impl Claims {
                         share: 0,
                     };
                     sharing.offer(candidate, |_| true);
-                    places += 1;
+                    places.push(due.destination);
                 }
+                at_most *= 2;
             }
-            self.places = places;
-            self.after = sharing.last().unwrap_or(self.after);
             sharing.go_round(|_| true);
+            self.places = places.len();
+            let next = (sharing.given().max(1) - 1) % places.len().max(1);
+            self.after = places.get(next).copied().unwrap_or(self.after);
             let turn = Turn {
                 settlements: Arc::default(),
                 hand_backs: Arc::default(),
