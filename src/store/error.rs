@@ -144,6 +144,16 @@ pub enum OpenError {
         /// Ours.
         known: i64,
     },
+    /// Its tables aren't those of the version that it names: most often its first page is damaged.
+    #[error("{}: it says that it has schema version {found}, and its tables are others ({why}): damaged, or changed by somebody else; restore it from a backup; nothing was changed", path.display())]
+    Unlike {
+        /// The database.
+        path: PathBuf,
+        /// The version that it names.
+        found: i64,
+        /// What SQLite said.
+        why: String,
+    },
     /// A setting that durability rests on did not take.
     #[error("{}: PRAGMA {pragma} is {found}, expected {expected}: this file system can't keep relay's promises", path.display())]
     Pragma {

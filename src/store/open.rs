@@ -229,7 +229,16 @@ pub(crate) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection
         }
     }
     if version != Some(VERSION) {
-        migrate(&mut connection, version).map_err(failed)?;
+        migrate(&mut connection, version).map_err(|source| {
+            match (version, does_not_fit(&source)) {
+                (Some(found), Some(why)) => OpenError::Unlike {
+                    path: path.to_owned(),
+                    found,
+                    why,
+                },
+                _ => failed(source),
+            }
+        })?;
     }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
@@ -314,6 +323,20 @@ fn migrate(connection: &mut Connection, version: Option<i64>) -> rusqlite::Resul
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
+}
+
+/// Why a migration doesn't fit the tables that are there, if it was that: in one line, while the error
+/// has the whole of the migration in it.
+fn does_not_fit(error: &rusqlite::Error) -> Option<String> {
+    use rusqlite::Error::{SqlInputError, SqliteFailure};
+
+    match error {
+        SqlInputError { msg, .. } => Some(msg.clone()),
+        SqliteFailure(error, why) if error.code == ErrorCode::Unknown => {
+            Some(why.clone().unwrap_or_else(|| error.to_string()))
+        }
+        _ => None,
+    }
 }
 
 /// Plans don't depend on what is bound. Otherwise a parameter that is compared with a partial
