@@ -106,8 +106,8 @@ impl Dispatcher {
         sharing.go_round(|candidate| admits(&mut **admission, candidate, pauses));
         // As many places on as were given. Not after whoever got the last: those who were refused for want
         // of a worker that others may have would lose their turn whenever somebody else is served.
-        if !seen.ready.is_empty() {
-            self.last = seen.ready[(sharing.given().max(1) - 1) % seen.ready.len()];
+        if let Some(before) = sharing.given().checked_sub(1) {
+            self.last = seen.ready[before % seen.ready.len()];
         }
         if !seen.stays.is_empty() {
             self.pool.recall(seen.stays);

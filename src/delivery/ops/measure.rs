@@ -82,8 +82,9 @@ impl Claims {
             }
             sharing.go_round(|_| true);
             self.places = places.len();
-            let next = (sharing.given().max(1) - 1) % places.len().max(1);
-            self.after = places.get(next).copied().unwrap_or(self.after);
+            if let Some(before) = sharing.given().checked_sub(1) {
+                self.after = places[before % places.len()];
+            }
             let turn = Turn {
                 settlements: Arc::default(),
                 hand_backs: Arc::default(),
