@@ -27,7 +27,7 @@ pub(super) struct Plan {
 /// What a round has shown so far.
 #[derive(Default)]
 struct Seen {
-    destinations: HashSet<i64>,
+    destinations: Vec<i64>,
     /// Those of them that are ready, in turn.
     ready: Vec<i64>,
     /// How long others have to wait.
@@ -68,7 +68,7 @@ impl Dispatcher {
         let now = self.context.clock.now();
         let even = self.context.clock.monotonic();
         let is_recent = |at| even.saturating_sub(at) < LOOK_EVERY;
-        let sees_all = self.places < FEW || !self.all_seen_at.is_some_and(is_recent);
+        let sees_all = self.places <= FEW || !self.all_seen_at.is_some_and(is_recent);
         let room = self.room();
         // Counting costs as much as claiming, and among many nobody gets much.
         let counted = (2 * room).div_ceil(self.places.max(1)).clamp(1, room);
@@ -148,7 +148,7 @@ impl Dispatcher {
 
     /// Offers a worker to a destination, if it may have one at all.
     fn offer(&mut self, due: &Due, now: Timestamp, sharing: &mut Sharing, seen: &mut Seen) {
-        seen.destinations.insert(due.destination);
+        seen.destinations.push(due.destination);
         let state = self.state(due, now);
         let candidate = Candidate {
             target: Arc::clone(&state.target),
@@ -180,10 +180,11 @@ impl Dispatcher {
     }
 
     /// Beyond a number, destinations are forgotten that have nothing under way and nothing waiting.
-    fn forget_idle(&mut self, waiting: &HashSet<i64>) {
+    fn forget_idle(&mut self, waiting: &[i64]) {
         if self.targets.len() < MAX_TARGETS {
             return;
         }
+        let waiting: HashSet<i64> = waiting.iter().copied().collect();
         let admission = &mut self.admission;
         self.targets.retain(|id, state| {
             let is_needed = state.in_flight + state.waiting > 0 || waiting.contains(id);
