@@ -1,4 +1,4 @@
--- The whole schema, version 3 (PRAGMA user_version); src/store/migrations leads here from the versions
+-- The whole schema, version 4 (PRAGMA user_version); src/store/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
@@ -14,9 +14,14 @@ CREATE TABLE destinations (
     held_until   INTEGER,            -- Retry-After: nothing is claimed before this
     probe_wait   INTEGER,            -- milliseconds; set while the circuit breaker is open …
     probe_at     INTEGER,            -- … and then nothing but a probe is claimed, from this time on
+    owner        INTEGER,            -- an ad hoc origin's: a digest of the API key that made it known
+    proven_at    INTEGER,            -- when it was last found to answer; NULL once it timed out
     CHECK ((paused_at IS NULL) = (pause_reason IS NULL)),
     CHECK ((probe_at IS NULL) = (probe_wait IS NULL))
 ) STRICT;
+
+-- How many origins wait for one API key: fairness and a limit are by key.
+CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
 
 -- What was accepted. Append-only.
 CREATE TABLE intents (

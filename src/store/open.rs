@@ -14,13 +14,14 @@ use crate::model::IntentId;
 
 /// The version of `schema.sql`, kept in `user_version`. A change of schema adds a numbered
 /// migration to [`MIGRATIONS`] and counts up.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Migrations from version n (at index n - 1) to n + 1. All that are needed run in one transaction:
 /// a file is of the version that it was of, or of this one, never in between.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
 ];
 
 /// `RLAY`: tells relay's files from other people's (`file` and `sqlite3` show it).

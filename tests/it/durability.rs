@@ -182,7 +182,7 @@ fn the_file_is_set_up_to_keep_promises() {
             .expect("a pragma")
     };
     assert_eq!(text("journal_mode"), "wal");
-    assert_eq!(text("user_version"), "3");
+    assert_eq!(text("user_version"), "4");
     assert_eq!(text("auto_vacuum"), "2");
     assert_eq!(text("application_id"), 0x524C_4159.to_string());
     assert_eq!(text("integrity_check"), "ok");

@@ -19,12 +19,13 @@ use crate::world::World;
 
 const VERSION_1: &str = include_str!("../../src/store/migrations/1.sql");
 /// From each version to the next. What a new one adds is also to be undone in [`to_version_1`].
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../src/store/migrations/2.sql"),
     include_str!("../../src/store/migrations/3.sql"),
+    include_str!("../../src/store/migrations/4.sql"),
 ];
 /// Where they lead.
-const NEWEST: i64 = 3;
+const NEWEST: i64 = 4;
 const APPLICATION_ID: i64 = 0x524C_4159;
 
 /// The first number of what version 1 left; a load's numbers are far below.
