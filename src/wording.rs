@@ -1,6 +1,7 @@
 //! What is said of a delivery to people: on the event API and on the command line.
 
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::model::{DeliveryState, Level};
 use crate::store::DeliveryRow;
 
@@ -12,20 +13,37 @@ pub(crate) fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
     row.next_attempt_at.max(row.held_until)
 }
 
+/// Says that a destination is no longer in the configuration, and how that is mended. Begins a
+/// sentence.
+pub(crate) fn not_configured(destination: &str) -> String {
+    format!(
+        "{destination} is no longer configured: add [destinations.{destination}] to the configuration again and restart the relay"
+    )
+}
+
 /// What a delivery waits for, and until when, in one plain sentence.
-pub(crate) fn describe(row: &DeliveryRow, level: Level, now: Timestamp) -> String {
+pub(crate) fn describe(row: &DeliveryRow, config: &Config, now: Timestamp) -> String {
     let to = &row.destination;
     let error = row.last_error.as_deref().unwrap_or("no reason recorded");
     let number = row.attempts + 1;
     let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
+    let is_deliverable = config.is_deliverable(to);
     if is_waiting {
-        if level == Level::Off {
+        if !is_deliverable {
+            return format!("Waits, for {} to deliver it.", not_configured(to));
+        }
+        if config.level() == Level::Off {
             return format!(
                 "Recorded for {to}; this relay delivers nothing (delivery.level is off or not compiled in)."
             );
         }
         if let Some(reason) = &row.paused {
-            return format!("Waits until {to} is resumed; it is paused: {reason}.");
+            let reason = if reason.is_empty() {
+                String::new()
+            } else {
+                format!(": {reason}")
+            };
+            return format!("Waits until {to} is resumed; it is paused{reason}.");
         }
         // Whatever lasts longest is what it waits for.
         let due = row.next_attempt_at.unwrap_or(now);
@@ -49,6 +67,11 @@ pub(crate) fn describe(row: &DeliveryRow, level: Level, now: Timestamp) -> Strin
             format!("Attempt {} to {to} is under way.", row.attempts)
         }
         (DeliveryState::Delivered, _) => format!("Delivered to {to} at {}.", row.updated_at),
+        (DeliveryState::DeadLettered, _) if !is_deliverable => format!(
+            "Given up on {to} after attempt {}: {error}. {} before a replay, or discard it.",
+            row.attempts,
+            not_configured(to)
+        ),
         (DeliveryState::DeadLettered, _) => format!(
             "Given up on {to} after attempt {}: {error}. A replay sends it once more.",
             row.attempts

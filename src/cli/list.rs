@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use super::Failure;
 use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
 use crate::model::DeliveryState;
 use crate::store::{Listed, Query};
+use crate::wording::not_configured;
 
 #[derive(Args)]
 pub(super) struct ListArgs {
@@ -55,6 +57,7 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
     let found = operator
         .read(|sql| Listed::read(sql, &query))
         .map_err(explained)?;
+    let mut stranded = BTreeSet::new();
     for row in &found {
         let id = public_id(row.id, row.surface);
         if args.json {
@@ -69,21 +72,35 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
                 "updated_at": row.updated_at,
                 "next_attempt_at": row.next_attempt_at,
                 "last_error": row.last_error,
+                "is_configured": config.is_deliverable(&row.destination),
             });
             say!("{line}");
         } else {
+            let is_stranded =
+                row.state != DeliveryState::Delivered && !config.is_deliverable(&row.destination);
+            if is_stranded {
+                stranded.insert(row.destination.as_str());
+            }
             say!(
-                "{id:<40}  {:<13}  {:>3}  {}  {} -> {}{}",
+                "{id:<40}  {:<13}  {:>3}  {}  {} -> {}{}{}",
                 row.state.name(),
                 row.attempts,
                 row.created_at,
                 plain(&row.label),
                 plain(&row.destination),
+                if is_stranded {
+                    " (no longer configured)"
+                } else {
+                    ""
+                },
                 row.last_error
                     .as_deref()
                     .map_or_else(String::new, |error| format!("  ({})", plain(error))),
             );
         }
+    }
+    for destination in stranded {
+        eprintln!("{}", plain(&not_configured(destination)));
     }
     if found.is_empty() && !args.json {
         eprintln!("nothing found");

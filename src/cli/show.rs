@@ -18,7 +18,6 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
         .map_err(explained)?
         .ok_or_else(|| format!("there is no relay or event {id}"))?;
     let id = public_id(row.id, row.surface);
-    let level = config.level();
     let now = operator.now();
     if is_json {
         let deliveries: Vec<_> = row
@@ -32,7 +31,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
                     "max_attempts": config.retry(&delivery.destination).max_attempts(),
                     "next_retry_at": next_retry_at(delivery),
                     "last_error": delivery.last_error,
-                    "waits_for": describe(delivery, level, now),
+                    "waits_for": describe(delivery, &config, now),
                     "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
                 })
             })
@@ -64,7 +63,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
             delivery.attempts,
             config.retry(&delivery.destination).max_attempts()
         );
-        say!("  {}", plain(&describe(delivery, level, now)));
+        say!("  {}", plain(&describe(delivery, &config, now)));
         for entry in &delivery.history {
             print_attempt(entry)?;
         }

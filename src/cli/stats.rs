@@ -5,7 +5,9 @@ use serde_json::json;
 use super::Failure;
 use super::operate::{explained, plain, reading};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::store::{BulkJob, Stats};
+use crate::wording::not_configured;
 
 pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
     let (operator, config) = reading(file)?;
@@ -29,7 +31,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
                 "processing": row.processing,
                 "dead_lettered": row.dead_lettered,
                 "oldest_due": row.oldest_due,
-                "state": standing(row, now),
+                "state": standing(row, &config, now),
             })).collect::<Vec<_>>(),
             "jobs": jobs.iter().map(|job| json!({
                 "job": job.id,
@@ -65,7 +67,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
             row.processing,
             row.dead_lettered,
             plain(&row.destination),
-            plain(&standing(row, now)),
+            plain(&standing(row, &config, now)),
         );
     }
     for job in &jobs {
@@ -82,7 +84,17 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn standing(row: &Stats, now: Timestamp) -> String {
+fn standing(row: &Stats, config: &Config, now: Timestamp) -> String {
+    if !config.is_deliverable(&row.destination) {
+        return match (row.waiting + row.processing, row.dead_lettered) {
+            (0, 0) => "no longer configured".to_owned(),
+            (0, _) => {
+                "no longer configured: add it again before a replay, or discard its dead letters"
+                    .to_owned()
+            }
+            _ => format!("nothing is sent: {}", not_configured(&row.destination)),
+        };
+    }
     if let Some(reason) = &row.paused {
         return format!("paused: {reason}");
     }

@@ -168,6 +168,12 @@ impl Config {
         self.destinations.get(name)
     }
 
+    /// Whether a delivery to the destination stored under `name` can be attempted: the file has its
+    /// settings, or it is an ad hoc origin, whose deliveries carry their own URL.
+    pub fn is_deliverable(&self, name: &str) -> bool {
+        self.destination(name).is_some() || name.contains("://")
+    }
+
     /// The schedule of the destination stored under `name`, before a level has its say.
     pub fn full_retry(&self, name: &str) -> Retry {
         let own = self.destination(name).map(|destination| &destination.retry);

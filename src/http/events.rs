@@ -1,8 +1,10 @@
-//! An event's state: `GET /events/{id}`.
+//! An event's state: `GET /events/{id}`. The route is public: without a valid API key it shows
+//! neither what a destination answered nor where it is.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue, VARY};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -11,24 +13,112 @@ use super::problem::Problem;
 use super::webhooks::event_id;
 use super::{App, Response};
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, Surface};
+use crate::model::{DeliveryState, Failure, Surface};
 use crate::store::{AttemptRow, DeliveryRow, IntentRow};
 use crate::wording::{describe, next_retry_at};
 
-pub(super) async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Problem> {
+pub(super) async fn show(
+    app: &App,
+    exchange: &Exchange,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let unknown = || Problem::not_found("there is no event of this id");
     if !id.starts_with("evt_") {
         return Err(unknown());
     }
     let id = id.parse().map_err(|_| unknown())?;
-    let row = exchange
+    let mut row = exchange
         .wait(
             app.store
                 .read(move |sql| IntentRow::find(sql, id, Some(Surface::Event))),
         )
         .await?
         .ok_or_else(unknown)?;
-    Ok(json(StatusCode::OK, &Event::of(&row, app)))
+    // A key that isn't valid is as good as none: the route answers everybody.
+    if app.ingress.authenticate(headers).is_none() {
+        row.deliveries = row.deliveries.into_iter().map(public_delivery).collect();
+    }
+    let mut response = json(StatusCode::OK, &Event::of(&row, app));
+    // A cache must not hand out what a key has brought.
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("X-API-Key"));
+    Ok(response)
+}
+
+/// The error of a delivery or an attempt whose class isn't recorded.
+const UNKNOWN_CLASS: &str = "failed";
+
+/// The delivery as anybody may see it: states, counts, times and status codes. All fields are
+/// named, so that a new one can't be shown without a decision.
+fn public_delivery(row: DeliveryRow) -> DeliveryRow {
+    let DeliveryRow {
+        destination,
+        state,
+        attempts,
+        next_attempt_at,
+        updated_at,
+        last_error,
+        paused,
+        held_until,
+        probe_at,
+        history,
+    } = row;
+    let history: Vec<_> = history.into_iter().map(public_attempt).collect();
+    let last_class = history.iter().rev().find_map(|entry| entry.error.clone());
+    DeliveryRow {
+        destination,
+        state,
+        attempts,
+        next_attempt_at,
+        updated_at,
+        last_error: last_error.map(|_| last_class.unwrap_or_else(|| UNKNOWN_CLASS.to_owned())),
+        // The reason is an operator's own text.
+        paused: paused.map(|_| String::new()),
+        held_until,
+        probe_at,
+        history,
+    }
+}
+
+/// The same for one entry of the history.
+fn public_attempt(row: AttemptRow) -> AttemptRow {
+    let AttemptRow {
+        attempt,
+        started_at,
+        duration_ms,
+        outcome,
+        status_code,
+        error,
+        response: _,
+        failure,
+        address: _,
+        resolve_ms,
+        connect_ms,
+        first_byte_ms,
+        next: _,
+    } = row;
+    let class = match failure.as_deref().and_then(Failure::from_name) {
+        Some(failure) => failure.class(status_code),
+        // An interruption has no kind.
+        None if outcome == "interrupted" => outcome.to_owned(),
+        None => UNKNOWN_CLASS.to_owned(),
+    };
+    AttemptRow {
+        attempt,
+        started_at,
+        duration_ms,
+        outcome,
+        status_code,
+        error: error.map(|_| class),
+        response: None,
+        failure,
+        address: None,
+        resolve_ms,
+        connect_ms,
+        first_byte_ms,
+        next: None,
+    }
 }
 
 #[derive(Serialize)]
@@ -131,7 +221,7 @@ impl<'a> Event<'a> {
             payload_encoding,
             status_description: summary.map_or_else(
                 || "It has no destination.".to_owned(),
-                |delivery| describe(delivery, app.config.level(), app.clock.now()),
+                |delivery| describe(delivery, &app.config, app.clock.now()),
             ),
             deliveries,
         }

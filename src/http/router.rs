@@ -228,7 +228,7 @@ async fn dispatch(
         (Route::Webhook(source), &Method::POST) => {
             webhooks::accept(app, exchange, &source, head, body).await
         }
-        (Route::Event(id), &Method::GET) => events::show(app, exchange, id).await,
+        (Route::Event(id), &Method::GET) => events::show(app, exchange, id, &head.headers).await,
         (Route::Healthz, &Method::GET) => Ok(health::healthz()),
         (Route::Readyz, &Method::GET) => health::readyz(app, exchange).await,
         (Route::Health, &Method::GET) => Ok(health::health(app)),

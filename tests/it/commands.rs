@@ -178,6 +178,12 @@ fn a_paused_destination_accepts_and_holds() {
         said(path, &["show", &id])
             .contains("Waits until orders is resumed; it is paused: moving house.")
     );
+    // A stranger hears that it is paused, and not an operator's words.
+    let stranger = client.send("GET", &format!("/events/{id}"), &[], b"");
+    assert_eq!(
+        stranger.json()["status_description"],
+        "Waits until orders is resumed; it is paused."
+    );
     let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
     assert_eq!(stats["server"], true);
     let orders = &stats["destinations"][0];
@@ -320,4 +326,69 @@ fn wrong_usage_says_what_was_expected() {
             "{args:?}: {code:?} {text}"
         );
     }
+}
+
+#[test]
+fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let server = Process::serve(path, TOML);
+    let twice = |key: &str, body: &[u8]| {
+        let key = [("Idempotency-Key", key)];
+        event_id(&server.client.send("POST", "/webhooks/twice", &key, body))
+    };
+    let dead = twice("dead", FAIL);
+    event_with_status(&server.client, &dead, "dead_lettered");
+    said(path, &["pause", "audit"]);
+    let waiting = crate::support::until("one is held", || {
+        let id = twice(&rand_key(), b"{}");
+        let event = server.client.get(&format!("/events/{id}")).json();
+        event["status_description"]
+            .as_str()?
+            .contains("paused")
+            .then_some(id)
+    });
+    server.signal("-KILL");
+    drop(server);
+
+    let without = TOML
+        .replace("[destinations.audit]\nurl = 'http://127.0.0.1:9/'\n", "")
+        .replace("[sources.twice]\ndestinations = ['orders', 'audit']\n", "");
+    let server = Process::serve(path, &without);
+    let reason =
+        "audit is no longer configured: add [destinations.audit] to the configuration again";
+    let describes = |text: &str, more: &str| {
+        assert!(text.contains(reason) && text.contains(more), "{text}");
+        assert!(!text.contains("free worker"), "{text}");
+    };
+    for (id, more) in [(&waiting, "to deliver it"), (&dead, "or discard it")] {
+        describes(&said(path, &["show", id]), more);
+        let json: Value = serde_json::from_str(&said(path, &["show", "--json", id])).expect("JSON");
+        let of_audit = json["deliveries"].as_array().expect("a list").iter();
+        let mut of_audit = of_audit.filter(|delivery| delivery["destination"] == "audit");
+        let waits_for = &of_audit.next().expect("it is there")["waits_for"];
+        describes(waits_for.as_str().expect("text"), more);
+    }
+    let event = server.client.get(&format!("/events/{waiting}")).json();
+    describes(event["status_description"].as_str().expect("text"), "");
+
+    describes(&said(path, &["stats"]), "nothing is sent");
+    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    let rows = stats["destinations"].as_array().expect("a list");
+    let audit = rows.iter().find(|row| row["destination"] == "audit");
+    describes(
+        audit.expect("it is there")["state"].as_str().expect("text"),
+        "",
+    );
+
+    let listed = relay(path, &["list", "--destination", "audit"]);
+    let lines = String::from_utf8(listed.stdout).expect("text");
+    assert!(lines.contains("audit (no longer configured)"), "{lines}");
+    let hint = String::from_utf8(listed.stderr).expect("text");
+    describes(&hint, "");
+    for line in json_lines(&said(path, &["list", "--json"])) {
+        assert_eq!(line["is_configured"], line["destination"] != "audit");
+    }
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
 }

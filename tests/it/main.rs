@@ -20,6 +20,8 @@ mod crashes;
 #[cfg(feature = "delivery-http")]
 mod deliveries;
 #[cfg(feature = "delivery-durable")]
+mod disclosure;
+#[cfg(feature = "delivery-durable")]
 mod durable;
 #[cfg(feature = "delivery-durable")]
 mod patience;
