@@ -14,7 +14,7 @@ use crate::store::Store;
 /// The highest level in this build.
 pub const COMPILED_LEVEL: Level = Level::Off;
 
-/// Where the store says that something became due; here nobody listens.
+/// Is told of destinations for which something became due; nothing here delivers to them.
 #[derive(Clone)]
 pub(crate) struct Wake;
 
@@ -23,8 +23,8 @@ impl Wake {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "the executor's has somebody to wake")]
-    pub fn wake(&self) {}
+    #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
+    pub fn due(&self, _destinations: &[i64]) {}
 }
 
 /// What an executor works with; here it is let go.

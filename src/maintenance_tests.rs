@@ -43,7 +43,7 @@ impl Scene {
             config.longest_wait(),
             Arc::<FakeClock>::clone(&clock),
             Arc::new(Metrics::new(Level::Off)),
-            Arc::new(|| {}),
+            Arc::new(|_| {}),
             Arc::new(|_| {}),
         )
         .expect("the store opens");
@@ -83,6 +83,7 @@ impl Scene {
             label: source.to_owned(),
             url: None,
             destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+            owner: None,
             headers: Vec::new(),
             metadata: None,
             body: vec![b'1'; bytes].into(),

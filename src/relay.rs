@@ -126,7 +126,7 @@ impl Relay {
         let wake = Wake::new();
         let on_work = {
             let wake = wake.clone();
-            Arc::new(move || wake.wake())
+            Arc::new(move |due: &[i64]| wake.due(due))
         };
         let on_broken = {
             let fatal = fatal.clone();

@@ -131,6 +131,7 @@ impl Dispatcher {
     pub fn run_once(&mut self) -> Pass {
         self.recall_stuck();
         self.take_done();
+        self.context.wake.take_due();
         let Plan {
             wants,
             mut look_again,

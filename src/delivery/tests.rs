@@ -63,7 +63,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     let wake = Wake::new();
     let on_work = {
         let wake = wake.clone();
-        Arc::new(move || wake.wake())
+        Arc::new(move |due: &[i64]| wake.due(due))
     };
     let store = Store::open(
         &config.database,
@@ -134,6 +134,7 @@ impl Scene {
             label: "a".to_owned(),
             url: Some(format!("{origin}/")),
             destinations: Arc::from([origin.to_owned()]),
+            owner: None,
             headers: Vec::new(),
             metadata: None,
             body: body.into(),

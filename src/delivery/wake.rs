@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ const SOON: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 struct State {
+    /// Destinations for which something became due since the dispatcher asked. Bounded by those
+    /// for which something waits: it is a set.
+    due: HashSet<i64>,
     is_set: bool,
     is_soon: bool,
     stop: Option<Duration>,
@@ -28,6 +32,17 @@ impl Wake {
             state.is_set = true;
             self.0.1.notify_all();
         }
+    }
+
+    /// Something became due for these destinations.
+    pub fn due(&self, destinations: &[i64]) {
+        self.state().due.extend(destinations);
+        self.wake();
+    }
+
+    /// The destinations for which something became due since the last call.
+    pub(super) fn take_due(&self) -> HashSet<i64> {
+        std::mem::take(&mut self.state().due)
     }
 
     /// Something was done, and nobody is idle for it.

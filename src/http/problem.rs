@@ -8,6 +8,10 @@ use super::Response;
 use super::exchange::json;
 use crate::store::StoreError;
 
+/// When to try again once too many origins wait for a key, in seconds: an attempt to one that hangs
+/// takes 15 s by default.
+const ORIGINS_RETRY_AFTER: u64 = 15;
+
 /// How errors look: the relay API's `code` and `message`, or the webhook API's `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -139,6 +143,21 @@ impl Problem {
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
                 format!("too many requests: try again in {retry_after} s"),
+            )
+        }
+    }
+
+    /// 429: each waiting origin takes memory, and one key must not take all of it.
+    pub fn too_many_origins(most: usize) -> Self {
+        Self {
+            retry_after: Some(ORIGINS_RETRY_AFTER),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                format!(
+                    "{most} origins have relays waiting for this API key, as many as may: \
+                     expected an origin that has, or another try once some were delivered"
+                ),
             )
         }
     }

@@ -16,7 +16,9 @@ use super::ingress::Key;
 use super::problem::{Form, Problem};
 use super::{App, Response, idempotency};
 use crate::model::{DeliveryState, IntentId, Surface};
-use crate::store::{Accept, Accepted, IdempotencyKey, RelayRow, StoreError};
+use crate::store::{
+    Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, RelayRow, StoreError,
+};
 use create::{Create, check_content_type};
 use page::{Page, token_after};
 use view::{List, Relay, Webhook};
@@ -77,6 +79,7 @@ async fn create(
         label: create.event_type.clone(),
         url: Some(create.url.as_str().to_owned()),
         destinations: Arc::from([create.url.origin().to_owned()]),
+        owner: Some(Owner::of(api_key.text())),
         headers: b"content-type: application/json\r\n".to_vec(),
         metadata: create.metadata.map(|metadata| metadata.get().to_owned()),
         body: bytes.slice_ref(payload.get().as_bytes()),
@@ -108,6 +111,7 @@ async fn create(
             Ok(created(&Relay::of(&row, exchange)?))
         }
         Accepted::Conflict => Err(Problem::conflict()),
+        Accepted::TooManyOrigins => Err(Problem::too_many_origins(MAX_WAITING_ORIGINS)),
     }
 }
 

@@ -102,6 +102,7 @@ pub(super) async fn accept(
         label: name.to_owned(),
         url: None,
         destinations: Arc::from(source.destinations.as_slice()),
+        owner: None,
         headers: headers_to_keep(headers, source),
         metadata: None,
         key: Some(IdempotencyKey::of_event(name, key)),
@@ -113,6 +114,8 @@ pub(super) async fn accept(
         Accepted::Duplicate(id) => (id, "duplicate"),
         // An event's key has no digest that could differ.
         Accepted::Conflict => return Err(Problem::conflict()),
+        // An event has no owner, and so no such limit.
+        Accepted::TooManyOrigins => return Err(Problem::overloaded("too many origins wait")),
     };
     log::debug!(event_id:% = event_id(id), request_id = exchange.id(), source = name, status; "a webhook event came in");
     Ok(json(

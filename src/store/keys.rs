@@ -229,6 +229,7 @@ mod tests {
                 label: "s".to_owned(),
                 url: (!is_event).then(|| "https://example.com/".to_owned()),
                 destinations: ["d".to_owned()].into(),
+                owner: None,
                 headers: Vec::new(),
                 metadata: None,
                 body: vec![b'1'].into(),

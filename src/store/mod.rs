@@ -3,7 +3,7 @@
 //!
 //! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `keys`: idempotency
-//!   keys on their way into the table.
+//!   keys on their way into the table. `origins`: how many wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
 //! - `operator`: the same for commands, beside a running server.
@@ -19,6 +19,7 @@ mod lock;
 mod notes;
 pub(crate) mod open;
 mod operator;
+mod origins;
 mod pause;
 mod probe;
 mod prune;
@@ -44,7 +45,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-pub(crate) use accept::{Accept, Accepted, IdempotencyKey};
+pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
 pub(crate) use backlog::Backlog;
 pub use error::{OpenError, StoreError};
 pub(crate) use events::{AttemptRow, DeliveryRow, IntentRow};
@@ -70,8 +71,8 @@ const QUEUE: usize = 1024;
 /// How long a reader is waited for: more means overload, which is better said than sat out.
 const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What to call when a commit made something due.
-pub(crate) type OnWork = Arc<dyn Fn() + Send + Sync>;
+/// Called after a commit with the destinations for which it made something due.
+pub(crate) type OnWork = Arc<dyn Fn(&[i64]) + Send + Sync>;
 
 /// What to call, with the reason, when the database can't be trusted or the writer has ended.
 pub(crate) type OnBroken = Arc<dyn Fn(String) + Send + Sync>;

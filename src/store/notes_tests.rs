@@ -14,6 +14,7 @@ fn event(key: &str) -> Accept {
         label: "source".to_owned(),
         url: None,
         destinations: Arc::from(["d".to_owned()]),
+        owner: None,
         headers: Vec::new(),
         metadata: None,
         body: bytes::Bytes::from_static(b"{}"),
@@ -33,7 +34,7 @@ fn open_by(directory: &tempfile::TempDir, clock: &Arc<FakeClock>) -> Store {
         LONGEST_WAIT,
         Arc::<FakeClock>::clone(clock),
         Arc::new(Metrics::new(Level::Off)),
-        Arc::new(|| {}),
+        Arc::new(|_| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens")
@@ -63,7 +64,7 @@ fn refusal(directory: &tempfile::TempDir) -> Option<String> {
         LONGEST_WAIT,
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
-        Arc::new(|| {}),
+        Arc::new(|_| {}),
         Arc::new(|_| {}),
     );
     match opened {

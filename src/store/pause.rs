@@ -14,7 +14,7 @@ impl WriteOp for Pause {
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         // One that nothing was ever sent to can be paused too.
-        let id = tx.destination(&self.destination)?;
+        let id = tx.destination(&self.destination, None)?;
         let paused = tx.execute(
             "UPDATE destinations SET paused_at = ?1, pause_reason = ?2
                  WHERE id = ?3 AND paused_at IS NULL",
@@ -32,15 +32,17 @@ impl WriteOp for Resume {
     type Out = bool;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        let resumed = tx.execute(
+        let resumed: Option<i64> = tx.first(
             "UPDATE destinations
                  SET paused_at = NULL, pause_reason = NULL, held_until = NULL
-                 WHERE name = ?1 AND (paused_at IS NOT NULL OR held_until > ?2)",
+                 WHERE name = ?1 AND (paused_at IS NOT NULL OR held_until > ?2)
+                 RETURNING id",
             params![self.0, tx.now.as_millis()],
+            |row| row.get(0),
         )?;
-        if resumed > 0 {
-            tx.made_due();
+        if let Some(destination) = resumed {
+            tx.made_due(destination);
         }
-        Ok(resumed > 0)
+        Ok(resumed.is_some())
     }
 }

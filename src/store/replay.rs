@@ -68,7 +68,7 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
             tx.is_operators(),
         ])?;
     if replayed > 0 {
-        tx.made_due();
+        tx.made_due(destination);
     }
     Ok(replayed > 0)
 }

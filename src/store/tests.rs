@@ -15,7 +15,7 @@ use crate::model::{Level, Surface};
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn open(directory: &tempfile::TempDir) -> (Store, Receiver<String>) {
-    open_with(directory, Arc::new(|| {}))
+    open_with(directory, Arc::new(|_| {}))
 }
 
 pub(super) fn open_with(
@@ -226,6 +226,7 @@ fn a_key_twice_in_one_commit_is_one_intent() {
         label: "source".to_owned(),
         url: (surface == Surface::Relay).then(|| "http://example.com/".to_owned()),
         destinations: Arc::from(["d".to_owned()]),
+        owner: None,
         headers: Vec::new(),
         metadata: None,
         body: bytes::Bytes::from_static(b"{}"),
@@ -344,13 +345,14 @@ fn the_executor_hears_of_work_after_the_commit_alone() {
     let counter = Arc::clone(&calls);
     let (store, _end) = open_with(
         &directory,
-        Arc::new(move || {
+        Arc::new(move |due: &[i64]| {
+            assert_eq!(due, [7]);
             counter.fetch_add(1, Ordering::SeqCst);
         }),
     );
     let made_due = |name| {
         Insert(name, |tx: &Tx<'_>| {
-            tx.made_due();
+            tx.made_due(7);
             Ok(())
         })
     };
@@ -391,7 +393,7 @@ fn little_free_space_refuses_new_intents_and_nothing_else() {
         LONGEST_WAIT,
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
-        Arc::new(|| {}),
+        Arc::new(|_| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens");
@@ -449,5 +451,60 @@ fn a_checkpoint_that_was_cut_short_is_no_damage() {
         looked_damaged > 0,
         "the scene was never the one that is tested"
     );
+    store.stop();
+}
+
+/// A relay of an API key that may have two waiting origins.
+fn relay_of(key: &str, origin: &str) -> Accept {
+    let mut owner = Owner::of(key);
+    owner.max_waiting_origins = 2;
+    Accept {
+        surface: Surface::Relay,
+        label: "a".to_owned(),
+        url: Some(format!("{origin}/")),
+        destinations: Arc::from([origin.to_owned()]),
+        owner: Some(owner),
+        headers: Vec::new(),
+        metadata: None,
+        body: b"{}".to_vec().into(),
+        key: None,
+        window: Duration::ZERO,
+    }
+}
+
+#[test]
+fn an_api_key_has_deliveries_waiting_for_a_bounded_number_of_origins() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let accept = |key, origin| {
+        store
+            .write_blocking(relay_of(key, origin))
+            .expect("an answer")
+    };
+    let is_new = |accepted| matches!(accepted, Accepted::New(..));
+    assert!(is_new(accept("a", "http://one")));
+    assert!(is_new(accept("a", "http://two")));
+    assert_eq!(accept("a", "http://three"), Accepted::TooManyOrigins);
+    assert!(!destinations(&store).contains(&"http://three".to_owned()));
+    assert!(is_new(accept("a", "http://two")), "it waits already");
+    assert!(is_new(accept("b", "http://three")), "another key's");
+    let deliver = "UPDATE deliveries SET state = 3, next_attempt_at = NULL
+                   WHERE destination_id = (SELECT id FROM destinations WHERE name = 'http://one')";
+    let deliver = Insert("other", move |tx: &Tx<'_>| {
+        tx.sql.execute(deliver, [])?;
+        Ok(())
+    });
+    store.write_blocking(deliver).expect("delivered");
+    store.stop();
+    drop(store);
+    // A start counts what it finds.
+    let (store, _end) = open(&directory);
+    let accept = |origin| {
+        store
+            .write_blocking(relay_of("a", origin))
+            .expect("an answer")
+    };
+    assert!(is_new(accept("http://four")));
+    assert_eq!(accept("http://five"), Accepted::TooManyOrigins);
     store.stop();
 }

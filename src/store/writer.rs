@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 use tokio::sync::oneshot;
 
 use super::keys::{self, Keys};
 use super::notes::Notes;
+use super::origins::WaitingOrigins;
 use super::space::Space;
 use super::{OnBroken, Shared, StoreError};
 use crate::clock::Timestamp;
@@ -73,13 +74,15 @@ pub(crate) struct Tx<'a> {
 /// What the writer keeps from one transaction to the next.
 pub(super) struct Rolling {
     last_row: Cell<i64>,
-    work: Cell<bool>,
+    /// Destinations for which this transaction makes something due.
+    made_due: RefCell<Vec<i64>>,
     /// The newest row that this transaction adds, or 0; and the newest that it deletes.
     added: Cell<i64>,
     deleted: Cell<i64>,
     keys: RefCell<Keys>,
     /// Destinations by name: all that are looked for are few.
     destinations: RefCell<HashMap<String, i64>>,
+    pub(super) origins: RefCell<WaitingOrigins>,
 }
 
 /// Destinations that are remembered: ad hoc origins can be any number.
@@ -92,6 +95,7 @@ impl Rolling {
 
     fn rolled_back(&self) {
         self.keys.borrow_mut().rolled_back();
+        self.made_due.borrow_mut().clear();
         // One of them may have been new.
         self.destinations.borrow_mut().clear();
     }
@@ -171,7 +175,7 @@ impl<'a> Tx<'a> {
     }
 
     /// What has to be a server's.
-    fn rolling(&self) -> Result<&Rolling, StoreError> {
+    pub(super) fn rolling(&self) -> Result<&Rolling, StoreError> {
         self.writer
             .ok_or_else(|| StoreError::Unexpected("only a server accepts anything".to_owned()))
     }
@@ -206,31 +210,46 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// The number of a destination, which is made known if it isn't.
-    pub fn destination(&self, name: &str) -> Result<i64, StoreError> {
-        let known = self.writer.map(|writer| &writer.destinations);
-        if let Some(id) = known.and_then(|known| known.borrow().get(name).copied()) {
+    /// The number of a destination, which is made known if it isn't. `owner` is a digest of the API
+    /// key whose relay it is for; a named destination has none.
+    pub fn destination(&self, name: &str, owner: Option<i64>) -> Result<i64, StoreError> {
+        if let Some(id) = self.known_destination(name)? {
             return Ok(id);
+        }
+        self.execute(
+            "INSERT INTO destinations (name, owner) VALUES (?1, ?2)",
+            params![name, owner],
+        )?;
+        let id = self.sql.last_insert_rowid();
+        self.remember_destination(name, id);
+        Ok(id)
+    }
+
+    /// The number of a destination, if it has one.
+    pub(super) fn known_destination(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let known = self.writer.map(|writer| writer.destinations.borrow());
+        if let Some(id) = known.and_then(|known| known.get(name).copied()) {
+            return Ok(Some(id));
         }
         let found = self.first(
             "SELECT id FROM destinations WHERE name = ?1",
             [name],
             |row| row.get(0),
         )?;
-        let id = if let Some(id) = found {
-            id
-        } else {
-            self.execute("INSERT INTO destinations (name) VALUES (?1)", [name])?;
-            self.sql.last_insert_rowid()
-        };
-        if let Some(known) = known {
-            let mut known = known.borrow_mut();
+        if let Some(id) = found {
+            self.remember_destination(name, id);
+        }
+        Ok(found)
+    }
+
+    fn remember_destination(&self, name: &str, id: i64) {
+        if let Some(writer) = self.writer {
+            let mut known = writer.destinations.borrow_mut();
             if known.len() >= MAX_DESTINATIONS {
                 known.clear();
             }
             known.insert(name.to_owned(), id);
         }
-        Ok(id)
     }
 
     /// Says that an intent is no longer there.
@@ -240,10 +259,14 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Says that something became due: after the commit the executor is told.
-    pub fn made_due(&self) {
+    /// Says that something became due for a destination: after the commit the executor is told.
+    pub fn made_due(&self, destination: i64) {
         if let Some(writer) = self.writer {
-            writer.work.set(true);
+            let mut due = writer.made_due.borrow_mut();
+            // Most batches go to few destinations, one after the other.
+            if due.last() != Some(&destination) {
+                due.push(destination);
+            }
         }
     }
 }
@@ -340,11 +363,12 @@ impl Writer {
             space,
             rolling: Rolling {
                 last_row: Cell::new(last_row),
-                work: Cell::new(false),
+                made_due: RefCell::default(),
                 added: Cell::new(0),
                 deleted: Cell::new(0),
                 keys: RefCell::new(keys),
                 destinations: RefCell::default(),
+                origins: RefCell::default(),
             },
             notes,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
@@ -426,7 +450,7 @@ impl Writer {
     fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Ended {
         let start = self.shared.clock.monotonic();
         while !batch.is_empty() {
-            self.rolling.work.set(false);
+            self.rolling.made_due.borrow_mut().clear();
             self.rolling.added.set(0);
             self.rolling.deleted.set(0);
             match self.try_commit(&mut batch) {
@@ -475,8 +499,9 @@ impl Writer {
         for job in batch {
             job.done(&self.shared.metrics);
         }
-        if self.rolling.work.get() {
-            (self.shared.on_work)();
+        let due = self.rolling.made_due.borrow();
+        if !due.is_empty() {
+            (self.shared.on_work)(&due);
         }
         Ok(())
     }
