@@ -1,19 +1,14 @@
 //! Whether we live, and whether we can take anything.
 
-use std::time::Duration;
-
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::exchange::{Exchange, json};
+use super::exchange::json;
 use super::problem::Problem;
 use super::{App, Response};
 use crate::clock::Timestamp;
-use crate::store::Probe;
-
-/// How long the store may take to answer a probe; a healthy one takes as long as a commit.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::store::Unready;
 
 #[derive(Serialize)]
 struct Status {
@@ -37,9 +32,8 @@ pub(super) fn healthz() -> Response {
     json(StatusCode::OK, &Status { status: "ok" })
 }
 
-pub(super) async fn readyz(app: &App, exchange: &Exchange) -> Result<Response, Problem> {
-    check(app, exchange)
-        .await
+pub(super) fn readyz(app: &App) -> Result<Response, Problem> {
+    check(app)
         .map(|()| json(StatusCode::OK, &Status { status: "ready" }))
         .map_err(Problem::overloaded)
 }
@@ -55,8 +49,8 @@ pub(super) fn health(app: &App) -> Response {
     )
 }
 
-pub(super) async fn ready(app: &App, exchange: &Exchange) -> Response {
-    let (code, status, database) = match check(app, exchange).await {
+pub(super) fn ready(app: &App) -> Response {
+    let (code, status, database) = match check(app) {
         Ok(()) => (StatusCode::OK, "ready", "connected"),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "unready", why),
     };
@@ -76,21 +70,7 @@ pub(super) async fn ready(app: &App, exchange: &Exchange) -> Response {
     response
 }
 
-/// Goes through the writer and a reader, so that neither can be dead behind a green light.
-async fn check(app: &App, exchange: &Exchange) -> Result<(), &'static str> {
-    if app.store.is_low_on_space() {
-        return Err("too little free space on the database's disk (database.min_free_bytes)");
-    }
-    let probe = async {
-        app.store.write(Probe).await?;
-        app.store.read(Probe::read).await
-    };
-    match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            log::warn!(request_id = exchange.id(), error:% = error; "not ready");
-            Err("the database does not answer")
-        }
-        Err(_) => Err("the database takes too long to answer"),
-    }
+/// Asks for what the writer has published, so that no number of requests costs a commit or a reader.
+fn check(app: &App) -> Result<(), &'static str> {
+    app.store.readiness().map_err(Unready::reason)
 }

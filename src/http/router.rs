@@ -230,9 +230,9 @@ async fn dispatch(
         }
         (Route::Event(id), &Method::GET) => events::show(app, exchange, id, &head.headers).await,
         (Route::Healthz, &Method::GET) => Ok(health::healthz()),
-        (Route::Readyz, &Method::GET) => health::readyz(app, exchange).await,
+        (Route::Readyz, &Method::GET) => health::readyz(app),
         (Route::Health, &Method::GET) => Ok(health::health(app)),
-        (Route::Ready, &Method::GET) => Ok(health::ready(app, exchange).await),
+        (Route::Ready, &Method::GET) => Ok(health::ready(app)),
         (Route::OpenApi, &Method::GET) => Ok(typed(StatusCode::OK, "application/yaml", OPENAPI)),
         (route, _) => Err(Problem::method_not_allowed(route.allows())),
     };

@@ -5,6 +5,7 @@
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `keys`: idempotency
 //!   keys on their way into the table. `origins`: how many wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
+//! - `health`: the writer's heartbeat, for readiness.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
 //! - `operator`: the same for commands, beside a running server.
 
@@ -12,6 +13,7 @@ mod accept;
 mod backlog;
 mod error;
 mod events;
+mod health;
 mod jobs;
 mod keys;
 mod listing;
@@ -49,11 +51,11 @@ pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, O
 pub(crate) use backlog::Backlog;
 pub use error::{OpenError, StoreError};
 pub(crate) use events::{AttemptRow, DeliveryRow, IntentRow};
+pub(crate) use health::Unready;
 pub(crate) use jobs::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, StepJobs};
 pub(crate) use listing::{Listed, Query, Stats, is_destination};
 pub(crate) use operator::Operator;
 pub(crate) use pause::{Pause, Resume};
-pub(crate) use probe::Probe;
 pub(crate) use prune::{Cutoffs, Expired, Prune, TidyUp};
 pub(crate) use relays::RelayRow;
 pub(crate) use replay::{Discard, Replay};
@@ -84,6 +86,7 @@ struct Shared {
     on_work: OnWork,
     on_broken: OnBroken,
     low_space: AtomicBool,
+    health: health::Health,
 }
 
 /// A handle to the database; clones share it.
@@ -144,6 +147,7 @@ impl Store {
             on_work,
             on_broken,
             low_space: AtomicBool::new(false),
+            health: health::Health::default(),
         });
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
@@ -219,6 +223,15 @@ impl Store {
         self.inner.shared.low_space.load(Ordering::Relaxed)
     }
 
+    /// Whether writes can be taken. Asks neither the writer nor a reader.
+    pub fn readiness(&self) -> Result<(), Unready> {
+        if self.is_low_on_space() {
+            return Err(Unready::LowOnSpace);
+        }
+        let shared = &self.inner.shared;
+        shared.health.check(shared.clock.monotonic())
+    }
+
     /// Reads on a thread that may block. The page is materialised in `read`: no cursor outlives it.
     pub async fn read<T: Send + 'static>(
         &self,
@@ -282,9 +295,11 @@ impl Store {
 }
 
 fn run(writer: Writer) {
-    let on_broken = writer.on_broken();
+    let shared = writer.shared();
+    let on_broken = &shared.on_broken;
     let ended =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| -> Ended { writer.run() }));
+    shared.health.ended();
     match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => on_broken(format!("the writer stopped: {error}")),

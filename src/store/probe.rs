@@ -1,21 +1,27 @@
-use rusqlite::Connection;
+use tokio::sync::oneshot;
 
+use super::writer::{AnyJob, Job};
 use super::{StoreError, Tx, WriteOp};
 
-/// Changes nothing, and so costs no sync; that it is answered shows that the writer lives.
-pub(crate) struct Probe;
+/// Writes a page, and changes nothing that it says: its commit shows that the disk takes writes
+/// again. The writer sends it to itself, while it refuses and nobody else writes.
+pub(super) struct Probe;
 
 impl WriteOp for Probe {
     type Out = ();
 
-    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        // There and back, since SQLite doesn't write a page that an UPDATE leaves as it was.
+        tx.execute("UPDATE key_sweep SET swept_to = swept_to + 1", [])?;
+        tx.execute("UPDATE key_sweep SET swept_to = swept_to - 1", [])?;
         Ok(())
     }
 }
 
 impl Probe {
-    /// The same for a reader.
-    pub fn read(sql: &Connection) -> Result<(), StoreError> {
-        Ok(sql.query_row("SELECT 1", [], |_| Ok(()))?)
+    /// One whose answer nobody waits for.
+    pub fn job() -> Box<dyn AnyJob> {
+        let (waiter, _) = oneshot::channel();
+        Box::new(Job::new(Self, waiter))
     }
 }

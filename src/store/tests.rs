@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::probe::Probe;
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{FakeClock, SystemClock, Timestamp};
 use crate::model::{Level, Surface};
 
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -22,6 +23,14 @@ pub(super) fn open_with(
     directory: &tempfile::TempDir,
     on_work: OnWork,
 ) -> (Store, Receiver<String>) {
+    open_by(directory, Arc::new(SystemClock::new()), on_work)
+}
+
+pub(super) fn open_by(
+    directory: &tempfile::TempDir,
+    clock: Arc<dyn Clock>,
+    on_work: OnWork,
+) -> (Store, Receiver<String>) {
     let settings = config::Database {
         path: directory.path().join("relay.db"),
         min_free_bytes: 0,
@@ -31,7 +40,7 @@ pub(super) fn open_with(
     let store = Store::open(
         &settings,
         LONGEST_WAIT,
-        Arc::new(SystemClock::new()),
+        clock,
         Arc::new(Metrics::new(Level::Off)),
         on_work,
         Arc::new(move |reason| {
@@ -298,6 +307,87 @@ fn a_full_queue_refuses_at_once() {
             .expect("committed");
     }
     store.send(Probe).expect("there is room again");
+    store.stop();
+}
+
+#[test]
+fn a_full_queue_is_ready() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, held) = hold(&store);
+    let _waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    assert_eq!(store.readiness(), Ok(()));
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    store.stop();
+}
+
+#[test]
+fn a_writer_that_hangs_is_unready_until_it_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let (store, _end) = open_by(
+        &directory,
+        Arc::<FakeClock>::clone(&clock),
+        Arc::new(|_| {}),
+    );
+    // While it has nothing to do, time passes without harm.
+    store.write_blocking(Probe).expect("committed");
+    let (go_on, held) = hold(&store);
+    clock.advance(health::STALLED_AFTER);
+    assert_eq!(store.readiness(), Ok(()));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(store.readiness(), Err(Unready::Stalled));
+    let next = store.send(Insert("a", fine)).expect("room");
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    next.blocking_recv().expect("an answer").expect("committed");
+    assert_eq!(store.readiness(), Ok(()));
+    store.stop();
+    assert_eq!(store.readiness(), Err(Unready::Ended));
+}
+
+#[test]
+fn a_refused_batch_is_unready_until_the_idle_writer_has_proven_that_it_can_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store
+        .write_blocking(Insert("a", |tx: &Tx<'_>| {
+            // A foreign key that is only looked at by COMMIT.
+            tx.sql.execute_batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+                 VALUES (1, 1, 0, 0, 0);",
+            )?;
+            Ok(())
+        }))
+        .expect_err("the commit fails");
+    assert_eq!(store.readiness(), Err(Unready::Refused));
+    // Nobody writes; the idle writer does, a second after its last work.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while store.readiness() != Ok(()) {
+        assert!(std::time::Instant::now() < end, "it stays unready");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    store.stop();
+}
+
+#[test]
+fn a_probe_writes_to_the_disk() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let other = Connection::open(directory.path().join("relay.db")).expect("a connection");
+    let version = || -> i64 {
+        other
+            .query_row("PRAGMA data_version", [], |row| row.get(0))
+            .expect("a number")
+    };
+    let before = version();
+    store.write_blocking(Probe).expect("committed");
+    assert_ne!(version(), before);
     store.stop();
 }
 

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::keys::{self, Keys};
 use super::notes::Notes;
 use super::origins::WaitingOrigins;
+use super::probe::Probe;
 use super::space::Space;
-use super::{OnBroken, Shared, StoreError};
+use super::{Shared, StoreError};
 use crate::clock::Timestamp;
 use crate::metrics::Metrics;
 use crate::model::IntentId;
@@ -338,8 +339,6 @@ pub(super) struct Writer {
     is_wal_used: Cell<bool>,
     /// Whether the last checkpoint failed, so that a full disk is logged once and not every second.
     is_failing: Cell<bool>,
-    /// Whether the last batch was refused, so that a full disk is logged when it begins and ends.
-    is_refusing: bool,
 }
 
 /// What the writer's thread ended with.
@@ -375,12 +374,11 @@ impl Writer {
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
             is_failing: Cell::new(false),
-            is_refusing: false,
         })
     }
 
-    pub fn on_broken(&self) -> OnBroken {
-        Arc::clone(&self.shared.on_broken)
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Runs until told to stop, or until the database can't be trusted any more.
@@ -391,7 +389,10 @@ impl Writer {
         }));
         let mut stop = false;
         while !stop {
-            match self.queue.recv_timeout(IDLE) {
+            self.shared.health.rest();
+            let received = self.queue.recv_timeout(IDLE);
+            self.shared.health.begin(self.shared.clock.monotonic());
+            match received {
                 Ok(Message::Write(first)) => {
                     let batch = self.collect(first, &mut stop);
                     self.space.refresh(&self.shared);
@@ -406,6 +407,9 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {
                     self.space.refresh(&self.shared);
                     self.notes.idle(&*self.shared.clock);
+                    if self.shared.health.is_refusing() {
+                        self.commit(vec![Probe::job()])?;
+                    }
                     if self.is_wal_used.get() {
                         self.checkpoint("TRUNCATE")?;
                     }
@@ -464,16 +468,17 @@ impl Writer {
                     match job {
                         Some(at) if !error.is_everyones() => batch.remove(at).failed(error),
                         _ => {
+                            // First, so that a refused client finds the store unready.
+                            let is_first = self.shared.health.refusing(&error);
                             for job in batch {
                                 job.failed(error.share());
                             }
                             return match error {
                                 StoreError::Broken(_) => Err(error),
                                 other => {
-                                    if !self.is_refusing {
+                                    if is_first {
                                         log::warn!(error:% = other; "writes are being refused");
                                     }
-                                    self.is_refusing = true;
                                     Ok(())
                                 }
                             };
@@ -485,9 +490,8 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.is_refusing {
+        if self.shared.health.accepting() {
             log::info!("writes are being accepted again");
-            self.is_refusing = false;
         }
         self.is_wal_used.set(true);
         self.rolling.committed();

@@ -56,7 +56,9 @@ fn a_receiver_that_is_down_for_the_first_attempts_gets_it_later() {
         assert_eq!(event["max_attempts"], 4);
         // Not before its time; then at once, without anyone's help.
         clock.advance(Duration::from_secs(wait - 1));
-        assert_eq!(relay.client.get("/readyz").status, 200);
+        until("the writer is at rest", || {
+            (relay.client.get("/readyz").status == 200).then_some(())
+        });
         assert!(receiver.next_within(Duration::from_millis(30)).is_none());
         clock.advance(Duration::from_secs(1));
     }

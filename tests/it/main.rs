@@ -8,6 +8,7 @@ mod durability;
 mod hostile;
 mod limits;
 mod overload;
+mod readiness;
 mod starts;
 mod verified;
 

@@ -49,6 +49,11 @@ fn a_full_queue_refuses_at_once_and_recovers() {
         .header("retry-after")
         .and_then(|after| after.parse::<u64>().ok());
     assert!(after.is_some_and(|seconds| seconds >= 1));
+    // A full queue is over within a few batches: no reason to send everybody elsewhere.
+    for path in ["/readyz", "/ready"] {
+        let reply = relay.client.get(path);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    }
     blocker
         .execute_batch("COMMIT")
         .expect("the end of the lock");

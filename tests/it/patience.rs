@@ -84,7 +84,9 @@ fn a_broken_destination_is_left_alone_and_its_deliveries_lose_nothing() {
     let mut relay = start();
     until("the executor has looked", || is_shown_open(&relay));
     clock.advance(Duration::from_millis(900));
-    assert_eq!(relay.client.get("/readyz").status, 200);
+    until("the writer is at rest", || {
+        (relay.client.get("/readyz").status == 200).then_some(())
+    });
     assert_eq!(hits.load(Ordering::SeqCst), 10);
 
     // A probe, and then it waits for twice as long.
@@ -104,7 +106,9 @@ fn a_broken_destination_is_left_alone_and_its_deliveries_lose_nothing() {
         (probe == 60_000).then_some(())
     });
     clock.advance(Duration::from_secs(59));
-    assert_eq!(relay.client.get("/readyz").status, 200);
+    until("the writer is at rest", || {
+        (relay.client.get("/readyz").status == 200).then_some(())
+    });
     assert_eq!(hits.load(Ordering::SeqCst), 11);
 
     // It is mended: one succeeds, and the rest follows.

@@ -1,0 +1,74 @@
+//! Readiness: told by what the writer publishes, and not by writing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::clock::{Clock as _, FakeClock, SystemClock};
+use relay::model::Level;
+
+use crate::support::{TestRelay, until};
+
+/// A relay whose time stands still, so that nothing is written by itself after its start.
+fn start() -> (TestRelay, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let mut config = crate::support::config(directory.path(), "http://127.0.0.1:9/");
+    config.delivery.level = Some(Level::Off);
+    let relay = TestRelay::start_in(directory, config, Some(Arc::clone(&clock)));
+    (relay, clock)
+}
+
+fn commits(relay: &TestRelay) -> u64 {
+    let text = relay.admin().send("GET", "/metrics", &[], b"").text();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("relay_commits_total "));
+    line.expect("a counter").parse().expect("a number")
+}
+
+#[test]
+fn a_thousand_readiness_requests_make_no_commit() {
+    let (relay, _clock) = start();
+    // The first sweep of retention ends with the one commit that a start makes.
+    until("the start is over", || (commits(&relay) == 1).then_some(()));
+    let mut connection = relay.client.connect();
+    for _ in 0..500 {
+        for path in ["/readyz", "/ready"] {
+            connection.send(format!("GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n").as_bytes());
+            assert_eq!(connection.reply().expect("an answer").status, 200);
+        }
+    }
+    assert_eq!(commits(&relay), 1);
+}
+
+#[test]
+fn a_writer_that_hangs_turns_unready_and_back() {
+    let (relay, clock) = start();
+    until("the start is over", || (commits(&relay) == 1).then_some(()));
+    let blocker =
+        rusqlite::Connection::open(relay.directory.path().join("relay.db")).expect("the database");
+    blocker.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    let client = relay.client.clone();
+    let waiting = std::thread::spawn(move || client.hook("1", b"{}"));
+    until("it isn't ready", || {
+        clock.advance(Duration::from_secs(6));
+        let reply = relay.client.get("/readyz");
+        (reply.status == 503).then(|| {
+            assert!(reply.text().contains("takes too long"), "{}", reply.text());
+            assert_eq!(reply.header("retry-after"), Some("1"));
+        })
+    });
+    let ready = relay.client.get("/ready");
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        ready.json()["checks"]["database"],
+        "the database takes too long to answer"
+    );
+    // Alive it is.
+    assert_eq!(relay.client.get("/healthz").status, 200);
+    blocker.execute_batch("COMMIT").expect("the lock's end");
+    assert_eq!(waiting.join().expect("no panic").status, 202);
+    until("it is ready again", || {
+        (relay.client.get("/readyz").status == 200).then_some(())
+    });
+}
