@@ -1,6 +1,8 @@
 //! An event's state: `GET /events/{id}`. The route is public: without a valid API key it shows
 //! neither what a destination answered nor where it is.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
@@ -9,10 +11,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::exchange::{Exchange, json};
+use super::offload::INLINE;
 use super::problem::Problem;
 use super::webhooks::event_id;
 use super::{App, Response};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::model::{DeliveryState, Failure, Surface};
 use crate::store::{AttemptRow, DeliveryRow, IntentRow};
 use crate::wording::{describe, next_retry_at};
@@ -39,7 +43,14 @@ pub(super) async fn show(
     if app.ingress.authenticate(headers).is_none() {
         row.deliveries = row.deliveries.into_iter().map(public_delivery).collect();
     }
-    let mut response = json(StatusCode::OK, &Event::of(&row, app));
+    let (config, now) = (Arc::clone(&app.config), app.clock.now());
+    let is_large = row.size() > INLINE;
+    let work = move || json(StatusCode::OK, &Event::of(&row, &config, now));
+    let mut response = if is_large {
+        app.offload.run(exchange, work).await?
+    } else {
+        work()
+    };
     // A cache must not hand out what a key has brought.
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("X-API-Key"));
@@ -185,11 +196,11 @@ struct Attempt<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn of(row: &'a IntentRow, app: &App) -> Self {
+    fn of(row: &'a IntentRow, config: &Config, now: Timestamp) -> Self {
         let deliveries: Vec<_> = row
             .deliveries
             .iter()
-            .map(|delivery| Delivery::of(delivery, app))
+            .map(|delivery| Delivery::of(delivery, config))
             .collect();
         // The least finished one speaks for all.
         let summary = row
@@ -221,7 +232,7 @@ impl<'a> Event<'a> {
             payload_encoding,
             status_description: summary.map_or_else(
                 || "It has no destination.".to_owned(),
-                |delivery| describe(delivery, &app.config, app.clock.now()),
+                |delivery| describe(delivery, config, now),
             ),
             deliveries,
         }
@@ -229,12 +240,12 @@ impl<'a> Event<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    fn of(row: &'a DeliveryRow, app: &App) -> Self {
+    fn of(row: &'a DeliveryRow, config: &Config) -> Self {
         Self {
             destination: &row.destination,
             status: row.state.name(),
             attempts: row.attempts,
-            max_attempts: app.config.retry(&row.destination).max_attempts(),
+            max_attempts: config.retry(&row.destination).max_attempts(),
             last_error: row.last_error.as_deref(),
             next_retry_at: next_retry_at(row),
             delivered_at: (row.state == DeliveryState::Delivered).then_some(row.updated_at),

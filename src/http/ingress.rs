@@ -45,7 +45,7 @@ pub(super) struct Ingress {
 /// What a source's events have to pass.
 struct Gate<B> {
     limit: Option<(RateLimit, B)>,
-    verifier: Option<Verifier>,
+    verifier: Option<Arc<Verifier>>,
 }
 
 impl<B> Gate<B> {
@@ -56,7 +56,7 @@ impl<B> Gate<B> {
                 .map(|limit| (limit, buckets(&limit))),
             verifier: source
                 .and_then(|source| source.verify.as_ref())
-                .map(Verifier::new),
+                .map(|verify| Arc::new(Verifier::new(verify))),
         }
     }
 }
@@ -170,7 +170,7 @@ impl Ingress {
     }
 
     /// What verifies a source's events, if they have to be.
-    pub fn verifier(&self, source: &str) -> Option<&Verifier> {
+    pub fn verifier(&self, source: &str) -> Option<&Arc<Verifier>> {
         match self.sources.get(source) {
             Some(gate) => gate.verifier.as_ref(),
             None => self.catch_all.verifier.as_ref(),

@@ -8,7 +8,7 @@
 //! - `relays`, `webhooks`, `events`, `health`: the routes.
 //! - `ingress`: keys and token buckets; `bounded`: those of names that strangers make up.
 //!   `verify`: signatures. `idempotency`: where a request's key is.
-//! - `members`: JSON objects as they were sent.
+//! - `members`: JSON objects as they were sent. `offload`: work on large bodies.
 //! - `admin`: the operator's listener.
 
 mod activity;
@@ -22,6 +22,7 @@ mod idempotency;
 mod ingress;
 pub(crate) mod loops;
 mod members;
+mod offload;
 mod problem;
 mod relays;
 mod router;
@@ -56,6 +57,7 @@ pub(crate) struct App {
     metrics: Arc<Metrics>,
     addresses: AddressPolicy,
     ingress: ingress::Ingress,
+    offload: offload::Offload,
 }
 
 impl App {
@@ -70,6 +72,7 @@ impl App {
         Self {
             addresses: config.address_policy(own_listeners),
             ingress: ingress::Ingress::new(&config, &clock),
+            offload: offload::Offload::new(),
             config,
             store,
             clock,

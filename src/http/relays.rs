@@ -6,6 +6,7 @@ mod view;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -13,8 +14,10 @@ use hyper::{Method, StatusCode};
 use super::body::Body;
 use super::exchange::{Exchange, json};
 use super::ingress::Key;
+use super::offload::INLINE;
 use super::problem::{Form, Problem};
 use super::{App, Response, idempotency};
+use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::{
     Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, RelayRow, StoreError,
@@ -62,7 +65,13 @@ async fn create(
     let key = idempotency::of_relay(headers)?;
     let limit = app.config.server.max_body_bytes;
     let bytes = body.read(limit, exchange.deadline).await?;
-    let create = Create::parse(&bytes)?;
+    let digest = key.map(|key| (api_key.text().to_owned(), key));
+    let Checked { create, body, key } = if bytes.len() <= INLINE {
+        check(&bytes, digest)?
+    } else {
+        let work = move || Ok(check(&bytes, digest)?.into_owned());
+        app.offload.run(exchange, work).await??
+    };
     if let Some(address) = create.url.literal_address()
         && !app.addresses.allows(address)
     {
@@ -73,7 +82,6 @@ async fn create(
             ),
         ));
     }
-    let payload = create.payload;
     let op = Accept {
         surface: Surface::Relay,
         label: create.event_type.clone(),
@@ -81,25 +89,20 @@ async fn create(
         destinations: Arc::from([create.url.origin().to_owned()]),
         owner: Some(Owner::of(api_key.text())),
         headers: b"content-type: application/json\r\n".to_vec(),
-        metadata: create.metadata.map(|metadata| metadata.get().to_owned()),
-        body: bytes.slice_ref(payload.get().as_bytes()),
-        key: key.map(|key| IdempotencyKey::of_relay(api_key.text(), key, &bytes)),
+        metadata: create.metadata.as_ref().map(|text| text.get().to_owned()),
+        body,
+        key,
         window: app.config.api.idempotency_window,
     };
     match exchange.wait(app.store.accept(op)).await? {
         Accepted::New(id, created_at) => {
             log::debug!(event_id:% = id, request_id = exchange.id(), event_type = create.event_type.as_str(); "accepted a relay");
-            Ok(created(&Relay {
-                id,
-                event_type: &create.event_type,
-                destination: Webhook::to(create.url.as_str()),
-                payload,
-                metadata: create.metadata,
-                status: DeliveryState::Queued.relay_name(),
-                created_at,
-                delivered_at: None,
-                failure_reason: None,
-            }))
+            if create.payload.get().len() <= INLINE {
+                return Ok(new(&create, id, created_at));
+            }
+            let create = create.into_owned();
+            let work = move || new(&create, id, created_at);
+            app.offload.run(exchange, work).await
         }
         Accepted::Duplicate(id) => {
             log::debug!(event_id:% = id, request_id = exchange.id(); "the key names an earlier relay");
@@ -108,10 +111,68 @@ async fn create(
                     StoreError::Unexpected(format!("a key names relay {id}, which isn't there"));
                 Problem::from_store(&lost, exchange.id())
             })?;
-            Ok(created(&Relay::of(&row, exchange)?))
+            shown(app, exchange, row, created).await
         }
         Accepted::Conflict => Err(Problem::conflict()),
         Accepted::TooManyOrigins => Err(Problem::too_many_origins(MAX_WAITING_ORIGINS)),
+    }
+}
+
+/// A create request whose whole body was looked at.
+struct Checked<'a> {
+    create: Create<'a>,
+    /// The payload's bytes.
+    body: Bytes,
+    key: Option<IdempotencyKey>,
+}
+
+impl Checked<'_> {
+    fn into_owned(self) -> Checked<'static> {
+        Checked {
+            create: self.create.into_owned(),
+            body: self.body,
+            key: self.key,
+        }
+    }
+}
+
+/// Checks a request's body; `key` is its API key and its idempotency key.
+fn check(bytes: &Bytes, key: Option<(String, String)>) -> Result<Checked<'_>, Problem> {
+    let create = Create::parse(bytes)?;
+    let body = bytes.slice_ref(create.payload.get().as_bytes());
+    let key = key.map(|(api_key, key)| IdempotencyKey::of_relay(&api_key, key, bytes));
+    Ok(Checked { create, body, key })
+}
+
+/// The answer to a request that made a relay.
+fn new(create: &Create<'_>, id: IntentId, created_at: Timestamp) -> Response {
+    created(&Relay {
+        id,
+        event_type: &create.event_type,
+        destination: Webhook::to(create.url.as_str()),
+        payload: &create.payload,
+        metadata: create.metadata.as_deref(),
+        status: DeliveryState::Queued.relay_name(),
+        created_at,
+        delivered_at: None,
+        failure_reason: None,
+    })
+}
+
+/// An answer with a stored relay; a large one is written on another thread.
+async fn shown(
+    app: &App,
+    exchange: &Exchange,
+    row: RelayRow,
+    answer: fn(&Relay<'_>) -> Response,
+) -> Result<Response, Problem> {
+    let id = exchange.id().to_owned();
+    let is_large = row.size() > INLINE;
+    let work = move || Ok(answer(&Relay::of(&row, &id)?));
+    if is_large {
+        app.offload.run(exchange, work).await?
+    } else {
+        work()
     }
 }
 
@@ -137,7 +198,7 @@ async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Prob
     }
     let id = id.parse().map_err(|_| unknown())?;
     let row = find(app, exchange, id).await?.ok_or_else(unknown)?;
-    Ok(json(StatusCode::OK, &Relay::of(&row, exchange)?))
+    shown(app, exchange, row, |relay| json(StatusCode::OK, relay)).await
 }
 
 async fn list(app: &App, exchange: &Exchange, query: Option<&str>) -> Result<Response, Problem> {
@@ -145,19 +206,26 @@ async fn list(app: &App, exchange: &Exchange, query: Option<&str>) -> Result<Res
     let (rows, has_more) = exchange
         .wait(app.store.read(move |sql| RelayRow::page(sql, after, size)))
         .await?;
-    let next_page_token = rows
-        .last()
-        .filter(|_| has_more)
-        .map(|last| token_after(last.id));
-    let items = rows
-        .iter()
-        .map(|row| Relay::of(row, exchange))
-        .collect::<Result<_, _>>()?;
-    Ok(json(
-        StatusCode::OK,
-        &List {
+    let id = exchange.id().to_owned();
+    let is_large = rows.iter().map(RelayRow::size).sum::<usize>() > INLINE;
+    let work = move || {
+        let next_page_token = rows
+            .last()
+            .filter(|_| has_more)
+            .map(|last| token_after(last.id));
+        let items = rows
+            .iter()
+            .map(|row| Relay::of(row, &id))
+            .collect::<Result<_, _>>()?;
+        let list = List {
             items,
             next_page_token,
-        },
-    ))
+        };
+        Ok(json(StatusCode::OK, &list))
+    };
+    if is_large {
+        app.offload.run(exchange, work).await?
+    } else {
+        work()
+    }
 }

@@ -1,7 +1,9 @@
 //! The inbox for other people's webhooks: `POST /webhooks/{source}`.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
@@ -10,7 +12,9 @@ use serde_json::value::RawValue;
 
 use super::body::Body;
 use super::exchange::{Exchange, json};
+use super::offload::INLINE;
 use super::problem::Problem;
+use super::verify::{Claim, Verifier};
 use super::{App, Response, idempotency};
 use crate::config::{IdempotencyKeyAt, Source};
 use crate::model::{IntentId, Surface, is_name};
@@ -71,31 +75,20 @@ pub(super) async fn accept(
         let claim = verifier.claim(headers, app.clock.wall());
         let claim = claim.ok_or_else(|| not_verified(app, exchange, name))?;
         let body = read.await?;
-        if !verifier.holds(&claim, &body) {
-            return Err(not_verified(app, exchange, name));
-        }
+        let check = check(app, exchange, source, &body, Some((verifier, claim))).await?;
+        let key_in_body = check.ok_or_else(|| not_verified(app, exchange, name))?;
         spend(app, name)?;
-        (key_in_header(headers, source)?, body)
+        let key = key_in_header(headers, source)?;
+        (key.or(key_in_body?), body)
     } else {
         spend(app, name)?;
-        (key_in_header(headers, source)?, read.await?)
+        let key = key_in_header(headers, source)?;
+        let body = read.await?;
+        let key_in_body = check(app, exchange, source, &body, None).await?;
+        (key.or(key_in_body.expect("nothing is verified")?), body)
     };
-    let document = serde_json::from_slice::<&RawValue>(&body);
-    if let Err(error) = &document
-        && !source.accept_any_content
-    {
-        return Err(Problem::malformed(format!(
-            "the body is not JSON ({error}): expected a JSON document"
-        )));
-    }
-    let key = match (key, &source.idempotency, &document) {
-        (Some(key), ..) => key,
-        (None, IdempotencyKeyAt::JsonPointer(pointer), Ok(document)) => {
-            idempotency::of_event_body(document, pointer)?
-        }
-        // The configuration's check rules out a pointer where bodies need not be JSON.
-        _ => return Err(Problem::malformed("the body has no idempotency key")),
-    };
+    // The configuration's check rules out a pointer where bodies need not be JSON.
+    let key = key.ok_or_else(|| Problem::malformed("the body has no idempotency key"))?;
 
     let op = Accept {
         surface: Surface::Event,
@@ -125,6 +118,51 @@ pub(super) async fn accept(
             status,
         },
     ))
+}
+
+/// What a body turned out to be: none if its signature doesn't verify; an error if it isn't what the
+/// source takes; otherwise the key that it holds, where the source's keys stand in bodies.
+type Checked = Option<Result<Option<String>, Problem>>;
+
+/// Checks a body against the source's settings, a large one on another thread.
+async fn check(
+    app: &App,
+    exchange: &Exchange,
+    source: &Source,
+    body: &Bytes,
+    claim: Option<(&Arc<Verifier>, Claim)>,
+) -> Result<Checked, Problem> {
+    if body.len() <= INLINE {
+        let claim = claim
+            .as_ref()
+            .map(|(verifier, claim)| (&***verifier, claim));
+        return Ok(check_here(source, body, claim));
+    }
+    let claim = claim.map(|(verifier, claim)| (Arc::clone(verifier), claim));
+    let (source, body) = (source.clone(), body.clone());
+    let work = move || {
+        let claim = claim.as_ref().map(|(verifier, claim)| (&**verifier, claim));
+        check_here(&source, &body, claim)
+    };
+    app.offload.run(exchange, work).await
+}
+
+fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) -> Checked {
+    if let Some((verifier, claim)) = claim
+        && !verifier.holds(claim, body)
+    {
+        return None;
+    }
+    let document = serde_json::from_slice::<&RawValue>(body);
+    Some(match (&source.idempotency, document) {
+        (IdempotencyKeyAt::JsonPointer(pointer), Ok(document)) => {
+            idempotency::of_event_body(document, pointer).map(Some)
+        }
+        (_, Err(error)) if !source.accept_any_content => Err(Problem::malformed(format!(
+            "the body is not JSON ({error}): expected a JSON document"
+        ))),
+        _ => Ok(None),
+    })
 }
 
 /// Takes a token of the source's bucket, if it has one.
@@ -162,20 +200,20 @@ pub(super) fn event_id(id: IntentId) -> String {
 
 /// The provider's end-to-end headers, as `name: value\r\n` each. A value can't hold CR or LF.
 fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
-    let named_by_connection: Vec<&str> = headers
+    let options = headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
+        .map(str::trim);
+    let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    let named_by_connection = named(&names, options, compare);
     let mut kept = Vec::new();
     for (name, value) in headers {
         let is_dropped = ends_here(name)
             || (*name == AUTHORIZATION && !source.forward_authorization)
-            || named_by_connection
-                .iter()
-                .any(|named| named.eq_ignore_ascii_case(name.as_str()));
+            || named_by_connection.contains(&name.as_str());
         if !is_dropped {
             kept.extend_from_slice(name.as_str().as_bytes());
             kept.extend_from_slice(b": ");
@@ -186,10 +224,51 @@ fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
     kept
 }
 
+/// The names that are among the connection's options, of which 16 KiB hold 8 000: each is looked up
+/// in the sorted names, of which there are at most [`MAX_HEADERS`](super::server::MAX_HEADERS).
+fn named<'a>(
+    names: &[&'a str],
+    options: impl Iterator<Item = &'a str>,
+    mut compare: impl FnMut(&str, &str) -> Ordering,
+) -> Vec<&'a str> {
+    let mut is_named = vec![false; names.len()];
+    for option in options {
+        if let Ok(at) = names.binary_search_by(|name| compare(name, option)) {
+            is_named[at] = true;
+        }
+    }
+    let names = names.iter().zip(is_named);
+    names
+        .filter_map(|(name, is_named)| is_named.then_some(*name))
+        .collect()
+}
+
+/// The order of two header names, the first in lower case.
+fn compare(name: &str, option: &str) -> Ordering {
+    let option = option.bytes().map(|byte| byte.to_ascii_lowercase());
+    name.bytes().cmp(option)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
+
+    #[test]
+    fn thousands_of_connection_options_are_each_looked_up_and_not_compared_with_every_header() {
+        let names: Vec<String> = (10..74).map(|number| format!("x-{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut options = vec!["a"; 8_000];
+        options[4_000] = "X-30";
+        options.push("x-73");
+        let mut comparisons = 0;
+        let found = named(&names, options.iter().copied(), |name, option| {
+            comparisons += 1;
+            compare(name, option)
+        });
+        assert_eq!(found, ["x-30", "x-73"]);
+        assert!(comparisons <= 8 * options.len(), "{comparisons}");
+    }
 
     #[test]
     fn hop_by_hop_headers_and_secrets_end_here() {

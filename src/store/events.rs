@@ -67,6 +67,13 @@ const OUTCOMES: [&str; 5] = [
 ];
 
 impl IntentRow {
+    /// Bytes of its payload and of the answers in its deliveries' histories.
+    pub fn size(&self) -> usize {
+        let entries = self.deliveries.iter().flat_map(|one| &one.history);
+        let answers = entries.filter_map(|entry| entry.response.as_ref());
+        self.payload.len() + answers.map(Vec::len).sum::<usize>()
+    }
+
     /// The intent of this id, with its deliveries and their histories; of one surface only, if told.
     pub fn find(
         sql: &Connection,

@@ -58,10 +58,15 @@ impl RelayRow {
                 return Ok((page, true));
             }
             let row = row?;
-            bytes += row.payload.len() + row.metadata.as_ref().map_or(0, String::len);
+            bytes += row.size();
             page.push(row);
         }
         Ok((page, false))
+    }
+
+    /// Bytes of its payload and metadata.
+    pub fn size(&self) -> usize {
+        self.payload.len() + self.metadata.as_ref().map_or(0, String::len)
     }
 
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{RateLimit, Secret, Source, StandardWebhooks, Verify};
 
-use crate::support::{Reply, TestRelay, config};
+use crate::support::{Connection, Reply, TestRelay, config};
 
 const URL: &str = "http://127.0.0.1:9/hook";
 // From the Standard Webhooks specification's reference libraries.
@@ -172,5 +172,45 @@ fn the_providers_signature_still_verifies_downstream() {
         format!("webhook-signature: {SIGNATURE}\r\n"),
     ] {
         assert!(headers.contains(&line), "{line} in {headers}");
+    }
+}
+
+/// Bytes of a large body.
+const LARGE: usize = 64 << 20;
+/// Requests that must get their answers while large bodies are checked: far more than fit between
+/// the last bytes of a body and the beginning of its check.
+const MEANWHILE: usize = 20;
+
+#[test]
+fn large_bodies_that_are_being_checked_hold_up_no_other_connection() {
+    let (relay, _) = start(|config| {
+        let source = config.sources.get_mut("signed").expect("a source");
+        source.max_body_bytes = Some(LARGE as u64);
+    });
+    // One for each thread that attends to connections.
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
+    let chunk = vec![b' '; 1 << 20];
+    let mut large: Vec<_> = (0..threads).map(|_| relay.client.connect()).collect();
+    for connection in &mut large {
+        let head = format!(
+            "POST /webhooks/signed HTTP/1.1\r\nHost: a\r\nwebhook-id: {ID}\r\nwebhook-timestamp: {SECONDS}\r\nwebhook-signature: {SIGNATURE}\r\nContent-Length: {LARGE}\r\n\r\n"
+        );
+        assert!(connection.send(head.as_bytes()));
+    }
+    for connection in &mut large {
+        for _ in 0..LARGE / chunk.len() {
+            assert!(connection.send(&chunk));
+        }
+    }
+    for answered in 0..MEANWHILE {
+        let is_over = large.iter_mut().any(Connection::has_ended_or_answered);
+        assert!(
+            !is_over,
+            "{answered} others were answered before a large body was checked"
+        );
+        assert_eq!(relay.client.get("/healthz").status, 200);
+    }
+    for connection in &mut large {
+        assert_eq!(connection.reply().expect("an answer").status, 401);
     }
 }

@@ -44,8 +44,8 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 pub(super) struct Create<'a> {
     pub event_type: String,
     pub url: TargetUrl,
-    pub payload: &'a RawValue,
-    pub metadata: Option<&'a RawValue>,
+    pub payload: Cow<'a, RawValue>,
+    pub metadata: Option<Cow<'a, RawValue>>,
 }
 
 impl<'a> Create<'a> {
@@ -84,9 +84,19 @@ impl<'a> Create<'a> {
         Ok(Self {
             event_type: event_type.to_owned(),
             url,
-            payload,
-            metadata,
+            payload: Cow::Borrowed(payload),
+            metadata: metadata.map(Cow::Borrowed),
         })
+    }
+
+    /// The same without the request's bytes.
+    pub fn into_owned(self) -> Create<'static> {
+        Create {
+            event_type: self.event_type,
+            url: self.url,
+            payload: Cow::Owned(self.payload.into_owned()),
+            metadata: self.metadata.map(|text| Cow::Owned(text.into_owned())),
+        }
     }
 }
 

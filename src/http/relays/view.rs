@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::exchange::Exchange;
 use super::super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId};
@@ -54,10 +53,10 @@ fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, 
 }
 
 impl<'a> Relay<'a> {
-    pub fn of(row: &'a RelayRow, exchange: &Exchange) -> Result<Self, Problem> {
+    pub fn of(row: &'a RelayRow, request_id: &str) -> Result<Self, Problem> {
         let damaged = |what: &str| {
             let error = StoreError::Unexpected(format!("{what} of relay {} isn't JSON", row.id));
-            Problem::from_store(&error, exchange.id())
+            Problem::from_store(&error, request_id)
         };
         Ok(Self {
             id: row.id,
