@@ -113,22 +113,27 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// Runs a prepared statement. It is taken out of the list meanwhile, so that `run` may use this
+    /// transaction itself, for the same statement too.
     fn with<T>(
         &self,
         sql: &'static str,
         run: impl FnOnce(&mut CachedStatement<'a>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut prepared = self.prepared.borrow_mut();
-        let known = prepared
-            .iter()
-            .position(|(text, _)| std::ptr::eq(*text, sql));
-        let at = if let Some(at) = known {
-            at
-        } else {
-            prepared.push((sql, self.sql.prepare_cached(sql)?));
-            prepared.len() - 1
+        let known = {
+            let mut prepared = self.prepared.borrow_mut();
+            let at = prepared
+                .iter()
+                .position(|(text, _)| std::ptr::eq(*text, sql));
+            at.map(|at| prepared.swap_remove(at).1)
         };
-        Ok(run(&mut prepared[at].1)?)
+        let mut statement = match known {
+            Some(statement) => statement,
+            None => self.sql.prepare_cached(sql)?,
+        };
+        let result = run(&mut statement);
+        self.prepared.borrow_mut().push((sql, statement));
+        Ok(result?)
     }
 
     /// Executes a statement; how many rows it changed.
