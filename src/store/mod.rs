@@ -307,17 +307,33 @@ fn run(writer: Writer) {
     }
 }
 
-/// The path with its links resolved, as far as it exists.
+/// Links that are followed from one name to the next: as many as Linux does itself (`MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+
+/// The absolute path with its links resolved, also those that lead to a file which isn't there yet:
+/// `SQLite` will make it where they lead, and the lock file belongs beside it.
 fn canonical(path: &Path) -> PathBuf {
-    if let Ok(whole) = path.canonicalize() {
-        return whole;
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Ok(whole) = path.canonicalize() {
+            return whole;
+        }
+        let Some(name) = path.file_name() else { break };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        // The directory is missing: opening the file says so, by the name that it was given.
+        let Ok(parent) = parent.canonicalize() else {
+            break;
+        };
+        let resolved = parent.join(name);
+        match resolved.read_link() {
+            Ok(target) => path = parent.join(target),
+            Err(_) => return resolved,
+        }
     }
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => parent
-            .canonicalize()
-            .map_or_else(|_| path.to_owned(), |parent| parent.join(name)),
-        _ => path.to_owned(),
-    }
+    path
 }
 
 fn pool(path: &Path, readers: u32) -> Result<r2d2::Pool<SqliteConnectionManager>, OpenError> {
