@@ -2,8 +2,9 @@
 //! and the executor's own write operations, so that a second engine can come in behind it.
 //!
 //! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
-//! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `keys`: idempotency
-//!   keys on their way into the table. `origins`: how many wait for one API key.
+//! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `tx`: the
+//!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
+//!   `origins`: how many wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
 //! - `health`: the writer's heartbeat, for readiness.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
@@ -29,6 +30,7 @@ mod recover;
 mod relays;
 mod replay;
 mod space;
+mod tx;
 mod writer;
 
 #[cfg(test)]
@@ -59,7 +61,8 @@ pub(crate) use pause::{Pause, Resume};
 pub(crate) use prune::{Cutoffs, Expired, Prune, TidyUp};
 pub(crate) use relays::RelayRow;
 pub(crate) use replay::{Discard, Replay};
-pub(crate) use writer::{Tx, WriteOp};
+pub(crate) use tx::Tx;
+pub(crate) use writer::WriteOp;
 
 use crate::clock::Clock;
 use crate::config;
