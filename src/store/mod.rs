@@ -34,9 +34,13 @@ mod tx;
 mod writer;
 
 #[cfg(test)]
+mod files_tests;
+#[cfg(test)]
 mod notes_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tx_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};

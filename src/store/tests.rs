@@ -52,7 +52,7 @@ pub(super) fn open_by(
     (store, why)
 }
 
-fn destinations(store: &Store) -> Vec<String> {
+pub(super) fn destinations(store: &Store) -> Vec<String> {
     store
         .read_blocking(|sql| {
             let mut statement = sql.prepare("SELECT name FROM destinations ORDER BY id")?;
@@ -192,88 +192,6 @@ fn one_bad_operation_does_not_fail_its_batch() {
     last.blocking_recv().expect("an answer").expect("committed");
     assert_eq!(destinations(&store), ["a", "c"]);
     store.stop();
-}
-
-#[test]
-fn a_row_may_be_read_with_the_help_of_another_query() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
-    let op = Insert("a", |tx: &Tx<'_>| {
-        const NAMED: &str = "SELECT name FROM destinations WHERE name = ?1";
-        // The same statement within itself, and another one.
-        let names = tx.rows(NAMED, ["a"], |row| {
-            let name: String = row.get(0)?;
-            let inner = tx.first(NAMED, [&name], |row| row.get::<_, String>(0));
-            let changed = tx.execute("UPDATE destinations SET held_until = 7", []);
-            Ok((inner.ok().flatten(), changed.ok()))
-        })?;
-        assert_eq!(names, [(Some("a".to_owned()), Some(1))]);
-        // And once more, after all of that.
-        assert_eq!(tx.rows(NAMED, ["b"], |_| Ok(()))?, []);
-        Ok(())
-    });
-    store.write_blocking(op).expect("committed");
-    store.stop();
-}
-
-#[test]
-fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
-    use std::os::unix::fs::symlink;
-
-    let directory = tempfile::tempdir().expect("a directory");
-    let root = directory.path().canonicalize().expect("it is there");
-    std::fs::create_dir(root.join("data")).expect("a directory");
-    let real = root.join("data/relay.db");
-    // One that is relative, one that leads to it, one of a directory.
-    symlink("data/relay.db", root.join("first")).expect("a link");
-    symlink(root.join("first"), root.join("second")).expect("a link");
-    symlink("data", root.join("elsewhere")).expect("a link");
-    let ways = ["data/relay.db", "first", "second", "elsewhere/relay.db"];
-    for way in ways {
-        assert_eq!(canonical(&root.join(way)), real, "{way}");
-    }
-    let settings = |way: &str| config::Database {
-        path: root.join(way),
-        min_free_bytes: 0,
-        ..config::Database::default()
-    };
-    let start = |way: &str| {
-        Store::open(
-            &settings(way),
-            LONGEST_WAIT,
-            Arc::new(SystemClock::new()),
-            Arc::new(Metrics::new(Level::Off)),
-            Arc::new(|_| {}),
-            Arc::new(|_| {}),
-        )
-    };
-    let store = start("second").expect("it opens");
-    for way in ways {
-        let refused = start(way).err().expect("it is in use");
-        assert!(
-            matches!(refused, OpenError::InUse { .. }),
-            "{way}: {refused}"
-        );
-    }
-    store.stop();
-    let mut names: Vec<_> = std::fs::read_dir(&root)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").file_name())
-        .collect();
-    names.sort();
-    assert_eq!(names, ["data", "elsewhere", "first", "second"]);
-    assert!(root.join("data/relay.db.lock").is_file());
-
-    // Links in a circle end somewhere, and are refused by the system.
-    symlink("there", root.join("here")).expect("a link");
-    symlink("here", root.join("there")).expect("a link");
-    let refused = start("here").err().expect("there is no file");
-    assert!(refused.to_string().contains("here"), "{refused}");
-    // A name alone is one in the working directory.
-    let here = std::env::current_dir().expect("a directory");
-    let here = here.canonicalize().expect("it is there");
-    let name = Path::new("not-there.db");
-    assert_eq!(canonical(name), here.join(name));
 }
 
 #[test]
@@ -623,60 +541,5 @@ fn a_checkpoint_that_was_cut_short_is_no_damage() {
         looked_damaged > 0,
         "the scene was never the one that is tested"
     );
-    store.stop();
-}
-
-/// A relay of an API key that may have two waiting origins.
-fn relay_of(key: &str, origin: &str) -> Accept {
-    let mut owner = Owner::of(key);
-    owner.max_waiting_origins = 2;
-    Accept {
-        surface: Surface::Relay,
-        label: "a".to_owned(),
-        url: Some(format!("{origin}/")),
-        destinations: Arc::from([origin.to_owned()]),
-        owner: Some(owner),
-        headers: Vec::new(),
-        metadata: None,
-        body: b"{}".to_vec().into(),
-        key: None,
-        window: Duration::ZERO,
-    }
-}
-
-#[test]
-fn an_api_key_has_deliveries_waiting_for_a_bounded_number_of_origins() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
-    let accept = |key, origin| {
-        store
-            .write_blocking(relay_of(key, origin))
-            .expect("an answer")
-    };
-    let is_new = |accepted| matches!(accepted, Accepted::New(..));
-    assert!(is_new(accept("a", "http://one")));
-    assert!(is_new(accept("a", "http://two")));
-    assert_eq!(accept("a", "http://three"), Accepted::TooManyOrigins);
-    assert!(!destinations(&store).contains(&"http://three".to_owned()));
-    assert!(is_new(accept("a", "http://two")), "it waits already");
-    assert!(is_new(accept("b", "http://three")), "another key's");
-    let deliver = "UPDATE deliveries SET state = 3, next_attempt_at = NULL
-                   WHERE destination_id = (SELECT id FROM destinations WHERE name = 'http://one')";
-    let deliver = Insert("other", move |tx: &Tx<'_>| {
-        tx.sql.execute(deliver, [])?;
-        Ok(())
-    });
-    store.write_blocking(deliver).expect("delivered");
-    store.stop();
-    drop(store);
-    // A start counts what it finds.
-    let (store, _end) = open(&directory);
-    let accept = |origin| {
-        store
-            .write_blocking(relay_of("a", origin))
-            .expect("an answer")
-    };
-    assert!(is_new(accept("http://four")));
-    assert_eq!(accept("http://five"), Accepted::TooManyOrigins);
     store.stop();
 }
