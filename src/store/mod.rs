@@ -2,6 +2,7 @@
 //! and the executor's own write operations, so that a second engine can come in behind it.
 //!
 //! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
+//!   `readers`: the pool of connections that read.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `tx`: the
 //!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
 //!   `origins`: how many wait for one API key.
@@ -26,6 +27,7 @@ mod origins;
 mod pause;
 mod probe;
 mod prune;
+mod readers;
 mod recover;
 mod relays;
 mod replay;
@@ -49,8 +51,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
@@ -77,9 +78,6 @@ use writer::{Ended, Job, Message, Writer};
 /// (503) rather than queued in memory.
 const QUEUE: usize = 1024;
 
-/// How long a reader is waited for: more means overload, which is better said than sat out.
-const READER_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// Called after a commit with the destinations for which it made something due.
 pub(crate) type OnWork = Arc<dyn Fn(&[i64]) + Send + Sync>;
 
@@ -105,7 +103,7 @@ pub(crate) struct Store {
 struct Inner {
     path: PathBuf,
     queue: SyncSender<Message>,
-    readers: r2d2::Pool<SqliteConnectionManager>,
+    readers: r2d2::Pool<readers::Readers>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Held until the stop, or until the last handle is gone.
@@ -141,7 +139,7 @@ impl Store {
             path: path.to_owned(),
             source,
         })?;
-        let readers = pool(path, settings.readers)?;
+        let readers = readers::pool(path, settings.readers)?;
 
         // Whoever reads why everything ended wants to know which file.
         let on_broken: OnBroken = {
@@ -260,10 +258,6 @@ impl Store {
         if let Err(StoreError::Broken(error)) = &result {
             (self.inner.shared.on_broken)(format!("a read met a broken database: {error}"));
         }
-        debug_assert!(
-            connection.is_autocommit(),
-            "a reader returned in mid-transaction would pin the WAL"
-        );
         result
     }
 
@@ -341,22 +335,4 @@ fn canonical(path: &Path) -> PathBuf {
         }
     }
     path
-}
-
-fn pool(path: &Path, readers: u32) -> Result<r2d2::Pool<SqliteConnectionManager>, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let manager = SqliteConnectionManager::file(path)
-        .with_flags(flags)
-        .with_init(|connection| open::reader(connection));
-    r2d2::Pool::builder()
-        .max_size(readers)
-        // Opened when first needed: an idle relay holds no page caches.
-        .min_idle(Some(0))
-        .test_on_check_out(false)
-        .connection_timeout(READER_TIMEOUT)
-        .build(manager)
-        .map_err(|source| OpenError::Pool {
-            path: path.to_owned(),
-            source,
-        })
 }

@@ -170,6 +170,45 @@ fn a_commit_that_fails_is_answered_with_its_failure() {
 }
 
 #[test]
+fn a_rollback_that_fails_breaks_the_store() {
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
+        // SQLite's own ROLLBACK doesn't fail on purpose: it isn't allowed instead.
+        tx.sql.authorizer(Some(|context: AuthContext<'_>| {
+            let operation = TransactionOperation::Rollback;
+            if context.action == (AuthAction::Transaction { operation }) {
+                Authorization::Deny
+            } else {
+                Authorization::Allow
+            }
+        }))?;
+        Err(StoreError::Unexpected("on purpose".to_owned()))
+    }));
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    let why = end.recv().expect("a reason");
+    assert!(why.contains("the writer stopped"), "{why}");
+    let next = store.write_blocking(Insert("b", fine));
+    assert!(matches!(next, Err(StoreError::Stopped)), "{next:?}");
+    store.stop();
+}
+
+#[test]
+fn a_reader_that_is_left_in_a_transaction_is_not_used_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let left = store.read_blocking(|sql| Ok(sql.execute_batch("BEGIN; SELECT * FROM intents")?));
+    left.expect("a read");
+    for _ in 0..64 {
+        let next = store.read_blocking(|sql| Ok(sql.is_autocommit()));
+        assert!(next.expect("a read"), "it would pin the WAL");
+    }
+    store.stop();
+}
+
+#[test]
 fn one_bad_operation_does_not_fail_its_batch() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);

@@ -235,10 +235,15 @@ impl Writer {
             self.rolling.deleted.set(0);
             match self.try_commit(&mut batch) {
                 Ok(()) => break,
-                Err(Failed { job, error }) => {
-                    if !self.sql.is_autocommit() {
-                        // What failed may have rolled back by itself; this is for when it did not.
-                        let _ = self.sql.execute_batch("ROLLBACK");
+                Err(Failed { mut job, mut error }) => {
+                    // Some failures roll back by themselves. Without a rollback the next batch would
+                    // be refused by BEGIN, and so would all that follow.
+                    if !self.sql.is_autocommit()
+                        && let Err(rollback) = self.sql.execute_batch("ROLLBACK")
+                        && !self.sql.is_autocommit()
+                    {
+                        log::error!(error:% = error; "a transaction failed, and so did its ROLLBACK");
+                        (job, error) = (None, StoreError::Broken(rollback));
                     }
                     self.rolling.rolled_back();
                     match job {
