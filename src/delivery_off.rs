@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
 use crate::model::Level;
+use crate::stop::Ending;
 use crate::store::Store;
 
 /// The highest level in this build.
@@ -38,8 +39,8 @@ pub(crate) struct Context {
     pub wake: Wake,
 }
 
-/// Nothing.
-pub(crate) struct Executor;
+/// Nothing, which has ended already.
+pub(crate) struct Executor(Ending);
 
 /// Spawns nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
@@ -54,7 +55,7 @@ pub(crate) fn start(parts: Context) -> std::io::Result<Executor> {
         wake,
     } = parts;
     drop((config, store, clock, metrics, fatal, own_listeners, wake));
-    Ok(Executor)
+    Ok(Executor(Ending::new().1))
 }
 
 impl Executor {
@@ -62,7 +63,11 @@ impl Executor {
     #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
     pub fn wind_down(&self, _grace: Duration) {}
 
-    /// Has nothing to wait for.
-    #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
-    pub fn join(&mut self) {}
+    pub fn dispatcher_ended(&self) -> &Ending {
+        &self.0
+    }
+
+    pub fn workers_ended(&self) -> &Ending {
+        &self.0
+    }
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Where a part that can't go on says so: the whole process then ends, and a supervisor starts it
-/// anew. The first word counts.
+/// The error that ends the relay: raised by a part that can't go on. The process is then stopped, and
+/// a supervisor starts it anew. Only the first error counts; others follow from it.
 #[derive(Clone)]
 pub(crate) struct Fatal(Arc<watch::Sender<Option<String>>>);
 
@@ -12,23 +12,32 @@ impl Fatal {
         Self(Arc::new(watch::Sender::new(None)))
     }
 
-    /// Ends everything, with one line in the log.
+    /// Ends the relay, with one line in the log however many parts then fail.
     pub fn raise(&self, why: impl Into<String>) {
         let why = why.into();
-        log::error!("fatal: {why}");
-        self.0.send_if_modified(|first| {
+        let is_first = self.0.send_if_modified(|first| {
             let is_first = first.is_none();
             if is_first {
-                *first = Some(why);
+                *first = Some(why.clone());
             }
             is_first
         });
+        if is_first {
+            log::error!("fatal: {why}");
+        } else {
+            log::debug!("fatal, after another fatal error: {why}");
+        }
     }
 
-    /// Why everything ends, once it does.
+    /// The error, if one was raised.
+    pub fn get(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    /// Waits for the error. Needs no runtime of tokio.
     pub async fn raised(&self) -> String {
-        let mut word = self.0.subscribe();
-        let why = word.wait_for(Option::is_some).await;
+        let mut error = self.0.subscribe();
+        let why = error.wait_for(Option::is_some).await;
         why.ok().and_then(|why| why.clone()).unwrap_or_default()
     }
 }

@@ -36,7 +36,7 @@
 //! - `store`: the database: one writer that commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
-//! - `descriptors`: the limit of open files. `fatal`, `limiter`: what parts share.
+//! - `descriptors`: the limit of open files. `fatal`, `stop`, `limiter`: what parts share.
 //! - `maintenance`: bulk operations and retention, in small steps. `wording`: what is said of a delivery.
 //! - [`cli`]: the binary's subcommands.
 //!
@@ -69,6 +69,7 @@ mod http;
 mod limiter;
 mod maintenance;
 mod relay;
+mod stop;
 mod store;
 mod wording;
 

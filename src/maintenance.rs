@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::model::Level;
+use crate::stop::Ending;
 use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError, TidyUp};
 
 /// How often it is looked whether there is anything to do: a command's new job waits so long at most.
@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 pub(crate) struct Maintenance {
     stop: Sender<()>,
-    thread: Option<JoinHandle<()>>,
+    ended: Ending,
 }
 
 pub(crate) struct Worker {
@@ -149,47 +149,44 @@ impl Maintenance {
     /// Starts it on a thread of its own.
     pub fn start(mut worker: Worker, fatal: Fatal) -> std::io::Result<Self> {
         let (stop, stopped) = channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("relay-maintenance".to_owned())
-            .spawn(move || {
-                let run = std::panic::AssertUnwindSafe(|| {
-                    let mut rest = Duration::ZERO;
-                    let mut is_failing = false;
-                    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
-                        match worker.run_once() {
-                            Ok(next) => {
-                                rest = next;
-                                is_failing = false;
+        let (running, ended) = Ending::new();
+        let thread = std::thread::Builder::new().name("relay-maintenance".to_owned());
+        running.spawn(thread, move || {
+            let run = std::panic::AssertUnwindSafe(|| {
+                let mut rest = Duration::ZERO;
+                let mut is_failing = false;
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
+                    match worker.run_once() {
+                        Ok(next) => {
+                            rest = next;
+                            is_failing = false;
+                        }
+                        Err(StoreError::Stopped) => return,
+                        Err(error) => {
+                            if !is_failing {
+                                log::warn!(error:% = error; "maintenance is put off");
                             }
-                            Err(StoreError::Stopped) => return,
-                            Err(error) => {
-                                if !is_failing {
-                                    log::warn!(error:% = error; "maintenance is put off");
-                                }
-                                is_failing = true;
-                                rest = LOOK_EVERY;
-                            }
+                            is_failing = true;
+                            rest = LOOK_EVERY;
                         }
                     }
-                });
-                if std::panic::catch_unwind(run).is_err() {
-                    fatal.raise("maintenance panicked");
                 }
-            })?;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
+            });
+            if std::panic::catch_unwind(run).is_err() {
+                fatal.raise("maintenance panicked");
+            }
+        })?;
+        Ok(Self { stop, ended })
     }
 
-    /// Ends it after the step under way.
-    pub fn stop(&mut self) {
-        // Gone already, if it isn't there to hear.
+    /// Asks it to end after the step under way.
+    pub fn begin_stop(&self) {
+        // It may have ended already.
         let _ = self.stop.send(());
-        if let Some(thread) = self.thread.take() {
-            // Its panic has been reported where it happened.
-            let _ = thread.join();
-        }
+    }
+
+    pub fn ended(&self) -> &Ending {
+        &self.ended
     }
 }
 

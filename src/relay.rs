@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
@@ -19,6 +17,7 @@ use crate::http::{App, Limits, Loops, serve};
 use crate::maintenance::{Maintenance, Worker};
 use crate::metrics::Metrics;
 use crate::model::{IntentId, InvalidId};
+use crate::stop::{self, Deadline, Ending, Running};
 use crate::store::{OpenError, Replay, Store, StoreError};
 
 /// Connections that wait in the kernel to be accepted.
@@ -28,8 +27,6 @@ pub(crate) const ADMIN_CONNECTIONS: u32 = 16;
 /// How often full token buckets are forgotten and histograms folded; between foldings each request
 /// holds a few bytes.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
-/// How long the runtime's own threads get at the end, when nothing of ours is left on them.
-const RUNTIME_GRACE: Duration = Duration::from_millis(200);
 
 /// Why a relay can't start. One line.
 #[derive(Debug, Error)]
@@ -55,13 +52,17 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
-/// Why a running relay failed.
+/// Why a running relay failed, or did not stop in order.
 #[derive(Debug, Error)]
 pub enum RelayError {
     /// A part could not go on: a disk that fails, a bug. What was acknowledged is on disk; start
     /// again.
     #[error("{0}")]
     Fatal(String),
+    /// These parts did not end in time: most often a disk hangs. What was acknowledged is on disk, and
+    /// the next start recovers. Until the process ends they may go on.
+    #[error("the stop gave up on what did not end in time: {0}; the next start recovers")]
+    Stuck(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,26 +72,22 @@ pub enum RelayError {
 }
 
 /// A running relay. Dropping it stops it as [`Relay::stop`] does.
+///
+/// Its methods may be called from asynchronous code; those that block say so.
 pub struct Relay {
-    runtime: Option<(Runtime, Loops)>,
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
-    grace: Duration,
-    stop: watch::Sender<bool>,
-    servers: Vec<JoinHandle<()>>,
-    executor: Executor,
-    maintenance: Maintenance,
-    store: Store,
-    fatal: Fatal,
+    agents: Agents,
 }
 
 impl Relay {
-    /// Starts with the system's clock. Returns once it listens.
+    /// Starts with the system's clock. Returns once it listens. Blocks for as long as opening the
+    /// database takes: some ten milliseconds, or more if an older one is migrated.
     pub fn start(config: Config) -> Result<Self, StartError> {
         Self::start_with_clock(config, Arc::new(SystemClock::new()))
     }
 
-    /// Starts with a clock of the caller's.
+    /// Starts with a clock of the caller's. Blocks as [`Relay::start`] does.
     ///
     /// # Panics
     ///
@@ -100,16 +97,21 @@ impl Relay {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new(config.level()));
         let fatal = Fatal::new();
-        // It accepts connections and tidies up; who attends to them are the loops.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .thread_name("relay-accept")
-            .build()?;
-        let loops = Loops::start(RUNTIME_GRACE, &fatal)?;
+        // An error further on drops it, which stops what has been started by then.
+        let mut agents = Agents {
+            stop: watch::Sender::new(None),
+            grace: config.server.shutdown_grace,
+            is_stopped: false,
+            servers: None,
+            maintenance: None,
+            executor: None,
+            store: None,
+            loops: Loops::start(&fatal)?,
+            fatal,
+        };
 
         // Listeners come first: an address in use stops the start before anything is on disk.
-        let entered = runtime.enter();
+        let entered = agents.loops.accepting().enter();
         let (listener, address) = listen("server.listen", config.server.listen)?;
         let admin = config
             .admin
@@ -129,7 +131,7 @@ impl Relay {
             Arc::new(move |due: &[i64]| wake.due(due))
         };
         let on_broken = {
-            let fatal = fatal.clone();
+            let fatal = agents.fatal.clone();
             Arc::new(move |why| fatal.raise(why))
         };
         let store = Store::open(
@@ -140,71 +142,26 @@ impl Relay {
             on_work,
             on_broken,
         )?;
-        let executor = delivery::start(delivery::Context {
+        agents.store = Some(store.clone());
+        agents.executor = Some(delivery::start(delivery::Context {
             config: Arc::clone(&config),
             store: store.clone(),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
-            fatal: fatal.clone(),
+            fatal: agents.fatal.clone(),
             own_listeners: own_listeners.clone(),
             wake,
-        })?;
-
+        })?);
         let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
-        let maintenance = Maintenance::start(worker, fatal.clone())?;
+        agents.maintenance = Some(Maintenance::start(worker, agents.fatal.clone())?);
 
-        let (stop, stopped) = watch::channel(false);
         let limits = Limits::of(&config.server).with_connections(descriptors::connections(&config));
-        let grace = config.server.shutdown_grace;
-        let app = Arc::new(App::new(
-            config,
-            store.clone(),
-            clock,
-            metrics,
-            own_listeners,
-        ));
-        let mut servers = Vec::new();
-        let public = Arc::clone(&app);
-        let refuse = {
-            let app = Arc::clone(&app);
-            Arc::new(move |status, start: &[u8]| app.refuse(status, start))
-        };
-        servers.push(runtime.spawn(serve(
-            listener,
-            limits,
-            move |request| Arc::clone(&public).answer(request),
-            refuse.clone(),
-            stopped.clone(),
-            loops.each(),
-        )));
-        if let Some((listener, _)) = admin {
-            let admin = Arc::clone(&app);
-            servers.push(runtime.spawn(serve(
-                listener,
-                limits.with_connections(ADMIN_CONNECTIONS),
-                move |request| Arc::clone(&admin).answer_admin(request),
-                refuse,
-                stopped,
-                loops.each(),
-            )));
-        }
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(TIDY_EVERY).await;
-                app.tidy();
-            }
-        });
+        let app = Arc::new(App::new(config, store, clock, metrics, own_listeners));
+        agents.serve(listener, admin.map(|(listener, _)| listener), limits, &app);
         Ok(Self {
-            runtime: Some((runtime, loops)),
             address,
             admin_address,
-            grace,
-            stop,
-            servers,
-            executor,
-            maintenance,
-            store,
-            fatal,
+            agents,
         })
     }
 
@@ -219,70 +176,291 @@ impl Relay {
     }
 
     /// Sends the dead letters of a relay or an event once more, each with a fresh budget of
-    /// attempts. Returns how many there were. Blocks; from asynchronous code, call it on a thread
-    /// that may.
+    /// attempts. Returns how many there were. Blocks until that is durable.
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
-        Ok(self.store.write_blocking(Replay(id))?)
+        let store = self.agents.store.as_ref().ok_or(StoreError::Stopped)?;
+        Ok(store.write_blocking(Replay(id))?)
     }
 
-    /// Waits until `asked` resolves (it runs on this relay's runtime) or a part fails.
+    /// Whether no part has failed. After a fatal error nothing is accepted or delivered any more:
+    /// [`Relay::stop`] it, and start again.
+    pub fn is_running(&self) -> bool {
+        self.failed().is_none()
+    }
+
+    /// The fatal error, if there was one, in one line.
+    pub fn failed(&self) -> Option<String> {
+        self.agents.fatal.get()
+    }
+
+    /// Resolves with the fatal error once there is one. It borrows nothing and needs no runtime of its
+    /// own, so asynchronous programs can await it beside their own reasons to stop:
     ///
-    /// # Panics
+    /// ```
+    /// # use relay::{Config, Relay};
+    /// # async fn serve(config: Config, asked: impl Future<Output = ()>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let relay = Relay::start(config)?;
+    /// tokio::select! {
+    ///     () = asked => {}
+    ///     error = relay.failure() => eprintln!("{error}"),
+    /// }
+    /// tokio::task::spawn_blocking(|| relay.stop()).await??;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn failure(&self) -> impl Future<Output = RelayError> + Send + 'static {
+        let fatal = self.agents.fatal.clone();
+        async move { RelayError::Fatal(fatal.raised().await) }
+    }
+
+    /// Blocks until `asked` resolves or a part fails. `asked` is polled on this thread; timers,
+    /// sockets and signals of tokio's that it waits for are those of this relay's runtime.
     ///
-    /// When called from asynchronous code.
+    /// Asynchronous code awaits [`Relay::failure`] instead: here it would keep its thread from the
+    /// other tasks, and wait for ever if `asked` is one of those.
     pub fn wait(&self, asked: impl Future<Output = ()>) -> Result<(), RelayError> {
-        let Some((runtime, _)) = &self.runtime else {
-            return Ok(());
-        };
-        runtime.block_on(async {
+        let _entered = self.agents.loops.accepting().enter();
+        stop::block_on(async {
             tokio::select! {
                 () = asked => Ok(()),
-                why = self.fatal.raised() => Err(RelayError::Fatal(why)),
+                error = self.failure() => Err(error),
             }
         })
     }
 
     /// Stops in order: no more connections, no more claims, requests drained, attempts finished or
     /// handed back, the writer last, a checkpoint. Requests and attempts have `server.shutdown_grace`
-    /// together.
+    /// together, or one second after a fatal error.
+    ///
+    /// Blocks until then, and for at most eight seconds more. [`RelayError::Stuck`] names the parts
+    /// that have not ended by then: they are left alone, and the database stays locked until its writer
+    /// ends. After a fatal error that is returned.
     pub fn stop(mut self) -> Result<(), RelayError> {
-        self.shut_down()
-    }
-
-    /// On a thread of its own: blocking on a runtime is forbidden within another one, and who embeds
-    /// us may well drop us there.
-    fn shut_down(&mut self) -> Result<(), RelayError> {
-        std::thread::scope(|scope| scope.spawn(|| self.shut_down_here()).join())
-            .unwrap_or_else(|_| Err(RelayError::Fatal("the stop panicked".to_owned())))
-    }
-
-    fn shut_down_here(&mut self) -> Result<(), RelayError> {
-        let Some((runtime, loops)) = self.runtime.take() else {
-            return Ok(());
-        };
-        self.stop.send_replace(true);
-        // Requests and attempts have the same grace: what is accepted meanwhile is for the next start.
-        self.executor.wind_down(self.grace);
-        let mut result = Ok(());
-        for server in self.servers.drain(..) {
-            if let Err(error) = runtime.block_on(server) {
-                result = Err(RelayError::Fatal(format!("a listener failed: {error}")));
-            }
-        }
-        self.maintenance.stop();
-        self.executor.join();
-        self.store.stop();
-        drop(loops);
-        runtime.shutdown_timeout(RUNTIME_GRACE);
-        result
+        self.agents.stop()
     }
 }
 
-impl Drop for Relay {
+/// The parts of the relay that run, as far as they have been started.
+struct Agents {
+    /// Holds the grace once the stop has begun.
+    stop: watch::Sender<Option<Duration>>,
+    grace: Duration,
+    is_stopped: bool,
+    servers: Option<Ending>,
+    maintenance: Option<Maintenance>,
+    executor: Option<Executor>,
+    store: Option<Store>,
+    loops: Loops,
+    fatal: Fatal,
+}
+
+/// A part of the stop.
+struct Step {
+    /// How an error names it.
+    part: &'static str,
+    /// Asks it to end, within the grace if it has one.
+    ask: fn(&Agents, Duration),
+    /// Its end, if it was started.
+    ended: fn(&Agents) -> Option<&Ending>,
+    wait: Wait,
+}
+
+/// How long a part is waited for.
+enum Wait {
+    /// It is asked when the stop begins, and has the grace and [`OVERTIME`].
+    Grace,
+    /// It is asked once those before it have ended or are given up, and has this long.
+    Turn(Duration),
+    /// The same, and the stop goes well without it.
+    Spare(Duration),
+}
+
+/// How long after the grace the last outcomes may take to be recorded: two or three commits, each of
+/// some milliseconds on a disk that is well.
+const OVERTIME: Duration = Duration::from_secs(2);
+/// How long the writer may take for what was sent before, and for the checkpoint, of 64 MiB at most.
+/// With a grace of 10 s and the overtime that makes 17 s, and a supervisor kills after 30 s
+/// (Kubernetes) or 90 s (systemd).
+const WRITER_WAIT: Duration = Duration::from_secs(5);
+/// How long threads may take to end that have nothing left to do.
+const THREAD_WAIT: Duration = Duration::from_millis(500);
+/// The longest grace after a fatal error: nothing can be recorded any more, or it is unknown what can,
+/// and a supervisor waits to start anew.
+const FATAL_GRACE: Duration = Duration::from_secs(1);
+
+/// The order of the stop. Past its wait a part is given up: the next start recovers, as it does after
+/// a crash.
+const ORDER: [Step; 6] = [
+    Step {
+        part: "requests",
+        ask: |agents, grace| {
+            agents.stop.send_replace(Some(grace));
+        },
+        ended: |agents| agents.servers.as_ref(),
+        wait: Wait::Grace,
+    },
+    Step {
+        part: "maintenance",
+        ask: |agents, _| agents.maintenance.iter().for_each(Maintenance::begin_stop),
+        ended: |agents| agents.maintenance.as_ref().map(Maintenance::ended),
+        wait: Wait::Grace,
+    },
+    Step {
+        part: "delivery dispatcher",
+        ask: |agents, grace| agents.executor.iter().for_each(|it| it.wind_down(grace)),
+        ended: |agents| agents.executor.as_ref().map(Executor::dispatcher_ended),
+        wait: Wait::Grace,
+    },
+    Step {
+        part: "database writer",
+        ask: |agents, _| agents.store.iter().for_each(Store::begin_stop),
+        ended: |agents| agents.store.as_ref().map(Store::ended),
+        wait: Wait::Turn(WRITER_WAIT),
+    },
+    Step {
+        part: "HTTP threads",
+        ask: |agents, _| agents.loops.begin_stop(),
+        ended: |agents| Some(agents.loops.ended()),
+        wait: Wait::Turn(THREAD_WAIT),
+    },
+    // The dispatcher has asked them. One that connects or resolves a name can't be cut short, and its
+    // delivery has been handed back.
+    Step {
+        part: "delivery workers",
+        ask: |_, _| {},
+        ended: |agents| agents.executor.as_ref().map(Executor::workers_ended),
+        wait: Wait::Spare(THREAD_WAIT),
+    },
+];
+
+impl Agents {
+    /// Begins to accept connections.
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+        limits: Limits,
+        app: &Arc<App>,
+    ) {
+        let (running, ended) = Ending::new();
+        self.servers = Some(ended);
+        let refuse = {
+            let app = Arc::clone(app);
+            Arc::new(move |status, start: &[u8]| app.refuse(status, start))
+        };
+        let public = Arc::clone(app);
+        let server = serve(
+            listener,
+            limits,
+            move |request| Arc::clone(&public).answer(request),
+            refuse.clone(),
+            self.stop.subscribe(),
+            self.loops.each(),
+        );
+        self.spawn(
+            "the listener at server.listen",
+            server,
+            Some(running.clone()),
+        );
+        if let Some(listener) = admin {
+            let operators = Arc::clone(app);
+            let server = serve(
+                listener,
+                limits.with_connections(ADMIN_CONNECTIONS),
+                move |request| Arc::clone(&operators).answer_admin(request),
+                refuse,
+                self.stop.subscribe(),
+                self.loops.each(),
+            );
+            self.spawn("the listener at admin.listen", server, Some(running));
+        }
+        let app = Arc::clone(app);
+        let tidy = async move {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                app.tidy();
+            }
+        };
+        self.spawn("the upkeep of limits and metrics", tidy, None);
+    }
+
+    /// Runs a task where connections are accepted. Its panic is fatal.
+    fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+        running: Option<Running>,
+    ) {
+        let watched = PanicIsFatal(name, self.fatal.clone());
+        self.loops.accepting().spawn(async move {
+            task.await;
+            drop((watched, running));
+        });
+    }
+
+    /// Stops what runs, in [`ORDER`]. Does nothing the second time.
+    fn stop(&mut self) -> Result<(), RelayError> {
+        if std::mem::replace(&mut self.is_stopped, true) {
+            return Ok(());
+        }
+        let grace = match self.fatal.get() {
+            Some(_) => self.grace.min(FATAL_GRACE),
+            None => self.grace,
+        };
+        for step in &ORDER {
+            if let Wait::Grace = step.wait {
+                (step.ask)(self, grace);
+            }
+        }
+        let all = Deadline::within(grace.saturating_add(OVERTIME));
+        let mut stuck = Vec::new();
+        for step in &ORDER {
+            let own;
+            let deadline = match step.wait {
+                Wait::Grace => &all,
+                Wait::Turn(wait) | Wait::Spare(wait) => {
+                    (step.ask)(self, grace);
+                    own = Deadline::within(wait);
+                    &own
+                }
+            };
+            if (step.ended)(self).is_none_or(|ended| ended.wait(deadline)) {
+                continue;
+            }
+            if let Wait::Spare(_) = step.wait {
+                log::info!(part = step.part; "a part has not ended yet, and the stop goes on without it");
+            } else {
+                stuck.push(step.part);
+            }
+        }
+        match (self.fatal.get(), stuck.is_empty()) {
+            (None, true) => Ok(()),
+            (None, false) => Err(RelayError::Stuck(stuck.join(", "))),
+            (Some(why), true) => Err(RelayError::Fatal(why)),
+            (Some(why), false) => {
+                let stuck = RelayError::Stuck(stuck.join(", "));
+                Err(RelayError::Fatal(format!("{why}; then {stuck}")))
+            }
+        }
+    }
+}
+
+impl Drop for Agents {
     fn drop(&mut self) {
-        if let Err(error) = self.shut_down() {
+        if let Err(error) = self.stop() {
             log::error!(error:% = error; "the stop went wrong");
+        }
+    }
+}
+
+/// Held by a task whose panic nobody else would notice.
+struct PanicIsFatal(&'static str, Fatal);
+
+impl Drop for PanicIsFatal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.raise(format!("{} panicked", self.0));
         }
     }
 }

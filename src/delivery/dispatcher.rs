@@ -19,6 +19,7 @@ use super::pool::{Done, Freight, Job, Pool};
 use super::target::Target;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::model::{BreakerChange, Failure, RetryPlan, Step};
+use crate::stop::Deadline;
 use crate::store::StoreError;
 
 /// The longest that the dispatcher pauses without looking: what other processes change (a replay on
@@ -65,6 +66,8 @@ pub(super) struct Dispatcher {
     all_seen_at: Option<Duration>,
     /// Whether the last turn was refused, so that it is logged once.
     is_refused: bool,
+    /// Whether nothing can be recorded any more: the store has stopped or is broken.
+    is_over: bool,
 }
 
 struct State {
@@ -112,6 +115,7 @@ impl Dispatcher {
             places: 0,
             all_seen_at: None,
             is_refused: false,
+            is_over: false,
         }
     }
 
@@ -123,6 +127,9 @@ impl Dispatcher {
                 return self.stop(grace);
             }
             let pass = self.run_once();
+            if self.is_over {
+                return self.pool.abort();
+            }
             wait = pass.look_again.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
         }
     }
@@ -375,9 +382,12 @@ impl Dispatcher {
             Err(error) => {
                 if matches!(error, StoreError::Sqlite(_) | StoreError::Unexpected(_)) {
                     // It would be refused for ever. The next start hands back what is claimed.
+                    self.is_over = true;
                     self.context
                         .fatal
                         .raise(format!("outcomes can't be recorded: {error}"));
+                } else if matches!(error, StoreError::Stopped) {
+                    self.is_over = true;
                 } else if !self.is_refused {
                     log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
                 }
@@ -461,10 +471,13 @@ impl Dispatcher {
             self.take_done();
             self.turn(&[]);
             let left = grace.saturating_sub(clock.monotonic());
+            // Nothing that comes of them could be recorded.
+            let now = Deadline::within(Duration::ZERO);
+            self.is_over |= self.context.store.ended().wait(&now);
             let is_all_settled = self.in_flight.is_empty()
                 && self.unsettled.is_empty()
                 && self.hand_backs.is_empty();
-            if is_all_settled || left.is_zero() {
+            if is_all_settled || left.is_zero() || self.is_over {
                 break;
             }
             let pause = if self.is_refused {
@@ -474,7 +487,7 @@ impl Dispatcher {
             };
             self.context.wake.wait(left.min(pause));
         }
-        if !self.in_flight.is_empty() {
+        if !self.in_flight.is_empty() && !self.is_over {
             log::warn!(attempts = self.in_flight.len(); "attempts were still under way at the end of server.shutdown_grace: they are handed back");
             self.hand_backs
                 .extend(self.in_flight.drain().map(|(_, back)| back));

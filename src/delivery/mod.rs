@@ -25,7 +25,6 @@ mod worker;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use level::COMPILED_LEVEL;
@@ -36,6 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::metrics::Metrics;
+use crate::stop::Ending;
 use crate::store::Store;
 use dispatcher::Dispatcher;
 use pool::Pool;
@@ -51,14 +51,11 @@ pub(crate) struct Context {
     pub wake: Wake,
 }
 
-/// A running executor; none of its parts if the level is off.
+/// A running executor, or one that has ended already if the level is off.
 pub(crate) struct Executor {
-    running: Option<Running>,
-}
-
-struct Running {
     wake: Wake,
-    dispatcher: JoinHandle<()>,
+    dispatcher: Ending,
+    workers: Ending,
 }
 
 /// Starts the executor of the configured level.
@@ -66,7 +63,11 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     let level = context.config.level();
     match level::parts(level, &context)? {
         Some(parts) => run(context, parts),
-        None => Ok(Executor { running: None }),
+        None => Ok(Executor {
+            wake: context.wake,
+            dispatcher: Ending::new().1,
+            workers: Ending::new().1,
+        }),
     }
 }
 
@@ -79,16 +80,19 @@ fn run(context: Context, parts: level::Parts) -> std::io::Result<Executor> {
         context.clock.on_jump(Box::new(move || wake.wake()));
     }
     let pool = Pool::start(&context, Arc::clone(&parts.transport))?;
+    let workers = pool.ended();
     let mut dispatcher = Dispatcher::new(context, parts, pool);
-    let dispatcher = std::thread::Builder::new()
-        .name("relay-dispatcher".to_owned())
-        .spawn(move || {
-            if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
-                fatal.raise("the dispatcher panicked");
-            }
-        })?;
+    let (running, ended) = Ending::new();
+    let thread = std::thread::Builder::new().name("relay-dispatcher".to_owned());
+    running.spawn(thread, move || {
+        if catch_unwind(AssertUnwindSafe(|| dispatcher.run())).is_err() {
+            fatal.raise("the dispatcher panicked");
+        }
+    })?;
     Ok(Executor {
-        running: Some(Running { wake, dispatcher }),
+        wake,
+        dispatcher: ended,
+        workers,
     })
 }
 
@@ -96,16 +100,18 @@ impl Executor {
     /// From now on claims nothing more, lets attempts finish for at most `grace`, settles them, and
     /// hands the others back without spending an attempt.
     pub fn wind_down(&self, grace: Duration) {
-        if let Some(running) = &self.running {
-            running.wake.stop(grace);
-        }
+        self.wake.stop(grace);
     }
 
-    /// Waits for the end of that.
-    pub fn join(&mut self) {
-        if let Some(running) = self.running.take() {
-            // Its panic has been reported where it happened.
-            let _ = running.dispatcher.join();
-        }
+    /// When nothing more is claimed, settled or handed back.
+    pub fn dispatcher_ended(&self) -> &Ending {
+        &self.dispatcher
+    }
+
+    /// When no attempt is under way any more. The dispatcher's end cuts those that are, but a worker
+    /// that connects or resolves a name comes back after its timeout only; its delivery has been
+    /// handed back by then.
+    pub fn workers_ended(&self) -> &Ending {
+        &self.workers
     }
 }

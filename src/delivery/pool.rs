@@ -1,6 +1,7 @@
 //! A fixed number of blocking threads, each in one attempt at a time.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::target::Target;
 use super::wake::Wake;
 use super::worker;
 use crate::clock::Timestamp;
+use crate::stop::Ending;
 
 /// What takes longer than this isn't quick: nothing is claimed ahead for its destination, and what was
 /// is handed back, since a line of them would keep their workers from others for many times as long.
@@ -101,6 +103,8 @@ pub(super) struct Pool {
     inner: Arc<Inner>,
     workers: usize,
     transport: Arc<dyn Transport>,
+    /// Of the threads.
+    ended: Ending,
 }
 
 struct Inner {
@@ -147,27 +151,43 @@ impl Pool {
             wake: context.wake.clone(),
         });
         let workers = context.config.delivery.workers;
+        let (running, ended) = Ending::new();
+        // If the system refuses one of the threads, its drop ends the others.
+        let pool = Self {
+            inner,
+            workers,
+            transport,
+            ended,
+        };
         for _ in 0..workers {
-            let inner = Arc::clone(&inner);
-            let transport = Arc::clone(&transport);
+            let inner = Arc::clone(&pool.inner);
+            let transport = Arc::clone(&pool.transport);
             let clock = Arc::clone(&context.clock);
             let store = context.store.clone();
-            std::thread::Builder::new()
+            let fatal = context.fatal.clone();
+            let thread = std::thread::Builder::new()
                 .name("relay-worker".to_owned())
-                .stack_size(STACK)
-                .spawn(move || {
+                .stack_size(STACK);
+            running.clone().spawn(thread, move || {
+                let work = AssertUnwindSafe(|| {
                     let mut next = inner.wait();
                     while let Some(job) = next {
                         let done = worker::attempt(job, &store, &*transport, &*clock);
                         next = inner.exchange(done);
                     }
-                })?;
+                });
+                // The next start hands back the delivery that it had.
+                if catch_unwind(work).is_err() {
+                    fatal.raise("a delivery worker panicked");
+                }
+            })?;
         }
-        Ok(Self {
-            inner,
-            workers,
-            transport,
-        })
+        Ok(pool)
+    }
+
+    /// When all threads have ended.
+    pub fn ended(&self) -> Ending {
+        self.ended.clone()
     }
 
     pub fn workers(&self) -> usize {

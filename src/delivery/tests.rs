@@ -5,9 +5,9 @@ mod round;
 #[path = "waiting_tests.rs"]
 mod waiting;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::dispatcher::{Dispatcher, SMALL, WAITING};
@@ -19,6 +19,7 @@ use super::target::Target;
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
 use crate::model::{Failure, Level, RetryPlan, Surface};
+use crate::stop::Deadline;
 use crate::store::{Accept, Pause};
 
 /// Fails until it is mended, or panics.
@@ -98,6 +99,17 @@ fn scene_of(
     admission: Box<dyn Admission>,
 ) -> Scene {
     let (directory, clock, context) = context();
+    scene_in(directory, clock, context, receiver, transport, admission)
+}
+
+fn scene_in(
+    directory: tempfile::TempDir,
+    clock: Arc<FakeClock>,
+    context: Context,
+    receiver: Arc<Receiver>,
+    transport: Arc<dyn Transport>,
+    admission: Box<dyn Admission>,
+) -> Scene {
     let (store, wake) = (context.store.clone(), context.wake.clone());
     let pool = Pool::start(&context, Arc::clone(&transport)).expect("threads");
     let parts = Parts {
@@ -129,19 +141,7 @@ impl Scene {
     }
 
     fn accept_all_of(&self, origin: &str, body: Vec<u8>) {
-        let op = Accept {
-            surface: Surface::Relay,
-            label: "a".to_owned(),
-            url: Some(format!("{origin}/")),
-            destinations: Arc::from([origin.to_owned()]),
-            owner: None,
-            headers: Vec::new(),
-            metadata: None,
-            body: body.into(),
-            key: None,
-            window: Duration::ZERO,
-        };
-        self.store.write_blocking(op).expect("accepted");
+        accept(&self.store, origin, body);
         // The writer tells that something is due, after it has answered: what follows waits for what
         // the workers tell.
         self.wake.wait(Duration::from_secs(60));
@@ -151,6 +151,22 @@ impl Scene {
     fn worked(&self) {
         self.wake.wait(Duration::from_secs(60));
     }
+}
+
+fn accept(store: &Store, origin: &str, body: Vec<u8>) {
+    let op = Accept {
+        surface: Surface::Relay,
+        label: "a".to_owned(),
+        url: Some(format!("{origin}/")),
+        destinations: Arc::from([origin.to_owned()]),
+        owner: None,
+        headers: Vec::new(),
+        metadata: None,
+        body: body.into(),
+        key: None,
+        window: Duration::ZERO,
+    };
+    store.write_blocking(op).expect("accepted");
 }
 
 /// What became of each delivery: its state, and the attempts that it spent.
@@ -231,6 +247,102 @@ fn a_panic_in_an_attempt_costs_one_attempt() {
     scene.store.stop();
 }
 
+/// A clock that panics in workers: so often when one measures an attempt, or always.
+#[derive(Debug)]
+struct PanicsInWorkers {
+    clock: Arc<FakeClock>,
+    times: AtomicUsize,
+    always: bool,
+}
+
+fn is_worker() -> bool {
+    std::thread::current().name() == Some("relay-worker")
+}
+
+impl Clock for PanicsInWorkers {
+    fn now(&self) -> Timestamp {
+        assert!(!(self.always && is_worker()), "on purpose");
+        self.clock.now()
+    }
+    fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+    fn monotonic(&self) -> Duration {
+        if is_worker() {
+            let one_less = |times: usize| times.checked_sub(1);
+            let order = Ordering::SeqCst;
+            let panics = self.times.fetch_update(order, order, one_less);
+            assert!(panics.is_err(), "on purpose");
+        }
+        self.clock.monotonic()
+    }
+    fn ahead(&self) -> i64 {
+        self.clock.ahead()
+    }
+    fn resume(&self, now: Timestamp) {
+        self.clock.resume(now);
+    }
+}
+
+/// A scene whose workers panic outside the transport.
+fn panicking(times: usize, always: bool) -> (Scene, Fatal) {
+    let (directory, clock, mut context) = context();
+    context.clock = Arc::new(PanicsInWorkers {
+        clock: Arc::clone(&clock),
+        times: AtomicUsize::new(times),
+        always,
+    });
+    let fatal = context.fatal.clone();
+    let receiver = Arc::new(Receiver::default());
+    let transport = Arc::<Receiver>::clone(&receiver);
+    (
+        scene_in(
+            directory,
+            clock,
+            context,
+            receiver,
+            transport,
+            Box::new(Unlimited),
+        ),
+        fatal,
+    )
+}
+
+#[test]
+fn a_panic_outside_the_transport_costs_one_attempt_and_no_worker() {
+    let (mut scene, fatal) = panicking(2, false);
+    for attempt in 1..=2 {
+        scene.accept();
+        assert_eq!(scene.dispatcher.run_once().claimed, 1);
+        scene.worked();
+        assert_eq!(scene.dispatcher.run_once().settled, 1);
+        assert_eq!(deliveries(&scene), vec![(2, 1); attempt]);
+    }
+    // Both workers are there, and nothing is lost.
+    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.clock.advance(Duration::from_secs(300));
+    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    let mut settled = 0;
+    while settled < 2 {
+        scene.worked();
+        settled += scene.dispatcher.run_once().settled;
+    }
+    assert_eq!(deliveries(&scene), [(3, 2), (3, 2)]);
+    assert_eq!(fatal.get(), None);
+    scene.store.stop();
+}
+
+#[test]
+fn a_worker_that_cannot_go_on_ends_everything() {
+    // The panic of an attempt can't even be reported.
+    let (mut scene, fatal) = panicking(0, true);
+    scene.accept();
+    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    let why = crate::stop::block_on(fatal.raised());
+    assert_eq!(why, "a delivery worker panicked");
+    scene.store.stop();
+}
+
 #[test]
 fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
     /// Whoever asks is not let in.
@@ -252,15 +364,96 @@ fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
         retry: RetryPlan::Schedule,
         admission: Box::new(Broken),
     };
-    let mut executor = run(context, parts).expect("threads");
-    executor.join();
-    let mut raised = std::pin::pin!(fatal.raised());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let why = raised.as_mut().poll(&mut context);
-    assert_eq!(
-        why,
-        std::task::Poll::Ready("the dispatcher panicked".to_owned())
-    );
+    let executor = run(context, parts).expect("threads");
+    assert!(executor.dispatcher_ended().wait(&soon()));
+    assert_eq!(fatal.get().as_deref(), Some("the dispatcher panicked"));
+    store.stop();
+}
+
+/// A minute, which no machine is slow enough for.
+fn soon() -> Deadline {
+    Deadline::within(Duration::from_secs(60))
+}
+
+/// A transport whose attempts hang until it is aborted, and which says when one has begun.
+struct Hanging {
+    begun: Mutex<Sender<()>>,
+    aborted: (Mutex<bool>, Condvar),
+}
+
+impl Hanging {
+    fn new() -> (Arc<Self>, mpsc::Receiver<()>) {
+        let (begun, has_begun) = channel();
+        let hanging = Self {
+            begun: Mutex::new(begun),
+            aborted: (Mutex::new(false), Condvar::new()),
+        };
+        (Arc::new(hanging), has_begun)
+    }
+}
+
+impl Transport for Hanging {
+    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+        let begun = self.begun.lock().expect("no panics");
+        begun.send(()).expect("the test waits");
+        drop(begun);
+        let aborted = self.aborted.0.lock().expect("no panics");
+        let waited = self.aborted.1.wait_while(aborted, |aborted| !*aborted);
+        drop(waited.expect("no panics"));
+        Outcome::failed(Class::Transient, Failure::Reset, "aborted")
+    }
+
+    fn abort(&self) {
+        *self.aborted.0.lock().expect("no panics") = true;
+        self.aborted.1.notify_all();
+    }
+}
+
+/// An executor in the middle of an attempt that hangs.
+fn hanging() -> (tempfile::TempDir, Store, Executor, Arc<Hanging>) {
+    let (directory, _clock, context) = context();
+    let store = context.store.clone();
+    let (transport, begun) = Hanging::new();
+    let parts = Parts {
+        transport: Arc::<Hanging>::clone(&transport),
+        retry: RetryPlan::Schedule,
+        admission: Box::new(Unlimited),
+    };
+    let executor = run(context, parts).expect("threads");
+    accept(&store, "http://x", b"{}".to_vec());
+    begun.recv().expect("an attempt begins");
+    (directory, store, executor, transport)
+}
+
+#[test]
+fn an_outcome_that_a_stopped_store_refuses_ends_the_dispatcher() {
+    let (_directory, store, executor, transport) = hanging();
+    store.stop();
+    transport.abort();
+    assert!(executor.dispatcher_ended().wait(&soon()));
+    assert!(executor.workers_ended().wait(&soon()));
+}
+
+#[test]
+fn a_stop_without_a_store_does_not_wait_for_attempts() {
+    let (_directory, store, executor, _transport) = hanging();
+    store.stop();
+    executor.wind_down(Duration::MAX);
+    assert!(executor.dispatcher_ended().wait(&soon()));
+    assert!(executor.workers_ended().wait(&soon()));
+}
+
+#[test]
+fn a_stop_hands_back_what_hangs_and_ends_the_workers() {
+    let (_directory, store, executor, _transport) = hanging();
+    executor.wind_down(Duration::ZERO);
+    assert!(executor.dispatcher_ended().wait(&soon()));
+    assert!(executor.workers_ended().wait(&soon()));
+    let claimed = store.read_blocking(|sql| {
+        let count = "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL";
+        Ok(sql.query_row(count, [], |row| row.get::<_, i64>(0))?)
+    });
+    assert_eq!(claimed.ok(), Some(0));
     store.stop();
 }
 

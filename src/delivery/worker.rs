@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::level::Transport;
 use super::ops::Shipment;
@@ -11,8 +12,36 @@ use crate::clock::Clock;
 use crate::model::Failure;
 use crate::store::{Store, StoreError};
 
-/// Makes it. Whatever happens, a panic included, it comes back.
+/// Loads what the job is to send, if need be, and makes the attempt. A panic costs the attempt, as a
+/// failure does, and not the thread.
 pub(super) fn attempt(
+    job: Job,
+    store: &Store,
+    transport: &dyn Transport,
+    clock: &dyn Clock,
+) -> Done {
+    let kept = job.clone();
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        load_and_attempt(job, store, transport, clock)
+    }));
+    made.unwrap_or_else(|_| {
+        log::error!(event_id = kept.event_id(), destination = kept.target.name.as_str(); "an attempt panicked");
+        Done {
+            job: kept,
+            started_at: clock.now(),
+            took: Duration::ZERO,
+            outcome: Some(Outcome::failed(
+                Class::Transient,
+                Failure::Internal,
+                "relay itself failed during the attempt",
+            )),
+            has_begun: true,
+            is_followed: false,
+        }
+    })
+}
+
+fn load_and_attempt(
     mut job: Job,
     store: &Store,
     transport: &dyn Transport,
@@ -39,7 +68,7 @@ pub(super) fn attempt(
             }
         };
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| match &job.freight {
+    let outcome = match &job.freight {
         Freight::Here(shipment) => transport.attempt(shipment, &job, clock.wall()),
         // It may meet the next attempt too, which must not go on for ever.
         Freight::Stored | Freight::Lost => Outcome::failed(
@@ -47,25 +76,16 @@ pub(super) fn attempt(
             Failure::Internal,
             "relay can't load it; its log says why",
         ),
-    }))
-    .unwrap_or_else(|_| {
-        log::error!(event_id = job.event_id(), destination = job.target.name.as_str(); "an attempt panicked");
-        Outcome::failed(
-            Class::Transient,
-            Failure::Internal,
-            "relay itself failed during the attempt",
-        )
-    });
-    let done = done(job, None);
-    log::debug!(
-        event_id = done.job.event_id(), destination = done.job.target.name.as_str(), attempt = done.job.attempt,
-        status_code = outcome.status_code,
-        duration_ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX),
-        outcome = outcome.class.name();
-        "attempt"
-    );
-    Done {
-        outcome: Some(outcome),
-        ..done
+    };
+    let done = done(job, Some(outcome));
+    if let Some(outcome) = &done.outcome {
+        log::debug!(
+            event_id = done.job.event_id(), destination = done.job.target.name.as_str(), attempt = done.job.attempt,
+            status_code = outcome.status_code,
+            duration_ms = u64::try_from(done.took.as_millis()).unwrap_or(u64::MAX),
+            outcome = outcome.class.name();
+            "attempt"
+        );
     }
+    done
 }

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -14,25 +14,28 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
 use crate::fatal::Fatal;
+use crate::stop::{Ending, Running};
 
 /// However many cores there are: the one thread that writes is busy long before so many are.
 const MOST: usize = 8;
 /// Threads for reads of the database, of all loops together: as many as tokio would give one runtime.
 const READING: usize = 512;
+/// How long reads of the database that are under way get at the end: nobody waits for them any more.
+const READ_GRACE: Duration = Duration::from_millis(200);
 
 /// How many there are: one for each core, up to eight.
 pub(crate) fn count() -> usize {
     thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST))
 }
 
-/// A thread for each core.
+/// A thread for each core, and one that accepts connections.
 #[derive(Debug)]
 pub(crate) struct Loops {
+    accepting: Handle,
     each: Arc<[Loop]>,
+    /// Its drop is a stop, too.
     stop: watch::Sender<bool>,
-    /// Never told anything: it hears when the last thread has ended.
-    ended: Mutex<Receiver<()>>,
-    grace: Duration,
+    ended: Ending,
 }
 
 /// One of them, for connections to be given to.
@@ -44,58 +47,80 @@ pub(crate) struct Loop {
 }
 
 impl Loops {
-    /// `grace` is how long reads of the database that are under way get at the end.
-    pub fn start(grace: Duration, fatal: &Fatal) -> io::Result<Self> {
+    pub fn start(fatal: &Fatal) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let (running, ended) = channel::<()>();
+        let (running, ended) = Ending::new();
+        let start = |name| start_loop(name, stopped.clone(), running.clone(), fatal.clone());
+        let accepting = start("relay-accept")?;
         let mut each = Vec::new();
         for _ in 0..count() {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .thread_name("relay-read")
-                .max_blocking_threads(READING / count())
-                .build()?;
             each.push(Loop {
-                runtime: runtime.handle().clone(),
+                runtime: start("relay-http")?,
                 connections: Arc::default(),
             });
-            let mut stopped = stopped.clone();
-            let (running, fatal) = (running.clone(), fatal.clone());
-            let run = AssertUnwindSafe(move || {
-                // An error means that the other end is gone, which is a stop, too.
-                let _ = runtime.block_on(stopped.wait_for(|&stopped| stopped));
-                runtime.shutdown_timeout(grace);
-            });
-            let thread = thread::Builder::new().name("relay-http".to_owned());
-            thread.spawn(move || {
-                if catch_unwind(run).is_err() {
-                    fatal.raise("a thread that speaks HTTP panicked");
-                }
-                drop(running);
-            })?;
         }
         Ok(Self {
+            accepting,
             each: each.into(),
             stop,
-            ended: Mutex::new(ended),
-            grace,
+            ended,
         })
     }
 
     pub fn each(&self) -> Arc<[Loop]> {
         Arc::clone(&self.each)
     }
+
+    /// Where listeners accept, and what is done now and then is done.
+    pub fn accepting(&self) -> &Handle {
+        &self.accepting
+    }
+
+    /// Cuts what is still open, and ends the threads.
+    pub fn begin_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub fn ended(&self) -> &Ending {
+        &self.ended
+    }
 }
 
-impl Drop for Loops {
-    /// Cuts what is still open, and waits for the threads, but not for one that hangs in the system.
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        let ended = self.ended.get_mut().expect("nobody locks it");
-        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(2 * self.grace) {
-            log::warn!("a thread that speaks HTTP doesn't end, and is left alone");
+/// Starts a thread that runs a runtime until it is stopped.
+fn start_loop(
+    name: &str,
+    mut stopped: watch::Receiver<bool>,
+    running: Running,
+    fatal: Fatal,
+) -> io::Result<Handle> {
+    let (tell, started) = channel();
+    let run = AssertUnwindSafe(move || {
+        // Made and dropped on this thread: a drop within asynchronous code, where the caller may be,
+        // would panic.
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .thread_name("relay-read")
+            .max_blocking_threads(READING / count())
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return tell.send(Err(error)),
+        };
+        // The caller may be gone after an error of another thread.
+        let _ = tell.send(Ok(runtime.handle().clone()));
+        // An error means that the other end is gone, which is a stop, too.
+        let _ = runtime.block_on(stopped.wait_for(|&stopped| stopped));
+        runtime.shutdown_timeout(READ_GRACE);
+        Ok(())
+    });
+    running.spawn(thread::Builder::new().name(name.to_owned()), move || {
+        if catch_unwind(run).is_err() {
+            fatal.raise("a thread that speaks HTTP panicked");
         }
-    }
+    })?;
+    started
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("a thread that speaks HTTP panicked")))
 }
 
 impl Loop {
@@ -129,6 +154,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::stop::Deadline;
 
     /// Says that it was dropped.
     struct Told(mpsc::Sender<&'static str>);
@@ -152,7 +178,7 @@ mod tests {
         let runtime = runtime.expect("a runtime");
         let _entered = runtime.enter();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let loops = Loops::start(Duration::from_secs(5), &Fatal::new()).expect("they start");
+        let loops = Loops::start(&Fatal::new()).expect("they start");
         let each = loops.each();
         let (told, tells) = mpsc::channel();
         for _ in 0..3 * each.len() {
@@ -171,7 +197,12 @@ mod tests {
         }
         // One that ends makes room where it was.
         Loop::idlest(&each).attend(stream(&listener), |_| async {});
-        drop(loops);
+        loops.begin_stop();
+        assert!(
+            loops
+                .ended()
+                .wait(&Deadline::within(Duration::from_secs(60)))
+        );
         drop(told);
         assert_eq!(
             tells.iter().collect::<Vec<_>>(),

@@ -35,7 +35,6 @@ pub(crate) struct Limits {
     connections: u32,
     header_timeout: Duration,
     write_timeout: Duration,
-    grace: Duration,
 }
 
 impl Limits {
@@ -44,7 +43,6 @@ impl Limits {
             connections: settings.max_connections,
             header_timeout: settings.header_timeout,
             write_timeout: settings.request_timeout,
-            grace: settings.shutdown_grace,
         }
     }
 
@@ -57,14 +55,14 @@ impl Limits {
     }
 }
 
-/// Serves until `stop` turns true, then lets the requests under way finish within the grace.
+/// Serves until `stop` holds a grace, then lets the requests under way finish within it.
 /// `refuse` answers what hyper can't make a request of; `loops` attend to the connections.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
     limits: Limits,
     handler: H,
     refuse: Refuse,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Option<Duration>>,
     loops: Arc<[Loop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -80,7 +78,7 @@ pub(crate) async fn serve<H, F>(
         .half_close(false);
     let slots = Slots::new(limits.connections);
     let stopped = stop.clone();
-    let mut stopping = std::pin::pin!(stop.wait_for(|&stop| stop));
+    let mut stopping = std::pin::pin!(stop.wait_for(Option::is_some));
     let mut is_refused = false;
     loop {
         let accepted = tokio::select! {
@@ -120,10 +118,8 @@ pub(crate) async fn serve<H, F>(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.grace, slots.all_free())
-        .await
-        .is_err()
-    {
+    let grace = stopped.borrow().unwrap_or_default();
+    if tokio::time::timeout(grace, slots.all_free()).await.is_err() {
         log::warn!("requests were still under way at the end of server.shutdown_grace");
     }
 }
@@ -134,7 +130,7 @@ async fn attend<H, F>(
     socket: Socket,
     slot: Slot,
     handler: H,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Option<Duration>>,
 ) where
     H: Fn(Request) -> F,
     F: Future<Output = Response>,
@@ -155,7 +151,7 @@ async fn attend<H, F>(
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut stopping = pin!(stop.wait_for(|&stop| stop));
+    let mut stopping = pin!(stop.wait_for(Option::is_some));
     let mut is_last = false;
     loop {
         tokio::select! {

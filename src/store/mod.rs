@@ -45,10 +45,9 @@ mod tests;
 mod tx_tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -72,6 +71,7 @@ pub(crate) use writer::WriteOp;
 use crate::clock::Clock;
 use crate::config;
 use crate::metrics::Metrics;
+use crate::stop::{self, Ending};
 use writer::{Ended, Job, Message, Writer};
 
 /// Operations that may wait for the writer: two full batches. Past it a request is refused at once
@@ -92,6 +92,8 @@ struct Shared {
     on_broken: OnBroken,
     low_space: AtomicBool,
     health: health::Health,
+    /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
+    is_stopping: AtomicBool,
 }
 
 /// A handle to the database; clones share it.
@@ -105,9 +107,8 @@ struct Inner {
     queue: SyncSender<Message>,
     readers: r2d2::Pool<readers::Readers>,
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// Held until the stop, or until the last handle is gone.
-    lock: Mutex<Option<lock::Lock>>,
+    /// Of the writer's thread.
+    ended: Ending,
 }
 
 impl Store {
@@ -153,6 +154,7 @@ impl Store {
             on_broken,
             low_space: AtomicBool::new(false),
             health: health::Health::default(),
+            is_stopping: AtomicBool::new(false),
         });
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
@@ -169,18 +171,21 @@ impl Store {
             path: path.to_owned(),
             source,
         })?;
-        let thread = std::thread::Builder::new()
-            .name("relay-writer".to_owned())
-            .spawn(move || run(writer))
-            .map_err(OpenError::Thread)?;
+        let (running, ended) = Ending::new();
+        let thread = std::thread::Builder::new().name("relay-writer".to_owned());
+        let write = move || {
+            run(writer);
+            // Held for as long as anything may be written, whether or not somebody waits for it.
+            drop(lock);
+        };
+        running.spawn(thread, write).map_err(OpenError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path: path.to_owned(),
                 queue,
                 readers,
                 shared,
-                thread: Mutex::new(Some(thread)),
-                lock: Mutex::new(Some(lock)),
+                ended,
             }),
         })
     }
@@ -191,6 +196,7 @@ impl Store {
         &self,
         op: W,
     ) -> Result<oneshot::Receiver<Result<W::Out, StoreError>>, StoreError> {
+        self.refuse_if_stopping()?;
         let (waiter, answer) = oneshot::channel();
         let job = Message::Write(Box::new(Job::new(op, waiter)));
         match self.inner.queue.try_send(job) {
@@ -207,12 +213,20 @@ impl Store {
 
     /// As [`Store::write`], for threads that may block: waits for room in the queue.
     pub fn write_blocking<W: WriteOp>(&self, op: W) -> Result<W::Out, StoreError> {
+        self.refuse_if_stopping()?;
         let (waiter, answer) = oneshot::channel();
         self.inner
             .queue
             .send(Message::Write(Box::new(Job::new(op, waiter))))
             .map_err(|_| StoreError::Stopped)?;
-        answer.blocking_recv().unwrap_or(Err(StoreError::Stopped))
+        stop::block_on(answer).unwrap_or(Err(StoreError::Stopped))
+    }
+
+    fn refuse_if_stopping(&self) -> Result<(), StoreError> {
+        if self.inner.shared.is_stopping.load(Ordering::SeqCst) {
+            return Err(StoreError::Stopped);
+        }
+        Ok(())
     }
 
     /// Accepts an intent; answers once it is durable.
@@ -270,28 +284,25 @@ impl Store {
         )
     }
 
-    /// Commits what was sent before, checkpoints and closes. Later writes are refused.
+    /// Asks the writer to commit what was sent before, to checkpoint and to close the database. Later
+    /// writes are refused. Doesn't block, even if the queue is full and the disk hangs.
+    pub fn begin_stop(&self) {
+        self.inner.shared.is_stopping.store(true, Ordering::SeqCst);
+        // Only wakes it: with a full queue it is awake, and looks whether it should stop.
+        let _ = self.inner.queue.try_send(Message::Stop);
+    }
+
+    /// When the database is closed and unlocked.
+    pub fn ended(&self) -> &Ending {
+        &self.inner.ended
+    }
+
+    /// Stops, and waits for it.
+    #[cfg(test)]
     pub fn stop(&self) {
-        let thread = self
-            .inner
-            .thread
-            .lock()
-            .expect("nobody panics while holding this lock")
-            .take();
-        let Some(thread) = thread else { return };
-        // Refused when the writer has ended already, which is what is wanted.
-        let _ = self.inner.queue.send(Message::Stop);
-        if thread.join().is_err() {
-            log::error!("the writer's thread panicked while reporting its end");
-        }
-        // A worker that is still stuck holds a handle, and must not keep the next relay out.
-        drop(
-            self.inner
-                .lock
-                .lock()
-                .expect("nobody panics while holding this lock")
-                .take(),
-        );
+        self.begin_stop();
+        let deadline = stop::Deadline::within(Duration::from_secs(60));
+        assert!(self.ended().wait(&deadline), "the writer hangs");
     }
 }
 

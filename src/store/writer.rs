@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::c_int;
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -166,7 +167,9 @@ impl Writer {
         let mut stop = false;
         while !stop {
             self.shared.health.rest();
-            let received = self.queue.recv_timeout(IDLE);
+            let is_stopping = self.shared.is_stopping.load(Ordering::SeqCst);
+            let idle = if is_stopping { Duration::ZERO } else { IDLE };
+            let received = self.queue.recv_timeout(idle);
             self.shared.health.begin(self.shared.clock.monotonic());
             match received {
                 Ok(Message::Write(first)) => {
@@ -180,6 +183,7 @@ impl Writer {
                     }
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.space.refresh(&self.shared);
                     self.notes.idle(&*self.shared.clock);
