@@ -17,6 +17,7 @@ mod operate;
 mod pause;
 mod serve;
 mod show;
+mod signals;
 mod stats;
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,6 @@
 use std::path::Path;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
+use super::signals::StopSignals;
 use super::{Failure, logging};
 use crate::config::Config;
 use crate::descriptors;
@@ -12,6 +11,7 @@ use crate::relay::Relay;
 const DEV_KEY: &str = "dev-key";
 
 pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
+    let signals = StopSignals::receive()?;
     let config = Config::load(file)?;
     logging::start(&config.log)?;
     descriptors::raise();
@@ -20,28 +20,30 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let level = config.level();
     let database = config.database.path.display().to_string();
     let relay = Relay::start(config)?;
+    signals.started();
     let admin = relay
         .admin_address()
         .map_or_else(|| "off".to_owned(), |address| address.to_string());
-    relay.wait(async {
-        // Before anybody is told that it runs: who reads the line may send a signal at once.
-        let signals = stop_signals();
-        log::info!(
-            version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
-            database = database.as_str(), admin = admin.as_str();
-            "listening at http://{}", relay.address()
-        );
-        match signals {
-            Ok(signals) => first_then_exit(signals).await,
-            Err(error) => {
-                log::error!(error:% = error; "signals can't be received: only SIGKILL ends this process");
-                std::future::pending::<()>().await;
-            }
-        }
-    })?;
-    log::info!("stopping: draining requests and attempts");
-    relay.stop()?;
-    log::info!("stopped");
+    log::info!(
+        version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
+        database = database.as_str(), admin = admin.as_str();
+        "listening at http://{}", relay.address()
+    );
+    if relay.wait(signals.asked()).is_ok() {
+        log::info!("stopping: draining requests and attempts");
+    }
+    signals.stopping();
+    // After a fatal error, which has been logged, this returns it.
+    let stopped = relay.stop();
+    match &stopped {
+        Ok(()) => log::info!("stopped"),
+        Err(error) => log::error!("ended: {error}"),
+    }
+    log::logger().flush();
+    if stopped.is_err() {
+        // At once: what hangs must not keep the process, nor must a standard error that nobody reads.
+        std::process::exit(1);
+    }
     Ok(())
 }
 
@@ -83,60 +85,4 @@ fn warn_of_idle_settings(config: &Config) {
             );
         }
     }
-}
-
-struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// A terminal that goes away; none if somebody had it ignored, as `nohup` does.
-    hangup: Option<Signal>,
-}
-
-fn stop_signals() -> std::io::Result<StopSignals> {
-    Ok(StopSignals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hangup: if is_hangup_ignored() {
-            None
-        } else {
-            Some(signal(SignalKind::hangup())?)
-        },
-    })
-}
-
-/// Whether whoever started us said so. Where the system doesn't tell, nobody did.
-fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // SIGHUP is 1, and the mask's lowest bit.
-    mask.is_some_and(|mask| mask & 1 == 1)
-}
-
-impl StopSignals {
-    async fn next(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = hangup => {}
-        }
-    }
-}
-
-/// Returns at the first signal, and leaves somebody behind for the second.
-async fn first_then_exit(mut signals: StopSignals) {
-    signals.next().await;
-    // A terminal that goes away may tell more than once.
-    signals.hangup = None;
-    tokio::spawn(async move {
-        signals.next().await;
-        log::warn!("a second signal: exiting at once; the next start recovers");
-        std::process::exit(1);
-    });
 }
