@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{
@@ -30,6 +31,15 @@ const LATENCY_SECONDS: [f64; 12] = [
 /// Of the operations in a commit: powers of two up to a full batch.
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+/// Log lines that were dropped. Process-wide, as standard error is: each relay of a process shows the
+/// same number.
+static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// So many log lines were dropped: nobody read them in time, or they can't be written.
+pub(crate) fn log_lines_dropped(lines: u64) {
+    LOG_LINES_DROPPED.fetch_add(lines, Ordering::Relaxed);
+}
+
 /// A request's route, method and status.
 type RequestLabels = (&'static str, &'static str, u16);
 
@@ -46,6 +56,7 @@ pub struct Metrics {
     commit_duration: Histogram,
     commit_batch_size: Histogram,
     delivery_latency: Histogram,
+    log_lines_dropped: Counter,
     workers_busy: Gauge,
     oldest_due: Gauge,
     database_bytes: Gauge,
@@ -101,6 +112,7 @@ impl Metrics {
             commit_duration: histogram("relay_commit_duration_seconds"),
             commit_batch_size: histogram("relay_commit_batch_size"),
             delivery_latency: histogram("relay_delivery_latency_seconds"),
+            log_lines_dropped: counter("relay_log_lines_dropped_total"),
             workers_busy: gauge("relay_workers_busy"),
             oldest_due: gauge("relay_oldest_due_seconds"),
             database_bytes: gauge("relay_database_bytes"),
@@ -221,6 +233,8 @@ impl Metrics {
 
     /// The Prometheus text format.
     pub fn render(&self) -> String {
+        let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed);
+        self.log_lines_dropped.absolute(dropped);
         self.handle.render()
     }
 
@@ -251,6 +265,10 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(
         "relay_attempts_total",
         "Delivery attempts that ended, by outcome.",
+    );
+    counter(
+        "relay_log_lines_dropped_total",
+        "Log lines that nobody read in time, or that can't be written.",
     );
     let gauge = |name: &'static str, text: &'static str| {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(text));
@@ -322,6 +340,7 @@ mod tests {
             r#"relay_commit_batch_size_bucket{le="8"} 1"#,
             r#"relay_attempts_total{destination="orders",outcome="delivered"} 1"#,
             r#"relay_deliveries{state="dead_lettered"} 4"#,
+            "# TYPE relay_log_lines_dropped_total counter",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

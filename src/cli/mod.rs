@@ -130,6 +130,7 @@ impl ConfigFile {
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
+    let _flush = logging::FlushAtEnd;
     let done = match Cli::parse().command {
         Command::Serve(file) => serve::run(file.path()),
         Command::Check { file, json } => check::run(file.path(), json),
@@ -151,7 +152,7 @@ pub fn run() -> ExitCode {
         // `relay list | head` has seen enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("relay: {error}");
+            logging::print_last(&format!("relay: {error}"));
             ExitCode::FAILURE
         }
     }

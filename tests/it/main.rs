@@ -7,6 +7,7 @@ mod contract;
 mod durability;
 mod hostile;
 mod limits;
+mod logs;
 mod overload;
 mod readiness;
 mod starts;

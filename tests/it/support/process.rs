@@ -9,6 +9,8 @@ pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
     pub client: Client,
+    /// Its listener for the operator, if it has one.
+    pub admin: Option<Client>,
 }
 
 impl Process {
@@ -36,23 +38,23 @@ impl Process {
             .expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut seen = String::new();
-        let address = loop {
+        let (address, admin) = loop {
             let mut line = String::new();
             let read = log.read_line(&mut line).expect("its log is text");
             seen.push_str(&line);
             assert!(read > 0, "it ended without listening:\n{seen}");
             if let Some((_, rest)) = line.split_once("listening at http://") {
-                break rest
-                    .split(['"', ' ', '\n'])
-                    .next()
-                    .expect("an address")
-                    .to_owned();
+                let address = rest.split(['"', ' ', '\n']).next();
+                let admin = rest.split_once("\"admin\":\"");
+                let admin = admin.and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+                break (address.expect("an address").to_owned(), admin);
             }
         };
         Self {
             child,
             log,
             client: Client::of(address.parse().expect("an address")),
+            admin: admin.map(Client::of_admin),
         }
     }
 
@@ -94,14 +96,29 @@ impl Process {
     ///
     /// If there is none before its end.
     pub fn wait_for_line(&mut self, text: &str) {
+        self.read_until(text);
+    }
+
+    /// Its log up to a line that holds `text`, this line included.
+    ///
+    /// # Panics
+    ///
+    /// If there is none before its end.
+    pub fn read_until(&mut self, text: &str) -> String {
+        let mut log = String::new();
         loop {
-            let mut line = String::new();
-            let read = self.log.read_line(&mut line).expect("its log is text");
-            assert!(read > 0, "it ended without saying {text:?}");
-            if line.contains(text) {
-                return;
+            let before = log.len();
+            let read = self.log.read_line(&mut log).expect("its log is text");
+            assert!(read > 0, "it ended without saying {text:?}:\n{log}");
+            if log[before..].contains(text) {
+                return log;
             }
         }
+    }
+
+    /// Waits for its end while nobody reads its log.
+    pub fn ended(&mut self) -> ExitStatus {
+        super::until("it ends", || self.child.try_wait().expect("a child"))
     }
 
     /// Waits for its end; its exit status and the rest of its log.

@@ -1,0 +1,323 @@
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::queue::{MAX_BYTES, MAX_LINES, RESERVED, ROOM};
+use super::*;
+
+const AT: Timestamp = Timestamp::from_millis(0);
+
+/// A record's line without the line feed.
+fn formatted(format: Format, message: &str, fields: &dyn log::kv::Source) -> String {
+    let mut line = Vec::new();
+    format
+        .write(
+            &mut line,
+            &Record::builder()
+                .level(Level::Warn)
+                .target("relay")
+                .args(format_args!("{message}"))
+                .key_values(&fields)
+                .build(),
+            AT,
+        )
+        .expect("a Vec takes all");
+    assert_eq!(line.pop(), Some(b'\n'));
+    String::from_utf8(line).expect("text")
+}
+
+fn as_text(message: &str, fields: &dyn log::kv::Source) -> String {
+    formatted(Format::Text { is_coloured: false }, message, fields)
+}
+
+#[test]
+fn a_field_without_a_value_is_left_out() {
+    let fields = [("status_code", None), ("attempt", Some(3_u16))];
+    assert_eq!(
+        formatted(Format::Json, "attempt", &fields),
+        r#"{"time":"1970-01-01T00:00:00.000Z","level":"warn","target":"relay","message":"attempt","attempt":3}"#
+    );
+    assert_eq!(
+        as_text("attempt", &fields),
+        "1970-01-01T00:00:00.000Z WARN  attempt attempt=3"
+    );
+}
+
+#[test]
+fn json_fields_keep_their_types_and_never_pass_for_the_lines_own() {
+    let fields: [(&str, Value<'_>); 6] = [
+        ("is_paused", true.into()),
+        ("seconds", 1.5.into()),
+        ("gap", (-3).into()),
+        ("bytes", u64::MAX.into()),
+        ("time", "noon".into()),
+        ("nothing", f64::NAN.into()),
+    ];
+    let line = formatted(Format::Json, "m", &fields);
+    let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(read["is_paused"], true);
+    assert_eq!(read["seconds"], 1.5);
+    assert_eq!(read["gap"], -3);
+    assert_eq!(read["bytes"], u64::MAX);
+    assert_eq!(read["time_"], "noon");
+    assert_eq!(read.get("nothing"), None, "{line}");
+}
+
+#[test]
+fn a_record_is_one_line_whatever_is_in_it() {
+    let fields = [
+        ("last_error", "a\nb"),
+        ("reason", "\u{1b}[2J"),
+        ("to", "x=y"),
+    ];
+    assert_eq!(
+        as_text("one\ntwo\r\u{1b}[31m\u{7f}three ü", &fields),
+        "1970-01-01T00:00:00.000Z WARN  one\\ntwo\\r\\u{1b}[31m\\u{7f}three ü \
+         last_error=\"a\\nb\" reason=\"\\u{1b}[2J\" to=\"x=y\""
+    );
+    let line = formatted(Format::Json, "one\ntwo", &fields);
+    assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
+}
+
+#[test]
+fn colours_are_written_only_if_asked_for() {
+    let fields: [(&str, &str); 0] = [];
+    let coloured = formatted(Format::Text { is_coloured: true }, "m", &fields);
+    assert_eq!(
+        coloured,
+        "1970-01-01T00:00:00.000Z \u{1b}[33mWARN \u{1b}[0m m"
+    );
+    assert!(!as_text("m", &fields).contains('\u{1b}'));
+}
+
+/// A standard error that takes a write when the test says so, and hands it over.
+struct Gate {
+    may_write: Receiver<std::io::Result<usize>>,
+    written: Sender<Vec<u8>>,
+}
+
+impl std::io::Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // The test has ended.
+        let Ok(limit) = self.may_write.recv() else {
+            return Ok(bytes.len());
+        };
+        let bytes = &bytes[..bytes.len().min(limit?)];
+        // The test may have seen enough.
+        let _ = self.written.send(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A queue whose writer stands still until it is let on.
+struct Scene {
+    queue: Arc<Queue>,
+    let_on: Sender<std::io::Result<usize>>,
+    written: Receiver<Vec<u8>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let queue = Arc::new(Queue::new(|dropped| {
+            format!("dropped {dropped}\n").into_bytes()
+        }));
+        let (let_on, may_write) = channel();
+        let (sender, written) = channel();
+        let writer = Arc::clone(&queue);
+        let mut gate = Gate {
+            may_write,
+            written: sender,
+        };
+        std::thread::spawn(move || writer.write_to(&mut gate));
+        Self {
+            queue,
+            let_on,
+            written,
+        }
+    }
+
+    fn push(&self, line: &str, is_urgent: bool) {
+        // No larger than it must be: a line counts with the memory that it takes.
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        self.queue.push(bytes, is_urgent);
+    }
+
+    /// Lets everything be written.
+    fn all_lines(self) -> Vec<String> {
+        // More writes than there are lines.
+        for _ in 0..2 * MAX_LINES {
+            self.let_on.send(Ok(usize::MAX)).expect("a writer");
+        }
+        assert!(self.queue.flush(Duration::from_secs(60)), "all is written");
+        let bytes = self.written.try_iter().flatten().collect();
+        let text = String::from_utf8(bytes).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn a_full_queue_drops_lines_and_reports_them_once() {
+    let scene = Scene::new();
+    let kept = MAX_LINES - MAX_LINES / RESERVED;
+    for n in 0..kept + 100 {
+        scene.push(&n.to_string(), false);
+    }
+    assert!(!scene.queue.flush(Duration::ZERO), "nothing is written");
+    let lines = scene.all_lines();
+    let expected: Vec<_> = (0..kept)
+        .map(|n| n.to_string())
+        .chain(["dropped 100".to_owned()])
+        .collect();
+    assert!(
+        lines == expected,
+        "{} lines: {:?}",
+        lines.len(),
+        lines.last()
+    );
+}
+
+#[test]
+fn a_queue_that_was_full_takes_lines_again_when_there_is_room() {
+    let scene = Scene::new();
+    let kept = MAX_LINES - MAX_LINES / RESERVED;
+    for n in 0..=kept {
+        scene.push(&n.to_string(), false);
+    }
+    // One write takes many lines, and less than half of them.
+    scene.let_on.send(Ok(usize::MAX)).expect("a writer");
+    let mut seen = scene.written.recv().expect("a write");
+    scene.push("too early", false);
+    while seen.iter().filter(|byte| **byte == b'\n').count() <= kept - MAX_LINES / ROOM {
+        scene.let_on.send(Ok(usize::MAX)).expect("a writer");
+        seen.extend(scene.written.recv().expect("a write"));
+    }
+    // The last write is taken out of the count when the next begins.
+    scene.let_on.send(Ok(1)).expect("a writer");
+    seen.extend(scene.written.recv().expect("a write"));
+    scene.push("in time", false);
+    let last = scene.all_lines();
+    let n = last.len();
+    assert_eq!(last[n - 2..], ["dropped 2", "in time"]);
+    assert_eq!(last[n - 3], (kept - 1).to_string());
+}
+
+#[test]
+fn warnings_and_errors_have_a_reserve() {
+    let scene = Scene::new();
+    for _ in 0..MAX_LINES {
+        scene.push("flood", false);
+    }
+    for n in 0..MAX_LINES {
+        scene.push(&format!("fatal {n}"), true);
+    }
+    let lines = scene.all_lines();
+    let fatal = lines
+        .iter()
+        .filter(|line| line.starts_with("fatal"))
+        .count();
+    assert_eq!(fatal, MAX_LINES / RESERVED);
+    assert_eq!(lines.last(), Some(&format!("dropped {MAX_LINES}")));
+}
+
+#[test]
+fn the_queue_is_bounded_in_bytes() {
+    let scene = Scene::new();
+    let line = "x".repeat(64 << 10);
+    for _ in 0..64 {
+        scene.push(&line, true);
+    }
+    let lines = scene.all_lines();
+    let kept = MAX_BYTES / ((64 << 10) + 1);
+    assert_eq!(lines.len(), kept + 1);
+    assert_eq!(lines[kept], format!("dropped {}", 64 - kept));
+}
+
+#[test]
+fn a_line_that_was_torn_by_an_error_is_ended_before_the_next() {
+    let scene = Scene::new();
+    scene.push("first", false);
+    scene.let_on.send(Ok(3)).expect("a writer");
+    let full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    scene.let_on.send(full()).expect("a writer");
+    assert_eq!(scene.written.recv().expect("a write"), b"fir");
+    assert!(scene.queue.flush(Duration::from_secs(60)), "it is given up");
+    scene.push("second", false);
+    assert_eq!(scene.all_lines(), ["", "dropped 1", "second"]);
+}
+
+/// Set for the process that [`a_panic_is_logged_and_waits_for_nobody`] starts.
+const IN_CHILD: &str = "RELAY_TEST_PANICS";
+
+/// What the child does: fills the pipe that is its standard error, and panics in a thread.
+fn panic_behind_a_full_pipe() {
+    let settings = Log {
+        format: LogFormat::Json,
+        level: "off".to_owned(),
+    };
+    start(&settings).expect("a log");
+    let queue = queue().expect("a queue");
+    // More than a pipe holds, and less than the queue.
+    for _ in 0..256 {
+        queue.push(format!("{}\n", "x".repeat(1000)).into_bytes(), false);
+    }
+    let panicking = std::thread::Builder::new()
+        .name("worker".to_owned())
+        .spawn(|| panic!("on purpose:\n{}", 7))
+        .expect("a thread");
+    assert!(panicking.join().is_err());
+    // The parent reads from here on.
+    println!("went on");
+    assert!(queue.flush(Duration::from_secs(60)));
+}
+
+#[test]
+fn a_panic_is_logged_and_waits_for_nobody() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::{Command, Stdio};
+
+    if std::env::var_os(IN_CHILD).is_some() {
+        return panic_behind_a_full_pipe();
+    }
+    let mut child = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "--nocapture", "--test-threads=1"])
+        .arg("cli::logging::tests::a_panic_is_logged_and_waits_for_nobody")
+        .env(IN_CHILD, "1")
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let (sender, went_on) = channel();
+    let lines = std::thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            if line.ends_with("went on") {
+                sender.send(()).expect("the test waits");
+            }
+        }
+    });
+    let went_on = went_on.recv_timeout(Duration::from_secs(60));
+    if went_on.is_err() {
+        child.kill().expect("it runs");
+    }
+    let mut log = String::new();
+    let mut stderr = child.stderr.take().expect("a pipe");
+    stderr.read_to_string(&mut log).expect("text");
+    lines.join().expect("it only reads");
+    assert!(child.wait().expect("its end").success() && went_on.is_ok());
+    let panic = log.lines().rfind(|line| line.contains("panicked"));
+    let panic: serde_json::Value =
+        serde_json::from_str(panic.expect("a line")).expect("a whole line of JSON");
+    assert_eq!(panic["message"], "panicked");
+    assert_eq!(panic["level"], "error");
+    assert_eq!(panic["thread"], "worker");
+    assert_eq!(panic["reason"], "on purpose:\n7");
+    let at = panic["at"].as_str().expect("a place");
+    assert!(at.starts_with("src/cli/logging/tests.rs:"), "{at}");
+    assert_eq!(panic.get("backtrace"), None);
+}

@@ -1,0 +1,142 @@
+//! The log of the real binary, when nobody reads it and when somebody reads it late.
+
+use std::io::{PipeReader, PipeWriter, Write as _};
+
+use serde_json::Value;
+
+use crate::support::{Client, Process, event_id, until};
+
+const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\nshutdown_grace = '1s'\n\
+    [admin]\nlisten = '127.0.0.1:0'\n[database]\nmin_free_bytes = 0\n[log]\nlevel = 'trace'\n\
+    [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n\
+    [sources.github]\ndestinations = ['orders']\n";
+
+fn dropped(server: &Process) -> u64 {
+    let admin = server.admin.as_ref().expect("an admin listener");
+    let text = admin.send("GET", "/metrics", &[], b"").text();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("relay_log_lines_dropped_total "));
+    line.and_then(|count| count.parse().ok())
+        .unwrap_or_else(|| panic!("no count in\n{text}"))
+}
+
+fn parsed(log: &str) -> Vec<Value> {
+    log.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// The numbers of the requests that the log tells of, each once, in its order.
+fn requests(lines: &[Value]) -> Vec<usize> {
+    let ids = lines.iter().filter_map(|line| line["request_id"].as_str());
+    let mut numbers: Vec<usize> = ids
+        .filter_map(|id| id.strip_prefix("request-")?.parse().ok())
+        .collect();
+    numbers.dedup();
+    numbers
+}
+
+fn post(client: &Client, number: usize) {
+    let id = format!("request-{number}");
+    let headers = [
+        ("Idempotency-Key", id.as_str()),
+        ("X-Request-ID", id.as_str()),
+    ];
+    event_id(&client.send("POST", "/webhooks/github", &headers, b"{}"));
+}
+
+/// Posts until the pipe and the queue behind it are full, and hundreds more. How many in all.
+fn flood(server: &Process) -> usize {
+    let mut posted = 0;
+    while dropped(server) == 0 {
+        (posted..posted + 100).for_each(|number| post(&server.client, number));
+        posted += 100;
+    }
+    (posted..posted + 300).for_each(|number| post(&server.client, number));
+    posted + 300
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_requests_nor_the_stop() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Process::serve(directory.path(), TOML);
+    let posted = flood(&server);
+    server.signal("-TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    // The beginning got through, whole and in order, and the rest was not waited for.
+    let (_, log) = server.wait();
+    let (whole, _torn_by_the_end) = log.rsplit_once('\n').expect("lines");
+    let seen = requests(&parsed(whole));
+    assert!(!seen.is_empty() && seen.len() < posted);
+    assert!(seen.iter().copied().eq(0..seen.len()), "{seen:?}");
+}
+
+#[test]
+fn a_log_that_is_read_late_has_whole_lines_in_order_and_says_what_is_missing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Process::serve(directory.path(), TOML);
+    let posted = flood(&server);
+    let mut log = server.read_until("log lines dropped");
+    // There is room again.
+    post(&server.client, posted);
+    log += &server.read_until(&format!("\"request_id\":\"request-{posted}\""));
+    let lost = dropped(&server);
+    server.signal("-TERM");
+    let (status, rest) = server.wait();
+    assert!(status.success());
+    let lines = parsed(&(log + &rest));
+    let reported: u64 = lines
+        .iter()
+        .filter(|line| line["message"] == "log lines dropped")
+        .map(|line| line["lines"].as_u64().expect("a number"))
+        .sum();
+    assert_eq!(reported, lost, "each lost line is reported once");
+    let seen = requests(&lines);
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(seen.last(), Some(&posted));
+    let end = lines.last().map(|line| line["message"].as_str());
+    assert_eq!(end, Some(Some("stopped")), "the end isn't lost");
+}
+
+/// A pipe that takes nothing more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("a pipe");
+    while writer.write(b"x").is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).expect("a pipe");
+    (reader, writer)
+}
+
+#[test]
+fn a_start_that_fails_ends_although_nobody_reads_why() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (_reader, writer) = full_pipe();
+    for toml in [
+        "[server]\nlisen = 1\n",
+        "[database]\npath = 'nowhere/relay.db'\n",
+    ] {
+        std::fs::write(directory.path().join("relay.toml"), toml).expect("writing relay.toml");
+        let mut child = Process::command(directory.path())
+            .arg("serve")
+            .env("RELAY_HTTP_ADDR", "127.0.0.1:0")
+            .stderr(writer.try_clone().expect("a pipe"))
+            .spawn()
+            .expect("the binary starts");
+        let status = until("it ends", || child.try_wait().expect("a child"));
+        assert_eq!(status.code(), Some(1), "{toml}");
+    }
+}
+
+/// Nobody listens at port 9, so that the attempt has no status code.
+#[cfg(feature = "delivery-http")]
+#[test]
+fn an_attempt_without_an_answer_is_logged_without_a_status_code() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Process::serve(directory.path(), TOML);
+    post(&server.client, 0);
+    let log = server.read_until("\"message\":\"attempt\"");
+    let attempt = parsed(&log).pop().expect("a line");
+    assert_eq!(attempt["outcome"], "transient");
+    assert_eq!(attempt.get("status_code"), None, "{attempt}");
+}
