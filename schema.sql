@@ -91,6 +91,11 @@ CREATE INDEX claimed ON deliveries(claim) WHERE claim IS NOT NULL;
 -- Dead letters, for operators.
 CREATE INDEX dead ON deliveries(destination_id, updated_at) WHERE state = 4;
 
+-- What relay list --status shows of a state, the newest last. A delivery comes here when an attempt
+-- has failed: accepting, the first claim and a delivery at once don't touch it.
+CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
+WHERE state IN (2, 4) OR (state = 0 AND history > 0);
+
 -- What happened to a delivery, oldest first; the oldest entries give way (bounded).
 CREATE TABLE attempts (
     intent_id      INTEGER NOT NULL,

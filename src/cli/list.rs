@@ -13,12 +13,20 @@ use crate::wording::not_configured;
 #[derive(Args)]
 pub(super) struct ListArgs {
     /// Only deliveries in this state: queued, processing, retrying, delivered, `dead_lettered`
+    ///
+    /// All but delivered ones are found by an index, however many deliveries are stored.
     #[arg(long, value_name = "STATE", value_parser = state)]
     status: Option<DeliveryState>,
     /// Only those to this destination: its name, or an ad hoc origin such as <https://example.com>
+    ///
+    /// Found by an index together with --status, unless that is delivered. Otherwise deliveries are
+    /// read from the newest on until enough are found, which takes a second for some millions.
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
     /// Only events of this source
+    ///
+    /// Sources have no index: deliveries that the other filters leave are read until enough are
+    /// found.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Only what was accepted since: a time (RFC 3339), or how long ago (2h, 7d)
@@ -55,7 +63,7 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
         limit: args.limit,
     };
     let found = operator
-        .read(|sql| Listed::read(sql, &query))
+        .read(|sql| Listed::read(sql, &query, operator.now()))
         .map_err(explained)?;
     let mut stranded = BTreeSet::new();
     for row in &found {

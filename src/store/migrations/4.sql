@@ -5,3 +5,6 @@ ALTER TABLE destinations ADD COLUMN owner INTEGER;
 ALTER TABLE destinations ADD COLUMN proven_at INTEGER;
 
 CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
+
+CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
+WHERE state IN (2, 4) OR (state = 0 AND history > 0);
