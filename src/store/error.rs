@@ -110,6 +110,14 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A new database can't be made.
+    #[error("{}: can't be created: {source}; expected a directory that this user may write to", path.display())]
+    Create {
+        /// The database.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Not SQLite, or damaged.
     #[error("{}: not a database, or a damaged one: {source}; nothing was changed", path.display())]
     NotADatabase {

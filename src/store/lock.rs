@@ -5,15 +5,15 @@
 //! it ends; the file stays, since removing it would race with the next owner.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::OpenError;
 use super::notes::Notes;
+use super::{OpenError, private};
 
 /// The owner's number is padded to this, so that what follows ([`super::notes`]) stands at the same
 /// place always.
@@ -68,6 +68,7 @@ pub(super) fn acquire(database: &Path) -> Result<Lock, OpenError> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(private::MODE)
         .open(&path)
         .map_err(failed)?;
     match file.try_lock() {

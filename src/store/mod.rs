@@ -1,8 +1,8 @@
 //! The database: one file, one writing thread, a pool of readers. No SQL stands outside this room
 //! and the executor's own write operations, so that a second engine can come in behind it.
 //!
-//! - `open`, `lock`, `notes`: who may open which file, and the settings durability rests on.
-//!   `readers`: the pool of connections that read.
+//! - `open`, `lock`, `notes`, `private`: who may open which file, and the settings durability rests
+//!   on. `readers`: the pool of connections that read.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `tx`: the
 //!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
 //!   `origins`: how many wait for one API key.
@@ -25,6 +25,7 @@ pub(crate) mod open;
 mod operator;
 mod origins;
 mod pause;
+mod private;
 mod probe;
 mod prune;
 mod readers;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::OpenError;
 use super::lock::path_beside;
 use super::notes::Said;
+use super::{OpenError, private};
 use crate::clock::Timestamp;
 use crate::model::IntentId;
 
@@ -192,9 +192,11 @@ fn check_version(connection: &Connection, path: &Path) -> Result<Option<i64>, Op
 pub(crate) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
     not_gone(path, newest())?;
     let failed = |source| refused(path, source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    private::create(path).map_err(|source| OpenError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     keep_plans(&connection).map_err(failed)?;
@@ -203,6 +205,8 @@ pub(crate) fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection
         .map_err(failed)?;
     let version = check_version(&connection, path)?;
     holds(&connection, path, newest)?;
+    // It is ours. Later files get the mode of the database from SQLite.
+    private::restrict(path);
     if version.is_none() {
         // Only takes before the first table, and lets retention give space back later.
         connection

@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod logs;
 mod overload;
+mod permissions;
 mod readiness;
 mod starts;
 mod verified;

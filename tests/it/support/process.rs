@@ -8,6 +8,8 @@ use super::Client;
 pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
+    /// Its log up to the line that says where it listens.
+    pub begun: String,
     pub client: Client,
     /// Its listener for the operator, if it has one.
     pub admin: Option<Client>,
@@ -31,11 +33,15 @@ impl Process {
     ///
     /// If it doesn't.
     pub fn serve(directory: &Path, toml: &str) -> Self {
+        let mut command = Self::command(directory);
+        command.arg("serve");
+        Self::serve_by(command, directory, toml)
+    }
+
+    /// The same by another command, such as a shell that becomes it.
+    pub fn serve_by(mut command: Command, directory: &Path, toml: &str) -> Self {
         std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
-        let mut child = Self::command(directory)
-            .arg("serve")
-            .spawn()
-            .expect("the binary starts");
+        let mut child = command.spawn().expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut seen = String::new();
         let (address, admin) = loop {
@@ -53,6 +59,7 @@ impl Process {
         Self {
             child,
             log,
+            begun: seen,
             client: Client::of(address.parse().expect("an address")),
             admin: admin.map(Client::of_admin),
         }

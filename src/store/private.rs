@@ -1,0 +1,74 @@
+//! Files that their owner alone may read: payloads, `Authorization` headers and answers are in them.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{ErrorKind, Result};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use super::lock::path_beside;
+
+/// Read and write for the owner, nothing for others.
+pub(super) const MODE: u32 = 0o600;
+
+/// The rights of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// The endings of all files that `SQLite` and relay make for a database.
+const ENDINGS: [&str; 5] = ["", "-wal", "-shm", "-journal", ".lock"];
+
+/// Makes an empty database, unless it is there, before `SQLite` opens it: that would make one with
+/// the rights that the umask leaves. It gives the other files the mode of this one.
+///
+/// Closing a database file drops the process's POSIX locks on it. This one is new (`O_EXCL`), and so
+/// nobody has a lock on it.
+pub(super) fn create(database: &Path) -> Result<()> {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(database)
+    {
+        // A umask may have taken rights from the owner, too. A file system without modes refuses this,
+        // and `restrict` warns of it.
+        Ok(file) => {
+            let _ = file.set_permissions(Permissions::from_mode(MODE));
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes the rights of others from the files that an earlier version made, or somebody copied. Opens
+/// none of them.
+pub(super) fn restrict(database: &Path) {
+    let mut restricted = Vec::new();
+    for ending in ENDINGS {
+        let path = path_beside(database, ending);
+        // Not through a link: it could lead to anything.
+        let Ok(found) = path.symlink_metadata() else {
+            continue;
+        };
+        let mode = found.permissions().mode() & 0o7777;
+        if !found.is_file() || mode == MODE {
+            continue;
+        }
+        match fs::set_permissions(&path, Permissions::from_mode(MODE)) {
+            // A umask took rights from the owner.
+            Ok(()) | Err(_) if mode & OTHERS == 0 => {}
+            Ok(()) => restricted.push(format!("{} ({mode:04o})", path.display())),
+            Err(error) => log::warn!(
+                error:% = error, mode:% = format_args!("{mode:04o}");
+                "{}: other users may have rights to this file, which holds payloads and credentials, and \
+                 they can't be taken away: make {MODE:04o} its mode",
+                path.display()
+            ),
+        }
+    }
+    if !restricted.is_empty() {
+        log::info!(
+            "the mode of files with payloads and credentials is now {MODE:04o}; it was wider: {}",
+            restricted.join(", ")
+        );
+    }
+}

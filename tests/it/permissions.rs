@@ -1,0 +1,92 @@
+//! Who may read the files beside the binary: they hold payloads and credentials.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Process, event_id};
+
+const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
+    [api]\nkeys = ['test-key']\n[destinations.orders]\nurl = 'http://127.0.0.1:9/'\n\
+    [sources.github]\ndestinations = ['orders']\n";
+
+/// The real binary under a umask.
+fn serve(directory: &Path, umask: &str) -> Process {
+    let relay = Process::command(directory);
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &format!("umask {umask}; exec \"$0\" serve")])
+        .arg(relay.get_program())
+        .current_dir(directory)
+        .env_clear()
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    Process::serve_by(shell, directory, TOML)
+}
+
+/// The modes of the files that belong to the database.
+fn modes(directory: &Path) -> BTreeMap<String, u32> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    entries
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.file_name() != "relay.toml")
+        .map(|entry| {
+            let mode = entry.metadata().expect("a file").permissions().mode();
+            let name = entry.file_name().into_string().expect("text");
+            (name, mode & 0o7777)
+        })
+        .collect()
+}
+
+fn private(names: &[&str]) -> BTreeMap<String, u32> {
+    names.iter().map(|&name| (name.to_owned(), 0o600)).collect()
+}
+
+const SERVED: [&str; 4] = ["relay.db", "relay.db-shm", "relay.db-wal", "relay.db.lock"];
+
+#[test]
+fn new_files_are_the_owners_alone_under_any_umask() {
+    for umask in ["000", "022", "077", "777"] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let relay = serve(directory.path(), umask);
+        event_id(&relay.client.hook("1", b"{}"));
+        assert_eq!(modes(directory.path()), private(&SERVED), "umask {umask}");
+        assert!(!relay.begun.contains("wider"), "{}", relay.begun);
+        relay.signal("-TERM");
+        assert!(relay.wait().0.success());
+        let left = modes(directory.path());
+        assert!(left.values().all(|&mode| mode == 0o600), "{left:?}");
+    }
+}
+
+#[test]
+fn files_that_others_could_read_become_the_owners_and_the_log_says_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let relay = serve(directory.path(), "022");
+    event_id(&relay.client.hook("1", b"{}"));
+    // What a crash of an earlier version leaves.
+    relay.kill();
+    for (name, mode) in SERVED.into_iter().zip([0o644, 0o666, 0o640, 0o755]) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(directory.path().join(name), mode).expect("it is ours");
+    }
+    let relay = serve(directory.path(), "000");
+    event_id(&relay.client.hook("2", b"{}"));
+    assert_eq!(modes(directory.path()), private(&SERVED));
+    let said: Vec<_> = relay
+        .begun
+        .lines()
+        .filter(|line| line.contains("wider"))
+        .collect();
+    assert_eq!(said.len(), 1, "{}", relay.begun);
+    for part in [
+        "relay.db (0644)",
+        "relay.db-shm (0666)",
+        "relay.db-wal (0640)",
+        "relay.db.lock (0755)",
+    ] {
+        assert!(said[0].contains(part), "{part}: {}", said[0]);
+    }
+}
