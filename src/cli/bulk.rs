@@ -37,8 +37,12 @@ pub(super) struct BulkArgs {
     /// All dead letters, or those that the filters leave
     #[arg(long)]
     dead: bool,
-    /// Only those of this destination: its name, or an ad hoc origin such as <https://example.com>
-    #[arg(long, value_name = "NAME", requires = "dead")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "dead",
+        help = "Only those of this name, or ad hoc origin such as https://example.com"
+    )]
     destination: Option<String>,
     /// Only events of this source
     #[arg(long, value_name = "NAME", requires = "dead")]
@@ -58,7 +62,7 @@ pub(super) struct BulkArgs {
     /// Don't wait for the end: the server goes on by itself
     #[arg(long, requires = "dead")]
     detach: bool,
-    /// Print JSON
+    /// Print one JSON document; with --detach, JSON lines: one object for each job
     #[arg(long)]
     json: bool,
 }

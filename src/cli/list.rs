@@ -6,22 +6,32 @@ use serde_json::json;
 
 use super::Failure;
 use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
+use super::table::{self, Column};
 use crate::model::DeliveryState;
 use crate::store::{Listed, Query};
 use crate::wording::not_configured;
 
 #[derive(Args)]
 pub(super) struct ListArgs {
-    /// Only deliveries in this state: queued, processing, retrying, delivered, `dead_lettered`
-    ///
-    /// All but delivered ones are found by an index, however many deliveries are stored.
-    #[arg(long, value_name = "STATE", value_parser = state)]
+    #[arg(
+        long,
+        value_name = "STATE",
+        value_parser = state,
+        help = "Only those in this state: queued, processing, retrying, delivered, dead_lettered",
+        long_help = "Only those in this state: queued, processing, retrying, delivered, \
+                     dead_lettered\n\nAll but delivered ones are found by an index, however many \
+                     deliveries are stored."
+    )]
     status: Option<DeliveryState>,
-    /// Only those to this destination: its name, or an ad hoc origin such as <https://example.com>
-    ///
-    /// Found by an index together with --status, unless that is delivered. Otherwise deliveries are
-    /// read from the newest on until enough are found, which takes a second for some millions.
-    #[arg(long, value_name = "NAME")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help = "Only those to this name, or ad hoc origin such as https://example.com",
+        long_help = "Only those to this name, or ad hoc origin such as https://example.com\n\n\
+                     Found by an index together with --status, unless that is delivered. \
+                     Otherwise deliveries are read from the newest on until enough are found, \
+                     which takes a second for some millions."
+    )]
     destination: Option<String>,
     /// Only events of this source
     ///
@@ -35,7 +45,7 @@ pub(super) struct ListArgs {
     /// At most so many, the latest ones
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// Print JSON, one object a line
+    /// Print JSON lines: one object for each delivery
     #[arg(long)]
     json: bool,
 }
@@ -65,12 +75,10 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
     let found = operator
         .read(|sql| Listed::read(sql, &query, operator.now()))
         .map_err(explained)?;
-    let mut stranded = BTreeSet::new();
-    for row in &found {
-        let id = public_id(row.id, row.surface);
-        if args.json {
+    if args.json {
+        for row in &found {
             let line = json!({
-                "id": id,
+                "id": public_id(row.id, row.surface),
                 "surface": row.surface.name(),
                 "label": row.label,
                 "destination": row.destination,
@@ -83,36 +91,49 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
                 "is_configured": config.is_deliverable(&row.destination),
             });
             say!("{line}");
-        } else {
-            let is_stranded =
-                row.state != DeliveryState::Delivered && !config.is_deliverable(&row.destination);
-            if is_stranded {
-                stranded.insert(row.destination.as_str());
-            }
-            say!(
-                "{id:<40}  {:<13}  {:>3}  {}  {} -> {}{}{}",
-                row.state.name(),
-                row.attempts,
-                row.created_at,
-                plain(&row.label),
-                plain(&row.destination),
-                if is_stranded {
-                    " (no longer configured)"
-                } else {
-                    ""
-                },
-                row.last_error
-                    .as_deref()
-                    .map_or_else(String::new, |error| format!("  ({})", plain(error))),
-            );
         }
+        return Ok(());
     }
+    if found.is_empty() {
+        eprintln!("nothing found");
+        return Ok(());
+    }
+    let mut stranded = BTreeSet::new();
+    let rows: Vec<_> = found
+        .iter()
+        .map(|row| {
+            let mut destination = row.destination.clone();
+            if row.state != DeliveryState::Delivered && !config.is_deliverable(&row.destination) {
+                stranded.insert(row.destination.as_str());
+                destination += " (no longer configured)";
+            }
+            [
+                public_id(row.id, row.surface),
+                row.state.name().to_owned(),
+                row.attempts.to_string(),
+                row.created_at.to_string(),
+                row.label.clone(),
+                destination,
+                row.last_error.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table::print(
+        &[
+            Column::Left("ID"),
+            Column::Left("STATUS"),
+            Column::Right("ATTEMPTS"),
+            Column::Left("ACCEPTED AT"),
+            Column::Left("SOURCE OR TYPE"),
+            Column::Left("DESTINATION"),
+            Column::Left("LAST ERROR"),
+        ],
+        &rows,
+    )?;
     for destination in stranded {
         eprintln!("{}", plain(&not_configured(destination)));
     }
-    if found.is_empty() && !args.json {
-        eprintln!("nothing found");
-    } else if found.len() == args.limit as usize && !args.json {
+    if found.len() == args.limit as usize {
         eprintln!("the latest {}; --limit shows more", args.limit);
     }
     Ok(())

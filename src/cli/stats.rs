@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Failure;
 use super::operate::{explained, plain, reading};
+use super::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::store::{BulkJob, Stats};
@@ -54,22 +55,28 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
             "no server has it open"
         }
     );
-    say!(
-        "{:>9}  {:>9}  {:>9}  destination",
-        "waiting",
-        "under way",
-        "dead"
-    );
-    for row in &destinations {
-        say!(
-            "{:>9}  {:>9}  {:>9}  {} ({})",
-            row.waiting,
-            row.processing,
-            row.dead_lettered,
-            plain(&row.destination),
-            plain(&standing(row, &config, now)),
-        );
-    }
+    let rows: Vec<_> = destinations
+        .iter()
+        .map(|row| {
+            [
+                row.waiting.to_string(),
+                row.processing.to_string(),
+                row.dead_lettered.to_string(),
+                row.destination.clone(),
+                standing(row, &config, now),
+            ]
+        })
+        .collect();
+    table::print(
+        &[
+            Column::Right("WAITING"),
+            Column::Right("UNDER WAY"),
+            Column::Right("DEAD"),
+            Column::Left("DESTINATION"),
+            Column::Left("STATE"),
+        ],
+        &rows,
+    )?;
     for job in &jobs {
         say!(
             "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
