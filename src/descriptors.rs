@@ -5,6 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 use crate::http::loops;
+use crate::store::OWN_READERS;
 
 /// Besides connections, attempts and the database: standard streams, signals, listeners, the lock, and
 /// whatever a program that embeds us has open.
@@ -76,7 +77,7 @@ fn fitting(config: &Config, limit: u64) -> u32 {
     let loops = 1 + u64::try_from(loops::count()).unwrap_or(u64::MAX);
     let reserved = OTHERS
         .saturating_add(loops.saturating_mul(PER_LOOP))
-        .saturating_add(u64::from(config.database.readers).saturating_mul(PER_READER))
+        .saturating_add(u64::from(config.database.readers + OWN_READERS).saturating_mul(PER_READER))
         .saturating_add(sending(config, limit))
         .saturating_add(u64::from(crate::relay::ADMIN_CONNECTIONS));
     u32::try_from(limit.saturating_sub(reserved))
@@ -94,7 +95,7 @@ mod tests {
         let loops = 4 * (1 + u32::try_from(loops::count()).expect("eight at most"));
         // Nothing is configured: 64 workers, and 16 parts for ad hoc URLs.
         let sending = 64 + 16 * 8;
-        let rest = 1024 - 48 - loops - 12 - 16;
+        let rest = 1024 - 48 - loops - (4 + 3) * 3 - 16;
         assert_eq!(fitting(&config, 1024), rest - sending);
         let mut more = config.clone();
         for name in 0..20 {

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::model::Level;
 use crate::stop::Ending;
-use crate::store::{BulkJob, Cutoffs, Expired, Prune, StepJobs, Store, StoreError, TidyUp};
+use crate::store::{BulkJob, Cutoffs, Expired, Prune, Reader, StepJobs, Store, StoreError, TidyUp};
 
 /// How often it is looked whether there is anything to do: a command's new job waits so long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -34,6 +34,7 @@ pub(crate) struct Maintenance {
 
 pub(crate) struct Worker {
     store: Store,
+    reader: Reader,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     sweep: Sweep,
@@ -65,6 +66,7 @@ impl Sweep {
 impl Worker {
     pub fn new(store: Store, config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            reader: store.reader(),
             store,
             config,
             sweep_began: clock.monotonic(),
@@ -78,7 +80,7 @@ impl Worker {
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
         let mut rest = None;
 
-        let jobs = self.store.read_blocking(|sql| BulkJob::read(sql, &[]))?;
+        let jobs = self.reader.read(|sql| BulkJob::read(sql, &[]))?;
         if !jobs.is_empty() {
             let is_paced = self.config.level() != Level::Off;
             let stepped = self.store.write_blocking(StepJobs { is_paced })?;
@@ -114,8 +116,8 @@ impl Worker {
         };
         let sweep = self.sweep;
         let found = self
-            .store
-            .read_blocking(move |sql| Expired::find(sql, &cutoffs, sweep.intent, sweep.key))?;
+            .reader
+            .read(move |sql| Expired::find(sql, &cutoffs, sweep.intent, sweep.key))?;
         let is_idle = found.is_empty();
         match found.next_intent {
             Some(next) => self.sweep.intent = next,

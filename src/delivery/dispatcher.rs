@@ -1,37 +1,42 @@
-//! Who may go next. One pass looks at what is due and what has been done, and settles and claims in
-//! one transaction; tests drive the pass, production the loop around it.
+//! Decides which deliveries are attempted next. One tick settles what workers have done, looks at
+//! destinations that may have something due, and claims for them, all in one transaction. Tests
+//! drive the tick, production the loop around it.
 
+mod completions;
+mod gauges;
 mod plan;
+mod schedule;
+mod waiting;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gauges::StateGauges;
 use plan::Plan;
-pub(super) use plan::places_to_see;
+pub(super) use plan::looks_at_first;
+pub(super) use schedule::{Lane, Origin, Schedule};
 
 use super::Context;
 use super::level::{Admission, Parts};
 use super::ops::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Shipment, Turn, Want};
-use super::outage::{self, Outage};
-use super::outcome::{Class, Outcome, decide};
-use super::pool::{Done, Freight, Job, Pool};
+use super::outage::Outage;
+use super::pool::{Freight, Job, Pool};
 use super::target::Target;
-use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::model::{BreakerChange, Failure, RetryPlan, Step};
+use crate::clock::{Clock as _, SystemClock};
+use crate::model::RetryPlan;
 use crate::stop::Deadline;
-use crate::store::StoreError;
+use crate::store::{Reader, StoreError};
 
-/// The longest that the dispatcher pauses without looking: what other processes change (a replay on
-/// the command line) and what the wall clock jumps over is noticed this late at most.
+/// The longest that the dispatcher pauses: whatever the wall clock jumps over is noticed this late at
+/// most. A paused or held destination is looked at as often, since another process may resume it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause after the store refused a turn: nothing is claimed while outcomes can't be recorded.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 /// Ad hoc origins that metrics tell apart; further ones share a label.
 const ADHOC_LABELS: usize = 16;
-/// Destinations that are remembered while nothing is under way to them.
-const MAX_TARGETS: usize = 4096;
-
+/// States that are kept of destinations with nothing in flight, some 500 bytes each.
+const MAX_STATES: usize = 4096;
 /// Deliveries that may wait behind each attempt to a quick destination: enough for a worker to be busy
 /// while commits go by that also carry what comes in. With three of them a pipeline under load settled a
 /// ninth to a fifth less, and fell behind by half; more than eight brought nothing (measured).
@@ -43,11 +48,24 @@ pub(super) const SMALL: i64 = 8 * 1024;
 
 pub(super) struct Dispatcher {
     context: Context,
+    reader: Reader,
     retry: RetryPlan,
     admission: Box<dyn Admission>,
     pool: Pool,
-    targets: HashMap<i64, State>,
-    adhoc_labels: usize,
+    states: HashMap<i64, DestinationState>,
+    schedule: Schedule,
+    gauges: StateGauges,
+    /// Destinations that became due, and whose lane isn't known yet.
+    newcomers: HashSet<i64>,
+    /// The destination after which the scan under way goes on.
+    scan: Option<i64>,
+    /// When the last scan began, by the steady clock.
+    scanned_at: Duration,
+    /// Origins with a label of their own in the metrics.
+    adhoc_labels: HashSet<String>,
+    /// Workers that origins of ad hoc URLs may have besides those that they have.
+    adhoc_room: usize,
+    adhoc_in_flight: usize,
     /// All that is claimed.
     in_flight: HashMap<(i64, i64), HandBack>,
     /// How many of those wait to begin.
@@ -58,31 +76,26 @@ pub(super) struct Dispatcher {
     /// Destinations whose breaker was open, and which have none any more.
     unbroken: Vec<i64>,
     next_claim: i64,
-    /// The next round begins after this destination.
-    last: i64,
-    /// Destinations that were ready when all were seen last, or more if there were more.
-    places: usize,
-    /// When all destinations were seen last, by the steady clock.
-    all_seen_at: Option<Duration>,
+    /// Destinations that the last tick looked at.
+    looked_at: usize,
     /// Whether the last turn was refused, so that it is logged once.
     is_refused: bool,
     /// Whether nothing can be recorded any more: the store has stopped or is broken.
     is_over: bool,
 }
 
-struct State {
+struct DestinationState {
     target: Arc<Target>,
+    origin: Origin,
     /// Attempts under way.
     in_flight: usize,
     /// Claimed, each to begin in the place of one of those.
-    waiting: usize,
+    prefetched: usize,
     /// When something was claimed ahead last, by the steady clock.
     claimed_at: Duration,
     outage: Option<Outage>,
     /// Whether its breaker is open.
     is_broken: bool,
-    /// What was said of it last, so that it is said once.
-    shown: &'static str,
 }
 
 /// What a pass leads to.
@@ -97,12 +110,20 @@ pub(super) struct Pass {
 impl Dispatcher {
     pub fn new(context: Context, parts: Parts, pool: Pool) -> Self {
         Self {
+            gauges: StateGauges::new(Arc::clone(&context.metrics)),
+            reader: context.store.reader(),
             context,
             retry: parts.retry,
             admission: parts.admission,
             pool,
-            targets: HashMap::new(),
-            adhoc_labels: 0,
+            states: HashMap::new(),
+            schedule: Schedule::default(),
+            newcomers: HashSet::new(),
+            scan: Some(0),
+            scanned_at: Duration::ZERO,
+            adhoc_labels: HashSet::new(),
+            adhoc_room: 0,
+            adhoc_in_flight: 0,
             in_flight: HashMap::new(),
             waiting: 0,
             unsettled: Vec::new(),
@@ -111,9 +132,7 @@ impl Dispatcher {
             // Of an earlier process nothing is claimed any more, so any beginning will do; a random
             // one makes a mistake there visible.
             next_claim: (i64::from(rand::random::<u32>()) << 24) + 1,
-            last: 0,
-            places: 0,
-            all_seen_at: None,
+            looked_at: 0,
             is_refused: false,
             is_over: false,
         }
@@ -134,11 +153,11 @@ impl Dispatcher {
         }
     }
 
-    /// Takes what workers have done, looks at what is due, and settles and claims.
+    /// One tick.
     pub fn run_once(&mut self) -> Pass {
         self.recall_stuck();
         self.take_done();
-        self.context.wake.take_due();
+        let is_refreshed = self.refresh();
         let Plan {
             wants,
             mut look_again,
@@ -159,10 +178,16 @@ impl Dispatcher {
             None => HANDED_BACK_FOR,
         };
         let handed_back = self.hand_backs.iter().map(waits).min();
-        look_again = [look_again, next_retry, handed_back]
+        let scheduled = self.schedule.next_look().map(|at| at.since(now));
+        look_again = [look_again, next_retry, handed_back, scheduled]
             .into_iter()
             .flatten()
             .min();
+        if !is_refreshed {
+            look_again = Some(REFUSED_PAUSE);
+        } else if self.scan.is_some() {
+            look_again = Some(Duration::ZERO);
+        }
         let Some((claimed, settled)) = self.turn(&wants) else {
             return Pass {
                 look_again: Some(REFUSED_PAUSE),
@@ -191,10 +216,10 @@ impl Dispatcher {
     /// Whether nothing is claimed, and nobody counts as busy or waiting.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        let states = &mut self.targets.values();
+        let states = &mut self.states.values();
         self.in_flight.is_empty()
             && self.waiting == 0
-            && states.all(|state| state.in_flight + state.waiting == 0)
+            && states.all(|state| state.in_flight + state.prefetched == 0)
     }
 
     fn busy_workers(&self) -> usize {
@@ -212,142 +237,6 @@ impl Dispatcher {
 
     fn room(&self) -> usize {
         ((1 + WAITING) * self.pool.workers()).saturating_sub(self.in_flight.len())
-    }
-
-    /// Makes settlements of what workers have done. They are free again; what they did is not
-    /// durable yet.
-    fn take_done(&mut self) {
-        let now = self.context.clock.now();
-        for mut done in self.pool.take_done() {
-            let outcome = done.outcome.take();
-            let job = &done.job;
-            let key = (job.intent, job.target.id);
-            if self.in_flight.remove(&key).is_none() {
-                continue;
-            }
-            if !done.has_begun {
-                self.no_longer_waits(job.target.id);
-                self.hand_backs.push(hand_back(job));
-                continue;
-            }
-            let (outcome, is_made) = match outcome {
-                Some(outcome) => (outcome, true),
-                None => (
-                    Outcome::failed(Class::Transient, Failure::Internal, "not made"),
-                    false,
-                ),
-            };
-            let took = if is_made { done.took } else { Duration::ZERO };
-            let change = self.admission.ended(&job.target, &outcome, took);
-            if let Some(state) = self.targets.get_mut(&job.target.id) {
-                state.in_flight -= 1;
-            }
-            if done.is_followed {
-                self.begins(job.target.id);
-            }
-            if is_made {
-                self.settle(&done, outcome, change, now);
-            } else {
-                let due = None;
-                self.hand_backs.push(HandBack {
-                    due,
-                    ..hand_back(job)
-                });
-            }
-        }
-        self.context.metrics.workers_busy(self.busy_workers());
-    }
-
-    /// What waits behind attempts that take their time may go to a free worker instead.
-    fn recall_stuck(&mut self) {
-        if self.waiting == 0 {
-            return;
-        }
-        let now = self.context.clock.monotonic();
-        let (admission, states) = (&mut self.admission, self.targets.values());
-        let stuck = states.filter(|state| {
-            state.waiting > 0 && now.saturating_sub(state.claimed_at) >= LOOK_EVERY
-        });
-        self.pool.recall(stuck.map(|state| {
-            admission.stuck(&state.target);
-            state.target.id
-        }));
-    }
-
-    /// One that waited has begun.
-    fn begins(&mut self, destination: i64) {
-        self.no_longer_waits(destination);
-        if let Some(state) = self.targets.get_mut(&destination) {
-            state.in_flight += 1;
-            self.admission.began(&state.target);
-        }
-    }
-
-    fn no_longer_waits(&mut self, destination: i64) {
-        self.waiting -= 1;
-        if let Some(state) = self.targets.get_mut(&destination) {
-            state.waiting -= 1;
-        }
-    }
-
-    fn settle(
-        &mut self,
-        done: &Done,
-        outcome: Outcome,
-        breaker: Option<BreakerChange>,
-        now: Timestamp,
-    ) {
-        let job = &done.job;
-        let decision = decide(
-            job.attempt,
-            &outcome,
-            &job.target.retry,
-            now,
-            rand::random(),
-        );
-        let metrics = &self.context.metrics;
-        metrics.attempt(&job.target.label, outcome.class.name(), done.took);
-        if decision.step == Step::Deliver {
-            metrics.delivered(now.since(job.accepted_at().unwrap_or(now)));
-        }
-        if let Some(state) = self.targets.get_mut(&job.target.id) {
-            let name = &job.target.name;
-            outage::note(&mut state.outage, name, done, &outcome, decision.step, now);
-            outage::note_breaker(name, breaker, &mut state.is_broken);
-        }
-        // Gone for good, says the destination; whoever configured it should look. An ad hoc origin is
-        // many people's, and stays open.
-        let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
-        let pause = (is_gone && job.target.settings.is_some()).then_some("it answered 410 Gone");
-        if let Some(reason) = pause {
-            log::warn!(destination = job.target.name.as_str(); "paused: {reason}; relay resume {} lets deliveries go again", job.target.name);
-        }
-        let millis = |took: Option<Duration>| {
-            took.map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX))
-        };
-        self.unsettled.push(Settlement {
-            intent: job.intent,
-            destination: job.target.id,
-            claim: job.claim,
-            attempt: job.attempt,
-            started_at: done.started_at,
-            duration_ms: i64::try_from(done.took.as_millis()).unwrap_or(i64::MAX),
-            step: decision.step,
-            next_attempt_at: decision.next_attempt_at,
-            hold_until: decision.hold_until,
-            pause,
-            breaker,
-            outcome: outcome.class.number(),
-            status_code: outcome.status_code,
-            failure: outcome.failure.map(Failure::name),
-            error: outcome.error,
-            response: outcome.response,
-            address: outcome.trace.address,
-            resolve_ms: millis(outcome.trace.resolve),
-            connect_ms: millis(outcome.trace.connect),
-            first_byte_ms: millis(outcome.trace.first_byte),
-            next: decision.next,
-        });
     }
 
     /// Settles, hands back and claims in one transaction, and gives out what was claimed. None if
@@ -376,7 +265,9 @@ impl Dispatcher {
                 let counts = (claimed.len(), settlements.len());
                 self.is_refused = false;
                 self.unbroken.clear();
+                self.schedule_again(&settlements, &hand_backs);
                 self.give_out(claimed);
+                self.release(wants);
                 Some(counts)
             }
             Err(error) => {
@@ -393,7 +284,8 @@ impl Dispatcher {
                 }
                 self.is_refused = true;
                 // Whatever they did couldn't be recorded either.
-                self.pool.recall(self.targets.keys().copied());
+                self.pool.recall(self.states.keys().copied());
+                self.release(wants);
                 self.unsettled = Arc::unwrap_or_clone(settlements);
                 self.hand_backs = Arc::unwrap_or_clone(hand_backs);
                 None
@@ -402,14 +294,15 @@ impl Dispatcher {
     }
 
     fn give_out(&mut self, claimed: Vec<Claimed>) {
-        let shipments = self.context.store.read_blocking(|sql| {
-            // Each by itself would lock the database, and look for what changed in it.
-            let sql = &*sql.unchecked_transaction()?;
+        if claimed.is_empty() {
+            return;
+        }
+        let shipments = self.reader.read(|sql| {
             let load = |claimed: &Claimed| Shipment::load_small(sql, claimed.intent, SMALL);
             Ok(claimed.iter().map(load).collect::<Vec<_>>())
         });
         let Ok(shipments) = shipments else {
-            // All readers are taken: nothing is wrong with the deliveries, and they spend no attempt.
+            // Nothing is wrong with the deliveries, and they spend no attempt.
             self.hand_backs
                 .extend(claimed.iter().map(|claimed| HandBack {
                     intent: claimed.intent,
@@ -422,7 +315,7 @@ impl Dispatcher {
         let (mut jobs, mut waiting) = (Vec::with_capacity(claimed.len()), Vec::new());
         for (claimed, shipment) in claimed.into_iter().zip(shipments) {
             let state = self
-                .targets
+                .states
                 .get_mut(&claimed.destination)
                 .expect("only known destinations are claimed for, and none is forgotten meanwhile");
             let freight = match shipment {
@@ -446,10 +339,11 @@ impl Dispatcher {
                 .insert((claimed.intent, claimed.destination), hand_back(&job));
             if claimed.claim > 0 {
                 state.in_flight += 1;
+                self.adhoc_in_flight += usize::from(!state.origin.is_named);
                 self.admission.began(&state.target);
                 jobs.push(job);
             } else {
-                state.waiting += 1;
+                state.prefetched += 1;
                 state.claimed_at = self.context.clock.monotonic();
                 self.waiting += 1;
                 waiting.push(job);
@@ -466,7 +360,7 @@ impl Dispatcher {
     fn stop(&mut self, grace: Duration) {
         // Real time: a clock that is moved by hand must not keep a process from ending.
         let clock = SystemClock::new();
-        self.pool.recall(self.targets.keys().copied());
+        self.pool.recall(self.states.keys().copied());
         loop {
             self.take_done();
             self.turn(&[]);

@@ -1,6 +1,8 @@
 //! The executor: takes what is due, attempts it on blocking threads, settles what came of it.
 //!
-//! - `dispatcher`: one thread, one pass at a time ([`dispatcher::Dispatcher::run_once`]). `plan`: who may go next; `fair`: how workers are shared out.
+//! - `dispatcher`: one thread, one tick at a time ([`dispatcher::Dispatcher::run_once`]). `schedule`:
+//!   which destinations are looked at, and when; `plan`: what is claimed for them; `fair`: how workers
+//!   are shared out; `gauges`: the states that metrics show.
 //! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker. What is claimed ahead for a quick destination
 //!   begins in the place of an attempt that went well, and soon.
 //! - `outcome`: pure: what an answer leads to.

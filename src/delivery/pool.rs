@@ -159,11 +159,12 @@ impl Pool {
             transport,
             ended,
         };
+        let reader = context.store.reader();
         for _ in 0..workers {
             let inner = Arc::clone(&pool.inner);
             let transport = Arc::clone(&pool.transport);
             let clock = Arc::clone(&context.clock);
-            let store = context.store.clone();
+            let reader = reader.clone();
             let fatal = context.fatal.clone();
             let thread = std::thread::Builder::new()
                 .name("relay-worker".to_owned())
@@ -172,7 +173,7 @@ impl Pool {
                 let work = AssertUnwindSafe(|| {
                     let mut next = inner.wait();
                     while let Some(job) = next {
-                        let done = worker::attempt(job, &store, &*transport, &*clock);
+                        let done = worker::attempt(job, &reader, &*transport, &*clock);
                         next = inner.exchange(done);
                     }
                 });

@@ -1,7 +1,6 @@
 //! More destinations than are looked at in one go.
 
 use super::*;
-use crate::model::BreakerChange;
 use crate::store::StoreError;
 
 /// More than are looked at in one go with two workers, and no multiple of it.
@@ -40,50 +39,6 @@ fn none_of_many_destinations_gets_ahead_of_another() {
     scene.store.stop();
 }
 
-/// Notes who is kept waiting.
-struct Noted(Sender<String>);
-
-impl Admission for Noted {
-    fn kept_waiting(&mut self, target: &Target) {
-        self.0.send(target.name.clone()).expect("it listens");
-    }
-}
-
-/// Until the test is over.
-struct Hangs(Mutex<mpsc::Receiver<()>>);
-
-impl Transport for Hangs {
-    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
-        let _ = self.0.lock().expect("no panics").recv();
-        Outcome::delivered()
-    }
-
-    fn abort(&self) {}
-}
-
-#[test]
-fn what_becomes_of_any_destination_is_seen_within_a_second() {
-    let (_end, over) = channel();
-    let (note, noted) = channel();
-    let hangs = Arc::new(Hangs(Mutex::new(over)));
-    let mut scene = scene_of(Arc::default(), hangs, Box::new(Noted(note)));
-    accept_for_all(&scene);
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
-    let destination = format!("http://d{}", MANY - 1);
-    let pause = Pause {
-        destination: destination.clone(),
-        reason: "why not".to_owned(),
-    };
-    scene.store.write_blocking(pause).expect("paused");
-    // No worker is free, so there is no need to look so far.
-    scene.dispatcher.run_once();
-    assert_eq!(noted.try_recv().ok(), None);
-    scene.clock.advance(Duration::from_secs(1));
-    scene.dispatcher.run_once();
-    assert_eq!(noted.try_recv().ok(), Some(destination));
-    scene.store.stop();
-}
-
 /// Those that are slow share one worker.
 #[derive(Default)]
 struct OneForSlow {
@@ -100,10 +55,10 @@ impl Admission for OneForSlow {
         self.promised = 0;
     }
 
-    fn admit(&mut self, target: &Target, _: usize) -> Result<(), Option<Duration>> {
+    fn admit(&mut self, target: &Target, _: usize) -> Result<(), Refusal> {
         if is_slow(target) {
             if self.busy + self.promised > 0 {
-                return Err(None);
+                return Err(Refusal::NoShare);
             }
             self.promised += 1;
         }
@@ -114,9 +69,9 @@ impl Admission for OneForSlow {
         self.busy += usize::from(is_slow(target));
     }
 
-    fn ended(&mut self, target: &Target, _: &Outcome, _: Duration) -> Option<BreakerChange> {
+    fn ended(&mut self, target: &Target, _: &Outcome, _: Duration) -> Change {
         self.busy -= usize::from(is_slow(target));
-        None
+        Change::default()
     }
 }
 

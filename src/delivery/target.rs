@@ -38,6 +38,12 @@ impl Target {
 
     /// Whether it can be delivered to: an origin, or a name that is still configured.
     pub fn is_known(&self) -> bool {
-        self.settings.is_some() || self.name.contains("://")
+        self.settings.is_some() || !self.is_named()
+    }
+
+    /// Whether it is a name of the configuration's, be it a former one, rather than the origin of
+    /// an ad hoc URL.
+    pub fn is_named(&self) -> bool {
+        !self.name.contains("://")
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::dispatcher::{Dispatcher, SMALL, WAITING};
-use super::level::{Admission, Parts, Transport, Unlimited};
+use super::level::{Admission, Change, Parts, Refusal, Transport, Unlimited};
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::pool::{Job, Pool, QUICK};
@@ -352,7 +352,7 @@ fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
         fn new_round(&mut self) {
             panic!("on purpose");
         }
-        fn admit(&mut self, _: &Target, _: usize) -> Result<(), Option<Duration>> {
+        fn admit(&mut self, _: &Target, _: usize) -> Result<(), Refusal> {
             Ok(())
         }
     }

@@ -16,11 +16,11 @@ impl AtOnce {
 }
 
 impl Admission for AtOnce {
-    fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
+    fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Refusal> {
         if in_flight < self.most {
             Ok(())
         } else {
-            Err(None)
+            Err(Refusal::UntilAnAttemptEnds)
         }
     }
 
@@ -192,6 +192,9 @@ fn what_waits_is_handed_back_when_its_destination_is_paused() {
         reason: "on purpose".to_owned(),
     };
     scene.store.write_blocking(pause).expect("it is known");
+    // The destination has as many under way as it may: it is looked at when one ends.
+    tell.send(Outcome::delivered()).expect("it listens");
+    begun.recv().expect("the second one, which follows at once");
     let pass = scene.dispatcher.run_once();
     assert_eq!((pass.claimed, pass.look_again), (0, Some(Duration::ZERO)));
     scene.dispatcher.run_once();
@@ -199,7 +202,7 @@ fn what_waits_is_handed_back_when_its_destination_is_paused() {
     scene.worked();
     assert_eq!(scene.dispatcher.run_once().settled, 1);
     let mut expected = [(0, 0); ALL];
-    expected[0] = (3, 1);
+    (expected[0], expected[1]) = ((3, 1), (3, 1));
     assert_eq!(deliveries(&scene), expected);
     assert!(begun.try_recv().is_err());
     scene.store.stop();

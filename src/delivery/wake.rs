@@ -15,6 +15,7 @@ struct State {
     /// Destinations for which something became due since the dispatcher asked. Bounded by those
     /// for which something waits: it is a set.
     due: HashSet<i64>,
+    is_written_outside: bool,
     is_set: bool,
     is_soon: bool,
     stop: Option<Duration>,
@@ -43,6 +44,18 @@ impl Wake {
     /// The destinations for which something became due since the last call.
     pub(super) fn take_due(&self) -> HashSet<i64> {
         std::mem::take(&mut self.state().due)
+    }
+
+    /// Another process wrote: whatever it changed, all is to be read anew.
+    #[expect(dead_code, reason = "the store is about to call it")]
+    pub fn outside_write(&self) {
+        self.state().is_written_outside = true;
+        self.wake();
+    }
+
+    /// Whether another process wrote since the last call.
+    pub(super) fn take_outside_write(&self) -> bool {
+        std::mem::take(&mut self.state().is_written_outside)
     }
 
     /// Something was done, and nobody is idle for it.

@@ -10,19 +10,19 @@ use super::outcome::{Class, Outcome};
 use super::pool::{Done, Freight, Job};
 use crate::clock::Clock;
 use crate::model::Failure;
-use crate::store::{Store, StoreError};
+use crate::store::{Reader, StoreError};
 
 /// Loads what the job is to send, if need be, and makes the attempt. A panic costs the attempt, as a
 /// failure does, and not the thread.
 pub(super) fn attempt(
     job: Job,
-    store: &Store,
+    reader: &Reader,
     transport: &dyn Transport,
     clock: &dyn Clock,
 ) -> Done {
     let kept = job.clone();
     let made = catch_unwind(AssertUnwindSafe(|| {
-        load_and_attempt(job, store, transport, clock)
+        load_and_attempt(job, reader, transport, clock)
     }));
     made.unwrap_or_else(|_| {
         log::error!(event_id = kept.event_id(), destination = kept.target.name.as_str(); "an attempt panicked");
@@ -43,7 +43,7 @@ pub(super) fn attempt(
 
 fn load_and_attempt(
     mut job: Job,
-    store: &Store,
+    reader: &Reader,
     transport: &dyn Transport,
     clock: &dyn Clock,
 ) -> Done {
@@ -58,9 +58,9 @@ fn load_and_attempt(
         is_followed: false,
     };
     if matches!(job.freight, Freight::Stored) {
-        job.freight = match store.read_blocking(|sql| Shipment::load(sql, job.intent)) {
+        job.freight = match reader.read(|sql| Shipment::load(sql, job.intent)) {
             Ok(shipment) => Freight::Here(Arc::new(shipment)),
-            // All readers are taken: nothing is wrong with the delivery, and it spends no attempt.
+            // Somebody holds the database: nothing is wrong with the delivery, and it spends no attempt.
             Err(StoreError::Busy) => return done(job, None),
             Err(error) => {
                 log::error!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded");

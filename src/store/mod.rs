@@ -64,6 +64,7 @@ pub(crate) use listing::{Listed, Query, Stats, is_destination};
 pub(crate) use operator::Operator;
 pub(crate) use pause::{Pause, Resume};
 pub(crate) use prune::{Cutoffs, Expired, Prune, TidyUp};
+pub(crate) use readers::{OWN_READERS, Reader};
 pub(crate) use relays::RelayRow;
 pub(crate) use replay::{Discard, Replay};
 pub(crate) use tx::Tx;
@@ -274,6 +275,12 @@ impl Store {
             (self.inner.shared.on_broken)(format!("a read met a broken database: {error}"));
         }
         result
+    }
+
+    /// A connection for the caller's own reads.
+    pub fn reader(&self) -> Reader {
+        let on_broken = Arc::clone(&self.inner.shared.on_broken);
+        Reader::new(self.inner.path.clone(), on_broken)
     }
 
     /// The sizes of the database and of its WAL, in bytes.

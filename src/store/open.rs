@@ -362,6 +362,14 @@ fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
+/// Opens a connection for reading, outside of the pool.
+pub(super) fn own_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    reader(&connection)?;
+    Ok(connection)
+}
+
 /// Sets up a connection of the readers' pool.
 pub(super) fn reader(connection: &Connection) -> rusqlite::Result<()> {
     keep_plans(connection)?;

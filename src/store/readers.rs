@@ -1,13 +1,14 @@
-//! The pool of connections that read.
+//! Connections that read: a pool that requests share, and those of single parts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use r2d2::{ManageConnection, Pool};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OpenError, open};
+use super::{OnBroken, OpenError, StoreError, open};
 
 /// How long a reader is waited for: more means overload, which is better said than sat out.
 const READER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,4 +50,59 @@ pub(super) fn pool(path: &Path, readers: u32) -> Result<Pool<Readers>, OpenError
             path: path.to_owned(),
             source,
         })
+}
+
+/// Connections for reading besides those of the pool: the dispatcher's, one that workers share, and
+/// that of maintenance.
+pub(crate) const OWN_READERS: u32 = 3;
+
+/// A connection of one part's own. Anybody who can reach the listener can fill the pool; what
+/// delivers must not wait for a place in it.
+///
+/// Opened when it is first needed: a relay that delivers nothing holds no page cache for it. Clones
+/// share the connection, one read at a time.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    path: PathBuf,
+    connection: Arc<Mutex<Option<Connection>>>,
+    on_broken: OnBroken,
+}
+
+impl Reader {
+    pub(super) fn new(path: PathBuf, on_broken: OnBroken) -> Self {
+        Self {
+            path,
+            connection: Arc::default(),
+            on_broken,
+        }
+    }
+
+    /// Reads, all of it in one snapshot.
+    pub fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let result = self.try_read(read);
+        if let Err(StoreError::Broken(error)) = &result {
+            (self.on_broken)(format!("a read met a broken database: {error}"));
+        }
+        result
+    }
+
+    fn try_read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // A read that panicked has dropped its transaction, which leaves the connection as it was.
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let connection = match &mut *connection {
+            Some(connection) => connection,
+            none => none.insert(open::own_reader(&self.path)?),
+        };
+        let transaction = connection.unchecked_transaction()?;
+        read(&transaction)
+    }
 }

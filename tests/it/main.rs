@@ -27,6 +27,8 @@ mod disclosure;
 #[cfg(feature = "delivery-durable")]
 mod durable;
 #[cfg(feature = "delivery-durable")]
+mod neighbours;
+#[cfg(feature = "delivery-durable")]
 mod patience;
 #[cfg(feature = "delivery-simulated")]
 mod simulated;

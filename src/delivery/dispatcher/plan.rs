@@ -1,193 +1,219 @@
 //! What is to be claimed next, and for whom.
 
-use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::fair::{Candidate, Sharing};
-use super::super::level::Admission;
-use super::super::ops::{Due, Round, Want};
+use super::super::fair::{Candidate, FairShare};
+use super::super::level::Refusal;
+use super::super::ops::{Due, Kept, Want};
 use super::super::target::Target;
-use super::{ADHOC_LABELS, Dispatcher, LOOK_EVERY, MAX_TARGETS, REFUSED_PAUSE, State, WAITING};
+use super::gauges::StateGauges;
+use super::schedule::Origin;
+use super::{
+    ADHOC_LABELS, DestinationState, Dispatcher, LOOK_EVERY, MAX_STATES, REFUSED_PAUSE, WAITING,
+};
 use crate::clock::Timestamp;
 
 /// What is to be claimed.
 #[derive(Default)]
 pub(super) struct Plan {
     pub wants: Vec<Want>,
-    /// When to look again at those that had to wait.
+    /// When to look again at what had to wait.
     pub look_again: Option<Duration>,
-    /// Whether somebody got all that was counted, and may have more.
+    /// Whether a destination got all that was counted, and may have more.
     pub is_cut_short: bool,
-    /// Whether there are others, who weren't looked at since no worker was left for them.
+    /// Whether there are ready destinations that weren't looked at, since no worker was left.
     pub leaves_unseen: bool,
 }
 
-/// What a round has shown so far.
-#[derive(Default)]
-struct Seen {
-    destinations: Vec<i64>,
-    /// Those of them that are ready, in turn.
-    ready: Vec<i64>,
-    /// How long others have to wait.
-    pauses: Vec<Duration>,
-    /// Those from which what was claimed ahead is taken back.
-    stays: Vec<i64>,
-}
-
-/// So many that are ready are all looked at in each round: only among more than that is it certain that
-/// nobody may have any claimed ahead.
+/// So many ready destinations are always looked at: only among more than that is it certain that
+/// nothing may be prefetched.
 const FEW: usize = 32;
 
+/// Looks in one tick: some 3 ms. The next tick, which comes at once, goes on.
+const MAX_LOOKS: usize = 1024;
+
 /// How many destinations are looked at in one go at first, for so many free workers: some will have
-/// reached their limits. Each costs 2 to 3 µs (measured), and the query as much as some five.
-pub(in super::super) fn places_to_see(free: usize) -> usize {
+/// reached their limits. Each look costs some 3 µs (measured).
+pub(in super::super) fn looks_at_first(free: usize) -> usize {
     (2 * free).max(FEW)
 }
 
-fn admits(
-    admission: &mut dyn Admission,
-    candidate: &Candidate,
-    pauses: &mut Vec<Duration>,
-) -> bool {
-    match admission.admit(&candidate.target, candidate.in_flight + candidate.share) {
-        Ok(()) => true,
-        Err(wait) => {
-            pauses.extend(wait);
-            false
-        }
-    }
-}
-
 impl Dispatcher {
-    /// What to claim: one for each destination in turn, until there is no free worker or nobody
-    /// may have more. Looks at no more destinations than that takes; at all of them once in
-    /// [`LOOK_EVERY`], for what others have changed.
+    /// Plans claims: one for each lane in turn, until there is no free worker or nobody may have
+    /// more. Looks at no more destinations than that takes.
     pub(super) fn plan(&mut self) -> Plan {
+        self.forget_idle();
         let now = self.context.clock.now();
-        let even = self.context.clock.monotonic();
-        let is_recent = |at| even.saturating_sub(at) < LOOK_EVERY;
-        let sees_all = self.places <= FEW || !self.all_seen_at.is_some_and(is_recent);
         let room = self.room();
         // Counting costs as much as claiming, and among many nobody gets much.
-        let counted = (2 * room).div_ceil(self.places.max(1)).clamp(1, room);
+        let counted = (2 * room).div_ceil(self.looked_at.max(1)).clamp(1, room);
         let mut plan = Plan::default();
-        let mut seen = Seen::default();
-        let mut round = Round::after(self.last);
-        let mut sharing = Sharing::of(self.free_workers());
+        let mut picks = self.schedule.picks();
+        let mut shares = FairShare::of(self.free_workers());
+        let mut recalls = Vec::new();
         self.admission.new_round();
-        let mut at_most = places_to_see(sharing.free());
+        let mut at_most = looks_at_first(shares.free());
+        let mut looks = 0;
         loop {
-            let store = &self.context.store;
-            match store.read_blocking(|sql| round.next(sql, now, at_most, counted)) {
-                Ok(due) => due
-                    .into_iter()
-                    .for_each(|due| self.offer(&due, now, &mut sharing, &mut seen)),
-                Err(error) => {
-                    log::warn!(error:% = error; "what is due can't be read");
-                    seen.pauses.push(REFUSED_PAUSE);
-                    break;
-                }
-            }
-            if round.is_over() || !sees_all && sharing.free() == 0 {
+            let origins = self
+                .schedule
+                .pick(&mut picks, at_most, |origin| self.is_open(origin, &shares));
+            if origins.is_empty() {
                 break;
             }
-            at_most *= 2;
+            let read = self.reader.read(|sql| {
+                let read = |origin: &Origin| Due::read(sql, origin.id, now, counted);
+                origins.iter().map(read).collect::<Result<Vec<_>, _>>()
+            });
+            let found = match read {
+                Ok(found) => found,
+                Err(error) => {
+                    log::warn!(error:% = error; "due deliveries can't be read");
+                    plan.look_again = Some(REFUSED_PAUSE);
+                    break;
+                }
+            };
+            let due = origins.iter().zip(found);
+            let candidates: Vec<Candidate> = due
+                .filter_map(|(origin, due)| self.look(origin, due, now, &mut recalls))
+                .collect();
+            shares.offer(candidates);
+            let (admission, adhoc) = (&mut self.admission, self.adhoc_room);
+            let adhoc_room = adhoc.saturating_sub(shares.given_to_adhoc());
+            let mut adhoc_room = adhoc_room;
+            shares.go_round(|candidate| {
+                let is_adhoc = !candidate.lane.is_named();
+                if is_adhoc && adhoc_room == 0 {
+                    return Err(Refusal::NoShare);
+                }
+                let in_flight = candidate.in_flight + candidate.share;
+                admission.admit(&candidate.target, in_flight)?;
+                adhoc_room -= usize::from(is_adhoc);
+                Ok(())
+            });
+            looks += origins.len();
+            if shares.free() == 0 || looks >= MAX_LOOKS {
+                break;
+            }
+            at_most = (at_most * 2).min(MAX_LOOKS - looks);
         }
-        if round.is_over() {
-            self.all_seen_at = Some(even);
-            self.places = seen.ready.len();
-            self.forget_idle(&seen.destinations);
-        } else {
-            self.places = self.places.max(seen.ready.len());
+        self.looked_at = looks;
+        self.schedule.turn(&picks, shares.given());
+        plan.leaves_unseen = self
+            .schedule
+            .has_more(&picks, |origin| self.is_open(origin, &shares));
+        if !recalls.is_empty() {
+            self.pool.recall(recalls);
+            plan.look_again = Some(Duration::ZERO);
         }
-        let (admission, pauses) = (&mut self.admission, &mut seen.pauses);
-        sharing.go_round(|candidate| admits(&mut **admission, candidate, pauses));
-        // As many places on as were given. Not after whoever got the last: those who were refused for want
-        // of a worker that others may have would lose their turn whenever somebody else is served.
-        if let Some(before) = sharing.given().checked_sub(1) {
-            self.last = seen.ready[before % seen.ready.len()];
-        }
-        if !seen.stays.is_empty() {
-            self.pool.recall(seen.stays);
-            seen.pauses.push(Duration::ZERO);
-        }
-        plan.look_again = seen.pauses.into_iter().min();
-        // Who waits behind an attempt keeps its worker from the others: not while they want it.
-        let none_is_free = sharing.free() == 0;
-        let shares: Vec<Candidate> = sharing.into_shares().collect();
+        self.want(shares, counted, now, &mut plan);
+        plan
+    }
+
+    /// Whether any destination of this kind may have a worker.
+    pub(super) fn is_open(&self, origin: &Origin, shares: &FairShare) -> bool {
+        let has_room = origin.is_named || shares.given_to_adhoc() < self.adhoc_room;
+        // With no worker free, the first looks find out whether something may be prefetched.
+        let is_full = shares.free() == 0;
+        is_full || has_room && self.admission.has_room(origin.is_named, origin.is_proven)
+    }
+
+    /// Decides what is prefetched besides what each was given, and when each is looked at again.
+    fn want(&mut self, shares: FairShare, counted: usize, now: Timestamp, plan: &mut Plan) {
+        // Prefetched deliveries occupy a worker. Nothing is prefetched while other destinations
+        // want one.
+        let none_is_free = shares.free() == 0;
+        let shares: Vec<Candidate> = shares.into_shares().collect();
         let wanting = shares
             .iter()
             .filter(|candidate| candidate.share < candidate.ready);
-        plan.leaves_unseen = !round.is_over();
         let is_contended = none_is_free && (wanting.count() > 1 || plan.leaves_unseen);
         for candidate in shares {
+            let id = candidate.target.id;
             let left = candidate.ready - candidate.share;
-            // Behind each attempt, so that no worker waits for a commit.
             let may_wait = if is_contended {
                 0
             } else {
                 self.admission.may_wait(&candidate.target)
             };
-            let wait = (WAITING * (candidate.in_flight + candidate.share))
+            let under_way = candidate.in_flight + candidate.share;
+            let wait = (WAITING * under_way)
                 .min(may_wait)
                 .saturating_sub(candidate.waiting)
                 .min(left);
             plan.is_cut_short |= candidate.ready == counted && wait == left;
+            match candidate.refused {
+                Some(Refusal::For(wait)) => self.schedule.look_at(id, now.plus(wait)),
+                Some(Refusal::UntilAnAttemptEnds) if under_way > 0 => self.schedule.is_busy(id),
+                _ => {}
+            }
             if candidate.share + wait > 0 {
                 plan.wants.push(Want {
-                    destination: candidate.target.id,
+                    destination: id,
                     begin: candidate.share,
                     wait,
                 });
             }
         }
-        plan
     }
 
-    /// Offers a worker to a destination, if it may have one at all.
-    fn offer(&mut self, due: &Due, now: Timestamp, sharing: &mut Sharing, seen: &mut Seen) {
-        seen.destinations.push(due.destination);
-        let state = self.state(due, now);
+    /// Takes in what a look has found. None if nothing may go now; the schedule then says when to
+    /// look again.
+    fn look(
+        &mut self,
+        origin: &Origin,
+        due: Option<Due>,
+        now: Timestamp,
+        recalls: &mut Vec<i64>,
+    ) -> Option<Candidate> {
+        let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
+        let Some((due, next_attempt_at)) = waiting else {
+            self.schedule.remove(origin.id);
+            return None;
+        };
+        let state = self.state(origin, &due, now);
         let candidate = Candidate {
             target: Arc::clone(&state.target),
+            lane: origin.lane(),
             in_flight: state.in_flight,
-            waiting: state.waiting,
+            waiting: state.prefetched,
             ready: due.ready,
             share: 0,
+            refused: None,
         };
-        if due.is_paused || due.held_until > Some(now) {
+        let held_until = due.held_until.filter(|until| *until > now);
+        if due.is_paused || held_until.is_some() {
             self.admission.kept_waiting(&candidate.target);
-            // What was claimed ahead stays, too.
             if candidate.waiting > 0 {
-                seen.stays.push(due.destination);
+                recalls.push(origin.id);
             }
         }
-        if due.is_paused || !candidate.target.is_known() {
-            return;
+        let look_at = if due.is_paused || !candidate.target.is_known() {
+            // Another process may resume it.
+            Some(now.plus(LOOK_EVERY))
+        } else if let Some(until) = held_until {
+            Some(until.min(now.plus(LOOK_EVERY)))
+        } else {
+            (next_attempt_at > now).then_some(next_attempt_at)
+        };
+        if let Some(at) = look_at {
+            self.schedule.look_at(origin.id, at);
+            return None;
         }
-        match due.held_until.max(Some(due.next_attempt_at)) {
-            Some(at) if at > now => seen.pauses.push(at.since(now)),
-            _ => {
-                seen.ready.push(due.destination);
-                let (admission, pauses) = (&mut self.admission, &mut seen.pauses);
-                sharing.offer(candidate, |candidate| {
-                    admits(&mut **admission, candidate, pauses)
-                });
-            }
-        }
+        Some(candidate)
     }
 
-    /// Beyond a number, destinations are forgotten that have nothing under way and nothing waiting.
-    fn forget_idle(&mut self, waiting: &[i64]) {
-        if self.targets.len() < MAX_TARGETS {
+    /// Beyond a number, destinations are forgotten that have nothing in flight. An open breaker is
+    /// in the database; a failure's place in a row is lost.
+    fn forget_idle(&mut self) {
+        if self.states.len() < MAX_STATES {
             return;
         }
-        let waiting: HashSet<i64> = waiting.iter().copied().collect();
         let admission = &mut self.admission;
-        self.targets.retain(|id, state| {
-            let is_needed = state.in_flight + state.waiting > 0 || waiting.contains(id);
+        self.states.retain(|id, state| {
+            let is_needed = state.in_flight + state.prefetched > 0 || state.target.is_named();
             if !is_needed {
                 admission.forget(*id);
             }
@@ -196,70 +222,49 @@ impl Dispatcher {
     }
 
     /// What is known of a destination; a new one is made known.
-    fn state(&mut self, due: &Due, now: Timestamp) -> &mut State {
-        let state = match self.targets.entry(due.destination) {
+    fn state(&mut self, origin: &Origin, due: &Due, now: Timestamp) -> &mut DestinationState {
+        let state = match self.states.entry(origin.id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let own_label = self.adhoc_labels < ADHOC_LABELS;
+                let has_own_label =
+                    self.adhoc_labels.contains(&due.name) || self.adhoc_labels.len() < ADHOC_LABELS;
                 let target = Target::new(
-                    due.destination,
+                    origin.id,
                     &due.name,
                     &self.context.config,
                     self.retry,
-                    own_label,
+                    has_own_label,
                 );
-                if target.settings.is_none() && own_label {
-                    self.adhoc_labels += 1;
+                if target.settings.is_none() && has_own_label {
+                    self.adhoc_labels.insert(due.name.clone());
                 }
                 let is_broken = due
                     .probe
                     .is_some_and(|(at, wait)| self.admission.reopen(&target, at.since(now), wait));
                 if due.probe.is_some() && !is_broken {
                     // It has no breaker any more.
-                    self.unbroken.push(due.destination);
+                    self.unbroken.push(origin.id);
                 }
-                unknown.insert(State {
+                self.admission.restore(&target, origin.is_proven);
+                unknown.insert(DestinationState {
                     target: Arc::new(target),
+                    origin: *origin,
                     in_flight: 0,
-                    waiting: 0,
+                    prefetched: 0,
                     claimed_at: Duration::ZERO,
                     outage: None,
                     is_broken,
-                    shown: "",
                 })
             }
         };
-        let shown = if due.is_paused {
-            "paused"
-        } else if !state.target.is_known() {
-            "unknown"
-        } else if due.held_until.is_some_and(|until| until > now) {
-            "held"
-        } else if state.is_broken {
-            "open"
-        } else {
-            "active"
-        };
-        if shown != state.shown {
-            let name = state.target.name.as_str();
-            match shown {
-                "unknown" => {
-                    log::warn!(destination = name; "deliveries wait for a destination that is no longer configured: add it again");
-                }
-                "held" => {
-                    log::info!(destination = name, until:% = due.held_until.unwrap_or(now); "the destination asked to be left alone (Retry-After)");
-                }
-                _ => {}
-            }
-            // Those that share a label have no state in common.
-            if state.target.label == state.target.name {
-                let metrics = &self.context.metrics;
-                if !state.shown.is_empty() {
-                    metrics.destination_state(&state.target.label, state.shown, false);
-                }
-                metrics.destination_state(&state.target.label, shown, true);
-            }
-            state.shown = shown;
+        if StateGauges::shows(&state.target) {
+            let kept = Kept {
+                is_paused: due.is_paused,
+                held_until: due.held_until,
+                is_open: state.is_broken,
+            };
+            let is_known = state.target.is_known();
+            self.gauges.see(&state.target.label, is_known, kept, now);
         }
         state
     }

@@ -10,7 +10,7 @@ mod http;
 
 use std::sync::Arc;
 
-pub(super) use admission::{Admission, Unlimited};
+pub(super) use admission::{Admission, Change, Refusal, Unlimited};
 
 use super::Context;
 use super::ops::Shipment;

@@ -1,17 +1,17 @@
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::super::dispatcher::Origin;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
 
-/// A destination with deliveries that wait.
+/// A destination as a tick finds it.
 #[derive(Debug)]
 pub(in super::super) struct Due {
-    pub destination: i64,
     pub name: String,
-    /// When the first of them is due.
-    pub next_attempt_at: Timestamp,
+    /// When the first of its deliveries is due; none waits if there is no such time.
+    pub next_attempt_at: Option<Timestamp>,
     /// How many are due already, counted no further than asked.
     pub ready: usize,
     pub is_paused: bool,
@@ -20,118 +20,131 @@ pub(in super::super) struct Due {
     pub probe: Option<(Timestamp, Duration)>,
 }
 
-/// Once round all destinations for which something waits.
-#[derive(Debug)]
-pub(in super::super) struct Round {
-    start: i64,
-    /// The last that was seen.
-    seen: i64,
-    has_wrapped: bool,
-    is_over: bool,
-}
-
-/// Below every destination.
-const BEFORE: i64 = i64::MIN;
-
-impl Round {
-    /// One that begins after this destination, and ends with it.
-    pub fn after(start: i64) -> Self {
-        Self {
-            start,
-            seen: start,
-            has_wrapped: false,
-            is_over: false,
-        }
-    }
-
-    /// Whether all were seen.
-    pub fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// The next destinations, as many at most, and how much waits for each at `now`, counted up to
-    /// `counted`.
-    pub fn next(
-        &mut self,
-        sql: &Connection,
-        now: Timestamp,
-        at_most: usize,
-        counted: usize,
-    ) -> Result<Vec<Due>, StoreError> {
-        let mut found: Vec<Due> = Vec::new();
-        while found.len() < at_most && !self.is_over {
-            let end = if self.has_wrapped {
-                self.start
-            } else {
-                i64::MAX
-            };
-            let left = at_most - found.len();
-            let more = Due::read(sql, now, (self.seen, end), left, counted)?;
-            match more.last() {
-                Some(last) if more.len() == left => self.seen = last.destination,
-                _ if self.has_wrapped => self.is_over = true,
-                _ => (self.seen, self.has_wrapped) = (BEFORE, true),
-            }
-            found.extend(more);
-        }
-        Ok(found)
-    }
-}
-
 impl Due {
-    /// The first destinations, as many at most, after the one and up to the other, for which
-    /// something waits at `now`. Steps from one to the next in the index, and so costs as much as there
-    /// are such destinations, however many rows wait.
-    fn read(
+    /// Reads a destination, and how much of it is due at `now`, counted up to `counted`. None if it
+    /// isn't there any more.
+    pub fn read(
         sql: &Connection,
+        destination: i64,
         now: Timestamp,
-        (after, end): (i64, i64),
-        at_most: usize,
         counted: usize,
-    ) -> Result<Vec<Self>, StoreError> {
+    ) -> Result<Option<Self>, StoreError> {
         let mut statement = sql.prepare_cached(
-            "WITH RECURSIVE waiting(id) AS (
-                 SELECT min(destination_id) FROM deliveries
-                 WHERE next_attempt_at IS NOT NULL AND destination_id > ?3
-                 UNION ALL
-                 SELECT (SELECT min(destination_id) FROM deliveries
-                         WHERE next_attempt_at IS NOT NULL AND destination_id > waiting.id)
-                 FROM waiting WHERE waiting.id < ?4
-                 LIMIT ?5
-             )
-             SELECT t.id, t.name, t.paused_at IS NOT NULL, t.held_until,
+            "SELECT t.name, t.paused_at IS NOT NULL, t.held_until,
                     t.probe_at, t.probe_wait,
                     (SELECT min(d.next_attempt_at) FROM deliveries d
                      WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
                     (SELECT count(*) FROM (SELECT 1 FROM deliveries d
-                     WHERE d.destination_id = t.id AND d.next_attempt_at <= ?1 LIMIT ?2))
-             FROM waiting CROSS JOIN destinations t ON t.id = waiting.id
-             WHERE waiting.id <= ?4",
+                     WHERE d.destination_id = t.id AND d.next_attempt_at <= ?2 LIMIT ?3))
+             FROM destinations t WHERE t.id = ?1",
         )?;
-        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let bounds = params![
-            now.as_millis(),
-            number(counted),
-            after,
-            end,
-            number(at_most)
-        ];
-        let rows = statement.query_map(bounds, |row| {
-            let ready: i64 = row.get(7)?;
-            let probe_at = row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis);
-            let wait = row.get::<_, Option<i64>>(5)?;
+        let counted = i64::try_from(counted).unwrap_or(i64::MAX);
+        let found = statement.query_row(params![destination, now.as_millis(), counted], |row| {
+            let time = |at| -> rusqlite::Result<_> {
+                Ok(row.get::<_, Option<i64>>(at)?.map(Timestamp::from_millis))
+            };
+            let wait = row.get::<_, Option<i64>>(4)?;
             let wait = wait.map(|wait| Duration::from_millis(wait.unsigned_abs()));
+            let ready: i64 = row.get(6)?;
             Ok(Self {
-                destination: row.get(0)?,
-                name: row.get(1)?,
-                is_paused: row.get(2)?,
-                held_until: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
-                next_attempt_at: Timestamp::from_millis(row.get(6)?),
-                probe: probe_at.zip(wait),
+                name: row.get(0)?,
+                is_paused: row.get(1)?,
+                held_until: time(2)?,
+                probe: time(3)?.zip(wait),
+                next_attempt_at: time(5)?,
                 ready: usize::try_from(ready).unwrap_or(0),
             })
+        });
+        Ok(found.optional()?)
+    }
+}
+
+/// The columns of an [`Origin`].
+const ORIGIN: &str = "t.id, instr(t.name, '://') = 0, t.owner, t.proven_at IS NOT NULL";
+
+fn origin(row: &rusqlite::Row<'_>) -> rusqlite::Result<Origin> {
+    Ok(Origin {
+        id: row.get(0)?,
+        is_named: row.get(1)?,
+        owner: row.get(2)?,
+        is_proven: row.get(3)?,
+    })
+}
+
+impl Origin {
+    /// Reads what decides about a destination's lane.
+    pub fn read(sql: &Connection, destination: i64) -> Result<Option<Self>, StoreError> {
+        let mut statement = sql.prepare_cached(&format!(
+            "SELECT {ORIGIN} FROM destinations t WHERE t.id = ?1"
+        ))?;
+        Ok(statement.query_row([destination], origin).optional()?)
+    }
+
+    /// The first `at_most` destinations after this one for which something waits, each with the time
+    /// at which its first delivery is due; one whose breaker was left open is to be looked at now,
+    /// since the configuration may have taken its breaker away. Steps from one to the next in the
+    /// index, and so costs as much as there are such destinations, however many deliveries wait.
+    pub fn waiting(
+        sql: &Connection,
+        after: i64,
+        at_most: usize,
+    ) -> Result<Vec<(Self, Timestamp)>, StoreError> {
+        let mut statement = sql.prepare_cached(&format!(
+            "WITH RECURSIVE waiting(id) AS (
+                 SELECT min(destination_id) FROM deliveries
+                 WHERE next_attempt_at IS NOT NULL AND destination_id > ?1
+                 UNION ALL
+                 SELECT (SELECT min(destination_id) FROM deliveries
+                         WHERE next_attempt_at IS NOT NULL AND destination_id > waiting.id)
+                 FROM waiting WHERE waiting.id IS NOT NULL
+                 LIMIT ?2
+             )
+             SELECT {ORIGIN},
+                    iif(t.probe_at IS NULL,
+                        (SELECT min(d.next_attempt_at) FROM deliveries d
+                         WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
+                        0)
+             FROM waiting CROSS JOIN destinations t ON t.id = waiting.id"
+        ))?;
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![after, at_most], |row| {
+            let at: i64 = row.get(4)?;
+            Ok((origin(row)?, Timestamp::from_millis(at)))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// What keeps a destination, as gauges show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Kept {
+    pub is_paused: bool,
+    pub held_until: Option<Timestamp>,
+    pub is_open: bool,
+}
+
+impl Kept {
+    /// Nothing keeps it.
+    pub const NOTHING: Self = Self {
+        is_paused: false,
+        held_until: None,
+        is_open: false,
+    };
+
+    /// Reads it by name; none of a destination that nothing was ever sent to.
+    pub fn read(sql: &Connection, name: &str) -> Result<Option<Self>, StoreError> {
+        let mut statement = sql.prepare_cached(
+            "SELECT paused_at IS NOT NULL, held_until, probe_at IS NOT NULL
+             FROM destinations WHERE name = ?1",
+        )?;
+        let found = statement.query_row([name], |row| {
+            Ok(Self {
+                is_paused: row.get(0)?,
+                held_until: row.get::<_, Option<i64>>(1)?.map(Timestamp::from_millis),
+                is_open: row.get(2)?,
+            })
+        });
+        Ok(found.optional()?)
     }
 }
 
@@ -142,10 +155,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_round_sees_each_destination_once_beginning_where_it_should(
+        fn a_scan_finds_each_waiting_destination_once(
             waiting in prop::collection::btree_set(1i64..40, 0..20),
-            start in 0i64..41,
-            steps in prop::collection::vec(1usize..9, 1..9),
+            step in 1usize..9,
         ) {
             let sql = Connection::open_in_memory().expect("a database");
             sql.execute_batch(include_str!("../../../schema.sql")).expect("the schema");
@@ -165,20 +177,18 @@ mod tests {
                 )
                 .expect("a delivery");
             }
-            let mut round = Round::after(start);
-            let mut seen = Vec::new();
-            for step in steps.iter().cycle() {
-                if round.is_over() {
-                    break;
+            let (mut after, mut seen) = (0, Vec::new());
+            loop {
+                let found = Origin::waiting(&sql, after, step).expect("it reads");
+                prop_assert!(found.len() <= step);
+                prop_assert!(found.iter().all(|(_, at)| at.as_millis() == 5));
+                seen.extend(found.iter().map(|(origin, _)| origin.id));
+                match seen.last() {
+                    Some(last) if found.len() == step => after = *last,
+                    _ => break,
                 }
-                let now = Timestamp::from_millis(7);
-                let found = round.next(&sql, now, *step, 10).expect("it reads");
-                prop_assert!(found.len() <= *step);
-                prop_assert!(found.iter().all(|due| due.ready == 1));
-                seen.extend(found.iter().map(|due| due.destination));
             }
-            let (before, after): (Vec<i64>, _) = waiting.into_iter().partition(|id| *id <= start);
-            prop_assert_eq!(seen, [after, before].concat());
+            prop_assert_eq!(seen, waiting.into_iter().collect::<Vec<_>>());
         }
     }
 }

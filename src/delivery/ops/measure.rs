@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::dispatcher::places_to_see;
-use super::super::fair::{Candidate, Sharing};
+use super::super::dispatcher::{Origin, Schedule, looks_at_first};
+use super::super::fair::{Candidate, FairShare};
 use super::super::target::Target;
-use super::{Round, Turn, Want};
+use super::{Due, Turn, Want};
 use crate::Config;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::RetryPlan;
@@ -21,8 +21,8 @@ pub struct Claims {
     sql: Connection,
     clock: SystemClock,
     targets: HashMap<i64, Arc<Target>>,
-    after: i64,
-    places: usize,
+    schedule: Schedule,
+    looked_at: usize,
 }
 
 /// One claim.
@@ -42,9 +42,19 @@ impl Claims {
             sql: open::writer(path, &|| 0)?,
             clock: SystemClock::new(),
             targets: HashMap::new(),
-            after: 0,
-            places: 0,
+            schedule: Schedule::default(),
+            looked_at: 0,
         })
+    }
+
+    /// Reads which destinations have something waiting, as a start does; how many there are.
+    pub fn scan(&mut self) -> Result<usize, StoreError> {
+        let found = Origin::waiting(&self.sql, 0, usize::MAX)?;
+        let count = found.len();
+        for (origin, at) in found {
+            self.schedule.insert(origin, at);
+        }
+        Ok(count)
     }
 
     /// So many claims, one after the other, for `free` workers each, in a transaction that is rolled
@@ -56,41 +66,50 @@ impl Claims {
             let start = self.clock.monotonic();
             let now = self.clock.now();
             // As the dispatcher does.
-            let counted = (2 * free).div_ceil(self.places.max(1)).clamp(1, free);
-            let mut sharing = Sharing::of(free);
-            let mut round = Round::after(self.after);
-            let mut places = Vec::new();
-            let mut at_most = places_to_see(free);
-            while !round.is_over() && sharing.free() > 0 {
-                for due in round.next(&sql, now, at_most, counted)? {
-                    let target = self.targets.entry(due.destination).or_insert_with(|| {
+            let counted = (2 * free).div_ceil(self.looked_at.max(1)).clamp(1, free);
+            let mut shares = FairShare::of(free);
+            self.schedule.advance(now);
+            let mut picks = self.schedule.picks();
+            let mut at_most = looks_at_first(free);
+            self.looked_at = 0;
+            while shares.free() > 0 {
+                let origins = self.schedule.pick(&mut picks, at_most, |_| true);
+                if origins.is_empty() {
+                    break;
+                }
+                let mut candidates = Vec::with_capacity(origins.len());
+                for origin in &origins {
+                    let Some(due) = Due::read(&sql, origin.id, now, counted)? else {
+                        continue;
+                    };
+                    let target = self.targets.entry(origin.id).or_insert_with(|| {
                         let config = Config::default();
                         let plan = RetryPlan::Never;
-                        Arc::new(Target::new(due.destination, &due.name, &config, plan, true))
+                        Arc::new(Target::new(origin.id, &due.name, &config, plan, true))
                     });
-                    let candidate = Candidate {
+                    candidates.push(Candidate {
                         target: Arc::clone(target),
+                        lane: origin.lane(),
                         in_flight: 0,
                         waiting: 0,
                         ready: due.ready,
                         share: 0,
-                    };
-                    sharing.offer(candidate, |_| true);
-                    places.push(due.destination);
+                        refused: None,
+                    });
                 }
+                shares.offer(candidates);
+                shares.go_round(|_| Ok(()));
+                self.looked_at += origins.len();
                 at_most *= 2;
             }
-            sharing.go_round(|_| true);
-            self.places = places.len();
-            if let Some(before) = sharing.given().checked_sub(1) {
-                self.after = places[before % places.len()];
-            }
+            self.schedule.turn(&picks, shares.given());
             let turn = Turn {
                 settlements: Arc::default(),
                 hand_backs: Arc::default(),
                 unbroken: Vec::new(),
-                wants: sharing
+                wants: shares
                     .into_shares()
+                    .filter(|candidate| candidate.share > 0)
                     .map(|candidate| Want {
                         destination: candidate.target.id,
                         begin: candidate.share,

@@ -5,6 +5,6 @@ pub mod measure;
 mod shipment;
 mod turn;
 
-pub(super) use due::{Due, Round};
+pub(super) use due::{Due, Kept};
 pub(super) use shipment::Shipment;
 pub(super) use turn::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Turn, Want};

@@ -43,6 +43,8 @@ pub(in super::super) struct Settlement {
     pub pause: Option<&'static str>,
     /// What the attempt changed about the destination's breaker.
     pub breaker: Option<BreakerChange>,
+    /// Whether the destination is known to answer, if that is new.
+    pub is_proven: Option<bool>,
     /// Its number in `attempts.outcome`.
     pub outcome: i64,
     pub status_code: Option<u16>,
@@ -195,6 +197,12 @@ impl Settlement {
         }
         if let Some(change) = self.breaker {
             remember_breaker(self.destination, change, tx)?;
+        }
+        if let Some(is_proven) = self.is_proven {
+            tx.execute(
+                "UPDATE destinations SET proven_at = ?1 WHERE id = ?2",
+                params![is_proven.then_some(tx.now.as_millis()), self.destination],
+            )?;
         }
         Ok(())
     }

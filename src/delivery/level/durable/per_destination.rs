@@ -15,10 +15,10 @@ use super::super::super::Context;
 use super::super::super::outcome::{Class, Outcome};
 use super::super::super::pool::QUICK;
 use super::super::super::target::Target;
-use super::super::Admission;
+use super::super::{Admission, Change, Refusal};
 use crate::config::{Config, RateLimit};
 use crate::limiter::{Monotonic, quota};
-use crate::model::{Breaker, BreakerChange, Failure, Health};
+use crate::model::{Breaker, Failure, Health};
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 
@@ -48,25 +48,76 @@ pub(in super::super) struct PerDestination {
     fewest: usize,
 }
 
-/// A part of the pool.
+/// A part of the pool, of which the origins of ad hoc URLs may take some: anybody with an API key
+/// makes up as many of those as they like, and named destinations must not wait for them.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     most: usize,
+    most_adhoc: usize,
+    named: Taken,
+    adhoc: Taken,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
     busy: usize,
     promised: usize,
 }
 
 impl Share {
+    /// So many workers, all of them for anybody.
     fn of(workers: usize) -> Self {
+        let most = workers.max(1);
         Self {
-            most: workers.max(1),
-            busy: 0,
-            promised: 0,
+            most,
+            most_adhoc: most,
+            named: Taken::default(),
+            adhoc: Taken::default(),
         }
     }
 
-    fn is_spent(&self) -> bool {
-        self.busy + self.promised >= self.most
+    /// The same, and half of it at most for ad hoc origins.
+    fn half_for_adhoc(self) -> Self {
+        Self {
+            most_adhoc: (self.most / 2).max(1),
+            ..self
+        }
+    }
+
+    fn is_spent(&self, is_named: bool) -> bool {
+        let [named, adhoc] = [self.named, self.adhoc].map(|taken| taken.busy + taken.promised);
+        if is_named {
+            // Ad hoc origins may have one worker even of a share of one: the named have theirs, too.
+            let reserved = (self.most - self.most_adhoc).max(1);
+            named + adhoc >= self.most && named >= reserved
+        } else {
+            named + adhoc >= self.most || adhoc >= self.most_adhoc
+        }
+    }
+
+    fn taken(&mut self, is_named: bool) -> &mut Taken {
+        if is_named {
+            &mut self.named
+        } else {
+            &mut self.adhoc
+        }
+    }
+
+    fn new_round(&mut self) {
+        self.named.promised = 0;
+        self.adhoc.promised = 0;
+    }
+
+    fn promise(&mut self, is_named: bool) {
+        self.taken(is_named).promised += 1;
+    }
+
+    fn begin(&mut self, is_named: bool) {
+        self.taken(is_named).busy += 1;
+    }
+
+    fn end(&mut self, is_named: bool) {
+        self.taken(is_named).busy -= 1;
     }
 }
 
@@ -101,20 +152,37 @@ impl PerDestination {
 
     fn with(config: Arc<Config>, clock: Monotonic) -> Self {
         let workers = config.delivery.workers;
+        let share = |workers| {
+            let share = Share::of(workers);
+            if config.destinations.is_empty() {
+                share
+            } else {
+                share.half_for_adhoc()
+            }
+        };
         Self {
-            config,
-            clock,
             known: HashMap::new(),
             // Whatever hangs, most workers are for those that are known to be well; and no more than a
             // quarter for those that are known to hang, so that new ones get a chance, also in a pool of
             // four.
-            unproven: Share::of((workers.saturating_sub(1) / 2).max((workers * 3 / 4).min(3))),
-            suspect: Share::of(workers / 4),
+            unproven: share((workers.saturating_sub(1) / 2).max((workers * 3 / 4).min(3))),
+            suspect: share(workers / 4),
             // Those that were well may begin to hang all at once: an eighth of the workers is for
             // destinations that have none.
             crowd: Share::of(workers - workers / 8),
             fewest: usize::MAX,
+            config,
+            clock,
         }
+    }
+
+    /// The parts of the pool from which a destination of this standing takes its workers.
+    fn shares_of(&mut self, standing: Standing) -> impl Iterator<Item = &mut Share> {
+        let unproven = (standing != Standing::Proven).then_some(&mut self.unproven);
+        let suspect = (standing == Standing::Suspect).then_some(&mut self.suspect);
+        [unproven, suspect, Some(&mut self.crowd)]
+            .into_iter()
+            .flatten()
     }
 
     fn limits(&mut self, target: &Target) -> &mut Limits {
@@ -209,44 +277,63 @@ fn bucket(limit: &RateLimit, clock: &Monotonic) -> Bucket {
 
 impl Admission for PerDestination {
     fn new_round(&mut self) {
-        self.unproven.promised = 0;
-        self.suspect.promised = 0;
-        self.crowd.promised = 0;
+        self.unproven.new_round();
+        self.suspect.new_round();
+        self.crowd.new_round();
         self.fewest = usize::MAX;
     }
 
-    fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Option<Duration>> {
+    fn has_room(&self, is_named: bool, is_proven: bool) -> bool {
+        is_proven || !self.unproven.is_spent(is_named)
+    }
+
+    fn is_proven(&self, target: i64, is_remembered: bool) -> bool {
+        let known = self.known.get(&target);
+        known.map_or(is_remembered, |limits| limits.standing == Standing::Proven)
+    }
+
+    fn restore(&mut self, target: &Target, is_proven: bool) {
+        let limits = self.limits(target);
+        if is_proven && limits.standing == Standing::Fresh {
+            limits.standing = Standing::Proven;
+        }
+    }
+
+    fn admit(&mut self, target: &Target, in_flight: usize) -> Result<(), Refusal> {
         let now = self.clock.now();
         let clock = self.clock.clone();
         let (unproven, suspect, crowd) = (self.unproven, self.suspect, self.crowd);
         let limits = self.limits(target);
         if let Some(breaker) = &limits.breaker {
-            breaker.admits(now, in_flight)?;
+            breaker.admits(now, in_flight).map_err(|wait| match wait {
+                Some(wait) => Refusal::For(wait),
+                None => Refusal::UntilAnAttemptEnds,
+            })?;
         }
         if limits.is_rested {
             limits.start_gently(&clock);
         }
         if in_flight >= limits.window.min(limits.most_at_once) {
-            return Err(None);
+            return Err(Refusal::UntilAnAttemptEnds);
         }
-        let standing = limits.standing;
-        if (standing != Standing::Proven && unproven.is_spent())
-            || (standing == Standing::Suspect && suspect.is_spent())
+        let (standing, is_named) = (limits.standing, target.is_named());
+        if (standing != Standing::Proven && unproven.is_spent(is_named))
+            || (standing == Standing::Suspect && suspect.is_spent(is_named))
         {
-            return Err(None);
+            return Err(Refusal::NoShare);
         }
-        if in_flight > 0 && crowd.is_spent() {
+        if in_flight > 0 && crowd.is_spent(is_named) {
             self.fewest = self.fewest.min(in_flight);
-            return Err(None);
+            return Err(Refusal::NoShare);
         }
         if let Some((_, bucket)) = &self.limits(target).rate
             && let Err(until) = bucket.check()
         {
-            return Err(Some(until.wait_time_from(now)));
+            return Err(Refusal::For(until.wait_time_from(now)));
         }
-        self.unproven.promised += usize::from(standing != Standing::Proven);
-        self.suspect.promised += usize::from(standing == Standing::Suspect);
-        self.crowd.promised += 1;
+        for share in self.shares_of(standing) {
+            share.promise(is_named);
+        }
         Ok(())
     }
 
@@ -276,33 +363,36 @@ impl Admission for PerDestination {
         let limits = self.limits(target);
         let standing = limits.standing;
         limits.counted.push(standing);
-        self.unproven.busy += usize::from(standing != Standing::Proven);
-        self.suspect.busy += usize::from(standing == Standing::Suspect);
-        self.crowd.busy += 1;
+        for share in self.shares_of(standing) {
+            share.begin(target.is_named());
+        }
     }
 
-    fn ended(
-        &mut self,
-        target: &Target,
-        outcome: &Outcome,
-        took: Duration,
-    ) -> Option<BreakerChange> {
+    fn ended(&mut self, target: &Target, outcome: &Outcome, took: Duration) -> Change {
+        self.withdrawn(target);
         let now = self.clock.now();
         let limits = self.limits(target);
-        // Which of those under way has ended doesn't matter: in the end all have.
-        let began_as = limits.counted.pop();
+        let was_proven = limits.standing == Standing::Proven;
         limits.adapt(outcome, took);
-        let change = limits
+        let is_proven = limits.standing == Standing::Proven;
+        let breaker = limits
             .breaker
             .as_mut()
             .and_then(|breaker| breaker.note(health(outcome), now));
-        limits.is_rested |= change.is_some();
-        if let Some(standing) = began_as {
-            self.unproven.busy -= usize::from(standing != Standing::Proven);
-            self.suspect.busy -= usize::from(standing == Standing::Suspect);
-            self.crowd.busy -= 1;
+        limits.is_rested |= breaker.is_some();
+        Change {
+            breaker,
+            is_proven: (was_proven != is_proven).then_some(is_proven),
         }
-        change
+    }
+
+    fn withdrawn(&mut self, target: &Target) {
+        // Which of those under way has ended doesn't matter: in the end all have.
+        if let Some(standing) = self.limits(target).counted.pop() {
+            for share in self.shares_of(standing) {
+                share.end(target.is_named());
+            }
+        }
     }
 
     fn reopen(&mut self, target: &Target, probe_in: Duration, wait: Duration) -> bool {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::model::RetryPlan;
+use crate::model::{BreakerChange, RetryPlan};
 
 struct Scene {
     clock: Arc<FakeClock>,
@@ -27,7 +27,12 @@ impl Scene {
     }
 
     fn target(&self, id: i64) -> Target {
-        let name = format!("http://{id}.example");
+        // Those below zero are named.
+        let name = if id < 0 {
+            format!("named{id}")
+        } else {
+            format!("http://{id}.example")
+        };
         Target::new(id, &name, &self.config, RetryPlan::Schedule, true)
     }
 
@@ -53,7 +58,7 @@ impl Scene {
 
     fn end_after(&mut self, id: i64, outcome: &Outcome, took: Duration) -> Option<BreakerChange> {
         *self.busy.get_mut(&id).expect("it began") -= 1;
-        self.limits.ended(&self.target(id), outcome, took)
+        self.limits.ended(&self.target(id), outcome, took).breaker
     }
 
     fn all_end(&mut self, id: i64, outcome: &Outcome) {
@@ -101,7 +106,7 @@ fn who_answers_only_just_in_time_is_no_better_than_who_times_out() {
         scene.end_after(1, &Outcome::delivered(), Duration::from_secs(14));
     }
     assert_eq!(scene.begin(1, 100), 1);
-    assert_eq!(scene.limits.suspect.busy, 1);
+    assert_eq!(scene.limits.suspect.adhoc.busy, 1);
 }
 
 #[test]
@@ -194,9 +199,9 @@ fn nothing_is_counted_twice_or_for_ever() {
     }
     assert_eq!(
         (
-            scene.limits.unproven.busy,
-            scene.limits.suspect.busy,
-            scene.limits.crowd.busy
+            scene.limits.unproven.adhoc.busy,
+            scene.limits.suspect.adhoc.busy,
+            scene.limits.crowd.adhoc.busy
         ),
         (0, 0, 0)
     );
@@ -211,7 +216,7 @@ fn ten_failures_open_the_breaker_and_waiting_costs_nothing() {
         assert_eq!(change.is_some(), n == 10, "{n}");
     }
     let target = scene.target(1);
-    let wait = Err(Some(Duration::from_secs(30)));
+    let wait = Err(Refusal::For(Duration::from_secs(30)));
     assert_eq!(scene.limits.admit(&target, 0), wait);
     scene.clock.advance(Duration::from_secs(30));
     assert_eq!(scene.begin(1, 100), 1, "one probe");
@@ -323,4 +328,69 @@ fn who_has_more_than_another_gives_way_when_that_one_wants_more() {
         scene.end(id, &Outcome::delivered());
     }
     assert_eq!(scene.begin(8, 64), 3);
+}
+
+/// One destination is configured, so that some workers are kept for named ones.
+fn with_a_named_one(workers: usize) -> Scene {
+    Scene::new(workers, |config| {
+        let url = "http://orders.example".parse().expect("a URL");
+        let to = crate::config::Destination::new(url);
+        config.destinations.insert("named-1".to_owned(), to);
+    })
+}
+
+#[test]
+fn hanging_origins_leave_workers_to_new_named_destinations() {
+    for workers in [1, 2, 3, 4, 8, 64, 1000] {
+        let mut scene = with_a_named_one(workers);
+        let fresh: usize = (1..=3000).map(|id| scene.begin(id, 100)).sum();
+        assert!(
+            (1..=workers.div_ceil(4)).contains(&fresh),
+            "{workers}: {fresh}"
+        );
+        assert!(!scene.limits.has_room(false, false));
+        assert!(scene.limits.has_room(true, false), "{workers} workers");
+        assert_eq!(scene.begin(-1, 100), 1, "{workers} workers");
+        // A named one that hung, too, beside origins that are known to hang.
+        scene.end(-1, &timeout());
+        for id in 1..=3000 {
+            scene.all_end(id, &timeout());
+        }
+        let suspects: usize = (1..=3000).map(|id| scene.begin(id, 100)).sum();
+        assert!(suspects >= 1 && suspects <= workers.div_ceil(4));
+        assert_eq!(scene.begin(-1, 100), 1, "{workers} workers");
+    }
+}
+
+#[test]
+fn a_destination_that_answered_before_a_restart_is_proven_after_it() {
+    let mut scene = with_a_named_one(64);
+    let target = scene.target(7);
+    assert!(!scene.limits.is_proven(7, false));
+    assert!(scene.limits.is_proven(7, true), "what is remembered counts");
+    scene.limits.restore(&target, true);
+    assert!(scene.limits.is_proven(7, false));
+    for id in 100..=3000 {
+        scene.begin(id, 100);
+    }
+    assert_eq!(scene.begin(7, 100), 1, "it is none of the unproven");
+    let changed = scene.limits.ended(&target, &timeout(), Duration::ZERO);
+    assert_eq!(changed.is_proven, Some(false));
+    let changed = scene
+        .limits
+        .ended(&target, &Outcome::delivered(), Duration::ZERO);
+    assert_eq!(changed.is_proven, Some(true));
+}
+
+#[test]
+fn an_attempt_that_was_not_made_leaves_an_open_breaker_as_it_is() {
+    let mut scene = Scene::new(64, |_| {});
+    let target = scene.target(1);
+    scene
+        .limits
+        .reopen(&target, Duration::ZERO, Duration::from_secs(60));
+    assert_eq!(scene.begin(1, 100), 1, "the probe");
+    *scene.busy.get_mut(&1).expect("it began") -= 1;
+    scene.limits.withdrawn(&target);
+    assert_eq!(scene.begin(1, 100), 1, "the probe is due still");
 }

@@ -1,0 +1,114 @@
+//! `relay_destination_state`: follows what changes about a destination, whether or not anything
+//! waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::ops::Kept;
+use super::super::target::Target;
+use crate::clock::Timestamp;
+use crate::metrics::Metrics;
+
+/// The state of each destination that has a label of its own: those of relay.toml, and the first
+/// few origins. The others share a label, and have no state in common.
+pub(super) struct StateGauges {
+    metrics: Arc<Metrics>,
+    by_label: HashMap<String, Shown>,
+    /// When the first hold that is shown ends.
+    first_end: Option<Timestamp>,
+}
+
+struct Shown {
+    is_known: bool,
+    kept: Kept,
+    state: &'static str,
+}
+
+impl StateGauges {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            by_label: HashMap::new(),
+            first_end: None,
+        }
+    }
+
+    /// Whether a destination's state is shown.
+    pub fn shows(target: &Target) -> bool {
+        target.label == target.name
+    }
+
+    pub fn labels(&self) -> Vec<String> {
+        self.by_label.keys().cloned().collect()
+    }
+
+    /// Shows a destination as the database has it.
+    pub fn see(&mut self, label: &str, is_known: bool, kept: Kept, now: Timestamp) {
+        let shown = match self.by_label.get_mut(label) {
+            Some(shown) => shown,
+            None => self.by_label.entry(label.to_owned()).or_insert(Shown {
+                is_known,
+                kept,
+                state: "",
+            }),
+        };
+        (shown.is_known, shown.kept) = (is_known, kept);
+        self.first_end = self.first_end.into_iter().chain(kept.held_until).min();
+        Self::show(&self.metrics, label, shown, now);
+    }
+
+    /// Changes what is known of a destination that is shown already.
+    pub fn change(&mut self, label: &str, now: Timestamp, change: impl FnOnce(&mut Kept)) {
+        if let Some(shown) = self.by_label.get_mut(label) {
+            change(&mut shown.kept);
+            let until = shown.kept.held_until;
+            self.first_end = self.first_end.into_iter().chain(until).min();
+            Self::show(&self.metrics, label, shown, now);
+        }
+    }
+
+    /// Ends the holds whose time is over.
+    pub fn advance(&mut self, now: Timestamp) {
+        if self.first_end.is_none_or(|end| end > now) {
+            return;
+        }
+        for (label, shown) in &mut self.by_label {
+            Self::show(&self.metrics, label, shown, now);
+        }
+        let ends = self
+            .by_label
+            .values()
+            .filter_map(|shown| shown.kept.held_until);
+        self.first_end = ends.filter(|end| *end > now).min();
+    }
+
+    fn show(metrics: &Metrics, label: &str, shown: &mut Shown, now: Timestamp) {
+        let held_until = shown.kept.held_until.filter(|until| *until > now);
+        let state = match shown.kept {
+            Kept {
+                is_paused: true, ..
+            } => "paused",
+            _ if !shown.is_known => "unknown",
+            _ if held_until.is_some() => "held",
+            Kept { is_open: true, .. } => "open",
+            _ => "active",
+        };
+        if state == shown.state {
+            return;
+        }
+        match held_until {
+            _ if state == "unknown" => {
+                log::warn!(destination = label; "deliveries wait for a destination that is no longer configured: add it again");
+            }
+            Some(until) if state == "held" => {
+                log::info!(destination = label, until:% = until; "destination held (Retry-After)");
+            }
+            _ => {}
+        }
+        if !shown.state.is_empty() {
+            metrics.destination_state(label, shown.state, false);
+        }
+        metrics.destination_state(label, state, true);
+        shown.state = state;
+    }
+}

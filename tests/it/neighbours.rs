@@ -1,0 +1,153 @@
+//! One API key's origins and a named destination, side by side.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use relay::config::RetrySettings;
+
+use crate::support::{
+    Answer, Receiver, TestRelay, config, event_id, event_with_status, relay_id, relay_to,
+    relay_with_status, until,
+};
+
+/// Origins that hang. Served in turn with the named destination they would keep it waiting for ten
+/// minutes: with eight workers three of them have an attempt at a time, of 15 s each.
+const HANGING: usize = 150;
+
+/// Listens on all of 127.0.0.0/8, and never accepts: who connects hangs.
+fn tarpit() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
+
+#[test]
+fn hanging_origins_do_not_keep_a_named_destination_waiting_after_a_restart_either() {
+    let (_tarpit, port) = tarpit();
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let start = || {
+        let mut config = config(directory.path(), &receiver.url("/"));
+        config.server.shutdown_grace = Duration::from_millis(100);
+        TestRelay::start_in(Arc::clone(&directory), config, None)
+    };
+    let mut relay = start();
+    for n in 0..HANGING {
+        let origin = format!("http://127.1.{}.{}:{port}/", n / 250, n % 250 + 1);
+        let reply = relay.client.create(&[], &relay_to(&origin, "{}"));
+        relay_id(&reply);
+    }
+    let id = event_id(&relay.client.hook("before", b"{}"));
+    event_with_status(&relay.client, &id, "delivered");
+    relay.stop();
+    // Nothing is known of any destination but what the database remembers.
+    let mut relay = start();
+    let id = event_id(&relay.client.hook("after", b"{}"));
+    event_with_status(&relay.client, &id, "delivered");
+    relay.stop();
+}
+
+#[test]
+fn hanging_origins_do_not_keep_an_origin_waiting_that_answered_before_a_restart() {
+    let (_tarpit, port) = tarpit();
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let start = || {
+        let mut config = config(directory.path(), "http://127.0.0.1:9/");
+        config.server.shutdown_grace = Duration::from_millis(100);
+        TestRelay::start_in(Arc::clone(&directory), config, None)
+    };
+    let well = relay_to(&receiver.url("/"), "{}");
+    let mut relay = start();
+    let id = relay_id(&relay.client.create(&[], &well));
+    relay_with_status(&relay.client, &id, "delivered");
+    for n in 0..HANGING {
+        let origin = format!("http://127.1.{}.{}:{port}/", n / 250, n % 250 + 1);
+        relay_id(&relay.client.create(&[], &relay_to(&origin, "{}")));
+    }
+    relay.stop();
+    let mut relay = start();
+    let id = relay_id(&relay.client.create(&[], &well));
+    relay_with_status(&relay.client, &id, "delivered");
+    relay.stop();
+}
+
+#[test]
+fn the_state_of_a_destination_follows_its_recovery_though_nothing_more_waits_for_it() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let receiver = {
+        let is_well = Arc::clone(&is_well);
+        Receiver::start(move |_| {
+            Answer::status(if is_well.load(Ordering::SeqCst) {
+                200
+            } else {
+                500
+            })
+        })
+    };
+    let mut relay = TestRelay::start_with(&receiver.url("/"), |config| {
+        let orders = config
+            .destinations
+            .get_mut("orders")
+            .expect("a destination");
+        orders.retry = RetrySettings {
+            schedule: Some(vec![Duration::from_millis(20); 50]),
+            jitter: Some(0.0),
+            ..RetrySettings::default()
+        };
+        orders.breaker.failures = Some(1);
+        orders.breaker.probe_after = Some(Duration::from_millis(20));
+        orders.breaker.probe_cap = Some(Duration::from_millis(20));
+    });
+    let admin = relay.admin();
+    let shows = |state: &str, value: u8| {
+        let line =
+            format!(r#"relay_destination_state{{destination="orders",state="{state}"}} {value}"#);
+        until(&line, || {
+            admin.get("/metrics").text().contains(&line).then_some(())
+        });
+    };
+    shows("active", 1);
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    shows("open", 1);
+    shows("active", 0);
+    is_well.store(true, Ordering::SeqCst);
+    event_with_status(&relay.client, &id, "delivered");
+    shows("open", 0);
+    shows("active", 1);
+    relay.stop();
+}
+
+#[test]
+fn another_keys_origins_are_served_beside_those_of_a_key_that_has_many() {
+    let (_tarpit, port) = tarpit();
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let mut relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        config.server.shutdown_grace = Duration::from_millis(100);
+        config.delivery.timeout = Duration::from_secs(2);
+        config.delivery.connect_timeout = Duration::from_secs(1);
+        config.api.keys.push(relay::config::Secret::new("second"));
+    });
+    for n in 0..HANGING {
+        let origin = format!("http://127.1.{}.{}:{port}/", n / 250, n % 250 + 1);
+        relay_id(&relay.client.create(&[], &relay_to(&origin, "{}")));
+    }
+    let body = relay_to(&receiver.url("/"), "{}");
+    let reply = relay.client.send(
+        "POST",
+        "/v1/relays",
+        &[
+            ("X-API-Key", "second"),
+            ("Content-Type", "application/json"),
+        ],
+        body.as_bytes(),
+    );
+    // It has the second turn, not the hundred and fifty-first.
+    receiver
+        .next_within(Duration::from_secs(30))
+        .expect("it arrives");
+    relay_id(&reply);
+    relay.stop();
+}
