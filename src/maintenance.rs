@@ -40,6 +40,10 @@ pub(crate) struct Worker {
     sweep: Sweep,
     sweep_began: Duration,
     next_sweep: Duration,
+    /// Found to be expired, and not yet deleted.
+    pruning: Option<Prune>,
+    /// The next bulk job is looked for after this one.
+    after_job: i64,
 }
 
 /// Where the going-through is.
@@ -73,6 +77,8 @@ impl Worker {
             clock,
             sweep: Sweep::BEGINNING,
             next_sweep: Duration::ZERO,
+            pruning: None,
+            after_job: 0,
         }
     }
 
@@ -80,11 +86,13 @@ impl Worker {
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
         let mut rest = None;
 
-        let jobs = self.reader.read(|sql| BulkJob::read(sql, &[]))?;
-        if !jobs.is_empty() {
-            let is_paced = self.config.level() != Level::Off;
-            let stepped = self.store.write_blocking(StepJobs { is_paced })?;
-            rest = Some(if stepped.done > 0 {
+        if self.reader.read(BulkJob::is_any_under_way)? {
+            let stepped = self.store.write_blocking(StepJobs {
+                is_paced: self.config.level() != Level::Off,
+                after: self.after_job,
+            })?;
+            self.after_job = stepped.after.unwrap_or(0);
+            rest = Some(if stepped.done > 0 || stepped.after.is_some() {
                 REST
             } else {
                 LOOK_EVERY / 10
@@ -107,6 +115,12 @@ impl Worker {
 
     /// Goes on; whether anything was deleted.
     fn sweep(&mut self) -> Result<bool, StoreError> {
+        if let Some(pruning) = &mut self.pruning {
+            if self.store.write_step(pruning)? {
+                return Ok(true);
+            }
+            self.pruning = None;
+        }
         let now = self.clock.now();
         let retention = &self.config.retention;
         let cutoffs = Cutoffs {
@@ -115,35 +129,37 @@ impl Worker {
             keys: now.minus(self.config.api.idempotency_window),
         };
         let sweep = self.sweep;
-        let found = self
-            .reader
-            .read(move |sql| Expired::find(sql, &cutoffs, sweep.intent, sweep.key))?;
-        let is_idle = found.is_empty();
-        match found.next_intent {
-            Some(next) => self.sweep.intent = next,
-            None => self.sweep.is_intents_done = true,
-        }
-        match found.next_key {
-            Some(next) => self.sweep.key = next,
-            None => self.sweep.is_keys_done = true,
-        }
-        if !is_idle {
-            self.store.write_blocking(Prune {
-                intents: found.intents,
-                keys: found.keys,
+        if !sweep.is_intents_done || !sweep.is_keys_done {
+            let found = self.reader.read(move |sql| {
+                let intent = (!sweep.is_intents_done).then_some(sweep.intent);
+                let key = (!sweep.is_keys_done).then_some(sweep.key);
+                Expired::find(sql, &cutoffs, intent, key)
             })?;
+            match found.next_intent {
+                Some(next) => self.sweep.intent = next,
+                None => self.sweep.is_intents_done = true,
+            }
+            match found.next_key {
+                Some(next) => self.sweep.key = next,
+                None => self.sweep.is_keys_done = true,
+            }
+            if found.count() != (0, 0) {
+                self.pruning = Some(Prune::new(found));
+                return Ok(false);
+            }
         }
         if self.sweep.is_intents_done && self.sweep.is_keys_done {
             // The last thing: what has become free goes back to the file system, a step at a time.
             let left = self.store.write_blocking(TidyUp)?;
-            if left == 0 {
-                let now = self.clock.monotonic();
-                let took = now.saturating_sub(self.sweep_began);
-                self.sweep.is_under_way = false;
-                self.next_sweep = now + (took * PAUSE).clamp(RETENTION_EVERY, LONGEST_PAUSE);
+            if left > 0 {
+                return Ok(true);
             }
+            let now = self.clock.monotonic();
+            let took = now.saturating_sub(self.sweep_began);
+            self.sweep.is_under_way = false;
+            self.next_sweep = now + (took * PAUSE).clamp(RETENTION_EVERY, LONGEST_PAUSE);
         }
-        Ok(!is_idle)
+        Ok(false)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Retention and bulk jobs, step by step on a fake clock.
 
+#[path = "maintenance_rows_tests.rs"]
+mod rows;
+
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
 use crate::metrics::Metrics;
-use crate::model::Surface;
+use crate::model::{IntentId, Surface};
 use crate::store::{
-    Accept, Accepted, CancelJob, CreateJobs, Filter, IdempotencyKey, JobKind, Tx, WriteOp,
+    Accept, Accepted, CancelJob, CreateJobs, Filter, IdempotencyKey, JobKind, OfIntent, Tx, WriteOp,
 };
 
 const START: i64 = 1_700_000_000_000;
@@ -132,6 +135,34 @@ impl Scene {
         }
     }
 
+    fn any_event(&self) -> IntentId {
+        self.store
+            .read_blocking(|sql| {
+                let sql = sql.query_row("SELECT id, random FROM intents", [], |row| {
+                    let random: i64 = row.get(1)?;
+                    Ok(IntentId::new(row.get(0)?, random.cast_unsigned()))
+                });
+                Ok(sql?)
+            })
+            .expect("an event")
+    }
+
+    /// Begins to go through all of it, and stops after the first deletion.
+    fn sweep_once_begun(&mut self) {
+        self.clock.advance(LONGEST_PAUSE);
+        self.store.take_transactions();
+        while self.store.take_transactions().is_empty() {
+            self.worker.run_once().expect("a step");
+        }
+    }
+
+    /// Goes through what is left.
+    fn finish_sweep(&mut self) {
+        while self.worker.sweep.is_under_way {
+            self.worker.run_once().expect("a step");
+        }
+    }
+
     fn create(&self, kind: JobKind, change: impl FnOnce(&mut Filter)) -> Vec<i64> {
         let mut filter = Filter {
             destination: None,
@@ -144,12 +175,9 @@ impl Scene {
         let filter = filter.before(self.clock.now());
         let found = self.store.read_blocking(|sql| filter.count(sql));
         let found = found.expect("a count");
-        let create = CreateJobs {
-            kind,
-            filter,
-            found,
-        };
-        self.store.write_blocking(create).expect("jobs")
+        let mut create = CreateJobs::new(kind, filter, found);
+        self.store.write_steps(&mut create).expect("jobs");
+        create.jobs
     }
 
     fn jobs(&self, ids: &[i64]) -> Vec<(i64, i64, bool, bool)> {
@@ -449,17 +477,16 @@ fn what_is_replayed_between_the_look_and_the_deletion_stays() {
         keys: scene.clock.now(),
     };
     let look = || {
-        let found = scene
+        scene
             .store
-            .read_blocking(|sql| Expired::find(sql, &cutoffs, 0, (i64::MIN, 0)));
-        found.expect("a look").intents
+            .read_blocking(|sql| Expired::find(sql, &cutoffs, Some(0), None))
+            .expect("a look")
     };
-    let intents = look();
-    assert_eq!(intents.len(), 1);
+    let found = look();
+    assert_eq!(found.count(), (1, 0));
     scene.execute("UPDATE deliveries SET state = 0, next_attempt_at = 1");
-    let keys = Vec::new();
-    let prune = Prune { intents, keys };
-    assert_eq!(scene.store.write_blocking(prune).ok(), Some(0));
-    assert_eq!(scene.count("intents"), 1);
-    assert_eq!(look(), [0_i64; 0], "and it isn't found again");
+    let mut prune = Prune::new(found);
+    scene.store.write_steps(&mut prune).expect("a prune");
+    assert_eq!((prune.gone, scene.count("intents")), (0, 1));
+    assert_eq!(look().count(), (0, 0), "and it isn't found again");
 }

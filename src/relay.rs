@@ -18,7 +18,7 @@ use crate::maintenance::{Maintenance, Worker};
 use crate::metrics::Metrics;
 use crate::model::{IntentId, InvalidId};
 use crate::stop::{self, Deadline, Ending, Running};
-use crate::store::{OpenError, Replay, Store, StoreError};
+use crate::store::{OfIntent, OpenError, Store, StoreError};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -180,7 +180,9 @@ impl Relay {
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
         let store = self.agents.store.as_ref().ok_or(StoreError::Stopped)?;
-        Ok(store.write_blocking(Replay(id))?)
+        let mut replay = OfIntent::replay(id);
+        store.write_steps(&mut replay)?;
+        Ok(replay.done)
     }
 
     /// Whether no part has failed. After a fatal error nothing is accepted or delivered any more:

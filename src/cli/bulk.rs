@@ -12,9 +12,7 @@ use super::operate::{Moment, explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::model::IntentId;
-use crate::store::{
-    BulkJob, CancelJob, CreateJobs, Discard, Filter, JobKind, Operator, Replay, StepJobs,
-};
+use crate::store::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, OfIntent, Operator, StepJobs};
 
 /// Steps after which the WAL is emptied, when there is no server to do it: some 50 MB of it.
 const CHECKPOINT_EVERY: u64 = 50;
@@ -74,11 +72,12 @@ pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result
     }
     let mut all = 0;
     for id in &args.ids {
-        let done = match kind {
-            JobKind::Replay => operator.write(&Replay(*id)),
-            JobKind::Discard => operator.write(&Discard(*id)),
-        }
-        .map_err(explained)?;
+        let mut letters = match kind {
+            JobKind::Replay => OfIntent::replay(*id),
+            JobKind::Discard => OfIntent::discard(*id),
+        };
+        operator.write_steps(&mut letters).map_err(explained)?;
+        let done = letters.done;
         if done == 0 && !args.json {
             eprintln!("{id}: has no dead letter");
         }
@@ -152,13 +151,9 @@ fn many(
         }
         return Ok(());
     }
-    let jobs = operator
-        .write(&CreateJobs {
-            kind,
-            filter,
-            found,
-        })
-        .map_err(explained)?;
+    let mut create = CreateJobs::new(kind, filter, found);
+    operator.write_steps(&mut create).map_err(explained)?;
+    let jobs = create.jobs;
     if jobs.is_empty() {
         report(kind, 0, args.json)?;
         return Ok(());
@@ -191,9 +186,11 @@ fn follow(
         // One may start or stop meanwhile.
         let has_server = operator.has_server();
         if !has_server {
-            operator
-                .write(&StepJobs { is_paced: false })
-                .map_err(explained)?;
+            let step = StepJobs {
+                is_paced: false,
+                after: 0,
+            };
+            operator.write(&step).map_err(explained)?;
             if round.is_multiple_of(CHECKPOINT_EVERY) {
                 operator.checkpoint().map_err(explained)?;
             }

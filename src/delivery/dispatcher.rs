@@ -239,8 +239,8 @@ impl Dispatcher {
         ((1 + WAITING) * self.pool.workers()).saturating_sub(self.in_flight.len())
     }
 
-    /// Settles, hands back and claims in one transaction, and gives out what was claimed. None if
-    /// the store refused: then everything is kept for the next turn.
+    /// Settles, hands back and claims, and gives out what was claimed. None if the store refused:
+    /// then what isn't durable is kept for the next turn.
     fn turn(&mut self, wants: &[Want]) -> Option<(usize, usize)> {
         if self.unsettled.is_empty()
             && self.hand_backs.is_empty()
@@ -251,26 +251,30 @@ impl Dispatcher {
         }
         let claim = self.next_claim;
         self.next_claim += 1;
-        let settlements = Arc::new(std::mem::take(&mut self.unsettled));
-        let hand_backs = Arc::new(std::mem::take(&mut self.hand_backs));
-        let turn = Turn {
-            settlements: Arc::clone(&settlements),
-            hand_backs: Arc::clone(&hand_backs),
-            unbroken: self.unbroken.clone(),
-            wants: wants.to_vec(),
+        let settlements = std::mem::take(&mut self.unsettled);
+        let settled = settlements.len();
+        let mut turn = Turn::new(
+            settlements,
+            std::mem::take(&mut self.hand_backs),
+            self.unbroken.clone(),
+            wants.to_vec(),
             claim,
-        };
-        match self.context.store.write_blocking(turn) {
-            Ok(claimed) => {
-                let counts = (claimed.len(), settlements.len());
+        );
+        let written = self.context.store.write_steps(&mut turn);
+        let (settlements, hand_backs) = turn.durable();
+        self.schedule_again(settlements, hand_backs);
+        match written {
+            Ok(()) => {
+                let claimed = turn.into_claimed();
+                let counts = (claimed.len(), settled);
                 self.is_refused = false;
                 self.unbroken.clear();
-                self.schedule_again(&settlements, &hand_backs);
                 self.give_out(claimed);
                 self.release(wants);
                 Some(counts)
             }
             Err(error) => {
+                (self.unsettled, self.hand_backs) = turn.into_unfinished();
                 if matches!(error, StoreError::Sqlite(_) | StoreError::Unexpected(_)) {
                     // It would be refused for ever. The next start hands back what is claimed.
                     self.is_over = true;
@@ -280,14 +284,12 @@ impl Dispatcher {
                 } else if matches!(error, StoreError::Stopped) {
                     self.is_over = true;
                 } else if !self.is_refused {
-                    log::warn!(error:% = error, outcomes = settlements.len(); "outcomes can't be recorded: nothing is delivered until they can");
+                    log::warn!(error:% = error, outcomes = self.unsettled.len(); "outcomes can't be recorded: nothing is delivered until they can");
                 }
                 self.is_refused = true;
                 // Whatever they did couldn't be recorded either.
                 self.pool.recall(self.states.keys().copied());
                 self.release(wants);
-                self.unsettled = Arc::unwrap_or_clone(settlements);
-                self.hand_backs = Arc::unwrap_or_clone(hand_backs);
                 None
             }
         }

@@ -181,6 +181,10 @@ impl WriteOp for Accept {
         }
     }
 
+    fn rows(&self) -> usize {
+        1 + self.destinations.len()
+    }
+
     fn bytes(&self) -> usize {
         self.body.len() + self.headers.len()
     }

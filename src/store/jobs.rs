@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::replay::{discard, replay};
-use super::{StoreError, Tx, WriteOp};
+use super::replay::{REPLAY_ROWS, discard, discard_rows, replay};
+use super::{LongWrite, MAX_HISTORY, RowBudget, StoreError, Tx, WriteOp};
 use crate::clock::Timestamp;
 
-/// Dead letters looked at in one step, of all jobs together: some milliseconds of the writer's time.
-const STEP: i64 = 100;
+/// Dead letters of a job looked at in one step.
+const LOOK: i64 = 100;
+/// Rows written in one step, for all jobs together: two to three milliseconds of the writer's time
+/// (10 µs a row, measured). A quarter of a transaction, as for the rest of maintenance.
+const STEP_ROWS: usize = 256;
+/// Jobs looked at in one step. A command may make one for each ad hoc origin; asking whether a
+/// replay has to wait takes 20 µs.
+const LOOK_JOBS: i64 = 64;
 
 /// A paced replay adds nothing while so many deliveries wait for the destination: what comes in
 /// meanwhile has no more than these before it.
@@ -82,22 +88,64 @@ impl Filter {
     }
 }
 
-/// Makes one job for each of these destinations; returns them. They have been counted before: that may
-/// take long, and nobody must wait for it.
+/// Makes one job for each of these destinations. They have been counted before: that may take long,
+/// and nobody must wait for it.
 pub(crate) struct CreateJobs {
-    pub kind: JobKind,
-    pub filter: Filter,
-    /// As [`Filter::count`] found them.
-    pub found: Vec<(i64, String, i64)>,
+    kind: JobKind,
+    filter: Filter,
+    found: Vec<(i64, String, i64)>,
+    /// The jobs that were made.
+    pub jobs: Vec<i64>,
 }
 
-impl WriteOp for CreateJobs {
+impl CreateJobs {
+    /// `found` is what [`Filter::count`] counted.
+    pub fn new(kind: JobKind, filter: Filter, found: Vec<(i64, String, i64)>) -> Self {
+        Self {
+            kind,
+            filter,
+            found,
+            jobs: Vec::new(),
+        }
+    }
+}
+
+impl LongWrite for CreateJobs {
+    type Step = CreateSomeJobs;
+
+    fn next_step(&mut self) -> Option<CreateSomeJobs> {
+        let rest = &self.found[self.jobs.len()..];
+        let count = RowBudget::of_a_transaction().spend_on(rest, |_| 1);
+        (count > 0).then(|| CreateSomeJobs {
+            kind: self.kind,
+            filter: self.filter.clone(),
+            totals: rest[..count]
+                .iter()
+                .map(|(destination, _, total)| (*destination, *total))
+                .collect(),
+        })
+    }
+
+    fn committed(&mut self, jobs: Vec<i64>) {
+        self.jobs.extend(jobs);
+    }
+}
+
+/// One transaction's share of a [`CreateJobs`].
+pub(crate) struct CreateSomeJobs {
+    kind: JobKind,
+    filter: Filter,
+    /// How many dead letters of which destination.
+    totals: Vec<(i64, i64)>,
+}
+
+impl WriteOp for CreateSomeJobs {
     type Out = Vec<i64>;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Vec<i64>, StoreError> {
         let filter = &self.filter;
         let mut jobs = Vec::new();
-        for (destination, _, total) in &self.found {
+        for (destination, total) in &self.totals {
             tx.execute(
                 "INSERT INTO jobs (kind, destination_id, source, reason, since, until, total,
                                        cursor_at, cursor_intent, created_at)
@@ -116,6 +164,10 @@ impl WriteOp for CreateJobs {
             jobs.push(tx.sql.last_insert_rowid());
         }
         Ok(jobs)
+    }
+
+    fn rows(&self) -> usize {
+        self.totals.len()
     }
 }
 
@@ -166,6 +218,13 @@ impl BulkJob {
         })
     }
 
+    /// Whether any job is under way.
+    pub fn is_any_under_way(sql: &Connection) -> Result<bool, StoreError> {
+        Ok(sql
+            .prepare_cached("SELECT 1 FROM jobs WHERE ended_at IS NULL LIMIT 1")?
+            .exists([])?)
+    }
+
     /// These jobs; those under way if none are named.
     pub fn read(sql: &Connection, ids: &[i64]) -> Result<Vec<Self>, StoreError> {
         const COLUMNS: &str =
@@ -186,19 +245,21 @@ impl BulkJob {
     }
 }
 
-/// Goes on with the jobs that are under way by one step: the first that may, and then the next.
+/// Goes on with the jobs that are under way by one step: with the first that may, and then the next.
 pub(crate) struct StepJobs {
     /// Whether replays wait while much is waiting already: as long as somebody delivers.
     pub is_paced: bool,
+    /// Only jobs after this one are looked at; 0 at first.
+    pub after: i64,
 }
 
 /// What a step led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stepped {
-    /// Jobs that are not at their end.
-    pub under_way: usize,
     /// Dead letters replayed or discarded.
     pub done: usize,
+    /// The job to look on after, if all that were looked at have to wait and there are more.
+    pub after: Option<i64>,
 }
 
 struct Cursor {
@@ -213,19 +274,11 @@ impl WriteOp for StepJobs {
     type Out = Stepped;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Stepped, StoreError> {
-        // The command that made a job has a clock of its own. What fails anew must never be a job's
-        // again, or it would go round in circles.
-        let before = tx.now.minus(Duration::from_millis(1)).as_millis();
-        tx.execute(
-            "UPDATE jobs SET until = ?1 WHERE ended_at IS NULL AND until > ?1",
-            [before],
-        )?;
-        let mut statement = tx.sql.prepare_cached(
+        let jobs: Vec<Cursor> = tx.rows(
             "SELECT id, kind, destination_id, cursor_at, cursor_intent FROM jobs
-             WHERE ended_at IS NULL ORDER BY id",
-        )?;
-        let jobs: Vec<Cursor> = statement
-            .query_map([], |row| {
+             WHERE ended_at IS NULL AND id > ?1 ORDER BY id LIMIT ?2",
+            [self.after, LOOK_JOBS],
+            |row| {
                 Ok(Cursor {
                     job: row.get(0)?,
                     kind: row.get(1)?,
@@ -233,28 +286,42 @@ impl WriteOp for StepJobs {
                     at: row.get(3)?,
                     intent: row.get(4)?,
                 })
-            })?
-            .collect::<Result<_, _>>()?;
+            },
+        )?;
+        let is_full = i64::try_from(jobs.len()).unwrap_or(i64::MAX) == LOOK_JOBS;
+        let last = jobs.last().map(|cursor| cursor.job);
         let mut stepped = Stepped::default();
-        let mut budget = STEP;
+        let mut has_stepped = false;
+        let mut budget = RowBudget::of(STEP_ROWS);
         for mut cursor in jobs {
-            if budget == 0 || (self.is_paced && cursor.is_crowded(tx)?) {
-                stepped.under_way += 1;
+            if self.is_paced && cursor.is_crowded(tx)? {
                 continue;
             }
+            // The job itself.
+            if !budget.spend(1) {
+                break;
+            }
+            has_stepped = true;
             let (done, is_at_end) = cursor.step(&mut budget, tx)?;
             stepped.done += done;
-            stepped.under_way += usize::from(!is_at_end);
-            tx.execute("UPDATE jobs SET done = done + ?2, cursor_at = ?3, cursor_intent = ?4, ended_at = ?5
-                     WHERE id = ?1", params![
+            tx.execute(
+                "UPDATE jobs SET done = done + ?2, cursor_at = ?3, cursor_intent = ?4, ended_at = ?5
+                 WHERE id = ?1",
+                params![
                     cursor.job,
                     i64::try_from(done).unwrap_or(i64::MAX),
                     cursor.at,
                     cursor.intent,
                     is_at_end.then_some(tx.now.as_millis()),
-                ])?;
+                ],
+            )?;
         }
+        stepped.after = last.filter(|_| is_full && !has_stepped);
         Ok(stepped)
+    }
+
+    fn rows(&self) -> usize {
+        STEP_ROWS
     }
 }
 
@@ -277,11 +344,19 @@ impl Cursor {
     }
 
     /// Does the next few; how many, and whether there are no more.
-    fn step(&mut self, budget: &mut i64, tx: &Tx<'_>) -> Result<(usize, bool), StoreError> {
-        // The index `dead` in its own order. What is replayed leaves it; what doesn't match stays, so
-        // the cursor moves past it.
+    fn step(&mut self, budget: &mut RowBudget, tx: &Tx<'_>) -> Result<(usize, bool), StoreError> {
+        // The command that made a job has a clock of its own. A delivery that fails anew must never
+        // belong to the job again, or the job would never end.
+        let before = tx.now.minus(Duration::from_millis(1)).as_millis();
+        tx.execute(
+            "UPDATE jobs SET until = ?2 WHERE id = ?1 AND until > ?2",
+            [self.job, before],
+        )?;
+        // In the order of the index `dead`. A delivery that is replayed leaves it; one that doesn't
+        // match stays, so the cursor moves past it.
         let mut statement = tx.sql.prepare_cached(&format!(
-            "SELECT d.updated_at, d.intent_id, ({MATCHES})
+            "SELECT d.updated_at, d.intent_id, ({MATCHES}), min(d.history, ?9),
+                    length(i.headers) + length(i.body)
              FROM deliveries d INDEXED BY dead JOIN intents i ON i.id = d.intent_id
              WHERE d.state = 4 AND d.destination_id = ?1
                AND (d.updated_at, d.intent_id) > (?6, ?7) AND d.updated_at <= ?5
@@ -293,35 +368,44 @@ impl Cursor {
             .query_row([self.job], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
-        let found: Vec<(i64, i64, bool)> = statement
-            .query_map(
-                params![
-                    self.destination,
-                    source,
-                    reason,
-                    since,
-                    until,
-                    self.at,
-                    self.intent,
-                    *budget
-                ],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )?
-            .collect::<Result<_, _>>()?;
-        let looked_at = i64::try_from(found.len()).unwrap_or(i64::MAX);
-        let is_at_end = looked_at < *budget;
-        *budget = budget.saturating_sub(looked_at);
-        let mut done = 0;
-        for (at, intent, matches) in found {
-            (self.at, self.intent) = (at, intent);
-            if matches {
-                let act = if self.kind == JobKind::Replay as i64 {
-                    replay
-                } else {
-                    discard
-                };
-                done += usize::from(act(tx, intent, self.destination)?);
+        let mut rows = statement.query(params![
+            self.destination,
+            source,
+            reason,
+            since,
+            until,
+            self.at,
+            self.intent,
+            LOOK,
+            MAX_HISTORY,
+        ])?;
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        while let Some(row) = rows.next()? {
+            let (at, intent, matches): (i64, i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let cost = match self.kind {
+                _ if !matches => 1,
+                kind if kind == JobKind::Replay as i64 => REPLAY_ROWS,
+                _ => discard_rows(row.get(3)?, row.get(4)?),
+            };
+            if !budget.spend(cost) {
+                break;
             }
+            looked_at += 1;
+            (self.at, self.intent) = (at, intent);
+            found.extend(matches.then_some(intent));
+        }
+        let is_at_end = looked_at < LOOK && rows.next()?.is_none();
+        // The index that was being read is changed from here on.
+        drop(rows);
+        let mut done = 0;
+        for intent in found {
+            let act = if self.kind == JobKind::Replay as i64 {
+                replay
+            } else {
+                discard
+            };
+            done += usize::from(act(tx, intent, self.destination)?);
         }
         Ok((done, is_at_end))
     }

@@ -5,7 +5,8 @@
 //!   on. `readers`: the pool of connections that read.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `tx`: the
 //!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
-//!   `origins`: how many wait for one API key.
+//!   `steps`: changes that are too large for one transaction. `origins`: how many
+//!   wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
 //! - `health`: the writer's heartbeat, for readiness.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
@@ -33,6 +34,7 @@ mod recover;
 mod relays;
 mod replay;
 mod space;
+mod steps;
 mod tx;
 mod writer;
 
@@ -66,7 +68,8 @@ pub(crate) use pause::{Pause, Resume};
 pub(crate) use prune::{Cutoffs, Expired, Prune, TidyUp};
 pub(crate) use readers::{OWN_READERS, Reader};
 pub(crate) use relays::RelayRow;
-pub(crate) use replay::{Discard, Replay};
+pub(crate) use replay::OfIntent;
+pub(crate) use steps::{LongWrite, RowBudget};
 pub(crate) use tx::Tx;
 pub(crate) use writer::WriteOp;
 
@@ -79,6 +82,13 @@ use writer::{Ended, Job, Message, Writer};
 /// Operations that may wait for the writer: two full batches. Past it a request is refused at once
 /// (503) rather than queued in memory.
 const QUEUE: usize = 1024;
+
+/// Bytes of a page of the database: SQLite's default.
+const PAGE: u32 = 4096;
+
+/// Entries of a delivery's history that are kept; the oldest give way. Enough for five schedules
+/// of the default length.
+pub(crate) const MAX_HISTORY: i64 = 50;
 
 /// Called after a commit with the destinations for which it made something due.
 pub(crate) type OnWork = Arc<dyn Fn(&[i64]) + Send + Sync>;
@@ -96,6 +106,22 @@ struct Shared {
     health: health::Health,
     /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
     is_stopping: AtomicBool,
+    /// Those committed so far.
+    #[cfg(test)]
+    transactions: std::sync::Mutex<Vec<Transaction>>,
+    /// Real time, for tests whose clock is another.
+    #[cfg(test)]
+    stopwatch: crate::clock::SystemClock,
+}
+
+/// What a transaction held the writer for.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transaction {
+    /// Rows that it changed, those deleted by a cascade included.
+    pub rows: u64,
+    /// From its beginning until its commit was durable.
+    pub took: Duration,
 }
 
 /// A handle to the database; clones share it.
@@ -157,6 +183,10 @@ impl Store {
             low_space: AtomicBool::new(false),
             health: health::Health::default(),
             is_stopping: AtomicBool::new(false),
+            #[cfg(test)]
+            transactions: std::sync::Mutex::default(),
+            #[cfg(test)]
+            stopwatch: crate::clock::SystemClock::new(),
         });
         let (queue, receiver) = sync_channel(QUEUE);
         let mut space = space::Space::new(path, settings.min_free_bytes);
@@ -281,6 +311,12 @@ impl Store {
     pub fn reader(&self) -> Reader {
         let on_broken = Arc::clone(&self.inner.shared.on_broken);
         Reader::new(self.inner.path.clone(), on_broken)
+    }
+
+    /// The transactions since this was asked last.
+    #[cfg(test)]
+    pub fn take_transactions(&self) -> Vec<Transaction> {
+        std::mem::take(&mut self.inner.shared.transactions.lock().expect("no panics"))
     }
 
     /// The sizes of the database and of its WAL, in bytes.

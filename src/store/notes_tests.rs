@@ -142,7 +142,9 @@ fn what_was_deleted_on_purpose_is_not_missed() {
             Ok(())
         }))
         .expect("given up");
-    store.write_blocking(Discard(ids[1])).expect("discarded");
+    store
+        .write_steps(&mut OfIntent::discard(ids[1]))
+        .expect("discarded");
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
     // The next one is marked again.
     store.write_blocking(event("3")).expect("accepted");
@@ -162,7 +164,9 @@ fn what_was_deleted_on_purpose_is_not_missed() {
         }))
         .expect("given up");
     let mut operator = Operator::writing(&directory.path().join("relay.db")).expect("it opens");
-    assert_eq!(operator.write(&Discard(id)).expect("discarded"), 1);
+    let mut discard = OfIntent::discard(id);
+    operator.write_steps(&mut discard).expect("discarded");
+    assert_eq!(discard.done, 1);
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
     // What the server notes later of the time doesn't bring it back.
     clock.advance(Duration::from_secs(10));

@@ -1,11 +1,12 @@
 //! The database as a command of the operator's sees it: beside a running server, or without one.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::notes::{self, Said};
-use super::{OpenError, StoreError, Tx, WriteOp, lock, open};
+use super::{LongWrite, OpenError, StoreError, Tx, WriteOp, lock, open};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 
 /// A command's own connection. It never migrates: a file of another version is refused, since a server
@@ -13,21 +14,34 @@ use crate::clock::{Clock as _, SystemClock, Timestamp};
 pub(crate) struct Operator {
     sql: Connection,
     path: PathBuf,
+    has_written: bool,
 }
+
+/// Between two writes beside a server, whose writer asks for the lock again only every few
+/// milliseconds: SQLite's pauses grow to 100 ms, and the first eight of them are below this.
+const REST: Duration = Duration::from_millis(30);
 
 impl Operator {
     /// For commands that look.
     pub fn reading(path: &Path) -> Result<Self, OpenError> {
         let path = existing(path)?;
         let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self { sql, path })
+        Ok(Self {
+            sql,
+            path,
+            has_written: false,
+        })
     }
 
     /// For commands that change something.
     pub fn writing(path: &Path) -> Result<Self, OpenError> {
         let path = existing(path)?;
         let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        Ok(Self { sql, path })
+        Ok(Self {
+            sql,
+            path,
+            has_written: false,
+        })
     }
 
     /// The time by the clock that the database is written by.
@@ -58,9 +72,21 @@ impl Operator {
         Ok(())
     }
 
+    /// Makes all steps of a change.
+    pub fn write_steps<L: LongWrite>(&mut self, change: &mut L) -> Result<(), StoreError> {
+        while let Some(step) = change.next_step() {
+            change.committed(self.write(&step)?);
+        }
+        Ok(())
+    }
+
     /// Does an operation in a transaction of its own; a server's writer waits for it, or it for the
     /// writer.
     pub fn write<W: WriteOp>(&mut self, op: &W) -> Result<W::Out, StoreError> {
+        if self.has_written && self.has_server() {
+            std::thread::sleep(REST);
+        }
+        self.has_written = true;
         let now = self.now();
         let transaction = self
             .sql

@@ -1,51 +1,113 @@
 use rusqlite::params;
 
-use super::{StoreError, Tx, WriteOp};
+use super::{LongWrite, MAX_HISTORY, PAGE, RowBudget, StoreError, Tx, WriteOp};
 use crate::model::{DeliveryState, IntentId};
 
-/// Sends an intent's dead letters once more, each with a fresh budget of attempts; the history
-/// says so. Returns how many there were.
-pub(crate) struct Replay(pub IntentId);
+/// Rows that replaying a dead letter writes: the delivery and an entry in its history.
+pub(super) const REPLAY_ROWS: usize = 2;
 
-impl WriteOp for Replay {
-    type Out = usize;
+/// Rows, and pages of the payload, that discarding a dead letter deletes at most, if its history has
+/// this many entries and its intent this many bytes.
+pub(super) fn discard_rows(history: u32, bytes: u32) -> usize {
+    (2 + history + bytes / PAGE) as usize
+}
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
-        let mut replayed = 0;
-        for destination in dead_letters(tx, self.0)? {
-            replayed += usize::from(replay(tx, self.0.row(), destination)?);
+/// Replays or discards the dead letters of one intent, in steps.
+#[derive(Debug)]
+pub(crate) struct OfIntent {
+    id: IntentId,
+    is_replay: bool,
+    /// The next step begins after this destination; none if there is none.
+    after: Option<i64>,
+    /// Dead letters that were replayed or discarded.
+    pub done: usize,
+}
+
+impl OfIntent {
+    /// Sends them once more, each with a fresh budget of attempts; the history says so.
+    pub fn replay(id: IntentId) -> Self {
+        Self {
+            id,
+            is_replay: true,
+            after: Some(i64::MIN),
+            done: 0,
         }
-        Ok(replayed)
+    }
+
+    /// Deletes them; with the last of its deliveries the intent goes too.
+    pub fn discard(id: IntentId) -> Self {
+        Self {
+            is_replay: false,
+            ..Self::replay(id)
+        }
     }
 }
 
-/// Deletes an intent's dead letters; with the last of its deliveries the intent goes too. Returns how
-/// many there were.
-pub(crate) struct Discard(pub IntentId);
+impl LongWrite for OfIntent {
+    type Step = StepOfIntent;
 
-impl WriteOp for Discard {
-    type Out = usize;
+    fn next_step(&mut self) -> Option<StepOfIntent> {
+        self.after.map(|after| StepOfIntent {
+            id: self.id,
+            is_replay: self.is_replay,
+            after,
+        })
+    }
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
-        let mut discarded = 0;
-        for destination in dead_letters(tx, self.0)? {
-            discarded += usize::from(discard(tx, self.0.row(), destination)?);
-        }
-        Ok(discarded)
+    fn committed(&mut self, (done, after): (usize, Option<i64>)) {
+        self.done += done;
+        self.after = after;
     }
 }
 
-/// The destinations that an intent was given up on.
-fn dead_letters(tx: &Tx<'_>, id: IntentId) -> Result<Vec<i64>, StoreError> {
-    let mut statement = tx.sql.prepare_cached(
-        "SELECT d.destination_id FROM deliveries d JOIN intents i ON i.id = d.intent_id
-         WHERE i.id = ?1 AND i.random = ?2 AND d.state = ?3 ORDER BY d.destination_id",
-    )?;
-    let rows = statement.query_map(
-        params![id.row(), id.random(), DeliveryState::DeadLettered.number()],
-        |row| row.get(0),
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// One transaction's share of an [`OfIntent`]. Returns how many dead letters there were, and after
+/// which destination there are more.
+pub(crate) struct StepOfIntent {
+    id: IntentId,
+    is_replay: bool,
+    after: i64,
+}
+
+impl WriteOp for StepOfIntent {
+    type Out = (usize, Option<i64>);
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<Self::Out, StoreError> {
+        let mut budget = RowBudget::of_a_transaction();
+        let letters = tx.rows(
+            "SELECT d.destination_id, min(d.history, ?5), length(i.headers) + length(i.body)
+             FROM deliveries d JOIN intents i ON i.id = d.intent_id
+             WHERE i.id = ?1 AND i.random = ?2 AND d.state = ?3 AND d.destination_id > ?4
+             ORDER BY d.destination_id",
+            params![
+                self.id.row(),
+                self.id.random(),
+                DeliveryState::DeadLettered.number(),
+                self.after,
+                MAX_HISTORY,
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let count = budget.spend_on(&letters, |(_, history, bytes)| {
+            if self.is_replay {
+                REPLAY_ROWS
+            } else {
+                discard_rows(*history, *bytes)
+            }
+        });
+        let act = if self.is_replay { replay } else { discard };
+        let mut done = 0;
+        for (destination, ..) in &letters[..count] {
+            done += usize::from(act(tx, self.id.row(), *destination)?);
+        }
+        let last = letters[..count]
+            .last()
+            .map(|(destination, ..)| *destination);
+        Ok((done, last.filter(|_| count < letters.len())))
+    }
+
+    fn rows(&self) -> usize {
+        super::writer::MAX_ROWS
+    }
 }
 
 /// Sends one dead letter once more; whether it was one. A command's clock may be off: what it replays

@@ -76,7 +76,7 @@ impl<F: Fn(&Tx<'_>) -> Result<(), StoreError> + Send + 'static> WriteOp for Inse
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what an operation does may fail")]
-fn fine(_: &Tx<'_>) -> Result<(), StoreError> {
+pub(super) fn fine(_: &Tx<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
@@ -100,7 +100,7 @@ impl WriteOp for Hold {
     }
 }
 
-fn hold(store: &Store) -> (Sender<()>, oneshot::Receiver<Result<(), StoreError>>) {
+pub(super) fn hold(store: &Store) -> (Sender<()>, oneshot::Receiver<Result<(), StoreError>>) {
     let (begun, has_begun) = channel();
     let (tell, go_on) = channel();
     let answer = store

@@ -141,6 +141,7 @@ impl Dispatcher {
             destination: job.target.id,
             claim: job.claim,
             attempt: job.attempt,
+            history: job.history,
             started_at: done.started_at,
             duration_ms: i64::try_from(done.took.as_millis()).unwrap_or(i64::MAX),
             step: decision.step,

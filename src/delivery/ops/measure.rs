@@ -14,7 +14,7 @@ use super::{Due, Turn, Want};
 use crate::Config;
 use crate::clock::{Clock as _, SystemClock};
 use crate::model::RetryPlan;
-use crate::store::{OpenError, StoreError, Tx, WriteOp as _, open};
+use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _, open};
 
 /// A database from which is claimed, and then everything is put back.
 pub struct Claims {
@@ -103,25 +103,22 @@ impl Claims {
                 at_most *= 2;
             }
             self.schedule.turn(&picks, shares.given());
-            let turn = Turn {
-                settlements: Arc::default(),
-                hand_backs: Arc::default(),
-                unbroken: Vec::new(),
-                wants: shares
-                    .into_shares()
-                    .filter(|candidate| candidate.share > 0)
-                    .map(|candidate| Want {
-                        destination: candidate.target.id,
-                        begin: candidate.share,
-                        wait: 0,
-                    })
-                    .collect(),
-                claim: 1,
-            };
+            let wants = shares
+                .into_shares()
+                .filter(|candidate| candidate.share > 0)
+                .map(|candidate| Want {
+                    destination: candidate.target.id,
+                    begin: candidate.share,
+                    wait: 0,
+                })
+                .collect();
+            let mut turn = Turn::new(Vec::new(), Vec::new(), Vec::new(), wants, 1);
             let looked = self.clock.monotonic();
-            let rows = turn.apply(&Tx::of_operator(&sql, now))?.len();
+            while let Some(step) = turn.next_step() {
+                turn.committed(step.apply(&Tx::of_operator(&sql, now))?);
+            }
             done.push(Claim {
-                rows,
+                rows: turn.into_claimed().len(),
                 look: looked.saturating_sub(start),
                 claim: self.clock.monotonic().saturating_sub(looked),
             });

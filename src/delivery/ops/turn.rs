@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,26 +6,167 @@ use rusqlite::params;
 
 use crate::clock::Timestamp;
 use crate::model::{BreakerChange, DeliveryState, Step};
-use crate::store::{StoreError, Tx, WriteOp};
-
-/// Entries of a delivery's history that are kept; the oldest give way. Enough for five schedules
-/// of the default length.
-const MAX_HISTORY: i64 = 50;
+use crate::store::{LongWrite, MAX_HISTORY, RowBudget, StoreError, Tx, WriteOp};
 
 /// How long a delivery waits that was handed back because it couldn't be loaded.
 pub(in super::super) const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
 
-/// One turn of the dispatcher, in one transaction: what workers have done is settled, what never
-/// began is handed back, and then new work is claimed.
+/// One turn of the dispatcher: finished attempts are settled, claims whose attempts never began are
+/// handed back, and then new work is claimed. It takes as many transactions as its rows need; the
+/// claims come last, since nothing is claimed while outcomes can't be recorded.
 pub(in super::super) struct Turn {
-    /// Shared with the dispatcher, which keeps them until they are durable.
-    pub settlements: Arc<Vec<Settlement>>,
-    pub hand_backs: Arc<Vec<HandBack>>,
+    settlements: Arc<Vec<Settlement>>,
+    hand_backs: Arc<Vec<HandBack>>,
     /// Destinations that have no breaker any more, which was left open.
-    pub unbroken: Vec<i64>,
-    pub wants: Vec<Want>,
+    unbroken: Vec<i64>,
     /// Marks what this turn claims: above zero.
-    pub claim: i64,
+    claim: i64,
+    done: Progress,
+    /// Where the step that was begun leads.
+    next: Progress,
+    claimed: Vec<Claimed>,
+}
+
+/// How far a turn is.
+#[derive(Clone, Debug)]
+struct Progress {
+    settled: usize,
+    handed_back: usize,
+    closed: usize,
+    /// Claims that are still to be made.
+    wants: Vec<Want>,
+}
+
+impl Turn {
+    /// A turn of which nothing is durable yet.
+    pub fn new(
+        settlements: Vec<Settlement>,
+        hand_backs: Vec<HandBack>,
+        unbroken: Vec<i64>,
+        wants: Vec<Want>,
+        claim: i64,
+    ) -> Self {
+        let done = Progress {
+            settled: 0,
+            handed_back: 0,
+            closed: 0,
+            wants,
+        };
+        Self {
+            settlements: Arc::new(settlements),
+            hand_backs: Arc::new(hand_backs),
+            unbroken,
+            claim,
+            next: done.clone(),
+            done,
+            claimed: Vec::new(),
+        }
+    }
+
+    /// The settlements and hand backs that are durable.
+    pub fn durable(&self) -> (&[Settlement], &[HandBack]) {
+        (
+            &self.settlements[..self.done.settled],
+            &self.hand_backs[..self.done.handed_back],
+        )
+    }
+
+    /// What was claimed, and is durable.
+    pub fn into_claimed(self) -> Vec<Claimed> {
+        self.claimed
+    }
+
+    /// Of a turn that failed: the settlements and the hand backs that aren't durable. What was
+    /// claimed before the failure is among the hand backs.
+    pub fn into_unfinished(self) -> (Vec<Settlement>, Vec<HandBack>) {
+        let settlements = Arc::unwrap_or_clone(self.settlements);
+        let hand_backs = Arc::unwrap_or_clone(self.hand_backs);
+        let claims = self.claimed.into_iter().map(|claimed| HandBack {
+            intent: claimed.intent,
+            destination: claimed.destination,
+            claim: claimed.claim,
+            due: Some(claimed.due),
+        });
+        (
+            settlements.into_iter().skip(self.done.settled).collect(),
+            hand_backs
+                .into_iter()
+                .skip(self.done.handed_back)
+                .chain(claims)
+                .collect(),
+        )
+    }
+}
+
+impl LongWrite for Turn {
+    type Step = TurnStep;
+
+    fn next_step(&mut self) -> Option<TurnStep> {
+        let done = &self.done;
+        let settlements = &self.settlements[done.settled..];
+        let hand_backs = &self.hand_backs[done.handed_back..];
+        let unbroken = &self.unbroken[done.closed..];
+        if settlements.is_empty()
+            && hand_backs.is_empty()
+            && unbroken.is_empty()
+            && done.wants.is_empty()
+        {
+            return None;
+        }
+        let mut budget = RowBudget::of_a_transaction();
+        let mut next = done.clone();
+        next.settled += budget.spend_on(settlements, Settlement::rows);
+        next.handed_back += budget.spend_on(hand_backs, |_| 1);
+        next.closed += budget.spend_on(unbroken, |_| 1);
+        let mut wants = Vec::new();
+        next.wants.clear();
+        for want in &done.wants {
+            // One row for the destination.
+            let fits = budget.spend(1);
+            let asked = 0..want.begin + want.wait;
+            let rows = asked.take_while(|_| fits && budget.spend(1)).count();
+            let now = Want {
+                destination: want.destination,
+                begin: want.begin.min(rows),
+                wait: rows - want.begin.min(rows),
+            };
+            let later = Want {
+                destination: want.destination,
+                begin: want.begin - now.begin,
+                wait: want.wait - now.wait,
+            };
+            wants.extend((rows > 0).then_some(now));
+            next.wants
+                .extend((later.begin + later.wait > 0).then_some(later));
+        }
+        let step = TurnStep {
+            settlements: Arc::clone(&self.settlements),
+            settled: done.settled..next.settled,
+            hand_backs: Arc::clone(&self.hand_backs),
+            handed_back: done.handed_back..next.handed_back,
+            unbroken: self.unbroken[done.closed..next.closed].to_vec(),
+            wants,
+            claim: self.claim,
+        };
+        self.next = next;
+        Some(step)
+    }
+
+    fn committed(&mut self, claimed: Vec<Claimed>) {
+        self.done = self.next.clone();
+        self.claimed.extend(claimed);
+    }
+}
+
+/// What of a turn one transaction does.
+pub(in super::super) struct TurnStep {
+    settlements: Arc<Vec<Settlement>>,
+    settled: Range<usize>,
+    hand_backs: Arc<Vec<HandBack>>,
+    handed_back: Range<usize>,
+    unbroken: Vec<i64>,
+    wants: Vec<Want>,
+    claim: i64,
 }
 
 /// What came of an attempt.
@@ -34,6 +176,8 @@ pub(in super::super) struct Settlement {
     pub destination: i64,
     pub claim: i64,
     pub attempt: u32,
+    /// Entries that its history had when it was claimed.
+    pub history: u32,
     pub started_at: Timestamp,
     pub duration_ms: i64,
     pub step: Step,
@@ -90,14 +234,14 @@ pub(in super::super) struct Claimed {
     pub history: u32,
 }
 
-impl WriteOp for Turn {
+impl WriteOp for TurnStep {
     type Out = Vec<Claimed>;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Vec<Claimed>, StoreError> {
-        for settlement in self.settlements.iter() {
+        for settlement in self.settlements() {
             settlement.apply(tx)?;
         }
-        for hand_back in self.hand_backs.iter() {
+        for hand_back in &self.hand_backs[self.handed_back.clone()] {
             hand_back.apply(tx)?;
         }
         for destination in &self.unbroken {
@@ -110,11 +254,23 @@ impl WriteOp for Turn {
         Ok(claimed)
     }
 
+    fn rows(&self) -> usize {
+        let settled: usize = self.settlements().iter().map(Settlement::rows).sum();
+        let claimed = self.wants.iter().map(|want| 1 + want.begin + want.wait);
+        settled + self.handed_back.len() + self.unbroken.len() + claimed.sum::<usize>()
+    }
+
     fn bytes(&self) -> usize {
-        self.settlements
+        self.settlements()
             .iter()
             .map(|settlement| settlement.response.as_ref().map_or(64, Vec::len))
             .sum()
+    }
+}
+
+impl TurnStep {
+    fn settlements(&self) -> &[Settlement] {
+        &self.settlements[self.settled.clone()]
     }
 }
 
@@ -127,6 +283,16 @@ fn after(step: Step) -> Result<i64, StoreError> {
 }
 
 impl Settlement {
+    /// The delivery and the attempt, the oldest attempt if it gives way, and the destination if
+    /// anything changes about it.
+    fn rows(&self) -> usize {
+        2 + usize::from(i64::from(self.history) >= MAX_HISTORY)
+            + usize::from(self.hold_until.is_some())
+            + usize::from(self.pause.is_some())
+            + usize::from(self.breaker.is_some())
+            + usize::from(self.is_proven.is_some())
+    }
+
     /// Guarded by state and claim: a delivery that is no longer ours stays as it is.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let entry: Option<i64> = tx.first(
@@ -310,6 +476,10 @@ impl Want {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod long;
 
 #[cfg(test)]
 mod tests {
