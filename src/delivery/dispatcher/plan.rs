@@ -100,7 +100,6 @@ impl Dispatcher {
             at_most = (at_most * 2).min(MAX_LOOKS - looks);
         }
         self.looked_at = looks;
-        self.schedule.turn(&picks, shares.given());
         plan.leaves_unseen = self
             .schedule
             .has_more(&picks, |origin| self.is_open(origin, &shares));
@@ -108,7 +107,9 @@ impl Dispatcher {
             self.pool.recall(recalls);
             plan.look_again = Some(Duration::ZERO);
         }
+        let given = shares.given().clone();
         self.want(shares, counted, now, &mut plan);
+        self.schedule.turn(&picks, &given);
         plan
     }
 

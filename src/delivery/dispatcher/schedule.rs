@@ -238,7 +238,7 @@ impl Schedule {
 
     /// Moves the cursors on by as many places as got a worker. Not to behind the last that got one:
     /// members refused for want of a worker that only some may have would lose their turn whenever
-    /// another member is served.
+    /// another member is served. For the end of a tick, when each member is where it belongs.
     pub fn turn(&mut self, picks: &Picks, given: &HashMap<Lane, usize>) {
         let all: usize = given.values().sum();
         if let Some(before) = all.checked_sub(1)
@@ -248,11 +248,16 @@ impl Schedule {
         }
         for lane in picks.done.iter().chain(&picks.lanes) {
             let given = given.get(&lane.lane).copied().unwrap_or(0);
+            let Some(ring) = self.ready.get_mut(&lane.lane) else {
+                continue;
+            };
+            // A member that is ready no longer has no turn to lose.
+            let picked = lane.picked.iter().filter(|id| ring.members.contains(id));
+            let picked: Vec<i64> = picked.copied().collect();
             if let Some(before) = given.checked_sub(1)
-                && !lane.picked.is_empty()
-                && let Some(ring) = self.ready.get_mut(&lane.lane)
+                && !picked.is_empty()
             {
-                ring.cursor = lane.picked[before % lane.picked.len()];
+                ring.cursor = picked[before % picked.len()];
             }
         }
     }
