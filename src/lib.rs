@@ -22,8 +22,8 @@
 //! # }
 //! ```
 //!
-//! A relay brings its own runtime and threads; its methods block, so asynchronous programs call them
-//! where blocking is fine.
+//! A relay brings its own runtime and threads. Its methods may be called from asynchronous code, too;
+//! those that block say so, and belong on a thread where blocking is fine.
 //!
 //! # Code map
 //!

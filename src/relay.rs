@@ -235,7 +235,7 @@ impl Relay {
     /// handed back, the writer last, a checkpoint. Requests and attempts have `server.shutdown_grace`
     /// together, or one second after a fatal error.
     ///
-    /// Blocks until then, and for at most eight seconds more. [`RelayError::Stuck`] names the parts
+    /// Blocks until then, and for at most six seconds more. [`RelayError::Stuck`] names the parts
     /// that have not ended by then: they are left alone, and the database stays locked until its writer
     /// ends. After a fatal error that is returned.
     pub fn stop(mut self) -> Result<(), RelayError> {
@@ -265,14 +265,23 @@ struct Step {
     ask: fn(&Agents, Duration),
     /// Its end, if it was started.
     ended: fn(&Agents) -> Option<&Ending>,
+    asked: Asked,
     wait: Wait,
+}
+
+/// When a part is asked to end.
+enum Asked {
+    /// When the stop begins.
+    AtOnce,
+    /// Once those before it have ended or are given up.
+    InTurn,
 }
 
 /// How long a part is waited for.
 enum Wait {
-    /// It is asked when the stop begins, and has the grace and [`OVERTIME`].
-    Grace,
-    /// It is asked once those before it have ended or are given up, and has this long.
+    /// Until so long after the grace.
+    Grace(Duration),
+    /// So long, once it is its turn.
     Turn(Duration),
     /// The same, and the stop goes well without it.
     Spare(Duration),
@@ -281,11 +290,12 @@ enum Wait {
 /// How long after the grace the last outcomes may take to be recorded: two or three commits, each of
 /// some milliseconds on a disk that is well.
 const OVERTIME: Duration = Duration::from_secs(2);
-/// How long the writer may take for what was sent before, and for the checkpoint, of 64 MiB at most.
-/// With a grace of 10 s and the overtime that makes 17 s, and a supervisor kills after 30 s
+/// How long after the grace the writer may take for what was sent before, and for the checkpoint, of
+/// 64 MiB at most. With the default grace of 10 s that makes 15 s, and a supervisor kills after 30 s
 /// (Kubernetes) or 90 s (systemd).
-const WRITER_WAIT: Duration = Duration::from_secs(5);
-/// How long threads may take to end that have nothing left to do.
+const WRITER_OVERTIME: Duration = Duration::from_secs(5);
+/// How long threads may take to end that have nothing left to do but to give up reads, which they do
+/// within 200 ms.
 const THREAD_WAIT: Duration = Duration::from_millis(500);
 /// The longest grace after a fatal error: nothing can be recorded any more, or it is unknown what can,
 /// and a supervisor waits to start anew.
@@ -300,30 +310,35 @@ const ORDER: [Step; 6] = [
             agents.stop.send_replace(Some(grace));
         },
         ended: |agents| agents.servers.as_ref(),
-        wait: Wait::Grace,
+        asked: Asked::AtOnce,
+        wait: Wait::Grace(OVERTIME),
     },
     Step {
         part: "maintenance",
         ask: |agents, _| agents.maintenance.iter().for_each(Maintenance::begin_stop),
         ended: |agents| agents.maintenance.as_ref().map(Maintenance::ended),
-        wait: Wait::Grace,
+        asked: Asked::AtOnce,
+        wait: Wait::Grace(OVERTIME),
     },
     Step {
         part: "delivery dispatcher",
         ask: |agents, grace| agents.executor.iter().for_each(|it| it.wind_down(grace)),
         ended: |agents| agents.executor.as_ref().map(Executor::dispatcher_ended),
-        wait: Wait::Grace,
+        asked: Asked::AtOnce,
+        wait: Wait::Grace(OVERTIME),
     },
     Step {
         part: "database writer",
         ask: |agents, _| agents.store.iter().for_each(Store::begin_stop),
         ended: |agents| agents.store.as_ref().map(Store::ended),
-        wait: Wait::Turn(WRITER_WAIT),
+        asked: Asked::InTurn,
+        wait: Wait::Grace(WRITER_OVERTIME),
     },
     Step {
         part: "HTTP threads",
         ask: |agents, _| agents.loops.begin_stop(),
         ended: |agents| Some(agents.loops.ended()),
+        asked: Asked::InTurn,
         wait: Wait::Turn(THREAD_WAIT),
     },
     // The dispatcher has asked them. One that connects or resolves a name can't be cut short, and its
@@ -332,6 +347,7 @@ const ORDER: [Step; 6] = [
         part: "delivery workers",
         ask: |_, _| {},
         ended: |agents| agents.executor.as_ref().map(Executor::workers_ended),
+        asked: Asked::InTurn,
         wait: Wait::Spare(THREAD_WAIT),
     },
 ];
@@ -410,24 +426,22 @@ impl Agents {
             Some(_) => self.grace.min(FATAL_GRACE),
             None => self.grace,
         };
+        let end_of_grace = Deadline::within(grace);
         for step in &ORDER {
-            if let Wait::Grace = step.wait {
+            if let Asked::AtOnce = step.asked {
                 (step.ask)(self, grace);
             }
         }
-        let all = Deadline::within(grace.saturating_add(OVERTIME));
         let mut stuck = Vec::new();
         for step in &ORDER {
-            let own;
+            if let Asked::InTurn = step.asked {
+                (step.ask)(self, grace);
+            }
             let deadline = match step.wait {
-                Wait::Grace => &all,
-                Wait::Turn(wait) | Wait::Spare(wait) => {
-                    (step.ask)(self, grace);
-                    own = Deadline::within(wait);
-                    &own
-                }
+                Wait::Grace(after) => end_of_grace.plus(after),
+                Wait::Turn(wait) | Wait::Spare(wait) => Deadline::within(wait),
             };
-            if (step.ended)(self).is_none_or(|ended| ended.wait(deadline)) {
+            if (step.ended)(self).is_none_or(|ended| ended.wait(&deadline)) {
                 continue;
             }
             if let Wait::Spare(_) = step.wait {

@@ -71,6 +71,12 @@ impl Deadline {
         }
     }
 
+    /// The moment that comes so much later.
+    pub fn plus(&self, more: Duration) -> Self {
+        let since = self.clock.monotonic();
+        Self::within(self.within.saturating_add(more).saturating_sub(since))
+    }
+
     /// The time that is left, or zero.
     pub fn left(&self) -> Duration {
         self.within.saturating_sub(self.clock.monotonic())

@@ -338,8 +338,10 @@ fn a_worker_that_cannot_go_on_ends_everything() {
     let (mut scene, fatal) = panicking(0, true);
     scene.accept();
     assert_eq!(scene.dispatcher.run_once().claimed, 1);
-    let why = crate::stop::block_on(fatal.raised());
-    assert_eq!(why, "a delivery worker panicked");
+    let (tell, raised) = channel();
+    std::thread::spawn(move || tell.send(crate::stop::block_on(fatal.raised())));
+    let why = raised.recv_timeout(Duration::from_secs(60));
+    assert_eq!(why.as_deref(), Ok("a delivery worker panicked"));
     scene.store.stop();
 }
 
