@@ -12,6 +12,7 @@ mod overload;
 mod permissions;
 mod readiness;
 mod starts;
+mod stops;
 mod verified;
 
 #[cfg(not(feature = "delivery-simulated"))]

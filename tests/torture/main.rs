@@ -5,6 +5,7 @@
 mod crashes;
 mod disk;
 mod files;
+mod hangs;
 mod images;
 mod judge;
 mod load;

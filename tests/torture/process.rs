@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::load::Load;
+use crate::shim::{EIO, WAL};
 use crate::support::{Answer, Client, KEY, until};
 use crate::world::World;
 
 /// `server.shutdown_grace`, as this world's relay.toml has it.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 /// What a stop may take beside its waits, on a machine that isn't alone.
-const TOLERANCE: Duration = Duration::from_secs(1);
+pub const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// A client whose body never ends: a byte now and then, until the server has had enough.
 fn drip(client: &Client) -> JoinHandle<()> {
@@ -121,6 +122,36 @@ fn a_second_signal_exits_at_once_and_the_next_start_recovers() {
     assert!(took < Duration::from_millis(500), "{took:?}");
     go_on(&mut world, load, drips, "second SIGTERM");
     println!("second SIGTERM: out after {took:?}");
+}
+
+/// The first signal is the second reason to end.
+#[test]
+fn a_signal_after_a_fatal_error_exits_at_once_and_the_next_start_recovers() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    for (round, signal) in ["-TERM", "-INT"].into_iter().enumerate() {
+        let mut world = World::new();
+        // Bodies that drip keep it for a second after the error.
+        let (load, drips) = held_up(&mut world, seed + round as u64);
+        world.shim.fail_syncs(EIO, WAL);
+        let client = world.client();
+        until("it no longer listens", || {
+            let reply = client.try_send("GET", "/healthz", &[], b"");
+            reply.is_none().then_some(())
+        });
+        let begun = Instant::now();
+        world.signal(signal);
+        let ended = world.ended();
+        let took = begun.elapsed();
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+        for said in ["disk I/O error", "a signal during the stop"] {
+            assert!(ended.log.contains(said), "{said}: {}", ended.log);
+        }
+        world.shim.heal();
+        go_on(&mut world, load, drips, "fatal error, then a signal");
+        println!("fatal error, then {signal}: out after {took:?}");
+        assert!(took < Duration::from_millis(500), "{took:?}");
+    }
 }
 
 /// Starts a server whose log can't be written, and which logs all that there is.

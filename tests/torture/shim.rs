@@ -112,7 +112,13 @@ impl Shim {
         self.put(24, &errno.to_ne_bytes());
     }
 
+    /// Syncs hang, for longer than any test runs.
+    pub fn hang_syncs(&self) {
+        self.put(72, &u32::MAX.to_ne_bytes());
+    }
+
     pub fn heal(&self) {
+        self.put(72, &0_u32.to_ne_bytes());
         self.fail_writes(0, 0, false);
         self.fail_syncs(0, 0);
         self.kill_at_record(0);

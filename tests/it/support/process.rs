@@ -73,6 +73,11 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// Whether it has ended, without waiting for it.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -1,0 +1,129 @@
+//! A disk that hangs: every start and stop ends all the same, and nothing is lost.
+
+use std::io::Read as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::process::{GRACE, TOLERANCE};
+use crate::support::{Client, until};
+use crate::world::World;
+
+/// What a stop may take beside `server.shutdown_grace`: for the last outcomes, for the writer, and
+/// for threads.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(6);
+
+/// Has all syncs hang, the writer's among them.
+fn hang(world: &World) {
+    world.shim.hang_syncs();
+    let mut before = world.journal.acknowledged();
+    until("the writer hangs", || {
+        crate::pause(Duration::from_millis(200));
+        let now = world.journal.acknowledged();
+        std::mem::replace(&mut before, now).eq(&now).then_some(())
+    });
+}
+
+#[test]
+fn a_stop_gives_up_on_a_writer_that_hangs_and_the_next_start_recovers() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let rounds = crate::choose(1, 10);
+    let mut world = World::new();
+    world.start();
+    let load = world.load(seed, 6, 2_000);
+    let mut slowest = Duration::ZERO;
+    for round in 1..=rounds {
+        world.acknowledged(200 * round);
+        hang(&world);
+        let begun = Instant::now();
+        world.signal("-TERM");
+        let ended = world.ended();
+        slowest = slowest.max(begun.elapsed());
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+        let errors: Vec<_> = ended.log.lines().filter(|l| l.contains("error")).collect();
+        let [error] = errors[..] else {
+            panic!("one line: {}", ended.log);
+        };
+        assert!(error.contains("did not end in time"), "{error}");
+        assert!(error.contains("database writer"), "{error}");
+        world.shim.heal();
+        let took = world.start();
+        println!("a hung sync, round {round}: ready again after {took:?}: {error}");
+    }
+    load.stop();
+    world.drain();
+    let ended = world.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    let verdict = world.journal.assert_just("hung sync", &world.database());
+    println!("hung sync: {rounds} rounds, out within {slowest:?}, with a grace of {GRACE:?}");
+    assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    assert!(slowest < GRACE + GIVEN_UP_AFTER + TOLERANCE, "{slowest:?}");
+}
+
+#[test]
+fn a_second_signal_exits_at_once_although_the_writer_hangs() {
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let mut world = World::new();
+    world.start();
+    let load = world.load(seed, 6, 400);
+    world.acknowledged(100);
+    hang(&world);
+    world.signal("-TERM");
+    crate::pause(Duration::from_millis(300));
+    let begun = Instant::now();
+    world.signal("-INT");
+    let ended = world.ended();
+    let took = begun.elapsed();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("a second signal"), "{}", ended.log);
+    world.shim.heal();
+    world.start();
+    load.stop();
+    world.drain();
+    world.stop();
+    let verdict = world
+        .journal
+        .assert_just("hung sync, two signals", &world.database());
+    println!("hung sync, two signals: out after {took:?}");
+    assert_eq!((verdict.pending, verdict.dead), (0, 0));
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+#[test]
+fn a_start_that_hangs_is_ended_by_a_signal_and_the_next_one_goes_on() {
+    let _alone = crate::alone();
+    let rounds = crate::choose(1, 5);
+    let mut world = World::new();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..rounds {
+        world.shim.hang_syncs();
+        let mut child = world.command().arg("serve").spawn().expect("it starts");
+        // The first that it syncs is the database that it makes.
+        until("it makes a database", || {
+            world.database().exists().then_some(())
+        });
+        crate::pause(Duration::from_millis(100));
+        let begun = Instant::now();
+        let sent = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill is there").success());
+        let status = until("it ends", || child.try_wait().expect("a child"));
+        slowest = slowest.max(begun.elapsed());
+        let mut log = String::new();
+        let mut pipe = child.stderr.take().expect("a pipe");
+        pipe.read_to_string(&mut log).expect("its log is text");
+        assert_eq!(status.code(), Some(1), "{log}");
+        assert!(log.contains("a signal during the start"), "{log}");
+        world.shim.heal();
+    }
+    world.start();
+    let client: Client = world.client();
+    assert_eq!(client.hook("1", b"{}").status, 202);
+    world.drain();
+    let ended = world.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    println!("hung start: {rounds} rounds, out within {slowest:?}");
+    assert!(slowest < Duration::from_secs(1) + TOLERANCE, "{slowest:?}");
+}
