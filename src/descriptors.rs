@@ -14,6 +14,13 @@ const OTHERS: u64 = 48;
 const PER_LOOP: u64 = 4;
 /// Of one connection to the database: itself, its WAL, and a temporary file.
 const PER_READER: u64 = 3;
+/// Of a look-up of a name, on a thread of its own: a socket to the name server, and a file of the
+/// system's that is being read.
+const PER_LOOK_UP: u64 = 2;
+/// Names that are looked up at once where there are descriptors for it: a thread each.
+const MOST_LOOK_UPS: u64 = 128;
+/// However few descriptors there are: half of them for ad hoc URLs.
+const FEWEST_LOOK_UPS: u64 = 8;
 /// Parts of the pool of connections over which destinations are spread.
 pub(crate) const PARTS: usize = 16;
 /// Connections there may be however little the system allows.
@@ -63,14 +70,24 @@ pub(crate) fn idle_in_part(limit: u64, workers: usize) -> usize {
     (all / (2 * PARTS)).clamp(1, workers.max(1))
 }
 
-/// What is sent takes a connection for each worker, and those that idle: of ad hoc URLs, of configured
-/// destinations, and of those that have a pool of their own.
+/// Names that may be looked up at once: a sixteenth of the limit is for them.
+pub(crate) fn look_ups(limit: u64) -> usize {
+    let fitting = limit / 16 / PER_LOOK_UP;
+    let most = fitting.clamp(FEWEST_LOOK_UPS, MOST_LOOK_UPS);
+    usize::try_from(most).expect("there are few")
+}
+
+/// What is sent takes a connection for each worker, those that idle (of ad hoc URLs, of configured
+/// destinations, and of those that have a pool of their own), and look-ups of names.
 fn sending(config: &Config, limit: u64) -> u64 {
     let (workers, destinations) = (config.delivery.workers, &config.destinations);
     let own = destinations.values().filter(|to| to.ca_file.is_some());
     let parts = PARTS + destinations.len().min(PARTS) + own.count();
     let all = workers.saturating_add(parts.saturating_mul(idle_in_part(limit, workers)));
-    u64::try_from(all).unwrap_or(u64::MAX)
+    let look_ups = u64::try_from(look_ups(limit)).unwrap_or(u64::MAX);
+    u64::try_from(all)
+        .unwrap_or(u64::MAX)
+        .saturating_add(look_ups.saturating_mul(PER_LOOK_UP))
 }
 
 fn fitting(config: &Config, limit: u64) -> u32 {
@@ -94,7 +111,8 @@ mod tests {
         let config = Config::default();
         let loops = 4 * (1 + u32::try_from(loops::count()).expect("eight at most"));
         // Nothing is configured: 64 workers, and 16 parts for ad hoc URLs.
-        let sending = 64 + 16 * 8;
+        // And 32 look-ups, of a socket and a file each.
+        let sending = 64 + 16 * 8 + 32 * 2;
         let rest = 1024 - 48 - loops - (4 + 3) * 3 - 16;
         assert_eq!(fitting(&config, 1024), rest - sending);
         let mut more = config.clone();
@@ -104,8 +122,12 @@ mod tests {
             to.ca_file = (name < 3).then(|| "ca.pem".into());
             more.destinations.insert(name.to_string(), to);
         }
-        let sending = 64 + (16 + 16 + 3) * 8;
+        let sending = 64 + (16 + 16 + 3) * 8 + 32 * 2;
         assert_eq!(fitting(&more, 1024), rest - sending);
+        assert_eq!(
+            (look_ups(1024), look_ups(10), look_ups(u64::MAX)),
+            (32, 8, 128)
+        );
         assert_eq!(idle_in_part(u64::MAX, 64), 64);
         assert_eq!(idle_in_part(10, 64), 1);
         assert_eq!(fitting(&config, 10), FEWEST);

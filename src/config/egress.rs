@@ -49,8 +49,8 @@ pub struct Destination {
     /// When to leave it alone (level durable).
     #[serde(default)]
     pub breaker: BreakerSettings,
-    /// A PEM file of the certificate authorities that it is trusted by, and no others: for a private
-    /// one. The usual roots if not said.
+    /// A PEM file of the certificates that it is trusted by, and no others: private authorities, or
+    /// the very certificate that it shows, such as a self-signed one. The usual roots if not said.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }

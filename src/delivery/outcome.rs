@@ -52,6 +52,8 @@ pub(super) struct Trace {
 /// How an attempt ended: data, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
+    /// False if this machine could not even begin the attempt: it is made later, and spends nothing.
+    pub is_made: bool,
     pub class: Class,
     /// None if it arrived.
     pub failure: Option<Failure>,
@@ -69,6 +71,7 @@ impl Outcome {
     /// It arrived.
     pub fn delivered() -> Self {
         Self {
+            is_made: true,
             class: Class::Delivered,
             failure: None,
             status_code: None,
@@ -76,6 +79,14 @@ impl Outcome {
             response: None,
             retry_after: None,
             trace: Trace::default(),
+        }
+    }
+
+    /// It could not be made, for want of something on this machine.
+    pub fn not_made(why: impl Into<String>) -> Self {
+        Self {
+            is_made: false,
+            ..Self::failed(Class::Transient, Failure::Internal, why)
         }
     }
 

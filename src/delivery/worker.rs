@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::level::Transport;
-use super::ops::Shipment;
+use super::ops::{Shipment, has_failed_with};
 use super::outcome::{Class, Outcome};
 use super::pool::{Done, Freight, Job};
 use crate::clock::Clock;
@@ -77,6 +77,11 @@ fn load_and_attempt(
             "relay can't load it; its log says why",
         ),
     };
+    // This machine is short of something: the delivery is not at fault here, either.
+    if !outcome.is_made {
+        return done(job, None);
+    }
+    let outcome = not_again(outcome, &job, reader);
     let done = done(job, Some(outcome));
     if let Some(outcome) = &done.outcome {
         log::debug!(
@@ -88,4 +93,22 @@ fn load_and_attempt(
         );
     }
     done
+}
+
+/// Headers that are too large may come of a cookie or a debugging gateway that is gone the next time.
+/// They may also come each time, with an answer that says that it arrived: so it is tried twice.
+fn not_again(outcome: Outcome, job: &Job, reader: &Reader) -> Outcome {
+    let Some(failure @ Failure::ResponseHeadersTooLarge) = outcome.failure else {
+        return outcome;
+    };
+    let (intent, destination) = (job.intent, job.target.id);
+    let is_again = reader.read(|sql| has_failed_with(sql, intent, destination, failure));
+    // What can't be read now is found out by the next attempt.
+    match is_again {
+        Ok(true) => Outcome {
+            class: Class::Permanent,
+            ..outcome
+        },
+        _ => outcome,
+    }
 }

@@ -189,11 +189,15 @@ fn a_permanent_failure_is_given_up_at_once_and_a_replay_sends_it_anew() {
 fn redirects_are_not_followed() {
     let elsewhere = Receiver::start(|_| Answer::status(200));
     let target = elsewhere.url("/");
-    let receiver = Receiver::start(move |_| Answer::status(307).header("location", &target));
+    let location = target.clone();
+    let receiver = Receiver::start(move |_| Answer::status(307).header("location", &location));
     let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
     let id = event_id(&relay.client.hook("1", b"{}"));
     let event = event_with_status(&relay.client, &id, "retrying");
-    assert_eq!(event["last_error"], "answered 307 Temporary Redirect");
+    assert_eq!(
+        event["last_error"],
+        format!("answered 307 Temporary Redirect to {target}")
+    );
     assert!(elsewhere.next_within(Duration::ZERO).is_none());
 }
 

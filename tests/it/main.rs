@@ -2,6 +2,8 @@
 
 mod support;
 
+#[cfg(feature = "delivery-durable")]
+mod answers;
 mod bad_requests;
 mod contract;
 mod durability;
@@ -31,5 +33,7 @@ mod durable;
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
 mod patience;
+#[cfg(feature = "delivery-durable")]
+mod shortage;
 #[cfg(feature = "delivery-simulated")]
 mod simulated;

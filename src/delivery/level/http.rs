@@ -3,17 +3,20 @@
 mod answer;
 mod request;
 mod resolver;
+mod tls;
 mod trace;
+mod wire;
 
 use std::collections::HashMap;
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{Error as IoError, Read as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use ureq::Agent;
 use ureq::config::AutoHeaderValue;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::http::header::LOCATION;
 
 use super::super::Context;
 use super::super::ops::Shipment;
@@ -24,15 +27,20 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Secret;
 use crate::descriptors::{self, PARTS};
 use crate::model::Failure;
-use resolver::{Resolver, Trust};
+use resolver::{Names, Resolver, Trust};
+use wire::Dialer;
 
 /// What is read of an answer, so that its connection can be used again; past it the connection is
 /// closed (2 000 POSTs took 1 connection drained, and 2 000 undrained, measured).
 const MAX_DRAINED: u64 = 64 * 1024;
 /// What is kept of an answer: what the contract shows.
 const MAX_KEPT: usize = 4 * 1024;
-/// A connection's buffers, and the largest headers that an answer may have.
+/// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
+/// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, which
+/// 64 workers make 4 MiB of at the worst.
 const BUFFER: usize = 16 * 1024;
+/// How often it is said that attempts can't be made for want of something.
+const SAY_EVERY_SECONDS: u64 = 60;
 
 /// Makes `webhook-signature` out of secrets, id, Unix seconds and body.
 pub(super) type Sign = fn(&[Secret], &str, i64, &[u8]) -> String;
@@ -48,6 +56,8 @@ pub(super) struct Http {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     sign: Option<Sign>,
+    /// When it may be said again that attempts can't be made: seconds of the monotonic clock.
+    next_said: AtomicU64,
 }
 
 /// The same rules, and connections of its own for each part of the destinations. With each request ureq
@@ -67,13 +77,13 @@ impl Http {
     pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
         let delivery = &context.config.delivery;
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
-        let resolver =
-            |trust| Resolver::new(trust, Arc::clone(&policy), Arc::clone(&context.clock));
-        let idle = descriptors::idle_in_part(descriptors::limit(), delivery.workers);
-        let agent = |resolver: Resolver, roots: RootCerts| {
-            let tls = TlsConfig::builder().root_certs(roots).build();
+        let limit = descriptors::limit();
+        let idle = descriptors::idle_in_part(limit, delivery.workers);
+        // What ad hoc URLs look up, however long it takes, is no matter of the others'.
+        let each = descriptors::look_ups(limit) / 2;
+        let (trusted_names, adhoc_names) = (Names::new(each), Names::new(each));
+        let agent = |trust, names: &Arc<Names>, tls: &Arc<ClientConfig>| {
             let config = Agent::config_builder()
-                .tls_config(tls)
                 // The default takes HTTP_PROXY, which would walk around every address check.
                 .proxy(None)
                 .max_redirects(0)
@@ -89,35 +99,60 @@ impl Http {
                 .accept(AutoHeaderValue::None)
                 .accept_encoding(AutoHeaderValue::None)
                 .build();
-            let connector = trace::Timed::new(Arc::clone(&context.clock));
-            Agent::with_parts(config, connector, resolver)
+            let (policy, clock) = (Arc::clone(&policy), Arc::clone(&context.clock));
+            let dialer = Dialer::new(Arc::clone(&policy), Arc::clone(tls), Arc::clone(&clock));
+            let resolver = Resolver::new(trust, policy, clock, Arc::clone(names));
+            Agent::with_parts(config, dialer, resolver)
         };
         let mut private = HashMap::new();
         for (name, to) in &context.config.destinations {
             if let Some(path) = &to.ca_file {
-                let roots = certificates(path).map_err(|error| {
-                    let shown = path.display();
-                    std::io::Error::other(format!(
-                        "destinations.{name}.ca_file: \"{shown}\": {error}"
-                    ))
-                })?;
-                private.insert(name.clone(), agent(resolver(Trust::Operator), roots));
+                let tls = tls::certificates(path)
+                    .and_then(|certificates| tls::client(tls::Trust::File(certificates)))
+                    .map_err(|error| {
+                        let shown = path.display();
+                        IoError::other(format!("destinations.{name}.ca_file: \"{shown}\": {error}"))
+                    })?;
+                private.insert(name.clone(), agent(Trust::Operator, &trusted_names, &tls));
             }
         }
-        let parts = |trust| {
-            let resolver = resolver(trust);
-            Parts(std::array::from_fn(|_| {
-                agent(resolver.clone(), RootCerts::WebPki)
-            }))
+        let parts = |trust, names| -> std::io::Result<Parts> {
+            let may_have_file = trust == Trust::Operator;
+            let tls = tls::client(tls::Trust::Public { may_have_file }).map_err(IoError::other)?;
+            Ok(Parts(std::array::from_fn(|_| agent(trust, names, &tls))))
         };
         Ok(Self {
-            trusted: parts(Trust::Operator),
-            adhoc: parts(Trust::AdHoc),
+            trusted: parts(Trust::Operator, &trusted_names)?,
+            adhoc: parts(Trust::AdHoc, &adhoc_names)?,
             private,
             clock: Arc::clone(&context.clock),
             timeout: delivery.timeout,
             sign,
+            next_said: AtomicU64::new(0),
         })
+    }
+
+    /// What an error means.
+    fn failed(&self, error: &ureq::Error, timeout: Duration) -> Box<Outcome> {
+        let outcome = answer::failure(error, timeout);
+        if let Some(why) = outcome.error.as_ref().filter(|_| !outcome.is_made)
+            && self.may_say()
+        {
+            log::warn!("attempts can't be made, and are put off: {why}");
+        }
+        Box::new(outcome)
+    }
+
+    /// Whether to say that attempts can't be made: now and then.
+    fn may_say(&self) -> bool {
+        let now = self.clock.monotonic().as_secs();
+        let next = self.next_said.load(Ordering::Relaxed);
+        let later = now + SAY_EVERY_SECONDS;
+        now >= next
+            && self
+                .next_said
+                .compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     fn run(
@@ -144,24 +179,26 @@ impl Http {
             .timeout_global(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .build();
-        let failed = |error: &ureq::Error| Box::new(answer::failure(error, timeout));
         let start = self.clock.monotonic();
-        let response = agent.run(request).map_err(|error| failed(&error))?;
+        let response = agent
+            .run(request)
+            .map_err(|error| self.failed(&error, timeout))?;
         trace::first_byte(self.clock.monotonic().saturating_sub(start));
 
         let status = response.status();
         let retry_after = answer::retry_after(response.headers(), status.as_u16(), wall);
+        let location = response.headers().get(LOCATION).cloned();
         let mut kept = Vec::new();
         let mut body = response.into_body().into_reader().take(MAX_DRAINED);
         let drained = (&mut body)
             .take(MAX_KEPT as u64)
             .read_to_end(&mut kept)
             .and_then(|_| std::io::copy(&mut body, &mut std::io::sink()));
-        let (class, error) = answer::classify(status, settings);
+        let (class, error) = answer::classify(status, settings, location.as_ref());
         // A 2xx whose body breaks off is a broken response: what it acknowledged is not certain.
         // With any other status the status is what counts.
         if let (Class::Delivered, Err(error)) = (class, drained) {
-            return Err(failed(&ureq::Error::from(error)));
+            return Err(self.failed(&ureq::Error::from(error), timeout));
         }
         Ok(Outcome {
             class,
@@ -191,19 +228,4 @@ impl Transport for Http {
             agent.clone().shutdown();
         }
     }
-}
-
-/// The certificates of a PEM file.
-fn certificates(path: &Path) -> Result<RootCerts, String> {
-    let pem = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let mut found = Vec::new();
-    for item in parse_pem(pem.as_bytes()) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| error.to_string())? {
-            found.push(certificate);
-        }
-    }
-    if found.is_empty() {
-        return Err("expected a PEM file of certificates".to_owned());
-    }
-    Ok(RootCerts::from(found))
 }

@@ -1,6 +1,7 @@
 //! What the levels differ in: a transport, a retry plan, an admission. All gates live here.
 
 mod admission;
+mod local;
 mod simulated;
 
 #[cfg(feature = "delivery-durable")]

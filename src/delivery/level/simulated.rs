@@ -11,6 +11,7 @@ use super::super::ops::Shipment;
 use super::super::outcome::{Class, Outcome};
 use super::super::pool::Job;
 use super::Transport;
+use super::local::is_local;
 use crate::clock::Timestamp;
 use crate::model::{AddressPolicy, Failure, TargetUrl};
 
@@ -66,8 +67,7 @@ impl Simulated {
         url.parse::<TargetUrl>().is_ok_and(|url| {
             url.literal_address().is_some_and(|ip| {
                 let address = SocketAddr::new(ip, url.port());
-                self.addresses
-                    .is_own_listener(address, |ip| ip.is_loopback())
+                self.addresses.is_own_listener(address, is_local)
             })
         })
     }

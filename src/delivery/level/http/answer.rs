@@ -4,21 +4,26 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use ureq::http::StatusCode;
-use ureq::http::header::{HeaderMap, RETRY_AFTER};
+use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use super::super::super::outcome::{Class, Outcome};
 use super::resolver::Forbidden;
+use super::tls;
+use super::wire::{HeadTooLarge, NotMade};
 use crate::clock::Timestamp;
 use crate::config::Destination;
 use crate::model::Failure;
 
 /// Errors are for people; the longest that ureq and rustls write are some 200 characters.
 const MAX_ERROR: usize = 500;
+/// Characters of a redirect's `Location` that an error shows.
+const MAX_LOCATION: usize = 300;
 
 /// The class of a status: the contract's table, with the destination's own exceptions.
 pub(super) fn classify(
     status: StatusCode,
     settings: Option<&Destination>,
+    location: Option<&HeaderValue>,
 ) -> (Class, Option<String>) {
     let code = status.as_u16();
     let class = match code {
@@ -36,11 +41,64 @@ pub(super) fn classify(
         // secret, which an operator mends while we retry.
         _ => Class::Transient,
     };
-    let error = (class != Class::Delivered).then(|| match status.canonical_reason() {
-        Some(reason) => format!("answered {code} {reason}"),
-        None => format!("answered {code}"),
+    let error = (class != Class::Delivered).then(|| {
+        let reason = status
+            .canonical_reason()
+            .map_or_else(String::new, |reason| format!(" {reason}"));
+        let to = location
+            .filter(|_| status.is_redirection())
+            .map_or_else(String::new, |to| format!(" to {}", shown_location(to)));
+        format!("answered {code}{reason}{to}")
     });
     (class, error)
+}
+
+/// Where a redirect leads, for people: without what may be secret in it, a password and the query, and
+/// without what a terminal would obey.
+fn shown_location(location: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(location.as_bytes());
+    let text = text.trim();
+    let (path, has_more) = match text.find(['?', '#']) {
+        Some(at) => (&text[..at], true),
+        None => (text, false),
+    };
+    // What a browser takes for an authority: after two slashes of either kind, up to the next one.
+    let is_slash = |c: char| c == '/' || c == '\\';
+    let scheme = path.find(is_slash).map_or(0, |first| {
+        path[first..]
+            .find(|c| !is_slash(c))
+            .map_or(path.len(), |at| first + at)
+    });
+    let (before, rest) = path.split_at(scheme);
+    let has_authority = before.chars().filter(|&c| is_slash(c)).count() >= 2;
+    let end = rest.find(is_slash).unwrap_or(rest.len());
+    let rest = match rest[..end].rfind('@') {
+        Some(at) if has_authority => &rest[at + 1..],
+        _ => rest,
+    };
+    let mut shown: String = before
+        .chars()
+        .chain(rest.chars())
+        .map(plain)
+        .take(MAX_LOCATION)
+        .collect();
+    if before.chars().count() + rest.chars().count() > MAX_LOCATION {
+        shown.push('…');
+    } else if has_more {
+        shown.push_str("?…");
+    }
+    shown
+}
+
+/// The same character, if it can be shown: controls, and what changes the direction of a text, can't.
+fn plain(c: char) -> char {
+    let is_direction =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || is_direction {
+        '\u{fffd}'
+    } else {
+        c
+    }
 }
 
 /// `Retry-After` on 429 and 503: seconds, or an HTTP date. Malformed or negative: none.
@@ -70,7 +128,15 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
             forbidden.to_string(),
         );
     }
+    if let ureq::Error::Other(inner) = error
+        && inner.is::<NotMade>()
+    {
+        return Outcome::not_made(inner.to_string());
+    }
     let (kind, text) = match error {
+        ureq::Error::Other(inner) if inner.is::<HeadTooLarge>() => {
+            (Failure::ResponseHeadersTooLarge, inner.to_string())
+        }
         ureq::Error::Timeout(phase) => (
             Failure::Timeout,
             format!(
@@ -80,9 +146,7 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
         ),
         ureq::Error::HostNotFound => (Failure::Dns, "the host's name is unknown".to_owned()),
         ureq::Error::Io(error) => io_failure(error),
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) => {
-            (Failure::Tls, error.to_string())
-        }
+        ureq::Error::Tls(text) => (Failure::Tls, (*text).to_owned()),
         other => (Failure::Protocol, other.to_string()),
     };
     let text: String = text
@@ -99,19 +163,22 @@ fn io_failure(error: &std::io::Error) -> (Failure, String) {
 
     // What TLS complains of comes wrapped as an I/O error.
     if let Some(inner) = error.get_ref()
-        && inner.is::<rustls::Error>()
+        && let Some(error) = inner.downcast_ref()
     {
-        return (Failure::Tls, error.to_string());
+        return (Failure::Tls, tls::explain(error));
     }
     if Errno::from_io_error(error).is_some_and(|code| OURS.contains(&code)) {
         return (Failure::Internal, error.to_string());
     }
     match error.kind() {
-        std::io::ErrorKind::ResourceBusy => (Failure::Internal, error.to_string()),
+        // No free port, or no address of that family: nobody was asked anything.
+        std::io::ErrorKind::AddrNotAvailable => (Failure::Internal, error.to_string()),
         std::io::ErrorKind::ConnectionRefused => {
             (Failure::Refused, "connection refused".to_owned())
         }
-        std::io::ErrorKind::ConnectionReset => (Failure::Reset, "connection reset".to_owned()),
+        std::io::ErrorKind::ConnectionReset
+        | std::io::ErrorKind::ConnectionAborted
+        | std::io::ErrorKind::BrokenPipe => (Failure::Reset, "connection reset".to_owned()),
         std::io::ErrorKind::UnexpectedEof => (
             Failure::Reset,
             "the connection ended before the answer".to_owned(),
@@ -131,7 +198,12 @@ mod tests {
     use ureq::http::HeaderValue;
 
     fn class(code: u16, settings: Option<&Destination>) -> Class {
-        classify(StatusCode::from_u16(code).expect("a status"), settings).0
+        classify(
+            StatusCode::from_u16(code).expect("a status"),
+            settings,
+            None,
+        )
+        .0
     }
 
     #[test]
@@ -163,6 +235,44 @@ mod tests {
         assert_eq!(class(400, Some(&settings)), Class::Permanent);
     }
 
+    #[test]
+    fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
+        let error = |code: u16, location: &[u8]| {
+            let location = HeaderValue::from_bytes(location).expect("a value");
+            let status = StatusCode::from_u16(code).expect("a status");
+            classify(status, None, Some(&location)).1.expect("an error")
+        };
+        let to = |location: &str| {
+            let error = error(301, location.as_bytes());
+            let to = error.strip_prefix("answered 301 Moved Permanently to ");
+            to.expect(location).to_owned()
+        };
+        for (location, shown) in [
+            ("https://example.com/hooks/", "https://example.com/hooks/"),
+            ("/login", "/login"),
+            ("hooks/", "hooks/"),
+            ("https://example.com", "https://example.com"),
+            ("https://u:pass@example.com/a@b", "https://example.com/a@b"),
+            ("https://u:p@ss@example.com", "https://example.com"),
+            ("//u:pass@example.com/", "//example.com/"),
+            ("https:\\\\u:pass@example.com", "https:\\\\example.com"),
+            (
+                "https://example.com/?token=secret",
+                "https://example.com/?…",
+            ),
+            ("https://u:pass@e.com?a=/#secret", "https://e.com?…"),
+            ("/a#secret", "/a?…"),
+            ("/\u{202e}x\u{9b}y", "/\u{fffd}x\u{fffd}y"),
+        ] {
+            assert_eq!(to(location), shown, "{location}");
+        }
+        let long = to(&format!("https://example.com/{}", "x".repeat(2000)));
+        assert_eq!(long.chars().count(), MAX_LOCATION + 1);
+        assert_eq!(error(302, b"/\xff"), "answered 302 Found to /\u{fffd}");
+        // It belongs to redirects.
+        assert_eq!(error(404, b"/"), "answered 404 Not Found");
+    }
+
     fn header(status: u16, value: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_str(value).expect("a value"));
@@ -192,6 +302,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_location_panics(bytes in prop::collection::vec(32u8..127, 0..60)) {
+            let location = HeaderValue::from_bytes(&bytes).expect("visible");
+            let shown = shown_location(&location);
+            prop_assert!(shown.chars().count() <= MAX_LOCATION + 2);
+        }
+
         #[test]
         fn no_retry_after_panics(value in "[ -~]{0,40}") {
             let _ = header(503, &value);

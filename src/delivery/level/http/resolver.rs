@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,9 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::super::local::is_local;
 use super::trace;
+use super::wire::NotMade;
 use crate::clock::Clock;
 use crate::model::AddressPolicy;
 
@@ -21,9 +23,6 @@ use crate::model::AddressPolicy;
 const GOOD_FOR: Duration = Duration::from_secs(30);
 /// Names that are remembered; past it all are forgotten, which costs a look-up each.
 const MAX_NAMES: usize = 1024;
-/// Names that are looked up at once. One that takes longer than anybody waits keeps its thread until
-/// the system gives up, so there is a bound.
-const MAX_PENDING: usize = 128;
 /// Addresses of a name: what ureq has room for.
 const MAX_ADDRESSES: usize = 16;
 
@@ -50,13 +49,28 @@ pub(super) enum Forbidden {
     OwnListener(SocketAddr),
 }
 
-/// Clones share what they know.
-#[derive(Clone)]
 pub(super) struct Resolver {
     trust: Trust,
     policy: Arc<AddressPolicy>,
     clock: Arc<dyn Clock>,
-    names: Arc<Mutex<HashMap<Name, Entry>>>,
+    names: Arc<Names>,
+}
+
+/// What is known of names, for several resolvers.
+pub(super) struct Names {
+    known: Mutex<HashMap<Name, Entry>>,
+    /// Names that are looked up at once. One that takes longer than anybody waits keeps its thread
+    /// and its descriptors until the system gives up, so there is a bound.
+    most_pending: usize,
+}
+
+impl Names {
+    pub fn new(most_pending: usize) -> Arc<Self> {
+        Arc::new(Self {
+            known: Mutex::default(),
+            most_pending,
+        })
+    }
 }
 
 /// A host and a port.
@@ -73,18 +87,45 @@ enum Entry {
 
 #[derive(Default)]
 struct LookUp {
-    /// None while it is under way; an empty list if there is no such name.
-    found: Mutex<Option<Vec<SocketAddr>>>,
+    /// None while it is under way.
+    found: Mutex<Option<Found>>,
     is_over: Condvar,
 }
 
+/// How a look-up ended.
+#[derive(Clone, Debug)]
+enum Found {
+    /// None if there is no such name.
+    Addresses(Vec<SocketAddr>),
+    /// This machine was short of something: the system's error.
+    Short(i32),
+}
+
+impl Found {
+    fn of(result: std::io::Result<std::vec::IntoIter<SocketAddr>>) -> Self {
+        let error = match result {
+            Ok(addresses) => return Self::Addresses(addresses.collect()),
+            Err(error) => error,
+        };
+        match (error.raw_os_error(), NotMade::of(error)) {
+            (Some(code), Ok(_)) => Self::Short(code),
+            _ => Self::Addresses(Vec::new()),
+        }
+    }
+}
+
 impl Resolver {
-    pub fn new(trust: Trust, policy: Arc<AddressPolicy>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        trust: Trust,
+        policy: Arc<AddressPolicy>,
+        clock: Arc<dyn Clock>,
+        names: Arc<Names>,
+    ) -> Self {
         Self {
             trust,
             policy,
             clock,
-            names: Arc::default(),
+            names,
         }
     }
 
@@ -100,7 +141,7 @@ impl Resolver {
         }
         let look_up = {
             let now = self.clock.monotonic();
-            let mut names = self.names.lock().expect(NO_PANIC);
+            let mut names = self.names.known.lock().expect(NO_PANIC);
             let name = (host.to_owned(), port);
             match names.get(&name) {
                 Some(Entry::Known { addresses, since })
@@ -114,12 +155,13 @@ impl Resolver {
                         names.retain(|_, entry| matches!(entry, Entry::Pending(_)));
                     }
                     let is_pending = |entry: &&Entry| matches!(entry, Entry::Pending(_));
-                    if names.values().filter(is_pending).count() >= MAX_PENDING {
-                        let busy = std::io::Error::new(
-                            std::io::ErrorKind::ResourceBusy,
-                            "too many names are being looked up",
-                        );
-                        return Err(ureq::Error::Io(busy));
+                    let pending = names.values().filter(is_pending).count();
+                    if pending >= self.names.most_pending {
+                        let busy = NotMade {
+                            what: "look-ups of names",
+                            source: std::io::Error::other(format!("{pending} are under way")),
+                        };
+                        return Err(ureq::Error::Other(Box::new(busy)));
                     }
                     let look_up = self.look_up(&name)?;
                     names.insert(name, Entry::Pending(Arc::clone(&look_up)));
@@ -140,23 +182,22 @@ impl Resolver {
             .name("relay-resolver".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                let found = (name.0.as_str(), name.1)
-                    .to_socket_addrs()
-                    .map(Iterator::collect::<Vec<_>>);
-                let addresses = found.unwrap_or_default();
+                let found = Found::of((name.0.as_str(), name.1).to_socket_addrs());
                 {
-                    let mut names = names.lock().expect(NO_PANIC);
-                    if addresses.is_empty() {
-                        names.remove(&name);
-                    } else {
-                        let since = clock.monotonic();
-                        let addresses = addresses.clone();
-                        names.insert(name, Entry::Known { addresses, since });
+                    let mut names = names.known.lock().expect(NO_PANIC);
+                    match &found {
+                        Found::Addresses(addresses) if !addresses.is_empty() => {
+                            let since = clock.monotonic();
+                            let addresses = addresses.clone();
+                            names.insert(name, Entry::Known { addresses, since });
+                        }
+                        _ => drop(names.remove(&name)),
                     }
                 }
-                *result.found.lock().expect(NO_PANIC) = Some(addresses);
+                *result.found.lock().expect(NO_PANIC) = Some(found);
                 result.is_over.notify_all();
-            })?;
+            })
+            .map_err(NotMade::wrap)?;
         Ok(look_up)
     }
 
@@ -180,17 +221,15 @@ impl LookUp {
             .is_over
             .wait_timeout_while(found, *timeout.after, |found| found.is_none())
             .expect(NO_PANIC);
-        match found.as_deref() {
+        match &*found {
             None => Err(ureq::Error::Timeout(timeout.reason)),
-            Some([]) => Err(ureq::Error::HostNotFound),
-            Some(addresses) => Ok(addresses.to_vec()),
+            Some(Found::Short(code)) => {
+                Err(NotMade::wrap(std::io::Error::from_raw_os_error(*code)))
+            }
+            Some(Found::Addresses(none)) if none.is_empty() => Err(ureq::Error::HostNotFound),
+            Some(Found::Addresses(addresses)) => Ok(addresses.clone()),
         }
     }
-}
-
-/// Whether an address is this machine's: those are the ones that can be bound.
-fn is_local(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 impl UreqResolver for Resolver {
@@ -251,7 +290,8 @@ mod tests {
             allow_networks: Vec::new(),
             own_listeners: vec!["0.0.0.0:8080".parse().expect("an address")],
         };
-        let resolver = Resolver::new(trust, Arc::new(policy), Arc::new(SystemClock::new()));
+        let names = Names::new(8);
+        let resolver = Resolver::new(trust, Arc::new(policy), Arc::new(SystemClock::new()), names);
         let uri: Uri = url.parse().expect("a URL");
         let timeout = NextTimeout {
             after: ureq::unversioned::transport::time::Duration::from_secs(10),
@@ -302,6 +342,8 @@ mod tests {
         }
     }
 
+    const MOST: usize = 4;
+
     #[test]
     fn whoever_asks_while_a_name_is_looked_up_waits_for_the_same_answer() {
         let resolver = Resolver::new(
@@ -311,12 +353,18 @@ mod tests {
                 own_listeners: Vec::new(),
             }),
             Arc::new(SystemClock::new()),
+            Names::new(MOST),
         );
         // One that hangs.
         let hanging = Arc::new(LookUp::default());
         let name = ("hangs.example".to_owned(), 80);
         let entry = Entry::Pending(Arc::clone(&hanging));
-        resolver.names.lock().expect(NO_PANIC).insert(name, entry);
+        resolver
+            .names
+            .known
+            .lock()
+            .expect(NO_PANIC)
+            .insert(name, entry);
         let ask = |millis| {
             let timeout = NextTimeout {
                 after: Duration::from_millis(millis).into(),
@@ -332,7 +380,7 @@ mod tests {
         let address = SocketAddr::from(([192, 0, 2, 1], 80));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| ask(60_000));
-            *hanging.found.lock().expect(NO_PANIC) = Some(vec![address]);
+            *hanging.found.lock().expect(NO_PANIC) = Some(Found::Addresses(vec![address]));
             hanging.is_over.notify_all();
             assert_eq!(
                 waiting.join().expect("no panic").expect("an answer"),
@@ -340,9 +388,9 @@ mod tests {
             );
         });
         // And there is an end to how many may hang.
-        for number in 0..MAX_PENDING {
+        for number in 0..MOST {
             let entry = Entry::Pending(Arc::default());
-            let mut names = resolver.names.lock().expect(NO_PANIC);
+            let mut names = resolver.names.known.lock().expect(NO_PANIC);
             names.insert((format!("{number}.example"), 80), entry);
         }
         let timeout = NextTimeout {
@@ -352,6 +400,8 @@ mod tests {
             per_write: None,
         };
         let refused = resolver.addresses("another.example", 80, timeout);
-        assert!(matches!(refused, Err(ureq::Error::Io(_))), "{refused:?}");
+        let refused = refused.expect_err("there are enough");
+        let outcome = super::super::answer::failure(&refused, Duration::ZERO);
+        assert!(!outcome.is_made, "{outcome:?}");
     }
 }

@@ -4,14 +4,9 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Error;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector};
-
 use super::super::super::outcome::Trace;
-use crate::clock::Clock;
 
 /// Addresses of a name that a history shows.
 const SHOWN_ADDRESSES: usize = 4;
@@ -48,34 +43,7 @@ pub(super) fn first_byte(took: Duration) {
     UNDER_WAY.with_borrow_mut(|trace| trace.first_byte = Some(took));
 }
 
-/// ureq's own connector, timed.
-#[derive(Debug)]
-pub(super) struct Timed {
-    inner: DefaultConnector,
-    clock: Arc<dyn Clock>,
-}
-
-impl Timed {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            inner: DefaultConnector::default(),
-            clock,
-        }
-    }
-}
-
-impl Connector for Timed {
-    type Out = <DefaultConnector as Connector>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<()>,
-    ) -> Result<Option<Self::Out>, Error> {
-        let start = self.clock.monotonic();
-        let result = self.inner.connect(details, chained);
-        let took = self.clock.monotonic().saturating_sub(start);
-        UNDER_WAY.with_borrow_mut(|trace| trace.connect = Some(took));
-        result
-    }
+/// Making a connection took so long, TLS included.
+pub(super) fn connected(took: Duration) {
+    UNDER_WAY.with_borrow_mut(|trace| trace.connect = Some(took));
 }

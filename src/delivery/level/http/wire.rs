@@ -1,0 +1,305 @@
+//! Connections for ureq: dialled to checked addresses, and read while they are written to. ureq's
+//! own writes the whole request before it reads a byte, and so never sees the answer of a receiver
+//! that refuses a large body and closes.
+
+mod dial;
+mod head;
+mod socket;
+
+use std::fmt;
+use std::io::{Error as IoError, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Error;
+use ureq::unversioned::transport::time::Instant;
+use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
+
+pub(super) use dial::{Dialer, NotMade};
+use head::Head;
+pub(super) use head::HeadTooLarge;
+use socket::{Ready, Socket, Wanted};
+
+/// Bytes read at once of a head; most have a few hundred.
+const PIECE: usize = 4 * 1024;
+/// How long a receiver that has answered 2xx already may take nothing of the rest of the body before
+/// the answer is taken as it is: a decision. One that still reads it does so within a round trip.
+const EARLY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tells ureq's time.
+type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// A connection.
+pub(super) struct Wire {
+    socket: Socket,
+    buffers: LazyBuffers,
+    now: Now,
+    phase: Phase,
+    /// What came along with the head, and where it goes on.
+    body: (Vec<u8>, usize),
+    /// Whether a part of the request was not sent: then nothing else can be, ever.
+    is_cut_short: bool,
+    /// Whether the other side sends nothing more.
+    is_ended: bool,
+}
+
+enum Phase {
+    /// A request is being sent, or its answer's head being read.
+    Asking(Head),
+    /// The head was given to ureq.
+    Answered,
+}
+
+/// How long something may still take, and what it is called when it takes longer.
+struct Deadline<'a> {
+    timeout: NextTimeout,
+    start: Instant,
+    now: &'a Now,
+}
+
+impl<'a> Deadline<'a> {
+    fn new(timeout: NextTimeout, start: Instant, now: &'a Now) -> Self {
+        Self {
+            timeout,
+            start,
+            now,
+        }
+    }
+
+    /// What is left of it; an error if that is nothing.
+    fn left(&self) -> Result<Duration, Error> {
+        let passed = match (self.start, (self.now)()) {
+            (Instant::Exact(start), Instant::Exact(now)) => now.saturating_duration_since(start),
+            _ => Duration::ZERO,
+        };
+        let left = self.timeout.after.saturating_sub(passed);
+        if left.is_zero() {
+            return Err(self.missed());
+        }
+        Ok(left)
+    }
+
+    fn missed(&self) -> Error {
+        Error::Timeout(self.timeout.reason)
+    }
+}
+
+fn would_block(error: &IoError) -> bool {
+    error.kind() == ErrorKind::WouldBlock
+}
+
+impl Wire {
+    fn new(socket: Socket, buffers: LazyBuffers, now: Now) -> Self {
+        Self {
+            socket,
+            buffers,
+            now,
+            phase: Phase::Answered,
+            body: (Vec::new(), 0),
+            is_cut_short: false,
+            is_ended: false,
+        }
+    }
+
+    /// Sends the first `amount` bytes of the output buffer, unless an answer makes that pointless.
+    fn send(&mut self, amount: usize, deadline: &Deadline<'_>) -> Result<(), Error> {
+        let mut sent = 0;
+        // As long as the whole is being sent, an answer is only looked for when the other side is
+        // slow to take it: most take a request whole.
+        loop {
+            let step = if sent < amount {
+                let rest = &self.buffers.output()[sent..amount];
+                self.socket.write(rest)
+            } else {
+                self.socket.flush().map(|()| 0)
+            };
+            match step {
+                Ok(0) if sent == amount => return Ok(()),
+                Ok(taken) => sent += taken,
+                Err(error) if would_block(&error) => {
+                    if self.wait_to_send(deadline)? {
+                        self.is_cut_short = true;
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.failed_to_send(error, deadline),
+            }
+        }
+    }
+
+    /// Waits until more can be sent; true if there is an answer that makes it pointless.
+    fn wait_to_send(&mut self, deadline: &Deadline<'_>) -> Result<bool, Error> {
+        let left = deadline.left()?;
+        let status = self.early_status();
+        let is_accepted = status.is_some_and(|status| (200..300).contains(&status));
+        let (wanted, patience) = match status {
+            // It goes on taking the body after it has answered, or it doesn't.
+            Some(_) => (Wanted::Write, left.min(EARLY_PATIENCE)),
+            None if self.is_ended => (Wanted::Write, left),
+            None => (Wanted::Both, left),
+        };
+        match self.socket.wait(wanted, patience)? {
+            Ready::Write => Ok(false),
+            Ready::Late if is_accepted => Ok(true),
+            Ready::Late => Err(deadline.missed()),
+            Ready::Read => {
+                self.read_head()?;
+                let status = self.early_status();
+                Ok(status.is_some_and(|status| !(200..300).contains(&status)))
+            }
+        }
+    }
+
+    /// The other side took no more: it has answered, or it is gone.
+    fn failed_to_send(&mut self, error: IoError, deadline: &Deadline<'_>) -> Result<(), Error> {
+        self.is_cut_short = true;
+        // What came before a reset can still be read.
+        while self.early_status().is_none() && !self.is_ended {
+            if !self.read_head()?
+                && self.socket.wait(Wanted::Read, deadline.left()?)? == Ready::Late
+            {
+                return Err(error.into());
+            }
+        }
+        match self.early_status() {
+            Some(_) => Ok(()),
+            None => Err(error.into()),
+        }
+    }
+
+    /// The status of an answer whose head is there.
+    fn early_status(&self) -> Option<u16> {
+        match &self.phase {
+            Phase::Asking(head) if head.is_over() => Some(head.status().unwrap_or(0)),
+            _ => None,
+        }
+    }
+
+    /// Reads what is there of an answer's head; whether anything was, be it the end.
+    fn read_head(&mut self) -> Result<bool, Error> {
+        let Phase::Asking(head) = &mut self.phase else {
+            return Ok(false);
+        };
+        let mut piece = [0; PIECE];
+        let mut is_any = false;
+        while !head.is_over() {
+            match self.socket.read(&mut piece) {
+                Ok(0) => {
+                    self.is_ended = true;
+                    return Ok(true);
+                }
+                Ok(read) => {
+                    is_any = true;
+                    head.feed(&piece[..read])
+                        .map_err(|error| Error::Other(Box::new(error)))?;
+                }
+                Err(error) if would_block(&error) => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The error of the write that failed before says the same, unless it is TLS that
+                // tells why.
+                Err(error) if self.is_cut_short && error.kind() != ErrorKind::InvalidData => {
+                    self.is_ended = true;
+                    return Ok(true);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(is_any)
+    }
+
+    /// Gives ureq as much of the body as has come and fits.
+    fn give_body(&mut self) -> bool {
+        let (bytes, given) = &mut self.body;
+        let rest = &bytes[*given..];
+        let room = self.buffers.input_append_buf();
+        let amount = rest.len().min(room.len());
+        room[..amount].copy_from_slice(&rest[..amount]);
+        self.buffers.input_appended(amount);
+        *given += amount;
+        if *given == bytes.len() {
+            // A connection that idles keeps nothing of it.
+            self.body = (Vec::new(), 0);
+        }
+        amount > 0
+    }
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if let Phase::Answered = self.phase {
+            self.phase = Phase::Asking(Head::default());
+        }
+        if self.is_cut_short {
+            return Ok(());
+        }
+        let now = Arc::clone(&self.now);
+        let deadline = Deadline::new(timeout.for_write(), now(), &now);
+        self.send(amount, &deadline)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let now = Arc::clone(&self.now);
+        let deadline = Deadline::new(timeout.for_read(), now(), &now);
+        while let Phase::Asking(head) = &mut self.phase {
+            if head.is_over() {
+                let (short, body) = std::mem::take(head)
+                    .finish()
+                    .map_err(|error| Error::Other(Box::new(error)))?;
+                self.phase = Phase::Answered;
+                // The head first: it is short enough for any buffer.
+                self.body = (short, 0);
+                self.give_body();
+                self.body = (body, 0);
+                return Ok(true);
+            }
+            if self.is_ended {
+                return Ok(false);
+            }
+            if !self.read_head()?
+                && self.socket.wait(Wanted::Read, deadline.left()?)? == Ready::Late
+            {
+                return Err(deadline.missed());
+            }
+        }
+        if !self.body.0.is_empty() {
+            return Ok(self.give_body());
+        }
+        loop {
+            match self.socket.read(self.buffers.input_append_buf()) {
+                Ok(read) => {
+                    self.buffers.input_appended(read);
+                    return Ok(read > 0);
+                }
+                Err(error) if would_block(&error) => {
+                    if self.socket.wait(Wanted::Read, deadline.left()?)? == Ready::Late {
+                        return Err(deadline.missed());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        // What came unasked belongs to nothing.
+        !self.is_cut_short && !self.is_ended && self.body.0.is_empty() && self.socket.is_quiet()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.socket.is_tls()
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("to", &self.socket.stream().peer_addr().ok())
+            .finish_non_exhaustive()
+    }
+}

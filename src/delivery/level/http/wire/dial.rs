@@ -1,0 +1,181 @@
+use std::io::{Error as IoError, ErrorKind};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use thiserror::Error;
+use ureq::Error;
+use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, ShutdownHandle};
+
+use super::super::super::local::is_local_end;
+use super::super::resolver::Forbidden;
+use super::super::trace;
+use super::socket::{Ready, Socket, Wanted};
+use super::{Deadline, Wire, would_block};
+use crate::clock::Clock;
+use crate::model::AddressPolicy;
+
+/// Of what this machine has no more for now: an attempt that meets it was not made, and says
+/// nothing about the destination.
+#[derive(Debug, Error)]
+#[error("this machine is short of {what}: {source}")]
+pub(in super::super) struct NotMade {
+    pub what: &'static str,
+    #[source]
+    pub source: IoError,
+}
+
+impl NotMade {
+    /// Tells a shortage from other errors of making a socket or a thread.
+    pub fn of(error: IoError) -> Result<Self, IoError> {
+        let what = match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => "file descriptors",
+            Some(Errno::NOMEM | Errno::NOBUFS) => "memory",
+            // Of a thread; of a connection where it means ports.
+            Some(Errno::AGAIN) => "threads or ports",
+            _ => return Err(error),
+        };
+        Ok(Self {
+            what,
+            source: error,
+        })
+    }
+
+    /// The same as ureq's error.
+    pub fn wrap(error: IoError) -> Error {
+        match Self::of(error) {
+            Ok(shortage) => Error::Other(Box::new(shortage)),
+            Err(error) => Error::Io(error),
+        }
+    }
+}
+
+/// Makes connections, in TLS where that is wanted.
+pub(in super::super) struct Dialer {
+    policy: Arc<AddressPolicy>,
+    tls: Arc<ClientConfig>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Dialer {
+    pub fn new(policy: Arc<AddressPolicy>, tls: Arc<ClientConfig>, clock: Arc<dyn Clock>) -> Self {
+        Self { policy, tls, clock }
+    }
+
+    fn dial(&self, details: &ConnectionDetails<'_>) -> Result<Wire, Error> {
+        let now = Arc::clone(&details.current_time);
+        let deadline = Deadline::new(details.timeout, details.now, &now);
+        let stream = Arc::new(first(&details.addrs, &deadline)?);
+        self.refuse_ourselves(&stream)?;
+        // A request is sent in pieces as large as can be: waiting to fill a packet only delays it.
+        stream.set_nodelay(true)?;
+        let handle: Weak<TcpStream> = Arc::downgrade(&stream);
+        (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
+        let mut socket = Socket::new(stream)?;
+        if details.needs_tls() {
+            self.begin_tls(&mut socket, details, &deadline)?;
+        }
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Wire::new(socket, buffers, Arc::clone(&now)))
+    }
+
+    /// The look at the address before asked the routes; this is where it led.
+    fn refuse_ourselves(&self, stream: &TcpStream) -> Result<(), Error> {
+        let (here, there) = (stream.local_addr()?, stream.peer_addr()?);
+        let is_own = |ip| is_local_end(here.ip(), ip);
+        if self.policy.is_own_listener(there, is_own) {
+            return Err(Error::Other(Box::new(Forbidden::OwnListener(there))));
+        }
+        Ok(())
+    }
+
+    fn begin_tls(
+        &self,
+        socket: &mut Socket,
+        details: &ConnectionDetails<'_>,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        let host = details.uri.host().unwrap_or_default();
+        let host = host
+            .strip_prefix('[')
+            .and_then(|inner| inner.strip_suffix(']'))
+            .unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::Tls("the host's name can't be in a certificate"))?;
+        let connection = ClientConnection::new(Arc::clone(&self.tls), name)
+            .map_err(|error| IoError::new(ErrorKind::InvalidData, error))?;
+        socket.begin_tls(connection);
+        loop {
+            let wanted = match socket.handshake() {
+                Ok(()) => return Ok(()),
+                Err(error) if would_block(&error) => {
+                    if socket.has_to_write() {
+                        Wanted::Write
+                    } else {
+                        Wanted::Read
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if socket.wait(wanted, deadline.left()?)? == Ready::Late {
+                return Err(deadline.missed());
+            }
+        }
+    }
+}
+
+/// The first of the addresses that takes the connection. Each may take half of the time that is
+/// left, the last one all of it, so that one that is silent leaves time for the next.
+fn first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<TcpStream, Error> {
+    let mut last = None;
+    for (number, address) in addresses.iter().enumerate() {
+        let left = match (deadline.left(), last) {
+            (Ok(left), _) => left,
+            (Err(late), None) => return Err(late),
+            (Err(_), Some(error)) => return Err(error),
+        };
+        let patience = if number + 1 == addresses.len() {
+            left
+        } else {
+            (left / 2).max(Duration::from_millis(1))
+        };
+        match TcpStream::connect_timeout(address, patience) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                last = Some(deadline.missed());
+            }
+            Err(error) => match NotMade::wrap(error) {
+                // This address can't be reached; another may.
+                Error::Io(error) => last = Some(Error::Io(error)),
+                shortage => return Err(shortage),
+            },
+        }
+    }
+    Err(last.unwrap_or(Error::HostNotFound))
+}
+
+impl Connector for Dialer {
+    type Out = Wire;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Wire>, Error> {
+        let start = self.clock.monotonic();
+        let result = self.dial(details);
+        trace::connected(self.clock.monotonic().saturating_sub(start));
+        result.map(Some)
+    }
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").finish_non_exhaustive()
+    }
+}

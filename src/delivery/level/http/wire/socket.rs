@@ -1,0 +1,161 @@
+//! A connection that never blocks by itself, in the clear or in TLS: what can be read is seen while
+//! there is still something to be written.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustls::ClientConnection;
+
+/// Reads and writes end with [`ErrorKind::WouldBlock`] instead of waiting.
+pub(super) struct Socket {
+    /// Shared with ureq, which shuts it down at an abort.
+    stream: Arc<TcpStream>,
+    tls: Option<Box<ClientConnection>>,
+}
+
+impl Socket {
+    pub fn new(stream: Arc<TcpStream>) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, tls: None })
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Begins TLS; [`Self::handshake`] goes on with it.
+    pub fn begin_tls(&mut self, connection: ClientConnection) {
+        self.tls = Some(Box::new(connection));
+    }
+
+    /// Goes on with the handshake as far as that is possible without waiting.
+    pub fn handshake(&mut self) -> io::Result<()> {
+        self.flush()?;
+        while let Some(tls) = &mut self.tls
+            && tls.is_handshaking()
+        {
+            if tls.read_tls(&mut &*self.stream)? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            let processed = tls.process_new_packets();
+            // An alert tells the other side why, if it can still be sent.
+            let flushed = self.flush();
+            processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            flushed?;
+        }
+        Ok(())
+    }
+
+    /// Whether something encrypted waits to be sent.
+    pub fn has_to_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Takes some of `bytes`. In TLS they are on their way only once [`Self::flush`] succeeds.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.tls.is_none() {
+            return (&*self.stream).write(bytes);
+        }
+        // No more than this piece is ever kept encrypted in memory.
+        self.flush()?;
+        match &mut self.tls {
+            Some(tls) => tls.writer().write(bytes),
+            None => Ok(0),
+        }
+    }
+
+    /// Sends what is encrypted and not yet sent.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let mut stream = &*self.stream;
+        while let Some(tls) = &mut self.tls
+            && tls.wants_write()
+        {
+            tls.write_tls(&mut stream)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; 0 bytes at the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = &*self.stream;
+        let Some(tls) = &mut self.tls else {
+            return stream.read(buffer);
+        };
+        loop {
+            match tls.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // An end without a close_notify is an error: the data may be cut off.
+                result => return result,
+            }
+            tls.read_tls(&mut stream)?;
+            tls.process_new_packets()
+                .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            // Only an answer to an update of keys: it can wait for the next write.
+            if tls.wants_write() {
+                let _ = tls.write_tls(&mut stream);
+            }
+        }
+    }
+
+    /// Waits until what is wanted can be done. Reading comes first.
+    pub fn wait(&mut self, wanted: Wanted, timeout: Duration) -> io::Result<Ready> {
+        let flags = match wanted {
+            Wanted::Read => PollFlags::IN,
+            Wanted::Write => PollFlags::OUT,
+            Wanted::Both => PollFlags::IN | PollFlags::OUT,
+        };
+        let timeout = Timespec {
+            // Years are as good as for ever.
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::from(u32::MAX)),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let mut descriptors = [PollFd::new(&*self.stream, flags)];
+        match poll(&mut descriptors, Some(&timeout)) {
+            Ok(0) => Ok(Ready::Late),
+            Ok(_) => {
+                let found = descriptors[0].revents();
+                // Errors and ends are both found by reading.
+                let is_readable = found.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+                Ok(if is_readable && wanted != Wanted::Write {
+                    Ready::Read
+                } else {
+                    Ready::Write
+                })
+            }
+            // A signal: the caller looks at the time and comes again.
+            Err(Errno::INTR) => Ok(Ready::Write),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the other side has sent nothing, not even an end.
+    pub fn is_quiet(&mut self) -> bool {
+        matches!(self.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    pub fn stream(&self) -> &Arc<TcpStream> {
+        &self.stream
+    }
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Read,
+    Write,
+    Both,
+}
+
+/// What came of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Something can be read, be it an end or an error.
+    Read,
+    /// Something can be written, or it is worth a try.
+    Write,
+    Late,
+}

@@ -1,0 +1,60 @@
+//! A machine that is short of something: no fault of the destinations'.
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+
+use crate::support::{Answer, Process, Receiver, event_with_status};
+
+#[test]
+fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destination() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (first, second) = (
+        Receiver::start(|_| Answer::status(200)),
+        Receiver::start(|_| Answer::status(200)),
+    );
+    let toml = format!(
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = '0'\n\
+         [api]\nkeys = ['test-key']\n[delivery]\nworkers = 4\n\
+         [destinations.first]\nurl = '{}'\n[destinations.second]\nurl = '{}'\n\
+         [delivery.defaults.breaker]\nfailures = 1\n\
+         [sources.first]\ndestinations = ['first']\n[sources.second]\ndestinations = ['second']\n",
+        first.url("/"),
+        second.url("/")
+    );
+    let mut server = Process::serve(directory.path(), &toml);
+    let mut connection = server.client.connect();
+    let mut post = |source: &str| {
+        let request = format!(
+            "POST /webhooks/{source} HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 1\r\nContent-Length: 2\r\n\r\n{{}}"
+        );
+        assert!(connection.send(request.as_bytes()));
+        let reply = connection.reply().expect("an answer").json();
+        reply["event_id"].as_str().expect("an id").to_owned()
+    };
+    // What is opened once is open after this.
+    let id = post("first");
+    event_with_status(&server.client, &id, "delivered");
+
+    let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process")).expect("not 0");
+    // From now on nothing more can be opened.
+    let none = Rlimit {
+        current: Some(3),
+        maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
+    };
+    let before = prlimit(Some(pid), Resource::Nofile, none).expect("our child");
+    let id = post("second");
+    server.wait_for_line("attempts can't be made, and are put off");
+    assert!(second.next_within(std::time::Duration::ZERO).is_none());
+    prlimit(Some(pid), Resource::Nofile, before).expect("our child");
+
+    let event = event_with_status(&server.client, &id, "delivered");
+    let history = &event["deliveries"][0]["history"];
+    assert_eq!(event["attempts"], 1, "{history}");
+    assert_eq!(history.as_array().map(Vec::len), Some(1), "{history}");
+    assert_eq!(history[0]["outcome"], json!("delivered"));
+    assert_eq!(event["last_error"], json!(null), "{history}");
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("circuit breaker"), "{log}");
+}
