@@ -128,15 +128,17 @@ impl Steady {
         };
     }
 
-    /// The time now, and by how much the wall clock was set since the last look, if it was.
+    /// The time now, and by how much the wall clock was set since the last look, if it was. Saturates
+    /// at the end of time, as everything here does.
     fn follow(&mut self, elapsed: i64, wall: i64) -> (i64, Option<i64>) {
-        let passed = (elapsed - self.elapsed).max(0);
-        self.elapsed += passed;
-        let gap = wall.saturating_sub(self.now + passed);
+        let passed = elapsed.saturating_sub(self.elapsed).max(0);
+        self.elapsed = self.elapsed.saturating_add(passed);
+        let gap = wall.saturating_sub(self.now.saturating_add(passed));
         let jump = gap.saturating_sub(self.gap);
         let slew = gap.clamp(-passed / SLEW, passed / SLEW);
-        self.now += passed + slew;
-        self.gap = gap - slew;
+        let went = passed.saturating_add(slew);
+        self.now = self.now.saturating_add(went);
+        self.gap = gap.saturating_sub(slew);
         (self.now, (jump.saturating_abs() >= JUMP).then_some(jump))
     }
 
@@ -282,7 +284,7 @@ impl FakeClock {
         {
             let mut state = lock(&self.state);
             state.wall = state.wall.plus(by);
-            state.monotonic += by;
+            state.monotonic = state.monotonic.saturating_add(by);
         }
         self.wake();
     }
@@ -444,6 +446,22 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn time_never_overflows_nor_goes_back(
+            resumed: (i64, i64, i64),
+            looks in proptest::collection::vec(proptest::prelude::any::<(i64, i64)>(), 1..20)
+        ) {
+            let (elapsed, wall, mut now) = resumed;
+            let mut steady = Steady::starting_at(wall);
+            steady.resume(elapsed, wall, now);
+            for (elapsed, wall) in looks {
+                let (next, _) = steady.follow(elapsed, wall);
+                proptest::prop_assert!(next >= now);
+                now = next;
+                steady.ahead();
+            }
+        }
+
         #[test]
         fn time_never_goes_back_nor_strays_from_real_time(
             steps in proptest::collection::vec((0..10 * SECOND, -20 * YEAR..20 * YEAR), 1..50)

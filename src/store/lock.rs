@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::notes::Notes;
+use super::notes::{self, LockFileWriter};
 use super::{OpenError, private};
 
 /// The owner's number is padded to this, so that what follows ([`super::notes`]) stands at the same
@@ -25,8 +25,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    pub fn notes(&self) -> Notes {
-        Notes::new(Arc::clone(&self.file))
+    pub fn notes(&self) -> LockFileWriter {
+        LockFileWriter::new(Arc::clone(&self.file))
     }
 }
 
@@ -85,7 +85,8 @@ pub(super) fn acquire(database: &Path) -> Result<Lock, OpenError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    // What else it says stays: a command may be changing it just now.
+    notes::convert(&file).map_err(failed)?;
+    // The record stays: a command may be changing it just now.
     let owner = format!("{:<width$}\n", std::process::id(), width = OWNER - 1);
     file.write_all_at(owner.as_bytes(), 0).map_err(failed)?;
     Ok(Lock {

@@ -155,8 +155,8 @@ impl Store {
         open::precheck(path)?;
         let lock = lock::acquire(path)?;
         let notes = lock.notes();
-        clock.resume(notes.said().now(clock.wall()));
-        let connection = open::writer(path, &|| notes.said().newest)?;
+        clock.resume(notes.record().now(clock.wall()));
+        let connection = open::writer(path, &|| notes.record().newest)?;
         // Reads before anything is written: what is damaged is refused as it is.
         let keys = keys::Keys::load(&connection).map_err(StoreError::from);
         let recovered = keys.and_then(|keys| {

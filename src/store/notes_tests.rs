@@ -120,6 +120,78 @@ fn a_database_that_lost_what_was_acknowledged_is_refused() {
     assert_eq!(refusal(&older), None);
 }
 
+/// Puts a record of version 0.1, without checksums, into a lock file.
+fn write_unchecked(directory: &tempfile::TempDir, newest: i64, seen: i64, ahead: i64) {
+    let text = format!("4711      \n{newest:020} {seen:020} {ahead:020}\n");
+    std::fs::write(directory.path().join("relay.db.lock"), text).expect("a lock file");
+}
+
+#[test]
+fn a_record_of_an_earlier_version_is_heeded_and_gets_checksums() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let start = Timestamp::from_millis(1_700_000_000_000);
+    let clock = Arc::new(FakeClock::at(start));
+    let store = open_by(&directory, &clock);
+    let newest = match store.write_blocking(event("1")).expect("accepted") {
+        Accepted::New(id, _) => id.row(),
+        other => panic!("{other:?}"),
+    };
+    // As an earlier version would have left it, its clock an hour ahead.
+    let hour = Duration::from_secs(3600);
+    let old = |missing: &[&str]| {
+        let crashed = crashed_without(&directory, missing);
+        let seen = start.plus(hour).as_millis();
+        write_unchecked(&crashed, newest, seen, 3_600_000);
+        crashed
+    };
+    let why = refusal(&old(&["relay.db-wal"])).expect("it is refused");
+    assert!(why.contains("doesn't hold the last event"), "{why}");
+    let upgraded = old(&[]);
+    let clock = Arc::new(FakeClock::at(start));
+    let again = open_by(&upgraded, &clock);
+    assert_eq!(clock.now(), start.plus(hour));
+    // A crash right after that.
+    let later = crashed_without(&upgraded, &[]);
+    let why = refusal(&crashed_without(&later, &["relay.db-wal"])).expect("it is refused");
+    assert!(why.contains("doesn't hold the last event"), "{why}");
+    let clock = Arc::new(FakeClock::at(start));
+    open_by(&later, &clock).stop();
+    assert_eq!(clock.now(), start.plus(hour));
+    again.stop();
+    store.stop();
+}
+
+#[test]
+fn a_flipped_digit_in_the_lock_file_is_not_believed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(event("1")).expect("accepted");
+    let crashed = crashed_without(&directory, &[]);
+    store.stop();
+    let lock = crashed.path().join("relay.db.lock");
+    let mut bytes = std::fs::read(&lock).expect("a lock file");
+    // The second digit of the newest row: no row is that large.
+    assert_eq!(bytes[12], b'0');
+    bytes[12] = b'1';
+    std::fs::write(&lock, bytes).expect("damaged");
+    assert_eq!(refusal(&crashed), None);
+}
+
+#[test]
+fn a_damaged_lock_file_does_not_overflow_the_clock() {
+    for (seen, ahead) in [(0, 1 << 43), ((1 << 43) - 1, i64::MAX), (7, i64::MIN)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        write_unchecked(&directory, 0, seen, ahead);
+        let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+        let store = open_by(&directory, &clock);
+        let before = clock.now();
+        clock.advance(Duration::from_secs(3600));
+        assert!(clock.now() > before, "{}", clock.now());
+        store.write_blocking(event("1")).expect("accepted");
+        store.stop();
+    }
+}
+
 #[test]
 fn what_was_deleted_on_purpose_is_not_missed() {
     let directory = tempfile::tempdir().expect("a directory");

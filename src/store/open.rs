@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::lock::path_beside;
-use super::notes::Said;
+use super::notes::LockFileRecord;
 use super::{OpenError, private};
 use crate::clock::Timestamp;
 use crate::model::IntentId;
@@ -263,7 +263,7 @@ pub(super) fn trust(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Opens a command's own connection to a database of just this version.
 pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
-    let newest = || Said::of(path).newest;
+    let newest = || LockFileRecord::beside(path).newest;
     not_gone(path, newest())?;
     let failed = |source| refused(path, source);
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)

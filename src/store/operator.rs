@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::notes::{self, Said};
+use super::notes::{self, LockFileRecord};
 use super::{LongWrite, OpenError, StoreError, Tx, WriteOp, lock, open};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 
@@ -46,7 +46,7 @@ impl Operator {
 
     /// The time by the clock that the database is written by.
     pub fn now(&self) -> Timestamp {
-        Said::of(&self.path).now(SystemClock::new().wall())
+        LockFileRecord::beside(&self.path).now(SystemClock::new().wall())
     }
 
     /// Whether a server has the database open.

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::keys::{self, Keys};
-use super::notes::Notes;
+use super::notes::LockFileWriter;
 use super::probe::Probe;
 use super::space::Space;
 use super::tx::{Rolling, Tx};
@@ -135,7 +135,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     space: Space,
     rolling: Rolling,
-    notes: Notes,
+    notes: LockFileWriter,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
     next_checkpoint: Cell<c_int>,
@@ -154,7 +154,7 @@ impl Writer {
         queue: Receiver<Message>,
         shared: Arc<Shared>,
         space: Space,
-        notes: Notes,
+        notes: LockFileWriter,
         mut keys: Keys,
     ) -> rusqlite::Result<Self> {
         let last_row = keys::newest(&sql)?;
