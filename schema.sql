@@ -64,7 +64,8 @@ INSERT INTO key_sweep VALUES (0);
 -- One intent to one destination. The states and their moves: DeliveryState in src/model/state.rs.
 CREATE TABLE deliveries (
     intent_id       INTEGER NOT NULL REFERENCES intents(id) ON DELETE CASCADE,
-    destination_id  INTEGER NOT NULL REFERENCES destinations(id),
+    -- Of destinations, without REFERENCES: deleting a destination would look through all deliveries.
+    destination_id  INTEGER NOT NULL,
     state           INTEGER NOT NULL,           -- 0 queued, 1 processing, 2 retrying, 3 delivered, 4 dead_lettered
     attempts        INTEGER NOT NULL DEFAULT 0, -- spent of the budget; counted when claimed
     history         INTEGER NOT NULL DEFAULT 0, -- entries ever written to attempts
@@ -142,3 +143,9 @@ CREATE TABLE jobs (
 ) STRICT;
 
 CREATE INDEX open_jobs ON jobs(id) WHERE ended_at IS NULL;
+
+-- Those to be forgotten.
+CREATE INDEX ended_jobs ON jobs(ended_at) WHERE ended_at IS NOT NULL;
+
+-- A destination with jobs isn't deleted.
+CREATE INDEX jobs_of ON jobs(destination_id);

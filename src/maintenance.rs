@@ -10,7 +10,10 @@ use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::model::Level;
 use crate::stop::Ending;
-use crate::store::{BulkJob, Cutoffs, Expired, Prune, Reader, StepJobs, Store, StoreError, TidyUp};
+use crate::store::{
+    BulkJob, Cutoffs, Expired, PassStep, Prune, Reader, StepJobs, Store, StoreError, TidyUp,
+    UnusedOrigins,
+};
 
 /// How often it is looked whether there is anything to do: a command's new job waits so long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -42,28 +45,29 @@ pub(crate) struct Worker {
     next_sweep: Duration,
     /// Found to be expired, and not yet deleted.
     pruning: Option<Prune>,
+    unused_origins: UnusedOrigins,
     /// The next bulk job is looked for after this one.
     after_job: i64,
 }
 
-/// Where the going-through is.
+/// How far the sweep is.
 #[derive(Clone, Copy)]
 struct Sweep {
     is_under_way: bool,
-    intent: i64,
-    key: (i64, i64),
-    /// Whether keys, or intents, are through.
-    is_intents_done: bool,
-    is_keys_done: bool,
+    /// Intents up to this one are through; none: all are.
+    intent: Option<i64>,
+    /// The same of keys.
+    key: Option<(i64, i64)>,
+    /// Whether ad hoc origins are through.
+    is_origins_done: bool,
 }
 
 impl Sweep {
     const BEGINNING: Self = Self {
         is_under_way: true,
-        intent: 0,
-        key: (i64::MIN, 0),
-        is_intents_done: false,
-        is_keys_done: false,
+        intent: Some(0),
+        key: Some((i64::MIN, 0)),
+        is_origins_done: false,
     };
 }
 
@@ -78,6 +82,7 @@ impl Worker {
             sweep: Sweep::BEGINNING,
             next_sweep: Duration::ZERO,
             pruning: None,
+            unused_origins: UnusedOrigins::new(),
             after_job: 0,
         }
     }
@@ -129,36 +134,34 @@ impl Worker {
             keys: now.minus(self.config.api.idempotency_window),
         };
         let sweep = self.sweep;
-        if !sweep.is_intents_done || !sweep.is_keys_done {
-            let found = self.reader.read(move |sql| {
-                let intent = (!sweep.is_intents_done).then_some(sweep.intent);
-                let key = (!sweep.is_keys_done).then_some(sweep.key);
-                Expired::find(sql, &cutoffs, intent, key)
-            })?;
-            match found.next_intent {
-                Some(next) => self.sweep.intent = next,
-                None => self.sweep.is_intents_done = true,
-            }
-            match found.next_key {
-                Some(next) => self.sweep.key = next,
-                None => self.sweep.is_keys_done = true,
-            }
+        if sweep.intent.is_some() || sweep.key.is_some() {
+            let found = self
+                .reader
+                .read(move |sql| Expired::find(sql, &cutoffs, sweep.intent, sweep.key))?;
+            self.sweep.intent = found.next_intent;
+            self.sweep.key = found.next_key;
             if found.count() != (0, 0) {
                 self.pruning = Some(Prune::new(found));
                 return Ok(false);
             }
         }
-        if self.sweep.is_intents_done && self.sweep.is_keys_done {
-            // The last thing: what has become free goes back to the file system, a step at a time.
-            let left = self.store.write_blocking(TidyUp)?;
-            if left > 0 {
-                return Ok(true);
-            }
-            let now = self.clock.monotonic();
-            let took = now.saturating_sub(self.sweep_began);
-            self.sweep.is_under_way = false;
-            self.next_sweep = now + (took * PAUSE).clamp(RETENTION_EVERY, LONGEST_PAUSE);
+        if self.sweep.intent.is_some() || self.sweep.key.is_some() {
+            return Ok(false);
         }
+        if !self.sweep.is_origins_done {
+            let step = self.unused_origins.step(now, &self.reader, &self.store)?;
+            self.sweep.is_origins_done = step == PassStep::Over;
+            return Ok(step == PassStep::Deleted);
+        }
+        // The last thing: what has become free goes back to the file system, a step at a time.
+        let left = self.store.write_blocking(TidyUp)?;
+        if left > 0 {
+            return Ok(true);
+        }
+        let now = self.clock.monotonic();
+        let took = now.saturating_sub(self.sweep_began);
+        self.sweep.is_under_way = false;
+        self.next_sweep = now + (took * PAUSE).clamp(RETENTION_EVERY, LONGEST_PAUSE);
         Ok(false)
     }
 }

@@ -253,6 +253,25 @@ fn what_is_finished_goes_after_its_time_counted_from_its_end() {
 }
 
 #[test]
+fn an_ad_hoc_origin_is_forgotten_with_its_last_delivery() {
+    let mut scene = Scene::new(|_| {});
+    scene.accept("s", "1", &["http://once"], 10);
+    scene.all_arrive();
+    scene.clock.advance(DAY * 4);
+    scene.accept("s", "2", &["http://later", "named"], 10);
+    scene.all_arrive();
+    scene.clock.advance(DAY * 4);
+    scene.sweep();
+    assert_eq!(scene.count("intents"), 1);
+    assert_eq!(scene.count("destinations WHERE name = 'http://once'"), 0);
+    assert_eq!(scene.count("destinations"), 2);
+    scene.clock.advance(DAY * 4);
+    scene.sweep();
+    assert_eq!(scene.count("destinations WHERE name = 'named'"), 1);
+    assert_eq!(scene.count("destinations"), 1);
+}
+
+#[test]
 fn forever_means_forever() {
     let mut scene = Scene::new(|config| {
         config.retention.delivered = None;

@@ -7,7 +7,8 @@
 //!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
 //!   `steps`: changes that are too large for one transaction. `origins`: how many
 //!   wait for one API key.
-//! - `accept`, `replay`, `pause`, `jobs`, `prune`, `probe`, `recover`: the operations, one a file.
+//! - `accept`, `replay`, `pause`, `jobs`, `prune`, `unused`, `probe`, `recover`: the operations,
+//!   one a file.
 //! - `health`: the writer's heartbeat, for readiness.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
 //! - `operator`: the same for commands, beside a running server.
@@ -36,6 +37,7 @@ mod replay;
 mod space;
 mod steps;
 mod tx;
+mod unused;
 mod writer;
 
 #[cfg(test)]
@@ -71,6 +73,7 @@ pub(crate) use relays::RelayRow;
 pub(crate) use replay::OfIntent;
 pub(crate) use steps::{LongWrite, RowBudget};
 pub(crate) use tx::Tx;
+pub(crate) use unused::{PassStep, UnusedOrigins};
 pub(crate) use writer::WriteOp;
 
 use crate::clock::Clock;

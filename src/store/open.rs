@@ -462,6 +462,65 @@ mod tests {
         assert_eq!(row, (5, None, 410, None));
     }
 
+    #[test]
+    fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
+        for version in 1..VERSION {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("relay.db");
+            let old = Connection::open(&path).expect("a database");
+            old.execute_batch("PRAGMA journal_mode = WAL")
+                .expect("a pragma");
+            old.execute_batch(include_str!("migrations/1.sql"))
+                .expect("the first schema");
+            let steps = usize::try_from(version - 1).expect("few");
+            for migration in &MIGRATIONS[..steps] {
+                old.execute_batch(migration).expect("a migration");
+            }
+            old.execute_batch(
+                "INSERT INTO destinations (name) VALUES ('a'), ('http://b'), ('http://c');
+                 INSERT INTO intents VALUES (1, 2, 1, 3, 's', NULL, NULL, NULL, NULL, NULL, x'', x'7b7d');
+                 INSERT INTO deliveries (intent_id, destination_id, state, updated_at, last_error)
+                 VALUES (1, 1, 4, 3, 'e');
+                 INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome)
+                 VALUES (1, 1, 1, 1, 3, 4, 2);",
+            )
+            .expect("rows");
+            old.pragma_update(None, "application_id", APPLICATION_ID)
+                .expect("a pragma");
+            old.pragma_update(None, "user_version", version)
+                .expect("a pragma");
+            let migrated = writer(&path, &|| 0).expect("it opens");
+            let reopened = Connection::open(&path).expect("it opens");
+            // One that has been open all the while reads the new schema, too.
+            for sql in [&migrated, &reopened, &old] {
+                let check: String = sql
+                    .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+                    .expect("a check");
+                assert_eq!(check, "ok", "from version {version}");
+                let mut statement = sql
+                    .prepare("SELECT \"table\" FROM pragma_foreign_key_list('deliveries')")
+                    .expect("good SQL");
+                let references: Vec<String> = statement
+                    .query_map([], |row| row.get(0))
+                    .expect("rows")
+                    .collect::<Result<_, _>>()
+                    .expect("text");
+                assert_eq!(references, ["intents"], "from version {version}");
+            }
+            migrated
+                .execute_batch(
+                    "DELETE FROM destinations WHERE id = 2;
+                     UPDATE deliveries SET destination_id = destination_id;
+                     DELETE FROM intents WHERE id = 1;",
+                )
+                .expect("the other references hold");
+            let left: i64 = migrated
+                .query_row("SELECT count(*) FROM attempts", [], |row| row.get(0))
+                .expect("a count");
+            assert_eq!(left, 0);
+        }
+    }
+
     /// Read from the connection itself, so that no list of settings can agree with itself.
     #[test]
     fn the_writers_connection_syncs_every_commit_and_checks_references() {

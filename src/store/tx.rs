@@ -2,7 +2,7 @@
 //! next.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 
@@ -37,6 +37,8 @@ pub(super) struct Rolling {
     /// Destinations by name: all that are looked for are few.
     destinations: RefCell<HashMap<String, i64>>,
     pub origins: RefCell<WaitingOrigins>,
+    /// Ad hoc origins that may be unused, and haven't been used since that was asked.
+    pub unused: RefCell<HashSet<i64>>,
 }
 
 /// Destinations that are remembered: ad hoc origins can be any number.
@@ -52,6 +54,7 @@ impl Rolling {
             keys: RefCell::new(keys),
             destinations: RefCell::default(),
             origins: RefCell::default(),
+            unused: RefCell::default(),
         }
     }
 
@@ -192,9 +195,14 @@ impl<'a> Tx<'a> {
     }
 
     /// The number of a destination, which is made known if it isn't. `owner` is a digest of the API
-    /// key whose relay it is for; a named destination has none.
+    /// key whose relay it is for; a named destination has none. The only way to a number for what is
+    /// written: from here on the destination counts as used.
     pub fn destination(&self, name: &str, owner: Option<i64>) -> Result<i64, StoreError> {
         if let Some(id) = self.known_destination(name)? {
+            if let Some(writer) = self.writer {
+                // Empty mostly, and then this costs nothing.
+                writer.unused.borrow_mut().remove(&id);
+            }
             return Ok(id);
         }
         self.execute(
@@ -231,6 +239,13 @@ impl<'a> Tx<'a> {
             }
             known.insert(name.to_owned(), id);
         }
+    }
+
+    /// Says that destinations are no longer there.
+    pub fn forget_destinations(&self, ids: &HashSet<i64>) -> Result<(), StoreError> {
+        let mut known = self.rolling()?.destinations.borrow_mut();
+        known.retain(|_, id| !ids.contains(id));
+        Ok(())
     }
 
     /// Says that an intent is no longer there.

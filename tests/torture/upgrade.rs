@@ -253,8 +253,17 @@ fn look(sql: &Connection, journal: &Journal) -> rusqlite::Result<Result<i64, Str
         sql.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
             row.get(0)
         })?;
-    if check != "ok" || references > 0 {
-        return Ok(Err(format!("{check}, {references} broken references")));
+    // No reference since version 4, and still none of them may be without.
+    let orphans: i64 = sql.query_row(
+        "SELECT count(*) FROM deliveries
+         WHERE destination_id NOT IN (SELECT id FROM destinations)",
+        [],
+        |row| row.get(0),
+    )?;
+    if check != "ok" || references + orphans > 0 {
+        return Ok(Err(format!(
+            "{check}, {references} broken references, {orphans} deliveries without a destination"
+        )));
     }
     let version: i64 = sql.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let (old, new) = schemas();
@@ -590,7 +599,7 @@ fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a key");
     }
-    let mut script = "DROP TABLE jobs; DROP TABLE key_sweep;".to_owned();
+    let mut script = "DROP TABLE jobs; DROP TABLE key_sweep; DROP INDEX listed;".to_owned();
     for (table, columns) in [
         (
             "destinations",
@@ -610,8 +619,17 @@ fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a String takes all");
     }
-    script += "PRAGMA user_version = 1; COMMIT;";
     sql.execute_batch(&script).expect("a step back");
+    // A reference is no part of what is stored, so the text is enough.
+    sql.execute_batch("PRAGMA writable_schema = ON")
+        .expect("a setting");
+    sql.execute(
+        "UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = 'deliveries'",
+        [&old["table deliveries"]],
+    )
+    .expect("the text");
+    sql.execute_batch("PRAGMA writable_schema = RESET; PRAGMA user_version = 1; COMMIT")
+        .expect("a step back");
     close(sql, wal);
 }
 
