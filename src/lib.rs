@@ -27,7 +27,8 @@
 //!
 //! # Code map
 //!
-//! Data flows `http` → `store` → `delivery` → `store`.
+//! Data flows `http` → `store` → `delivery` → `store`. Each folder's `mod.rs` lists its files;
+//! `docs/architecture.md` draws the whole.
 //!
 //! - [`relay`](Relay): wiring and the ordered stop; the only place that knows every part.
 //! - [`config`]: `relay.toml` and the environment, checked. [`clock`]: the time. [`model`]: ids,

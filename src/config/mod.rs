@@ -2,6 +2,11 @@
 //!
 //! Unknown keys, bad values and settings that contradict each other are errors of one line that
 //! name the file, the key, the value and what was expected.
+//!
+//! - `load`: reads the file, the environment and the secrets. `units`: how values are written.
+//! - `ingress`, `egress`, `verify`: the sections, with their defaults. `secret`: a text that is
+//!   never printed.
+//! - `check`: ranges, references and contradictions. `rules`: the same for single values.
 
 mod check;
 mod egress;

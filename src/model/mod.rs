@@ -1,6 +1,11 @@
 //! What the program is about: ids, intents, destinations, deliveries and their states.
 //!
 //! Pure: no clock, no I/O, no SQL. Everything here is the same in every build.
+//!
+//! - `id`, `state`: an intent's identity, and the states of a delivery.
+//! - `retry`, `breaker`, `failure`: when an attempt is repeated, and when a destination is left
+//!   alone. `level`: how far deliveries go.
+//! - `url`, `address`: where a delivery may go.
 
 mod address;
 mod breaker;
