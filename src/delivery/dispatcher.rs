@@ -20,7 +20,7 @@ pub(super) use schedule::{Lane, Origin, Schedule};
 use super::Context;
 use super::level::{Admission, Parts};
 use super::ops::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Shipment, Turn, Want};
-use super::outage::Outage;
+use super::outage::{OutageLog, Outages};
 use super::pool::{Freight, Job, Pool};
 use super::target::Target;
 use crate::clock::{Clock as _, SystemClock};
@@ -55,6 +55,7 @@ pub(super) struct Dispatcher {
     states: HashMap<i64, DestinationState>,
     schedule: Schedule,
     gauges: StateGauges,
+    outages: Outages,
     /// Destinations that became due, and whose lane isn't known yet.
     newcomers: HashSet<i64>,
     /// The destination after which the scan under way goes on.
@@ -93,7 +94,7 @@ struct DestinationState {
     prefetched: usize,
     /// When something was claimed ahead last, by the steady clock.
     claimed_at: Duration,
-    outage: Option<Outage>,
+    outage: OutageLog,
     /// Whether its breaker is open.
     is_broken: bool,
 }
@@ -117,6 +118,7 @@ impl Dispatcher {
             admission: parts.admission,
             pool,
             states: HashMap::new(),
+            outages: Outages::default(),
             schedule: Schedule::default(),
             newcomers: HashSet::new(),
             scan: Some(0),
@@ -157,6 +159,7 @@ impl Dispatcher {
     pub fn run_once(&mut self) -> Pass {
         self.recall_stuck();
         self.take_done();
+        self.say_due();
         let is_refreshed = self.refresh();
         let Plan {
             wants,

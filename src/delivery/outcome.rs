@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::MAX_RETRY_AFTER;
-use crate::model::{Failure, Retry, Step};
+use crate::model::{Failure, Health, Retry, Step};
 
 /// How an attempt ended, as far as what follows is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,17 @@ impl Outcome {
             failure: Some(failure),
             error: Some(error.into()),
             ..Self::delivered()
+        }
+    }
+
+    /// What it says about the destination's health. An answer that refuses this one event is a
+    /// healthy destination's; one that asks for patience says nothing.
+    pub fn health(&self) -> Health {
+        match (self.class, self.failure) {
+            (Class::Delivered, _) | (Class::Permanent, Some(Failure::Status)) => Health::Well,
+            (_, Some(Failure::Internal)) | (Class::Permanent, _) => Health::Unknown,
+            (Class::Transient, _) if self.status_code == Some(429) => Health::Unknown,
+            (Class::Transient, _) => Health::Failing,
         }
     }
 }

@@ -32,6 +32,8 @@ mod durable;
 #[cfg(feature = "delivery-durable")]
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
+mod outages;
+#[cfg(feature = "delivery-durable")]
 mod patience;
 #[cfg(feature = "delivery-durable")]
 mod shortage;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::super::level::Change;
 use super::super::ops::{HandBack, Settlement};
-use super::super::outage;
 use super::super::outcome::{Class, Outcome, decide};
 use super::super::pool::Done;
 use super::{Dispatcher, LOOK_EVERY, hand_back};
@@ -49,6 +48,16 @@ impl Dispatcher {
             }
         }
         self.context.metrics.workers_busy(self.busy_workers());
+    }
+
+    /// Says what is due about destinations that may not be attempted again for long.
+    pub(super) fn say_due(&mut self) {
+        let now = self.context.clock.now();
+        while let Some(destination) = self.outages.next_due(now) {
+            if let Some(state) = self.states.get_mut(&destination) {
+                self.outages.say_due(&mut state.outage, &state.target, now);
+            }
+        }
     }
 
     /// What waits behind attempts that take their time may go to a free worker instead.
@@ -112,17 +121,22 @@ impl Dispatcher {
         if decision.step == Step::Deliver {
             metrics.delivered(now.since(job.accepted_at().unwrap_or(now)));
         }
-        if let Some(state) = self.states.get_mut(&job.target.id) {
-            let name = &job.target.name;
-            outage::note(&mut state.outage, name, done, &outcome, decision.step, now);
-            outage::note_breaker(name, breaker, &mut state.is_broken);
-        }
         // Gone for good, says the destination; whoever configured it should look. An ad hoc origin is
         // many people's, and stays open.
         let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
         let pause = (is_gone && job.target.settings.is_some()).then_some("it answered 410 Gone");
-        if let Some(reason) = pause {
-            log::warn!(destination = job.target.name.as_str(); "paused: {reason}; relay resume {} lets deliveries go again", job.target.name);
+        if let Some(state) = self.states.get_mut(&job.target.id) {
+            let log = &mut state.outage;
+            self.outages
+                .note(log, job, &outcome, decision.step, breaker, now);
+            match breaker {
+                Some(BreakerChange::Open(_)) => state.is_broken = true,
+                Some(BreakerChange::Closed) => state.is_broken = false,
+                None => {}
+            }
+            if let Some(reason) = pause {
+                self.outages.paused(log, &job.target, reason, now);
+            }
         }
         self.gauges.change(&job.target.label, now, |kept| {
             kept.is_open = match breaker {

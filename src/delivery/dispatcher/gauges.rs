@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::ops::Kept;
 use super::super::target::Target;
@@ -18,10 +19,30 @@ pub(super) struct StateGauges {
     first_end: Option<Timestamp>,
 }
 
+/// The shortest time between two lines about holds of a destination. One that asks for a second's
+/// patience in each answer is held once a second.
+const HOLDS_EVERY: Duration = Duration::from_secs(300);
+
 struct Shown {
     is_known: bool,
     kept: Kept,
     state: &'static str,
+    /// Holds since the last line about them.
+    holds: u64,
+    holds_said_at: Option<Timestamp>,
+}
+
+impl Shown {
+    /// Counts a hold; how many there were since the last line, if it is time for one.
+    fn count_hold(&mut self, now: Timestamp) -> Option<u64> {
+        self.holds += 1;
+        let is_too_soon = |at| now.since(at) < HOLDS_EVERY;
+        if self.holds_said_at.is_some_and(is_too_soon) {
+            return None;
+        }
+        self.holds_said_at = Some(now);
+        Some(std::mem::take(&mut self.holds))
+    }
 }
 
 impl StateGauges {
@@ -50,6 +71,8 @@ impl StateGauges {
                 is_known,
                 kept,
                 state: "",
+                holds: 0,
+                holds_said_at: None,
             }),
         };
         (shown.is_known, shown.kept) = (is_known, kept);
@@ -101,7 +124,9 @@ impl StateGauges {
                 log::warn!(destination = label; "deliveries wait for a destination that is no longer configured: add it again");
             }
             Some(until) if state == "held" => {
-                log::info!(destination = label, until:% = until; "destination held (Retry-After)");
+                if let Some(holds) = shown.count_hold(now) {
+                    log::info!(destination = label, until:% = until, holds; "destination held (Retry-After)");
+                }
             }
             _ => {}
         }
@@ -110,5 +135,25 @@ impl StateGauges {
         }
         metrics.destination_state(label, state, true);
         shown.state = state;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_that_is_held_every_second_has_a_line_in_five_minutes() {
+        let mut shown = Shown {
+            is_known: true,
+            kept: Kept::NOTHING,
+            state: "",
+            holds: 0,
+            holds_said_at: None,
+        };
+        let said: Vec<_> = (0..1_000)
+            .filter_map(|second| shown.count_hold(Timestamp::from_millis(second * 1_000)))
+            .collect();
+        assert_eq!(said, [1, 300, 300, 300]);
     }
 }

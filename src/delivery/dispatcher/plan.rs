@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::super::fair::{Candidate, FairShare};
 use super::super::level::Refusal;
 use super::super::ops::{Due, Kept, Want};
+use super::super::outage::OutageLog;
 use super::super::target::Target;
 use super::gauges::StateGauges;
 use super::schedule::Origin;
@@ -247,13 +248,14 @@ impl Dispatcher {
                     self.unbroken.push(origin.id);
                 }
                 self.admission.restore(&target, origin.is_proven);
+                let outage = OutageLog::new(&self.context.config, &target.name, is_broken);
                 unknown.insert(DestinationState {
                     target: Arc::new(target),
                     origin: *origin,
                     in_flight: 0,
                     prefetched: 0,
                     claimed_at: Duration::ZERO,
-                    outage: None,
+                    outage,
                     is_broken,
                 })
             }

@@ -242,7 +242,7 @@ impl Limits {
         } else {
             0
         };
-        match (is_slow, health(outcome)) {
+        match (is_slow, outcome.health()) {
             (true, _) => {
                 self.window = 1;
                 self.standing = Standing::Suspect;
@@ -257,17 +257,6 @@ impl Limits {
             }
             (_, Health::Unknown) => {}
         }
-    }
-}
-
-/// What an attempt says about the destination's health. One that refuses this one event is well; one
-/// that asks for patience is neither.
-fn health(outcome: &Outcome) -> Health {
-    match (outcome.class, outcome.failure) {
-        (Class::Delivered, _) | (Class::Permanent, Some(Failure::Status)) => Health::Well,
-        (_, Some(Failure::Internal)) | (Class::Permanent, _) => Health::Unknown,
-        (Class::Transient, _) if outcome.status_code == Some(429) => Health::Unknown,
-        (Class::Transient, _) => Health::Failing,
     }
 }
 
@@ -378,7 +367,7 @@ impl Admission for PerDestination {
         let breaker = limits
             .breaker
             .as_mut()
-            .and_then(|breaker| breaker.note(health(outcome), now));
+            .and_then(|breaker| breaker.note(outcome.health(), now));
         limits.is_rested |= breaker.is_some();
         Change {
             breaker,

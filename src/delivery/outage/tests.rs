@@ -1,0 +1,464 @@
+mod scene;
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use self::scene::{Ends, Scene, To};
+use super::adhoc::{LINES, WINDOW};
+use super::*;
+use crate::model::BreakerRules;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The bound of the module's documentation: the beginning and the end of an outage, a digest of
+/// failures, and one of dead letters.
+const LINES_A_MINUTE: usize = 4;
+
+fn hair_trigger() -> BreakerRules {
+    BreakerRules {
+        failures: 1,
+        probe_after: Duration::from_millis(1),
+        probe_cap: Duration::from_millis(1),
+        ..BreakerRules::default()
+    }
+}
+
+fn all_rules() -> [Option<BreakerRules>; 3] {
+    [None, Some(BreakerRules::default()), Some(hair_trigger())]
+}
+
+/// So many of a hundred fail.
+fn percent(failing: u32) -> impl FnMut(u64) -> Ends {
+    let mut random = StdRng::seed_from_u64(7);
+    move |_| {
+        if random.random_ratio(failing, 100) {
+            Ends::Fails
+        } else {
+            Ends::Well
+        }
+    }
+}
+
+fn pattern(cycle: &'static [(u64, Ends)]) -> impl FnMut(u64) -> Ends {
+    let length: u64 = cycle.iter().map(|(times, _)| times).sum();
+    move |n| {
+        let mut at = n % length;
+        for (times, ends) in cycle {
+            if at < *times {
+                return *ends;
+            }
+            at -= times;
+        }
+        unreachable!("it is shorter than the cycle")
+    }
+}
+
+#[test]
+fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
+    use Ends::{Fails, FailsForGood, Refused, Throttled, Well};
+    type Pattern = fn() -> Box<dyn FnMut(u64) -> Ends>;
+    let patterns: [(&str, Pattern); 9] = [
+        ("alternating", || {
+            Box::new(pattern(&[(1, Fails), (1, Well)]))
+        }),
+        ("bursts", || Box::new(pattern(&[(20, Fails), (20, Well)]))),
+        ("flapping", || Box::new(pattern(&[(10, Fails), (10, Well)]))),
+        ("long bursts", || {
+            Box::new(pattern(&[(3_000, FailsForGood), (500, Well)]))
+        }),
+        ("refused now and then", || {
+            Box::new(pattern(&[
+                (3, Refused),
+                (9, Fails),
+                (1, Throttled),
+                (4, Well),
+            ]))
+        }),
+        ("always", || Box::new(|_| FailsForGood)),
+        ("5 %", || Box::new(percent(5))),
+        ("50 %", || Box::new(percent(50))),
+        ("95 %", || Box::new(percent(95))),
+    ];
+    for rules in all_rules() {
+        for (name, pattern) in patterns {
+            for every in [1, 37, 1_000, 45_000].map(Duration::from_millis) {
+                let mut scene = Scene::new();
+                let mut to = To::orders(rules);
+                let mut pattern = pattern();
+                let mut made = 0;
+                for _ in 0..4_000 {
+                    made += u64::from(scene.attempt(&mut to, pattern(made)));
+                    scene.pass(every, &mut to);
+                }
+                let most = scene.most_in_a_minute();
+                assert!(
+                    (1..=LINES_A_MINUTE).contains(&most),
+                    "{name}, every {every:?}, {rules:?}: {most} lines in a minute"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn five_percent_failures_are_no_outage_and_all_are_told_of() {
+    for rules in [None, Some(BreakerRules::default())] {
+        let mut scene = Scene::new();
+        let mut to = To::orders(rules);
+        let mut ends = percent(5);
+        let (mut failures, attempts) = (0, 600_000);
+        for n in 0..attempts {
+            let ends = ends(n);
+            failures += u64::from(ends == Ends::Fails);
+            scene.attempt(&mut to, ends);
+            scene.pass(Duration::from_millis(1), &mut to);
+        }
+        scene.pass(2 * DIGEST_EVERY, &mut to);
+        let lines = scene.lines();
+        // The first failure, and two digests of five minutes each.
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        let is_digest = |line: &&Line| matches!(line, Line::Failure { .. } | Line::Failures { .. });
+        assert!(lines.iter().all(is_digest), "{lines:?}");
+        assert_eq!(scene.told(), (failures, 0));
+    }
+}
+
+#[test]
+fn an_event_that_is_refused_is_a_dead_letter_and_no_outage() {
+    for rules in all_rules() {
+        let mut scene = Scene::new();
+        let mut to = To::orders(rules);
+        scene.attempt(&mut to, Ends::Refused);
+        assert_eq!(
+            scene.lines(),
+            [&Line::DeadLetter {
+                event_id: String::new(),
+                attempt: 1,
+                last_error: "answered 422".to_owned(),
+            }]
+        );
+        // Nor are many of them.
+        for _ in 0..100 {
+            scene.attempt(&mut to, Ends::Refused);
+        }
+        scene.pass(DIGEST_EVERY, &mut to);
+        assert_eq!(
+            scene.lines()[1..],
+            [&Line::DeadLetters {
+                dead_letters: 100,
+                seconds: 300,
+                last_error: "answered 422".to_owned(),
+            }]
+        );
+    }
+}
+
+#[test]
+fn an_outage_begins_and_ends_with_the_breaker() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(Some(BreakerRules::default()));
+    for _ in 0..100 {
+        scene.attempt(&mut to, Ends::Well);
+    }
+    // Nine in a row open no breaker, and one more does.
+    for _ in 0..9 {
+        scene.attempt(&mut to, Ends::Fails);
+        scene.pass(SECOND, &mut to);
+    }
+    assert_eq!(scene.lines().len(), 1, "{:?}", scene.lines());
+    scene.attempt(&mut to, Ends::Fails);
+    // Probes after 30, 60 and 120 s, the last of which arrives.
+    for (wait, ends) in [
+        (30, Ends::Fails),
+        (60, Ends::FailsForGood),
+        (120, Ends::Well),
+    ] {
+        scene.pass(SECOND * (wait - 1), &mut to);
+        assert!(!scene.attempt(&mut to, Ends::Well), "the breaker is open");
+        scene.pass(SECOND, &mut to);
+        assert!(scene.attempt(&mut to, ends), "a probe is due");
+    }
+    let last_error = || "answered 503 Service Unavailable".to_owned();
+    assert_eq!(
+        scene.lines()[1..],
+        [
+            &Line::Failing {
+                failures: 10,
+                attempts: None,
+                outages: None,
+                last_error: last_error(),
+                probe_in_seconds: Some(30),
+            },
+            &Line::DeadLetter {
+                event_id: String::new(),
+                attempt: 1,
+                last_error: last_error(),
+            },
+            &Line::Recovered {
+                seconds: Some(9 + 30 + 60 + 120),
+                failures: 12,
+                dead_letters: 1,
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_breaker_that_opens_for_a_ratio_says_which() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(Some(BreakerRules::default()));
+    let mut pattern = pattern(&[(1, Ends::Well), (2, Ends::Fails)]);
+    for n in 0..12 {
+        scene.attempt(&mut to, pattern(n));
+    }
+    let failing = scene.lines().into_iter().find_map(|line| match line {
+        Line::Failing {
+            failures, attempts, ..
+        } => Some((*failures, *attempts)),
+        _ => None,
+    });
+    // Two of three fail, which is less than 70 %: the breaker stays closed.
+    assert_eq!(failing, None);
+    for _ in 0..3 {
+        scene.attempt(&mut to, Ends::Fails);
+    }
+    let lines = scene.lines();
+    assert!(
+        matches!(
+            lines.last(),
+            Some(Line::Failing {
+                failures: 10,
+                attempts: Some(14),
+                ..
+            })
+        ),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn without_a_breaker_rows_of_ten_begin_and_end_an_outage() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(None);
+    for _ in 0..9 {
+        scene.attempt(&mut to, Ends::Fails);
+        scene.attempt(&mut to, Ends::Throttled);
+    }
+    scene.attempt(&mut to, Ends::Well);
+    for _ in 0..10 {
+        scene.attempt(&mut to, Ends::Fails);
+    }
+    for _ in 0..9 {
+        scene.attempt(&mut to, Ends::Well);
+    }
+    scene.attempt(&mut to, Ends::Fails);
+    assert!(matches!(
+        scene.lines()[..],
+        [Line::Failure { .. }, Line::Failing { failures: 10, .. }]
+    ));
+    for _ in 0..10 {
+        scene.attempt(&mut to, Ends::Well);
+    }
+    assert!(matches!(
+        scene.lines()[2..],
+        [Line::Recovered { failures: 11, .. }]
+    ));
+}
+
+#[test]
+fn without_a_breaker_one_success_after_a_quiet_minute_ends_an_outage() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(None);
+    for _ in 0..10 {
+        scene.attempt(&mut to, Ends::Fails);
+        scene.pass(MINUTE, &mut to);
+    }
+    scene.attempt(&mut to, Ends::Well);
+    let lines = scene.lines();
+    assert_eq!(
+        lines.last(),
+        Some(&&Line::Recovered {
+            seconds: Some(600),
+            failures: 10,
+            dead_letters: 0,
+        })
+    );
+}
+
+#[test]
+fn an_outage_that_lasts_is_summed_up_every_five_minutes() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(None);
+    for _ in 0..1_000 {
+        scene.attempt(&mut to, Ends::Fails);
+        scene.pass(SECOND, &mut to);
+    }
+    // Nine of its failures were counted before it began, and are told of once.
+    assert!(
+        matches!(
+            scene.lines()[..],
+            [
+                Line::Failure { .. },
+                Line::Failing { failures: 10, .. },
+                Line::StillFailing {
+                    failures: 310,
+                    seconds: Some(309),
+                    ..
+                },
+                Line::StillFailing { failures: 610, .. },
+                Line::StillFailing { failures: 910, .. },
+            ]
+        ),
+        "{:?}",
+        scene.lines()
+    );
+}
+
+#[test]
+fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
+    let mut scene = Scene::new();
+    let mut to = To::orders(None);
+    let flap = |scene: &mut Scene, to: &mut To, times| {
+        for _ in 0..times {
+            for _ in 0..10 {
+                scene.attempt(to, Ends::Fails);
+            }
+            for _ in 0..10 {
+                scene.attempt(to, Ends::Well);
+            }
+            scene.pass(SECOND, to);
+        }
+    };
+    flap(&mut scene, &mut to, 20);
+    for _ in 0..10 {
+        scene.attempt(&mut to, Ends::Fails);
+    }
+    assert!(
+        matches!(
+            scene.lines()[..],
+            [
+                Line::Failure { .. },
+                Line::Failing { outages: None, .. },
+                Line::Recovered { .. },
+            ]
+        ),
+        "{:?}",
+        scene.lines()
+    );
+    // Nothing is attempted any more, and it is said all the same.
+    scene.pass(MINUTE, &mut to);
+    assert!(
+        matches!(
+            scene.lines()[3..],
+            [Line::Failing {
+                outages: Some(20),
+                ..
+            }]
+        ),
+        "{:?}",
+        scene.lines()
+    );
+    // The failures of the other nineteen are not lost.
+    scene.pass(DIGEST_EVERY, &mut to);
+    assert!(
+        matches!(scene.lines()[4..], [Line::Failures { failures: 190, .. }]),
+        "{:?}",
+        scene.lines()
+    );
+}
+
+#[test]
+fn an_outage_of_an_earlier_process_is_not_said_to_begin() {
+    let rules = BreakerRules::default();
+    let rule = Rule::Breaker { failures: 10 };
+    for (ends, seconds) in [(Ends::Well, 0), (Ends::Fails, 60)] {
+        let mut scene = Scene::new();
+        let mut to = To::orders(Some(rules));
+        to.log = OutageLog::with(rule, true);
+        let breaker = to.breaker.as_mut().expect("one");
+        breaker.reopen(scene.monotonic(), Duration::ZERO, SECOND * 30);
+        scene.attempt(&mut to, ends);
+        scene.pass(SECOND * seconds, &mut to);
+        scene.attempt(&mut to, Ends::Well);
+        let lines = scene.lines();
+        let (end, before) = lines.split_last().expect("lines");
+        assert!(
+            matches!(end, Line::Recovered { seconds: None, .. }),
+            "{lines:?}"
+        );
+        if ends == Ends::Fails {
+            assert!(
+                matches!(before, [Line::StillFailing { seconds: None, .. }]),
+                "{lines:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn attempts_that_are_told_together_that_it_is_gone_are_one_line() {
+    let mut outages = Outages::default();
+    let mut to = To::orders(None);
+    let now = Timestamp::from_millis(0);
+    let target = Arc::clone(&to.job.target);
+    for _ in 0..8 {
+        outages.paused(&mut to.log, &target, "it answered 410 Gone", now);
+    }
+    assert_eq!(to.log.paused_said_at, Some(now));
+    let later = now.plus(PAUSE_EVERY);
+    outages.paused(&mut to.log, &target, "it answered 410 Gone", later);
+    assert_eq!(to.log.paused_said_at, Some(later));
+}
+
+#[test]
+fn ten_thousand_ad_hoc_origins_have_a_few_lines_a_minute_together() {
+    let mut scene = Scene::new();
+    let mut origins: Vec<To> = (0..10_000)
+        .map(|id| To::new(id, &format!("http://o{id}.example.com"), None))
+        .collect();
+    // Each fails, and each is an outage, within a minute; then each is well again.
+    for ends in [Ends::Fails, Ends::Well] {
+        for _ in 0..10 {
+            for to in &mut origins {
+                scene.attempt(to, ends);
+            }
+            scene.now = scene.now.plus(SECOND * 5);
+        }
+        scene.now = scene.now.plus(MINUTE);
+    }
+    scene.said.extend(
+        scene
+            .outages
+            .adhoc
+            .due(scene.now)
+            .map(|line| (scene.now, line)),
+    );
+    // A minute may hold the end of a window and the beginning of the next.
+    let lines = usize::try_from(LINES).expect("few");
+    assert!(scene.most_in_a_minute() <= 2 * (lines + 1));
+    assert!(scene.said.len() <= 4 * (lines + 1), "{}", scene.said.len());
+    let (mut failing, mut recovered, mut failures) = (0, 0, 0);
+    for line in scene.lines() {
+        match line {
+            Line::Failing { .. } => failing += 1,
+            Line::Recovered { .. } => recovered += 1,
+            Line::Failure { .. } => failures += 1,
+            Line::Withheld {
+                failing: more_failing,
+                recovered: more_recovered,
+                failures: more_failures,
+                seconds,
+                ..
+            } => {
+                assert!(*seconds >= WINDOW.as_secs());
+                failing += more_failing;
+                recovered += more_recovered;
+                failures += more_failures;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((failing, recovered, failures), (10_000, 10_000, 10_000));
+}
