@@ -120,6 +120,15 @@ CREATE TABLE attempts (
     CHECK (outcome BETWEEN 0 AND 4)
 ) STRICT, WITHOUT ROWID;
 
+-- By how much commands changed the number of deliveries in each state, until the server adds it to
+-- the counts that it keeps in memory. A start counts anew, and empties it.
+CREATE TABLE count_changes (
+    destination_id INTEGER NOT NULL,
+    state          INTEGER NOT NULL,
+    change         INTEGER NOT NULL,
+    PRIMARY KEY (destination_id, state)
+) STRICT, WITHOUT ROWID;
+
 -- Bulk operations on a destination's dead letters: done in small steps, so that they survive a restart
 -- and yield to live traffic.
 CREATE TABLE jobs (

@@ -26,6 +26,9 @@ impl Wake {
 
     #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
     pub fn due(&self, _destinations: &[i64]) {}
+
+    #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
+    pub fn outside_write(&self) {}
 }
 
 /// What an executor works with; here it is let go.

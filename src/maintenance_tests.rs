@@ -47,6 +47,7 @@ impl Scene {
             Arc::<FakeClock>::clone(&clock),
             Arc::new(Metrics::new(Level::Off)),
             Arc::new(|_| {}),
+            Arc::new(|| {}),
             Arc::new(|_| {}),
         )
         .expect("the store opens");

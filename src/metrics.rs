@@ -219,7 +219,16 @@ impl Metrics {
             .set(count as f64);
     }
 
-    /// The longest that a due delivery has been waiting.
+    /// So many waiting deliveries are kept back for a reason.
+    pub fn deliveries_kept(&self, reason: &'static str, count: i64) {
+        let labels = vec![Label::new("reason", reason)];
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
+        self.recorder
+            .register_gauge(&Key::from_parts("relay_deliveries_kept", labels), &METADATA)
+            .set(count as f64);
+    }
+
+    /// How long ago the longest-waiting delivery was due that should be going out.
     pub fn oldest_due(&self, waiting: Duration) {
         self.oldest_due.set(waiting.as_secs_f64());
     }
@@ -275,11 +284,15 @@ fn describe(recorder: &PrometheusRecorder) {
     };
     gauge(
         "relay_deliveries",
-        "Deliveries by state; delivered ones are not counted.",
+        "Deliveries by state; delivered ones are not counted. Absent until they are counted, soon after a start.",
+    );
+    gauge(
+        "relay_deliveries_kept",
+        "Waiting deliveries, due or not, that are kept back, by reason: their destination is paused, held by Retry-After, has an open circuit breaker, or is no longer configured.",
     );
     gauge(
         "relay_oldest_due_seconds",
-        "How long the longest-waiting due delivery has waited.",
+        "How long ago the longest-waiting delivery was due that should be going out: those that are kept back don't count. 0 if delivery is off.",
     );
     gauge(
         "relay_destination_state",

@@ -130,6 +130,10 @@ impl Relay {
             let wake = wake.clone();
             Arc::new(move |due: &[i64]| wake.due(due))
         };
+        let on_outside_write = {
+            let wake = wake.clone();
+            Arc::new(move || wake.outside_write())
+        };
         let on_broken = {
             let fatal = agents.fatal.clone();
             Arc::new(move |why| fatal.raise(why))
@@ -140,6 +144,7 @@ impl Relay {
             Arc::clone(&clock),
             Arc::clone(&metrics),
             on_work,
+            on_outside_write,
             on_broken,
         )?;
         agents.store = Some(store.clone());

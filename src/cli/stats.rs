@@ -7,7 +7,7 @@ use super::operate::{explained, plain, reading};
 use super::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::store::{BulkJob, Stats};
+use crate::store::{BulkJob, KeepReason, Stats};
 use crate::wording::not_configured;
 
 pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
@@ -92,28 +92,27 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
 }
 
 fn standing(row: &Stats, config: &Config, now: Timestamp) -> String {
-    if !config.is_deliverable(&row.destination) {
-        return match (row.waiting + row.processing, row.dead_lettered) {
-            (0, 0) => "no longer configured".to_owned(),
-            (0, _) => {
-                "no longer configured: add it again before a replay, or discard its dead letters"
-                    .to_owned()
+    let is_deliverable = config.is_deliverable(&row.destination);
+    match row.keep_reason(is_deliverable, now) {
+        Some(KeepReason::UnknownDestination) => {
+            match (row.waiting + row.processing, row.dead_lettered) {
+                (0, 0) => "no longer configured".to_owned(),
+                (0, _) => {
+                    "no longer configured: add it again before a replay, or discard its dead letters"
+                        .to_owned()
+                }
+                _ => format!("nothing is sent: {}", not_configured(&row.destination)),
             }
-            _ => format!("nothing is sent: {}", not_configured(&row.destination)),
-        };
-    }
-    if let Some(reason) = &row.paused {
-        return format!("paused: {reason}");
-    }
-    if let Some(until) = row.held_until.filter(|&until| until > now) {
-        return format!("held until {until}: Retry-After");
-    }
-    if let Some(at) = row.probe_at {
-        return format!("circuit breaker open, next probe at {at}");
-    }
-    match row.oldest_due {
-        Some(due) if due < now => format!("oldest due since {due}"),
-        Some(due) => format!("next due at {due}"),
-        None => "nothing waits".to_owned(),
+        }
+        Some(KeepReason::Paused) => {
+            format!("paused: {}", row.paused.as_deref().unwrap_or_default())
+        }
+        Some(KeepReason::Held(until)) => format!("held until {until}: Retry-After"),
+        Some(KeepReason::BreakerOpen(at)) => format!("circuit breaker open, next probe at {at}"),
+        None => match row.oldest_due {
+            Some(due) if due < now => format!("oldest due since {due}"),
+            Some(due) => format!("next due at {due}"),
+            None => "nothing waits".to_owned(),
+        },
     }
 }

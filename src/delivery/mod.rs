@@ -11,6 +11,8 @@
 //!
 //! It knows nothing about HTTP's other side: it finds its work in the store.
 
+#[cfg(test)]
+mod counts_tests;
 mod dispatcher;
 mod fair;
 mod level;

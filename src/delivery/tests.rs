@@ -72,6 +72,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
         Arc::<FakeClock>::clone(&clock),
         Arc::clone(&metrics),
         on_work,
+        Arc::new(|| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens");

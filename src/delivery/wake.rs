@@ -47,7 +47,6 @@ impl Wake {
     }
 
     /// Another process wrote: whatever it changed, all is to be read anew.
-    #[expect(dead_code, reason = "the store is about to call it")]
     pub fn outside_write(&self) {
         self.state().is_written_outside = true;
         self.wake();

@@ -1,11 +1,14 @@
 //! The operator's listener: metrics. Never on the public one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use hyper::{Method, StatusCode};
 
 use super::exchange::{Exchange, REQUEST_ID, typed};
 use super::problem::{Form, Problem};
 use super::{App, Request, Response, health};
-use crate::store::Backlog;
+use crate::model::Level;
 
 pub(super) async fn answer(app: &App, request: &Request) -> Response {
     let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
@@ -27,20 +30,29 @@ pub(super) async fn answer(app: &App, request: &Request) -> Response {
 
 /// Brings the gauges up to date and renders everything.
 async fn metrics(app: &App) -> Response {
-    match app.store.read(Backlog::read).await {
+    // Until they are counted, right after a start, the gauges aren't there: 0 would be a lie.
+    for (state, count) in app.store.deliveries().into_iter().flatten() {
+        app.metrics.deliveries(state, count);
+    }
+    let config = Arc::clone(&app.config);
+    match app
+        .store
+        .backlog(move |name| config.is_deliverable(name))
+        .await
+    {
         Ok(backlog) => {
-            for (state, count) in backlog.counts {
-                app.metrics.deliveries(state, count);
+            for (reason, count) in backlog.kept.into_iter().flatten() {
+                app.metrics.deliveries_kept(reason, count);
             }
             let now = app.clock.now();
-            app.metrics.oldest_due(
-                backlog
-                    .oldest_due
-                    .map_or(std::time::Duration::ZERO, |due| now.since(due)),
-            );
+            // With the level off nothing should be going out.
+            let is_delivering = app.config.level() != Level::Off;
+            let oldest_due = backlog.oldest_due.filter(|_| is_delivering);
+            app.metrics
+                .oldest_due(oldest_due.map_or(Duration::ZERO, |due| now.since(due)));
         }
         // The counters are still worth having.
-        Err(error) => log::warn!(error:% = error; "the backlog can't be counted"),
+        Err(error) => log::warn!(error:% = error; "the backlog can't be read"),
     }
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);

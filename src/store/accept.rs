@@ -168,6 +168,7 @@ impl WriteOp for Accept {
                     DeliveryState::Queued.number(),
                     tx.now.as_millis(),
                 ])?;
+            tx.moved(destination, None, DeliveryState::Queued);
             tx.made_due(destination);
         }
         Ok(Accepted::New(id, tx.now))

@@ -35,6 +35,7 @@ fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
             Arc::new(SystemClock::new()),
             Arc::new(Metrics::new(Level::Off)),
             Arc::new(|_| {}),
+            Arc::new(|| {}),
             Arc::new(|_| {}),
         )
     };

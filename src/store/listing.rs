@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::StoreError;
+use super::backlog::{KeepReason, Obstacles};
 use super::relays::{intent_id, state, timestamp};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
@@ -310,6 +311,18 @@ impl Stats {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl Stats {
+    /// Why nothing goes out to it at `now`; none if it should.
+    pub fn keep_reason(&self, is_deliverable: bool, now: Timestamp) -> Option<KeepReason> {
+        let obstacles = Obstacles {
+            is_paused: self.paused.is_some(),
+            held_until: self.held_until,
+            probe_at: self.probe_at,
+        };
+        obstacles.reason(is_deliverable, now)
     }
 }
 

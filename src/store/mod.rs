@@ -9,12 +9,14 @@
 //!   wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `unused`, `probe`, `recover`: the operations,
 //!   one a file.
-//! - `health`: the writer's heartbeat, for readiness.
+//! - `health`: the writer's heartbeat, for readiness. `counts`: how many deliveries are in which
+//!   state, kept in memory. `outside`: what other processes write.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
 //! - `operator`: the same for commands, beside a running server.
 
 mod accept;
 mod backlog;
+mod counts;
 mod error;
 mod events;
 mod health;
@@ -26,6 +28,7 @@ mod notes;
 pub(crate) mod open;
 mod operator;
 mod origins;
+mod outside;
 mod pause;
 mod private;
 mod probe;
@@ -59,7 +62,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
-pub(crate) use backlog::Backlog;
+pub(crate) use backlog::KeepReason;
 pub use error::{OpenError, StoreError};
 pub(crate) use events::{AttemptRow, DeliveryRow, IntentRow};
 pub(crate) use health::Unready;
@@ -96,17 +99,23 @@ pub(crate) const MAX_HISTORY: i64 = 50;
 /// Called after a commit with the destinations for which it made something due.
 pub(crate) type OnWork = Arc<dyn Fn(&[i64]) + Send + Sync>;
 
+/// Called after another process has written: a command that replayed or resumed something, say.
+pub(crate) type OnOutsideWrite = Arc<dyn Fn() + Send + Sync>;
+
 /// What to call, with the reason, when the database can't be trusted or the writer has ended.
 pub(crate) type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
 
 /// What the writer's thread and the handles share.
 struct Shared {
+    path: PathBuf,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     on_work: OnWork,
+    on_outside_write: OnOutsideWrite,
     on_broken: OnBroken,
     low_space: AtomicBool,
     health: health::Health,
+    counts: counts::Counts,
     /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
     is_stopping: AtomicBool,
     /// Those committed so far.
@@ -134,7 +143,6 @@ pub(crate) struct Store {
 }
 
 struct Inner {
-    path: PathBuf,
     queue: SyncSender<Message>,
     readers: r2d2::Pool<readers::Readers>,
     shared: Arc<Shared>,
@@ -151,6 +159,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         on_work: OnWork,
+        on_outside_write: OnOutsideWrite,
         on_broken: OnBroken,
     ) -> Result<Self, OpenError> {
         // One database has one lock, by whatever link it is reached.
@@ -179,12 +188,15 @@ impl Store {
             Arc::new(move |why| on_broken(format!("{path}: {why}")))
         };
         let shared = Arc::new(Shared {
+            path: path.to_owned(),
             clock,
             metrics,
             on_work,
+            on_outside_write,
             on_broken,
             low_space: AtomicBool::new(false),
             health: health::Health::default(),
+            counts: counts::Counts::default(),
             is_stopping: AtomicBool::new(false),
             #[cfg(test)]
             transactions: std::sync::Mutex::default(),
@@ -216,7 +228,6 @@ impl Store {
         running.spawn(thread, write).map_err(OpenError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                path: path.to_owned(),
                 queue,
                 readers,
                 shared,
@@ -313,7 +324,7 @@ impl Store {
     /// A connection for the caller's own reads.
     pub fn reader(&self) -> Reader {
         let on_broken = Arc::clone(&self.inner.shared.on_broken);
-        Reader::new(self.inner.path.clone(), on_broken)
+        Reader::new(self.inner.shared.path.clone(), on_broken)
     }
 
     /// The transactions since this was asked last.
@@ -326,8 +337,8 @@ impl Store {
     pub fn file_sizes(&self) -> (u64, u64) {
         let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
         (
-            size(&self.inner.path),
-            size(&lock::path_beside(&self.inner.path, "-wal")),
+            size(&self.inner.shared.path),
+            size(&lock::path_beside(&self.inner.shared.path, "-wal")),
         )
     }
 

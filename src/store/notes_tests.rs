@@ -35,6 +35,7 @@ fn open_by(directory: &tempfile::TempDir, clock: &Arc<FakeClock>) -> Store {
         Arc::<FakeClock>::clone(clock),
         Arc::new(Metrics::new(Level::Off)),
         Arc::new(|_| {}),
+        Arc::new(|| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens")
@@ -65,6 +66,7 @@ fn refusal(directory: &tempfile::TempDir) -> Option<String> {
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
         Arc::new(|_| {}),
+        Arc::new(|| {}),
         Arc::new(|_| {}),
     );
     match opened {

@@ -95,7 +95,9 @@ impl Operator {
             sql.query_row("SELECT max(id) FROM intents", [], |row| row.get(0))
         };
         let before = newest(&transaction)?;
-        let out = op.apply(&Tx::of_operator(&transaction, now))?;
+        let tx = Tx::of_operator(&transaction, now);
+        let out = op.apply(&tx)?;
+        tx.into_changes().leave(&transaction)?;
         if newest(&transaction)? != before {
             // First, so that a start never misses what was deleted on purpose.
             notes::forget(&self.path)

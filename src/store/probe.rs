@@ -1,6 +1,3 @@
-use tokio::sync::oneshot;
-
-use super::writer::{AnyJob, Job};
 use super::{StoreError, Tx, WriteOp};
 
 /// Writes a page, and changes nothing that it says: its commit shows that the disk takes writes
@@ -15,13 +12,5 @@ impl WriteOp for Probe {
         tx.execute("UPDATE key_sweep SET swept_to = swept_to + 1", [])?;
         tx.execute("UPDATE key_sweep SET swept_to = swept_to - 1", [])?;
         Ok(())
-    }
-}
-
-impl Probe {
-    /// One whose answer nobody waits for.
-    pub fn job() -> Box<dyn AnyJob> {
-        let (waiter, _) = oneshot::channel();
-        Box::new(Job::new(Self, waiter))
     }
 }

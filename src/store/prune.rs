@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{LongWrite, MAX_HISTORY, PAGE, RowBudget, StoreError, Tx, WriteOp};
 use crate::clock::Timestamp;
-use crate::model::IntentId;
+use crate::model::{DeliveryState, IntentId};
 
 /// Intents looked at in one step.
 const LOOK: i64 = 500;
@@ -309,12 +309,24 @@ impl WriteOp for PruneStep {
                     )?;
                 }
                 Part::Intent { intent, ended, .. } => {
-                    gone += tx.execute(
+                    // They go with the intent, by a cascade.
+                    let dead_letters: Vec<i64> = tx.rows(
+                        "SELECT destination_id FROM deliveries WHERE intent_id = ?1 AND state = 4",
+                        [intent],
+                        |row| row.get(0),
+                    )?;
+                    let deleted = tx.execute(
                         "DELETE FROM intents WHERE id = ?1
                          AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1
                                          AND (state < 3 OR updated_at > ?2))",
                         [intent, ended],
                     )?;
+                    if deleted > 0 {
+                        gone += 1;
+                        for destination in dead_letters {
+                            tx.moved(destination, DeliveryState::DeadLettered, None);
+                        }
+                    }
                     tx.deleted(intent);
                 }
                 Part::Key(digest, intent) => {

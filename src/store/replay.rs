@@ -130,6 +130,11 @@ pub(super) fn replay(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool,
             tx.is_operators(),
         ])?;
     if replayed > 0 {
+        tx.moved(
+            destination,
+            DeliveryState::DeadLettered,
+            DeliveryState::Queued,
+        );
         tx.made_due(destination);
     }
     Ok(replayed > 0)
@@ -142,6 +147,7 @@ pub(super) fn discard(tx: &Tx<'_>, intent: i64, destination: i64) -> Result<bool
         params![intent, destination, DeliveryState::DeadLettered.number()],
     )?;
     if deleted > 0 {
+        tx.moved(destination, DeliveryState::DeadLettered, None);
         tx.execute(
             "DELETE FROM intents WHERE id = ?1
                  AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1)",

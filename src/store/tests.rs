@@ -31,6 +31,15 @@ pub(super) fn open_by(
     clock: Arc<dyn Clock>,
     on_work: OnWork,
 ) -> (Store, Receiver<String>) {
+    open_watched(directory, clock, on_work, Arc::new(|| {}))
+}
+
+pub(super) fn open_watched(
+    directory: &tempfile::TempDir,
+    clock: Arc<dyn Clock>,
+    on_work: OnWork,
+    on_outside_write: OnOutsideWrite,
+) -> (Store, Receiver<String>) {
     let settings = config::Database {
         path: directory.path().join("relay.db"),
         min_free_bytes: 0,
@@ -43,6 +52,7 @@ pub(super) fn open_by(
         clock,
         Arc::new(Metrics::new(Level::Off)),
         on_work,
+        on_outside_write,
         Arc::new(move |reason| {
             // A test may not care.
             let _ = broken.send(reason);
@@ -523,6 +533,7 @@ fn little_free_space_refuses_new_intents_and_nothing_else() {
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
         Arc::new(|_| {}),
+        Arc::new(|| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens");

@@ -7,10 +7,12 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 
 use super::StoreError;
+use super::counts::CountChanges;
 use super::keys::Keys;
 use super::origins::WaitingOrigins;
+use super::outside::Outside;
 use crate::clock::Timestamp;
-use crate::model::IntentId;
+use crate::model::{DeliveryState, IntentId};
 
 /// The transaction under way.
 pub(crate) struct Tx<'a> {
@@ -23,6 +25,7 @@ pub(crate) struct Tx<'a> {
     /// What it has prepared, by the place of its text: to look that up in the connection's own cache
     /// for each row was a tenth of the writer's work (profiled).
     prepared: RefCell<Vec<(&'static str, CachedStatement<'a>)>>,
+    changes: RefCell<CountChanges>,
 }
 
 /// What the writer keeps from one transaction to the next.
@@ -78,6 +81,7 @@ impl<'a> Tx<'a> {
             now,
             writer: Some(writer),
             prepared: RefCell::default(),
+            changes: RefCell::default(),
         }
     }
 
@@ -88,6 +92,7 @@ impl<'a> Tx<'a> {
             now,
             writer: None,
             prepared: RefCell::default(),
+            changes: RefCell::default(),
         }
     }
 
@@ -246,6 +251,28 @@ impl<'a> Tx<'a> {
         let mut known = self.rolling()?.destinations.borrow_mut();
         known.retain(|_, id| !ids.contains(id));
         Ok(())
+    }
+
+    /// Says that a delivery goes from a state to another; none: it wasn't stored before, or isn't any
+    /// more. What is said counts once the transaction is durable.
+    pub fn moved(
+        &self,
+        destination: i64,
+        from: impl Into<Option<DeliveryState>>,
+        to: impl Into<Option<DeliveryState>>,
+    ) {
+        let mut changes = self.changes.borrow_mut();
+        changes.moved(destination, from.into(), to.into());
+    }
+
+    /// At its beginning: adds what commands have left.
+    pub(super) fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
+        outside.take(self.sql, &mut self.changes.borrow_mut())
+    }
+
+    /// What it changes about the counts.
+    pub(super) fn into_changes(self) -> CountChanges {
+        self.changes.into_inner()
     }
 
     /// Says that an intent is no longer there.

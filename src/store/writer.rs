@@ -12,8 +12,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::counts::{CountChanges, Counting};
 use super::keys::{self, Keys};
 use super::notes::LockFileWriter;
+use super::outside::{Outside, TakeOutside};
 use super::probe::Probe;
 use super::space::Space;
 use super::tx::{Rolling, Tx};
@@ -84,6 +86,11 @@ impl<W: WriteOp> Job<W> {
             waiter,
         }
     }
+
+    /// One of the writer's own: nobody waits for its answer.
+    fn of_writer(op: W) -> Box<dyn AnyJob> {
+        Box::new(Self::new(op, oneshot::channel().0))
+    }
 }
 
 /// [`Job`] without its type.
@@ -135,6 +142,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     space: Space,
     rolling: Rolling,
+    outside: Outside,
+    counting: Option<Counting>,
     notes: LockFileWriter,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
@@ -160,12 +169,14 @@ impl Writer {
         let last_row = keys::newest(&sql)?;
         keys.settle(&sql);
         Ok(Self {
+            outside: Outside::new(&sql)?,
             sql,
             queue,
             carried_over: None,
             shared,
             space,
             rolling: Rolling::new(last_row, keys),
+            counting: None,
             notes,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
@@ -184,6 +195,7 @@ impl Writer {
             WAL_FRAMES.set(frames);
             Ok(())
         }));
+        self.count()?;
         let mut stop = false;
         while !stop {
             self.shared.health.rest();
@@ -211,7 +223,12 @@ impl Writer {
                     self.space.refresh(&self.shared);
                     self.notes.idle(&*self.shared.clock);
                     if self.shared.health.is_refusing() {
-                        self.commit(vec![Probe::job()])?;
+                        self.commit(vec![Job::of_writer(Probe)])?;
+                    } else if self.outside.has_written(&self.sql).or_else(unless_broken)? {
+                        self.commit(vec![Job::of_writer(TakeOutside)])?;
+                    }
+                    if !self.shared.counts.is_complete() {
+                        self.count()?;
                     }
                     if self.is_wal_used.get() {
                         self.checkpoint("TRUNCATE")?;
@@ -219,6 +236,7 @@ impl Writer {
                 }
             }
         }
+        self.counting = None;
         self.checkpoint("TRUNCATE")?;
         self.notes.note_exactly(&*self.shared.clock);
         // Only what was moved as a whole can do without the WAL.
@@ -230,6 +248,20 @@ impl Writer {
             log::warn!(error:% = error; "the lock file can't be written: another copy of the database may be refused");
         }
         self.sql.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Has what is stored counted, unless that is under way.
+    fn count(&mut self) -> Ended {
+        if self.counting.as_ref().is_some_and(Counting::is_under_way) {
+            return Ok(());
+        }
+        match Counting::begin(&self.sql, &self.shared) {
+            Ok(counting) => self.counting = Some(counting),
+            Err(broken @ StoreError::Broken(_)) => return Err(broken),
+            // It is tried again when there is nothing else to do.
+            Err(error) => log::warn!(error:% = error; "deliveries can't be counted yet"),
+        }
+        Ok(())
     }
 
     /// What is queued, up to the bounds, without waiting for more: under load the batch fills
@@ -263,13 +295,16 @@ impl Writer {
     fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Ended {
         let start = self.shared.clock.monotonic();
         #[cfg(test)]
-        let (changes, began) = (self.sql.total_changes(), self.shared.stopwatch.monotonic());
-        while !batch.is_empty() {
+        let (rows_before, began) = (self.sql.total_changes(), self.shared.stopwatch.monotonic());
+        let changes = loop {
+            if batch.is_empty() {
+                return Ok(());
+            }
             self.rolling.made_due.borrow_mut().clear();
             self.rolling.added.set(0);
             self.rolling.deleted.set(0);
             match self.try_commit(&mut batch) {
-                Ok(()) => break,
+                Ok(changes) => break changes,
                 Err(Failed { mut job, mut error }) => {
                     // Some failures roll back by themselves. Without a rollback the next batch would
                     // be refused by BEGIN, and so would all that follow.
@@ -302,15 +337,13 @@ impl Writer {
                     }
                 }
             }
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
+        };
         if self.shared.health.accepting() {
             log::info!("writes are being accepted again");
         }
         self.is_wal_used.set(true);
         self.rolling.committed();
+        self.shared.counts.add(&changes);
         // Before anybody is answered: what was acknowledged is marked.
         let added = Some(self.rolling.added.get()).filter(|&added| added > 0);
         self.notes.note(added, &*self.shared.clock);
@@ -322,7 +355,7 @@ impl Writer {
             .lock()
             .expect("no panics")
             .push(super::Transaction {
-                rows: self.sql.total_changes() - changes,
+                rows: self.sql.total_changes() - rows_before,
                 took: self.shared.stopwatch.monotonic().saturating_sub(began),
             });
         for job in batch {
@@ -332,10 +365,13 @@ impl Writer {
         if !due.is_empty() {
             (self.shared.on_work)(&due);
         }
+        if self.outside.committed() {
+            (self.shared.on_outside_write)();
+        }
         Ok(())
     }
 
-    fn try_commit(&mut self, batch: &mut [Box<dyn AnyJob>]) -> Result<(), Failed> {
+    fn try_commit(&mut self, batch: &mut [Box<dyn AnyJob>]) -> Result<CountChanges, Failed> {
         let everyones = |error: rusqlite::Error| Failed {
             job: None,
             error: error.into(),
@@ -344,6 +380,7 @@ impl Writer {
         // IMMEDIATE: a transaction that reads first and writes then fails at once when somebody
         // else wrote in between, whatever the busy timeout.
         self.execute("BEGIN IMMEDIATE").map_err(everyones)?;
+        tx.take_outside(&self.outside).map_err(everyones)?;
         for (at, job) in batch.iter_mut().enumerate() {
             job.apply(&tx).map_err(|error| Failed {
                 job: Some(at),
@@ -363,7 +400,8 @@ impl Writer {
                 _ => StoreError::Unexpected(format!("the lock file can't be written: {error}")),
             },
         })?;
-        self.execute("COMMIT").map_err(everyones)
+        self.execute("COMMIT").map_err(everyones)?;
+        Ok(tx.into_changes())
     }
 
     fn put_off(&self) {
@@ -410,6 +448,14 @@ impl Writer {
                 Ok(())
             }
         }
+    }
+}
+
+/// False, or the error if it means that the database is broken.
+fn unless_broken(error: rusqlite::Error) -> Result<bool, StoreError> {
+    match error.into() {
+        broken @ StoreError::Broken(_) => Err(broken),
+        _ => Ok(false),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Reply, TestRelay, relay_to};
+use crate::support::{KEY, Reply, TestRelay, relay_to, until};
 
 const URL: &str = "http://127.0.0.1:9/hook";
 
@@ -587,9 +587,12 @@ fn metrics_are_on_the_operators_listener_alone() {
     let relay = TestRelay::start();
     relay.client.hook("1", b"{}");
     relay.client.hook("1", b"{}");
-    let reply = relay.admin().send("GET", "/metrics", &[], b"");
-    assert_eq!(reply.status, 200);
-    let text = reply.text();
+    let text = until("deliveries are counted", || {
+        let reply = relay.admin().send("GET", "/metrics", &[], b"");
+        assert_eq!(reply.status, 200);
+        let text = reply.text();
+        text.contains("\nrelay_deliveries{").then_some(text)
+    });
     for name in [
         "relay_http_requests_total{route=\"/webhooks/{source}\",method=\"POST\",status=\"202\"} 2",
         "relay_accepted_total{surface=\"webhooks\"} 1",
@@ -601,6 +604,10 @@ fn metrics_are_on_the_operators_listener_alone() {
         "relay_http_request_duration_seconds_bucket",
         "relay_deliveries{state=\"queued\"}",
         "relay_deliveries{state=\"dead_lettered\"} 0",
+        "relay_deliveries_kept{reason=\"unknown_destination\"} 0",
+        "relay_deliveries_kept{reason=\"paused\"} 0",
+        "relay_deliveries_kept{reason=\"held\"} 0",
+        "relay_deliveries_kept{reason=\"breaker_open\"} 0",
         "relay_oldest_due_seconds",
         "relay_workers_busy",
         "relay_database_bytes",

@@ -4,6 +4,7 @@ mod support;
 
 #[cfg(feature = "delivery-durable")]
 mod answers;
+mod backlog;
 mod bad_requests;
 mod contract;
 mod durability;

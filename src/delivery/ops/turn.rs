@@ -275,10 +275,9 @@ impl TurnStep {
 }
 
 /// The state that a step leads to from `processing`.
-fn after(step: Step) -> Result<i64, StoreError> {
+fn after(step: Step) -> Result<DeliveryState, StoreError> {
     DeliveryState::Processing
         .after(step)
-        .map(DeliveryState::number)
         .ok_or_else(|| StoreError::Unexpected(format!("{step:?} can't follow an attempt")))
 }
 
@@ -295,6 +294,7 @@ impl Settlement {
 
     /// Guarded by state and claim: a delivery that is no longer ours stays as it is.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let state = after(self.step)?;
         let entry: Option<i64> = tx.first(
             "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
@@ -302,7 +302,7 @@ impl Settlement {
                  WHERE intent_id = ?5 AND destination_id = ?6 AND state = ?7 AND claim = ?8
                  RETURNING history",
             params![
-                after(self.step)?,
+                state.number(),
                 self.next_attempt_at.map(Timestamp::as_millis),
                 tx.now.as_millis(),
                 self.error,
@@ -317,6 +317,7 @@ impl Settlement {
             log::warn!(intent = self.intent, destination = self.destination; "an attempt ended whose delivery was no longer claimed by it");
             return Ok(());
         };
+        tx.moved(self.destination, DeliveryState::Processing, state);
         tx.execute(
             "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
                                        duration_ms, outcome, status_code, error, response, failure,
@@ -400,13 +401,14 @@ impl HandBack {
     /// failed.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let due = self.due.unwrap_or_else(|| tx.now.plus(HANDED_BACK_FOR));
-        tx.execute(
+        let state = after(Step::HandBack)?;
+        let handed_back = tx.execute(
             "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
                      attempts = attempts - 1
                  WHERE intent_id = ?4 AND destination_id = ?5 AND state = ?6 AND claim = ?7",
             params![
-                after(Step::HandBack)?,
+                state.number(),
                 due.as_millis(),
                 tx.now.as_millis(),
                 self.intent,
@@ -415,12 +417,15 @@ impl HandBack {
                 self.claim,
             ],
         )?;
+        if handed_back > 0 {
+            tx.moved(self.destination, DeliveryState::Processing, state);
+        }
         Ok(())
     }
 }
 
 /// What of a destination is due, longest first. Reads the index `due` alone.
-const SELECT_DUE: &str = "SELECT intent_id, next_attempt_at FROM deliveries
+const SELECT_DUE: &str = "SELECT intent_id, next_attempt_at, state FROM deliveries
      WHERE destination_id = ?1 AND next_attempt_at <= ?2
      ORDER BY next_attempt_at LIMIT ?3";
 
@@ -440,12 +445,12 @@ impl Want {
         // being read.
         let at_most = i64::try_from(self.begin + self.wait).unwrap_or(i64::MAX);
         let now = tx.now.as_millis();
-        let due: Vec<(i64, i64)> =
+        let due: Vec<(i64, i64, i64)> =
             tx.rows(SELECT_DUE, params![self.destination, now, at_most], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
         let mut begun = 0;
-        for (intent, due) in due {
+        for (intent, due, state) in due {
             let claim = if begun < self.begin { claim } else { -claim };
             let counted = tx.first(
                 "UPDATE deliveries
@@ -463,6 +468,11 @@ impl Want {
             )?;
             if let Some((attempt, history)) = counted {
                 begun += usize::from(claim > 0);
+                tx.moved(
+                    self.destination,
+                    DeliveryState::from_number(state),
+                    DeliveryState::Processing,
+                );
                 claimed.push(Claimed {
                     intent,
                     destination: self.destination,

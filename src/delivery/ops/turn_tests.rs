@@ -19,6 +19,7 @@ fn open(directory: &tempfile::TempDir) -> Store {
         Arc::new(SystemClock::new()),
         Arc::new(Metrics::new(Level::Off)),
         Arc::new(|_| {}),
+        Arc::new(|| {}),
         Arc::new(|_| {}),
     )
     .expect("the store opens")

@@ -9,6 +9,13 @@ CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
 CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
 WHERE state IN (2, 4) OR (state = 0 AND history > 0);
 
+CREATE TABLE count_changes (
+    destination_id INTEGER NOT NULL,
+    state          INTEGER NOT NULL,
+    change         INTEGER NOT NULL,
+    PRIMARY KEY (destination_id, state)
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX ended_jobs ON jobs(ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX jobs_of ON jobs(destination_id);
 

@@ -1,0 +1,73 @@
+//! What `/metrics` says about the backlog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay::clock::{Clock as _, FakeClock, SystemClock};
+use relay::model::Level;
+
+use crate::support::{TestRelay, until};
+
+/// A relay that contacts nobody, and whose `orders` is as the statement says.
+fn start(level: Level, orders: &str) -> (TestRelay, Arc<FakeClock>) {
+    let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let config = || {
+        let mut config = crate::support::config(directory.path(), "http://127.0.0.1:9/");
+        config.delivery.level = Some(Level::Off);
+        config
+    };
+    let clock_of = || Some(Arc::clone(&clock));
+    TestRelay::start_in(Arc::clone(&directory), config(), clock_of()).stop();
+    rusqlite::Connection::open(directory.path().join("relay.db"))
+        .expect("the database")
+        .execute_batch(orders)
+        .expect("a destination");
+    let mut config = config();
+    config.delivery.level = Some(level);
+    let relay = TestRelay::start_in(Arc::clone(&directory), config, clock_of());
+    (relay, clock)
+}
+
+/// A gauge's value, once everything is counted.
+fn gauge(relay: &TestRelay, name: &str) -> f64 {
+    until(&format!("{name} is there"), || {
+        let text = relay.admin().send("GET", "/metrics", &[], b"").text();
+        let prefix = format!("{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&prefix))?;
+        text.contains("\nrelay_deliveries{")
+            .then(|| value.parse().expect("a number"))
+    })
+}
+
+#[cfg(feature = "delivery-simulated")]
+#[test]
+fn a_paused_destination_is_kept_and_no_part_of_the_oldest_due() {
+    let (relay, clock) = start(
+        Level::Simulated,
+        "INSERT INTO destinations (name, paused_at, pause_reason) VALUES ('orders', 1, 'a test')",
+    );
+    for key in ["1", "2"] {
+        assert_eq!(relay.client.hook(key, b"{}").status, 202);
+    }
+    clock.advance(Duration::from_secs(60));
+    assert!(gauge(&relay, "relay_oldest_due_seconds").abs() < f64::EPSILON);
+    let kept = |reason: &str| {
+        let name = format!("relay_deliveries_kept{{reason=\"{reason}\"}}");
+        gauge(&relay, &name)
+    };
+    assert!((kept("paused") - 2.0).abs() < f64::EPSILON);
+    for reason in ["held", "breaker_open", "unknown_destination"] {
+        assert!(kept(reason).abs() < f64::EPSILON, "{reason}");
+    }
+}
+
+#[test]
+fn with_delivery_off_nothing_is_late_and_everything_is_counted() {
+    let (relay, clock) = start(Level::Off, "");
+    assert_eq!(relay.client.hook("1", b"{}").status, 202);
+    clock.advance(Duration::from_secs(60));
+    assert!(gauge(&relay, "relay_oldest_due_seconds").abs() < f64::EPSILON);
+    let queued = gauge(&relay, "relay_deliveries{state=\"queued\"}");
+    assert!((queued - 1.0).abs() < f64::EPSILON);
+}
