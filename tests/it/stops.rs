@@ -264,7 +264,7 @@ fn a_fatal_error_is_seen_without_waiting_and_returned_by_the_stop() {
     }
 }
 
-const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\nshutdown_grace = '1h'\n[admin]\nlisten = ''\n\
+const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\nshutdown_grace = '1h'\nrequest_timeout = '5m'\n[admin]\nlisten = ''\n\
                     [database]\nmin_free_bytes = 0\n[api]\nkeys = ['test-key']\n";
 
 #[test]
