@@ -473,3 +473,69 @@ fn log_lines_that_operators_look_for_are_written() {
         .collect();
     assert_none(&unknown, "nothing logs this line of docs/operating.md");
 }
+
+/// The columns that a line may have; what it links to doesn't count.
+const COLUMNS: usize = 100;
+
+#[test]
+fn lines_of_documents_end_at_100_columns() {
+    let mut long = Vec::new();
+    for (name, text) in documents() {
+        // The entries of a change log are for tools, too.
+        if name == "CHANGELOG.md" {
+            continue;
+        }
+        for (at, line) in prose(&text).filter(|(_, line)| !line.starts_with(['|', '!'])) {
+            let targets: usize = links(line).iter().map(|link| link.chars().count()).sum();
+            let columns = line.chars().count() - targets;
+            if columns > COLUMNS {
+                long.push(format!("{name}:{at}: {columns} columns"));
+            }
+        }
+    }
+    assert_none(
+        &long,
+        "a line ends at 100 columns, but for tables, links and code",
+    );
+}
+
+#[test]
+fn the_readme_is_read_in_a_minute() {
+    let lines = include_str!("../README.md").lines().count();
+    assert!(
+        lines <= 120,
+        "README.md has {lines} lines, and may have 120"
+    );
+}
+
+/// A sentence has a subject: one that begins so makes its reader look for it.
+#[test]
+fn no_sentence_of_a_document_is_a_riddle() {
+    let beginnings = [
+        "What ",
+        "Who ",
+        "Whoever ",
+        "Whatever ",
+        "So many ",
+        "As many ",
+        "Those ",
+    ];
+    let mut riddles = Vec::new();
+    for (name, text) in documents() {
+        if name == "CHANGELOG.md" {
+            continue;
+        }
+        for (at, line) in prose(&text) {
+            let (_, line) = code_spans(line);
+            let found = beginnings.iter().filter_map(|begin| line.find(begin));
+            for begin in found {
+                let sentence = &line[begin..];
+                let end = sentence.find(['.', ':', ';', '|', '?']);
+                if end.is_none_or(|end| !sentence[end..].starts_with('?')) {
+                    riddles.push(format!("{name}:{at}: {sentence}"));
+                }
+            }
+        }
+    }
+    assert_none(&riddles, "a sentence begins with its subject");
+}
