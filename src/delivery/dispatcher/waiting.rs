@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// How often all waiting destinations are read anew, whatever was heard of them: nothing may sit
 /// due and untouched, be it for a fault of this dispatcher's.
-const SCAN_EVERY: Duration = Duration::from_secs(1);
+const SCAN_EVERY: Duration = Duration::from_secs(60);
 /// Destinations that one tick reads of a scan, some 3 ms: 100 000 are through after 100 ticks, and
 /// no tick is held up by them.
 const SCAN_STEP: usize = 1000;
