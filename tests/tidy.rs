@@ -438,7 +438,7 @@ fn documents_have_every_key_variable_and_metric() {
     missing.extend(
         metrics
             .iter()
-            .filter(|name| !operating.contains(name.as_str()))
+            .filter(|name| !operating.contains(&format!("`{name}`")))
             .map(|name| format!("docs/operating.md: {name}")),
     );
     assert_none(&missing, "a document lacks a name");
