@@ -88,7 +88,7 @@ fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
                 let mut to = To::orders(rules);
                 let mut pattern = pattern();
                 let mut made = 0;
-                for _ in 0..4_000 {
+                for _ in 0..2_000 {
                     made += u64::from(scene.attempt(&mut to, pattern(made)));
                     scene.pass(every, &mut to);
                 }
