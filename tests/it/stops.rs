@@ -100,7 +100,10 @@ fn without_grace(directory: &Path) -> Config {
 
 /// Stops a relay while this thread of it hangs; what the stop says. `meanwhile` is done before the
 /// thread goes on.
-fn stop_while_it_hangs(thread: &'static str, meanwhile: impl FnOnce(&Path)) -> String {
+fn stop_while_it_hangs(
+    thread: &'static str,
+    meanwhile: impl FnOnce(&Path),
+) -> Result<(), RelayError> {
     let directory = directory();
     let clock = Arc::new(FaultyClock::default());
     let start = || Relay::start(without_grace(directory.path()));
@@ -111,7 +114,7 @@ fn stop_while_it_hangs(thread: &'static str, meanwhile: impl FnOnce(&Path)) -> S
     .expect("it starts");
     clock.hang(thread);
     let client = Client::of(relay.address());
-    // Has the writer and a thread of HTTP ask for the time; whether it is answered doesn't matter.
+    // Has each kind of thread ask for the time; whether it is answered doesn't matter.
     let asked = std::thread::spawn(move || {
         client.try_send(
             "POST",
@@ -128,9 +131,13 @@ fn stop_while_it_hangs(thread: &'static str, meanwhile: impl FnOnce(&Path)) -> S
     // Once it goes on it lets go of the database.
     let next = until("the next start", || start().ok());
     next.stop().expect("a stop");
+    stopped
+}
+
+fn assert_names(part: &str, stopped: &Result<(), RelayError>) {
     match stopped {
-        Err(error @ RelayError::Stuck(_)) => error.to_string(),
-        other => panic!("{thread} hangs, and the stop says {other:?}"),
+        Err(RelayError::Stuck(parts)) => assert!(parts.contains(part), "{parts}"),
+        other => panic!("{part}: the stop says {other:?}"),
     }
 }
 
@@ -146,8 +153,7 @@ fn a_stop_names_the_part_that_hangs_instead_of_waiting_for_it() {
     std::thread::scope(|scope| {
         for (thread, part) in cases {
             scope.spawn(move || {
-                let said = stop_while_it_hangs(thread, |_| {});
-                assert!(said.contains(part), "{thread}: {said}");
+                assert_names(part, &stop_while_it_hangs(thread, |_| {}));
             });
         }
     });
@@ -155,13 +161,29 @@ fn a_stop_names_the_part_that_hangs_instead_of_waiting_for_it() {
 
 #[test]
 fn the_database_stays_locked_while_its_writer_hangs() {
-    let said = stop_while_it_hangs("relay-writer", |directory| {
+    let stopped = stop_while_it_hangs("relay-writer", |directory| {
         let second = Relay::start(without_grace(directory)).map(drop);
         let Err(StartError::Open(OpenError::InUse { .. })) = second else {
             panic!("two writers of one database: {second:?}");
         };
     });
-    assert!(said.contains("database writer"), "{said}");
+    assert_names("database writer", &stopped);
+}
+
+/// It may be in a connect or a look-up, which can't be cut short.
+#[test]
+fn a_stop_goes_well_without_a_worker_that_hangs() {
+    if relay::COMPILED_LEVEL == Level::Off {
+        return;
+    }
+    let stopped = stop_while_it_hangs("relay-worker", |directory| {
+        // Its delivery has been handed back.
+        let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("a database");
+        let claimed = "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL";
+        let claimed = sql.query_row(claimed, [], |row| row.get::<_, i64>(0));
+        assert_eq!(claimed, Ok(0));
+    });
+    stopped.expect("nothing is lost by it");
 }
 
 /// The same within each kind of runtime.
