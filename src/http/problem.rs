@@ -189,7 +189,10 @@ impl Problem {
                 Self::overloaded("too little free space to record anything: try again later")
             }
             StoreError::Stopped => Self::overloaded("stopping: try again"),
-            StoreError::Broken(_) | StoreError::Unexpected(_) | StoreError::Sqlite(_) => {
+            StoreError::Broken(_)
+            | StoreError::Displaced(_)
+            | StoreError::Unexpected(_)
+            | StoreError::Sqlite(_) => {
                 log::error!(request_id, error:% = error; "a request failed");
                 Self::internal()
             }

@@ -24,6 +24,10 @@ pub enum StoreError {
     /// The file or the disk can't be trusted any more: the process must end.
     #[error("the database failed: {0}")]
     Broken(rusqlite::Error),
+    /// A file of the database was removed or replaced while it was in use, so that another server may
+    /// own the database: the process must end.
+    #[error("{0}")]
+    Displaced(String),
     /// A row that should be there is not, or doesn't read as it should.
     #[error("the database holds what it should not: {0}")]
     Unexpected(String),
@@ -67,7 +71,7 @@ impl StoreError {
             Self::Overloaded => Self::Overloaded,
             Self::DiskFull => Self::DiskFull,
             Self::Busy => Self::Busy,
-            Self::Stopped | Self::Broken(_) => Self::Stopped,
+            Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
             Self::Unexpected(what) => Self::Unexpected(what.clone()),
             Self::Sqlite(error) => Self::Unexpected(error.to_string()),
         }

@@ -169,14 +169,15 @@ impl Store {
         let notes = lock.notes();
         clock.resume(notes.record().now(clock.wall()));
         let connection = open::writer(path, &|| notes.record().newest)?;
-        // Reads before anything is written: what is damaged is refused as it is.
-        let keys = keys::Keys::load(&connection).map_err(StoreError::from);
-        let recovered = keys.and_then(|keys| {
+        let recovered = || {
+            recover::wait_for_others(&connection)?;
+            // Reads before anything is written: what is damaged is refused as it is.
+            let keys = keys::Keys::load(&connection)?;
             recover::run(&connection, clock.now(), longest_wait)?;
             open::trust(&connection)?;
-            Ok(keys)
-        });
-        let keys = recovered.map_err(|source| OpenError::Recover {
+            Ok((keys, lock.ownership(path)?))
+        };
+        let (keys, ownership) = recovered().map_err(|source| OpenError::Recover {
             path: path.to_owned(),
             source,
         })?;
@@ -212,6 +213,7 @@ impl Store {
             Arc::clone(&shared),
             space,
             notes,
+            ownership,
             keys,
         )
         .map_err(|source| OpenError::Sqlite {

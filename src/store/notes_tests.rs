@@ -8,7 +8,8 @@ use super::*;
 use crate::clock::{Clock as _, FakeClock, SystemClock, Timestamp};
 use crate::model::{IntentId, Level, Surface};
 
-fn event(key: &str) -> Accept {
+/// An event with an idempotency key.
+pub(super) fn event(key: &str) -> Accept {
     Accept {
         surface: Surface::Event,
         label: "source".to_owned(),

@@ -9,6 +9,13 @@ use super::StoreError;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId};
 
+/// Ends once no transaction that began before is under way: what it changed is there for whoever reads
+/// from now on. Another server writes only if its lock file was removed, and notices that within each
+/// later transaction ([`super::lock`]).
+pub(super) fn wait_for_others(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.execute_batch("BEGIN IMMEDIATE; COMMIT")?)
+}
+
 /// Interruptions in a row after which a delivery is given up: one whose processing kills the
 /// process must not do so for ever. A decision: few enough that a crash loop ends within a minute
 /// under any supervisor, many enough that a run of power cuts gives up nothing.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::counts::{CountChanges, Counting};
 use super::keys::{self, Keys};
+use super::lock::Ownership;
 use super::notes::LockFileWriter;
 use super::outside::{Outside, TakeOutside};
 use super::probe::Probe;
@@ -145,6 +146,7 @@ pub(super) struct Writer {
     outside: Outside,
     counting: Option<Counting>,
     notes: LockFileWriter,
+    ownership: Ownership,
     /// Frames at which the next checkpoint is due: further off after one that was cut short, so
     /// that a reader in the way isn't met again at every commit.
     next_checkpoint: Cell<c_int>,
@@ -164,6 +166,7 @@ impl Writer {
         shared: Arc<Shared>,
         space: Space,
         notes: LockFileWriter,
+        ownership: Ownership,
         mut keys: Keys,
     ) -> rusqlite::Result<Self> {
         let last_row = keys::newest(&sql)?;
@@ -178,6 +181,7 @@ impl Writer {
             rolling: Rolling::new(last_row, keys),
             counting: None,
             notes,
+            ownership,
             next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
             // Whatever an earlier process left.
             is_wal_used: Cell::new(true),
@@ -220,6 +224,7 @@ impl Writer {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
+                    self.ownership.check()?;
                     self.space.refresh(&self.shared);
                     self.notes.idle(&*self.shared.clock);
                     if self.shared.health.is_refusing() {
@@ -316,6 +321,10 @@ impl Writer {
                         (job, error) = (None, StoreError::Broken(rollback));
                     }
                     self.rolling.rolled_back();
+                    // A disk that stays full must not hide it.
+                    if let Err(displaced) = self.ownership.check() {
+                        (job, error) = (None, displaced);
+                    }
                     match job {
                         Some(at) if !error.is_everyones() => batch.remove(at).failed(error),
                         _ => {
@@ -325,7 +334,7 @@ impl Writer {
                                 job.failed(error.share());
                             }
                             return match error {
-                                StoreError::Broken(_) => Err(error),
+                                StoreError::Broken(_) | StoreError::Displaced(_) => Err(error),
                                 other => {
                                     if is_first {
                                         log::warn!(error:% = other; "writes are being refused");
@@ -400,6 +409,10 @@ impl Writer {
                 _ => StoreError::Unexpected(format!("the lock file can't be written: {error}")),
             },
         })?;
+        // Within the transaction: another server's first one comes after it, or came before it.
+        self.ownership
+            .check()
+            .map_err(|error| Failed { job: None, error })?;
         self.execute("COMMIT").map_err(everyones)?;
         Ok(tx.into_changes())
     }
