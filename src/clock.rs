@@ -243,7 +243,7 @@ impl Clock for SystemClock {
         if seconds.abs() >= 60 {
             let direction = if seconds > 0 { "behind" } else { "ahead of" };
             log::warn!(
-                "relay's clock goes on {} s {direction} the system's, and follows it slowly: that one was set, and what is stored was written by relay's; to follow at once, stop relay and remove the lock file beside the database",
+                "relay's clock goes on {} s {direction} the system's, and follows it slowly: that one was set, and what is stored was written by relay's; to follow at once, stop relay and run relay unlock --accept-data-loss",
                 seconds.abs()
             );
         }

@@ -20,6 +20,7 @@ mod show;
 mod signals;
 mod stats;
 mod table;
+mod unlock;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -105,6 +106,14 @@ enum Command {
         #[arg(help = "Its name, or an ad hoc origin such as https://example.com")]
         destination: String,
     },
+    /// Make the lock file forget which event the database has to hold, and relay's clock
+    Unlock {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Serve the database as it is, whatever it lacks
+        #[arg(long)]
+        accept_data_loss: bool,
+    },
     /// Show how much waits, for whom, and what keeps it
     Stats {
         #[command(flatten)]
@@ -146,6 +155,10 @@ pub fn run() -> ExitCode {
             reason,
         } => pause::pause(file.path(), &destination, &reason),
         Command::Resume { file, destination } => pause::resume(file.path(), &destination),
+        Command::Unlock {
+            file,
+            accept_data_loss,
+        } => unlock::run(file.path(), accept_data_loss),
         Command::Stats { file, json } => stats::run(file.path(), json),
     };
     match done {

@@ -137,12 +137,10 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It lacks what was acknowledged: its WAL is gone or damaged, or it is an older copy.
-    #[error("{}: it doesn't hold the last event that was accepted here (at {accepted_at}): its -wal file is missing or damaged, or this is an older copy; put the files that belong together in place, or remove {} to go on with what is left; nothing was changed", path.display(), lock.display())]
+    #[error("{}: it doesn't hold the last event that was accepted here (at {accepted_at}): its -wal file is missing or damaged, or this is an older copy; put the files that belong together in place, or run relay unlock --accept-data-loss to go on with what is left; nothing was changed", path.display())]
     Older {
         /// The database.
         path: PathBuf,
-        /// The lock file.
-        lock: PathBuf,
         /// When the last event was accepted.
         accepted_at: Timestamp,
     },

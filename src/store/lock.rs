@@ -50,6 +50,10 @@ impl Lock {
         LockFileWriter::new(Arc::clone(&self.file))
     }
 
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The files that have to stay where they are. For a database that is open and in use: `SQLite`
     /// has made all of them by then.
     pub fn ownership(&self, database: &Path) -> Result<Ownership, StoreError> {
@@ -231,6 +235,17 @@ fn own(file: File, path: PathBuf) -> std::io::Result<Lock> {
 pub(super) fn is_held(database: &Path) -> bool {
     to_read(database)
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Refuses a database that a server owns.
+pub(super) fn refuse_if_held(database: &Path) -> Result<(), OpenError> {
+    match to_read(database) {
+        Ok(file) if is_held(database) => Err(OpenError::InUse {
+            path: database.to_owned(),
+            holder: owner(&file),
+        }),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

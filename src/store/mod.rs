@@ -12,7 +12,8 @@
 //! - `health`: the writer's heartbeat, for readiness. `counts`: how many deliveries are in which
 //!   state, kept in memory. `outside`: what other processes write.
 //! - `relays`, `events`, `listing`, `backlog`: what is read.
-//! - `operator`: the same for commands, beside a running server.
+//! - `operator`: the same for commands, beside a running server. `unlock`: one that needs sole
+//!   ownership.
 
 mod accept;
 mod backlog;
@@ -40,6 +41,7 @@ mod replay;
 mod space;
 mod steps;
 mod tx;
+mod unlock;
 mod unused;
 mod writer;
 
@@ -76,6 +78,7 @@ pub(crate) use relays::RelayRow;
 pub(crate) use replay::OfIntent;
 pub(crate) use steps::{LongWrite, RowBudget};
 pub(crate) use tx::Tx;
+pub(crate) use unlock::{Kept, Unlock};
 pub(crate) use unused::{PassStep, UnusedOrigins};
 pub(crate) use writer::WriteOp;
 

@@ -6,7 +6,8 @@
 //!   from there, since all that is stored was written by that clock.
 //!
 //! Each number has a checksum and is written by itself: a command forgets the newest intent while a
-//! server notes the time. A number that was torn or damaged is as good as none.
+//! server notes the time. A number that was torn or damaged is as good as none. [`super::unlock`]
+//! gives all of them up.
 
 use std::fs::File;
 use std::io;
@@ -194,6 +195,12 @@ pub(super) fn convert(file: &File) -> io::Result<()> {
         file.sync_data()?;
     }
     Ok(())
+}
+
+/// Forgets all numbers. For the owner of the lock.
+pub(super) fn reset(file: &File) -> io::Result<()> {
+    LockFileRecord::default().write(file)?;
+    file.sync_data()
 }
 
 /// The server's own: writes the record while it changes.

@@ -24,7 +24,7 @@ pub(super) fn event(key: &str) -> Accept {
     }
 }
 
-fn open_by(directory: &tempfile::TempDir, clock: &Arc<FakeClock>) -> Store {
+pub(super) fn open_by(directory: &tempfile::TempDir, clock: &Arc<FakeClock>) -> Store {
     let settings = config::Database {
         path: directory.path().join("relay.db"),
         min_free_bytes: 0,
@@ -113,8 +113,12 @@ fn a_database_that_lost_what_was_acknowledged_is_refused() {
             assert!(why.contains("doesn't hold the last event"), "{why}");
             assert_eq!(files(&crashed), before, "{missing:?}");
         }
-        // As it says, what is left is served once the lock file is gone.
-        std::fs::remove_file(crashed.path().join("relay.db.lock")).expect("removed");
+        // As it says, what is left is served after an unlock.
+        let unlock = Unlock::of(&crashed.path().join("relay.db")).expect("no error");
+        let unlock = unlock.expect("a lock file");
+        assert_eq!(unlock.holds_last_event(), Some(false), "{missing:?}");
+        let kept = unlock.reset().expect("no server");
+        assert!(kept.accepted_at.is_some());
         assert_eq!(refusal(&crashed), None, "{missing:?}");
     }
     store.stop();

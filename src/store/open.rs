@@ -129,7 +129,6 @@ fn holds(connection: &Connection, path: &Path, newest: &dyn Fn() -> i64) -> Resu
 fn older(path: &Path, newest: i64) -> OpenError {
     OpenError::Older {
         path: path.to_owned(),
-        lock: path_beside(path, ".lock"),
         accepted_at: Timestamp::from_millis(IntentId::millis_of(newest)),
     }
 }

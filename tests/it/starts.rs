@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::support::Process;
+use crate::support::{Process, event_id};
 
 const TOML: &str =
     "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n";
@@ -230,4 +230,124 @@ fn check_says_what_serve_would() {
     assert_eq!((code, &json["ok"]), (Some(0), &serde_json::json!(true)));
     assert_eq!(check(&["check", "--config", "missing.toml"]).0, Some(1));
     assert_eq!(check(&["chekc"]).0, Some(2));
+}
+
+/// Accepts events, and delivers them to nobody.
+const EVENTS: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
+    [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n[sources.github]\ndestinations = ['orders']\n";
+
+/// Runs a command; its exit code, and what it says on either stream.
+fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Process::command(directory)
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn a_server_whose_lock_file_was_removed_ends_with_a_line_that_says_so() {
+    for name in ["relay.db.lock", "relay.db"] {
+        let directory = directory();
+        let relay = Process::serve(directory.path(), EVENTS);
+        event_id(&relay.client.hook("1", b"{}"));
+        std::fs::rename(directory.path().join(name), directory.path().join("aside"))
+            .expect("it is there");
+        let (status, log) = relay.wait();
+        assert_eq!(status.code(), Some(1), "{log}");
+        let last = log.lines().last().unwrap_or_default();
+        assert!(
+            last.contains(&format!("{name} was removed or replaced")),
+            "{last}"
+        );
+    }
+}
+
+#[test]
+fn an_unlock_says_what_is_lost_and_lets_a_database_without_it_start() {
+    let directory = directory();
+    let path = directory.path();
+    let relay = Process::serve(path, EVENTS);
+    event_id(&relay.client.hook("1", b"{}"));
+    let before = std::fs::read(path.join("relay.db.lock")).expect("a lock file");
+    for arguments in [&["unlock"][..], &["unlock", "--accept-data-loss"]] {
+        let (code, said) = run(path, arguments);
+        assert_eq!(code, Some(1), "{said}");
+        let holder = format!("in use by another relay (process {})", relay.id());
+        assert!(said.contains(&holder), "{said}");
+    }
+    let after = std::fs::read(path.join("relay.db.lock")).expect("a lock file");
+    assert!(after == before, "the lock file was changed");
+    relay.kill();
+
+    let (code, said) = run(path, &["unlock"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("(the database holds it)"), "{said}");
+    std::fs::remove_file(path.join("relay.db-wal")).expect("it is there");
+    let (code, said) = run(path, &["unlock"]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "relay.db.lock: remembers that an event was accepted at 2",
+        "(the database lacks it,",
+        "relay unlock --accept-data-loss",
+        "nothing was done",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_fails(path, &["relay unlock --accept-data-loss"]);
+
+    let (code, said) = run(path, &["unlock", "--accept-data-loss"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("relay.db.lock: forgot that an event"),
+        "{said}"
+    );
+    let (_, said) = run(path, &["unlock"]);
+    assert!(said.contains("remembers nothing that matters"), "{said}");
+    let relay = Process::serve(path, EVENTS);
+    event_id(&relay.client.hook("1", b"{}"));
+}
+
+#[test]
+fn an_unlock_without_a_lock_file_does_nothing() {
+    let directory = directory();
+    std::fs::write(directory.path().join("relay.toml"), EVENTS).expect("writing relay.toml");
+    let arguments = ["unlock", "--accept-data-loss"];
+    let (code, said) = run(directory.path(), &arguments);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("there is no database here"), "{said}");
+    let relay = Process::serve(directory.path(), EVENTS);
+    relay.signal("-TERM");
+    assert!(relay.wait().0.success());
+    std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
+    let (code, said) = run(directory.path(), &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing was done"), "{said}");
+    assert!(!directory.path().join("relay.db.lock").exists());
+}
+
+#[test]
+fn a_command_notices_a_server_whose_process_has_no_number_here() {
+    let directory = directory();
+    let relay = Process::serve(directory.path(), EVENTS);
+    // As one of another PID namespace would be: no process here has this number.
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(directory.path().join("relay.db.lock"))
+        .expect("a lock file");
+    std::os::unix::fs::FileExt::write_all_at(&lock, b"2147483647\n", 0).expect("room");
+    let (code, said) = run(directory.path(), &["stats"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(", a server has it open"), "{said}");
+    let (code, said) = run(directory.path(), &["serve"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("(process 2147483647 of another container"),
+        "{said}"
+    );
+    drop(relay);
 }

@@ -1,0 +1,63 @@
+use std::path::Path;
+
+use super::Failure;
+use crate::config::Config;
+use crate::store::{Kept, Unlock};
+
+pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), Failure> {
+    let config = Config::load_for_commands(file)?;
+    let database = &config.database.path;
+    let Some(unlock) = Unlock::of(database)? else {
+        say!(
+            "{}: has no lock file, and so nothing is remembered; nothing was done",
+            database.display()
+        );
+        return Ok(());
+    };
+    let lock_file = unlock.lock_file.display();
+    if accepts_data_loss {
+        let forgotten = remembered(unlock.reset()?, "");
+        say!("{lock_file}: forgot {forgotten}; the next start serves the database as it is");
+        return Ok(());
+    }
+    let kept = unlock.kept()?;
+    let state = match unlock.holds_last_event() {
+        Some(true) => " (the database holds it)",
+        Some(false) => " (the database lacks it, and what else it lacks would be lost, too)",
+        None => " (the database can't be read)",
+    };
+    let remembered = remembered(kept, state);
+    Err(format!(
+        "{lock_file}: remembers {remembered}; relay unlock --accept-data-loss makes it forget; nothing \
+         was done"
+    )
+    .into())
+}
+
+/// A difference of the clocks that is worth a word, in milliseconds.
+const APART: u64 = 1_000;
+
+/// `state` is what is known of the last event.
+fn remembered(kept: Kept, state: &str) -> String {
+    let event = kept
+        .accepted_at
+        .map(|at| format!("that an event was accepted at {at}{state}"));
+    let clock = (kept.ahead_millis.unsigned_abs() >= APART).then(|| {
+        let seconds = kept.ahead_millis.unsigned_abs() / 1_000;
+        let direction = if kept.ahead_millis < 0 {
+            "behind"
+        } else {
+            "ahead of"
+        };
+        format!(
+            "that relay's clock is {seconds} s {direction} the system's (waits, windows and retention \
+             change by as much)"
+        )
+    });
+    let all: Vec<_> = event.into_iter().chain(clock).collect();
+    if all.is_empty() {
+        "nothing that matters".to_owned()
+    } else {
+        all.join(", and ")
+    }
+}
