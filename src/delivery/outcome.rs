@@ -82,14 +82,6 @@ impl Outcome {
         }
     }
 
-    /// It could not be made, for want of something on this machine.
-    pub fn not_made(why: impl Into<String>) -> Self {
-        Self {
-            is_made: false,
-            ..Self::failed(Class::Transient, Failure::Internal, why)
-        }
-    }
-
     /// It failed before there was an answer.
     pub fn failed(class: Class, failure: Failure, error: impl Into<String>) -> Self {
         Self {

@@ -131,7 +131,10 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     if let ureq::Error::Other(inner) = error
         && inner.is::<NotMade>()
     {
-        return Outcome::not_made(inner.to_string());
+        return Outcome {
+            is_made: false,
+            ..Outcome::failed(Class::Transient, Failure::Internal, inner.to_string())
+        };
     }
     let (kind, text) = match error {
         ureq::Error::Other(inner) if inner.is::<HeadTooLarge>() => {
