@@ -84,14 +84,6 @@ fn answer(stream: &mut dyn Stream, text: &str) {
     let _ = stream.flush();
 }
 
-/// Waits until the other side is gone.
-fn stay(socket: &TcpStream) {
-    let mut socket = socket;
-    while matches!(socket.read(&mut [0; 4096]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
-    {
-    }
-}
-
 /// A relay that sends to `url`, and tries three times at most.
 fn relay_to(url: &str, change: impl FnOnce(&mut Destination)) -> TestRelay {
     TestRelay::start_with(url, |config| {
@@ -213,7 +205,8 @@ fn a_receiver_that_accepts_early_still_gets_the_whole_body_if_it_reads_it() {
     let relay = relay_to(&url, |_| {});
     let event = sent(&relay, LARGE, "delivered");
     assert_eq!(outcomes(&event), ["delivered"]);
-    assert_eq!(arrivals.recv(), Ok(LARGE));
+    let patience = Duration::from_secs(60);
+    assert_eq!(arrivals.recv_timeout(patience), Ok(LARGE));
 }
 
 #[test]
@@ -243,17 +236,19 @@ fn a_connection_whose_request_was_cut_short_is_not_used_again() {
         if counted.fetch_add(1, Ordering::SeqCst) == 0 {
             read_head(stream).expect("a request");
             answer(stream, "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
-            stay(socket);
+            stay_unread(socket);
         } else {
             let read = read_head(stream).expect("a request");
             let head = read.windows(4).position(|four| four == b"\r\n\r\n");
             let begun = read.len() - head.expect("an end") - 4;
             read_bytes(stream, LARGE - begun);
             answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-            stay(socket);
+            stay_unread(socket);
         }
     });
-    let relay = relay_to(&url, |_| {});
+    let relay = relay_to(&url, |orders| {
+        orders.timeout = Some(Duration::from_secs(30));
+    });
     let event = sent(&relay, LARGE, "delivered");
     assert_eq!(outcomes(&event), ["transient", "delivered"]);
     assert_eq!(connections.load(Ordering::SeqCst), 2);

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use crate::support::{Answer, Process, Receiver, event_with_status};
+use crate::support::{Answer, Process, Receiver, event_with_status, until};
 
 #[test]
 fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destination() {
@@ -21,7 +21,7 @@ fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destin
         first.url("/"),
         second.url("/")
     );
-    let mut server = Process::serve(directory.path(), &toml);
+    let server = Process::serve(directory.path(), &toml);
     let mut connection = server.client.connect();
     let mut post = |source: &str| {
         let request = format!(
@@ -43,7 +43,22 @@ fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destin
     };
     let before = prlimit(Some(pid), Resource::Nofile, none).expect("our child");
     let id = post("second");
-    server.wait_for_line("attempts can't be made, and are put off");
+    // It was tried, and put off: that is its only trace.
+    let database = rusqlite::Connection::open_with_flags(
+        directory.path().join("relay.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )
+    .expect("the database opens");
+    until("it is tried", || {
+        database
+            .query_row(
+                "SELECT 1 FROM deliveries JOIN intents ON id = intent_id
+                 WHERE label = 'second' AND (next_attempt_at > created_at OR history > 0)",
+                [],
+                |_| Ok(()),
+            )
+            .ok()
+    });
     assert!(second.next_within(std::time::Duration::ZERO).is_none());
     prlimit(Some(pid), Resource::Nofile, before).expect("our child");
 
@@ -57,4 +72,10 @@ fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destin
     let (status, log) = server.wait();
     assert!(status.success(), "{log}");
     assert!(!log.contains("circuit breaker"), "{log}");
+    assert!(
+        log.contains(
+            "attempts can't be made, and are put off: this machine is short of file descriptors"
+        ),
+        "{log}"
+    );
 }
