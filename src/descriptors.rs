@@ -19,7 +19,7 @@ const PER_READER: u64 = 3;
 const PER_LOOK_UP: u64 = 2;
 /// Names that are looked up at once where there are descriptors for it: a thread each.
 const MOST_LOOK_UPS: u64 = 128;
-/// However few descriptors there are: half of them for ad hoc URLs.
+/// The least, however few descriptors there are; half of them are for ad hoc URLs.
 const FEWEST_LOOK_UPS: u64 = 8;
 /// Parts of the pool of connections over which destinations are spread.
 pub(crate) const PARTS: usize = 16;
@@ -77,8 +77,8 @@ pub(crate) fn look_ups(limit: u64) -> usize {
     usize::try_from(most).expect("there are few")
 }
 
-/// What is sent takes a connection for each worker, those that idle (of ad hoc URLs, of configured
-/// destinations, and of those that have a pool of their own), and look-ups of names.
+/// Descriptors of deliveries: a connection for each worker, those that idle (of ad hoc URLs, of
+/// configured destinations, and of those that have a pool of their own), and look-ups of names.
 fn sending(config: &Config, limit: u64) -> u64 {
     let (workers, destinations) = (config.delivery.workers, &config.destinations);
     let own = destinations.values().filter(|to| to.ca_file.is_some());

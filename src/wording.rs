@@ -17,7 +17,8 @@ pub(crate) fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
 /// sentence.
 pub(crate) fn not_configured(destination: &str) -> String {
     format!(
-        "{destination} is no longer configured: add [destinations.{destination}] to the configuration again and restart the relay"
+        "{destination} is no longer configured: add [destinations.{destination}] to the \
+         configuration again and restart the relay"
     )
 }
 

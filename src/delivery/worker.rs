@@ -103,7 +103,7 @@ fn not_again(outcome: Outcome, job: &Job, reader: &Reader) -> Outcome {
     };
     let (intent, destination) = (job.intent, job.target.id);
     let is_again = reader.read(|sql| has_failed_with(sql, intent, destination, failure));
-    // What can't be read now is found out by the next attempt.
+    // If the history can't be read now, the next attempt finds out.
     match is_again {
         Ok(true) => Outcome {
             class: Class::Permanent,

@@ -120,8 +120,8 @@ pub(super) async fn accept(
     ))
 }
 
-/// What a body turned out to be: none if its signature doesn't verify; an error if it isn't what the
-/// source takes; otherwise the key that it holds, where the source's keys stand in bodies.
+/// The result of checking a body: none if its signature doesn't verify; an error if the source doesn't
+/// take it; otherwise the key in the body, if the source's keys stand in bodies.
 type Checked = Option<Result<Option<String>, Problem>>;
 
 /// Checks a body against the source's settings, a large one on another thread.

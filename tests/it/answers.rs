@@ -35,7 +35,7 @@ fn receiver(
     let (tls, script): (_, Arc<Script>) = (tls.map(Arc::new), Arc::new(script));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // What waits to be sent with more is lost in a reset.
+            // An answer that the kernel holds back to send it with more is lost in a reset.
             stream.set_nodelay(true).expect("a socket");
             let (tls, script) = (tls.clone(), Arc::clone(&script));
             std::thread::spawn(move || {
@@ -145,7 +145,7 @@ fn an_answer_that_comes_before_the_body_was_sent_counts_by_its_status() {
             let url = receiver(is_tls.then(|| own.server()), move |stream, socket| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 if let Early::ClosesUnread = how {
-                    // What is asked has to be there, or its answer comes before any question.
+                    // The request has begun to arrive, or there would be nothing to answer.
                     socket.peek(&mut [0]).expect("a request");
                 } else {
                     read_head(stream).expect("a request");
@@ -273,7 +273,7 @@ fn with_headers(bytes: usize, line: usize) -> String {
     let end = "\r\n".len();
     while headers.len() + end < bytes {
         let left = bytes - end - headers.len();
-        // What is left must be enough for a line.
+        // The rest must be enough for a line.
         let length = if left < 2 * line { left } else { line };
         let filler = "x".repeat(length - "x-a: \r\n".len());
         write!(headers, "x-a: {filler}\r\n").expect("a String takes all");
@@ -440,8 +440,8 @@ fn signed_by(
     }
 }
 
-/// What becomes of an event to a server that shows `shown`, for a destination whose `ca_file` is that
-/// of `named`.
+/// The result of an event to a server that shows `shown`, if `ca_file` holds `named`: the kind of the
+/// failure, the error, and the number of requests that arrived.
 fn tried(shown: &Identity, named: Option<&Identity>) -> (String, String, usize) {
     let requests = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&requests);

@@ -1,11 +1,11 @@
-//! What a stranger, who has no API key, is shown of an event.
+//! Disclosure: a client without an API key sees the class of an error, and no answer.
 
 use relay::config::Destination;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Receiver, TestRelay, event_id, event_with_status};
 
-/// What only an internal service would say.
+/// An internal service's error text.
 const SECRET: &str = "db-7.internal: role app_rw may not read table payroll";
 
 /// The event with everything masked that a stranger must not see.

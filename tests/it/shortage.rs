@@ -31,7 +31,7 @@ fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destin
         let reply = connection.reply().expect("an answer").json();
         reply["event_id"].as_str().expect("an id").to_owned()
     };
-    // What is opened once is open after this.
+    // Opens the database's connections, so that the limit below meets the dial alone.
     let id = post("first");
     event_with_status(&server.client, &id, "delivered");
 

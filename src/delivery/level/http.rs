@@ -36,10 +36,10 @@ const MAX_DRAINED: u64 = 64 * 1024;
 /// What is kept of an answer: what the contract shows.
 const MAX_KEPT: usize = 4 * 1024;
 /// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
-/// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, which
-/// 64 workers make 4 MiB of at the worst.
+/// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, at
+/// the worst 4 MiB with 64 workers.
 const BUFFER: usize = 16 * 1024;
-/// How often it is said that attempts can't be made for want of something.
+/// Seconds between two warnings that attempts are put off, so that a shortage doesn't fill the log.
 const SAY_EVERY_SECONDS: u64 = 60;
 
 /// Makes `webhook-signature` out of secrets, id, Unix seconds and body.
@@ -79,7 +79,8 @@ impl Http {
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
         let limit = descriptors::limit();
         let idle = descriptors::idle_in_part(limit, delivery.workers);
-        // What ad hoc URLs look up, however long it takes, is no matter of the others'.
+        // Ad hoc URLs have look-ups of their own: their slow name servers must not keep configured
+        // destinations waiting.
         let each = descriptors::look_ups(limit) / 2;
         let (trusted_names, adhoc_names) = (Names::new(each), Names::new(each));
         let agent = |trust, names: &Arc<Names>, tls: &Arc<ClientConfig>| {
@@ -132,7 +133,7 @@ impl Http {
         })
     }
 
-    /// What an error means.
+    /// The outcome that an error stands for. A shortage of this machine is logged.
     fn failed(&self, error: &ureq::Error, timeout: Duration) -> Box<Outcome> {
         let outcome = answer::failure(error, timeout);
         if let Some(why) = outcome.error.as_ref().filter(|_| !outcome.is_made)
@@ -143,7 +144,7 @@ impl Http {
         Box::new(outcome)
     }
 
-    /// Whether to say that attempts can't be made: now and then.
+    /// Whether a warning about a shortage is due.
     fn may_say(&self) -> bool {
         let now = self.clock.monotonic().as_secs();
         let next = self.next_said.load(Ordering::Relaxed);

@@ -53,8 +53,8 @@ pub(super) fn classify(
     (class, error)
 }
 
-/// Where a redirect leads, for people: without what may be secret in it, a password and the query, and
-/// without what a terminal would obey.
+/// A redirect's target for an error message: without user information and query, which may be
+/// secret, and without control characters, which a terminal would obey.
 fn shown_location(location: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(location.as_bytes());
     let text = text.trim();
@@ -62,7 +62,7 @@ fn shown_location(location: &HeaderValue) -> String {
         Some(at) => (&text[..at], true),
         None => (text, false),
     };
-    // What a browser takes for an authority: after two slashes of either kind, up to the next one.
+    // Browsers read an authority after two slashes of either kind, up to the next slash.
     let is_slash = |c: char| c == '/' || c == '\\';
     let scheme = path.find(is_slash).map_or(0, |first| {
         path[first..]
@@ -90,7 +90,7 @@ fn shown_location(location: &HeaderValue) -> String {
     shown
 }
 
-/// The same character, if it can be shown: controls, and what changes the direction of a text, can't.
+/// Replaces control characters and those that change the direction of a text.
 fn plain(c: char) -> char {
     let is_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -56,7 +56,7 @@ pub(super) struct Resolver {
     names: Arc<Names>,
 }
 
-/// What is known of names, for several resolvers.
+/// Resolved names and pending look-ups, shared by several resolvers.
 pub(super) struct Names {
     known: Mutex<HashMap<Name, Entry>>,
     /// Names that are looked up at once. One that takes longer than anybody waits keeps its thread
@@ -92,10 +92,10 @@ struct LookUp {
     is_over: Condvar,
 }
 
-/// How a look-up ended.
+/// The result of a look-up.
 #[derive(Clone, Debug)]
 enum Found {
-    /// None if there is no such name.
+    /// An empty list if there is no such name.
     Addresses(Vec<SocketAddr>),
     /// This machine was short of something: the system's error.
     Short(i32),

@@ -27,7 +27,7 @@ use certificate::{Facts, facts};
 /// Names of a certificate that an error shows.
 const SHOWN_NAMES: usize = 5;
 
-/// What a destination's certificate is checked against.
+/// The certificates that a destination's own is checked against.
 pub(super) enum Trust {
     /// The usual authorities; `may_have_file` if a `ca_file` could name others.
     Public { may_have_file: bool },
@@ -102,7 +102,7 @@ struct Verifier {
     authorities: Option<Arc<WebPkiServerVerifier>>,
     /// Certificates that are accepted by themselves.
     pinned: Vec<CertificateDer<'static>>,
-    /// What to do about one that isn't trusted.
+    /// Completes the error of a certificate that isn't trusted: the way to trust it.
     advice: &'static str,
 }
 
@@ -191,7 +191,8 @@ impl Verifier {
             }
             // Two authorities may have the same name, a new one and the one before it.
             (CertificateError::BadSignature, Some(facts)) => format!(
-                "is not trusted: its issuer \"{}\" has another key than the one known by that name{advice}",
+                "is not trusted: its issuer \"{}\" has another key than the one known by that \
+                 name{advice}",
                 facts.issuer
             ),
             (CertificateError::Revoked, _) => "was revoked".to_owned(),
@@ -295,7 +296,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What went wrong in TLS, in plain words.
+/// An error of TLS in plain words.
 pub(super) fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other))

@@ -22,8 +22,9 @@ use socket::{Ready, Socket, Wanted};
 
 /// Bytes read at once of a head; most have a few hundred.
 const PIECE: usize = 4 * 1024;
-/// How long a receiver that has answered 2xx already may take nothing of the rest of the body before
-/// the answer is taken as it is: a decision. One that still reads it does so within a round trip.
+/// The longest pause in which a receiver that has answered 2xx may take nothing of the rest of the
+/// body; then the answer counts as it is. A decision: a receiver that still reads takes some within
+/// a round trip.
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells ureq's time.
@@ -35,7 +36,7 @@ pub(super) struct Wire {
     buffers: LazyBuffers,
     now: Now,
     phase: Phase,
-    /// What came along with the head, and where it goes on.
+    /// Bytes of the body that came with the head, and the number of those given to ureq.
     body: (Vec<u8>, usize),
     /// Whether a part of the request was not sent: then nothing else can be, ever.
     is_cut_short: bool,
@@ -50,7 +51,7 @@ enum Phase {
     Answered,
 }
 
-/// How long something may still take, and what it is called when it takes longer.
+/// The time left for a step, and the name of the timeout when there is none.
 struct Deadline<'a> {
     timeout: NextTimeout,
     start: Instant,
@@ -66,7 +67,7 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// What is left of it; an error if that is nothing.
+    /// The time left; an error if there is none.
     fn left(&self) -> Result<Duration, Error> {
         let passed = match (self.start, (self.now)()) {
             (Instant::Exact(start), Instant::Exact(now)) => now.saturating_duration_since(start),
@@ -154,7 +155,7 @@ impl Wire {
     /// The other side took no more: it has answered, or it is gone.
     fn failed_to_send(&mut self, error: IoError, deadline: &Deadline<'_>) -> Result<(), Error> {
         self.is_cut_short = true;
-        // What came before a reset can still be read.
+        // Linux keeps the bytes that arrived before a reset, and lets them be read.
         while self.early_status().is_none() && !self.is_ended {
             if !self.read_head()?
                 && self.socket.wait(Wanted::Read, deadline.left()?)? == Ready::Late
@@ -287,7 +288,7 @@ impl Transport for Wire {
     }
 
     fn is_open(&mut self) -> bool {
-        // What came unasked belongs to nothing.
+        // Bytes that nobody asked for would be taken for the next answer.
         !self.is_cut_short && !self.is_ended && self.body.0.is_empty() && self.socket.is_quiet()
     }
 

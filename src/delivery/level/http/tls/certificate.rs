@@ -1,5 +1,6 @@
-//! What a certificate says about itself, for error messages and for the dates of a pinned one:
-//! rustls checks these and shows none of them. Reads the few fields before the key (RFC 5280, 4.1).
+//! A certificate's issuer and dates, for error messages and for the check of a pinned certificate:
+//! rustls checks these fields and exposes none of them. Reads the few fields before the key
+//! (RFC 5280, 4.1).
 
 use jiff::civil::DateTime;
 
@@ -26,7 +27,7 @@ const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
 /// The fields.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Who signed it.
+    /// The name of its signer.
     pub issuer: String,
     /// Whether its subject signed it.
     pub is_self_signed: bool,
@@ -163,7 +164,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(at in 0usize..600, byte: u8, bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn no_bytes_panic(
+            at in 0usize..600,
+            byte: u8,
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
             let _ = facts(&bytes);
             let key = KeyPair::generate().expect("a key");
             let mut der = params().self_signed(&key).expect("a certificate").der().to_vec();

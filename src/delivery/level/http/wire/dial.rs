@@ -18,8 +18,8 @@ use super::{Deadline, Wire, would_block};
 use crate::clock::Clock;
 use crate::model::AddressPolicy;
 
-/// Of what this machine has no more for now: an attempt that meets it was not made, and says
-/// nothing about the destination.
+/// A shortage of this machine: the attempt that meets it was not made, and says nothing about the
+/// destination.
 #[derive(Debug, Error)]
 #[error("this machine is short of {what}: {source}")]
 pub(in super::super) struct NotMade {

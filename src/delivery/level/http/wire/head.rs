@@ -3,8 +3,8 @@
 
 use thiserror::Error;
 
-/// Bytes of an answer's headers, without its status line: a decision. Servers are configured to send
-/// at most 8 to 32 KiB; cookies and policies of a gateway add to that.
+/// Bytes of an answer's headers, without its status line: a decision. Servers send at most 8 to
+/// 32 KiB by default; cookies and policies of a gateway add to that.
 pub(in super::super) const MAX_HEADERS: usize = 64 * 1024;
 /// Bytes of a status line, and of all interim answers (1xx) together.
 const MAX_LINE: usize = 8 * 1024;
@@ -185,8 +185,8 @@ fn status(line: &[u8]) -> Option<u16> {
     is_line.then(|| text.parse().ok()).flatten()
 }
 
-/// What is passed on of a header: all of those that matter, and of what is malformed, so that the
-/// parser refuses it.
+/// The part of a header that is passed on: all of one that matters, and all of a malformed one, so
+/// that the parser refuses it.
 fn kept(line: &[u8]) -> Option<&[u8]> {
     let Some(colon) = line.iter().position(|&byte| byte == b':') else {
         return (!line.is_empty()).then_some(line);

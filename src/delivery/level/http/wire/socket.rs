@@ -101,7 +101,7 @@ impl Socket {
         }
     }
 
-    /// Waits until what is wanted can be done. Reading comes first.
+    /// Waits until an operation can go on. If both can, reading comes first.
     pub fn wait(&mut self, wanted: Wanted, timeout: Duration) -> io::Result<Ready> {
         let flags = match wanted {
             Wanted::Read => PollFlags::IN,
@@ -142,7 +142,7 @@ impl Socket {
     }
 }
 
-/// What to wait for.
+/// The operations to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Read,
@@ -150,7 +150,7 @@ pub(super) enum Wanted {
     Both,
 }
 
-/// What came of waiting.
+/// The result of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
     /// Something can be read, be it an end or an error.
