@@ -199,8 +199,12 @@ fn what_waits_is_handed_back_when_its_destination_is_paused() {
     assert_eq!((pass.claimed, pass.look_again), (0, Some(Duration::ZERO)));
     scene.dispatcher.run_once();
     tell.send(Outcome::delivered()).expect("it listens");
-    scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    // The first one's end may have left a wake-up behind.
+    let mut settled = 0;
+    while settled == 0 {
+        scene.worked();
+        settled = scene.dispatcher.run_once().settled;
+    }
     let mut expected = [(0, 0); ALL];
     (expected[0], expected[1]) = ((3, 1), (3, 1));
     assert_eq!(deliveries(&scene), expected);
