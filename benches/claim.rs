@@ -1,17 +1,20 @@
-//! What a claim costs with few and with many deliveries waiting, and whoever's they are:
+//! The cost of a claim with few and with many deliveries waiting, for one destination or many:
 //!
-//! - in SQL alone: what a pass of the dispatcher asks (what is due, then 64 deliveries claimed), in a
-//!   transaction that is rolled back, so that the disk isn't in it;
+//! - in SQL alone: what a pass of the dispatcher asks (what is due, then 64 deliveries claimed), in
+//!   a transaction that is rolled back, so that the disk isn't in it;
 //! - in the executor, whose attempts answer themselves: claimed, settled and committed deliveries a
-//!   second.
+//!   second;
+//! - with up to 100 000 destinations: a start's look at all for which something waits; the longest
+//!   step of such a look, which the dispatcher takes once a second; and a step in which all become
+//!   due at once, as after a jump of the clock.
 //!
 //! ```text
 //! cargo bench --bench claim --features delivery
 //! ```
 //!
-//! The largest backlog has five million rows; `RELAY_BENCH_ROWS` bounds it. Where one destination owns
-//! 99 % of ten thousand, the others have one each and are soon done: that is no base for the larger ones,
-//! and the even ones are.
+//! The largest backlog has five million rows; `RELAY_BENCH_ROWS` bounds it. Where one destination
+//! owns 99 % of ten thousand, the others have one each and are soon done: that is no base for the
+//! larger ones, and the even ones are.
 
 mod support;
 
@@ -21,9 +24,9 @@ use relay::Config;
 use relay::config::{Destination, Source};
 use relay::measure::Claims;
 use relay::model::Level;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::seed::{Backlog, Skew, seed};
-use support::{median, rounds, sample, shown};
+use support::{median, rounds, sample, shown, spread};
 use tempfile::TempDir;
 
 /// Workers, and so the deliveries in one claim.
@@ -37,6 +40,7 @@ const SMALLEST: i64 = 10_000;
 /// A backlog.
 struct Scene {
     shape: &'static str,
+    destinations: usize,
     rows: i64,
     config: Config,
     /// Deleted with the scene.
@@ -46,6 +50,8 @@ struct Scene {
 
 /// One sample of each.
 struct Figures {
+    /// The look at all destinations that a start takes.
+    scan: f64,
     /// The first claim of a connection.
     first: f64,
     look: f64,
@@ -72,9 +78,10 @@ fn main() {
         }
     }
     println!(
-        "{:<22} | {:>9} | {:>8} | {:>8} | {:>8} | {:>8} | {:<18} | {:<18} | {:>9} | drained ÷ even",
+        "{:<22} | {:>9} | {:>8} | {:>8} | {:>8} | {:>8} | {:>8} | {:<18} | {:<18} | {:>9} | drained ÷ even",
         "whose",
         "rows",
+        "scan",
         "first",
         "look",
         "claim",
@@ -104,9 +111,10 @@ fn main() {
         let by_same = by(same, |f| f.whole);
         let drained = by(even, |f| f.settled);
         println!(
-            "{:<22} | {:>9} | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:<18} | {:<18} | {:>9.0} | {}",
+            "{:<22} | {:>9} | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {:<18} | {:<18} | {:>9.0} | {}",
             scene.shape,
             scene.rows,
+            micros(|f| f.scan),
             micros(|f| f.first),
             micros(|f| f.look),
             micros(|f| f.claim),
@@ -119,6 +127,7 @@ fn main() {
         kept.push(json!({
             "shape": scene.shape,
             "rows": scene.rows,
+            "scan_us": micros(|f| f.scan),
             "first_us": micros(|f| f.first),
             "look_us": micros(|f| f.look),
             "claim_us": micros(|f| f.claim),
@@ -129,7 +138,94 @@ fn main() {
             "settled_by_10k_even": drained.1,
         }));
     }
-    support::keep("claim", &json!(kept));
+    let looks = looks();
+    support::keep("claim", &json!({ "claims": kept, "looks": looks }));
+}
+
+/// The most milliseconds that a step of a look at all destinations may take.
+const LONGEST_STEP: f64 = 50.0;
+
+/// The times of a look at all destinations, by their number; one delivery waits for each.
+fn looks() -> Vec<Value> {
+    println!(
+        "\n{:>12} | {:>15} | {:>5} | {:>23} | {:<7} | all due at once",
+        "destinations",
+        "a start's look",
+        "steps",
+        "longest step",
+        format!("≤ {LONGEST_STEP:.0} ms")
+    );
+    let most = support::rows(100_000);
+    let mut counts = [100.min(most), 10_000.min(most), most].to_vec();
+    counts.dedup();
+    let mut kept = Vec::new();
+    for count in counts {
+        let directory = support::directory();
+        let nobody = "127.0.0.1:9".parse().expect("an address");
+        let config = support::config(directory.path(), nobody);
+        // Origins of ad hoc URLs: nobody writes so many destinations into relay.toml.
+        let origins: Vec<String> = (0..count)
+            .map(|n| format!("http://10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255))
+            .collect();
+        seed(
+            &config,
+            &Backlog {
+                events: count,
+                destinations: &origins,
+                skew: Skew::Even,
+                body: b"{}",
+                keys: 0,
+                due_in: None,
+            },
+        );
+        let (mut starts, mut longest, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
+        let mut steps = 0;
+        let millis = |took: Duration| took.as_secs_f64() * 1e3;
+        for _ in 0..rounds() {
+            let open = || Claims::open(&config.database.path).expect("a database");
+            let in_steps = |claims: &mut Claims| claims.scan_in_steps().expect("a database");
+            // A start's, and the next one.
+            let mut claims = open();
+            let mut took = in_steps(&mut claims);
+            steps = took.len();
+            took.extend(in_steps(&mut claims));
+            longest.push(millis(took.into_iter().max().expect("a step")));
+            // No delivery is due by the schedule until the first step, and then all are.
+            let mut claims = open();
+            starts.push(millis(scan(&mut claims, origins.len())));
+            at_once.push(millis(in_steps(&mut claims)[0]));
+        }
+        let (least, most) = spread(&longest);
+        let (start, step, at_once) = (median(starts), median(longest), median(at_once));
+        let verdict = if step <= LONGEST_STEP {
+            "reached"
+        } else {
+            "short"
+        };
+        println!(
+            "{count:>12} | {start:>12.2} ms | {steps:>5} | {:>23} | {verdict:<7} | {at_once:>12.2} ms",
+            format!("{step:.2} ms ({least:.2}–{most:.2})"),
+        );
+        kept.push(json!({
+            "destinations": count,
+            "start_ms": start,
+            "steps": steps,
+            "longest_step_ms": { "median": step, "least": least, "most": most },
+            "goal_ms": LONGEST_STEP,
+            "is_reached": step <= LONGEST_STEP,
+            "all_due_at_once_ms": at_once,
+        }));
+    }
+    kept
+}
+
+/// A start's look at this many destinations for which something waits.
+fn scan(claims: &mut Claims, destinations: usize) -> Duration {
+    let start = Instant::now();
+    let found = claims.scan().expect("a database");
+    let took = start.elapsed();
+    assert_eq!(found, destinations);
+    took
 }
 
 /// Each shape in each size; ten thousand even rows first.
@@ -182,6 +278,7 @@ impl Scene {
         );
         Self {
             shape,
+            destinations,
             rows,
             config,
             _directory: directory,
@@ -191,6 +288,7 @@ impl Scene {
 
     fn measure(&self) -> Figures {
         let mut claims = Claims::open(&self.config.database.path).expect("a database");
+        let scan = scan(&mut claims, self.destinations);
         let mut run = |count| claims.run(count, WORKERS).expect("claims");
         let first = run(1);
         // Fills the caches with what the next one asks for.
@@ -199,14 +297,15 @@ impl Scene {
         for claim in first.iter().chain(&warm) {
             assert!(claim.rows > 0);
         }
-        // When most destinations have just run dry, one claims less than it might: what the rest costs
-        // in a further one is counted.
+        // When most destinations have just run dry, one claims less than it might: what the rest
+        // costs in a further one is counted.
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let of = |took: fn(&relay::measure::Claim) -> Duration| {
             let each = |claim| took(claim).as_secs_f64() * WORKERS as f64 / claim.rows as f64;
             median(warm.iter().map(each).collect())
         };
         let figures = Figures {
+            scan: scan.as_secs_f64(),
             first: (first[0].look + first[0].claim).as_secs_f64(),
             look: of(|claim| claim.look),
             claim: of(|claim| claim.claim),

@@ -16,6 +16,7 @@ use gauges::StateGauges;
 use plan::Plan;
 pub(super) use plan::looks_at_first;
 pub(super) use schedule::{Lane, Origin, Schedule};
+pub(super) use waiting::SCAN_STEP;
 
 use super::Context;
 use super::level::{Admission, Parts};

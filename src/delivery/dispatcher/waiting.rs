@@ -12,7 +12,7 @@ use crate::store::StoreError;
 const SCAN_EVERY: Duration = Duration::from_secs(60);
 /// Destinations that one tick reads of a scan, some 3 ms: 100 000 are through after 100 ticks, and
 /// no tick is held up by them.
-const SCAN_STEP: usize = 1000;
+pub(in super::super) const SCAN_STEP: usize = 1000;
 
 impl Dispatcher {
     /// Takes in what became due, and a part of a scan. Returns whether the store could be read.

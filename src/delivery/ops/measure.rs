@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::dispatcher::{Origin, Schedule, looks_at_first};
+use super::super::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
 use super::super::fair::{Candidate, FairShare};
 use super::super::target::Target;
 use super::{Due, Turn, Want};
@@ -57,6 +57,26 @@ impl Claims {
         Ok(count)
     }
 
+    /// Reads them anew, as the dispatcher does once a second, in its steps: how long each took.
+    pub fn scan_in_steps(&mut self) -> Result<Vec<Duration>, StoreError> {
+        let mut took = Vec::new();
+        let mut after = Some(0);
+        while let Some(last) = after {
+            let start = self.clock.monotonic();
+            let found = Origin::waiting(&self.sql, last, SCAN_STEP)?;
+            after = found
+                .last()
+                .filter(|_| found.len() == SCAN_STEP)
+                .map(|(origin, _)| origin.id);
+            for (origin, at) in found {
+                self.schedule.insert(origin, at);
+            }
+            self.schedule.advance(self.clock.now());
+            took.push(self.clock.monotonic().saturating_sub(start));
+        }
+        Ok(took)
+    }
+
     /// So many claims, one after the other, for `free` workers each, in a transaction that is rolled
     /// back. Each sees what those before it have left.
     pub fn run(&mut self, claims: usize, free: usize) -> Result<Vec<Claim>, StoreError> {
@@ -79,9 +99,16 @@ impl Claims {
                 }
                 let mut candidates = Vec::with_capacity(origins.len());
                 for origin in &origins {
-                    let Some(due) = Due::read(&sql, origin.id, now, counted)? else {
+                    let due = Due::read(&sql, origin.id, now, counted)?;
+                    let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
+                    let Some((due, next_attempt_at)) = waiting else {
+                        self.schedule.remove(origin.id);
                         continue;
                     };
+                    if next_attempt_at > now {
+                        self.schedule.look_at(origin.id, next_attempt_at);
+                        continue;
+                    }
                     let target = self.targets.entry(origin.id).or_insert_with(|| {
                         let config = Config::default();
                         let plan = RetryPlan::Never;
@@ -123,7 +150,9 @@ impl Claims {
                 claim: self.clock.monotonic().saturating_sub(looked),
             });
         }
-        // Dropped, the transaction is rolled back.
+        // Dropped, the transaction is rolled back: destinations that had run dry wait again.
+        drop(sql);
+        self.scan()?;
         Ok(done)
     }
 }
