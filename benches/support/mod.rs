@@ -8,6 +8,7 @@
 pub mod plot;
 pub mod seed;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -45,8 +46,13 @@ pub fn sample() -> Duration {
 
 /// Samples of each figure; `RELAY_BENCH_ROUNDS` sets it.
 pub fn rounds() -> usize {
+    rounds_or(5)
+}
+
+/// The same, with a number of the benchmark's own unless it is set.
+pub fn rounds_or(usual: usize) -> usize {
     let rounds = std::env::var("RELAY_BENCH_ROUNDS").ok();
-    rounds.and_then(|text| text.parse().ok()).unwrap_or(5)
+    rounds.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// The rows of the largest backlog, if not fewer are asked for; `RELAY_BENCH_ROWS` sets it.
@@ -168,34 +174,18 @@ pub fn load_of(
     time: Duration,
     body: &Arc<String>,
 ) -> Load {
-    static KEY: AtomicU64 = AtomicU64::new(0);
     runtime.block_on(async {
         let end = Instant::now() + time;
         let tasks: Vec<_> = (0..connections)
             .map(|_| {
                 let body = Arc::clone(body);
                 tokio::spawn(async move {
-                    let mut stream = TcpStream::connect(to).await.expect("the server listens");
-                    stream.set_nodelay(true).expect("a socket option");
+                    let mut client = Client::connect(to).await;
                     let mut took = Vec::new();
-                    let mut answer = vec![0; 4096];
-                    let mut request = Vec::new();
                     while Instant::now() < end {
-                        // Random keys, as providers' are: the order of arrival is not that of keys.
-                        let n = KEY.fetch_add(1, Ordering::Relaxed);
-                        let key = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-                        request.clear();
-                        std::io::Write::write_fmt(
-                            &mut request,
-                            format_args!(
-                                "POST /webhooks/bench HTTP/1.1\r\nHost: relay\r\nIdempotency-Key: {key:016x}-{n:08x}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                                body.len()
-                            ),
-                        )
-                        .expect("memory takes all");
+                        client.write_event(&body);
                         let start = Instant::now();
-                        stream.write_all(&request).await.expect("the server reads");
-                        read_answer(&mut stream, &mut answer).await;
+                        client.send().await;
                         took.push(start.elapsed());
                     }
                     took
@@ -209,51 +199,97 @@ pub fn load_of(
         }
         let elapsed = start.elapsed();
         all.sort();
-        let at = |part: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss,
-                reason = "a place in a list"
-            )]
-            let place = (all.len() as f64 * part) as usize;
-            all.get(place).copied().unwrap_or_default()
-        };
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
         Load {
             count: all.len(),
             per_second: all.len() as f64 / elapsed.as_secs_f64(),
-            p50: at(0.5),
-            p99: at(0.99),
+            p50: percentile(&all, 0.5),
+            p99: percentile(&all, 0.99),
         }
     })
 }
 
-/// Reads one answer, which must be 202.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) {
-    let mut filled = 0;
-    loop {
-        let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
-        assert!(read > 0, "the server closed the connection");
-        filled += read;
-        let answer = &buffer[..filled];
-        let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
-        };
-        assert!(
-            answer.starts_with(b"HTTP/1.1 202"),
-            "{}",
-            String::from_utf8_lossy(answer)
-        );
-        let head = std::str::from_utf8(&answer[..end]).expect("text");
-        let length: usize = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .and_then(|length| length.parse().ok())
-            .expect("a length");
-        if filled >= end + 4 + length {
-            return;
+/// The one of these sorted times below which such a part of them is.
+pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place in a list"
+    )]
+    let place = (sorted.len() as f64 * part) as usize;
+    sorted.get(place).copied().unwrap_or_default()
+}
+
+/// A connection of the load generator.
+pub struct Client {
+    stream: TcpStream,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Client {
+    pub async fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).await.expect("the server listens");
+        stream.set_nodelay(true).expect("a socket option");
+        Self {
+            stream,
+            request: Vec::new(),
+            answer: vec![0; 4096],
         }
+    }
+
+    /// Makes a request of a webhook, under a key of its own.
+    pub fn write_event(&mut self, body: &str) {
+        static KEY: AtomicU64 = AtomicU64::new(0);
+        // Random keys, as providers' are: the order of arrival is not that of keys.
+        let n = KEY.fetch_add(1, Ordering::Relaxed);
+        let key = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.write(format_args!(
+            "POST /webhooks/bench HTTP/1.1\r\nHost: relay\r\nIdempotency-Key: {key:016x}-{n:08x}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+    }
+
+    /// Makes a request of this text.
+    pub fn write(&mut self, request: std::fmt::Arguments<'_>) {
+        self.request.clear();
+        std::io::Write::write_fmt(&mut self.request, request).expect("memory takes all");
+    }
+
+    /// Sends the request and reads its answer, which must be a success.
+    pub async fn send(&mut self) {
+        let (status, answer) = self.exchange().await;
+        assert!(matches!(status, 201 | 202), "{answer}");
+    }
+
+    /// Sends the request and reads its answer.
+    pub async fn exchange(&mut self) -> (u16, Cow<'_, str>) {
+        let sent = self.stream.write_all(&self.request).await;
+        sent.expect("the server reads");
+        let buffer = &mut self.answer;
+        let mut filled = 0;
+        let status = loop {
+            let read = self.stream.read(&mut buffer[filled..]).await;
+            let read = read.expect("an answer");
+            assert!(read > 0, "the server closed the connection");
+            filled += read;
+            let answer = &buffer[..filled];
+            let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+                continue;
+            };
+            let head = std::str::from_utf8(&answer[..end]).expect("text");
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .and_then(|length| length.parse().ok())
+                .expect("a length");
+            if filled >= end + 4 + length {
+                let status = head.get(9..12).and_then(|status| status.parse().ok());
+                break status.expect("a status");
+            }
+        };
+        (status, String::from_utf8_lossy(&buffer[..filled]))
     }
 }
 

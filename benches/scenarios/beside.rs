@@ -1,0 +1,258 @@
+//! How long `POST`s take beside something that keeps the writer, the disk or the readers busy.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use relay::config::Destination;
+use relay::model::Level;
+use relay::{Config, Relay};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::load::{Latency, described, steady_for};
+use super::support::seed::{Backlog, Skew, seed};
+use super::support::{self, median, runtime, sample};
+use super::{Figure, Outcome, rounds, rows, shown};
+
+/// The most that the 99th percentile may grow to, ÷ the calm one.
+const GOAL: f64 = 1.5;
+
+/// A relay's latency in turn without and with something beside it.
+#[derive(Default)]
+pub struct Beside {
+    pub calm: Vec<Latency>,
+    pub busy: Vec<Latency>,
+}
+
+impl Beside {
+    /// Prints it, and makes it the figure "POST p99 beside …".
+    pub fn outcome(self, what: &str, mut details: Value) -> Outcome {
+        let of =
+            |all: &[Latency], figure: fn(&Latency) -> f64| median(all.iter().map(figure).collect());
+        println!(
+            "POST from {}, ms\n{:<10} | {:>8} | {:>8} | {:>8} | {:>8} | refused",
+            described(),
+            "",
+            "p50",
+            "p99",
+            "most",
+            "requests"
+        );
+        for (name, all) in [("calm", &self.calm), ("beside it", &self.busy)] {
+            println!(
+                "{name:<10} | {:>8.2} | {:>8.2} | {:>8.2} | {:>8} | {}",
+                of(all, |latency| latency.p50),
+                of(all, |latency| latency.p99),
+                of(all, |latency| latency.most),
+                all.iter().map(|latency| latency.requests).sum::<usize>(),
+                all.iter().map(|latency| latency.refused).sum::<usize>(),
+            );
+        }
+        let pairs = self.calm.iter().zip(&self.busy);
+        let samples: Vec<f64> = pairs.map(|(calm, busy)| busy.p99 / calm.p99).collect();
+        println!("p99 beside it ÷ calm {}", shown(&samples));
+        let json = |all: &[Latency]| all.iter().map(Latency::json).collect::<Vec<_>>();
+        details["calm"] = json!(json(&self.calm));
+        details["beside"] = json!(json(&self.busy));
+        Outcome {
+            figures: vec![Figure {
+                name: format!("POST p99 beside {what} ÷ calm"),
+                goal: GOAL,
+                unit: "",
+                samples,
+            }],
+            details,
+        }
+    }
+}
+
+/// A configuration whose events are for one destination that is never contacted, if it is paused.
+pub fn config(directory: &std::path::Path, level: Level) -> Config {
+    let mut config = support::config(directory, "127.0.0.1:9".parse().expect("an address"));
+    config.delivery.level = Some(level);
+    config
+}
+
+/// Adds destinations that are never contacted, and returns their names.
+fn destinations(config: &mut Config, count: usize) -> Vec<String> {
+    let names: Vec<String> = (0..count).map(|n| format!("to{n}")).collect();
+    for name in &names {
+        let url = format!("http://127.0.0.1:9/{name}");
+        let to = Destination::new(url.parse().expect("a URL"));
+        config.destinations.insert(name.clone(), to);
+    }
+    names
+}
+
+/// 1 024 workers whose attempts end at about the same time: each time the dispatcher settles as
+/// many deliveries, and claims as many. The attempts answer themselves: over HTTP all those
+/// connections would want the processors, and it is the writer's share that is measured.
+pub fn turn() -> Outcome {
+    const WORKERS: usize = 1024;
+    const DESTINATIONS: usize = 128;
+    /// Of an attempt.
+    const LATENCY: Duration = Duration::from_millis(250);
+
+    let client = runtime(1);
+    let directory = support::directory();
+    let mut config = config(directory.path(), Level::Simulated);
+    config.delivery.workers = WORKERS;
+    config.delivery.simulated.latency = LATENCY;
+    let names = destinations(&mut config, DESTINATIONS);
+    let waiting = support::rows(200_000);
+    seed(
+        &config,
+        &Backlog {
+            events: waiting,
+            destinations: &names,
+            skew: Skew::Even,
+            body: b"{}",
+            keys: 0,
+            due_in: None,
+        },
+    );
+    let path = config.database.path.clone();
+    rows::pause(&path, "sink");
+    let measure = || {
+        let relay = Relay::start(config.clone()).expect("the relay starts");
+        steady_for(&client, relay.address(), sample() / 4);
+        let latency = steady_for(&client, relay.address(), sample());
+        relay.stop().expect("the relay stops");
+        latency
+    };
+    let mut beside = Beside::default();
+    for _ in 0..rounds() {
+        rows::pause(&path, "to%");
+        beside.calm.push(measure());
+        rows::resume(&path, "to%");
+        beside.busy.push(measure());
+    }
+    let (settled, at_once): (i64, i64) = Connection::open(&path)
+        .and_then(|sql| {
+            sql.query_row(
+                "SELECT coalesce(sum(settled), 0), coalesce(max(settled), 0)
+                 FROM (SELECT count(*) AS settled FROM deliveries WHERE state = 3
+                       GROUP BY updated_at / 100)",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+        })
+        .expect("a count");
+    println!(
+        "settlements and claims of {WORKERS} workers, {waiting} deliveries to {DESTINATIONS} destinations wait; {settled} settled, at most {at_once} within 0.1 s"
+    );
+    beside.outcome(
+        &format!("settlements and claims of {WORKERS} workers"),
+        json!({ "waiting": waiting, "settled": settled, "most_settled_in_100_ms": at_once }),
+    )
+}
+
+/// As many as the goal is given for, some 2 GB; half a minute to a minute of seeding.
+const PENDING: i64 = 10_000_000;
+
+/// A scrape of `/metrics` once a second, while a large backlog waits for its next attempts.
+pub fn scrape() -> Outcome {
+    const DESTINATIONS: usize = 100;
+
+    let client = runtime(1);
+    let directory = support::directory();
+    let mut config = config(directory.path(), Level::Durable);
+    let names = destinations(&mut config, DESTINATIONS);
+    let pending = support::rows(PENDING);
+    let start = Instant::now();
+    seed(
+        &config,
+        &Backlog {
+            events: pending,
+            destinations: &names,
+            skew: Skew::Even,
+            body: b"{}",
+            keys: 0,
+            due_in: Some(Duration::from_secs(4 * 3_600)),
+        },
+    );
+    rows::pause(&config.database.path, "sink");
+    let seeded = start.elapsed();
+    let start = Instant::now();
+    let relay = Relay::start(config).expect("the relay starts");
+    let started = start.elapsed();
+    let admin = relay.admin_address().expect("it is configured");
+    // Stored deliveries are counted after the start, in the background.
+    while !scrape_once(admin).contains("relay_deliveries{") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let counted = start.elapsed();
+    steady_for(&client, relay.address(), sample() / 4);
+    let mut beside = Beside::default();
+    let mut scrapes = Vec::new();
+    for _ in 0..rounds() {
+        let time = sample() * 2;
+        beside.calm.push(steady_for(&client, relay.address(), time));
+        let monitor = Scraper::start(admin);
+        beside.busy.push(steady_for(&client, relay.address(), time));
+        scrapes.extend(monitor.stop());
+    }
+    relay.stop().expect("the relay stops");
+    let (least, most) = support::spread(&scrapes);
+    let scrape = median(scrapes.clone());
+    println!(
+        "a scrape of /metrics once a second, {pending} deliveries pending (seeded in {seeded:.0?}, started in {started:.1?}, counted after {counted:.1?}); {} scrapes of {scrape:.1} ms ({least:.1}–{most:.1})",
+        scrapes.len()
+    );
+    beside.outcome(
+        &format!("a scrape a second, {pending} pending"),
+        json!({
+            "pending": pending,
+            "start_ms": started.as_secs_f64() * 1e3,
+            "counted_after_ms": counted.as_secs_f64() * 1e3,
+            "scrape_ms": { "median": scrape, "least": least, "most": most },
+        }),
+    )
+}
+
+/// Asks for the metrics once a second, on a thread of its own.
+struct Scraper {
+    stop: Sender<()>,
+    thread: JoinHandle<Vec<f64>>,
+}
+
+impl Scraper {
+    fn start(admin: SocketAddr) -> Self {
+        let (stop, stopped) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let mut took = Vec::new();
+            loop {
+                let start = Instant::now();
+                scrape_once(admin);
+                took.push(start.elapsed().as_secs_f64() * 1e3);
+                let rest = Duration::from_secs(1).saturating_sub(start.elapsed());
+                if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+                    return took;
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    /// The milliseconds that each scrape took.
+    fn stop(self) -> Vec<f64> {
+        // It ends only when it is told to.
+        self.stop.send(()).expect("the thread waits for it");
+        self.thread.join().expect("a scrape doesn't panic")
+    }
+}
+
+/// The metrics, headers included.
+fn scrape_once(admin: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(admin).expect("the operator's listener");
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}

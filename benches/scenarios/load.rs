@@ -1,0 +1,124 @@
+//! `POST`s at a steady pace, so that a stall counts for every request that it delays.
+//!
+//! A client that sends its next request after the last one's answer sends nothing during a stall:
+//! of 30 000 requests then 64 have waited for half a second, and the 99th percentile doesn't see
+//! them. So here the times at which requests are sent are given, and a request that can't be sent
+//! then, because the answer before it is late, counts from that time on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, sleep_until};
+
+use super::support::{self, Client};
+
+/// As many as the goals are given for.
+const CONNECTIONS: u32 = 64;
+
+/// The time between two requests of a connection; `RELAY_BENCH_PACE` sets its milliseconds. Without
+/// it all together send 6 400 a second: a quarter of the rate that two cores accept, so that a calm
+/// relay has no queue. With 0 each sends its next request after the last one's answer.
+fn pace() -> Duration {
+    let millis = std::env::var("RELAY_BENCH_PACE").ok();
+    let millis = millis.and_then(|text| text.parse().ok()).unwrap_or(10);
+    Duration::from_millis(millis)
+}
+
+/// The load, in words.
+pub fn described() -> String {
+    let pace = pace();
+    if pace.is_zero() {
+        return format!("{CONNECTIONS} connections, as fast as they are answered");
+    }
+    let rate = f64::from(CONNECTIONS) / pace.as_secs_f64();
+    format!("{CONNECTIONS} connections, {rate:.0} a second")
+}
+
+/// The times that requests took, in milliseconds.
+pub struct Latency {
+    pub p50: f64,
+    pub p99: f64,
+    pub most: f64,
+    pub requests: usize,
+    /// Requests that got another answer than 202. They count as if they took forever.
+    pub refused: usize,
+}
+
+/// Sends events to the source `bench` until it is over.
+pub fn steady(
+    runtime: &Runtime,
+    to: SocketAddr,
+    is_over: impl Fn() -> bool + Clone + Send + 'static,
+) -> Latency {
+    let body = Arc::new(support::body());
+    let mut took: Vec<Duration> = Vec::new();
+    let every = pace();
+    runtime.block_on(async {
+        let start = Instant::now() + every;
+        let tasks: Vec<_> = (0..CONNECTIONS)
+            .map(|n| {
+                let (body, is_over) = (Arc::clone(&body), is_over.clone());
+                // Spread over the interval.
+                let mut due = start + every * n / CONNECTIONS;
+                tokio::spawn(async move {
+                    let mut client = Client::connect(to).await;
+                    let mut took = Vec::new();
+                    while !is_over() {
+                        client.write_event(&body);
+                        // The timer's own delay isn't the relay's.
+                        let is_late = !every.is_zero() && Instant::now() >= due;
+                        if !is_late {
+                            sleep_until(due).await;
+                        }
+                        let sent = if is_late { due } else { Instant::now() };
+                        let (status, _) = client.exchange().await;
+                        took.push(match status {
+                            202 => sent.elapsed(),
+                            _ => Duration::MAX,
+                        });
+                        due += every;
+                    }
+                    took
+                })
+            })
+            .collect();
+        for task in tasks {
+            took.extend(task.await.expect("a client doesn't panic"));
+        }
+    });
+    took.sort();
+    let refused = took.iter().rev().take_while(|took| **took == Duration::MAX);
+    let refused = refused.count();
+    let millis = |took: Duration| match took {
+        Duration::MAX => f64::INFINITY,
+        took => took.as_secs_f64() * 1e3,
+    };
+    Latency {
+        p50: millis(support::percentile(&took, 0.5)),
+        p99: millis(support::percentile(&took, 0.99)),
+        most: millis(took.last().copied().unwrap_or_default()),
+        requests: took.len(),
+        refused,
+    }
+}
+
+/// The same for this long.
+pub fn steady_for(runtime: &Runtime, to: SocketAddr, time: Duration) -> Latency {
+    let end = Instant::now() + time;
+    steady(runtime, to, move || Instant::now() >= end)
+}
+
+impl Latency {
+    pub fn json(&self) -> Value {
+        json!({
+            "p50_ms": self.p50,
+            "p99_ms": self.p99,
+            "most_ms": self.most,
+            "requests": self.requests,
+            "refused": self.refused,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Receivers: one that notes arrivals, and two that hang.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Runtime;
+
+/// A receiver that notes when each request began to arrive, by its `webhook-id`.
+pub struct Receiver {
+    pub address: SocketAddr,
+    arrivals: Arc<Mutex<HashMap<String, Instant>>>,
+}
+
+impl Receiver {
+    pub fn start(runtime: &Runtime) -> Self {
+        let arrivals: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("loopback has a free port");
+        let address = listener.local_addr().expect("an address");
+        let noted = Arc::clone(&arrivals);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).expect("a socket option");
+                let noted = Arc::clone(&noted);
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(
+                        move |request: hyper::Request<hyper::body::Incoming>| {
+                            let noted = Arc::clone(&noted);
+                            async move {
+                                let now = Instant::now();
+                                let id = request.headers().get("webhook-id");
+                                let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+                                noted.lock().expect(NO_PANIC).insert(id.to_owned(), now);
+                                let _ = request.into_body().collect().await;
+                                let empty = Full::<bytes::Bytes>::default();
+                                Ok::<_, std::convert::Infallible>(hyper::Response::new(empty))
+                            }
+                        },
+                    );
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, arrivals }
+    }
+
+    /// How many events have arrived.
+    pub fn count(&self) -> usize {
+        self.arrivals.lock().expect(NO_PANIC).len()
+    }
+
+    /// When an event arrived.
+    pub fn arrival(&self, id: &str) -> Option<Instant> {
+        self.arrivals.lock().expect(NO_PANIC).get(id).copied()
+    }
+
+    /// When each event arrived, in this order.
+    pub fn arrivals(&self) -> Vec<Instant> {
+        let arrivals = self.arrivals.lock().expect(NO_PANIC);
+        let mut at: Vec<Instant> = arrivals.values().copied().collect();
+        at.sort();
+        at
+    }
+}
+
+const NO_PANIC: &str = "nobody panics while holding this lock";
+
+/// Accepts connections, and never answers.
+pub fn silent() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let kept: Vec<_> = listener.incoming().collect();
+        drop(kept);
+    });
+    address
+}
+
+/// Listens at all of 127.0.0.0/8 and never accepts: the kernel makes the connection, and an attempt
+/// waits for its answer until it times out. Returns the port; it is free again when the listener is
+/// dropped.
+pub fn tarpit(runtime: &Runtime) -> (tokio::net::TcpListener, u16) {
+    /// Connections that the kernel makes before the first is accepted. It drops further ones, and
+    /// those attempts end with the shorter timeout of connecting: a benchmark makes fewer.
+    const BACKLOG: u32 = 4096;
+
+    let _entered = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("0.0.0.0:0".parse().expect("an address"))
+        .expect("a free port");
+    let listener = socket.listen(BACKLOG).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
