@@ -6,6 +6,10 @@ use crate::model::BreakerChange;
 
 /// Why no further attempt may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    dead_code,
+    reason = "levels below durable refuse for want of a share alone"
+)]
 pub(in super::super) enum Refusal {
     /// None may for this long: the breaker is open, or the bucket empty.
     For(Duration),
