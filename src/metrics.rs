@@ -61,6 +61,7 @@ pub struct Metrics {
     oldest_due: Gauge,
     database_bytes: Gauge,
     wal_bytes: Gauge,
+    wal_unfinished: Gauge,
 }
 
 impl Metrics {
@@ -117,6 +118,7 @@ impl Metrics {
             oldest_due: gauge("relay_oldest_due_seconds"),
             database_bytes: gauge("relay_database_bytes"),
             wal_bytes: gauge("relay_wal_bytes"),
+            wal_unfinished: gauge("relay_wal_unfinished_frames"),
             handle,
             recorder,
         }
@@ -240,6 +242,12 @@ impl Metrics {
         self.wal_bytes.set(wal as f64);
     }
 
+    /// Frames of the write-ahead log that aren't in the database.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 frames")]
+    pub fn wal_unfinished(&self, frames: i64) {
+        self.wal_unfinished.set(frames as f64);
+    }
+
     /// The Prometheus text format.
     pub fn render(&self) -> String {
         let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed);
@@ -301,6 +309,10 @@ fn describe(recorder: &PrometheusRecorder) {
     gauge("relay_workers_busy", "Workers in an attempt.");
     gauge("relay_database_bytes", "Size of the database file.");
     gauge("relay_wal_bytes", "Size of the write-ahead log.");
+    gauge(
+        "relay_wal_unfinished_frames",
+        "Pages in the write-ahead log that are not in the database yet; a reader that stays keeps them there.",
+    );
     gauge(
         "relay_build_info",
         "1, with the version and the level that runs.",

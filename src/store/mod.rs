@@ -5,6 +5,7 @@
 //!   on. `readers`: the pool of connections that read.
 //! - `writer`: group commit. Everything that changes is a [`WriteOp`] sent to it. `tx`: the
 //!   transaction that it is applied to. `keys`: idempotency keys on their way into the table.
+//!   `checkpoint`: when the WAL is moved into the database. `space`: the disk's free space.
 //!   `steps`: changes that are too large for one transaction. `origins`: how many
 //!   wait for one API key.
 //! - `accept`, `replay`, `pause`, `jobs`, `prune`, `unused`, `probe`, `recover`: the operations,
@@ -17,6 +18,7 @@
 
 mod accept;
 mod backlog;
+mod checkpoint;
 mod counts;
 mod error;
 mod events;
@@ -165,6 +167,31 @@ impl Store {
         on_outside_write: OnOutsideWrite,
         on_broken: OnBroken,
     ) -> Result<Self, OpenError> {
+        let free_bytes = Box::new(space::free_bytes);
+        Self::open_on(
+            settings,
+            longest_wait,
+            clock,
+            metrics,
+            on_work,
+            on_outside_write,
+            on_broken,
+            free_bytes,
+        )
+    }
+
+    /// The same on a disk of which the caller says how much is free.
+    #[expect(clippy::too_many_arguments, reason = "those of `open`, and one more")]
+    fn open_on(
+        settings: &config::Database,
+        longest_wait: Duration,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        on_work: OnWork,
+        on_outside_write: OnOutsideWrite,
+        on_broken: OnBroken,
+        free_bytes: space::FreeBytes,
+    ) -> Result<Self, OpenError> {
         // One database has one lock, by whatever link it is reached.
         let path = &canonical(&settings.path);
         open::precheck(path)?;
@@ -208,8 +235,8 @@ impl Store {
             stopwatch: crate::clock::SystemClock::new(),
         });
         let (queue, receiver) = sync_channel(QUEUE);
-        let mut space = space::Space::new(path, settings.min_free_bytes);
-        space.refresh(&shared);
+        let mut space = space::Space::new(path, settings.min_free_bytes, free_bytes);
+        space.refresh(&shared, 0, || 0);
         let writer = Writer::new(
             connection,
             receiver,

@@ -260,6 +260,24 @@ pub(super) fn trust(connection: &Connection) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
+/// Opens a connection that does nothing but make a checkpoint, beside the writer's. Its pragmas are
+/// those that durability rests on: the WAL is synced before pages are moved, and the database after.
+pub(super) fn checkpointer(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    for (pragma, value) in [
+        ("synchronous", "FULL"),
+        ("fullfsync", "ON"),
+        ("checkpoint_fullfsync", "ON"),
+    ] {
+        connection.pragma_update(None, pragma, value)?;
+    }
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    Ok(connection)
+}
+
 /// Opens a command's own connection to a database of just this version.
 pub(super) fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
     let newest = || LockFileRecord::beside(path).newest;

@@ -3,56 +3,96 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shared;
+use super::writer::MAX_BATCH_BYTES;
 
-/// How long a reading of the free space is good for.
+/// How long a reading of the free space is good for, if little is written.
 const GOOD_FOR: Duration = Duration::from_secs(1);
+/// The free space is read this many times while as much is written as is kept free: at 30 MB/s of
+/// WAL, a look a second would find half of the default's 64 MiB gone.
+const LOOKS: u64 = 16;
+/// Bytes of WAL for a batch: its payloads may be copied into overflow pages and indexes.
+const FOR_A_BATCH: u64 = 2 * MAX_BATCH_BYTES as u64;
+
+/// How much may be written to a disk, in bytes.
+pub(super) type FreeBytes = Box<dyn Fn(&Path) -> std::io::Result<u64> + Send>;
 
 /// Watches the free space of the database's disk. On a full disk even a DELETE fails, so ingestion
-/// stops while there is still room to settle what was accepted.
+/// stops while there is still room to settle what was accepted. What the next checkpoint adds to the
+/// database counts as taken: without that room the WAL could never be emptied.
 pub(super) struct Space {
     directory: PathBuf,
+    database: PathBuf,
     min_free: u64,
+    free_bytes: FreeBytes,
     read_at: Option<Duration>,
+    /// Bytes of the WAL at the last look.
+    wal: u64,
+    /// Free bytes at the last look, and those that the next checkpoint needs.
+    free: u64,
+    needed: u64,
+}
+
+/// As the system says.
+pub(super) fn free_bytes(directory: &Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(directory)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 impl Space {
-    pub fn new(database: &Path, min_free: u64) -> Self {
+    pub fn new(database: &Path, min_free: u64, free_bytes: FreeBytes) -> Self {
         let directory = match database.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         Self {
             directory: directory.to_owned(),
+            database: database.to_owned(),
             min_free,
+            free_bytes,
             read_at: None,
+            wal: 0,
+            free: u64::MAX,
+            needed: 0,
         }
     }
 
-    /// Reads the free space, unless it was read just now, and publishes whether it is enough.
-    pub fn refresh(&mut self, shared: &Shared) {
+    /// Reads the free space, unless it was read just now, and publishes whether it is enough. `wal`
+    /// is the size of the WAL, `pages` tells that of the database once all of it is moved.
+    pub fn refresh(&mut self, shared: &Shared, wal: u64, size: impl FnOnce() -> u64) {
         let now = shared.clock.monotonic();
-        if self
+        let is_fresh = self
             .read_at
-            .is_some_and(|at| now.saturating_sub(at) < GOOD_FOR)
-        {
+            .is_some_and(|at| now.saturating_sub(at) < GOOD_FOR);
+        if is_fresh && wal.abs_diff(self.wal) < (self.min_free / LOOKS).max(1 << 20) {
             return;
         }
         self.read_at = Some(now);
-        let low = match rustix::fs::statvfs(&self.directory) {
-            Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize) < self.min_free,
-            Err(error) => {
-                log::warn!(error:% = error; "the disk's free space can't be read");
-                false
-            }
-        };
+        self.wal = wal;
+        let there = self.database.metadata().map_or(0, |found| found.len());
+        self.needed = size().saturating_sub(there);
+        self.free = (self.free_bytes)(&self.directory).unwrap_or_else(|error| {
+            log::warn!(error:% = error; "the disk's free space can't be read");
+            u64::MAX
+        });
+        let low = self.free < self.min_free.saturating_add(self.needed);
         if low != shared.low_space.swap(low, Ordering::Relaxed) {
             if low {
-                log::warn!(min_free_bytes = self.min_free; "little free space on the database's disk: refusing new events until there is more");
+                log::warn!(
+                    min_free_bytes = self.min_free,
+                    free_bytes = self.free,
+                    checkpoint_needs_bytes = self.needed;
+                    "little free space on the database's disk: refusing new events until there is more"
+                );
             } else {
                 log::info!(
                     "there is enough free space on the database's disk again: accepting events"
                 );
             }
         }
+    }
+
+    /// Whether one more batch could leave less than the next checkpoint needs.
+    pub fn is_needed_by_the_checkpoint(&self) -> bool {
+        self.needed > 0 && self.free < self.needed.saturating_add(FOR_A_BATCH)
     }
 }

@@ -1,8 +1,6 @@
 //! The one thread that writes: drains what waits, applies it in one transaction, commits (fsync),
 //! and only then answers. It knows nothing about HTTP or deliveries: it is sent operations.
 
-use std::cell::Cell;
-use std::ffi::c_int;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::checkpoint::Checkpoints;
 use super::counts::{CountChanges, Counting};
 use super::keys::{self, Keys};
 use super::lock::Ownership;
@@ -20,7 +19,7 @@ use super::outside::{Outside, TakeOutside};
 use super::probe::Probe;
 use super::space::Space;
 use super::tx::{Rolling, Tx};
-use super::{Shared, StoreError};
+use super::{PAGE, Shared, StoreError};
 #[cfg(test)]
 use crate::clock::Clock as _;
 use crate::metrics::Metrics;
@@ -33,20 +32,9 @@ const MAX_BATCH: usize = 512;
 /// of more rows is divided: see [`super::steps`].
 pub(super) const MAX_ROWS: usize = 1024;
 /// Bytes in one transaction: eight of the largest bodies of a source by default.
-const MAX_BATCH_BYTES: usize = 8 << 20;
-/// WAL frames between checkpoints: 2 MB. Each keeps the writer for as long as there is to move: half
-/// of SQLite's own 1 000 takes a tenth off the slowest answers, and as many come a second (measured).
-const CHECKPOINT_FRAMES: c_int = 500;
-/// WAL frames above which the next checkpoint must also empty the file: `journal_size_limit`.
-const TRUNCATE_FRAMES: c_int = 16_384;
+pub(super) const MAX_BATCH_BYTES: usize = 8 << 20;
 /// With nothing to do for so long, the writer tidies up.
 const IDLE: Duration = Duration::from_secs(1);
-
-thread_local! {
-    /// Pages in the WAL after the last commit, as `SQLite` reports them to the hook below. The hook
-    /// is a plain function, and the writer's thread has just one connection.
-    static WAL_FRAMES: Cell<c_int> = const { Cell::new(0) };
-}
 
 /// A change to the database. `apply` may be called more than once: when another operation of the
 /// same transaction fails, the rest is rolled back and applied anew. So it changes nothing but `tx`.
@@ -147,13 +135,7 @@ pub(super) struct Writer {
     counting: Option<Counting>,
     notes: LockFileWriter,
     ownership: Ownership,
-    /// Frames at which the next checkpoint is due: further off after one that was cut short, so
-    /// that a reader in the way isn't met again at every commit.
-    next_checkpoint: Cell<c_int>,
-    /// Whether the WAL file holds anything since it was last emptied.
-    is_wal_used: Cell<bool>,
-    /// Whether the last checkpoint failed, so that a full disk is logged once and not every second.
-    is_failing: Cell<bool>,
+    checkpoints: Checkpoints,
 }
 
 /// What the writer's thread ended with.
@@ -173,6 +155,7 @@ impl Writer {
         keys.settle(&sql);
         Ok(Self {
             outside: Outside::new(&sql)?,
+            checkpoints: Checkpoints::new(&sql, Arc::clone(&shared)),
             sql,
             queue,
             carried_over: None,
@@ -182,10 +165,6 @@ impl Writer {
             counting: None,
             notes,
             ownership,
-            next_checkpoint: Cell::new(CHECKPOINT_FRAMES),
-            // Whatever an earlier process left.
-            is_wal_used: Cell::new(true),
-            is_failing: Cell::new(false),
         })
     }
 
@@ -195,10 +174,6 @@ impl Writer {
 
     /// Runs until told to stop, or until the database can't be trusted any more.
     pub fn run(mut self) -> Ended {
-        self.sql.wal_hook(Some(|_, frames| {
-            WAL_FRAMES.set(frames);
-            Ok(())
-        }));
         self.count()?;
         let mut stop = false;
         while !stop {
@@ -213,19 +188,15 @@ impl Writer {
             match received {
                 Ok(Message::Write(first)) => {
                     let batch = self.collect(first, &mut stop);
-                    self.space.refresh(&self.shared);
-                    self.commit(batch)?;
-                    let frames = WAL_FRAMES.get();
-                    if frames >= self.next_checkpoint.get() {
-                        let is_large = frames >= TRUNCATE_FRAMES;
-                        self.checkpoint(if is_large { "TRUNCATE" } else { "PASSIVE" })?;
-                    }
+                    self.look_at_space();
+                    let has_committed = self.commit(batch)?;
+                    self.checkpoints.after_batch(&self.sql, has_committed)?;
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.ownership.check()?;
-                    self.space.refresh(&self.shared);
+                    self.look_at_space();
                     self.notes.idle(&*self.shared.clock);
                     if self.shared.health.is_refusing() {
                         self.commit(vec![Job::of_writer(Probe)])?;
@@ -235,17 +206,15 @@ impl Writer {
                     if !self.shared.counts.is_complete() {
                         self.count()?;
                     }
-                    if self.is_wal_used.get() {
-                        self.checkpoint("TRUNCATE")?;
-                    }
+                    self.checkpoints.when_idle(&self.sql)?;
                 }
             }
         }
         self.counting = None;
-        self.checkpoint("TRUNCATE")?;
+        self.checkpoints.at_end(&self.sql)?;
         self.notes.note_exactly(&*self.shared.clock);
         // Only what was moved as a whole can do without the WAL.
-        if self.is_wal_used.get() {
+        if self.checkpoints.is_wal_used() {
             log::warn!(
                 "somebody is reading the database: its -wal file holds a part of it, and has to stay with it"
             );
@@ -296,14 +265,15 @@ impl Writer {
         batch
     }
 
-    /// Commits a batch and answers its waiters. An error means that the database is broken.
-    fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Ended {
+    /// Commits a batch and answers its waiters; whether anything was committed. An error means that
+    /// the database is broken.
+    fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Result<bool, StoreError> {
         let start = self.shared.clock.monotonic();
         #[cfg(test)]
         let (rows_before, began) = (self.sql.total_changes(), self.shared.stopwatch.monotonic());
         let changes = loop {
             if batch.is_empty() {
-                return Ok(());
+                return Ok(false);
             }
             self.rolling.made_due.borrow_mut().clear();
             self.rolling.added.set(0);
@@ -339,7 +309,7 @@ impl Writer {
                                     if is_first {
                                         log::warn!(error:% = other; "writes are being refused");
                                     }
-                                    Ok(())
+                                    Ok(false)
                                 }
                             };
                         }
@@ -350,7 +320,6 @@ impl Writer {
         if self.shared.health.accepting() {
             log::info!("writes are being accepted again");
         }
-        self.is_wal_used.set(true);
         self.rolling.committed();
         self.shared.counts.add(&changes);
         // Before anybody is answered: what was acknowledged is marked.
@@ -377,7 +346,7 @@ impl Writer {
         if self.outside.committed() {
             (self.shared.on_outside_write)();
         }
-        Ok(())
+        Ok(true)
     }
 
     fn try_commit(&mut self, batch: &mut [Box<dyn AnyJob>]) -> Result<CountChanges, Failed> {
@@ -386,6 +355,12 @@ impl Writer {
             error: error.into(),
         };
         let tx = Tx::of_server(&self.sql, self.shared.clock.now(), &self.rolling);
+        if self.checkpoints.is_held() && self.space.is_needed_by_the_checkpoint() {
+            return Err(Failed {
+                job: None,
+                error: StoreError::DiskFull,
+            });
+        }
         // IMMEDIATE: a transaction that reads first and writes then fails at once when somebody
         // else wrote in between, whatever the busy timeout.
         self.execute("BEGIN IMMEDIATE").map_err(everyones)?;
@@ -417,50 +392,19 @@ impl Writer {
         Ok(tx.into_changes())
     }
 
-    fn put_off(&self) {
-        let frames = WAL_FRAMES.get();
-        self.next_checkpoint
-            .set(frames.saturating_add(CHECKPOINT_FRAMES));
-    }
-
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.sql.prepare_cached(sql)?.execute([]).map(|_| ())
     }
 
-    /// Moves the WAL into the database. Readers that are in the way leave the rest for later; so
-    /// does a full disk.
-    fn checkpoint(&self, mode: &str) -> Ended {
-        let result = self.sql.busy_timeout(Duration::ZERO).and_then(|()| {
-            self.sql
-                .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-        });
-        self.sql.busy_timeout(super::open::BUSY_TIMEOUT)?;
-        match result.map_err(StoreError::from) {
-            Ok((busy, frames, moved)) => {
-                self.is_failing.set(false);
-                let (busy, frames, moved): (i64, c_int, c_int) = (busy, frames, moved);
-                log::trace!(mode, busy, frames, moved; "checkpoint");
-                if busy == 0 && frames == moved {
-                    WAL_FRAMES.set(0);
-                    self.next_checkpoint.set(CHECKPOINT_FRAMES);
-                    // Only TRUNCATE leaves nothing behind.
-                    self.is_wal_used.set(mode != "TRUNCATE");
-                } else {
-                    self.put_off();
-                }
-                Ok(())
-            }
-            Err(broken @ StoreError::Broken(_)) => Err(broken),
-            Err(other) => {
-                if !self.is_failing.replace(true) {
-                    log::warn!(error:% = other, mode; "a checkpoint failed and was put off");
-                }
-                self.put_off();
-                Ok(())
-            }
-        }
+    /// Sees to it that there is room for what comes, and for the checkpoint that follows it.
+    fn look_at_space(&mut self) {
+        let sql = &self.sql;
+        self.space
+            .refresh(&self.shared, Checkpoints::wal_bytes(), || {
+                let pages = sql.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0));
+                // What can't be read is found by the commit that follows.
+                u64::from(pages.unwrap_or(0)) * u64::from(PAGE)
+            });
     }
 }
 

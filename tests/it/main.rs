@@ -14,6 +14,7 @@ mod logs;
 mod overload;
 mod permissions;
 mod readiness;
+mod snapshots;
 mod starts;
 mod stops;
 mod verified;

@@ -1,0 +1,366 @@
+//! When the write-ahead log is moved into the database, and who keeps it from being moved.
+//!
+//! Three tiers, as Litestream has them: PASSIVE after a number of frames or a time, whichever comes
+//! first, and TRUNCATE when the file is large or there is nothing to do. A reader's snapshot keeps
+//! the frames that are newer than it in the log; a reader that stays, such as `VACUUM INTO` or a
+//! debugger, lets it grow for as long. Its end leaves more to move than the writer can be kept for,
+//! so that is done on a thread of its own.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::lock::path_beside;
+use super::{PAGE, Shared, StoreError, open};
+use crate::clock::Timestamp;
+
+/// WAL frames between checkpoints: 2 MB. Each keeps the writer for as long as there is to move: half
+/// of SQLite's own 1 000 takes a tenth off the slowest answers, and as many come a second (measured).
+const FRAMES: i64 = 500;
+/// The time between checkpoints, however few frames there are: what a checkpoint was cut short of
+/// is tried again, under little load, too.
+const EVERY: Duration = Duration::from_secs(10);
+/// WAL frames above which the next checkpoint must also empty the file: `journal_size_limit`, 64 MiB.
+const TRUNCATE_FRAMES: i64 = 16_384;
+/// Frames that are moved on a thread of their own: 32 MiB, which take the writer a tenth of a second
+/// and more.
+const BACKLOG_FRAMES: i64 = 8_192;
+/// Between two tries to move a backlog: a try that finds the reader still there opens a connection.
+const BACKLOG_EVERY: Duration = Duration::from_secs(1);
+/// A reader that keeps its snapshot for longer is worth a line in the log, however small the WAL is:
+/// longer than any of relay's own reads.
+const STAYS: Duration = Duration::from_secs(60);
+/// Bytes of a frame: a page and its header.
+const FRAME: u64 = PAGE as u64 + 24;
+
+thread_local! {
+    /// Frames in the WAL after the last commit, as `SQLite` reports them to the hook below. The hook
+    /// is a plain function, and the writer's thread has just one connection.
+    static WAL_FRAMES: Cell<c_int> = const { Cell::new(0) };
+}
+
+/// What a checkpoint does besides moving frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Passive,
+    /// Empties the file, if all was moved and nobody reads.
+    Truncate,
+}
+
+/// What a checkpoint found.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    is_busy: bool,
+    /// Frames in the log.
+    frames: i64,
+    /// Of those, how many are in the database.
+    moved: i64,
+}
+
+pub(super) struct Checkpoints {
+    shared: Arc<Shared>,
+    /// Frames at which the next one is due: further off after one that was cut short, so that a
+    /// reader in the way isn't met again at every commit.
+    next: i64,
+    /// Frames at the log's beginning that are in the database.
+    moved: i64,
+    /// Whether the WAL file holds anything since it was last emptied.
+    is_used: bool,
+    /// Whether the last one failed, so that a full disk is logged once and not every second.
+    is_failing: bool,
+    /// When the last one was made or tried, by the monotonic clock.
+    tried_at: Duration,
+    reader: StayingReader,
+    /// What the thread that moves a backlog will say, while there is one.
+    backlog: Option<Receiver<Result<Found, StoreError>>>,
+}
+
+impl Checkpoints {
+    /// Of the database that this connection writes. The WAL may hold frames of an earlier process.
+    pub fn new(sql: &Connection, shared: Arc<Shared>) -> Self {
+        sql.wal_hook(Some(|_, frames| {
+            WAL_FRAMES.set(frames);
+            Ok(())
+        }));
+        Self {
+            next: FRAMES,
+            moved: 0,
+            is_used: true,
+            is_failing: false,
+            tried_at: shared.clock.monotonic(),
+            shared,
+            reader: StayingReader::default(),
+            backlog: None,
+        }
+    }
+
+    /// Whether the WAL file holds anything: then it has to stay with the database.
+    pub fn is_wal_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// Bytes of the WAL, on the thread of the connection that writes it.
+    pub fn wal_bytes() -> u64 {
+        bytes(Self::frames())
+    }
+
+    /// Whether a reader keeps the WAL from being moved.
+    pub fn is_held(&self) -> bool {
+        self.reader.snapshot.is_some()
+    }
+
+    /// A batch was committed or refused: makes the checkpoint that is due.
+    pub fn after_batch(&mut self, sql: &Connection, has_committed: bool) -> Result<(), StoreError> {
+        self.is_used |= has_committed;
+        if Self::frames() < self.moved {
+            // The log began anew.
+            self.moved = 0;
+            self.next = FRAMES;
+        }
+        let since = self.shared.clock.monotonic().saturating_sub(self.tried_at);
+        let is_due = Self::frames() >= self.next || since >= EVERY;
+        if self.is_used && (is_due || self.backlog.is_some()) {
+            let is_large = Self::frames() >= TRUNCATE_FRAMES;
+            self.run(
+                sql,
+                if is_large {
+                    Mode::Truncate
+                } else {
+                    Mode::Passive
+                },
+            )?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// There is nothing to do.
+    pub fn when_idle(&mut self, sql: &Connection) -> Result<(), StoreError> {
+        if self.is_used {
+            self.run(sql, Mode::Truncate)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// The last one.
+    pub fn at_end(&mut self, sql: &Connection) -> Result<(), StoreError> {
+        if let Some(thread) = self.backlog.take() {
+            // It has the lock that this one needs.
+            let _ = thread.recv();
+        }
+        self.checkpoint(sql, Mode::Truncate)
+    }
+
+    fn frames() -> i64 {
+        i64::from(WAL_FRAMES.get())
+    }
+
+    fn unfinished(&self) -> i64 {
+        Self::frames() - self.moved
+    }
+
+    fn publish(&self) {
+        self.shared.metrics.wal_unfinished(self.unfinished());
+    }
+
+    fn run(&mut self, sql: &Connection, mode: Mode) -> Result<(), StoreError> {
+        if let Some(thread) = &self.backlog {
+            let result = match thread.try_recv() {
+                Ok(result) => result,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => Err(StoreError::Unexpected(
+                    "the thread that moves the write-ahead log panicked".to_owned(),
+                )),
+            };
+            self.backlog = None;
+            // The log goes on being written meanwhile: nothing ends here.
+            return self.take(Mode::Passive, result, false);
+        }
+        if self.unfinished() < BACKLOG_FRAMES {
+            return self.checkpoint(sql, mode);
+        }
+        let now = self.shared.clock.monotonic();
+        if now.saturating_sub(self.tried_at) >= BACKLOG_EVERY {
+            self.tried_at = now;
+            self.move_backlog();
+        }
+        Ok(())
+    }
+
+    /// Moves what there is on a thread of its own, beside the writer.
+    fn move_backlog(&mut self) {
+        let (tell, told) = sync_channel(1);
+        let database = self.shared.path.clone();
+        let thread = std::thread::Builder::new().name("relay-checkpoint".to_owned());
+        let spawned = thread.spawn(move || {
+            let result = open::checkpointer(&database)
+                .map_err(StoreError::from)
+                .and_then(|sql| checkpoint(&sql, Mode::Passive));
+            // The writer may have ended.
+            let _ = tell.send(result);
+        });
+        match spawned {
+            Ok(_) => self.backlog = Some(told),
+            Err(error) => {
+                log::warn!(error:% = error; "the write-ahead log can't be moved: no thread");
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, sql: &Connection, mode: Mode) -> Result<(), StoreError> {
+        let result = sql
+            .busy_timeout(Duration::ZERO)
+            .map_err(StoreError::from)
+            .and_then(|()| checkpoint(sql, mode));
+        sql.busy_timeout(open::BUSY_TIMEOUT)?;
+        self.take(mode, result, true)
+    }
+
+    /// Readers that are in the way leave the rest for later; so does a full disk. `is_own` says
+    /// that the writer made it, so that nothing was written meanwhile.
+    fn take(
+        &mut self,
+        mode: Mode,
+        result: Result<Found, StoreError>,
+        is_own: bool,
+    ) -> Result<(), StoreError> {
+        let now = self.shared.clock.monotonic();
+        self.tried_at = now;
+        self.next = Self::frames().saturating_add(FRAMES);
+        match result {
+            Ok(found) => {
+                log::trace!(mode:? = mode, found:? = found; "checkpoint");
+                self.is_failing = false;
+                // None are reported if another process makes one.
+                if found.frames >= 0 {
+                    self.moved = found.moved;
+                    self.report(found, now);
+                }
+                let is_empty = mode == Mode::Truncate && !found.is_busy;
+                if is_own && is_empty && found.frames == found.moved {
+                    WAL_FRAMES.set(0);
+                    self.moved = 0;
+                    self.next = FRAMES;
+                    self.is_used = false;
+                }
+                Ok(())
+            }
+            Err(broken @ StoreError::Broken(_)) => Err(broken),
+            Err(other) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    log::warn!(error:% = other, mode:? = mode; "a checkpoint failed and was put off");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn report(&mut self, found: Found, now: Duration) {
+        match self.reader.seen(found, now, self.shared.clock.now()) {
+            None => {}
+            Some(News::Stays { since }) => log::warn!(
+                since:% = since,
+                wal_bytes = bytes(found.frames),
+                unfinished_frames = found.frames - found.moved;
+                "a reader keeps its snapshot of the database, so the write-ahead log can't be moved into it and grows: `lsof {}` names the processes that may be it",
+                path_beside(&self.shared.path, "-shm").display()
+            ),
+            Some(News::IsGone { stayed }) => log::info!(
+                seconds = stayed.as_secs(), wal_bytes = bytes(found.frames);
+                "the reader that kept the write-ahead log from being moved is gone, and it has been moved"
+            ),
+        }
+    }
+}
+
+fn checkpoint(sql: &Connection, mode: Mode) -> Result<Found, StoreError> {
+    let mode = match mode {
+        Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    Ok(sql.query_row(mode, [], |row| {
+        Ok(Found {
+            is_busy: row.get(0)?,
+            frames: row.get(1)?,
+            moved: row.get(2)?,
+        })
+    })?)
+}
+
+fn bytes(frames: i64) -> u64 {
+    u64::try_from(frames).unwrap_or(0) * FRAME
+}
+
+/// Tells a reader that stays from readers that come and go: with these, each checkpoint gets further
+/// than the one before it.
+#[derive(Debug, Default)]
+struct StayingReader {
+    snapshot: Option<Snapshot>,
+    /// Frames in the log when it was last said that somebody stays; 0 if it wasn't.
+    said: i64,
+    /// When what is said first began.
+    said_since: Duration,
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    /// Frames that can be moved beside it.
+    moved: i64,
+    /// When it was first in the way, by the monotonic clock and as a time.
+    first: Duration,
+    since: Timestamp,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Stays { since: Timestamp },
+    IsGone { stayed: Duration },
+}
+
+impl StayingReader {
+    /// A checkpoint was made; what there is to be said about it. That a reader stays is said when
+    /// the WAL is larger than it should be or the reader stays for long, and again when the WAL has
+    /// become twice as large; that it is gone, if that it stays was said.
+    fn seen(&mut self, found: Found, now: Duration, time: Timestamp) -> Option<News> {
+        if found.moved == found.frames {
+            self.snapshot = None;
+            let was_said = std::mem::take(&mut self.said) > 0;
+            return was_said.then(|| News::IsGone {
+                stayed: now.saturating_sub(self.said_since),
+            });
+        }
+        let snapshot = match &mut self.snapshot {
+            Some(snapshot) if snapshot.moved == found.moved => snapshot,
+            other => other.insert(Snapshot {
+                moved: found.moved,
+                first: now,
+                since: time,
+            }),
+        };
+        let is_due = if self.said == 0 {
+            let stays = now.saturating_sub(snapshot.first) >= STAYS;
+            stays || found.frames - found.moved >= TRUNCATE_FRAMES
+        } else {
+            found.frames >= (2 * self.said).max(TRUNCATE_FRAMES)
+        };
+        if !is_due {
+            return None;
+        }
+        if self.said == 0 {
+            self.said_since = snapshot.first;
+        }
+        self.said = found.frames;
+        Some(News::Stays {
+            since: snapshot.since,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
