@@ -31,6 +31,10 @@ enum Action {
         begin: usize,
         wait: usize,
     },
+    /// Whatever is due.
+    ClaimAll,
+    /// All that is claimed.
+    SettleAll(Step),
     /// Of one that is claimed.
     Settle(usize, Step),
     /// Of one that is no longer claimed by that.
@@ -58,8 +62,8 @@ enum By {
 
 fn action() -> impl Strategy<Value = Action> {
     use Action::{
-        Accept, Bulk, Claim, Crash, Discard, Fail, HandBack, Prune, Replay, Restart, Settle,
-        SettleLate, StepJobs as Jobs,
+        Accept, Bulk, Claim, ClaimAll, Crash, Discard, Fail, HandBack, Prune, Replay, Restart,
+        Settle, SettleAll, SettleLate, StepJobs as Jobs,
     };
     let by = prop_oneof![
         4 => Just(By::Server),
@@ -77,14 +81,16 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Fail),
         6 => (0..3usize, 0..4usize, 0..3usize)
             .prop_map(|(destination, begin, wait)| Claim { destination, begin, wait }),
-        8 => (any::<usize>(), step).prop_map(|(which, step)| Settle(which, step)),
+        4 => Just(ClaimAll),
+        4 => step.clone().prop_map(SettleAll),
+        4 => (any::<usize>(), step).prop_map(|(which, step)| Settle(which, step)),
         1 => any::<usize>().prop_map(SettleLate),
         2 => any::<usize>().prop_map(HandBack),
         2 => (any::<usize>(), by.clone()).prop_map(|(which, by)| Replay(which, by)),
         2 => (any::<usize>(), by).prop_map(|(which, by)| Discard(which, by)),
         1 => (0..3usize, kind).prop_map(|(destination, kind)| Bulk(destination, kind)),
         2 => Just(Jobs),
-        1 => Just(Prune),
+        2 => Just(Prune),
         1 => Just(Crash),
         1 => Just(Restart),
     ]
@@ -186,6 +192,20 @@ impl World {
                     };
                     self.turn(Vec::new(), Vec::new(), vec![want]);
                 }
+            }
+            Action::ClaimAll => {
+                let known = (0..DESTINATIONS.len()).filter_map(|at| self.destination(at));
+                let wants = known.map(|destination| Want {
+                    destination,
+                    begin: 50,
+                    wait: 0,
+                });
+                self.turn(Vec::new(), Vec::new(), wants.collect());
+            }
+            Action::SettleAll(step) => {
+                let claimed = std::mem::take(&mut self.claimed);
+                let settlements = claimed.iter().map(|claimed| settlement(claimed, step));
+                self.turn(settlements.collect(), Vec::new(), Vec::new());
             }
             Action::Settle(which, step) => {
                 if let Some(claimed) = self.take_claimed(which) {
