@@ -277,8 +277,8 @@ impl Drop for Counting {
 mod tests {
     use std::time::Duration;
 
-    use super::super::tests::open;
-    use super::super::{Accept, Store};
+    use super::super::tests::{Insert, open};
+    use super::super::{Accept, Store, Tx};
     use super::DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
     use super::*;
     use crate::model::Surface;
@@ -336,15 +336,19 @@ mod tests {
         assert_eq!(counts.known().by_destination.len(), 0);
     }
 
-    #[test]
-    fn what_is_accepted_is_counted_and_so_is_what_a_start_finds() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let totals = |store: &Store| loop {
+    /// In the order of [`COUNTED`], once they are counted.
+    fn totals(store: &Store) -> ByState {
+        loop {
             match store.deliveries() {
                 Some(totals) => break totals.map(|(_, count)| count),
                 None => std::thread::yield_now(),
             }
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_accepted_is_counted_and_so_is_what_a_start_finds() {
+        let directory = tempfile::tempdir().expect("a directory");
         let (store, _end) = open(&directory);
         assert_eq!(totals(&store), [0, 0, 0, 0]);
         let accept = Accept {
@@ -364,6 +368,33 @@ mod tests {
         store.stop();
         let (store, _end) = open(&directory);
         assert_eq!((totals(&store), store.waiting(2)), ([2, 0, 0, 0], Some(1)));
+        store.stop();
+    }
+
+    #[test]
+    fn what_commands_changed_while_no_server_ran_is_counted_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (store, _end) = open(&directory);
+        store.stop();
+        let command = Connection::open(directory.path().join("relay.db")).expect("a connection");
+        command
+            .execute_batch(
+                "INSERT INTO destinations (id, name) VALUES (1, 'a');
+                 INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'');
+                 INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+                 VALUES (1, 1, 0, 0, 0);
+                 INSERT INTO count_changes VALUES (1, 0, 1);",
+            )
+            .expect("rows");
+        let (store, _end) = open(&directory);
+        // A later command has the server look at what was left.
+        command
+            .execute_batch("UPDATE destinations SET name = 'b'")
+            .expect("a row");
+        store
+            .write_blocking(Insert("c", |_: &Tx<'_>| Ok(())))
+            .expect("committed");
+        assert_eq!(totals(&store), [1, 0, 0, 0]);
         store.stop();
     }
 
