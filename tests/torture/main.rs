@@ -9,6 +9,7 @@ mod hangs;
 mod images;
 mod judge;
 mod load;
+mod owners;
 mod power;
 mod process;
 mod shim;

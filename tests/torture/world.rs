@@ -39,6 +39,13 @@ struct Server {
     log: JoinHandle<String>,
 }
 
+/// A server that goes on beside the one that the world starts next. A load that it was under still
+/// sends to it.
+pub struct Predecessor {
+    server: Server,
+    address: Address,
+}
+
 /// How a server ended.
 pub struct Ended {
     pub status: ExitStatus,
@@ -212,11 +219,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
     }
 
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .args([signal, &self.process().to_string()])
-            .status()
-            .expect("kill is there");
-        assert!(sent.success());
+        send(signal, self.process());
     }
 
     /// Kills the server, whatever it is doing.
@@ -252,6 +255,14 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         }
         let log = server.log.join().expect("its log is text");
         Ended { status, log }
+    }
+
+    /// Sets the server aside, to start another one beside it.
+    pub fn set_aside(&mut self) -> Predecessor {
+        Predecessor {
+            server: self.server.take().expect("a running server"),
+            address: std::mem::take(&mut self.address),
+        }
     }
 
     /// Where a client sends to.
@@ -297,6 +308,46 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         until("enough is acknowledged", || {
             (self.journal.acknowledged() >= enough).then_some(())
         });
+    }
+}
+
+pub fn send(signal: &str, process: u32) {
+    let sent = Command::new("kill")
+        .args([signal, &process.to_string()])
+        .status()
+        .expect("kill is there");
+    assert!(sent.success());
+}
+
+impl Predecessor {
+    pub fn process(&self) -> u32 {
+        self.server.child.id()
+    }
+
+    /// Waits for its end. Until then each of two servers may deliver what the other one has.
+    pub fn ended(&mut self, journal: &Journal) -> Ended {
+        let status = until("the server has ended", || {
+            journal.fault();
+            self.server.child.try_wait().expect("a child")
+        });
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        journal.fault();
+        let log = std::mem::replace(&mut self.server.log, std::thread::spawn(String::new));
+        let log = log.join().expect("its log is text");
+        Ended { status, log }
+    }
+
+    /// From now on its load sends to the world's server.
+    pub fn hand_over(&self, world: &World) {
+        let address = *world.address.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        let _ = self.server.child.kill();
+        let _ = self.server.child.wait();
     }
 }
 
