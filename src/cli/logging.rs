@@ -10,10 +10,10 @@ mod tests;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _};
 use std::panic::PanicHookInfo;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use log::kv::{Error, Key, Value, VisitSource, VisitValue};
+use log::kv::{Error, Key, ToValue as _, Value, VisitSource, VisitValue};
 use log::{Level, Metadata, Record};
 use serde::Serializer as _;
 use serde::ser::SerializeMap;
@@ -40,10 +40,37 @@ enum Format {
     Text { is_coloured: bool },
 }
 
+/// Panics that are logged in a window, at most: one that each attempt meets must not fill the disk.
+const PANICS: u64 = 10;
+/// That window.
+const PANIC_WINDOW: Duration = Duration::from_secs(60);
+
 struct Logger {
     filter: env_filter::Filter,
     format: Format,
     clock: SystemClock,
+    panics: Mutex<Panics>,
+}
+
+/// Counts panics in windows that begin with one each.
+#[derive(Debug, Default)]
+struct Panics {
+    began_at: Duration,
+    count: u64,
+    /// Those of earlier windows that were not logged.
+    withheld: u64,
+}
+
+impl Panics {
+    /// Whether to log one, and how many were not logged before it.
+    fn admit(&mut self, now: Duration) -> Option<u64> {
+        if self.count == 0 || now.saturating_sub(self.began_at) >= PANIC_WINDOW {
+            self.withheld += self.count.saturating_sub(PANICS);
+            (self.began_at, self.count) = (now, 0);
+        }
+        self.count += 1;
+        (self.count <= PANICS).then(|| std::mem::take(&mut self.withheld))
+    }
 }
 
 /// Makes the log of this process. From now on panics are written there, too.
@@ -66,6 +93,7 @@ pub(super) fn start(settings: &Log) -> Result<(), Failure> {
         filter,
         format,
         clock: SystemClock::new(),
+        panics: Mutex::default(),
     });
     log::set_logger(logger)?;
     std::panic::set_hook(Box::new(|panic| logger.write_panic(panic)));
@@ -169,6 +197,12 @@ impl Logger {
 
     /// A panic is a bug, and is said whatever the filter.
     fn write_panic(&self, panic: &PanicHookInfo<'_>) {
+        let now = self.clock.monotonic();
+        let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(withheld) = panics.admit(now) else {
+            return;
+        };
+        drop(panics);
         let payload = panic.payload();
         let reason = payload
             .downcast_ref::<&str>()
@@ -180,11 +214,14 @@ impl Logger {
         let backtrace = std::backtrace::Backtrace::capture();
         let backtrace = (backtrace.status() == std::backtrace::BacktraceStatus::Captured)
             .then(|| backtrace.to_string());
-        let fields: [(&str, Option<&str>); 4] = [
-            ("thread", thread.name()),
-            ("at", at.as_deref()),
-            ("reason", reason),
-            ("backtrace", backtrace.as_deref()),
+        let name = thread.name();
+        let withheld = (withheld > 0).then_some(withheld);
+        let fields = [
+            ("thread", name.to_value()),
+            ("at", at.to_value()),
+            ("reason", reason.to_value()),
+            ("panics_not_logged", withheld.to_value()),
+            ("backtrace", backtrace.to_value()),
         ];
         self.write(
             &Record::builder()

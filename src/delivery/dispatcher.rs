@@ -327,10 +327,7 @@ impl Dispatcher {
             let freight = match shipment {
                 Ok(Some(shipment)) => Freight::Here(Arc::new(shipment)),
                 Ok(None) => Freight::Stored,
-                Err(error) => {
-                    log::error!(destination = state.target.name.as_str(), error:% = error; "a delivery can't be loaded");
-                    Freight::Lost
-                }
+                Err(error) => Freight::Lost(error.to_string().into()),
             };
             let job = Job {
                 intent: claimed.intent,

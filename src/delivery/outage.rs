@@ -26,7 +26,7 @@ use super::pool::Job;
 use super::target::Target;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::model::{BreakerChange, Health, Level, Step};
+use crate::model::{BreakerChange, Failure, Health, Level, Step};
 
 /// Failures in a row that begin an outage where there is no breaker: as many as open one by
 /// default. At 5 % failures that is one in 10^13 attempts, three years at 100 000 a second.
@@ -133,7 +133,8 @@ impl OutageLog {
         let is_quiet = now.since(self.row.last_failure_at) >= WITHOUT_FAILURE;
         self.row.note(health, now);
         if is_failure {
-            self.last_error = outcome.error.clone().unwrap_or_default();
+            let why = outcome.cause.as_ref().or(outcome.error.as_ref());
+            self.last_error = why.cloned().unwrap_or_default();
         }
         let mut lines = Vec::new();
         let (is_beginning, is_end) = match self.rule {
@@ -177,6 +178,7 @@ impl OutageLog {
             }
             if self.failures.add(&self.last_error, now) {
                 lines.push(Line::Failure {
+                    is_internal: outcome.failure == Some(Failure::Internal),
                     event_id: job.event_id(),
                     attempt: job.attempt,
                     last_error: self.last_error.clone(),

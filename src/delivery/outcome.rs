@@ -58,8 +58,10 @@ pub(super) struct Outcome {
     /// None if it arrived.
     pub failure: Option<Failure>,
     pub status_code: Option<u16>,
-    /// Why it is not delivered; none if it is.
+    /// Why it is not delivered, as clients see it; none if it is.
     pub error: Option<String>,
+    /// Why, as the log has it, if that tells more than clients may know.
+    pub cause: Option<String>,
     /// The first bytes of the answer.
     pub response: Option<Vec<u8>>,
     /// How long the destination asks to be left alone.
@@ -76,6 +78,7 @@ impl Outcome {
             failure: None,
             status_code: None,
             error: None,
+            cause: None,
             response: None,
             retry_after: None,
             trace: Trace::default(),

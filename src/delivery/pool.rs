@@ -43,8 +43,8 @@ pub(super) enum Freight {
     Here(Arc<Shipment>),
     /// Too large to be kept in memory while it waits: whoever sends it loads it.
     Stored,
-    /// It can't be loaded.
-    Lost,
+    /// It can't be loaded, for this reason.
+    Lost(Arc<str>),
 }
 
 impl Job {
@@ -52,14 +52,14 @@ impl Job {
     pub fn event_id(&self) -> String {
         match &self.freight {
             Freight::Here(shipment) => shipment.public_id(),
-            Freight::Stored | Freight::Lost => String::new(),
+            Freight::Stored | Freight::Lost(_) => String::new(),
         }
     }
 
     pub fn accepted_at(&self) -> Option<Timestamp> {
         match &self.freight {
             Freight::Here(shipment) => Some(shipment.created_at),
-            Freight::Stored | Freight::Lost => None,
+            Freight::Stored | Freight::Lost(_) => None,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn attempt(
         load_and_attempt(job, reader, transport, clock)
     }));
     made.unwrap_or_else(|_| {
-        log::error!(event_id = kept.event_id(), destination = kept.target.name.as_str(); "an attempt panicked");
+        // The panic itself is in the log already.
         Done {
             job: kept,
             started_at: clock.now(),
@@ -62,20 +62,14 @@ fn load_and_attempt(
             Ok(shipment) => Freight::Here(Arc::new(shipment)),
             // Somebody holds the database: nothing is wrong with the delivery, and it spends no attempt.
             Err(StoreError::Busy) => return done(job, None),
-            Err(error) => {
-                log::error!(destination = job.target.name.as_str(), error:% = error; "a delivery can't be loaded");
-                Freight::Lost
-            }
+            Err(error) => Freight::Lost(error.to_string().into()),
         };
     }
     let outcome = match &job.freight {
         Freight::Here(shipment) => transport.attempt(shipment, &job, clock.wall()),
         // It may meet the next attempt too, which must not go on for ever.
-        Freight::Stored | Freight::Lost => Outcome::failed(
-            Class::Transient,
-            Failure::Internal,
-            "relay can't load it; its log says why",
-        ),
+        Freight::Lost(why) => lost(why),
+        Freight::Stored => lost("it was not loaded"),
     };
     // This machine is short of something: the delivery is not at fault here, either.
     if !outcome.is_made {
@@ -93,6 +87,18 @@ fn load_and_attempt(
         );
     }
     done
+}
+
+/// An attempt at a delivery that can't be loaded. What the database says is for the log alone.
+fn lost(why: &str) -> Outcome {
+    Outcome {
+        cause: Some(format!("a delivery can't be loaded: {why}")),
+        ..Outcome::failed(
+            Class::Transient,
+            Failure::Internal,
+            "relay can't load it; its log says why",
+        )
+    }
 }
 
 /// Headers that are too large may come of a cookie or a debugging gateway that is gone the next time.

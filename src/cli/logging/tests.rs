@@ -249,6 +249,18 @@ fn a_line_that_was_torn_by_an_error_is_ended_before_the_next() {
     assert_eq!(scene.all_lines(), ["", "dropped 1", "second"]);
 }
 
+#[test]
+fn panics_without_end_are_a_few_lines_a_minute() {
+    let mut panics = Panics::default();
+    let logged = |panics: &mut Panics, second| {
+        let admit = |_| panics.admit(Duration::from_secs(second));
+        (0..1_000).filter_map(admit).collect::<Vec<_>>()
+    };
+    assert_eq!(logged(&mut panics, 5), [0; 10]);
+    assert!(logged(&mut panics, 64).is_empty());
+    assert_eq!(logged(&mut panics, 65)[..2], [1_990, 0]);
+}
+
 /// Set for the process that [`a_panic_is_logged_and_waits_for_nobody`] starts.
 const IN_CHILD: &str = "RELAY_TEST_PANICS";
 

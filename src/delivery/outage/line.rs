@@ -1,5 +1,7 @@
 //! The lines, each one fact.
 
+use log::Level;
+
 /// A line about a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
@@ -31,6 +33,8 @@ pub(super) enum Line {
     },
     /// A failure that is no outage, the first for a while.
     Failure {
+        /// Whether relay itself failed.
+        is_internal: bool,
         event_id: String,
         attempt: u32,
         last_error: String,
@@ -105,12 +109,14 @@ impl Line {
                 destination, seconds = *seconds, failures, dead_letters;
                 "destination recovered"
             ),
-            // It is tried again, so nobody has to do anything.
+            // It is tried again, so nobody has to do anything unless relay itself failed.
             Self::Failure {
+                is_internal,
                 event_id,
                 attempt,
                 last_error,
-            } => log::info!(
+            } => log::log!(
+                if *is_internal { Level::Error } else { Level::Info },
                 destination, event_id = known(event_id), attempt, last_error = last_error.as_str();
                 "attempt failed"
             ),

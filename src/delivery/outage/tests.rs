@@ -57,9 +57,10 @@ fn pattern(cycle: &'static [(u64, Ends)]) -> impl FnMut(u64) -> Ends {
 
 #[test]
 fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
-    use Ends::{Fails, FailsForGood, Refused, Throttled, Well};
+    use Ends::{Fails, FailsForGood, Lost, Refused, Throttled, Well};
     type Pattern = fn() -> Box<dyn FnMut(u64) -> Ends>;
-    let patterns: [(&str, Pattern); 9] = [
+    let patterns: [(&str, Pattern); 10] = [
+        ("lost", || Box::new(pattern(&[(5, Lost), (1, Well)]))),
         ("alternating", || {
             Box::new(pattern(&[(1, Fails), (1, Well)]))
         }),
@@ -394,6 +395,26 @@ fn an_outage_of_an_earlier_process_is_not_said_to_begin() {
                 "{lines:?}"
             );
         }
+    }
+}
+
+#[test]
+fn what_fails_inside_relay_is_an_error_with_its_cause_once() {
+    for rules in all_rules() {
+        let mut scene = Scene::new();
+        let mut to = To::orders(rules);
+        for _ in 0..1_000 {
+            scene.attempt(&mut to, Ends::Lost);
+        }
+        assert_eq!(
+            scene.lines(),
+            [&Line::Failure {
+                is_internal: true,
+                event_id: String::new(),
+                attempt: 1,
+                last_error: "page 7 is damaged".to_owned(),
+            }]
+        );
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Ends {
     Refused,
     /// Too many requests.
     Throttled,
+    /// Relay can't load it.
+    Lost,
 }
 
 impl Ends {
@@ -34,13 +36,17 @@ impl Ends {
             }
             Self::Refused => answered(Class::Permanent, 422, "answered 422"),
             Self::Throttled => answered(Class::Transient, 429, "answered 429"),
+            Self::Lost => Outcome {
+                cause: Some("page 7 is damaged".to_owned()),
+                ..Outcome::failed(Class::Transient, Failure::Internal, "its log says why")
+            },
         }
     }
 
     pub fn step(self) -> Step {
         match self {
             Self::Well => Step::Deliver,
-            Self::Fails | Self::Throttled => Step::Retry,
+            Self::Fails | Self::Throttled | Self::Lost => Step::Retry,
             Self::FailsForGood | Self::Refused => Step::DeadLetter,
         }
     }
@@ -78,7 +84,7 @@ impl To {
                 due: Timestamp::from_millis(0),
                 attempt: 1,
                 history: 0,
-                freight: Freight::Lost,
+                freight: Freight::Lost("on purpose".into()),
             },
             log: OutageLog::with(rule, false),
             breaker: rules.map(Breaker::new),
