@@ -313,6 +313,14 @@ fn line(ended: &Ended) -> &str {
     line
 }
 
+/// Requires that a server which had served ended because it met the damage: its log's last line says
+/// so.
+fn assert_met_the_damage(ended: &Ended) {
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    let last = ended.log.lines().last().unwrap_or_default();
+    assert!(last.contains("malformed"), "{}", ended.log);
+}
+
 /// Requires that the line names a file.
 fn assert_names(ended: &Ended, named: &str) {
     let line = line(ended);
@@ -449,7 +457,7 @@ fn an_index_of_the_wal_that_is_nonsense_is_made_anew() {
 fn fate(left: &mut Left, files: &Files) -> &'static str {
     if let Came::Refused(ended) = left.start_on(files) {
         if ended.log.contains("listening at") {
-            assert!(line(&ended).contains("malformed"), "{}", ended.log);
+            assert_met_the_damage(&ended);
             return "ended when it read it";
         }
         assert_names(&ended, DATABASE);
@@ -475,7 +483,7 @@ fn fate(left: &mut Left, files: &Files) -> &'static str {
         left.world.stop()
     };
     if !ended.status.success() {
-        assert!(line(&ended).contains("malformed"), "{}", ended.log);
+        assert_met_the_damage(&ended);
         return "ended when it read it";
     }
     match look(&left.world, &left.world.database()) {

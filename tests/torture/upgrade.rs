@@ -599,7 +599,9 @@ fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a key");
     }
-    let mut script = "DROP TABLE jobs; DROP TABLE key_sweep; DROP INDEX listed;".to_owned();
+    let mut script =
+        "DROP TABLE jobs; DROP TABLE key_sweep; DROP TABLE count_changes; DROP INDEX listed;"
+            .to_owned();
     for (table, columns) in [
         (
             "destinations",
