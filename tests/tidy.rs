@@ -539,3 +539,28 @@ fn no_sentence_of_a_document_is_a_riddle() {
     }
     assert_none(&riddles, "a sentence begins with its subject");
 }
+
+#[test]
+fn bullets_of_documents_have_two_lines_at_most() {
+    let mut long = Vec::new();
+    for (name, text) in documents() {
+        if name == "CHANGELOG.md" {
+            continue;
+        }
+        let (mut bullet, mut lines) = (0, 0);
+        for (at, line) in prose(&text) {
+            let is_continued = line.starts_with(' ') && !line.trim_start().starts_with("- ");
+            if line.trim_start().starts_with("- ") {
+                (bullet, lines) = (at, 1);
+            } else if is_continued && lines > 0 {
+                lines += 1;
+            } else {
+                lines = 0;
+            }
+            if lines == 3 {
+                long.push(format!("{name}:{bullet}"));
+            }
+        }
+    }
+    assert_none(&long, "a bullet has one idea, in two lines at most");
+}
