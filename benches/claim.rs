@@ -5,7 +5,7 @@
 //! - in the executor, whose attempts answer themselves: claimed, settled and committed deliveries a
 //!   second;
 //! - with up to 100 000 destinations: a start's look at all for which something waits; the longest
-//!   step of such a look, which the dispatcher takes once a second; and a step in which all become
+//!   step of such a look, which the dispatcher takes once a minute; and a step in which all become
 //!   due at once, as after a jump of the clock.
 //!
 //! ```text

@@ -57,7 +57,7 @@ impl Claims {
         Ok(count)
     }
 
-    /// Reads them anew, as the dispatcher does once a second, in its steps: how long each took.
+    /// Reads them anew, as the dispatcher does once a minute, in its steps: how long each took.
     pub fn scan_in_steps(&mut self) -> Result<Vec<Duration>, StoreError> {
         let mut took = Vec::new();
         let mut after = Some(0);
