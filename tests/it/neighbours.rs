@@ -151,3 +151,25 @@ fn another_keys_origins_are_served_beside_those_of_a_key_that_has_many() {
     relay_id(&reply);
     relay.stop();
 }
+
+#[test]
+fn a_removed_destination_shows_as_unknown_before_anything_is_due_for_it() {
+    let receiver = Receiver::start(|_| Answer::status(500));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let mut config = config(directory.path(), &receiver.url("/"));
+    let orders = config.destinations.get_mut("orders").expect("it is there");
+    orders.retry.schedule = Some(vec![Duration::from_secs(3600)]);
+    let mut relay = TestRelay::start_in(Arc::clone(&directory), config.clone(), None);
+    let id = event_id(&relay.client.hook("1", b"{}"));
+    event_with_status(&relay.client, &id, "retrying");
+    relay.stop();
+    config.destinations.clear();
+    config.sources.clear();
+    let mut relay = TestRelay::start_in(directory, config, None);
+    let admin = relay.admin();
+    let line = r#"relay_destination_state{destination="orders",state="unknown"} 1"#;
+    until(line, || {
+        admin.get("/metrics").text().contains(line).then_some(())
+    });
+    relay.stop();
+}

@@ -73,7 +73,11 @@ impl Dispatcher {
         let found = new.chain(waiting.iter().copied());
         for (mut origin, at) in found {
             origin.is_proven = self.admission.is_proven(origin.id, origin.is_proven);
-            self.schedule.insert(origin, at);
+            // A named destination may be configured no longer: the first look says so, long before
+            // anything is due.
+            let is_new = origin.is_named && !self.states.contains_key(&origin.id);
+            self.schedule
+                .insert(origin, if is_new { at.min(now) } else { at });
         }
         if scan.is_some() {
             let is_over = waiting.len() < SCAN_STEP;
