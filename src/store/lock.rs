@@ -97,7 +97,26 @@ impl Inode {
 
     /// Whether the path leads to it. What can't be looked at doesn't.
     fn is_at(self, path: &Path) -> bool {
-        path.metadata().is_ok_and(|found| Self::of(&found) == self)
+        Self::at(path).is_ok_and(|found| found == self)
+    }
+
+    /// Asks for the inode's number alone. Asking for a file's times as well makes its next write
+    /// note the time anew, and then the sync has the inode to write, too: a fifth fewer commits a
+    /// second over one connection (measured; kernels with multigrain timestamps).
+    #[cfg(target_os = "linux")]
+    fn at(path: &Path) -> std::io::Result<Self> {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::INO)?;
+        Ok(Self {
+            device: makedev(found.stx_dev_major, found.stx_dev_minor),
+            number: found.stx_ino,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn at(path: &Path) -> std::io::Result<Self> {
+        path.metadata().map(|found| Self::of(&found))
     }
 }
 
