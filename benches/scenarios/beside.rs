@@ -150,7 +150,7 @@ pub fn turn() -> Outcome {
     )
 }
 
-/// As many as the goal is given for, some 2 GB; half a minute to a minute of seeding.
+/// The size that the goal names, some 2 GB; half a minute to a minute of seeding.
 const PENDING: i64 = 10_000_000;
 
 /// A scrape of `/metrics` once a second, while a large backlog waits for its next attempts.
