@@ -356,6 +356,14 @@ fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
             .contains("paused")
             .then_some(id)
     });
+    // An attempt that is under way at the kill would be made again, and wait for a worker meanwhile.
+    crate::support::until("what is not held has arrived", || {
+        let json = said(path, &["show", "--json", &waiting]);
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        let mut deliveries = json["deliveries"].as_array()?.iter();
+        let of_orders = deliveries.find(|delivery| delivery["destination"] == "orders")?;
+        (of_orders["status"] == "delivered").then_some(())
+    });
     server.signal("-KILL");
     drop(server);
 
