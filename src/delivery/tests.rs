@@ -1,8 +1,6 @@
 //! The dispatcher's single pass, driven by hand on a fake clock.
 
-#[path = "round_tests.rs"]
 mod round;
-#[path = "waiting_tests.rs"]
 mod waiting;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -227,10 +227,10 @@ impl Ingress {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bounded::MAX_NAMES;
     use super::*;
     use crate::clock::{FakeClock, Timestamp};
     use crate::config::Secret;
+    use crate::http::bounded::MAX_NAMES;
     use std::time::Duration;
 
     fn ingress(clock: &Arc<FakeClock>, per_second: f64, burst: u32) -> Ingress {

@@ -146,5 +146,4 @@ impl Store {
 }
 
 #[cfg(test)]
-#[path = "backlog_tests.rs"]
 mod tests;

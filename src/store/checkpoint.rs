@@ -362,5 +362,4 @@ impl StayingReader {
 }
 
 #[cfg(test)]
-#[path = "checkpoint_tests.rs"]
 mod tests;

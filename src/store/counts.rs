@@ -277,11 +277,11 @@ impl Drop for Counting {
 mod tests {
     use std::time::Duration;
 
-    use super::super::tests::{Insert, open};
-    use super::super::{Accept, Store, Tx};
     use super::DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
     use super::*;
     use crate::model::Surface;
+    use crate::store::tests::{Insert, open};
+    use crate::store::{Accept, Store, Tx};
 
     fn changes(moves: &[(i64, Option<DeliveryState>, Option<DeliveryState>)]) -> CountChanges {
         let mut changes = CountChanges::default();
@@ -401,8 +401,11 @@ mod tests {
     #[test]
     fn each_state_is_counted_in_its_partial_index() {
         let sql = Connection::open_in_memory().expect("a database");
-        sql.execute_batch(include_str!("../../schema.sql"))
-            .expect("the schema");
+        sql.execute_batch(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/schema.sql"
+        )))
+        .expect("the schema");
         for (select, index) in COUNT.into_iter().zip(["due", "claimed", "dead"]) {
             let plan = |row: &rusqlite::Row<'_>| row.get::<_, String>(3);
             let mut statement = sql

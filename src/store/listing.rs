@@ -350,5 +350,4 @@ pub(crate) fn is_destination(sql: &Connection, name: &str) -> Result<bool, Store
 }
 
 #[cfg(test)]
-#[path = "listing_tests.rs"]
 mod tests;

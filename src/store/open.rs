@@ -27,7 +27,7 @@ const MIGRATIONS: [&str; 3] = [
 /// `RLAY`: tells relay's files from other people's (`file` and `sqlite3` show it).
 const APPLICATION_ID: i64 = 0x524C_4159;
 
-const SCHEMA: &str = include_str!("../../schema.sql");
+const SCHEMA: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql"));
 
 /// How long a statement waits for another process, such as a command-line tool that writes.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

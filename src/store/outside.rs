@@ -69,10 +69,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::mpsc::channel;
 
-    use super::super::tests::{Insert, open_watched};
-    use super::super::{Operator, Pause, open};
     use super::*;
     use crate::clock::SystemClock;
+    use crate::store::tests::{Insert, open_watched};
+    use crate::store::{Operator, Pause, open};
 
     #[test]
     fn a_commit_of_another_connection_is_noticed_once_and_nothing_else_is() {

@@ -135,8 +135,11 @@ mod tests {
     #[test]
     fn what_is_claimed_is_found_by_its_index() {
         let sql = Connection::open_in_memory().expect("a database");
-        sql.execute_batch(include_str!("../../schema.sql"))
-            .expect("the schema");
+        sql.execute_batch(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/schema.sql"
+        )))
+        .expect("the schema");
         let mut statement = sql
             .prepare(&format!("EXPLAIN QUERY PLAN {HAND_BACK}"))
             .expect("good SQL");
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn what_only_waited_was_not_interrupted() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = super::super::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         sql.execute_batch(
             "INSERT INTO destinations (name) VALUES ('a');

@@ -106,8 +106,11 @@ mod tests {
     #[test]
     fn a_page_is_found_by_its_key_and_never_sorted() {
         let sql = Connection::open_in_memory().expect("a database");
-        sql.execute_batch(include_str!("../../schema.sql"))
-            .expect("the schema");
+        sql.execute_batch(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/schema.sql"
+        )))
+        .expect("the schema");
         let mut statement = sql
             .prepare(&format!("EXPLAIN QUERY PLAN {}", select_page()))
             .expect("good SQL");

@@ -84,9 +84,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Tx;
-    use super::super::tests::{Insert, destinations, fine, hold, open};
     use super::*;
+    use crate::store::Tx;
+    use crate::store::tests::{Insert, destinations, fine, hold, open};
 
     /// Tells when each of its steps begins, and does nothing until told to.
     struct Steps {

@@ -90,9 +90,9 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::notes_tests::open_by;
     use super::*;
     use crate::clock::FakeClock;
+    use crate::store::notes_tests::open_by;
 
     #[test]
     fn an_unlock_makes_the_next_start_follow_the_systems_clock_at_once() {

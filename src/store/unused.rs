@@ -237,5 +237,4 @@ impl WriteOp for ForgetSomeOrigins {
 }
 
 #[cfg(test)]
-#[path = "unused_tests.rs"]
 mod tests;

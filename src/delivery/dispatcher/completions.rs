@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::level::Change;
-use super::super::ops::{HandBack, Settlement};
-use super::super::outcome::{Class, Outcome, decide};
-use super::super::pool::Done;
 use super::{Dispatcher, LOOK_EVERY, hand_back};
 use crate::clock::Timestamp;
+use crate::delivery::level::Change;
+use crate::delivery::ops::{HandBack, Settlement};
+use crate::delivery::outcome::{Class, Outcome, decide};
+use crate::delivery::pool::Done;
 use crate::model::{BreakerChange, Failure, Step};
 
 impl Dispatcher {

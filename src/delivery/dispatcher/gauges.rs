@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::ops::Kept;
-use super::super::target::Target;
 use crate::clock::Timestamp;
+use crate::delivery::ops::Kept;
+use crate::delivery::target::Target;
 use crate::metrics::Metrics;
 
 /// The state of each destination that has a label of its own: those of relay.toml, and the first

@@ -4,17 +4,17 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::fair::{Candidate, FairShare};
-use super::super::level::Refusal;
-use super::super::ops::{Due, Kept, Want};
-use super::super::outage::OutageLog;
-use super::super::target::Target;
 use super::gauges::StateGauges;
 use super::schedule::Origin;
 use super::{
     ADHOC_LABELS, DestinationState, Dispatcher, LOOK_EVERY, MAX_STATES, REFUSED_PAUSE, WAITING,
 };
 use crate::clock::Timestamp;
+use crate::delivery::fair::{Candidate, FairShare};
+use crate::delivery::level::Refusal;
+use crate::delivery::ops::{Due, Kept, Want};
+use crate::delivery::outage::OutageLog;
+use crate::delivery::target::Target;
 
 /// What is to be claimed.
 #[derive(Default)]
@@ -37,7 +37,7 @@ const MAX_LOOKS: usize = 1024;
 
 /// How many destinations are looked at in one go at first, for so many free workers: some will have
 /// reached their limits. Each look costs some 3 µs (measured).
-pub(in super::super) fn looks_at_first(free: usize) -> usize {
+pub(in crate::delivery) fn looks_at_first(free: usize) -> usize {
     (2 * free).max(FEW)
 }
 

@@ -26,7 +26,7 @@ const MAX_MOVES: usize = 8192;
 
 /// A place in the round robin. Each has one worker in turn, as long as it has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in super::super) enum Lane {
+pub(in crate::delivery) enum Lane {
     /// A destination of relay.toml.
     Named(i64),
     /// The origins of one API key that are known to answer: a key with ten thousand origins gets
@@ -44,7 +44,7 @@ impl Lane {
 
 /// What decides about a destination's lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Origin {
+pub(in crate::delivery) struct Origin {
     pub id: i64,
     /// Whether it is one of relay.toml's, rather than the origin of an ad hoc URL.
     pub is_named: bool,
@@ -104,7 +104,7 @@ impl Ring {
 /// Bounded by the destinations for which something waits, some 200 bytes each; those of one API
 /// key are bounded at acceptance (`MAX_WAITING_ORIGINS`).
 #[derive(Default)]
-pub(in super::super) struct Schedule {
+pub(in crate::delivery) struct Schedule {
     entries: HashMap<i64, Entry>,
     by_time: BTreeSet<(Timestamp, i64)>,
     ready: BTreeMap<Lane, Ring>,
@@ -331,7 +331,7 @@ impl Schedule {
 }
 
 /// How far a tick has come in each lane.
-pub(in super::super) struct Picks {
+pub(in crate::delivery) struct Picks {
     order: Vec<Lane>,
     lanes: VecDeque<LanePicks>,
     done: Vec<LanePicks>,

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::ops::{HANDED_BACK_FOR, HandBack, Kept, Settlement, Want};
 use super::{Dispatcher, Origin};
 use crate::clock::Timestamp;
+use crate::delivery::ops::{HANDED_BACK_FOR, HandBack, Kept, Settlement, Want};
 use crate::store::StoreError;
 
 /// How often all waiting destinations are read anew, whatever was heard of them: nothing may sit
@@ -12,7 +12,7 @@ use crate::store::StoreError;
 const SCAN_EVERY: Duration = Duration::from_secs(60);
 /// Destinations that one tick reads of a scan, some 3 ms: 100 000 are through after 100 ticks, and
 /// no tick is held up by them.
-pub(in super::super) const SCAN_STEP: usize = 1000;
+pub(in crate::delivery) const SCAN_STEP: usize = 1000;
 
 impl Dispatcher {
     /// Takes in what became due, and a part of a scan. Returns whether the store could be read.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::super::outcome::Outcome;
-use super::super::target::Target;
+use crate::delivery::outcome::Outcome;
+use crate::delivery::target::Target;
 use crate::model::BreakerChange;
 
 /// Why no further attempt may begin now.
@@ -10,7 +10,7 @@ use crate::model::BreakerChange;
     dead_code,
     reason = "levels below durable refuse for want of a share alone"
 )]
-pub(in super::super) enum Refusal {
+pub(in crate::delivery) enum Refusal {
     /// None may for this long: the breaker is open, or the bucket empty.
     For(Duration),
     /// The destination has as many under way as it may have.
@@ -21,14 +21,14 @@ pub(in super::super) enum Refusal {
 
 /// What an attempt's end changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct Change {
+pub(in crate::delivery) struct Change {
     pub breaker: Option<BreakerChange>,
     /// Whether the destination is known to answer, if that is new.
     pub is_proven: Option<bool>,
 }
 
 /// Who may go now, besides who is due. What isn't overridden has no opinion.
-pub(in super::super) trait Admission: Send {
+pub(in crate::delivery) trait Admission: Send {
     /// A new round begins: what was admitted and not begun since is void.
     fn new_round(&mut self) {}
 
@@ -86,6 +86,6 @@ pub(in super::super) trait Admission: Send {
 }
 
 /// As many as there are workers.
-pub(in super::super) struct Unlimited;
+pub(in crate::delivery) struct Unlimited;
 
 impl Admission for Unlimited {}

@@ -18,13 +18,13 @@ use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 use ureq::http::header::LOCATION;
 
-use super::super::Context;
-use super::super::ops::Shipment;
-use super::super::outcome::{Class, Outcome};
-use super::super::pool::Job;
 use super::Transport;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Secret;
+use crate::delivery::Context;
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::Job;
 use crate::descriptors::{self, PARTS};
 use crate::model::Failure;
 use resolver::{Names, Resolver, Trust};

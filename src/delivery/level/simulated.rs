@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::Context;
-use super::super::ops::Shipment;
-use super::super::outcome::{Class, Outcome};
-use super::super::pool::Job;
 use super::Transport;
 use super::local::is_local;
 use crate::clock::Timestamp;
+use crate::delivery::Context;
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::Job;
 use crate::model::{AddressPolicy, Failure, TargetUrl};
 
 /// Attempts that `simulate_transient` makes fail.

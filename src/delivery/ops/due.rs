@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::super::dispatcher::Origin;
 use crate::clock::Timestamp;
+use crate::delivery::dispatcher::Origin;
 use crate::store::StoreError;
 
 /// A destination as a tick finds it.
 #[derive(Debug)]
-pub(in super::super) struct Due {
+pub(in crate::delivery) struct Due {
     pub name: String,
     /// When the first of its deliveries is due; none waits if there is no such time.
     pub next_attempt_at: Option<Timestamp>,
@@ -117,7 +117,7 @@ impl Origin {
 
 /// What keeps a destination, as gauges show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Kept {
+pub(in crate::delivery) struct Kept {
     pub is_paused: bool,
     pub held_until: Option<Timestamp>,
     pub is_open: bool,
@@ -160,7 +160,7 @@ mod tests {
             step in 1usize..9,
         ) {
             let sql = Connection::open_in_memory().expect("a database");
-            sql.execute_batch(include_str!("../../../schema.sql")).expect("the schema");
+            sql.execute_batch(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql"))).expect("the schema");
             sql.execute_batch(
                 "INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'')",
             )

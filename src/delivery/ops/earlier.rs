@@ -4,7 +4,7 @@ use crate::model::Failure;
 use crate::store::StoreError;
 
 /// Whether an earlier attempt of a delivery has failed so, since its last replay (outcome 4).
-pub(in super::super) fn has_failed_with(
+pub(in crate::delivery) fn has_failed_with(
     sql: &Connection,
     intent: i64,
     destination: i64,

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::super::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
-use super::super::fair::{Candidate, FairShare};
-use super::super::target::Target;
 use super::{Due, Turn, Want};
 use crate::Config;
 use crate::clock::{Clock as _, SystemClock};
+use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
+use crate::delivery::fair::{Candidate, FairShare};
+use crate::delivery::target::Target;
 use crate::model::RetryPlan;
 use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _, open};
 

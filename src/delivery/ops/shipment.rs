@@ -5,7 +5,7 @@ use crate::model::{IntentId, Surface};
 use crate::store::StoreError;
 
 /// What is sent: the cold side of a delivery.
-pub(in super::super) struct Shipment {
+pub(in crate::delivery) struct Shipment {
     pub id: IntentId,
     pub surface: Surface,
     /// A relay's event type.
@@ -65,8 +65,11 @@ mod tests {
     #[test]
     fn headers_and_body_together_make_what_is_too_large_to_be_kept() {
         let sql = Connection::open_in_memory().expect("a database");
-        sql.execute_batch(include_str!("../../../schema.sql"))
-            .expect("the schema");
+        sql.execute_batch(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/schema.sql"
+        )))
+        .expect("the schema");
         sql.execute(
             "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
              VALUES (1, 0, 1, 0, 'a', zeroblob(30), zeroblob(70))",

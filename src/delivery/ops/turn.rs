@@ -9,12 +9,12 @@ use crate::model::{BreakerChange, DeliveryState, Step};
 use crate::store::{LongWrite, MAX_HISTORY, RowBudget, StoreError, Tx, WriteOp};
 
 /// How long a delivery waits that was handed back because it couldn't be loaded.
-pub(in super::super) const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
+pub(in crate::delivery) const HANDED_BACK_FOR: Duration = Duration::from_millis(250);
 
 /// One turn of the dispatcher: finished attempts are settled, claims whose attempts never began are
 /// handed back, and then new work is claimed. It takes as many transactions as its rows need; the
 /// claims come last, since nothing is claimed while outcomes can't be recorded.
-pub(in super::super) struct Turn {
+pub(in crate::delivery) struct Turn {
     settlements: Arc<Vec<Settlement>>,
     hand_backs: Arc<Vec<HandBack>>,
     /// Destinations that have no breaker any more, which was left open.
@@ -159,7 +159,7 @@ impl LongWrite for Turn {
 }
 
 /// What of a turn one transaction does.
-pub(in super::super) struct TurnStep {
+pub(in crate::delivery) struct TurnStep {
     settlements: Arc<Vec<Settlement>>,
     settled: Range<usize>,
     hand_backs: Arc<Vec<HandBack>>,
@@ -171,7 +171,7 @@ pub(in super::super) struct TurnStep {
 
 /// What came of an attempt.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Settlement {
+pub(in crate::delivery) struct Settlement {
     pub intent: i64,
     pub destination: i64,
     pub claim: i64,
@@ -205,7 +205,7 @@ pub(in super::super) struct Settlement {
 
 /// A claim that is given up without an attempt.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct HandBack {
+pub(in crate::delivery) struct HandBack {
     pub intent: i64,
     pub destination: i64,
     pub claim: i64,
@@ -215,7 +215,7 @@ pub(in super::super) struct HandBack {
 
 /// How many of a destination's due deliveries may be claimed: to begin at once, and to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Want {
+pub(in crate::delivery) struct Want {
     pub destination: i64,
     pub begin: usize,
     pub wait: usize,
@@ -223,7 +223,7 @@ pub(in super::super) struct Want {
 
 /// A delivery that is now ours to attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Claimed {
+pub(in crate::delivery) struct Claimed {
     pub intent: i64,
     pub destination: i64,
     /// Below zero while it waits: a crash then has interrupted nothing.
@@ -488,7 +488,6 @@ impl Want {
 }
 
 #[cfg(test)]
-#[path = "turn_tests.rs"]
 mod long;
 
 #[cfg(test)]
@@ -498,8 +497,11 @@ mod tests {
     #[test]
     fn a_claim_reads_nothing_but_its_own_stretch_of_the_index() {
         let sql = rusqlite::Connection::open_in_memory().expect("a database");
-        sql.execute_batch(include_str!("../../../schema.sql"))
-            .expect("the schema");
+        sql.execute_batch(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/schema.sql"
+        )))
+        .expect("the schema");
         let plan: String = sql
             .query_row(
                 &format!("EXPLAIN QUERY PLAN {SELECT_DUE}"),

@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::members::Members;
-use super::super::problem::Problem;
+use crate::http::members::Members;
+use crate::http::problem::Problem;
 use crate::model::TargetUrl;
 
 /// What the contract freezes, in characters.

@@ -1,7 +1,7 @@
 //! Paging through the list.
 
-use super::super::problem::Problem;
-use super::super::router::percent_decoded;
+use crate::http::problem::Problem;
+use crate::http::router::percent_decoded;
 use crate::model::IntentId;
 
 const DEFAULT_PAGE: u32 = 50;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::problem::Problem;
 use crate::clock::Timestamp;
+use crate::http::problem::Problem;
 use crate::model::{DeliveryState, IntentId};
 use crate::store::{RelayRow, StoreError};
 

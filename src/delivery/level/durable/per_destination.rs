@@ -11,12 +11,12 @@ use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 
-use super::super::super::Context;
-use super::super::super::outcome::{Class, Outcome};
-use super::super::super::pool::QUICK;
-use super::super::super::target::Target;
-use super::super::{Admission, Change, Refusal};
 use crate::config::{Config, RateLimit};
+use crate::delivery::Context;
+use crate::delivery::level::{Admission, Change, Refusal};
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::QUICK;
+use crate::delivery::target::Target;
 use crate::limiter::{Monotonic, quota};
 use crate::model::{Breaker, Failure, Health};
 
@@ -33,7 +33,7 @@ enum Standing {
     Suspect,
 }
 
-pub(in super::super) struct PerDestination {
+pub(in crate::delivery::level) struct PerDestination {
     config: Arc<Config>,
     clock: Monotonic,
     known: HashMap<i64, Limits>,

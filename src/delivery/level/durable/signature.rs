@@ -9,7 +9,12 @@ use crate::config::Secret;
 
 /// One `v1,<base64 HMAC-SHA256 of "{id}.{seconds}.{body}">` for each secret, separated by spaces,
 /// so that a receiver can move from one to the next.
-pub(in super::super) fn sign(secrets: &[Secret], id: &str, seconds: i64, body: &[u8]) -> String {
+pub(in crate::delivery::level) fn sign(
+    secrets: &[Secret],
+    id: &str,
+    seconds: i64,
+    body: &[u8],
+) -> String {
     let mut all = String::new();
     for secret in secrets {
         let key = secret

@@ -6,12 +6,12 @@ use rustix::io::Errno;
 use ureq::http::StatusCode;
 use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
-use super::super::super::outcome::{Class, Outcome};
 use super::resolver::Forbidden;
 use super::tls;
 use super::wire::{HeadTooLarge, NotMade};
 use crate::clock::Timestamp;
 use crate::config::Destination;
+use crate::delivery::outcome::{Class, Outcome};
 use crate::model::Failure;
 
 /// Errors are for people; the longest that ureq and rustls write are some 200 characters.

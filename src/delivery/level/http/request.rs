@@ -3,11 +3,11 @@
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Method, Request};
 
-use super::super::super::ops::Shipment;
-use super::super::super::pool::Job;
 use super::Sign;
 use crate::clock::Timestamp;
 use crate::config::Secret;
+use crate::delivery::ops::Shipment;
+use crate::delivery::pool::Job;
 use crate::model::Surface;
 
 const ID: &str = "webhook-id";

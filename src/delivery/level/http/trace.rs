@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::super::outcome::Trace;
+use crate::delivery::outcome::Trace;
 
 /// Addresses of a name that a history shows.
 const SHOWN_ADDRESSES: usize = 4;

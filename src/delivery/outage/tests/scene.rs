@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::*;
 use super::{MINUTE, SECOND};
 use crate::config::Destination;
+use crate::delivery::outage::*;
 use crate::delivery::pool::Freight;
 use crate::model::{Breaker, BreakerRules, Failure, RetryPlan};
 

@@ -1,25 +1,25 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::super::space::Space;
-use super::super::tests::{LONGEST_WAIT, fine};
-use super::super::{Store, Tx, WriteOp, config};
 use super::*;
 use crate::clock::FakeClock;
 use crate::metrics::Metrics;
 use crate::model::Level;
+use crate::store::space::Space;
+use crate::store::tests::{LONGEST_WAIT, fine};
+use crate::store::{Store, Tx, WriteOp, config};
 
 fn shared(path: &Path, clock: &Arc<FakeClock>) -> Arc<Shared> {
     Arc::new(Shared {
         path: path.to_owned(),
         on_outside_write: Arc::new(|| {}),
-        counts: super::super::counts::Counts::default(),
+        counts: crate::store::counts::Counts::default(),
         clock: Arc::<FakeClock>::clone(clock),
         metrics: Arc::new(Metrics::new(Level::Off)),
         on_work: Arc::new(|_| {}),
         on_broken: Arc::new(|_| {}),
         low_space: AtomicBool::new(false),
-        health: super::super::health::Health::default(),
+        health: crate::store::health::Health::default(),
         is_stopping: AtomicBool::new(false),
         transactions: std::sync::Mutex::default(),
         stopwatch: crate::clock::SystemClock::new(),

@@ -3,15 +3,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::params;
 
-use super::super::counts::CountChanges;
 use super::*;
+use crate::store::counts::CountChanges;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 fn database() -> Connection {
     let sql = Connection::open_in_memory().expect("a database");
-    sql.execute_batch(include_str!("../../schema.sql"))
-        .expect("the schema");
+    sql.execute_batch(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schema.sql"
+    )))
+    .expect("the schema");
     sql.execute_batch(
         "INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'')",
     )

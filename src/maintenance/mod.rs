@@ -212,5 +212,4 @@ impl Maintenance {
 }
 
 #[cfg(test)]
-#[path = "maintenance_tests.rs"]
 mod tests;

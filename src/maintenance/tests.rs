@@ -1,6 +1,5 @@
 //! Retention and bulk jobs, step by step on a fake clock.
 
-#[path = "maintenance_rows_tests.rs"]
 mod rows;
 
 use super::*;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::tests::{Insert, destinations, open};
-use super::super::{Accept, Accepted, Pause};
 use super::*;
 use crate::model::Surface;
+use crate::store::tests::{Insert, destinations, open};
+use crate::store::{Accept, Accepted, Pause};
 
 struct Scene {
     _directory: tempfile::TempDir,
@@ -333,8 +333,11 @@ fn passes_beside_accepted_events_leave_no_delivery_without_its_destination() {
 #[test]
 fn a_destination_is_deleted_by_indexes_alone() {
     let sql = Connection::open_in_memory().expect("a database");
-    sql.execute_batch(include_str!("../../schema.sql"))
-        .expect("the schema");
+    sql.execute_batch(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schema.sql"
+    )))
+    .expect("the schema");
     let mut statement = sql
         .prepare(&format!(
             "EXPLAIN QUERY PLAN DELETE FROM destinations AS t WHERE t.id = ?1 AND {IS_IDLE}"

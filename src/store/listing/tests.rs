@@ -12,8 +12,11 @@ const NOW: i64 = 1_000_000;
 
 fn database() -> Connection {
     let sql = Connection::open_in_memory().expect("a database");
-    sql.execute_batch(include_str!("../../schema.sql"))
-        .expect("the schema");
+    sql.execute_batch(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schema.sql"
+    )))
+    .expect("the schema");
     for destination in 1..=3 {
         sql.execute(
             "INSERT INTO destinations (id, name) VALUES (?1, 'd' || ?1)",
