@@ -1,4 +1,4 @@
--- The whole schema, version 4 (PRAGMA user_version); src/store/migrations leads here from the versions
+-- The whole schema, version 4 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fatal::Fatal;
-use crate::metrics::Metrics;
 use crate::model::Level;
+use crate::ops::fatal::Fatal;
+use crate::ops::metrics::Metrics;
 use crate::stop::Ending;
 use crate::store::Store;
 

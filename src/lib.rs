@@ -32,13 +32,14 @@
 //!
 //! - [`relay`](Relay): wiring and the ordered stop; the only place that knows every part.
 //! - [`config`]: `relay.toml` and the environment, checked. [`clock`]: the time. [`model`]: ids,
-//!   states, URLs; pure. [`metrics`]: signals of life.
+//!   states, URLs; pure.
 //! - `http`: both contracts, on hyper.
 //! - `store`: the database: one writer that commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
-//! - `descriptors`: the limit of open files. `fatal`, `stop`, `limiter`: what parts share.
-//! - `maintenance`: bulk operations and retention, in small steps. `wording`: what is said of a delivery.
+//! - `maintenance`: bulk operations and retention, in small steps.
+//! - `ops`: metrics, the log, the limit of open files, a delivery's state in words. `stop`, `limiter`:
+//!   shared by all parts.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants
@@ -46,7 +47,7 @@
 //! - `http` and `delivery` know nothing of each other.
 //! - No SQL stands outside `store` and `delivery/ops`; nobody else's connection writes.
 //! - Nothing is answered before its commit is on disk.
-//! - `cfg(feature)` stands here, in `delivery/level/mod.rs` and nowhere else: no error, column,
+//! - `cfg(feature)` stands here, in `delivery/levels/mod.rs` and nowhere else: no error, column,
 //!   route or metric depends on the build.
 //! - Only `clock` asks the system for the time.
 //!
@@ -55,7 +56,6 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod metrics;
 pub mod model;
 
 #[cfg(feature = "delivery-simulated")]
@@ -64,20 +64,19 @@ mod delivery;
 #[path = "delivery_off.rs"]
 mod delivery;
 
-mod descriptors;
-mod fatal;
 mod http;
 mod limiter;
 mod maintenance;
+mod ops;
 mod relay;
 mod stop;
 mod store;
-mod wording;
 
 pub use config::Config;
 pub use delivery::COMPILED_LEVEL;
 #[cfg(feature = "delivery-simulated")]
 #[doc(hidden)]
 pub use delivery::measure;
+pub use ops::metrics;
 pub use relay::{Relay, RelayError, StartError};
 pub use store::{OpenError, StoreError};

@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::delivery::{self, Executor, Wake};
-use crate::descriptors;
-use crate::fatal::Fatal;
 use crate::http::{App, Limits, Loops, serve};
 use crate::maintenance::{Maintenance, Worker};
-use crate::metrics::Metrics;
 use crate::model::{IntentId, InvalidId};
+use crate::ops::fatal::Fatal;
+use crate::ops::fd_limit;
+use crate::ops::metrics::Metrics;
 use crate::stop::{self, Deadline, Ending, Running};
 use crate::store::{OfIntent, OpenError, Store, StoreError};
 
@@ -160,7 +160,7 @@ impl Relay {
         let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
         agents.maintenance = Some(Maintenance::start(worker, agents.fatal.clone())?);
 
-        let limits = Limits::of(&config.server).with_connections(descriptors::connections(&config));
+        let limits = Limits::of(&config.server).with_connections(fd_limit::connections(&config));
         let app = Arc::new(App::new(config, store, clock, metrics, own_listeners));
         agents.serve(listener, admin.map(|(listener, _)| listener), limits, &app);
         Ok(Self {

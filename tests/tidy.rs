@@ -44,6 +44,11 @@ fn lines_with(below: &str, needles: &[&str], is_exempt: impl Fn(&str) -> bool) -
         .collect()
 }
 
+/// Whether a file below `src` holds tests alone.
+fn is_test(name: &str) -> bool {
+    name.ends_with("tests.rs") || name.contains("/tests/")
+}
+
 fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
 }
@@ -57,11 +62,11 @@ fn the_rules_see_the_files() {
 #[test]
 fn features_are_chosen_in_two_files() {
     let found = lines_with("src", &["feature = \""], |name| {
-        name == "src/lib.rs" || name == "src/delivery/level/mod.rs"
+        name == "src/lib.rs" || name == "src/delivery/levels/mod.rs"
     });
     assert_none(
         &found,
-        "cfg(feature) stands in lib.rs and delivery/level/mod.rs only",
+        "cfg(feature) stands in lib.rs and delivery/levels/mod.rs only",
     );
 }
 
@@ -94,7 +99,7 @@ fn sql_stands_in_its_rooms() {
         name.starts_with("src/store/")
             || name.starts_with("src/delivery/ops/")
             // Tests look at rows, and set scenes with them.
-            || name.ends_with("tests.rs")
+            || is_test(name)
     });
     assert_none(&found, "SQL stands in store/ and delivery/ops/ only");
 }
@@ -109,7 +114,7 @@ fn only_the_clock_asks_for_the_time() {
             // timers is in tokio's own time.
             let exempt = [
                 "src/clock.rs",
-                "src/store/tests.rs",
+                "src/store/sqlite/tests.rs",
                 "src/http/exchange.rs",
                 "src/http/activity.rs",
             ];
@@ -149,8 +154,8 @@ fn the_database_file_is_never_opened_by_hand() {
         |name| {
             // One opens the lock file. The other makes the database: with `create_new`, and so before
             // anybody can have a lock on it.
-            let exempt = ["src/store/lock.rs", "src/store/private.rs"];
-            exempt.contains(&name) || name.ends_with("tests.rs")
+            let exempt = ["src/store/sqlite/lock.rs", "src/store/sqlite/private.rs"];
+            exempt.contains(&name) || is_test(name)
         },
     );
     assert_none(
@@ -164,8 +169,11 @@ fn the_database_file_is_never_opened_by_hand() {
         "fs::read(",
         "fs::write(",
     ];
-    let only =
-        |needles: &[&str]| lines_with("src/store", needles, |name| name != "src/store/private.rs");
+    let only = |needles: &[&str]| {
+        lines_with("src/store", needles, |name| {
+            name != "src/store/sqlite/private.rs"
+        })
+    };
     assert_eq!(only(&opens).len(), 1, "it opens one file");
     assert_eq!(only(&["create_new(true)"]).len(), 1, "and only a new one");
 }
@@ -384,7 +392,7 @@ fn tree(text: &str) -> Vec<String> {
 fn the_tree_of_the_architecture_shows_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shown = tree(include_str!("../docs/architecture.md"));
-    assert!(shown.contains(&"src/store/writer.rs".to_owned()));
+    assert!(shown.contains(&"src/store/sqlite/writer.rs".to_owned()));
     let gone: Vec<_> = shown
         .into_iter()
         .filter(|path| !root.join(path).exists())
@@ -415,7 +423,7 @@ fn documents_have_every_key_variable_and_metric() {
         .filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         .collect();
     let variables = names_with(include_str!("../src/config/load.rs"), "RELAY_");
-    let (metrics, _) = include_str!("../src/metrics.rs")
+    let (metrics, _) = include_str!("../src/ops/metrics.rs")
         .split_once("#[cfg(test)]")
         .expect("its tests stand last");
     let metrics = names_with(metrics, "relay_");

@@ -8,8 +8,8 @@ use super::Failure;
 use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
 use super::table::{self, Column};
 use crate::model::DeliveryState;
+use crate::ops::status_text::not_configured;
 use crate::store::{Listed, Query};
-use crate::wording::not_configured;
 
 #[derive(Args)]
 pub(super) struct ListArgs {

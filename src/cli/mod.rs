@@ -12,7 +12,6 @@ macro_rules! say {
 mod bulk;
 mod check;
 mod list;
-mod logging;
 mod operate;
 mod pause;
 mod serve;
@@ -28,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::model::IntentId;
+use crate::ops::logging;
 use crate::store::JobKind;
 
 /// An embedded webhook and event relay: takes events in over HTTP, makes them durable in one SQLite
@@ -173,7 +173,7 @@ pub fn run() -> ExitCode {
 }
 
 /// A command's failure: one line for a person.
-type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     error

@@ -1,10 +1,11 @@
 use std::path::Path;
 
+use super::Failure;
 use super::signals::StopSignals;
-use super::{Failure, logging};
 use crate::config::Config;
-use crate::descriptors;
 use crate::model::Level;
+use crate::ops::fd_limit;
+use crate::ops::logging;
 use crate::relay::Relay;
 
 /// The key in the repository's relay.toml, which everybody knows.
@@ -14,7 +15,7 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let signals = StopSignals::receive()?;
     let config = Config::load(file)?;
     logging::start(&config.log)?;
-    descriptors::raise();
+    fd_limit::raise();
     warn(&config);
     warn_of_idle_settings(&config);
     let level = config.level();

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::Failure;
 use super::operate::{explained, plain, public_id, reading};
 use crate::model::IntentId;
+use crate::ops::status_text::{describe, next_retry_at};
 use crate::store::{AttemptRow, IntentRow};
-use crate::wording::{describe, next_retry_at};
 
 /// Characters of an answer that a timeline shows; `--json` has them all.
 const SHOWN: usize = 200;

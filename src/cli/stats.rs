@@ -7,8 +7,8 @@ use super::operate::{explained, plain, reading};
 use super::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::ops::status_text::not_configured;
 use crate::store::{BulkJob, KeepReason, Stats};
-use crate::wording::not_configured;
 
 pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
     let (operator, config) = reading(file)?;

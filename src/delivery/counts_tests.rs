@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::ops::{Claimed, HandBack, Settlement, Turn, Want};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config;
-use crate::metrics::Metrics;
 use crate::model::{DeliveryState, IntentId, Level, Step, Surface};
+use crate::ops::metrics::Metrics;
 use crate::store::{
     Accept, Accepted, CreateJobs, Cutoffs, Expired, Filter, JobKind, OfIntent, Operator, Prune,
     StepJobs, Store, StoreError, Tx, WriteOp,

@@ -19,7 +19,7 @@ pub(super) use schedule::{Lane, Origin, Schedule};
 pub(super) use waiting::SCAN_STEP;
 
 use super::Context;
-use super::level::{Admission, Parts};
+use super::levels::{Admission, Parts};
 use super::ops::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Shipment, Turn, Want};
 use super::outage::{OutageLog, Outages};
 use super::pool::{Freight, Job, Pool};

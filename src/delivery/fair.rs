@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::dispatcher::Lane;
-use super::level::Refusal;
+use super::levels::Refusal;
 use super::target::Target;
 
 /// A destination that may have workers, and how many it has been given.

@@ -15,7 +15,7 @@
 mod counts_tests;
 mod dispatcher;
 mod fair;
-mod level;
+mod levels;
 mod ops;
 mod outage;
 mod outcome;
@@ -31,14 +31,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use level::COMPILED_LEVEL;
+pub use levels::COMPILED_LEVEL;
 pub use ops::measure;
 pub(crate) use wake::Wake;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fatal::Fatal;
-use crate::metrics::Metrics;
+use crate::ops::fatal::Fatal;
+use crate::ops::metrics::Metrics;
 use crate::stop::Ending;
 use crate::store::Store;
 use dispatcher::Dispatcher;
@@ -65,7 +65,7 @@ pub(crate) struct Executor {
 /// Starts the executor of the configured level.
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     let level = context.config.level();
-    match level::parts(level, &context)? {
+    match levels::parts(level, &context)? {
         Some(parts) => run(context, parts),
         None => Ok(Executor {
             wake: context.wake,
@@ -76,7 +76,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
 }
 
 /// Runs a level's parts on threads of their own.
-fn run(context: Context, parts: level::Parts) -> std::io::Result<Executor> {
+fn run(context: Context, parts: levels::Parts) -> std::io::Result<Executor> {
     let wake = context.wake.clone();
     let fatal = context.fatal.clone();
     {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::Context;
-use super::level::Transport;
+use super::levels::Transport;
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::target::Target;

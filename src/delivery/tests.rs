@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::dispatcher::{Dispatcher, SMALL, WAITING};
-use super::level::{Admission, Change, Parts, Refusal, Transport, Unlimited};
+use super::levels::{Admission, Change, Parts, Refusal, Transport, Unlimited};
 use super::ops::Shipment;
 use super::outcome::{Class, Outcome};
 use super::pool::{Job, Pool, QUICK};

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::level::Transport;
+use super::levels::Transport;
 use super::ops::{Shipment, has_failed_with};
 use super::outcome::{Class, Outcome};
 use super::pool::{Done, Freight, Job};

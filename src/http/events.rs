@@ -18,8 +18,8 @@ use super::{App, Response};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::model::{DeliveryState, Failure, Surface};
+use crate::ops::status_text::{describe, next_retry_at};
 use crate::store::{AttemptRow, DeliveryRow, IntentRow};
-use crate::wording::{describe, next_retry_at};
 
 pub(super) async fn show(
     app: &App,

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
-use crate::fatal::Fatal;
+use crate::ops::fatal::Fatal;
 use crate::stop::{Ending, Running};
 
 /// However many cores there are: the one thread that writes is busy long before so many are.

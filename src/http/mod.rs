@@ -39,8 +39,8 @@ use hyper::StatusCode;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::model::AddressPolicy;
+use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
 pub(crate) use loops::Loops;

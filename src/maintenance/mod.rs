@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::fatal::Fatal;
 use crate::model::Level;
+use crate::ops::fatal::Fatal;
 use crate::stop::Ending;
 use crate::store::{
     BulkJob, Cutoffs, Expired, PassStep, Prune, Reader, StepJobs, Store, StoreError, TidyUp,

@@ -4,8 +4,8 @@ mod rows;
 
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
-use crate::metrics::Metrics;
 use crate::model::{IntentId, Surface};
+use crate::ops::metrics::Metrics;
 use crate::store::{
     Accept, Accepted, CancelJob, CreateJobs, Filter, IdempotencyKey, JobKind, OfIntent, Tx, WriteOp,
 };

@@ -17,12 +17,12 @@ use crate::judge::{Hit, Journal, Sent, digest, number};
 use crate::support::{Answer, KEY, relay_to};
 use crate::world::World;
 
-const VERSION_1: &str = include_str!("../../src/store/migrations/1.sql");
+const VERSION_1: &str = include_str!("../../src/store/sqlite/migrations/1.sql");
 /// From each version to the next. What a new one adds is also to be undone in [`to_version_1`].
 const MIGRATIONS: [&str; 3] = [
-    include_str!("../../src/store/migrations/2.sql"),
-    include_str!("../../src/store/migrations/3.sql"),
-    include_str!("../../src/store/migrations/4.sql"),
+    include_str!("../../src/store/sqlite/migrations/2.sql"),
+    include_str!("../../src/store/sqlite/migrations/3.sql"),
+    include_str!("../../src/store/sqlite/migrations/4.sql"),
 ];
 /// Where they lead.
 const NEWEST: i64 = 4;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::delivery::ops::Kept;
 use crate::delivery::target::Target;
-use crate::metrics::Metrics;
+use crate::ops::metrics::Metrics;
 
 /// The state of each destination that has a label of its own: those of relay.toml, and the first
 /// few origins. The others share a label, and have no state in common.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::delivery::fair::{Candidate, FairShare};
-use crate::delivery::level::Refusal;
+use crate::delivery::levels::Refusal;
 use crate::delivery::ops::{Due, Kept, Want};
 use crate::delivery::outage::OutageLog;
 use crate::delivery::target::Target;

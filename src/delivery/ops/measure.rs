@@ -14,7 +14,8 @@ use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
 use crate::delivery::fair::{Candidate, FairShare};
 use crate::delivery::target::Target;
 use crate::model::RetryPlan;
-use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _, open};
+use crate::store::sqlite::open;
+use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _};
 
 /// A database from which is claimed, and then everything is put back.
 pub struct Claims {

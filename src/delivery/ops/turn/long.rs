@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::metrics::Metrics;
 use crate::model::Level;
+use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
 fn open(directory: &tempfile::TempDir) -> Store {

@@ -280,7 +280,7 @@ mod tests {
     use super::DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
     use super::*;
     use crate::model::Surface;
-    use crate::store::tests::{Insert, open};
+    use crate::store::sqlite::tests::{Insert, open};
     use crate::store::{Accept, Store, Tx};
 
     fn changes(moves: &[(i64, Option<DeliveryState>, Option<DeliveryState>)]) -> CountChanges {

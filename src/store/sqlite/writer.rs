@@ -22,7 +22,7 @@ use super::tx::{Rolling, Tx};
 use super::{PAGE, Shared, StoreError};
 #[cfg(test)]
 use crate::clock::Clock as _;
-use crate::metrics::Metrics;
+use crate::ops::metrics::Metrics;
 
 /// Operations in one transaction. Accepted events a second still grow at 512 a commit (measured).
 const MAX_BATCH: usize = 512;

@@ -13,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 
 use crate::config::{Config, RateLimit};
 use crate::delivery::Context;
-use crate::delivery::level::{Admission, Change, Refusal};
+use crate::delivery::levels::{Admission, Change, Refusal};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::QUICK;
 use crate::delivery::target::Target;
@@ -33,7 +33,7 @@ enum Standing {
     Suspect,
 }
 
-pub(in crate::delivery::level) struct PerDestination {
+pub(in crate::delivery::levels) struct PerDestination {
     config: Arc<Config>,
     clock: Monotonic,
     known: HashMap<i64, Limits>,

@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
     use crate::model::{IntentId, Surface};
-    use crate::store::tests::{Insert, open};
+    use crate::store::sqlite::tests::{Insert, open};
     use crate::store::{Accept, Accepted, Store, StoreError, Tx};
 
     fn accept(store: &Store, key: u32) -> Accepted {
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn a_start_that_finds_many_moves_them_all() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::sqlite::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         let many = i64::try_from(HELD + 1).expect("few");
         for row in 1..=many {
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn intents_without_keys_move_the_mark_too() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::sqlite::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         let mark = || -> i64 {
             sql.query_row("SELECT swept_to FROM key_sweep", [], |row| row.get(0))
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn no_load_is_too_high_to_be_moved() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::sqlite::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         let mut keys = Keys::load(&sql).expect("no keys");
         for commit in 0..100 {
@@ -446,7 +446,7 @@ mod tests {
     #[test]
     fn what_a_failed_transaction_moved_is_moved_again() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::sqlite::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         let mut keys = Keys::load(&sql).expect("no keys");
         let all = i64::try_from(HELD).expect("few");

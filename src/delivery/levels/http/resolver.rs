@@ -16,7 +16,7 @@ use ureq::unversioned::transport::NextTimeout;
 use super::trace;
 use super::wire::NotMade;
 use crate::clock::Clock;
-use crate::delivery::level::local::is_local;
+use crate::delivery::levels::local::is_local;
 use crate::model::AddressPolicy;
 
 /// How long an answer is good for: short enough to follow a failover.
@@ -401,7 +401,7 @@ mod tests {
         };
         let refused = resolver.addresses("another.example", 80, timeout);
         let refused = refused.expect_err("there are enough");
-        let outcome = crate::delivery::level::http::answer::failure(&refused, Duration::ZERO);
+        let outcome = crate::delivery::levels::http::answer::failure(&refused, Duration::ZERO);
         assert!(!outcome.is_made, "{outcome:?}");
     }
 }

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_only_waited_was_not_interrupted() {
         let directory = tempfile::tempdir().expect("a directory");
-        let sql = crate::store::open::writer(&directory.path().join("relay.db"), &|| 0)
+        let sql = crate::store::sqlite::open::writer(&directory.path().join("relay.db"), &|| 0)
             .expect("a database");
         sql.execute_batch(
             "INSERT INTO destinations (name) VALUES ('a');

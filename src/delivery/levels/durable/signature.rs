@@ -9,7 +9,7 @@ use crate::config::Secret;
 
 /// One `v1,<base64 HMAC-SHA256 of "{id}.{seconds}.{body}">` for each secret, separated by spaces,
 /// so that a receiver can move from one to the next.
-pub(in crate::delivery::level) fn sign(
+pub(in crate::delivery::levels) fn sign(
     secrets: &[Secret],
     id: &str,
     seconds: i64,

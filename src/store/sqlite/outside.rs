@@ -71,8 +71,9 @@ mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::store::tests::{Insert, open_watched};
-    use crate::store::{Operator, Pause, open};
+    use crate::store::sqlite::open;
+    use crate::store::sqlite::tests::{Insert, open_watched};
+    use crate::store::{Operator, Pause};
 
     #[test]
     fn a_commit_of_another_connection_is_noticed_once_and_nothing_else_is() {

@@ -19,7 +19,7 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 
 use self::queue::{Queue, Stderr};
-use super::Failure;
+use crate::cli::Failure;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{Log, LogFormat};
 
@@ -74,7 +74,7 @@ impl Panics {
 }
 
 /// Makes the log of this process. From now on panics are written there, too.
-pub(super) fn start(settings: &Log) -> Result<(), Failure> {
+pub(crate) fn start(settings: &Log) -> Result<(), Failure> {
     let is_terminal = std::io::stderr().is_terminal();
     let format = match settings.format {
         LogFormat::Auto if !is_terminal => Format::Json,
@@ -118,7 +118,7 @@ fn queue() -> std::io::Result<&'static Queue> {
 
 /// Writes a command's last line as it is, after what was logged, and waits for at most
 /// [`FLUSH_WITHIN`]: a full pipe that nobody reads must not keep a process that failed.
-pub(super) fn print_last(line: &str) {
+pub(crate) fn print_last(line: &str) {
     match queue() {
         Ok(queue) => {
             queue.push(format!("{line}\n").into_bytes(), true);
@@ -130,7 +130,7 @@ pub(super) fn print_last(line: &str) {
 }
 
 /// Waits for the log to be written when it is dropped: at the end of the process, be it a panic.
-pub(super) struct FlushAtEnd;
+pub(crate) struct FlushAtEnd;
 
 impl Drop for FlushAtEnd {
     fn drop(&mut self) {

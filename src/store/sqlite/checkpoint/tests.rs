@@ -3,23 +3,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
 use crate::clock::FakeClock;
-use crate::metrics::Metrics;
+use crate::config;
 use crate::model::Level;
-use crate::store::space::Space;
-use crate::store::tests::{LONGEST_WAIT, fine};
-use crate::store::{Store, Tx, WriteOp, config};
+use crate::ops::metrics::Metrics;
+use crate::store::sqlite::space::Space;
+use crate::store::sqlite::tests::{LONGEST_WAIT, fine};
+use crate::store::{Store, Tx, WriteOp};
 
 fn shared(path: &Path, clock: &Arc<FakeClock>) -> Arc<Shared> {
     Arc::new(Shared {
         path: path.to_owned(),
         on_outside_write: Arc::new(|| {}),
-        counts: crate::store::counts::Counts::default(),
+        counts: crate::store::sqlite::counts::Counts::default(),
         clock: Arc::<FakeClock>::clone(clock),
         metrics: Arc::new(Metrics::new(Level::Off)),
         on_work: Arc::new(|_| {}),
         on_broken: Arc::new(|_| {}),
         low_space: AtomicBool::new(false),
-        health: crate::store::health::Health::default(),
+        health: crate::store::sqlite::health::Health::default(),
         is_stopping: AtomicBool::new(false),
         transactions: std::sync::Mutex::default(),
         stopwatch: crate::clock::SystemClock::new(),

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::metrics;
+use crate::ops::metrics;
 
 /// Lines that wait to be written, at most. At level debug a request and its delivery log four, so
 /// this is the log of a thousand events: a second in which the reader stands still. At level info

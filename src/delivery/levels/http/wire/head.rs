@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// Bytes of an answer's headers, without its status line: a decision. Servers send at most 8 to
 /// 32 KiB by default; cookies and policies of a gateway add to that.
-pub(in crate::delivery::level::http) const MAX_HEADERS: usize = 64 * 1024;
+pub(in crate::delivery::levels::http) const MAX_HEADERS: usize = 64 * 1024;
 /// Bytes of a status line, and of all interim answers (1xx) together.
 const MAX_LINE: usize = 8 * 1024;
 const MAX_INTERIM: usize = 64 * 1024;
@@ -32,7 +32,7 @@ const KEPT: [&[u8]; 5] = [
     .status.map_or_else(String::new, |status| format!("{status} ")),
     MAX_HEADERS / 1024
 )]
-pub(in crate::delivery::level::http) struct HeadTooLarge {
+pub(in crate::delivery::levels::http) struct HeadTooLarge {
     /// As far as it is known.
     pub status: Option<u16>,
 }

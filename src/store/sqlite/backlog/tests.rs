@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rusqlite::params;
 
 use super::*;
-use crate::store::counts::CountChanges;
+use crate::store::sqlite::counts::CountChanges;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 

@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
     use crate::clock::FakeClock;
-    use crate::store::notes_tests::open_by;
+    use crate::store::sqlite::notes_tests::open_by;
 
     #[test]
     fn an_unlock_makes_the_next_start_follow_the_systems_clock_at_once() {

@@ -13,16 +13,16 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, Sh
 use super::socket::{Ready, Socket, Wanted};
 use super::{Deadline, Wire, would_block};
 use crate::clock::Clock;
-use crate::delivery::level::http::resolver::Forbidden;
-use crate::delivery::level::http::trace;
-use crate::delivery::level::local::is_local_end;
+use crate::delivery::levels::http::resolver::Forbidden;
+use crate::delivery::levels::http::trace;
+use crate::delivery::levels::local::is_local_end;
 use crate::model::AddressPolicy;
 
 /// A shortage of this machine: the attempt that meets it was not made, and says nothing about the
 /// destination.
 #[derive(Debug, Error)]
 #[error("this machine is short of {what}: {source}")]
-pub(in crate::delivery::level::http) struct NotMade {
+pub(in crate::delivery::levels::http) struct NotMade {
     pub what: &'static str,
     #[source]
     pub source: IoError,
@@ -54,7 +54,7 @@ impl NotMade {
 }
 
 /// Makes connections, in TLS where that is wanted.
-pub(in crate::delivery::level::http) struct Dialer {
+pub(in crate::delivery::levels::http) struct Dialer {
     policy: Arc<AddressPolicy>,
     tls: Arc<ClientConfig>,
     clock: Arc<dyn Clock>,
@@ -183,7 +183,7 @@ impl std::fmt::Debug for Dialer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::level::http::answer;
+    use crate::delivery::levels::http::answer;
     use crate::model::Failure;
 
     fn outcome(code: Errno) -> (bool, Option<Failure>) {

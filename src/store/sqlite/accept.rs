@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{StoreError, Tx, WriteOp};
 use crate::clock::Timestamp;
-use crate::metrics::Metrics;
 use crate::model::{DeliveryState, IntentId, Surface};
+use crate::ops::metrics::Metrics;
 
 /// Records an intent, its deliveries and its idempotency key, in one go.
 pub(crate) struct Accept {

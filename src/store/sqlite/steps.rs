@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::store::Tx;
-    use crate::store::tests::{Insert, destinations, fine, hold, open};
+    use crate::store::sqlite::tests::{Insert, destinations, fine, hold, open};
 
     /// Tells when each of its steps begins, and does nothing until told to.
     struct Steps {

@@ -25,8 +25,8 @@ use crate::delivery::Context;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;
-use crate::descriptors::{self, PARTS};
 use crate::model::Failure;
+use crate::ops::fd_limit::{self, PARTS};
 use resolver::{Names, Resolver, Trust};
 use wire::Dialer;
 
@@ -77,11 +77,11 @@ impl Http {
     pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
         let delivery = &context.config.delivery;
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
-        let limit = descriptors::limit();
-        let idle = descriptors::idle_in_part(limit, delivery.workers);
+        let limit = fd_limit::limit();
+        let idle = fd_limit::idle_in_part(limit, delivery.workers);
         // Ad hoc URLs have look-ups of their own: their slow name servers must not keep configured
         // destinations waiting.
-        let each = descriptors::look_ups(limit) / 2;
+        let each = fd_limit::look_ups(limit) / 2;
         let (trusted_names, adhoc_names) = (Names::new(each), Names::new(each));
         let agent = |trust, names: &Arc<Names>, tls: &Arc<ClientConfig>| {
             let config = Agent::config_builder()

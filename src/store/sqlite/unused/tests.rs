@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Surface;
-use crate::store::tests::{Insert, destinations, open};
+use crate::store::sqlite::tests::{Insert, destinations, open};
 use crate::store::{Accept, Accepted, Pause};
 
 struct Scene {
