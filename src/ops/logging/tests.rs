@@ -296,7 +296,7 @@ fn a_panic_is_logged_and_waits_for_nobody() {
     }
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("cli::logging::tests::a_panic_is_logged_and_waits_for_nobody")
+        .arg("ops::logging::tests::a_panic_is_logged_and_waits_for_nobody")
         .env(IN_CHILD, "1")
         .env_remove("RUST_BACKTRACE")
         .env_remove("RUST_LIB_BACKTRACE")
