@@ -58,7 +58,7 @@ mod tx_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -90,9 +90,14 @@ use crate::ops::metrics::Metrics;
 use crate::stop::{self, Ending};
 use writer::{Ended, Job, Message, Writer};
 
-/// Operations that may wait for the writer: two full batches. Past it a request is refused at once
-/// (503) rather than queued in memory.
+/// Operations of clients that may wait for the writer: two full batches. Past it a request is refused
+/// at once (503) rather than queued in memory.
 const QUEUE: usize = 1024;
+
+/// Places in the queue beside those of clients, for relay's own operations. The dispatcher and the
+/// maintenance have one operation under way at a time, and block until it is durable; the stop
+/// has one message. If more are sent, they wait for a place.
+const OWN_PLACES: usize = 8;
 
 /// Bytes of a page of the database: SQLite's default.
 const PAGE: u32 = 4096;
@@ -121,6 +126,8 @@ struct Shared {
     low_space: AtomicBool,
     health: health::Health,
     counts: counts::Counts,
+    /// Operations of clients in the queue: at most [`QUEUE`].
+    queued: AtomicUsize,
     /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
     is_stopping: AtomicBool,
     /// Those committed so far.
@@ -228,13 +235,14 @@ impl Store {
             low_space: AtomicBool::new(false),
             health: health::Health::default(),
             counts: counts::Counts::default(),
+            queued: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             #[cfg(test)]
             transactions: std::sync::Mutex::default(),
             #[cfg(test)]
             stopwatch: crate::clock::SystemClock::new(),
         });
-        let (queue, receiver) = sync_channel(QUEUE);
+        let (queue, receiver) = sync_channel(QUEUE + OWN_PLACES);
         let mut space = space::Space::new(path, settings.min_free_bytes, free_bytes);
         space.refresh(&shared, 0, || 0);
         let writer = Writer::new(
@@ -268,20 +276,28 @@ impl Store {
         })
     }
 
-    /// Sends a write; what comes back resolves once it is durable. Refused at once when the queue
-    /// is full. Dropping the receiver does not undo the write.
+    /// Sends a client's write; what comes back resolves once it is durable. Refused at once when
+    /// [`QUEUE`] of them wait. Dropping the receiver does not undo the write.
     fn send<W: WriteOp>(
         &self,
         op: W,
     ) -> Result<oneshot::Receiver<Result<W::Out, StoreError>>, StoreError> {
         self.refuse_if_stopping()?;
         let (waiter, answer) = oneshot::channel();
-        let job = Message::Write(Box::new(Job::new(op, waiter)));
-        match self.inner.queue.try_send(job) {
-            Ok(()) => Ok(answer),
-            Err(TrySendError::Full(_)) => Err(StoreError::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(StoreError::Stopped),
+        let job = Message::OfClient(Box::new(Job::new(op, waiter)));
+        let queued = &self.inner.shared.queued;
+        if queued.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+            queued.fetch_sub(1, Ordering::Relaxed);
+            return Err(StoreError::Overloaded);
         }
+        let sent = self.inner.queue.try_send(job);
+        sent.map(|()| answer).map_err(|error| {
+            queued.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => StoreError::Overloaded,
+                TrySendError::Disconnected(_) => StoreError::Stopped,
+            }
+        })
     }
 
     /// Writes; answers once it is durable.
@@ -289,13 +305,14 @@ impl Store {
         self.send(op)?.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// As [`Store::write`], for threads that may block: waits for room in the queue.
+    /// As [`Store::write`], for relay's own threads, which may block: takes none of the clients'
+    /// places in the queue, and waits if there is none of its own.
     pub fn write_blocking<W: WriteOp>(&self, op: W) -> Result<W::Out, StoreError> {
         self.refuse_if_stopping()?;
         let (waiter, answer) = oneshot::channel();
         self.inner
             .queue
-            .send(Message::Write(Box::new(Job::new(op, waiter))))
+            .send(Message::Own(Box::new(Job::new(op, waiter))))
             .map_err(|_| StoreError::Stopped)?;
         stop::block_on(answer).unwrap_or(Err(StoreError::Stopped))
     }

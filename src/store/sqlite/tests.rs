@@ -360,6 +360,29 @@ fn a_full_queue_refuses_at_once() {
 }
 
 #[test]
+fn own_operations_take_none_of_the_clients_places() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    for _ in 0..OWN_PLACES {
+        let own = Message::Own(Box::new(Job::new(Probe, oneshot::channel().0)));
+        assert!(store.inner.queue.try_send(own).is_ok());
+    }
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    go_on.send(()).expect("the writer waits");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    store.stop();
+}
+
+#[test]
 fn a_full_queue_is_ready() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);

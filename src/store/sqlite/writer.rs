@@ -118,8 +118,17 @@ impl<W: WriteOp> AnyJob for Job<W> {
 }
 
 pub(super) enum Message {
-    Write(Box<dyn AnyJob>),
+    /// Of a client: counted in [`Shared::queued`] until it is received.
+    OfClient(Box<dyn AnyJob>),
+    /// Of relay itself.
+    Own(Box<dyn AnyJob>),
     /// Sent last: what came before it is committed first.
+    Stop,
+}
+
+/// A message without its sender.
+enum Received {
+    Write(Box<dyn AnyJob>),
     Stop,
 }
 
@@ -181,18 +190,21 @@ impl Writer {
             let is_stopping = self.shared.is_stopping.load(Ordering::SeqCst);
             let idle = if is_stopping { Duration::ZERO } else { IDLE };
             let received = match self.carried_over.take() {
-                Some(first) => Ok(Message::Write(first)),
-                None => self.queue.recv_timeout(idle),
+                Some(first) => Ok(Received::Write(first)),
+                None => self
+                    .queue
+                    .recv_timeout(idle)
+                    .map(|next| self.received(next)),
             };
             self.shared.health.begin(self.shared.clock.monotonic());
             match received {
-                Ok(Message::Write(first)) => {
+                Ok(Received::Write(first)) => {
                     let batch = self.collect(first, &mut stop);
                     self.look_at_space();
                     let has_committed = self.commit(batch)?;
                     self.checkpoints.after_batch(&self.sql, has_committed)?;
                 }
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Ok(Received::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
                 Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
                 Err(RecvTimeoutError::Timeout) => {
                     self.ownership.check()?;
@@ -224,6 +236,18 @@ impl Writer {
         self.sql.close().map_err(|(_, error)| error.into())
     }
 
+    /// Gives a client's place in the queue back.
+    fn received(&self, message: Message) -> Received {
+        match message {
+            Message::OfClient(job) => {
+                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                Received::Write(job)
+            }
+            Message::Own(job) => Received::Write(job),
+            Message::Stop => Received::Stop,
+        }
+    }
+
     /// Has what is stored counted, unless that is under way.
     fn count(&mut self) -> Ended {
         if self.counting.as_ref().is_some_and(Counting::is_under_way) {
@@ -245,8 +269,8 @@ impl Writer {
         let (mut rows, mut bytes) = (first.rows(), first.bytes());
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH && rows < MAX_ROWS && bytes < MAX_BATCH_BYTES {
-            match self.queue.try_recv() {
-                Ok(Message::Write(job)) => {
+            match self.queue.try_recv().map(|next| self.received(next)) {
+                Ok(Received::Write(job)) => {
                     rows += job.rows();
                     bytes += job.bytes();
                     if rows > MAX_ROWS {
@@ -255,7 +279,7 @@ impl Writer {
                     }
                     batch.push(job);
                 }
-                Ok(Message::Stop) => {
+                Ok(Received::Stop) => {
                     *stop = true;
                     break;
                 }

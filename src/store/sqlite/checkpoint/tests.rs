@@ -21,6 +21,7 @@ fn shared(path: &Path, clock: &Arc<FakeClock>) -> Arc<Shared> {
         on_broken: Arc::new(|_| {}),
         low_space: AtomicBool::new(false),
         health: crate::store::sqlite::health::Health::default(),
+        queued: AtomicUsize::new(0),
         is_stopping: AtomicBool::new(false),
         transactions: std::sync::Mutex::default(),
         stopwatch: crate::clock::SystemClock::new(),
