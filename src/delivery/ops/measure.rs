@@ -14,7 +14,7 @@ use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
 use crate::delivery::fair::{Candidate, FairShare};
 use crate::delivery::target::Target;
 use crate::model::RetryPlan;
-use crate::store::sqlite::open;
+use crate::store::sqlite::{MAX_ROWS, open};
 use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _};
 
 /// A database from which is claimed, and then everything is put back.
@@ -142,7 +142,7 @@ impl Claims {
                 .collect();
             let mut turn = Turn::new(Vec::new(), Vec::new(), Vec::new(), wants, 1);
             let looked = self.clock.monotonic();
-            while let Some(step) = turn.next_step() {
+            while let Some(step) = turn.next_step(MAX_ROWS) {
                 turn.committed(step.apply(&Tx::of_operator(&sql, now))?);
             }
             done.push(Claim {

@@ -101,7 +101,7 @@ impl Turn {
 impl LongWrite for Turn {
     type Step = TurnStep;
 
-    fn next_step(&mut self) -> Option<TurnStep> {
+    fn next_step(&mut self, rows: usize) -> Option<TurnStep> {
         let done = &self.done;
         let settlements = &self.settlements[done.settled..];
         let hand_backs = &self.hand_backs[done.handed_back..];
@@ -113,7 +113,7 @@ impl LongWrite for Turn {
         {
             return None;
         }
-        let mut budget = RowBudget::of_a_transaction();
+        let mut budget = RowBudget::of(rows);
         let mut next = done.clone();
         next.settled += budget.spend_on(settlements, Settlement::rows);
         next.handed_back += budget.spend_on(hand_backs, |_| 1);

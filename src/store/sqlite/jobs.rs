@@ -113,9 +113,9 @@ impl CreateJobs {
 impl LongWrite for CreateJobs {
     type Step = CreateSomeJobs;
 
-    fn next_step(&mut self) -> Option<CreateSomeJobs> {
+    fn next_step(&mut self, rows: usize) -> Option<CreateSomeJobs> {
         let rest = &self.found[self.jobs.len()..];
-        let count = RowBudget::of_a_transaction().spend_on(rest, |_| 1);
+        let count = RowBudget::of(rows).spend_on(rest, |_| 1);
         (count > 0).then(|| CreateSomeJobs {
             kind: self.kind,
             filter: self.filter.clone(),

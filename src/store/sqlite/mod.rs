@@ -58,7 +58,7 @@ mod tx_tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ pub(crate) use steps::{LongWrite, RowBudget};
 pub(crate) use tx::Tx;
 pub(crate) use unlock::{Kept, Unlock};
 pub(crate) use unused::{PassStep, UnusedOrigins};
-pub(crate) use writer::WriteOp;
+pub(crate) use writer::{MAX_ROWS, WriteOp};
 
 use crate::clock::Clock;
 use crate::config;
@@ -128,6 +128,9 @@ struct Shared {
     counts: counts::Counts,
     /// Operations of clients in the queue: at most [`QUEUE`].
     queued: AtomicUsize,
+    /// When a batch last held a client's operation, in milliseconds of the monotonic clock; zero if
+    /// none did.
+    clients_wrote_at: AtomicU64,
     /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
     is_stopping: AtomicBool,
     /// Those committed so far.
@@ -236,6 +239,7 @@ impl Store {
             health: health::Health::default(),
             counts: counts::Counts::default(),
             queued: AtomicUsize::new(0),
+            clients_wrote_at: AtomicU64::new(0),
             is_stopping: AtomicBool::new(false),
             #[cfg(test)]
             transactions: std::sync::Mutex::default(),

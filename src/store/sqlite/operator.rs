@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::notes::{self, LockFileRecord};
+use super::writer::MAX_ROWS;
 use super::{LongWrite, OpenError, StoreError, Tx, WriteOp, lock, open};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 
@@ -74,7 +75,7 @@ impl Operator {
 
     /// Makes all steps of a change.
     pub fn write_steps<L: LongWrite>(&mut self, change: &mut L) -> Result<(), StoreError> {
-        while let Some(step) = change.next_step() {
+        while let Some(step) = change.next_step(MAX_ROWS) {
             change.committed(self.write(&step)?);
         }
         Ok(())

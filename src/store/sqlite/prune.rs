@@ -268,7 +268,7 @@ impl Prune {
 impl LongWrite for Prune {
     type Step = PruneStep;
 
-    fn next_step(&mut self) -> Option<PruneStep> {
+    fn next_step(&mut self, _rows: usize) -> Option<PruneStep> {
         let rest = &self.parts[self.done..];
         let count = RowBudget::of(DELETE_ROWS).spend_on(rest, Part::rows);
         self.next = self.done + count;

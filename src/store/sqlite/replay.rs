@@ -46,11 +46,12 @@ impl OfIntent {
 impl LongWrite for OfIntent {
     type Step = StepOfIntent;
 
-    fn next_step(&mut self) -> Option<StepOfIntent> {
+    fn next_step(&mut self, rows: usize) -> Option<StepOfIntent> {
         self.after.map(|after| StepOfIntent {
             id: self.id,
             is_replay: self.is_replay,
             after,
+            rows,
         })
     }
 
@@ -66,13 +67,15 @@ pub(crate) struct StepOfIntent {
     id: IntentId,
     is_replay: bool,
     after: i64,
+    /// At most so many.
+    rows: usize,
 }
 
 impl WriteOp for StepOfIntent {
     type Out = (usize, Option<i64>);
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Self::Out, StoreError> {
-        let mut budget = RowBudget::of_a_transaction();
+        let mut budget = RowBudget::of(self.rows);
         let letters = tx.rows(
             "SELECT d.destination_id, min(d.history, ?5), length(i.headers) + length(i.body)
              FROM deliveries d JOIN intents i ON i.id = d.intent_id
@@ -106,7 +109,7 @@ impl WriteOp for StepOfIntent {
     }
 
     fn rows(&self) -> usize {
-        super::writer::MAX_ROWS
+        self.rows
     }
 }
 

@@ -190,7 +190,7 @@ struct ForgetOrigins {
 impl LongWrite for ForgetOrigins {
     type Step = ForgetSomeOrigins;
 
-    fn next_step(&mut self) -> Option<ForgetSomeOrigins> {
+    fn next_step(&mut self, _rows: usize) -> Option<ForgetSomeOrigins> {
         let rest = &self.ids[self.done..];
         let count = RowBudget::of(DELETE_ROWS).spend_on(rest, |_| 1);
         self.next = self.done + count;

@@ -30,7 +30,7 @@ const MAX_BATCH: usize = 512;
 /// settling, claiming and deleting 6 to 10 µs (measured): 1 024 rows hold the writer for 5 to
 /// 10 ms, which bounds how long all else waits. 512 events of one delivery each still fit. A change
 /// of more rows is divided: see [`super::steps`].
-pub(super) const MAX_ROWS: usize = 1024;
+pub(crate) const MAX_ROWS: usize = 1024;
 /// Bytes in one transaction: eight of the largest bodies of a source by default.
 pub(super) const MAX_BATCH_BYTES: usize = 8 << 20;
 /// With nothing to do for so long, the writer tidies up.
@@ -137,6 +137,8 @@ pub(super) struct Writer {
     queue: Receiver<Message>,
     /// Received, and too large for the batch that was being collected: begins the next one.
     carried_over: Option<Box<dyn AnyJob>>,
+    /// Whether the batch holds a client's operation.
+    is_for_clients: bool,
     shared: Arc<Shared>,
     space: Space,
     rolling: Rolling,
@@ -168,6 +170,7 @@ impl Writer {
             sql,
             queue,
             carried_over: None,
+            is_for_clients: false,
             shared,
             space,
             rolling: Rolling::new(last_row, keys),
@@ -191,10 +194,10 @@ impl Writer {
             let idle = if is_stopping { Duration::ZERO } else { IDLE };
             let received = match self.carried_over.take() {
                 Some(first) => Ok(Received::Write(first)),
-                None => self
-                    .queue
-                    .recv_timeout(idle)
-                    .map(|next| self.received(next)),
+                None => match self.queue.recv_timeout(idle) {
+                    Ok(next) => Ok(self.received(next)),
+                    Err(error) => Err(error),
+                },
             };
             self.shared.health.begin(self.shared.clock.monotonic());
             match received {
@@ -237,10 +240,11 @@ impl Writer {
     }
 
     /// Gives a client's place in the queue back.
-    fn received(&self, message: Message) -> Received {
+    fn received(&mut self, message: Message) -> Received {
         match message {
             Message::OfClient(job) => {
                 self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                self.is_for_clients = true;
                 Received::Write(job)
             }
             Message::Own(job) => Received::Write(job),
@@ -269,8 +273,11 @@ impl Writer {
         let (mut rows, mut bytes) = (first.rows(), first.bytes());
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH && rows < MAX_ROWS && bytes < MAX_BATCH_BYTES {
-            match self.queue.try_recv().map(|next| self.received(next)) {
-                Ok(Received::Write(job)) => {
+            let Ok(next) = self.queue.try_recv() else {
+                break;
+            };
+            match self.received(next) {
+                Received::Write(job) => {
                     rows += job.rows();
                     bytes += job.bytes();
                     if rows > MAX_ROWS {
@@ -279,11 +286,10 @@ impl Writer {
                     }
                     batch.push(job);
                 }
-                Ok(Received::Stop) => {
+                Received::Stop => {
                     *stop = true;
                     break;
                 }
-                Err(_) => break,
             }
         }
         batch
@@ -293,6 +299,12 @@ impl Writer {
     /// the database is broken.
     fn commit(&mut self, mut batch: Vec<Box<dyn AnyJob>>) -> Result<bool, StoreError> {
         let start = self.shared.clock.monotonic();
+        if std::mem::take(&mut self.is_for_clients) {
+            let now = u64::try_from(start.as_millis()).unwrap_or(u64::MAX);
+            self.shared
+                .clients_wrote_at
+                .store(now.max(1), Ordering::Relaxed);
+        }
         #[cfg(test)]
         let (rows_before, began) = (self.sql.total_changes(), self.shared.stopwatch.monotonic());
         let changes = loop {

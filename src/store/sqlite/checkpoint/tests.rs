@@ -22,6 +22,7 @@ fn shared(path: &Path, clock: &Arc<FakeClock>) -> Arc<Shared> {
         low_space: AtomicBool::new(false),
         health: crate::store::sqlite::health::Health::default(),
         queued: AtomicUsize::new(0),
+        clients_wrote_at: AtomicU64::new(0),
         is_stopping: AtomicBool::new(false),
         transactions: std::sync::Mutex::default(),
         stopwatch: crate::clock::SystemClock::new(),
