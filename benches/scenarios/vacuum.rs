@@ -1,5 +1,8 @@
 //! A copy of the database is made while events come in.
 
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,12 +11,13 @@ use relay::Relay;
 use relay::model::Level;
 use rusqlite::Connection;
 use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::beside::{self, Beside};
-use super::load::{steady, steady_for};
+use super::load::{Latency, steady, steady_for};
 use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
-use super::{Outcome, rounds, rows};
+use super::{Outcome, rounds, rows, shown};
 
 /// Events of the database: 1.1 GB.
 const EVENTS: i64 = 1_200_000;
@@ -22,7 +26,8 @@ const EVENTS: i64 = 1_200_000;
 const REST: Duration = Duration::from_secs(1);
 
 /// Another connection's `VACUUM INTO`. It reads and writes the whole database, and its snapshot
-/// keeps the WAL from being reset.
+/// keeps the WAL from being reset. A plain file of that size, written beside it in turn, shows how
+/// much of the wait is the disk's alone.
 pub fn run() -> Outcome {
     let client = runtime(1);
     let directory = support::directory();
@@ -49,27 +54,22 @@ pub fn run() -> Outcome {
     steady_for(&client, relay.address(), sample() / 4);
     let mut beside = Beside::default();
     let mut took = Vec::new();
+    let mut beside_a_file = Vec::new();
     for _ in 0..rounds() {
         let calm = steady_for(&client, relay.address(), sample());
         beside.calm.push(calm);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let vacuum = {
-            let (path, copy, is_over) = (path.clone(), copy.clone(), Arc::clone(&is_over));
-            std::thread::spawn(move || {
-                let start = Instant::now();
-                let sql = Connection::open(path).expect("the database");
-                let made = sql.execute("VACUUM INTO ?1", [copy.to_str().expect("text")]);
-                is_over.store(true, Ordering::SeqCst);
-                made.expect("a copy");
-                start.elapsed().as_secs_f64()
-            })
-        };
-        let busy = steady(&client, relay.address(), move || {
-            is_over.load(Ordering::SeqCst)
+        let (busy, seconds) = during(&client, &relay, || {
+            let sql = Connection::open(&path).expect("the database");
+            sql.execute("VACUUM INTO ?1", [copy.to_str().expect("text")])
+                .expect("a copy");
         });
         beside.busy.push(busy);
-        took.push(vacuum.join().expect("a copy is made"));
+        took.push(seconds);
         std::fs::remove_file(&copy).expect("the copy");
+        std::thread::sleep(REST);
+        let (busy, _) = during(&client, &relay, || write_file(&copy, bytes));
+        beside_a_file.push(busy.p99);
+        std::fs::remove_file(&copy).expect("the file");
         std::thread::sleep(REST);
     }
     relay.stop().expect("the relay stops");
@@ -77,8 +77,43 @@ pub fn run() -> Outcome {
     println!(
         "a VACUUM INTO of {gigabytes:.2} GB by another connection, which takes {seconds:.1} s"
     );
+    let pairs = beside.busy.iter().zip(&beside_a_file);
+    let against_a_file: Vec<f64> = pairs.map(|(vacuum, file)| vacuum.p99 / file).collect();
+    println!(
+        "p99 beside a plain file of that size {:.2} ms; beside the VACUUM INTO ÷ beside the file {}",
+        median(beside_a_file.clone()),
+        shown(&against_a_file)
+    );
     beside.outcome(
         &format!("a VACUUM INTO of {gigabytes:.2} GB"),
-        json!({ "bytes": bytes, "vacuum_seconds": seconds }),
+        json!({ "bytes": bytes, "vacuum_seconds": seconds, "p99_beside_a_file": beside_a_file }),
     )
+}
+
+/// The latency of `POST`s for as long as `work` takes on a thread of its own, and its seconds.
+fn during(client: &Runtime, relay: &Relay, work: impl FnOnce() + Send) -> (Latency, f64) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let ends = Arc::clone(&is_over);
+        let working = scope.spawn(move || {
+            let start = Instant::now();
+            work();
+            ends.store(true, Ordering::SeqCst);
+            start.elapsed().as_secs_f64()
+        });
+        let busy = steady(client, relay.address(), move || {
+            is_over.load(Ordering::SeqCst)
+        });
+        (busy, working.join().expect("the work doesn't panic"))
+    })
+}
+
+/// Writes a file of this many bytes, in pieces of a mebibyte, and syncs it.
+fn write_file(path: &Path, bytes: u64) {
+    let mut file = File::create(path).expect("a file");
+    let piece = vec![0x5a; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        file.write_all(&piece).expect("written");
+    }
+    file.sync_all().expect("synced");
 }
