@@ -82,7 +82,12 @@ pub(crate) use steps::{LongWrite, RowBudget};
 pub(crate) use tx::Tx;
 pub(crate) use unlock::{Kept, Unlock};
 pub(crate) use unused::{PassStep, UnusedOrigins};
-pub(crate) use writer::{MAX_ROWS, WriteOp};
+#[allow(
+    unused_imports,
+    reason = "a build without delivery has no benchmark of claims"
+)]
+pub(crate) use writer::MAX_ROWS;
+pub(crate) use writer::WriteOp;
 
 use crate::clock::Clock;
 use crate::config;
