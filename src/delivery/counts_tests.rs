@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use rusqlite::params;
 use tempfile::TempDir;
 
-use super::ops::{Claimed, HandBack, Settlement, Turn, Want};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config;
+use crate::delivery::ops::{Claimed, HandBack, Settlement, Turn, Want};
 use crate::model::{DeliveryState, IntentId, Level, Step, Surface};
 use crate::ops::metrics::Metrics;
 use crate::store::{

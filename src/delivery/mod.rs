@@ -1,7 +1,7 @@
 //! The executor: takes what is due, attempts it on blocking threads, settles what came of it.
 //!
 //! - `dispatcher`: one thread, one tick at a time ([`dispatcher::Dispatcher::run_once`]). `schedule`:
-//!   which destinations are looked at, and when; `plan`: what is claimed for them; `fair`: how workers
+//!   which destinations are looked at, and when; `plan`: what is claimed for them; `fair_share`: how workers
 //!   are shared out; `gauges`: the states that metrics show.
 //! - `pool`, `worker`: a fixed number of threads, each in one attempt. Nothing sleeps in a worker. What is claimed ahead for a quick destination
 //!   begins in the place of an attempt that went well, and soon.
@@ -11,13 +11,14 @@
 //!
 //! It knows nothing about HTTP's other side: it finds its work in the store.
 
+mod admission;
 #[cfg(test)]
 mod counts_tests;
 mod dispatcher;
-mod fair;
+mod fair_share;
 mod levels;
 mod ops;
-mod outage;
+mod outage_log;
 mod outcome;
 mod pool;
 mod target;

@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::Context;
-use super::levels::Transport;
-use super::ops::Shipment;
-use super::outcome::{Class, Outcome};
-use super::target::Target;
-use super::wake::Wake;
-use super::worker;
 use crate::clock::Timestamp;
+use crate::delivery::Context;
+use crate::delivery::levels::Transport;
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::target::Target;
+use crate::delivery::wake::Wake;
+use crate::delivery::worker;
 use crate::stop::Ending;
 
 /// What takes longer than this isn't quick: nothing is claimed ahead for its destination, and what was

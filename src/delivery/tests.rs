@@ -1,21 +1,22 @@
 //! The dispatcher's single pass, driven by hand on a fake clock.
 
-mod round;
-mod waiting;
+mod fairness;
+mod prefetch;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use super::dispatcher::{Dispatcher, SMALL, WAITING};
-use super::levels::{Admission, Change, Parts, Refusal, Transport, Unlimited};
-use super::ops::Shipment;
-use super::outcome::{Class, Outcome};
-use super::pool::{Job, Pool, QUICK};
-use super::target::Target;
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
+use crate::delivery::admission::{Admission, Change, Refusal, Unlimited};
+use crate::delivery::dispatcher::{Dispatcher, SMALL, WAITING};
+use crate::delivery::levels::{Parts, Transport};
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::{Job, Pool, QUICK};
+use crate::delivery::target::Target;
 use crate::model::{Failure, Level, RetryPlan, Surface};
 use crate::stop::Deadline;
 use crate::store::{Accept, Pause};

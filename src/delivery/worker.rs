@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::levels::Transport;
-use super::ops::{Shipment, has_failed_with};
-use super::outcome::{Class, Outcome};
-use super::pool::{Done, Freight, Job};
 use crate::clock::Clock;
+use crate::delivery::levels::Transport;
+use crate::delivery::ops::{Shipment, has_failed_with};
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::{Done, Freight, Job};
 use crate::model::Failure;
 use crate::store::{Reader, StoreError};
 

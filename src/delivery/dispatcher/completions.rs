@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, LOOK_EVERY, hand_back};
 use crate::clock::Timestamp;
-use crate::delivery::levels::Change;
+use crate::delivery::admission::Change;
+use crate::delivery::dispatcher::{Dispatcher, LOOK_EVERY, hand_back};
 use crate::delivery::ops::{HandBack, Settlement};
 use crate::delivery::outcome::{Class, Outcome, decide};
 use crate::delivery::pool::Done;

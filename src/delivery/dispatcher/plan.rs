@@ -4,16 +4,16 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gauges::StateGauges;
-use super::schedule::Origin;
-use super::{
+use crate::clock::Timestamp;
+use crate::delivery::admission::Refusal;
+use crate::delivery::dispatcher::gauges::StateGauges;
+use crate::delivery::dispatcher::schedule::Origin;
+use crate::delivery::dispatcher::{
     ADHOC_LABELS, DestinationState, Dispatcher, LOOK_EVERY, MAX_STATES, REFUSED_PAUSE, WAITING,
 };
-use crate::clock::Timestamp;
-use crate::delivery::fair::{Candidate, FairShare};
-use crate::delivery::levels::Refusal;
+use crate::delivery::fair_share::{Candidate, FairShare};
 use crate::delivery::ops::{Due, Kept, Want};
-use crate::delivery::outage::OutageLog;
+use crate::delivery::outage_log::OutageLog;
 use crate::delivery::target::Target;
 
 /// What is to be claimed.

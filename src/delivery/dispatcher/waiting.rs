@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, Origin};
 use crate::clock::Timestamp;
+use crate::delivery::dispatcher::{Dispatcher, Origin};
 use crate::delivery::ops::{HANDED_BACK_FOR, HandBack, Kept, Settlement, Want};
 use crate::store::StoreError;
 

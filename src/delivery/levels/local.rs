@@ -26,34 +26,4 @@ pub(super) fn is_local_end(here: IpAddr, there: IpAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_that_can_be_bound_without_being_ours_are_not_local() {
-        for text in ["127.0.0.1", "127.9.9.9", "::1"] {
-            assert!(is_local(text.parse().expect("an address")), "{text}");
-        }
-        // Any socket can be bound to these, as to all addresses with ip_nonlocal_bind.
-        for text in ["224.0.0.1", "255.255.255.255"] {
-            let ip: IpAddr = text.parse().expect("an address");
-            assert!(UdpSocket::bind((ip, 0)).is_ok(), "{text}");
-            assert!(!is_local(ip), "{text}");
-        }
-        assert!(!is_local("192.0.2.1".parse().expect("an address")));
-    }
-
-    #[test]
-    fn the_ends_of_a_connection_tell() {
-        let is = |here: &str, there: &str| {
-            is_local_end(
-                here.parse().expect("an address"),
-                there.parse().expect("an address"),
-            )
-        };
-        assert!(is("10.0.0.9", "10.0.0.9"));
-        assert!(is("127.0.0.1", "10.0.0.9"));
-        assert!(is("::ffff:10.0.0.9", "10.0.0.9"));
-        assert!(!is("10.0.0.9", "10.0.0.8"));
-    }
-}
+mod tests;

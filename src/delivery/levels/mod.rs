@@ -1,6 +1,5 @@
 //! What the levels differ in: a transport, a retry plan, an admission. All gates live here.
 
-mod admission;
 mod local;
 mod simulated;
 
@@ -11,13 +10,12 @@ mod http;
 
 use std::sync::Arc;
 
-pub(super) use admission::{Admission, Change, Refusal, Unlimited};
-
-use super::Context;
-use super::ops::Shipment;
-use super::outcome::Outcome;
-use super::pool::Job;
 use crate::clock::Timestamp;
+use crate::delivery::Context;
+use crate::delivery::admission::{Admission, Unlimited};
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::Outcome;
+use crate::delivery::pool::Job;
 use crate::model::{Level, RetryPlan};
 
 /// The highest level in this build.

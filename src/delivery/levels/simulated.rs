@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Transport;
-use super::local::is_local;
 use crate::clock::Timestamp;
 use crate::delivery::Context;
+use crate::delivery::levels::Transport;
+use crate::delivery::levels::local::is_local;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{Due, Turn, Want};
 use crate::Config;
 use crate::clock::{Clock as _, SystemClock};
 use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
-use crate::delivery::fair::{Candidate, FairShare};
+use crate::delivery::fair_share::{Candidate, FairShare};
+use crate::delivery::ops::{Due, Turn, Want};
 use crate::delivery::target::Target;
 use crate::model::RetryPlan;
 use crate::store::sqlite::{MAX_ROWS, open};

@@ -13,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 
 use crate::config::{Config, RateLimit};
 use crate::delivery::Context;
-use crate::delivery::levels::{Admission, Change, Refusal};
+use crate::delivery::admission::{Admission, Change, Refusal};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::QUICK;
 use crate::delivery::target::Target;

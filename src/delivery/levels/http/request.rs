@@ -3,9 +3,9 @@
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Method, Request};
 
-use super::Sign;
 use crate::clock::Timestamp;
 use crate::config::Secret;
+use crate::delivery::levels::http::Sign;
 use crate::delivery::ops::Shipment;
 use crate::delivery::pool::Job;
 use crate::model::Surface;
@@ -106,27 +106,4 @@ fn provider_headers(block: &[u8]) -> Result<HeaderMap, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn headers_come_back_as_they_were_stored() {
-        let headers =
-            provider_headers(b"x-a: 1\r\nx-a: \xff\r\nx-empty: \r\n").expect("well formed");
-        let all: Vec<_> = headers
-            .get_all("x-a")
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        assert_eq!(all, [&b"1"[..], b"\xff"]);
-        assert_eq!(headers["x-empty"], "");
-    }
-
-    proptest! {
-        #[test]
-        fn no_block_panics(block in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = provider_headers(&block);
-        }
-    }
-}
+mod tests;

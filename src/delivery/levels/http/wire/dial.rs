@@ -10,11 +10,11 @@ use thiserror::Error;
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, ShutdownHandle};
 
-use super::socket::{Ready, Socket, Wanted};
-use super::{Deadline, Wire, would_block};
 use crate::clock::Clock;
 use crate::delivery::levels::http::resolver::Forbidden;
 use crate::delivery::levels::http::trace;
+use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted};
+use crate::delivery::levels::http::wire::{Deadline, Wire, would_block};
 use crate::delivery::levels::local::is_local_end;
 use crate::model::AddressPolicy;
 
@@ -181,35 +181,4 @@ impl std::fmt::Debug for Dialer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::delivery::levels::http::answer;
-    use crate::model::Failure;
-
-    fn outcome(code: Errno) -> (bool, Option<Failure>) {
-        let error = NotMade::wrap(IoError::from_raw_os_error(code.raw_os_error()));
-        let outcome = answer::failure(&error, Duration::ZERO);
-        (outcome.is_made, outcome.failure)
-    }
-
-    #[test]
-    fn a_shortage_of_this_machine_is_no_attempt_and_no_failure_of_the_destination() {
-        for code in [
-            Errno::AGAIN,
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOMEM,
-            Errno::NOBUFS,
-        ] {
-            assert_eq!(outcome(code), (false, Some(Failure::Internal)), "{code}");
-        }
-        for (code, failure) in [
-            (Errno::ADDRNOTAVAIL, Failure::Internal),
-            (Errno::CONNREFUSED, Failure::Refused),
-            (Errno::CONNRESET, Failure::Reset),
-            (Errno::TIMEDOUT, Failure::Timeout),
-        ] {
-            assert_eq!(outcome(code), (true, Some(failure)), "{code}");
-        }
-    }
-}
+mod tests;

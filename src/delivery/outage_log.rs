@@ -21,11 +21,11 @@ use adhoc::AdhocLimit;
 use counts::{DIGEST_EVERY, Digest, Row};
 use line::Line;
 
-use super::outcome::{Class, Outcome};
-use super::pool::Job;
-use super::target::Target;
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::pool::Job;
+use crate::delivery::target::Target;
 use crate::model::{BreakerChange, Failure, Health, Level, Step};
 
 /// Failures in a row that begin an outage where there is no breaker: as many as open one by

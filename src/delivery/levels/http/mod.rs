@@ -18,10 +18,10 @@ use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 use ureq::http::header::LOCATION;
 
-use super::Transport;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Secret;
 use crate::delivery::Context;
+use crate::delivery::levels::Transport;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{MINUTE, SECOND};
 use crate::config::Destination;
-use crate::delivery::outage::*;
+use crate::delivery::outage_log::tests::{MINUTE, SECOND};
+use crate::delivery::outage_log::*;
 use crate::delivery::pool::Freight;
 use crate::model::{Breaker, BreakerRules, Failure, RetryPlan};
 

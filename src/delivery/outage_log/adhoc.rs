@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::line::Line;
 use crate::clock::Timestamp;
+use crate::delivery::outage_log::line::Line;
 
 /// Lines of all ad hoc origins together in a window: what a person reads at a glance.
 pub(super) const LINES: u64 = 10;

@@ -6,8 +6,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use self::scene::{Ends, Scene, To};
-use super::adhoc::{LINES, WINDOW};
 use super::*;
+use crate::delivery::outage_log::adhoc::{LINES, WINDOW};
 use crate::model::BreakerRules;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,68 @@
+use super::*;
+use crate::model::RetryPlan;
+use proptest::prelude::*;
+
+/// A lane's candidates: how much of each is ready, and how much it may have.
+type Wishes = Vec<(usize, usize)>;
+
+fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize) {
+    let config = crate::Config::default();
+    let limits: Vec<usize> = lanes.iter().flatten().map(|(_, limit)| *limit).collect();
+    let limit = move |id: i64| limits[usize::try_from(id).expect("small")];
+    let mut shares = FairShare::of(free);
+    let lanes = (0_i64..).zip(lanes);
+    let all = lanes.flat_map(|(lane, wishes)| wishes.iter().map(move |wish| (lane, wish)));
+    let candidates = (0_i64..)
+        .zip(all)
+        .map(|(id, (lane, (ready, _)))| Candidate {
+            target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
+            lane: Lane::Proven(Some(lane)),
+            in_flight: 0,
+            waiting: 0,
+            ready: *ready,
+            share: 0,
+            refused: None,
+        });
+    shares.offer(candidates);
+    shares.go_round(|candidate| {
+        if candidate.share < limit(candidate.target.id) {
+            Ok(())
+        } else {
+            Err(Refusal::UntilAnAttemptEnds)
+        }
+    });
+    (shares, limit)
+}
+
+proptest! {
+    #[test]
+    fn lanes_get_equal_shares_and_no_worker_is_wasted(
+        free in 0usize..100,
+        lanes in prop::collection::vec(prop::collection::vec((0usize..40, 0usize..40), 0..9), 0..12),
+    ) {
+        let (shares, limit) = share_out(free, &lanes);
+        let takable = |wishes: &Wishes| wishes.iter().map(|(ready, most)| *ready.min(most)).sum::<usize>();
+        let all: usize = lanes.iter().map(takable).sum();
+        let given = shares.given().clone();
+        prop_assert_eq!(given.values().sum::<usize>(), free.min(all));
+        prop_assert_eq!(shares.given_to_adhoc(), free.min(all));
+        prop_assert_eq!(shares.free(), free - free.min(all));
+        let most = given.values().max().copied().unwrap_or(0);
+        for (lane, wishes) in (0_i64..).zip(&lanes) {
+            let got = given.get(&Lane::Proven(Some(lane))).copied().unwrap_or(0);
+            prop_assert!(got + 1 >= most || got == takable(wishes), "no lane is passed over");
+        }
+        let candidates: Vec<_> = shares.into_shares().collect();
+        prop_assert_eq!(candidates.len(), lanes.iter().map(Vec::len).sum::<usize>());
+        for candidate in candidates {
+            prop_assert!(candidate.share <= candidate.ready.min(limit(candidate.target.id)));
+        }
+    }
+}
+
+#[test]
+fn a_key_with_many_origins_gets_no_more_than_a_key_with_one() {
+    let (shares, _) = share_out(10, &[vec![(9, 9); 1000], vec![(9, 9)]]);
+    let given: Vec<usize> = shares.given().values().copied().collect();
+    assert_eq!(given, [5, 5]);
+}

@@ -1,0 +1,121 @@
+use super::*;
+use proptest::prelude::*;
+use ureq::http::HeaderValue;
+
+fn class(code: u16, settings: Option<&Destination>) -> Class {
+    classify(
+        StatusCode::from_u16(code).expect("a status"),
+        settings,
+        None,
+    )
+    .0
+}
+
+#[test]
+fn statuses_fall_into_the_contracts_classes() {
+    for code in [200, 201, 202, 204, 226, 299] {
+        assert_eq!(class(code, None), Class::Delivered, "{code}");
+    }
+    for code in [
+        400, 405, 406, 410, 411, 413, 414, 415, 422, 426, 431, 451, 501, 505,
+    ] {
+        assert_eq!(class(code, None), Class::Permanent, "{code}");
+    }
+    for code in [
+        101, 301, 302, 304, 307, 308, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 504,
+        506, 599, 600, 999,
+    ] {
+        assert_eq!(class(code, None), Class::Transient, "{code}");
+    }
+}
+
+#[test]
+fn a_destination_may_move_statuses_between_classes() {
+    let mut settings = Destination::new("http://example.com/".parse().expect("a URL"));
+    settings.transient_statuses = vec![422];
+    settings.permanent_statuses = vec![404, 503];
+    assert_eq!(class(422, Some(&settings)), Class::Transient);
+    assert_eq!(class(404, Some(&settings)), Class::Permanent);
+    assert_eq!(class(503, Some(&settings)), Class::Permanent);
+    assert_eq!(class(400, Some(&settings)), Class::Permanent);
+}
+
+#[test]
+fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
+    let error = |code: u16, location: &[u8]| {
+        let location = HeaderValue::from_bytes(location).expect("a value");
+        let status = StatusCode::from_u16(code).expect("a status");
+        classify(status, None, Some(&location)).1.expect("an error")
+    };
+    let to = |location: &str| {
+        let error = error(301, location.as_bytes());
+        let to = error.strip_prefix("answered 301 Moved Permanently to ");
+        to.expect(location).to_owned()
+    };
+    for (location, shown) in [
+        ("https://example.com/hooks/", "https://example.com/hooks/"),
+        ("/login", "/login"),
+        ("hooks/", "hooks/"),
+        ("https://example.com", "https://example.com"),
+        ("https://u:pass@example.com/a@b", "https://example.com/a@b"),
+        ("https://u:p@ss@example.com", "https://example.com"),
+        ("//u:pass@example.com/", "//example.com/"),
+        ("https:\\\\u:pass@example.com", "https:\\\\example.com"),
+        (
+            "https://example.com/?token=secret",
+            "https://example.com/?…",
+        ),
+        ("https://u:pass@e.com?a=/#secret", "https://e.com?…"),
+        ("/a#secret", "/a?…"),
+        ("/\u{202e}x\u{9b}y", "/\u{fffd}x\u{fffd}y"),
+    ] {
+        assert_eq!(to(location), shown, "{location}");
+    }
+    let long = to(&format!("https://example.com/{}", "x".repeat(2000)));
+    assert_eq!(long.chars().count(), MAX_LOCATION + 1);
+    assert_eq!(error(302, b"/\xff"), "answered 302 Found to /\u{fffd}");
+    // It belongs to redirects.
+    assert_eq!(error(404, b"/"), "answered 404 Not Found");
+}
+
+fn header(status: u16, value: &str) -> Option<u64> {
+    let mut headers = HeaderMap::new();
+    headers.insert(RETRY_AFTER, HeaderValue::from_str(value).expect("a value"));
+    // Wed, 21 Oct 2015 07:28:00 GMT
+    let now = Timestamp::from_millis(1_445_412_480_000);
+    retry_after(&headers, status, now).map(|wait| wait.as_secs())
+}
+
+#[test]
+fn retry_after_is_seconds_or_a_date() {
+    assert_eq!(header(503, "120"), Some(120));
+    assert_eq!(header(429, " 0 "), Some(0));
+    assert_eq!(header(429, "99999999999999999999999"), Some(u64::MAX));
+    assert_eq!(header(503, "Wed, 21 Oct 2015 07:29:00 GMT"), Some(60));
+    assert_eq!(header(503, "Wed, 21 Oct 2015 07:00:00 GMT"), Some(0));
+    for value in [
+        "",
+        "-5",
+        "1.5",
+        "+5",
+        "soon",
+        "Wed, 99 Oct 2015 07:29:00 GMT",
+    ] {
+        assert_eq!(header(503, value), None, "{value:?}");
+    }
+    assert_eq!(header(500, "120"), None);
+}
+
+proptest! {
+    #[test]
+    fn no_location_panics(bytes in prop::collection::vec(32u8..127, 0..60)) {
+        let location = HeaderValue::from_bytes(&bytes).expect("visible");
+        let shown = shown_location(&location);
+        prop_assert!(shown.chars().count() <= MAX_LOCATION + 2);
+    }
+
+    #[test]
+    fn no_retry_after_panics(value in "[ -~]{0,40}") {
+        let _ = header(503, &value);
+    }
+}

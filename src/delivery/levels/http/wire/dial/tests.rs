@@ -1,0 +1,30 @@
+use super::*;
+use crate::delivery::levels::http::answer;
+use crate::model::Failure;
+
+fn outcome(code: Errno) -> (bool, Option<Failure>) {
+    let error = NotMade::wrap(IoError::from_raw_os_error(code.raw_os_error()));
+    let outcome = answer::failure(&error, Duration::ZERO);
+    (outcome.is_made, outcome.failure)
+}
+
+#[test]
+fn a_shortage_of_this_machine_is_no_attempt_and_no_failure_of_the_destination() {
+    for code in [
+        Errno::AGAIN,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+    ] {
+        assert_eq!(outcome(code), (false, Some(Failure::Internal)), "{code}");
+    }
+    for (code, failure) in [
+        (Errno::ADDRNOTAVAIL, Failure::Internal),
+        (Errno::CONNREFUSED, Failure::Refused),
+        (Errno::CONNRESET, Failure::Reset),
+        (Errno::TIMEDOUT, Failure::Timeout),
+    ] {
+        assert_eq!(outcome(code), (true, Some(failure)), "{code}");
+    }
+}

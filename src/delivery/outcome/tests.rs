@@ -1,0 +1,66 @@
+use super::*;
+use crate::model::DeliveryState;
+use proptest::prelude::*;
+
+fn retry() -> impl Strategy<Value = Retry> {
+    (
+        prop::collection::vec(0u64..200_000, 0..10),
+        0.0..1.0f64,
+        any::<bool>(),
+    )
+        .prop_map(|(waits, jitter, honours_retry_after)| Retry {
+            schedule: waits.into_iter().map(Duration::from_secs).collect(),
+            jitter,
+            honours_retry_after,
+        })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    (
+        prop_oneof![
+            Just(Class::Delivered),
+            Just(Class::Transient),
+            Just(Class::Permanent)
+        ],
+        prop::option::of(0u64..u64::MAX / 2),
+    )
+        .prop_map(|(class, retry_after)| Outcome {
+            class,
+            retry_after: retry_after.map(Duration::from_secs),
+            ..Outcome::delivered()
+        })
+}
+
+proptest! {
+    #[test]
+    fn every_decision_keeps_the_promises(
+        attempt in 1u32..15,
+        outcome in outcome(),
+        retry in retry(),
+        now in 0i64..4_000_000_000_000,
+        random in 0.0..1.0f64,
+    ) {
+        let now = Timestamp::from_millis(now);
+        let decision = decide(attempt, &outcome, &retry, now, random);
+        let state = DeliveryState::Processing.after(decision.step).expect("a step from processing");
+        match outcome.class {
+            Class::Delivered => prop_assert_eq!(state, DeliveryState::Delivered),
+            Class::Permanent => prop_assert_eq!(state, DeliveryState::DeadLettered),
+            Class::Transient => prop_assert_eq!(
+                state == DeliveryState::Retrying,
+                attempt < retry.max_attempts(),
+                "the whole schedule, and no more"
+            ),
+        }
+        prop_assert_eq!(decision.next_attempt_at.is_some(), state == DeliveryState::Retrying);
+        if let Some(at) = decision.next_attempt_at {
+            let wait = retry.schedule[attempt as usize - 1];
+            prop_assert!(at >= now.plus(wait), "no attempt is early");
+            prop_assert!(at >= decision.hold_until.unwrap_or(at));
+            prop_assert!(at <= now.plus(wait.mul_f64(1.0 + retry.jitter).max(MAX_RETRY_AFTER) + Duration::from_millis(1)));
+        }
+        if let Some(until) = decision.hold_until {
+            prop_assert!(retry.honours_retry_after && until <= now.plus(MAX_RETRY_AFTER));
+        }
+    }
+}
