@@ -115,8 +115,8 @@ fn only_the_clock_asks_for_the_time() {
             let exempt = [
                 "src/clock.rs",
                 "src/store/sqlite/tests.rs",
-                "src/http/exchange.rs",
-                "src/http/activity.rs",
+                "src/http/request_context.rs",
+                "src/http/server/connection_slots.rs",
             ];
             exempt.contains(&name)
         },

@@ -9,8 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderMap};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::activity::Activity;
-use super::problem::Problem;
+use crate::http::api_error::Problem;
+use crate::http::server::connection_slots::Activity;
 
 /// What is still read of a body that nobody wants, so that its connection can be used again: as much
 /// as a relay's request may hold. More costs more than a new connection.

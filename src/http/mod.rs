@@ -1,35 +1,23 @@
 //! The ingress: both contracts, on hyper. It parses, checks, and sends operations to the store; it
 //! knows nothing about how deliveries are made.
 //!
-//! - `server`: accepting, limits, draining. `loops`: the threads. `activity`: which connection makes room. `socket`: what
-//!   hyper leaves out of one.
-//! - `router`: which path and method leads where.
-//! - `body`, `problem`, `exchange`: what all routes share.
-//! - `relays`, `webhooks`, `events`, `health`: the routes.
-//! - `ingress`: keys and token buckets; `bounded`: those of names that strangers make up.
-//!   `verify`: signatures. `idempotency`: where a request's key is.
-//! - `members`: JSON objects as they were sent. `offload`: work on large bodies.
-//! - `admin`: the operator's listener.
+//! - `server/`: accepts connections, bounds and serves them.
+//! - `router`: which path and method leads where. `routes/`: the routes of the public contract.
+//! - `admission/`: API keys, rate limits, signatures.
+//! - `admin/`: the operator's listener.
+//! - `request_context`, `body`, `api_error`: shared by all routes.
+//! - `raw_object`: JSON objects as they were sent. `offload`: work on large bodies.
 
-mod activity;
 mod admin;
+mod admission;
+mod api_error;
 mod body;
-mod bounded;
-mod events;
-mod exchange;
-mod health;
-mod idempotency;
-mod ingress;
-pub(crate) mod loops;
-mod members;
 mod offload;
-mod problem;
-mod relays;
+mod raw_object;
+mod request_context;
 mod router;
+mod routes;
 mod server;
-mod socket;
-mod verify;
-mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,8 +31,8 @@ use crate::model::AddressPolicy;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
-pub(crate) use loops::Loops;
-pub(crate) use server::{Limits, serve};
+pub(crate) use server::accept::{Limits, serve};
+pub(crate) use server::event_loops::{self, Loops};
 
 pub(crate) type Request = hyper::Request<body::Body>;
 type Response = hyper::Response<Bytes>;
@@ -56,7 +44,7 @@ pub(crate) struct App {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     addresses: AddressPolicy,
-    ingress: ingress::Ingress,
+    ingress: admission::source_gates::Ingress,
     offload: offload::Offload,
 }
 
@@ -71,7 +59,7 @@ impl App {
     ) -> Self {
         Self {
             addresses: config.address_policy(own_listeners),
-            ingress: ingress::Ingress::new(&config, &clock),
+            ingress: admission::source_gates::Ingress::new(&config, &clock),
             offload: offload::Offload::new(),
             config,
             store,

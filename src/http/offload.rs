@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use super::exchange::Exchange;
-use super::loops;
-use super::problem::Problem;
+use crate::http::api_error::Problem;
+use crate::http::request_context::Exchange;
+use crate::http::server::event_loops;
 use crate::store::StoreError;
 
 /// Bytes up to which work is done in place: some 0.3 ms for JSON and as much for a hash, which is
@@ -25,7 +25,7 @@ pub(super) struct Offload {
 impl Offload {
     pub fn new() -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(loops::count())),
+            permits: Arc::new(Semaphore::new(event_loops::count())),
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
         runtime.block_on(async {
             let offload = Offload::new();
             let taken = Arc::clone(&offload.permits)
-                .acquire_many_owned(u32::try_from(loops::count()).expect("eight at most"))
+                .acquire_many_owned(u32::try_from(event_loops::count()).expect("eight at most"))
                 .await;
             let late = Exchange::begin(&HeaderMap::new(), Duration::ZERO);
             let refused = offload.run(&late, || ()).await.expect_err("all are taken");

@@ -7,11 +7,12 @@ use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING}
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
 
-use super::body::Body;
-use super::exchange::{Exchange, REQUEST_ID, typed};
-use super::problem::{Form, Problem};
-use super::server::{MAX_HEADER_BYTES, MAX_HEADERS};
-use super::{App, Request, Response, events, health, relays, webhooks};
+use crate::http::api_error::{Form, Problem};
+use crate::http::body::Body;
+use crate::http::request_context::{Exchange, REQUEST_ID, typed};
+use crate::http::routes::{events, health, relays, webhooks};
+use crate::http::server::accept::{MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::http::{App, Request, Response};
 
 /// The contract itself, as it is served.
 const OPENAPI: &str = include_str!("../../openapi.yaml");

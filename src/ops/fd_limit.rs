@@ -4,7 +4,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
-use crate::http::loops;
+use crate::http::event_loops;
 use crate::store::OWN_READERS;
 
 /// Besides connections, attempts and the database: standard streams, signals, listeners, the lock, and
@@ -91,7 +91,7 @@ fn sending(config: &Config, limit: u64) -> u64 {
 }
 
 fn fitting(config: &Config, limit: u64) -> u32 {
-    let loops = 1 + u64::try_from(loops::count()).unwrap_or(u64::MAX);
+    let loops = 1 + u64::try_from(event_loops::count()).unwrap_or(u64::MAX);
     let reserved = OTHERS
         .saturating_add(loops.saturating_mul(PER_LOOP))
         .saturating_add(u64::from(config.database.readers + OWN_READERS).saturating_mul(PER_READER))
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn connections_leave_room_for_the_rest() {
         let config = Config::default();
-        let loops = 4 * (1 + u32::try_from(loops::count()).expect("eight at most"));
+        let loops = 4 * (1 + u32::try_from(event_loops::count()).expect("eight at most"));
         // Nothing is configured: 64 workers, and 16 parts for ad hoc URLs.
         // And 32 look-ups, of a socket and a file each.
         let sending = 64 + 16 * 8 + 32 * 2;

@@ -1,6 +1,6 @@
 //! The relay API: `/v1/relays`.
 
-mod create;
+mod create_request;
 mod page;
 mod view;
 
@@ -11,24 +11,25 @@ use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
-use super::body::Body;
-use super::exchange::{Exchange, json};
-use super::ingress::Key;
-use super::offload::INLINE;
-use super::problem::{Form, Problem};
-use super::{App, Response, idempotency};
 use crate::clock::Timestamp;
+use crate::http::admission::source_gates::Key;
+use crate::http::api_error::{Form, Problem};
+use crate::http::body::Body;
+use crate::http::offload::INLINE;
+use crate::http::request_context::{Exchange, json};
+use crate::http::routes::idempotency;
+use crate::http::{App, Response};
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::{
     Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, RelayRow, StoreError,
 };
-use create::{Create, check_content_type};
+use create_request::{Create, check_content_type};
 use page::{Page, token_after};
 use view::{List, Relay, Webhook};
 
 /// Authenticates, takes a token, and answers; whatever the answer, it then says how the bucket
 /// stands.
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     app: &App,
     exchange: &Exchange,
     id: Option<&str>,

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 
-use super::exchange::{Exchange, REQUEST_ID, typed};
-use super::problem::{Form, Problem};
-use super::{App, Request, Response, health};
+use crate::http::api_error::{Form, Problem};
+use crate::http::request_context::{Exchange, REQUEST_ID, typed};
+use crate::http::routes::health;
+use crate::http::{App, Request, Response};
 use crate::model::Level;
 
-pub(super) async fn answer(app: &App, request: &Request) -> Response {
+pub(in crate::http) async fn answer(app: &App, request: &Request) -> Response {
     let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = match (request.uri().path(), is_read) {

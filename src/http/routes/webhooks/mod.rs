@@ -10,13 +10,14 @@ use hyper::http::request::Parts;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::body::Body;
-use super::exchange::{Exchange, json};
-use super::offload::INLINE;
-use super::problem::Problem;
-use super::verify::{Claim, Verifier};
-use super::{App, Response, idempotency};
 use crate::config::{IdempotencyKeyAt, Source};
+use crate::http::admission::signatures::hmac::{Claim, Verifier};
+use crate::http::api_error::Problem;
+use crate::http::body::Body;
+use crate::http::offload::INLINE;
+use crate::http::request_context::{Exchange, json};
+use crate::http::routes::idempotency;
+use crate::http::{App, Response};
 use crate::model::{IntentId, Surface, is_name};
 use crate::store::{Accept, Accepted, IdempotencyKey};
 
@@ -52,7 +53,7 @@ struct Answer {
     status: &'static str,
 }
 
-pub(super) async fn accept(
+pub(in crate::http) async fn accept(
     app: &App,
     exchange: &Exchange,
     name: &str,
@@ -194,7 +195,7 @@ fn not_verified(app: &App, exchange: &Exchange, source: &str) -> Problem {
 }
 
 /// An event's id as it is shown.
-pub(super) fn event_id(id: IntentId) -> String {
+pub(in crate::http) fn event_id(id: IntentId) -> String {
     format!("evt_{id}")
 }
 
@@ -225,7 +226,7 @@ fn headers_to_keep(headers: &HeaderMap, source: &Source) -> Vec<u8> {
 }
 
 /// The names that are among the connection's options, of which 16 KiB hold 8 000: each is looked up
-/// in the sorted names, of which there are at most [`MAX_HEADERS`](super::server::MAX_HEADERS).
+/// in the sorted names, of which there are at most [`MAX_HEADERS`](crate::http::server::accept::MAX_HEADERS).
 fn named<'a>(
     names: &[&'a str],
     options: impl Iterator<Item = &'a str>,

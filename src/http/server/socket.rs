@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::Response;
-use super::activity::Activity;
+use crate::http::Response;
+use crate::http::server::connection_slots::Activity;
 
 /// How long a closing connection is read from when the client may still be sending: time enough for
 /// it to see the answer, little enough that it gains nothing by going on.
@@ -27,7 +27,7 @@ const START: usize = 32;
 /// Answers a request that hyper can't parse, given how it starts.
 pub(crate) type Refuse = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
 
-pub(super) struct Socket {
+pub(in crate::http) struct Socket {
     stream: TcpStream,
     activity: Arc<Activity>,
     refuse: Refuse,

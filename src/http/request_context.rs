@@ -6,8 +6,8 @@ use hyper::{StatusCode, header::HeaderName};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::Response;
-use super::problem::Problem;
+use crate::http::Response;
+use crate::http::api_error::Problem;
 use crate::store::StoreError;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

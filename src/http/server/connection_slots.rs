@@ -122,7 +122,7 @@ impl Activity {
 
 /// As many slots as there may be connections.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::http) struct Slots {
     permits: Arc<Semaphore>,
     count: u32,
     shared: Arc<Shared>,
@@ -151,7 +151,7 @@ impl Shared {
 
 /// A connection's slot; dropping it frees it.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::http) struct Slot {
     pub activity: Arc<Activity>,
     _permit: OwnedSemaphorePermit,
 }

@@ -1,6 +1,6 @@
 //! Paging through the list.
 
-use crate::http::problem::Problem;
+use crate::http::api_error::Problem;
 use crate::http::router::percent_decoded;
 use crate::model::IntentId;
 

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use hyper::header::HeaderMap;
 use serde_json::value::RawValue;
 
-use super::members::Members;
-use super::problem::Problem;
+use crate::http::api_error::Problem;
+use crate::http::raw_object::Members;
 
 /// The one header of this kind with a specification (draft-ietf-httpapi-idempotency-key-header).
-pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+pub(in crate::http) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The longest key of a relay, in characters: what the contract freezes.
 const MAX_RELAY_KEY: usize = 128;
@@ -18,7 +18,7 @@ const MAX_RELAY_KEY: usize = 128;
 const MAX_EVENT_KEY: usize = 256;
 
 /// The key of a relay, if it has one.
-pub(super) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(in crate::http) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if !headers.contains_key(IDEMPOTENCY_KEY) {
         return Ok(None);
     }
@@ -35,13 +35,16 @@ pub(super) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The key of an event, in the header of this name.
-pub(super) fn of_event(headers: &HeaderMap, name: &str) -> Result<String, Problem> {
+pub(in crate::http) fn of_event(headers: &HeaderMap, name: &str) -> Result<String, Problem> {
     in_header(headers, name, MAX_EVENT_KEY).ok_or_else(|| no_key(name))
 }
 
 /// The key of an event, at a JSON pointer (RFC 6901) into its body: a string, number or boolean, as
 /// it stands there. A large number is not rounded on the way.
-pub(super) fn of_event_body(document: &RawValue, pointer: &str) -> Result<String, Problem> {
+pub(in crate::http) fn of_event_body(
+    document: &RawValue,
+    pointer: &str,
+) -> Result<String, Problem> {
     let text = match value_at(document.get(), pointer) {
         Some(value) if value.starts_with('"') => serde_json::from_str(value).ok(),
         Some(value) if !value.starts_with(['{', '[', 'n']) => Some(value.to_owned()),

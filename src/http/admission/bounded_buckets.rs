@@ -9,10 +9,10 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 
 /// Names with a bucket of their own, about 1 MB of them: more than anybody has sources. The rest
 /// share one bucket until some of these are full again, and so forgotten.
-pub(super) const MAX_NAMES: usize = 10_000;
+pub(in crate::http) const MAX_NAMES: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub(super) struct BoundedStates {
+pub(in crate::http) struct BoundedStates {
     own: Mutex<HashMap<String, InMemoryState>>,
     shared: InMemoryState,
 }

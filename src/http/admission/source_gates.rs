@@ -13,10 +13,10 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::bounded::BoundedStates;
-use super::verify::Verifier;
 use crate::clock::Clock;
 use crate::config::{Config, RateLimit, Source};
+use crate::http::admission::bounded_buckets::BoundedStates;
+use crate::http::admission::signatures::hmac::Verifier;
 use crate::limiter::{Monotonic, period, quota, whole_seconds};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -30,7 +30,7 @@ type Buckets = RateLimiter<String, BoundedStates, Monotonic, StateInformationMid
 /// How often a signature that doesn't verify is worth a line in the log.
 const COMPLAIN_EVERY_SECONDS: u64 = 60;
 
-pub(super) struct Ingress {
+pub(in crate::http) struct Ingress {
     keys: Vec<Key>,
     post: RateLimit,
     get: RateLimit,
@@ -62,7 +62,7 @@ impl<B> Gate<B> {
 }
 
 /// A configured API key with its buckets: unknown keys don't get any.
-pub(super) struct Key {
+pub(in crate::http) struct Key {
     text: String,
     digest: [u8; 32],
     post: Bucket,
@@ -77,7 +77,7 @@ impl Key {
 
 /// What a token bucket says of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(in crate::http) struct Standing {
     /// Whether it may pass.
     pub passes: bool,
     limit: u32,
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::clock::{FakeClock, Timestamp};
     use crate::config::Secret;
-    use crate::http::bounded::MAX_NAMES;
+    use crate::http::admission::bounded_buckets::MAX_NAMES;
     use std::time::Duration;
 
     fn ingress(clock: &Arc<FakeClock>, per_second: f64, burst: u32) -> Ingress {

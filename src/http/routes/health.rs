@@ -4,10 +4,10 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use super::exchange::json;
-use super::problem::Problem;
-use super::{App, Response};
 use crate::clock::Timestamp;
+use crate::http::api_error::Problem;
+use crate::http::request_context::json;
+use crate::http::{App, Response};
 use crate::store::Unready;
 
 #[derive(Serialize)]
@@ -28,17 +28,17 @@ struct Checks {
     database: &'static str,
 }
 
-pub(super) fn healthz() -> Response {
+pub(in crate::http) fn healthz() -> Response {
     json(StatusCode::OK, &Status { status: "ok" })
 }
 
-pub(super) fn readyz(app: &App) -> Result<Response, Problem> {
+pub(in crate::http) fn readyz(app: &App) -> Result<Response, Problem> {
     check(app)
         .map(|()| json(StatusCode::OK, &Status { status: "ready" }))
         .map_err(Problem::overloaded)
 }
 
-pub(super) fn health(app: &App) -> Response {
+pub(in crate::http) fn health(app: &App) -> Response {
     json(
         StatusCode::OK,
         &Health {
@@ -49,7 +49,7 @@ pub(super) fn health(app: &App) -> Response {
     )
 }
 
-pub(super) fn ready(app: &App) -> Response {
+pub(in crate::http) fn ready(app: &App) -> Response {
     let (code, status, database) = match check(app) {
         Ok(()) => (StatusCode::OK, "ready", "connected"),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "unready", why),

@@ -28,7 +28,7 @@ const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 /// How one source's events are verified.
-pub(super) struct Verifier {
+pub(in crate::http) struct Verifier {
     keys: Vec<Vec<u8>>,
     algorithm: Algorithm,
     encoding: Encoding,
@@ -41,7 +41,7 @@ pub(super) struct Verifier {
 
 /// What a request's headers claim; whether it is true, the body decides.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::http) struct Claim {
     signatures: Vec<Vec<u8>>,
     /// What is signed before the body and after it.
     before: Vec<u8>,

@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::members::Members;
-use crate::http::problem::Problem;
+use crate::http::api_error::Problem;
+use crate::http::raw_object::Members;
 use crate::model::TargetUrl;
 
 /// What the contract freezes, in characters.

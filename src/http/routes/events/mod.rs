@@ -10,18 +10,18 @@ use hyper::header::{HeaderMap, HeaderValue, VARY};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::exchange::{Exchange, json};
-use super::offload::INLINE;
-use super::problem::Problem;
-use super::webhooks::event_id;
-use super::{App, Response};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::http::api_error::Problem;
+use crate::http::offload::INLINE;
+use crate::http::request_context::{Exchange, json};
+use crate::http::routes::webhooks::event_id;
+use crate::http::{App, Response};
 use crate::model::{DeliveryState, Failure, Surface};
 use crate::ops::status_text::{describe, next_retry_at};
 use crate::store::{AttemptRow, DeliveryRow, IntentRow};
 
-pub(super) async fn show(
+pub(in crate::http) async fn show(
     app: &App,
     exchange: &Exchange,
     id: &str,

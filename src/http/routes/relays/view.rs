@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::http::problem::Problem;
+use crate::http::api_error::Problem;
 use crate::model::{DeliveryState, IntentId};
 use crate::store::{RelayRow, StoreError};
 

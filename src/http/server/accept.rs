@@ -14,17 +14,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::activity::{Slot, Slots};
-use super::body::Body;
-use super::loops::Loop;
-use super::socket::{Refuse, Socket};
-use super::{Request, Response};
 use crate::config::Server;
+use crate::http::body::Body;
+use crate::http::server::connection_slots::{Slot, Slots};
+use crate::http::server::event_loops::Loop;
+use crate::http::server::socket::{Refuse, Socket};
+use crate::http::{Request, Response};
 
 /// Headers of a request: providers send some twenty.
-pub(super) const MAX_HEADERS: usize = 64;
+pub(in crate::http) const MAX_HEADERS: usize = 64;
 /// Bytes of a request's line and headers, and of what hyper buffers of a connection.
-pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
+pub(in crate::http) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The pause after an accept failed, most often for want of descriptors: those that are in use
 /// come back, and spinning would keep them from it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);

@@ -1,0 +1,3 @@
+//! Signatures of events: one file a scheme.
+
+pub(in crate::http) mod hmac;
