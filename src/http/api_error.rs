@@ -4,8 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
-use crate::http::Response;
-use crate::http::request_context::json;
+use crate::http::response::{Response, json};
 use crate::store::StoreError;
 
 /// When to try again once too many origins wait for a key, in seconds: an attempt to one that hangs

@@ -21,6 +21,8 @@ const DRAINED_WITHIN: Duration = Duration::from_millis(50);
 /// What is reserved for a body on its own word: a large one has to come before it takes more.
 const RESERVED: usize = 16 * 1024;
 
+pub(crate) type Request = hyper::Request<Body>;
+
 /// A request's body, on its way.
 pub(crate) struct Body {
     incoming: Incoming,

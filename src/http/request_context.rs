@@ -1,12 +1,8 @@
 //! What every exchange has: an id, a deadline, an answer in JSON.
 
-use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{StatusCode, header::HeaderName};
-use serde::Serialize;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::http::Response;
 use crate::http::api_error::Problem;
 use crate::store::StoreError;
 
@@ -61,24 +57,4 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .hyphenated()
         .encode_lower(&mut text);
     HeaderValue::from_str(fresh).expect("a UUID is a header's value")
-}
-
-/// An answer in JSON.
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let bytes = serde_json::to_vec(body).expect("answers have string keys and no failing parts");
-    typed(status, "application/json", bytes)
-}
-
-/// An answer of some type.
-pub(super) fn typed(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

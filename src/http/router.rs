@@ -1,6 +1,7 @@
 //! Which path and method leads where.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
@@ -8,11 +9,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
 
 use crate::http::api_error::{Form, Problem};
-use crate::http::body::Body;
-use crate::http::request_context::{Exchange, REQUEST_ID, typed};
+use crate::http::app::App;
+use crate::http::body::{Body, Request};
+use crate::http::request_context::{Exchange, REQUEST_ID};
+use crate::http::response::{Response, with_type};
 use crate::http::routes::{events, health, relays, webhooks};
 use crate::http::server::accept::{MAX_HEADER_BYTES, MAX_HEADERS};
-use crate::http::{App, Request, Response};
 
 /// The contract itself, as it is served.
 const OPENAPI: &str = include_str!("../../openapi.yaml");
@@ -152,55 +154,60 @@ fn check_shape(head: &Parts) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(super) async fn answer(app: &App, request: Request) -> Response {
-    let start = app.clock.monotonic();
-    let (head, mut body) = request.into_parts();
-    let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
-    let method = method_label(&head.method);
-    let form = form(head.uri.path());
-    let shape = check_shape(&head);
-    let is_sound = shape.is_ok();
-    let (template, result) = match shape {
-        Ok(()) => dispatch(app, &exchange, &head, &mut body).await,
-        Err(problem) => ("other", Err(problem)),
-    };
-    let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, exchange.request_id.clone());
-    // What follows on this connection might not be the next request.
-    if !is_sound || !body.is_over().await {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+impl App {
+    /// Answers a request of the public listener.
+    pub async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let app = &*self;
+        let start = app.clock.monotonic();
+        let (head, mut body) = request.into_parts();
+        let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
+        let method = method_label(&head.method);
+        let form = form(head.uri.path());
+        let shape = check_shape(&head);
+        let is_sound = shape.is_ok();
+        let (template, result) = match shape {
+            Ok(()) => dispatch(app, &exchange, &head, &mut body).await,
+            Err(problem) => ("other", Err(problem)),
+        };
+        let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, exchange.request_id.clone());
+        // What follows on this connection might not be the next request.
+        if !is_sound || !body.is_over().await {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let took = app.clock.monotonic().saturating_sub(start);
+        let status = response.status().as_u16();
+        app.metrics.request(template, method, status, took);
+        log::debug!(
+            request_id = exchange.id(), method, route = template, status,
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            "request"
+        );
+        response
     }
-    let took = app.clock.monotonic().saturating_sub(start);
-    let status = response.status().as_u16();
-    app.metrics.request(template, method, status, took);
-    log::debug!(
-        request_id = exchange.id(), method, route = template, status,
-        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        "request"
-    );
-    response
-}
 
-/// The answer to what hyper can't make a request of; `start` is how it starts.
-pub(super) fn refuse(app: &App, status: StatusCode, start: &[u8]) -> Response {
-    let start = String::from_utf8_lossy(start);
-    let line = start.lines().next().unwrap_or_default();
-    let form = form(line.split(' ').nth(1).unwrap_or_default());
-    let exchange = Exchange::begin(&HeaderMap::new(), app.config.server.request_timeout);
-    let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-        Problem::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
-    } else {
-        Problem::malformed("this is not an HTTP/1.1 request")
-    };
-    let mut response = problem.respond(form, exchange.id());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, exchange.request_id.clone());
-    app.metrics
-        .request("other", "other", status.as_u16(), Duration::ZERO);
-    log::debug!(request_id = exchange.id(), status = status.as_u16(); "a request can't be read");
-    response
+    /// The answer to what hyper can't make a request of, on either listener; `start` is how it starts.
+    pub fn refuse(&self, status: StatusCode, start: &[u8]) -> Response {
+        let app = self;
+        let start = String::from_utf8_lossy(start);
+        let line = start.lines().next().unwrap_or_default();
+        let form = form(line.split(' ').nth(1).unwrap_or_default());
+        let exchange = Exchange::begin(&HeaderMap::new(), app.config.server.request_timeout);
+        let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            Problem::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
+        } else {
+            Problem::malformed("this is not an HTTP/1.1 request")
+        };
+        let mut response = problem.respond(form, exchange.id());
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, exchange.request_id.clone());
+        app.metrics
+            .request("other", "other", status.as_u16(), Duration::ZERO);
+        log::debug!(request_id = exchange.id(), status = status.as_u16(); "a request can't be read");
+        response
+    }
 }
 
 async fn dispatch(
@@ -234,7 +241,9 @@ async fn dispatch(
         (Route::Readyz, &Method::GET) => health::readyz(app),
         (Route::Health, &Method::GET) => Ok(health::health(app)),
         (Route::Ready, &Method::GET) => Ok(health::ready(app)),
-        (Route::OpenApi, &Method::GET) => Ok(typed(StatusCode::OK, "application/yaml", OPENAPI)),
+        (Route::OpenApi, &Method::GET) => {
+            Ok(with_type(StatusCode::OK, "application/yaml", OPENAPI))
+        }
         (route, _) => Err(Problem::method_not_allowed(route.allows())),
     };
     (template, result)

@@ -6,27 +6,33 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 
 use crate::http::api_error::{Form, Problem};
-use crate::http::request_context::{Exchange, REQUEST_ID, typed};
+use crate::http::app::App;
+use crate::http::body::Request;
+use crate::http::request_context::{Exchange, REQUEST_ID};
+use crate::http::response::{Response, with_type};
 use crate::http::routes::health;
-use crate::http::{App, Request, Response};
 use crate::model::Level;
 
-pub(in crate::http) async fn answer(app: &App, request: &Request) -> Response {
-    let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = match (request.uri().path(), is_read) {
-        ("/metrics", true) => metrics(app).await,
-        ("/healthz", true) => health::healthz(),
-        ("/metrics" | "/healthz", false) => {
-            Problem::method_not_allowed("GET, HEAD").respond(Form::Relay, exchange.id())
-        }
-        _ => Problem::not_found("there is nothing at this path: expected /metrics or /healthz")
-            .respond(Form::Relay, exchange.id()),
-    };
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, exchange.request_id);
-    response
+impl App {
+    /// Answers a request of the operator's listener.
+    pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
+        let app = &*self;
+        let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let mut response = match (request.uri().path(), is_read) {
+            ("/metrics", true) => metrics(app).await,
+            ("/healthz", true) => health::healthz(),
+            ("/metrics" | "/healthz", false) => {
+                Problem::method_not_allowed("GET, HEAD").respond(Form::Relay, exchange.id())
+            }
+            _ => Problem::not_found("there is nothing at this path: expected /metrics or /healthz")
+                .respond(Form::Relay, exchange.id()),
+        };
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, exchange.request_id);
+        response
+    }
 }
 
 /// Brings the gauges up to date and renders everything.
@@ -57,7 +63,7 @@ async fn metrics(app: &App) -> Response {
     }
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);
-    typed(
+    with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",
         app.metrics.render(),

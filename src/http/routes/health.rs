@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::http::api_error::Problem;
-use crate::http::request_context::json;
-use crate::http::{App, Response};
+use crate::http::app::App;
+use crate::http::response::{Response, json};
 use crate::store::Unready;
 
 #[derive(Serialize)]

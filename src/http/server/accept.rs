@@ -16,10 +16,11 @@ use tokio::sync::watch;
 
 use crate::config::Server;
 use crate::http::body::Body;
+use crate::http::body::Request;
+use crate::http::response::Response;
 use crate::http::server::connection_slots::{Slot, Slots};
 use crate::http::server::event_loops::Loop;
 use crate::http::server::socket::{Refuse, Socket};
-use crate::http::{Request, Response};
 
 /// Headers of a request: providers send some twenty.
 pub(in crate::http) const MAX_HEADERS: usize = 64;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use crate::http::Response;
+use crate::http::response::Response;
 use crate::http::server::connection_slots::Activity;
 
 /// How long a closing connection is read from when the client may still be sending: time enough for

@@ -14,11 +14,12 @@ use hyper::{Method, StatusCode};
 use crate::clock::Timestamp;
 use crate::http::admission::source_gates::Key;
 use crate::http::api_error::{Form, Problem};
+use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::offload::INLINE;
-use crate::http::request_context::{Exchange, json};
+use crate::http::request_context::Exchange;
+use crate::http::response::{Response, json};
 use crate::http::routes::idempotency;
-use crate::http::{App, Response};
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::{
     Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, RelayRow, StoreError,

@@ -13,11 +13,12 @@ use serde_json::value::RawValue;
 use crate::config::{IdempotencyKeyAt, Source};
 use crate::http::admission::signatures::hmac::{Claim, Verifier};
 use crate::http::api_error::Problem;
+use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::offload::INLINE;
-use crate::http::request_context::{Exchange, json};
+use crate::http::request_context::Exchange;
+use crate::http::response::{Response, json};
 use crate::http::routes::idempotency;
-use crate::http::{App, Response};
 use crate::model::{IntentId, Surface, is_name};
 use crate::store::{Accept, Accepted, IdempotencyKey};
 

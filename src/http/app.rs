@@ -1,0 +1,51 @@
+//! The parts that routes work with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::admission::source_gates::Ingress;
+use crate::http::offload::Offload;
+use crate::model::AddressPolicy;
+use crate::ops::metrics::Metrics;
+use crate::store::Store;
+
+/// Shared by all requests of both listeners.
+pub(crate) struct App {
+    pub(super) config: Arc<Config>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Checked for URLs that hold a literal address; names are checked when they are resolved.
+    pub(super) addresses: AddressPolicy,
+    pub(super) ingress: Ingress,
+    pub(super) offload: Offload,
+}
+
+impl App {
+    /// `own_listeners` are the addresses that this process listens at.
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        own_listeners: Vec<SocketAddr>,
+    ) -> Self {
+        Self {
+            addresses: config.address_policy(own_listeners),
+            ingress: Ingress::new(&config, &clock),
+            offload: Offload::new(),
+            config,
+            store,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Forgets token buckets that are full again, and folds histograms. Called every few seconds.
+    pub fn tidy(&self) {
+        self.ingress.forget_full_buckets();
+        self.metrics.upkeep();
+    }
+}
