@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::delivery::{self, Executor, Wake};
-use crate::http::{App, Limits, Loops, serve};
+use crate::http::{App, EventLoops, ListenerLimits, serve};
 use crate::maintenance::{Maintenance, Worker};
 use crate::model::{IntentId, InvalidId};
 use crate::ops::fatal::Fatal;
@@ -106,7 +106,7 @@ impl Relay {
             maintenance: None,
             executor: None,
             store: None,
-            loops: Loops::start(&fatal)?,
+            loops: EventLoops::start(&fatal)?,
             fatal,
         };
 
@@ -160,7 +160,8 @@ impl Relay {
         let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
         agents.maintenance = Some(Maintenance::start(worker, agents.fatal.clone())?);
 
-        let limits = Limits::of(&config.server).with_connections(fd_limit::connections(&config));
+        let limits =
+            ListenerLimits::of(&config.server).with_connections(fd_limit::connections(&config));
         let app = Arc::new(App::new(config, store, clock, metrics, own_listeners));
         agents.serve(listener, admin.map(|(listener, _)| listener), limits, &app);
         Ok(Self {
@@ -258,7 +259,7 @@ struct Agents {
     maintenance: Option<Maintenance>,
     executor: Option<Executor>,
     store: Option<Store>,
-    loops: Loops,
+    loops: EventLoops,
     fatal: Fatal,
 }
 
@@ -363,7 +364,7 @@ impl Agents {
         &mut self,
         listener: TcpListener,
         admin: Option<TcpListener>,
-        limits: Limits,
+        limits: ListenerLimits,
         app: &Arc<App>,
     ) {
         let (running, ended) = Ending::new();

@@ -13,14 +13,14 @@ const ORIGINS_RETRY_AFTER: u64 = 15;
 
 /// How errors look: the relay API's `code` and `message`, or the webhook API's `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ErrorFormat {
     Relay,
     Hook,
 }
 
 /// A failed request.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub(crate) struct ApiError {
     pub status: StatusCode,
     code: &'static str,
     message: String,
@@ -30,7 +30,7 @@ pub(crate) struct Problem {
     allow: Option<&'static str>,
 }
 
-impl Problem {
+impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -198,20 +198,20 @@ impl Problem {
         }
     }
 
-    pub fn respond(&self, form: Form, request_id: &str) -> Response {
+    pub fn respond(&self, form: ErrorFormat, request_id: &str) -> Response {
         let mut response = match form {
-            Form::Relay => json(
+            ErrorFormat::Relay => json(
                 self.status,
-                &RelayError {
+                &RelayErrorBody {
                     code: self.code,
                     message: &self.message,
                     details: self.member.as_deref().map(|member| Details { member }),
                     request_id,
                 },
             ),
-            Form::Hook => json(
+            ErrorFormat::Hook => json(
                 self.status,
-                &HookError {
+                &HookErrorBody {
                     error: &self.message,
                 },
             ),
@@ -229,7 +229,7 @@ impl Problem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RelayError<'a> {
+struct RelayErrorBody<'a> {
     code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,6 +243,6 @@ struct Details<'a> {
 }
 
 #[derive(Serialize)]
-struct HookError<'a> {
+struct HookErrorBody<'a> {
     error: &'a str,
 }

@@ -9,8 +9,8 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{EXPECT, HeaderMap};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::http::api_error::Problem;
-use crate::http::server::connection_slots::Activity;
+use crate::http::api_error::ApiError;
+use crate::http::server::connection_slots::ConnectionState;
 
 /// What is still read of a body that nobody wants, so that its connection can be used again: as much
 /// as a relay's request may hold. More costs more than a new connection.
@@ -26,7 +26,7 @@ pub(crate) type Request = hyper::Request<Body>;
 /// A request's body, on its way.
 pub(crate) struct Body {
     incoming: Incoming,
-    activity: Arc<Activity>,
+    state: Arc<ConnectionState>,
     /// The client waits for a word before it sends any.
     is_held_back: bool,
     /// Where it ends can't be told any more.
@@ -34,9 +34,9 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub fn new(incoming: Incoming, headers: &HeaderMap, activity: Arc<Activity>) -> Self {
+    pub fn new(incoming: Incoming, headers: &HeaderMap, state: Arc<ConnectionState>) -> Self {
         Self {
-            activity,
+            state,
             is_held_back: headers.contains_key(EXPECT),
             is_broken: false,
             incoming,
@@ -44,26 +44,26 @@ impl Body {
     }
 
     /// The whole body, of at most `limit` bytes, by the deadline.
-    pub async fn read(&mut self, limit: u64, deadline: Instant) -> Result<Bytes, Problem> {
+    pub async fn read(&mut self, limit: u64, deadline: Instant) -> Result<Bytes, ApiError> {
         // What announces itself as too large isn't read at all.
         if self.incoming.size_hint().lower() > limit {
-            return Err(Problem::too_large(limit));
+            return Err(ApiError::too_large(limit));
         }
         self.is_held_back = false;
         let max = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.activity.begin_body();
+        self.state.begin_body();
         let body = timeout_at(deadline, whole(&mut self.incoming, max)).await;
-        self.activity.end_body();
+        self.state.end_body();
         match body {
             Ok(Ok(body)) => Ok(body),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
             Ok(Err(_)) => {
                 self.is_broken = true;
-                Err(Problem::malformed(
+                Err(ApiError::malformed(
                     "the body ended early or was badly framed",
                 ))
             }
-            Err(_) => Err(Problem::malformed("the body took too long to arrive")),
+            Err(_) => Err(ApiError::malformed("the body took too long to arrive")),
         }
     }
 

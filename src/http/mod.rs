@@ -22,5 +22,5 @@ mod routes;
 mod server;
 
 pub(crate) use app::App;
-pub(crate) use server::accept::{Limits, serve};
-pub(crate) use server::event_loops::{self, Loops};
+pub(crate) use server::accept::{ListenerLimits, serve};
+pub(crate) use server::event_loops::{self, EventLoops};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use crate::http::api_error::Problem;
-use crate::http::request_context::Exchange;
+use crate::http::api_error::ApiError;
+use crate::http::request_context::RequestContext;
 use crate::http::server::event_loops;
 use crate::store::StoreError;
 
@@ -33,12 +33,14 @@ impl Offload {
     /// Work that has begun is finished, also when the client goes away.
     pub async fn run<T: Send + 'static>(
         &self,
-        exchange: &Exchange,
+        context: &RequestContext,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let permit = timeout_at(exchange.deadline, Arc::clone(&self.permits).acquire_owned())
+    ) -> Result<T, ApiError> {
+        let permit = timeout_at(context.deadline, Arc::clone(&self.permits).acquire_owned())
             .await
-            .map_err(|_| Problem::overloaded("too many large bodies are being checked: try again"))?
+            .map_err(|_| {
+                ApiError::overloaded("too many large bodies are being checked: try again")
+            })?
             .expect("nobody closes the semaphore");
         let work = move || {
             let result = work();
@@ -47,7 +49,7 @@ impl Offload {
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| {
             let error = StoreError::Unexpected(format!("work on a large body panicked: {error}"));
-            Problem::from_store(&error, exchange.id())
+            ApiError::from_store(&error, context.id())
         })
     }
 }
@@ -70,12 +72,12 @@ mod tests {
         let local = tokio::task::LocalSet::new();
         let (other_went, other_goes) = channel();
         let went = local.block_on(&runtime, async {
-            let exchange = Exchange::begin(&HeaderMap::new(), Duration::from_secs(600));
+            let context = RequestContext::begin(&HeaderMap::new(), Duration::from_secs(600));
             let offload = Offload::new();
             // Ends only once the other task, which has the same thread, has had its turn.
             let work = move || other_goes.recv_timeout(Duration::from_secs(60)).is_ok();
             let other = tokio::task::spawn_local(async move { other_went.send(()) });
-            let went = offload.run(&exchange, work).await;
+            let went = offload.run(&context, work).await;
             other.await.expect("no panic").expect("somebody waits");
             went
         });
@@ -93,11 +95,11 @@ mod tests {
             let taken = Arc::clone(&offload.permits)
                 .acquire_many_owned(u32::try_from(event_loops::count()).expect("eight at most"))
                 .await;
-            let late = Exchange::begin(&HeaderMap::new(), Duration::ZERO);
+            let late = RequestContext::begin(&HeaderMap::new(), Duration::ZERO);
             let refused = offload.run(&late, || ()).await.expect_err("all are taken");
             assert_eq!(refused.status, hyper::StatusCode::SERVICE_UNAVAILABLE);
             drop(taken);
-            let in_time = Exchange::begin(&HeaderMap::new(), Duration::from_secs(600));
+            let in_time = RequestContext::begin(&HeaderMap::new(), Duration::from_secs(600));
             assert_eq!(offload.run(&in_time, || 7).await.ok(), Some(7));
         });
     }

@@ -1,22 +1,22 @@
-//! What every exchange has: an id, a deadline, an answer in JSON.
+//! What every context has: an id, a deadline, an answer in JSON.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::store::StoreError;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request under way.
-pub(super) struct Exchange {
+pub(super) struct RequestContext {
     /// The client's own, or a fresh UUID; also in every log line.
     pub request_id: HeaderValue,
     /// When the client is told that it took too long.
     pub deadline: Instant,
 }
 
-impl Exchange {
+impl RequestContext {
     pub fn begin(headers: &HeaderMap, limit: std::time::Duration) -> Self {
         Self {
             request_id: request_id(headers),
@@ -32,11 +32,11 @@ impl Exchange {
     pub async fn wait<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, ApiError> {
         match tokio::time::timeout_at(self.deadline, work).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Problem::from_store(&error, self.id())),
-            Err(_) => Err(Problem::overloaded(
+            Ok(Err(error)) => Err(ApiError::from_store(&error, self.id())),
+            Err(_) => Err(ApiError::overloaded(
                 "took too long, and may have been recorded: send it again with the same key",
             )),
         }

@@ -8,10 +8,10 @@ use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING}
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
 
-use crate::http::api_error::{Form, Problem};
+use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
-use crate::http::request_context::{Exchange, REQUEST_ID};
+use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{Response, with_type};
 use crate::http::routes::{events, health, relays, webhooks};
 use crate::http::server::accept::{MAX_HEADER_BYTES, MAX_HEADERS};
@@ -108,11 +108,11 @@ pub(super) fn percent_decoded(segment: &str) -> Cow<'_, str> {
 }
 
 /// The error form of a path, known or not.
-fn form(path: &str) -> Form {
+fn form(path: &str) -> ErrorFormat {
     let first = path.split(['/', '?']).nth(1).unwrap_or_default();
     match first {
-        "webhooks" | "events" | "health" | "ready" => Form::Hook,
-        _ => Form::Relay,
+        "webhooks" | "events" | "health" | "ready" => ErrorFormat::Hook,
+        _ => ErrorFormat::Relay,
     }
 }
 
@@ -132,21 +132,24 @@ fn method_label(method: &Method) -> &'static str {
 
 /// What hyper lets pass and we don't: shapes by which two servers could read one request
 /// differently (RFC 9112, 3.2 and 6.1).
-fn check_shape(head: &Parts) -> Result<(), Problem> {
+fn check_shape(head: &Parts) -> Result<(), ApiError> {
     if head.method == Method::CONNECT || head.uri.scheme().is_some() {
-        return Err(Problem::malformed(
+        return Err(ApiError::malformed(
             "this is no proxy: expected a path such as /v1/relays as the request's target",
         ));
     }
     let hosts = head.headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version != Version::HTTP_10) {
-        return Err(Problem::invalid("Host", "expected exactly one Host header"));
+        return Err(ApiError::invalid(
+            "Host",
+            "expected exactly one Host header",
+        ));
     }
     let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(encoding) = encodings.next()
         && (!encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some())
     {
-        return Err(Problem::invalid(
+        return Err(ApiError::invalid(
             "Transfer-Encoding",
             "expected chunked, once, or none",
         ));
@@ -160,18 +163,18 @@ impl App {
         let app = &*self;
         let start = app.clock.monotonic();
         let (head, mut body) = request.into_parts();
-        let exchange = Exchange::begin(&head.headers, app.config.server.request_timeout);
+        let context = RequestContext::begin(&head.headers, app.config.server.request_timeout);
         let method = method_label(&head.method);
         let form = form(head.uri.path());
         let shape = check_shape(&head);
         let is_sound = shape.is_ok();
         let (template, result) = match shape {
-            Ok(()) => dispatch(app, &exchange, &head, &mut body).await,
+            Ok(()) => dispatch(app, &context, &head, &mut body).await,
             Err(problem) => ("other", Err(problem)),
         };
-        let mut response = result.unwrap_or_else(|problem| problem.respond(form, exchange.id()));
+        let mut response = result.unwrap_or_else(|problem| problem.respond(form, context.id()));
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, exchange.request_id.clone());
+        headers.insert(REQUEST_ID, context.request_id.clone());
         // What follows on this connection might not be the next request.
         if !is_sound || !body.is_over().await {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -180,7 +183,7 @@ impl App {
         let status = response.status().as_u16();
         app.metrics.request(template, method, status, took);
         log::debug!(
-            request_id = exchange.id(), method, route = template, status,
+            request_id = context.id(), method, route = template, status,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             "request"
         );
@@ -193,34 +196,34 @@ impl App {
         let start = String::from_utf8_lossy(start);
         let line = start.lines().next().unwrap_or_default();
         let form = form(line.split(' ').nth(1).unwrap_or_default());
-        let exchange = Exchange::begin(&HeaderMap::new(), app.config.server.request_timeout);
+        let context = RequestContext::begin(&HeaderMap::new(), app.config.server.request_timeout);
         let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-            Problem::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
+            ApiError::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
         } else {
-            Problem::malformed("this is not an HTTP/1.1 request")
+            ApiError::malformed("this is not an HTTP/1.1 request")
         };
-        let mut response = problem.respond(form, exchange.id());
+        let mut response = problem.respond(form, context.id());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, exchange.request_id.clone());
+        headers.insert(REQUEST_ID, context.request_id.clone());
         app.metrics
             .request("other", "other", status.as_u16(), Duration::ZERO);
-        log::debug!(request_id = exchange.id(), status = status.as_u16(); "a request can't be read");
+        log::debug!(request_id = context.id(), status = status.as_u16(); "a request can't be read");
         response
     }
 }
 
 async fn dispatch(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     head: &Parts,
     body: &mut Body,
-) -> (&'static str, Result<Response, Problem>) {
+) -> (&'static str, Result<Response, ApiError>) {
     let path = head.uri.path();
     let Some(route) = Route::find(path) else {
         return (
             "other",
-            Err(Problem::not_found("there is nothing at this path")),
+            Err(ApiError::not_found("there is nothing at this path")),
         );
     };
     let template = route.template();
@@ -231,12 +234,12 @@ async fn dispatch(
     let result = match (route, method) {
         (Route::Relays | Route::Relay(_), &Method::GET) | (Route::Relays, &Method::POST) => {
             let id = path.strip_prefix("/v1/relays/");
-            relays::answer(app, exchange, id, head, body).await
+            relays::answer(app, context, id, head, body).await
         }
         (Route::Webhook(source), &Method::POST) => {
-            webhooks::accept(app, exchange, &source, head, body).await
+            webhooks::accept(app, context, &source, head, body).await
         }
-        (Route::Event(id), &Method::GET) => events::show(app, exchange, id, &head.headers).await,
+        (Route::Event(id), &Method::GET) => events::show(app, context, id, &head.headers).await,
         (Route::Healthz, &Method::GET) => Ok(health::healthz()),
         (Route::Readyz, &Method::GET) => health::readyz(app),
         (Route::Health, &Method::GET) => Ok(health::health(app)),
@@ -244,7 +247,7 @@ async fn dispatch(
         (Route::OpenApi, &Method::GET) => {
             Ok(with_type(StatusCode::OK, "application/yaml", OPENAPI))
         }
-        (route, _) => Err(Problem::method_not_allowed(route.allows())),
+        (route, _) => Err(ApiError::method_not_allowed(route.allows())),
     };
     (template, result)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 
-use crate::http::api_error::{Form, Problem};
+use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::Request;
-use crate::http::request_context::{Exchange, REQUEST_ID};
+use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{Response, with_type};
 use crate::http::routes::health;
 use crate::model::Level;
@@ -17,20 +17,22 @@ impl App {
     /// Answers a request of the operator's listener.
     pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
         let app = &*self;
-        let exchange = Exchange::begin(request.headers(), app.config.server.request_timeout);
+        let context = RequestContext::begin(request.headers(), app.config.server.request_timeout);
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let mut response = match (request.uri().path(), is_read) {
             ("/metrics", true) => metrics(app).await,
             ("/healthz", true) => health::healthz(),
             ("/metrics" | "/healthz", false) => {
-                Problem::method_not_allowed("GET, HEAD").respond(Form::Relay, exchange.id())
+                ApiError::method_not_allowed("GET, HEAD").respond(ErrorFormat::Relay, context.id())
             }
-            _ => Problem::not_found("there is nothing at this path: expected /metrics or /healthz")
-                .respond(Form::Relay, exchange.id()),
+            _ => {
+                ApiError::not_found("there is nothing at this path: expected /metrics or /healthz")
+                    .respond(ErrorFormat::Relay, context.id())
+            }
         };
         response
             .headers_mut()
-            .insert(REQUEST_ID, exchange.request_id);
+            .insert(REQUEST_ID, context.request_id);
         response
     }
 }

@@ -5,7 +5,7 @@ use hyper::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::response::{Response, json};
 use crate::store::Unready;
@@ -32,10 +32,10 @@ pub(in crate::http) fn healthz() -> Response {
     json(StatusCode::OK, &Status { status: "ok" })
 }
 
-pub(in crate::http) fn readyz(app: &App) -> Result<Response, Problem> {
+pub(in crate::http) fn readyz(app: &App) -> Result<Response, ApiError> {
     check(app)
         .map(|()| json(StatusCode::OK, &Status { status: "ready" }))
-        .map_err(Problem::overloaded)
+        .map_err(ApiError::overloaded)
 }
 
 pub(in crate::http) fn health(app: &App) -> Response {

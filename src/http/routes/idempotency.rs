@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use hyper::header::HeaderMap;
 use serde_json::value::RawValue;
 
-use crate::http::api_error::Problem;
-use crate::http::raw_object::Members;
+use crate::http::api_error::ApiError;
+use crate::http::raw_object::RawObject;
 
 /// The one header of this kind with a specification (draft-ietf-httpapi-idempotency-key-header).
 pub(in crate::http) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -18,14 +18,14 @@ const MAX_RELAY_KEY: usize = 128;
 const MAX_EVENT_KEY: usize = 256;
 
 /// The key of a relay, if it has one.
-pub(in crate::http) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(in crate::http) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     if !headers.contains_key(IDEMPOTENCY_KEY) {
         return Ok(None);
     }
     in_header(headers, IDEMPOTENCY_KEY, MAX_RELAY_KEY)
         .map(Some)
         .ok_or_else(|| {
-            Problem::invalid(
+            ApiError::invalid(
                 IDEMPOTENCY_KEY,
                 format!(
                     "{IDEMPOTENCY_KEY}: expected one header of 1 to {MAX_RELAY_KEY} printable ASCII characters, bare or in double quotes"
@@ -35,7 +35,7 @@ pub(in crate::http) fn of_relay(headers: &HeaderMap) -> Result<Option<String>, P
 }
 
 /// The key of an event, in the header of this name.
-pub(in crate::http) fn of_event(headers: &HeaderMap, name: &str) -> Result<String, Problem> {
+pub(in crate::http) fn of_event(headers: &HeaderMap, name: &str) -> Result<String, ApiError> {
     in_header(headers, name, MAX_EVENT_KEY).ok_or_else(|| no_key(name))
 }
 
@@ -44,7 +44,7 @@ pub(in crate::http) fn of_event(headers: &HeaderMap, name: &str) -> Result<Strin
 pub(in crate::http) fn of_event_body(
     document: &RawValue,
     pointer: &str,
-) -> Result<String, Problem> {
+) -> Result<String, ApiError> {
     let text = match value_at(document.get(), pointer) {
         Some(value) if value.starts_with('"') => serde_json::from_str(value).ok(),
         Some(value) if !value.starts_with(['{', '[', 'n']) => Some(value.to_owned()),
@@ -55,8 +55,8 @@ pub(in crate::http) fn of_event_body(
         .ok_or_else(|| no_key(&format!("the body at {pointer}")))
 }
 
-fn no_key(place: &str) -> Problem {
-    Problem::malformed(format!(
+fn no_key(place: &str) -> ApiError {
+    ApiError::malformed(format!(
         "there is no usable idempotency key: expected {place}, once, to name the event in 1 to {MAX_EVENT_KEY} bytes without control characters"
     ))
 }
@@ -104,7 +104,7 @@ fn value_at<'a>(mut value: &'a str, pointer: &str) -> Option<&'a str> {
         let token = token.replace("~1", "/").replace("~0", "~");
         value = if value.starts_with('{') {
             // A member that is there twice means one thing to one reader, another to the next.
-            let members: Members<'_> = serde_json::from_str(value).ok()?;
+            let members: RawObject<'_> = serde_json::from_str(value).ok()?;
             members.only(&token)?.get()
         } else if value.starts_with('[') {
             let elements: Vec<&RawValue> = serde_json::from_str(value).ok()?;

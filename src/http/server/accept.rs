@@ -18,9 +18,9 @@ use crate::config::Server;
 use crate::http::body::Body;
 use crate::http::body::Request;
 use crate::http::response::Response;
-use crate::http::server::connection_slots::{Slot, Slots};
-use crate::http::server::event_loops::Loop;
-use crate::http::server::socket::{Refuse, Socket};
+use crate::http::server::connection_slots::{ConnectionSlot, ConnectionSlots};
+use crate::http::server::event_loops::EventLoop;
+use crate::http::server::socket::{MalformedHandler, Socket};
 
 /// Headers of a request: providers send some twenty.
 pub(in crate::http) const MAX_HEADERS: usize = 64;
@@ -32,13 +32,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 
 /// What a listener allows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct ListenerLimits {
     connections: u32,
     header_timeout: Duration,
     write_timeout: Duration,
 }
 
-impl Limits {
+impl ListenerLimits {
     pub fn of(settings: &Server) -> Self {
         Self {
             connections: settings.max_connections,
@@ -60,11 +60,11 @@ impl Limits {
 /// `refuse` answers what hyper can't make a request of; `loops` attend to the connections.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
-    limits: Limits,
+    limits: ListenerLimits,
     handler: H,
-    refuse: Refuse,
+    refuse: MalformedHandler,
     mut stop: watch::Receiver<Option<Duration>>,
-    loops: Arc<[Loop]>,
+    loops: Arc<[EventLoop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -77,7 +77,7 @@ pub(crate) async fn serve<H, F>(
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
         .half_close(false);
-    let slots = Slots::new(limits.connections);
+    let slots = ConnectionSlots::new(limits.connections);
     let stopped = stop.clone();
     let mut stopping = std::pin::pin!(stop.wait_for(Option::is_some));
     let mut is_refused = false;
@@ -112,9 +112,9 @@ pub(crate) async fn serve<H, F>(
         };
         let (builder, handler) = (builder.clone(), handler.clone());
         let (refuse, stopped) = (Arc::clone(&refuse), stopped.clone());
-        Loop::idlest(&loops).attend(stream, move |stream| {
-            let activity = Arc::clone(&slot.activity);
-            let socket = Socket::new(stream, activity, refuse, limits.write_timeout);
+        EventLoop::idlest(&loops).attend(stream, move |stream| {
+            let state = Arc::clone(&slot.state);
+            let socket = Socket::new(stream, state, refuse, limits.write_timeout);
             attend(builder, socket, slot, handler, stopped)
         });
     }
@@ -129,25 +129,25 @@ pub(crate) async fn serve<H, F>(
 async fn attend<H, F>(
     builder: http1::Builder,
     socket: Socket,
-    slot: Slot,
+    slot: ConnectionSlot,
     handler: H,
     mut stop: watch::Receiver<Option<Duration>>,
 ) where
     H: Fn(Request) -> F,
     F: Future<Output = Response>,
 {
-    let activity = &slot.activity;
+    let state = &slot.state;
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        activity.begin_request();
+        state.begin_request();
         let (head, incoming) = request.into_parts();
-        let body = Body::new(incoming, &head.headers, Arc::clone(activity));
+        let body = Body::new(incoming, &head.headers, Arc::clone(state));
         let answer = handler(Request::from_parts(head, body));
         async move {
             let response = answer.await;
             if response.headers().get(CONNECTION).is_some() {
-                activity.linger();
+                state.linger();
             }
-            activity.answered();
+            state.answered();
             Ok::<_, Infallible>(response.map(Full::new))
         }
     });
@@ -165,9 +165,9 @@ async fn attend<H, F>(
                 }
                 return;
             }
-            () = activity.room_wanted() => {
+            () = state.room_wanted() => {
                 // It may have been sent a request, or its answer, just then.
-                if activity.may_close() || activity.may_make_room().is_some() {
+                if state.may_close() || state.may_make_room().is_some() {
                     log::debug!("a connection is closed to make room");
                     return;
                 }
@@ -175,7 +175,7 @@ async fn attend<H, F>(
             _ = &mut stopping, if !is_last => {
                 is_last = true;
                 // Between requests nobody is owed an answer: dropping the connection closes it.
-                if activity.may_close() {
+                if state.may_close() {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();

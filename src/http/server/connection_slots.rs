@@ -34,7 +34,7 @@ const READING: u64 = 1 << 63;
 
 /// What one connection is doing. Changed by the connection's own task only.
 #[derive(Debug)]
-pub(crate) struct Activity {
+pub(crate) struct ConnectionState {
     state: AtomicU64,
     /// Whether bytes may still be on their way to us when we close.
     lingers: AtomicBool,
@@ -43,7 +43,7 @@ pub(crate) struct Activity {
     slots: Arc<Shared>,
 }
 
-impl Activity {
+impl ConnectionState {
     pub fn begin_request(&self) {
         self.state.store(BUSY, Ordering::Relaxed);
     }
@@ -122,7 +122,7 @@ impl Activity {
 
 /// As many slots as there may be connections.
 #[derive(Debug)]
-pub(in crate::http) struct Slots {
+pub(in crate::http) struct ConnectionSlots {
     permits: Arc<Semaphore>,
     count: u32,
     shared: Arc<Shared>,
@@ -133,7 +133,7 @@ struct Shared {
     start: Instant,
     /// Whether the listener waits for a slot.
     is_short: AtomicBool,
-    open: Mutex<Vec<Arc<Activity>>>,
+    open: Mutex<Vec<Arc<ConnectionState>>>,
 }
 
 impl Shared {
@@ -142,7 +142,7 @@ impl Shared {
         u64::try_from(self.start.elapsed().as_millis()).expect("no process runs for so long")
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Activity>>> {
+    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<ConnectionState>>> {
         self.open
             .lock()
             .expect("nobody panics while holding this lock")
@@ -151,24 +151,24 @@ impl Shared {
 
 /// A connection's slot; dropping it frees it.
 #[derive(Debug)]
-pub(in crate::http) struct Slot {
-    pub activity: Arc<Activity>,
+pub(in crate::http) struct ConnectionSlot {
+    pub state: Arc<ConnectionState>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut open = self.activity.slots.open();
+        let mut open = self.state.slots.open();
         if let Some(at) = open
             .iter()
-            .position(|other| Arc::ptr_eq(other, &self.activity))
+            .position(|other| Arc::ptr_eq(other, &self.state))
         {
             open.swap_remove(at);
         }
     }
 }
 
-impl Slots {
+impl ConnectionSlots {
     pub fn new(count: u32) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(count as usize)),
@@ -205,25 +205,25 @@ impl Slots {
         let open = self.shared.open();
         let first = open
             .iter()
-            .filter_map(|activity| Some((activity.may_make_room()?, activity)))
+            .filter_map(|state| Some((state.may_make_room()?, state)))
             .min_by_key(|(order, _)| *order);
-        if let Some((_, activity)) = first {
-            activity.make_room.notify_one();
+        if let Some((_, state)) = first {
+            state.make_room.notify_one();
         }
     }
 
     /// A slot for a connection that was just accepted, once there is one.
-    pub async fn take(&self) -> Slot {
+    pub async fn take(&self) -> ConnectionSlot {
         let permit = self.room().await;
-        let activity = Arc::new(Activity {
+        let state = Arc::new(ConnectionState {
             state: AtomicU64::new(IDLE + self.shared.now()),
             lingers: AtomicBool::new(false),
             make_room: Notify::new(),
             slots: Arc::clone(&self.shared),
         });
-        self.shared.open().push(Arc::clone(&activity));
-        Slot {
-            activity,
+        self.shared.open().push(Arc::clone(&state));
+        ConnectionSlot {
+            state,
             _permit: permit,
         }
     }

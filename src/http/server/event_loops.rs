@@ -30,9 +30,9 @@ pub(crate) fn count() -> usize {
 
 /// A thread for each core, and one that accepts connections.
 #[derive(Debug)]
-pub(crate) struct Loops {
+pub(crate) struct EventLoops {
     accepting: Handle,
-    each: Arc<[Loop]>,
+    each: Arc<[EventLoop]>,
     /// Its drop is a stop, too.
     stop: watch::Sender<bool>,
     ended: Ending,
@@ -40,13 +40,13 @@ pub(crate) struct Loops {
 
 /// One of them, for connections to be given to.
 #[derive(Debug)]
-pub(crate) struct Loop {
+pub(crate) struct EventLoop {
     runtime: Handle,
     /// As many references as it has connections, and this one.
     connections: Arc<()>,
 }
 
-impl Loops {
+impl EventLoops {
     pub fn start(fatal: &Fatal) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = Ending::new();
@@ -54,7 +54,7 @@ impl Loops {
         let accepting = start("relay-accept")?;
         let mut each = Vec::new();
         for _ in 0..count() {
-            each.push(Loop {
+            each.push(EventLoop {
                 runtime: start("relay-http")?,
                 connections: Arc::default(),
             });
@@ -67,7 +67,7 @@ impl Loops {
         })
     }
 
-    pub fn each(&self) -> Arc<[Loop]> {
+    pub fn each(&self) -> Arc<[EventLoop]> {
         Arc::clone(&self.each)
     }
 
@@ -123,7 +123,7 @@ fn start_loop(
         .unwrap_or_else(|_| Err(io::Error::other("a thread that speaks HTTP panicked")))
 }
 
-impl Loop {
+impl EventLoop {
     /// The one with the fewest connections.
     pub fn idlest(loops: &[Self]) -> &Self {
         let connections = |one: &&Self| Arc::strong_count(&one.connections);
@@ -178,12 +178,12 @@ mod tests {
         let runtime = runtime.expect("a runtime");
         let _entered = runtime.enter();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let loops = Loops::start(&Fatal::new()).expect("they start");
+        let loops = EventLoops::start(&Fatal::new()).expect("they start");
         let each = loops.each();
         let (told, tells) = mpsc::channel();
         for _ in 0..3 * each.len() {
             let told = told.clone();
-            Loop::idlest(&each).attend(stream(&listener), |_| async move {
+            EventLoop::idlest(&each).attend(stream(&listener), |_| async move {
                 let _told = Told(told.clone());
                 told.send("begun").expect("somebody listens");
                 pending::<()>().await;
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(tells.recv(), Ok("begun"));
         }
         // One that ends makes room where it was.
-        Loop::idlest(&each).attend(stream(&listener), |_| async {});
+        EventLoop::idlest(&each).attend(stream(&listener), |_| async {});
         loops.begin_stop();
         assert!(
             loops

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use crate::http::response::Response;
-use crate::http::server::connection_slots::Activity;
+use crate::http::server::connection_slots::ConnectionState;
 
 /// How long a closing connection is read from when the client may still be sending: time enough for
 /// it to see the answer, little enough that it gains nothing by going on.
@@ -25,12 +25,12 @@ const LINGER: Duration = Duration::from_secs(2);
 const START: usize = 32;
 
 /// Answers a request that hyper can't parse, given how it starts.
-pub(crate) type Refuse = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
+pub(crate) type MalformedHandler = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
 
 pub(in crate::http) struct Socket {
     stream: TcpStream,
-    activity: Arc<Activity>,
-    refuse: Refuse,
+    state: Arc<ConnectionState>,
+    refuse: MalformedHandler,
     /// How long a client may take to read an answer, from when it first falls behind.
     write_timeout: Duration,
     behind: Option<Pin<Box<Sleep>>>,
@@ -44,13 +44,13 @@ pub(in crate::http) struct Socket {
 impl Socket {
     pub fn new(
         stream: TcpStream,
-        activity: Arc<Activity>,
-        refuse: Refuse,
+        state: Arc<ConnectionState>,
+        refuse: MalformedHandler,
         write_timeout: Duration,
     ) -> Self {
         Self {
             stream,
-            activity,
+            state,
             refuse,
             write_timeout,
             behind: None,
@@ -62,11 +62,11 @@ impl Socket {
 
     /// Whether hyper answers by itself: nobody was asked, and it has a status to tell.
     fn is_hypers_own(&self, head: &[u8]) -> bool {
-        self.activity.is_idle() && head.starts_with(b"HTTP/1.") && head.get(8..10) == Some(b" 4")
+        self.state.is_idle() && head.starts_with(b"HTTP/1.") && head.get(8..10) == Some(b" 4")
     }
 
     fn replace(&mut self, head: &[u8]) {
-        self.activity.linger();
+        self.state.linger();
         self.refusal = dressed(head, |status| (self.refuse)(status, &self.start));
     }
 
@@ -158,7 +158,7 @@ impl AsyncWrite for Socket {
             self.replace(from);
             return Poll::Ready(Ok(from.len()));
         }
-        self.activity.writes();
+        self.state.writes();
         let result = Pin::new(&mut self.stream).poll_write(cx, from);
         self.or_too_slow(cx, result)
     }
@@ -174,7 +174,7 @@ impl AsyncWrite for Socket {
             self.replace(head);
             return Poll::Ready(Ok(head.len()));
         }
-        self.activity.writes();
+        self.state.writes();
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
         self.or_too_slow(cx, result)
     }
@@ -186,7 +186,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
         self.behind = None;
-        if self.activity.flushed() {
+        if self.state.flushed() {
             self.start.clear();
         }
         Pin::new(&mut self.stream).poll_flush(cx)
@@ -194,7 +194,7 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_refusal(cx))?;
-        if !self.activity.lingers() {
+        if !self.state.lingers() {
             return Pin::new(&mut self.stream).poll_shutdown(cx);
         }
         if self.closing.is_none() {

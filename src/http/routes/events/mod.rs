@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::offload::INLINE;
-use crate::http::request_context::Exchange;
+use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
 use crate::http::routes::webhooks::event_id;
 use crate::model::{DeliveryState, Failure, Surface};
@@ -24,16 +24,16 @@ use crate::store::{AttemptRow, DeliveryRow, IntentRow};
 
 pub(in crate::http) async fn show(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     id: &str,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let unknown = || Problem::not_found("there is no event of this id");
+) -> Result<Response, ApiError> {
+    let unknown = || ApiError::not_found("there is no event of this id");
     if !id.starts_with("evt_") {
         return Err(unknown());
     }
     let id = id.parse().map_err(|_| unknown())?;
-    let mut row = exchange
+    let mut row = context
         .wait(
             app.store
                 .read(move |sql| IntentRow::find(sql, id, Some(Surface::Event))),
@@ -48,7 +48,7 @@ pub(in crate::http) async fn show(
     let is_large = row.size() > INLINE;
     let work = move || json(StatusCode::OK, &Event::of(&row, &config, now));
     let mut response = if is_large {
-        app.offload.run(exchange, work).await?
+        app.offload.run(context, work).await?
     } else {
         work()
     };

@@ -8,8 +8,8 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::http::api_error::Problem;
-use crate::http::raw_object::Members;
+use crate::http::api_error::ApiError;
+use crate::http::raw_object::RawObject;
 use crate::model::TargetUrl;
 
 /// What the contract freezes, in characters.
@@ -18,7 +18,7 @@ const MAX_EVENT_TYPE: usize = 128;
 const MAX_ECHO: usize = 64;
 
 /// A `Content-Type` that is there must be JSON; its parameters don't matter, since JSON is UTF-8.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json && values.next().is_none() {
         Ok(())
     } else {
-        Err(Problem::media_type())
+        Err(ApiError::media_type())
     }
 }
 
@@ -49,9 +49,9 @@ pub(super) struct Create<'a> {
 }
 
 impl<'a> Create<'a> {
-    pub fn parse(bytes: &'a Bytes) -> Result<Self, Problem> {
+    pub fn parse(bytes: &'a Bytes) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(bytes)
-            .map_err(|_| Problem::malformed("the body is not UTF-8: expected a JSON object"))?;
+            .map_err(|_| ApiError::malformed("the body is not UTF-8: expected a JSON object"))?;
         let names = ["eventType", "destination", "payload", "metadata"];
         let [event_type, destination, payload, metadata] = known_members(None, text, names)?;
 
@@ -71,7 +71,7 @@ impl<'a> Create<'a> {
             return Err(expected("destination.type", "\"webhook\""));
         }
         let url = string("destination.url", url)?.parse().map_err(|error| {
-            Problem::invalid("destination.url", format!("destination.url {error}"))
+            ApiError::invalid("destination.url", format!("destination.url {error}"))
         })?;
 
         let payload = required("payload", payload)?;
@@ -100,8 +100,8 @@ impl<'a> Create<'a> {
     }
 }
 
-fn expected(member: &str, what: &str) -> Problem {
-    Problem::invalid(member, format!("{member}: expected {what}"))
+fn expected(member: &str, what: &str) -> ApiError {
+    ApiError::invalid(member, format!("{member}: expected {what}"))
 }
 
 /// serde would take an array for a struct, and `null` for much; JSON wouldn't.
@@ -112,10 +112,10 @@ fn is_object(text: &str) -> bool {
 
 /// The members of an object, each by itself, so that an error names it. `of` is what the object is
 /// called; none for the body.
-fn members<'a>(of: Option<&str>, text: &'a str) -> Result<Members<'a>, Problem> {
+fn members<'a>(of: Option<&str>, text: &'a str) -> Result<RawObject<'a>, ApiError> {
     let problem = |message: String| match of {
-        Some(member) => Problem::invalid(member, message),
-        None => Problem::malformed(message),
+        Some(member) => ApiError::invalid(member, message),
+        None => ApiError::malformed(message),
     };
     let name = of.unwrap_or("the body");
     if !is_object(text) {
@@ -131,14 +131,14 @@ fn known_members<'a, const N: usize>(
     of: Option<&str>,
     text: &'a str,
     names: [&str; N],
-) -> Result<[Option<&'a RawValue>; N], Problem> {
+) -> Result<[Option<&'a RawValue>; N], ApiError> {
     let mut values = [None; N];
     for (name, value) in members(of, text)?.0 {
         let member = path(of, &name);
         let at = names.iter().position(|known| *known == name);
         let slot = at.map(|at| &mut values[at]).ok_or_else(|| {
             let message = format!("{member}: unknown member; expected {}", names.join(", "));
-            Problem::invalid(&member, message)
+            ApiError::invalid(&member, message)
         })?;
         if slot.replace(value).is_some() {
             return Err(expected(&member, "once"));
@@ -157,11 +157,11 @@ fn path(of: Option<&str>, name: &str) -> String {
     path
 }
 
-fn required<'a>(member: &str, value: Option<&'a RawValue>) -> Result<&'a RawValue, Problem> {
-    value.ok_or_else(|| Problem::invalid(member, format!("{member}: missing, and required")))
+fn required<'a>(member: &str, value: Option<&'a RawValue>) -> Result<&'a RawValue, ApiError> {
+    value.ok_or_else(|| ApiError::invalid(member, format!("{member}: missing, and required")))
 }
 
-fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, Problem> {
+fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>, ApiError> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -170,7 +170,7 @@ fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>,
         .map_err(|_| expected(member, "a string"))
 }
 
-fn check_metadata(metadata: &RawValue) -> Result<(), Problem> {
+fn check_metadata(metadata: &RawValue) -> Result<(), ApiError> {
     let of = Some("metadata");
     let members = members(of, metadata.get())?;
     let mut seen = BTreeSet::new();

@@ -13,11 +13,11 @@ use hyper::{Method, StatusCode};
 
 use crate::clock::Timestamp;
 use crate::http::admission::source_gates::Key;
-use crate::http::api_error::{Form, Problem};
+use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::offload::INLINE;
-use crate::http::request_context::Exchange;
+use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
 use crate::http::routes::idempotency;
 use crate::model::{DeliveryState, IntentId, Surface};
@@ -32,52 +32,53 @@ use view::{List, Relay, Webhook};
 /// stands.
 pub(in crate::http) async fn answer(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     id: Option<&str>,
     head: &Parts,
     body: &mut Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let Some(key) = app.ingress.authenticate(&head.headers) else {
-        return Err(Problem::unauthorized());
+        return Err(ApiError::unauthorized());
     };
     let standing = app.ingress.spend(key, &head.method);
     let result = if !standing.passes {
         app.metrics.rate_limited(Surface::Relay);
-        Err(Problem::rate_limited(standing.reset))
+        Err(ApiError::rate_limited(standing.reset))
     } else if let Some(id) = id {
-        show(app, exchange, id).await
+        show(app, context, id).await
     } else if head.method == Method::POST {
-        create(app, exchange, key, &head.headers, body).await
+        create(app, context, key, &head.headers, body).await
     } else {
-        list(app, exchange, head.uri.query()).await
+        list(app, context, head.uri.query()).await
     };
-    let mut response = result.unwrap_or_else(|problem| problem.respond(Form::Relay, exchange.id()));
+    let mut response =
+        result.unwrap_or_else(|problem| problem.respond(ErrorFormat::Relay, context.id()));
     standing.write_to(response.headers_mut());
     Ok(response)
 }
 
 async fn create(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     api_key: &Key,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     check_content_type(headers)?;
     let key = idempotency::of_relay(headers)?;
     let limit = app.config.server.max_body_bytes;
-    let bytes = body.read(limit, exchange.deadline).await?;
+    let bytes = body.read(limit, context.deadline).await?;
     let digest = key.map(|key| (api_key.text().to_owned(), key));
     let Checked { create, body, key } = if bytes.len() <= INLINE {
         check(&bytes, digest)?
     } else {
         let work = move || Ok(check(&bytes, digest)?.into_owned());
-        app.offload.run(exchange, work).await??
+        app.offload.run(context, work).await??
     };
     if let Some(address) = create.url.literal_address()
         && !app.addresses.allows(address)
     {
-        return Err(Problem::invalid(
+        return Err(ApiError::invalid(
             "destination.url",
             format!(
                 "destination.url leads to {address}: expected a public address, or one in delivery.allow_networks"
@@ -96,27 +97,27 @@ async fn create(
         key,
         window: app.config.api.idempotency_window,
     };
-    match exchange.wait(app.store.accept(op)).await? {
+    match context.wait(app.store.accept(op)).await? {
         Accepted::New(id, created_at) => {
-            log::debug!(event_id:% = id, request_id = exchange.id(), event_type = create.event_type.as_str(); "accepted a relay");
+            log::debug!(event_id:% = id, request_id = context.id(), event_type = create.event_type.as_str(); "accepted a relay");
             if create.payload.get().len() <= INLINE {
                 return Ok(new(&create, id, created_at));
             }
             let create = create.into_owned();
             let work = move || new(&create, id, created_at);
-            app.offload.run(exchange, work).await
+            app.offload.run(context, work).await
         }
         Accepted::Duplicate(id) => {
-            log::debug!(event_id:% = id, request_id = exchange.id(); "the key names an earlier relay");
-            let row = find(app, exchange, id).await?.ok_or_else(|| {
+            log::debug!(event_id:% = id, request_id = context.id(); "the key names an earlier relay");
+            let row = find(app, context, id).await?.ok_or_else(|| {
                 let lost =
                     StoreError::Unexpected(format!("a key names relay {id}, which isn't there"));
-                Problem::from_store(&lost, exchange.id())
+                ApiError::from_store(&lost, context.id())
             })?;
-            shown(app, exchange, row, created).await
+            shown(app, context, row, created).await
         }
-        Accepted::Conflict => Err(Problem::conflict()),
-        Accepted::TooManyOrigins => Err(Problem::too_many_origins(MAX_WAITING_ORIGINS)),
+        Accepted::Conflict => Err(ApiError::conflict()),
+        Accepted::TooManyOrigins => Err(ApiError::too_many_origins(MAX_WAITING_ORIGINS)),
     }
 }
 
@@ -139,7 +140,7 @@ impl Checked<'_> {
 }
 
 /// Checks a request's body; `key` is its API key and its idempotency key.
-fn check(bytes: &Bytes, key: Option<(String, String)>) -> Result<Checked<'_>, Problem> {
+fn check(bytes: &Bytes, key: Option<(String, String)>) -> Result<Checked<'_>, ApiError> {
     let create = Create::parse(bytes)?;
     let body = bytes.slice_ref(create.payload.get().as_bytes());
     let key = key.map(|(api_key, key)| IdempotencyKey::of_relay(&api_key, key, bytes));
@@ -164,15 +165,15 @@ fn new(create: &Create<'_>, id: IntentId, created_at: Timestamp) -> Response {
 /// An answer with a stored relay; a large one is written on another thread.
 async fn shown(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     row: RelayRow,
     answer: fn(&Relay<'_>) -> Response,
-) -> Result<Response, Problem> {
-    let id = exchange.id().to_owned();
+) -> Result<Response, ApiError> {
+    let id = context.id().to_owned();
     let is_large = row.size() > INLINE;
     let work = move || Ok(answer(&Relay::of(&row, &id)?));
     if is_large {
-        app.offload.run(exchange, work).await?
+        app.offload.run(context, work).await?
     } else {
         work()
     }
@@ -186,29 +187,37 @@ fn created(relay: &Relay<'_>) -> Response {
     response
 }
 
-async fn find(app: &App, exchange: &Exchange, id: IntentId) -> Result<Option<RelayRow>, Problem> {
-    exchange
+async fn find(
+    app: &App,
+    context: &RequestContext,
+    id: IntentId,
+) -> Result<Option<RelayRow>, ApiError> {
+    context
         .wait(app.store.read(move |sql| RelayRow::find(sql, id)))
         .await
 }
 
-async fn show(app: &App, exchange: &Exchange, id: &str) -> Result<Response, Problem> {
-    let unknown = || Problem::not_found("there is no relay of this id");
+async fn show(app: &App, context: &RequestContext, id: &str) -> Result<Response, ApiError> {
+    let unknown = || ApiError::not_found("there is no relay of this id");
     // The `evt_` form names events only.
     if id.starts_with("evt_") {
         return Err(unknown());
     }
     let id = id.parse().map_err(|_| unknown())?;
-    let row = find(app, exchange, id).await?.ok_or_else(unknown)?;
-    shown(app, exchange, row, |relay| json(StatusCode::OK, relay)).await
+    let row = find(app, context, id).await?.ok_or_else(unknown)?;
+    shown(app, context, row, |relay| json(StatusCode::OK, relay)).await
 }
 
-async fn list(app: &App, exchange: &Exchange, query: Option<&str>) -> Result<Response, Problem> {
+async fn list(
+    app: &App,
+    context: &RequestContext,
+    query: Option<&str>,
+) -> Result<Response, ApiError> {
     let Page { size, after } = Page::parse(query.unwrap_or_default())?;
-    let (rows, has_more) = exchange
+    let (rows, has_more) = context
         .wait(app.store.read(move |sql| RelayRow::page(sql, after, size)))
         .await?;
-    let id = exchange.id().to_owned();
+    let id = context.id().to_owned();
     let is_large = rows.iter().map(RelayRow::size).sum::<usize>() > INLINE;
     let work = move || {
         let next_page_token = rows
@@ -226,7 +235,7 @@ async fn list(app: &App, exchange: &Exchange, query: Option<&str>) -> Result<Res
         Ok(json(StatusCode::OK, &list))
     };
     if is_large {
-        app.offload.run(exchange, work).await?
+        app.offload.run(context, work).await?
     } else {
         work()
     }

@@ -1,6 +1,6 @@
 //! Paging through the list.
 
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::http::router::percent_decoded;
 use crate::model::IntentId;
 
@@ -23,7 +23,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub fn parse(query: &str) -> Result<Self, Problem> {
+    pub fn parse(query: &str) -> Result<Self, ApiError> {
         let mut size = None;
         let mut after = None;
         for pair in query.split('&') {
@@ -31,7 +31,7 @@ impl Page {
             let (name, value) = (&*percent_decoded(name), &*percent_decoded(value));
             let once = |seen: bool| {
                 if seen {
-                    Err(Problem::invalid(name, format!("{name}: expected once")))
+                    Err(ApiError::invalid(name, format!("{name}: expected once")))
                 } else {
                     Ok(())
                 }
@@ -42,7 +42,7 @@ impl Page {
                     let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
                     let number = value.parse().ok().filter(|n| (1..=MAX_PAGE).contains(n));
                     size = Some(number.filter(|_| is_number).ok_or_else(|| {
-                        Problem::invalid(
+                        ApiError::invalid(
                             "pageSize",
                             "pageSize: expected a whole number from 1 to 200",
                         )
@@ -51,7 +51,7 @@ impl Page {
                 "pageToken" => {
                     once(after.is_some())?;
                     after = Some(Self::token(value).ok_or_else(|| {
-                        Problem::invalid(
+                        ApiError::invalid(
                             "pageToken",
                             "pageToken: expected a nextPageToken of an earlier answer",
                         )

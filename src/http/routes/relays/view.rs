@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::model::{DeliveryState, IntentId};
 use crate::store::{RelayRow, StoreError};
 
@@ -53,10 +53,10 @@ fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, 
 }
 
 impl<'a> Relay<'a> {
-    pub fn of(row: &'a RelayRow, request_id: &str) -> Result<Self, Problem> {
+    pub fn of(row: &'a RelayRow, request_id: &str) -> Result<Self, ApiError> {
         let damaged = |what: &str| {
             let error = StoreError::Unexpected(format!("{what} of relay {} isn't JSON", row.id));
-            Problem::from_store(&error, request_id)
+            ApiError::from_store(&error, request_id)
         };
         Ok(Self {
             id: row.id,

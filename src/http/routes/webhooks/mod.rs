@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 
 use crate::config::{IdempotencyKeyAt, Source};
 use crate::http::admission::signatures::hmac::{Claim, Verifier};
-use crate::http::api_error::Problem;
+use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::offload::INLINE;
-use crate::http::request_context::Exchange;
+use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
 use crate::http::routes::idempotency;
 use crate::model::{IntentId, Surface, is_name};
@@ -56,29 +56,29 @@ struct Answer {
 
 pub(in crate::http) async fn accept(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     name: &str,
     head: &Parts,
     body: &mut Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let source = Some(name)
         .filter(|name| is_name(name))
         .and_then(|name| app.config.source(name))
         .ok_or_else(|| {
-            Problem::not_found(
+            ApiError::not_found(
                 "there is no such source: expected the name of a configured one, of 1 to 64 characters out of A-Z a-z 0-9 . _ -",
             )
         })?;
     let headers = &head.headers;
-    let read = body.read(source.max_body_bytes(), exchange.deadline);
+    let read = body.read(source.max_body_bytes(), context.deadline);
     // Who has to sign is known once the body is there, and only then spends a token: strangers must
     // not empty a provider's bucket. Who hasn't is refused as early as can be.
     let (key, body) = if let Some(verifier) = app.ingress.verifier(name) {
         let claim = verifier.claim(headers, app.clock.wall());
-        let claim = claim.ok_or_else(|| not_verified(app, exchange, name))?;
+        let claim = claim.ok_or_else(|| not_verified(app, context, name))?;
         let body = read.await?;
-        let check = check(app, exchange, source, &body, Some((verifier, claim))).await?;
-        let key_in_body = check.ok_or_else(|| not_verified(app, exchange, name))?;
+        let check = check(app, context, source, &body, Some((verifier, claim))).await?;
+        let key_in_body = check.ok_or_else(|| not_verified(app, context, name))?;
         spend(app, name)?;
         let key = key_in_header(headers, source)?;
         (key.or(key_in_body?), body)
@@ -86,11 +86,11 @@ pub(in crate::http) async fn accept(
         spend(app, name)?;
         let key = key_in_header(headers, source)?;
         let body = read.await?;
-        let key_in_body = check(app, exchange, source, &body, None).await?;
+        let key_in_body = check(app, context, source, &body, None).await?;
         (key.or(key_in_body.expect("nothing is verified")?), body)
     };
     // The configuration's check rules out a pointer where bodies need not be JSON.
-    let key = key.ok_or_else(|| Problem::malformed("the body has no idempotency key"))?;
+    let key = key.ok_or_else(|| ApiError::malformed("the body has no idempotency key"))?;
 
     let op = Accept {
         surface: Surface::Event,
@@ -104,15 +104,15 @@ pub(in crate::http) async fn accept(
         window: app.config.api.idempotency_window,
         body,
     };
-    let (id, status) = match exchange.wait(app.store.accept(op)).await? {
+    let (id, status) = match context.wait(app.store.accept(op)).await? {
         Accepted::New(id, _) => (id, "accepted"),
         Accepted::Duplicate(id) => (id, "duplicate"),
         // An event's key has no digest that could differ.
-        Accepted::Conflict => return Err(Problem::conflict()),
+        Accepted::Conflict => return Err(ApiError::conflict()),
         // An event has no owner, and so no such limit.
-        Accepted::TooManyOrigins => return Err(Problem::overloaded("too many origins wait")),
+        Accepted::TooManyOrigins => return Err(ApiError::overloaded("too many origins wait")),
     };
-    log::debug!(event_id:% = event_id(id), request_id = exchange.id(), source = name, status; "a webhook event came in");
+    log::debug!(event_id:% = event_id(id), request_id = context.id(), source = name, status; "a webhook event came in");
     Ok(json(
         StatusCode::ACCEPTED,
         &Answer {
@@ -124,16 +124,16 @@ pub(in crate::http) async fn accept(
 
 /// The result of checking a body: none if its signature doesn't verify; an error if the source doesn't
 /// take it; otherwise the key in the body, if the source's keys stand in bodies.
-type Checked = Option<Result<Option<String>, Problem>>;
+type Checked = Option<Result<Option<String>, ApiError>>;
 
 /// Checks a body against the source's settings, a large one on another thread.
 async fn check(
     app: &App,
-    exchange: &Exchange,
+    context: &RequestContext,
     source: &Source,
     body: &Bytes,
     claim: Option<(&Arc<Verifier>, Claim)>,
-) -> Result<Checked, Problem> {
+) -> Result<Checked, ApiError> {
     if body.len() <= INLINE {
         let claim = claim
             .as_ref()
@@ -146,7 +146,7 @@ async fn check(
         let claim = claim.as_ref().map(|(verifier, claim)| (&**verifier, claim));
         check_here(&source, &body, claim)
     };
-    app.offload.run(exchange, work).await
+    app.offload.run(context, work).await
 }
 
 fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) -> Checked {
@@ -160,7 +160,7 @@ fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) 
         (IdempotencyKeyAt::JsonPointer(pointer), Ok(document)) => {
             idempotency::of_event_body(document, pointer).map(Some)
         }
-        (_, Err(error)) if !source.accept_any_content => Err(Problem::malformed(format!(
+        (_, Err(error)) if !source.accept_any_content => Err(ApiError::malformed(format!(
             "the body is not JSON ({error}): expected a JSON document"
         ))),
         _ => Ok(None),
@@ -168,18 +168,18 @@ fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) 
 }
 
 /// Takes a token of the source's bucket, if it has one.
-fn spend(app: &App, source: &str) -> Result<(), Problem> {
+fn spend(app: &App, source: &str) -> Result<(), ApiError> {
     match app.ingress.spend_of_source(source) {
         Some(standing) if !standing.passes => {
             app.metrics.rate_limited(Surface::Event);
-            Err(Problem::rate_limited(standing.reset))
+            Err(ApiError::rate_limited(standing.reset))
         }
         _ => Ok(()),
     }
 }
 
 /// The key, where it stands in a header: a missing one is known before the body is read.
-fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>, Problem> {
+fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>, ApiError> {
     match &source.idempotency {
         IdempotencyKeyAt::Header(name) => idempotency::of_event(headers, name).map(Some),
         IdempotencyKeyAt::JsonPointer(_) => Ok(None),
@@ -188,11 +188,11 @@ fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>,
 
 /// 401, and a word in the log now and then: an operator with the wrong secret should see it, and a
 /// stranger should not be able to fill the disk with it.
-fn not_verified(app: &App, exchange: &Exchange, source: &str) -> Problem {
+fn not_verified(app: &App, context: &RequestContext, source: &str) -> ApiError {
     if app.ingress.may_complain() {
-        log::warn!(request_id = exchange.id(), source; "a signature is missing or does not verify: somebody else's event, or the wrong secret in sources.….verify");
+        log::warn!(request_id = context.id(), source; "a signature is missing or does not verify: somebody else's event, or the wrong secret in sources.….verify");
     }
-    Problem::not_verified()
+    ApiError::not_verified()
 }
 
 /// An event's id as it is shown.
