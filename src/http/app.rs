@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::admission::source_gates::Ingress;
+use crate::http::admission::{ApiKeys, SourceGates};
 use crate::http::offload::Offload;
 use crate::model::AddressPolicy;
 use crate::ops::metrics::Metrics;
@@ -19,7 +19,8 @@ pub(crate) struct App {
     pub(super) metrics: Arc<Metrics>,
     /// Checked for URLs that hold a literal address; names are checked when they are resolved.
     pub(super) addresses: AddressPolicy,
-    pub(super) ingress: Ingress,
+    pub(super) api_keys: ApiKeys,
+    pub(super) source_gates: SourceGates,
     pub(super) offload: Offload,
 }
 
@@ -34,7 +35,8 @@ impl App {
     ) -> Self {
         Self {
             addresses: config.address_policy(own_listeners),
-            ingress: Ingress::new(&config, &clock),
+            api_keys: ApiKeys::new(&config.api, &clock),
+            source_gates: SourceGates::new(&config, &clock),
             offload: Offload::new(),
             config,
             store,
@@ -45,7 +47,7 @@ impl App {
 
     /// Forgets token buckets that are full again, and folds histograms. Called every few seconds.
     pub fn tidy(&self) {
-        self.ingress.forget_full_buckets();
+        self.source_gates.forget_full_buckets();
         self.metrics.upkeep();
     }
 }

@@ -1,4 +1,5 @@
-//! Token buckets by name, for names that strangers make up: only so many have one of their own.
+//! Token buckets by name, for names that senders choose: a bounded number of names has a bucket
+//! each.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -7,12 +8,12 @@ use governor::nanos::Nanos;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::state::{InMemoryState, NotKeyed, StateStore};
 
-/// Names with a bucket of their own, about 1 MB of them: more than anybody has sources. The rest
-/// share one bucket until some of these are full again, and so forgotten.
-pub(in crate::http) const MAX_NAMES: usize = 10_000;
+/// Names with a bucket of their own: about 1 MB of memory, and more sources than anybody has. All
+/// other names share one bucket until some of these buckets are full again, and freed.
+pub(super) const MAX_NAMES: usize = 10_000;
 
 #[derive(Debug, Default)]
-pub(in crate::http) struct BoundedStates {
+pub(super) struct BoundedStates {
     own: Mutex<HashMap<String, InMemoryState>>,
     shared: InMemoryState,
 }
@@ -48,7 +49,7 @@ impl StateStore for BoundedStates {
 impl ShrinkableKeyedStateStore<String> for BoundedStates {
     fn retain_recent(&self, drop_below: Nanos) {
         self.own().retain(|_, state| {
-            // An error leaves the state as it is, and so this only reads it.
+            // An error leaves the state unchanged, so that this only reads it.
             let read = |nanos: Option<Nanos>| Err::<((), Nanos), _>(nanos);
             match state.measure_and_replace(&NotKeyed::NonKey, read) {
                 Err(Some(nanos)) => nanos > drop_below,

@@ -41,7 +41,7 @@ pub(in crate::http) async fn show(
         .await?
         .ok_or_else(unknown)?;
     // A key that isn't valid is as good as none: the route answers everybody.
-    if app.ingress.authenticate(headers).is_none() {
+    if app.api_keys.authenticate(headers).is_none() {
         row.deliveries = row.deliveries.into_iter().map(public_delivery).collect();
     }
     let (config, now) = (Arc::clone(&app.config), app.clock.now());

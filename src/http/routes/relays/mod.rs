@@ -12,7 +12,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 use crate::clock::Timestamp;
-use crate::http::admission::source_gates::Key;
+use crate::http::admission::ApiKey;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -37,13 +37,13 @@ pub(in crate::http) async fn answer(
     head: &Parts,
     body: &mut Body,
 ) -> Result<Response, ApiError> {
-    let Some(key) = app.ingress.authenticate(&head.headers) else {
+    let Some(key) = app.api_keys.authenticate(&head.headers) else {
         return Err(ApiError::unauthorized());
     };
-    let standing = app.ingress.spend(key, &head.method);
-    let result = if !standing.passes {
+    let rate = key.take_token(&head.method);
+    let result = if !rate.is_allowed {
         app.metrics.rate_limited(Surface::Relay);
-        Err(ApiError::rate_limited(standing.reset))
+        Err(ApiError::rate_limited(rate.reset))
     } else if let Some(id) = id {
         show(app, context, id).await
     } else if head.method == Method::POST {
@@ -53,14 +53,14 @@ pub(in crate::http) async fn answer(
     };
     let mut response =
         result.unwrap_or_else(|problem| problem.respond(ErrorFormat::Relay, context.id()));
-    standing.write_to(response.headers_mut());
+    rate.write_to(response.headers_mut());
     Ok(response)
 }
 
 async fn create(
     app: &App,
     context: &RequestContext,
-    api_key: &Key,
+    api_key: &ApiKey,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<Response, ApiError> {

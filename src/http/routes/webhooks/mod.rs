@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::config::{IdempotencyKeyAt, Source};
-use crate::http::admission::signatures::hmac::{Claim, Verifier};
+use crate::http::admission::signatures::{SignatureClaim, Verifier};
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -73,8 +73,8 @@ pub(in crate::http) async fn accept(
     let read = body.read(source.max_body_bytes(), context.deadline);
     // Who has to sign is known once the body is there, and only then spends a token: strangers must
     // not empty a provider's bucket. Who hasn't is refused as early as can be.
-    let (key, body) = if let Some(verifier) = app.ingress.verifier(name) {
-        let claim = verifier.claim(headers, app.clock.wall());
+    let (key, body) = if let Some(verifier) = app.source_gates.verifier(name) {
+        let claim = verifier.read_headers(headers, app.clock.wall());
         let claim = claim.ok_or_else(|| not_verified(app, context, name))?;
         let body = read.await?;
         let check = check(app, context, source, &body, Some((verifier, claim))).await?;
@@ -132,7 +132,7 @@ async fn check(
     context: &RequestContext,
     source: &Source,
     body: &Bytes,
-    claim: Option<(&Arc<Verifier>, Claim)>,
+    claim: Option<(&Arc<dyn Verifier>, SignatureClaim)>,
 ) -> Result<Checked, ApiError> {
     if body.len() <= INLINE {
         let claim = claim
@@ -149,9 +149,13 @@ async fn check(
     app.offload.run(context, work).await
 }
 
-fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) -> Checked {
+fn check_here(
+    source: &Source,
+    body: &[u8],
+    claim: Option<(&dyn Verifier, &SignatureClaim)>,
+) -> Checked {
     if let Some((verifier, claim)) = claim
-        && !verifier.holds(claim, body)
+        && !verifier.verifies(claim, body)
     {
         return None;
     }
@@ -169,10 +173,10 @@ fn check_here(source: &Source, body: &[u8], claim: Option<(&Verifier, &Claim)>) 
 
 /// Takes a token of the source's bucket, if it has one.
 fn spend(app: &App, source: &str) -> Result<(), ApiError> {
-    match app.ingress.spend_of_source(source) {
-        Some(standing) if !standing.passes => {
+    match app.source_gates.take_token(source) {
+        Some(status) if !status.is_allowed => {
             app.metrics.rate_limited(Surface::Event);
-            Err(ApiError::rate_limited(standing.reset))
+            Err(ApiError::rate_limited(status.reset))
         }
         _ => Ok(()),
     }
@@ -189,7 +193,7 @@ fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>,
 /// 401, and a word in the log now and then: an operator with the wrong secret should see it, and a
 /// stranger should not be able to fill the disk with it.
 fn not_verified(app: &App, context: &RequestContext, source: &str) -> ApiError {
-    if app.ingress.may_complain() {
+    if app.source_gates.may_warn() {
         log::warn!(request_id = context.id(), source; "a signature is missing or does not verify: somebody else's event, or the wrong secret in sources.….verify");
     }
     ApiError::not_verified()

@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use super::{verifier_of, verifies};
+use crate::http::admission::signatures::Verifier;
+use crate::http::admission::signatures::hmac::MAX_SIGNATURES;
+
+pub(super) const NOW: i64 = 1_614_265_330;
+// From the Standard Webhooks specification's reference libraries.
+pub(super) const ID: (&str, &str) = ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek");
+const AT: (&str, &str) = ("webhook-timestamp", "1614265330");
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SIGNED: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+const BODY: &[u8] = br#"{"test": 2432232314}"#;
+
+pub(super) fn verifier_of_example() -> Arc<dyn Verifier> {
+    verifier_of(&format!("[standard_webhooks]\nsecrets = ['{SECRET}']"))
+}
+
+/// Whether the example's body verifies with these headers.
+fn example_verifies(headers: &[(&str, &str)], now: i64) -> bool {
+    verifies(&*verifier_of_example(), headers, BODY, now)
+}
+
+#[test]
+fn the_specifications_example_verifies() {
+    let at = |signature: &str, now| {
+        let headers = [ID, AT, ("webhook-signature", signature)];
+        example_verifies(&headers, now)
+    };
+    assert!(at(SIGNED, NOW));
+    let other = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    // A provider that rotates its secrets signs with all of them, and with newer schemes too.
+    assert!(at(&format!("v1a,xyz {other} {SIGNED}"), NOW));
+    assert!(!at(other, NOW));
+    assert!(!at("", NOW));
+    assert!(!at(&SIGNED.replace("v1,", "v2,"), NOW));
+    assert!(!at(SIGNED.trim_start_matches("v1,"), NOW));
+    // Five minutes either way, and no more.
+    assert!(at(SIGNED, NOW + 300) && at(SIGNED, NOW - 300));
+    assert!(!at(SIGNED, NOW + 301) && !at(SIGNED, NOW - 301));
+    // Two header lines are as good as one.
+    let lines = [
+        ID,
+        AT,
+        ("webhook-signature", other),
+        ("webhook-signature", SIGNED),
+    ];
+    assert!(example_verifies(&lines, NOW));
+}
+
+#[test]
+fn missing_doubled_and_changed_parts_do_not_verify() {
+    let signature = ("webhook-signature", SIGNED);
+    let compact = b"{\"test\":2432232314}";
+    assert!(!verifies(
+        &*verifier_of_example(),
+        &[ID, AT, signature],
+        compact,
+        NOW
+    ));
+    assert!(!example_verifies(&[AT, signature], NOW));
+    assert!(!example_verifies(&[ID, signature], NOW));
+    assert!(!example_verifies(&[ID, AT], NOW));
+    assert!(!example_verifies(&[ID, ID, AT, signature], NOW));
+    assert!(!example_verifies(&[ID, AT, AT, signature], NOW));
+    for time in [
+        "",
+        "now",
+        "-1",
+        "+1614265330",
+        "1614265330.0",
+        "99999999999999999999",
+    ] {
+        let at = ("webhook-timestamp", time);
+        assert!(!example_verifies(&[ID, at, signature], NOW), "{time}");
+    }
+}
+
+#[test]
+fn a_signature_of_any_of_the_secrets_verifies() {
+    let two = verifier_of(&format!(
+        "[standard_webhooks]\n\
+         secrets = ['whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', '{SECRET}']"
+    ));
+    let headers = [ID, AT, ("webhook-signature", SIGNED)];
+    assert!(verifies(&*two, &headers, BODY, NOW));
+}
+
+#[test]
+fn signatures_beyond_the_bound_are_not_compared() {
+    let many = format!("{} {SIGNED}", ["v1,AAAA"; MAX_SIGNATURES].join(" "));
+    assert!(!example_verifies(
+        &[ID, AT, ("webhook-signature", &many)],
+        NOW
+    ));
+}
