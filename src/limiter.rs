@@ -1,4 +1,4 @@
-//! Token buckets on our own clock.
+//! Token buckets on relay's own clock.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use governor::Quota;
 use crate::clock::Clock;
 use crate::config::RateLimit;
 
-/// The monotonic side of a [`Clock`], as governor wants it.
+/// Adapts the monotonic side of a [`Clock`] to governor.
 #[derive(Clone, Debug)]
 pub(crate) struct Monotonic(pub Arc<dyn Clock>);
 
@@ -28,14 +28,14 @@ pub(crate) fn quota(limit: &RateLimit) -> Quota {
         .allow_burst(NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN))
 }
 
-/// How long a token takes to come back.
+/// The time until a token is replaced.
 pub(crate) fn period(limit: &RateLimit) -> Duration {
-    // The configuration's check keeps this, times the burst, within what governor counts in: 64 bits
-    // of nanoseconds.
+    // governor counts nanoseconds in 64 bits. The configuration's check keeps the period, times the
+    // burst, within that.
     Duration::from_secs_f64(1.0 / limit.per_second)
 }
 
-/// Whole seconds, rounded up, at least 1: what `Retry-After` can say.
+/// Whole seconds, rounded up, at least 1, for `Retry-After`.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -161,7 +161,7 @@ impl Relay {
         agents.maintenance = Some(Maintenance::start(worker, agents.fatal.clone())?);
 
         let limits =
-            ListenerLimits::of(&config.server).with_connections(fd_limit::connections(&config));
+            ListenerLimits::new(&config.server).with_connections(fd_limit::connections(&config));
         let app = Arc::new(App::new(config, store, clock, metrics, own_listeners));
         agents.serve(listener, admin.map(|(listener, _)| listener), limits, &app);
         Ok(Self {
@@ -371,7 +371,7 @@ impl Agents {
         self.servers = Some(ended);
         let refuse = {
             let app = Arc::clone(app);
-            Arc::new(move |status, start: &[u8]| app.refuse(status, start))
+            Arc::new(move |status, start: &[u8]| app.answer_malformed(status, start))
         };
         let public = Arc::clone(app);
         let server = serve(
@@ -380,7 +380,7 @@ impl Agents {
             move |request| Arc::clone(&public).answer(request),
             refuse.clone(),
             self.stop.subscribe(),
-            self.loops.each(),
+            self.loops.serving(),
         );
         self.spawn(
             "the listener at server.listen",
@@ -395,7 +395,7 @@ impl Agents {
                 move |request| Arc::clone(&operators).answer_admin(request),
                 refuse,
                 self.stop.subscribe(),
-                self.loops.each(),
+                self.loops.serving(),
             );
             self.spawn("the listener at admin.listen", server, Some(running));
         }
@@ -403,7 +403,7 @@ impl Agents {
         let tidy = async move {
             loop {
                 tokio::time::sleep(TIDY_EVERY).await;
-                app.tidy();
+                app.upkeep();
             }
         };
         self.spawn("the upkeep of limits and metrics", tidy, None);

@@ -1,4 +1,4 @@
-//! What a request that fails is told, in the form of its surface.
+//! The errors that clients see, in the format of each surface.
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
@@ -7,18 +7,18 @@ use serde::Serialize;
 use crate::http::response::{Response, json};
 use crate::store::StoreError;
 
-/// When to try again once too many origins wait for a key, in seconds: an attempt to one that hangs
-/// takes 15 s by default.
+/// `Retry-After` in seconds for an API key with too many waiting origins. An attempt to an origin
+/// that hangs takes 15 s by default.
 const ORIGINS_RETRY_AFTER: u64 = 15;
 
-/// How errors look: the relay API's `code` and `message`, or the webhook API's `error`.
+/// The format of errors: the relay API has `code` and `message`, the webhook API has `error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorFormat {
     Relay,
     Hook,
 }
 
-/// A failed request.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub status: StatusCode,
@@ -42,8 +42,8 @@ impl ApiError {
         }
     }
 
-    /// One whose fault a single member is.
-    fn about(
+    /// An error in a single member.
+    fn in_member(
         member: &str,
         status: StatusCode,
         code: &'static str,
@@ -55,12 +55,12 @@ impl ApiError {
         }
     }
 
-    /// 400; `member` is what is wrong, and `message` says what was expected of it.
+    /// 400: `member` is wrong, and `message` says what is expected of it.
     pub fn invalid(member: &str, message: impl Into<String>) -> Self {
-        Self::about(member, StatusCode::BAD_REQUEST, "invalid_request", message)
+        Self::in_member(member, StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
-    /// 400 for a request whose shape, rather than a member, is wrong.
+    /// 400: the request as a whole is wrong, rather than a member.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
@@ -71,13 +71,14 @@ impl ApiError {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "invalid_request",
             format!(
-                "the request's line and headers are too large: expected at most {bytes} bytes and {headers} headers"
+                "the request's line and headers are too large: expected at most {bytes} bytes \
+                 and {headers} headers"
             ),
         )
     }
 
     pub fn unauthorized() -> Self {
-        Self::about(
+        Self::in_member(
             "X-API-Key",
             StatusCode::UNAUTHORIZED,
             "unauthorized",
@@ -85,7 +86,7 @@ impl ApiError {
         )
     }
 
-    /// 401 for an event; it doesn't say what was wrong, which would help only a forger.
+    /// 401 for an event. It doesn't say what was wrong, because that would help only a forger.
     pub fn not_verified() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -110,11 +111,12 @@ impl ApiError {
     }
 
     pub fn conflict() -> Self {
-        Self::about(
+        Self::in_member(
             "Idempotency-Key",
             StatusCode::CONFLICT,
             "idempotency_conflict",
-            "Idempotency-Key was used before with another body: expected the same bytes, or a new key",
+            "Idempotency-Key was used before with another body: expected the same bytes, \
+             or a new key",
         )
     }
 
@@ -127,7 +129,7 @@ impl ApiError {
     }
 
     pub fn media_type() -> Self {
-        Self::about(
+        Self::in_member(
             "Content-Type",
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
@@ -161,7 +163,8 @@ impl ApiError {
         }
     }
 
-    /// 503: it may or may not have been recorded; the same key makes sending it again safe.
+    /// 503: the request may or may not have been recorded. Its idempotency key makes it safe to
+    /// send again.
     pub fn overloaded(message: impl Into<String>) -> Self {
         Self {
             retry_after: Some(1),
@@ -177,7 +180,7 @@ impl ApiError {
         )
     }
 
-    /// What a failure of the store means to a client. What is ours to mend is logged.
+    /// The error of a failure of the store. A failure that an operator must act on is logged.
     pub fn from_store(error: &StoreError, request_id: &str) -> Self {
         match error {
             StoreError::Overloaded => {
@@ -198,14 +201,14 @@ impl ApiError {
         }
     }
 
-    pub fn respond(&self, form: ErrorFormat, request_id: &str) -> Response {
-        let mut response = match form {
+    pub fn respond(&self, format: ErrorFormat, request_id: &str) -> Response {
+        let mut response = match format {
             ErrorFormat::Relay => json(
                 self.status,
                 &RelayErrorBody {
                     code: self.code,
                     message: &self.message,
-                    details: self.member.as_deref().map(|member| Details { member }),
+                    details: self.member.as_deref().map(|member| ErrorDetails { member }),
                     request_id,
                 },
             ),
@@ -233,12 +236,12 @@ struct RelayErrorBody<'a> {
     code: &'a str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    details: Option<Details<'a>>,
+    details: Option<ErrorDetails<'a>>,
     request_id: &'a str,
 }
 
 #[derive(Serialize)]
-struct Details<'a> {
+struct ErrorDetails<'a> {
     member: &'a str,
 }
 

@@ -46,7 +46,7 @@ impl App {
     }
 
     /// Forgets token buckets that are full again, and folds histograms. Called every few seconds.
-    pub fn tidy(&self) {
+    pub fn upkeep(&self) {
         self.source_gates.forget_full_buckets();
         self.metrics.upkeep();
     }

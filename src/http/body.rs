@@ -1,5 +1,6 @@
-//! Reading bodies: bounded in size and in time, which hyper leaves to us.
+//! Request bodies, with the bounds in size and time that hyper leaves to its users.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,48 +13,49 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::http::api_error::ApiError;
 use crate::http::server::connection_slots::ConnectionState;
 
-/// What is still read of a body that nobody wants, so that its connection can be used again: as much
-/// as a relay's request may hold. More costs more than a new connection.
-const DRAINED_BYTES: usize = 32_768;
-/// How long that may take: what came along with the headers is there at once.
-const DRAINED_WITHIN: Duration = Duration::from_millis(50);
+/// Bytes read of a body that is not wanted, so that its connection can be used again: as many as a
+/// request of the relay API may have by default. Reading more costs more than a new connection.
+const MAX_DRAINED_BYTES: usize = 32_768;
+/// How long draining may take. The bytes that came along with the headers are there at once.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// What is reserved for a body on its own word: a large one has to come before it takes more.
-const RESERVED: usize = 16 * 1024;
+/// The most that a body's announced length reserves. A larger body takes memory as it arrives.
+const MAX_RESERVED_BYTES: usize = 16 * 1024;
 
+/// A request whose body may still be arriving.
 pub(crate) type Request = hyper::Request<Body>;
 
-/// A request's body, on its way.
+/// A request's body.
 pub(crate) struct Body {
     incoming: Incoming,
-    state: Arc<ConnectionState>,
-    /// The client waits for a word before it sends any.
+    connection: Arc<ConnectionState>,
+    /// The client waits for `100 Continue` before it sends the body.
     is_held_back: bool,
-    /// Where it ends can't be told any more.
+    /// The body's framing is broken, so that its end is unknown.
     is_broken: bool,
 }
 
 impl Body {
-    pub fn new(incoming: Incoming, headers: &HeaderMap, state: Arc<ConnectionState>) -> Self {
+    pub fn new(incoming: Incoming, headers: &HeaderMap, connection: Arc<ConnectionState>) -> Self {
         Self {
-            state,
+            connection,
             is_held_back: headers.contains_key(EXPECT),
             is_broken: false,
             incoming,
         }
     }
 
-    /// The whole body, of at most `limit` bytes, by the deadline.
+    /// Reads the whole body, of at most `limit` bytes, until the deadline.
     pub async fn read(&mut self, limit: u64, deadline: Instant) -> Result<Bytes, ApiError> {
-        // What announces itself as too large isn't read at all.
+        // A body whose announced length is too large isn't read at all.
         if self.incoming.size_hint().lower() > limit {
             return Err(ApiError::too_large(limit));
         }
         self.is_held_back = false;
         let max = usize::try_from(limit).unwrap_or(usize::MAX);
-        self.state.begin_body();
-        let body = timeout_at(deadline, whole(&mut self.incoming, max)).await;
-        self.state.end_body();
+        self.connection.begin_body();
+        let body = timeout_at(deadline, collect(&mut self.incoming, max)).await;
+        self.connection.end_body();
         match body {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
@@ -67,31 +69,31 @@ impl Body {
         }
     }
 
-    /// Whether nothing more is to come, once what is here has been read away. If something is, the
-    /// connection can't carry another request.
-    pub async fn is_over(&mut self) -> bool {
+    /// Reads the rest of a short body. Returns whether its end was reached: if not, the connection
+    /// can't carry another request.
+    pub async fn drain(&mut self) -> bool {
         if self.incoming.is_end_stream() && !self.is_broken {
             return true;
         }
         if self.is_broken
             || self.is_held_back
-            || self.incoming.size_hint().lower() > DRAINED_BYTES as u64
+            || self.incoming.size_hint().lower() > MAX_DRAINED_BYTES as u64
         {
             return false;
         }
-        let rest = whole(&mut self.incoming, DRAINED_BYTES);
-        matches!(timeout(DRAINED_WITHIN, rest).await, Ok(Ok(_)))
+        let rest = collect(&mut self.incoming, MAX_DRAINED_BYTES);
+        matches!(timeout(DRAIN_TIMEOUT, rest).await, Ok(Ok(_)))
     }
 }
 
-/// The body in one piece. Each part is copied as it comes: kept as it is, one that came byte by byte
-/// would pin a whole read buffer for each byte.
-async fn whole(
+/// Collects the body in one piece. Each frame is copied on arrival: kept as it is, a body that
+/// arrives byte by byte would hold a whole read buffer for each byte.
+async fn collect(
     incoming: &mut Incoming,
     max: usize,
-) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
     let announced = usize::try_from(incoming.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut body = BytesMut::with_capacity(announced.min(RESERVED));
+    let mut body = BytesMut::with_capacity(announced.min(MAX_RESERVED_BYTES));
     let mut limited = Limited::new(incoming, max);
     while let Some(frame) = limited.frame().await {
         if let Ok(data) = frame?.into_data() {

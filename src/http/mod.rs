@@ -1,8 +1,8 @@
-//! The ingress: both contracts, on hyper. It parses, checks, and sends operations to the store; it
-//! knows nothing about how deliveries are made.
+//! Both contracts over HTTP, on hyper: parses and checks requests, and passes operations to the
+//! store. It knows nothing about how deliveries are made.
 //!
 //! - `server/`: accepts connections, bounds and serves them.
-//! - `router`: which path and method leads where. `routes/`: the routes of the public contract.
+//! - `router`: maps a path and a method to a route. `routes/`: the routes of the public contract.
 //! - `admission/`: API keys, rate limits, signatures.
 //! - `admin/`: the operator's listener.
 //! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes.
@@ -22,5 +22,5 @@ mod routes;
 mod server;
 
 pub(crate) use app::App;
-pub(crate) use server::accept::{ListenerLimits, serve};
 pub(crate) use server::event_loops::{self, EventLoops};
+pub(crate) use server::{ListenerLimits, serve};

@@ -1,5 +1,5 @@
-//! Work on large bodies, off the threads that attend to connections: checking or hashing 64 MiB
-//! takes a tenth of a second and more, for which every connection of the thread would stand still.
+//! Work on large bodies, away from the event loops. Checking or hashing 64 MiB takes a tenth of a
+//! second and more, during which all connections of the thread would stand still.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use crate::http::request_context::RequestContext;
 use crate::http::server::event_loops;
 use crate::store::StoreError;
 
-/// Bytes up to which work is done in place: some 0.3 ms for JSON and as much for a hash, which is
-/// about what handing it to another thread and back costs under load.
-pub(super) const INLINE: usize = 256 * 1024;
+/// Bodies up to this size are worked on in place. That takes some 0.3 ms for JSON and as much for a
+/// hash, about as long as passing the work to another thread and back takes under load.
+pub(super) const MAX_INLINE_BYTES: usize = 256 * 1024;
 
-/// Runs what takes the processor for long on the blocking threads of the connection's runtime.
+/// Runs work that occupies a core for long on the blocking threads of the connection's runtime.
 pub(super) struct Offload {
-    /// One for each core that attends to connections, of all runtimes together: the work never
-    /// waits for anything, so that more at once would only take turns, and keep more bodies twice.
+    /// One permit for each event loop, for all runtimes together. The work never waits, so that
+    /// more at once would only share the cores, and keep more copies of bodies in memory.
     permits: Arc<Semaphore>,
 }
 
@@ -29,8 +29,22 @@ impl Offload {
         }
     }
 
-    /// Runs `work` and returns its result. Waits for a free thread until the request's deadline.
-    /// Work that has begun is finished, also when the client goes away.
+    /// Runs `work` in place if it handles at most [`MAX_INLINE_BYTES`], and on another thread
+    /// otherwise.
+    pub async fn run_if_large<T: Send + 'static>(
+        &self,
+        context: &RequestContext,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if bytes <= MAX_INLINE_BYTES {
+            return Ok(work());
+        }
+        self.run(context, work).await
+    }
+
+    /// Runs `work` on another thread, for which it waits until the request's deadline. Work that
+    /// has begun runs to its end, even if the client disconnects.
     pub async fn run<T: Send + 'static>(
         &self,
         context: &RequestContext,
@@ -41,7 +55,7 @@ impl Offload {
             .map_err(|_| {
                 ApiError::overloaded("too many large bodies are being checked: try again")
             })?
-            .expect("nobody closes the semaphore");
+            .expect("the semaphore is never closed");
         let work = move || {
             let result = work();
             drop(permit);
@@ -55,52 +69,4 @@ impl Offload {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-    use std::time::Duration;
-
-    use hyper::header::HeaderMap;
-
-    use super::*;
-
-    #[test]
-    fn work_on_a_large_body_lets_its_thread_attend_to_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        let local = tokio::task::LocalSet::new();
-        let (other_went, other_goes) = channel();
-        let went = local.block_on(&runtime, async {
-            let context = RequestContext::begin(&HeaderMap::new(), Duration::from_secs(600));
-            let offload = Offload::new();
-            // Ends only once the other task, which has the same thread, has had its turn.
-            let work = move || other_goes.recv_timeout(Duration::from_secs(60)).is_ok();
-            let other = tokio::task::spawn_local(async move { other_went.send(()) });
-            let went = offload.run(&context, work).await;
-            other.await.expect("no panic").expect("somebody waits");
-            went
-        });
-        assert_eq!(went.ok(), Some(true));
-    }
-
-    #[test]
-    fn no_more_runs_at_once_than_there_are_cores_for() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(async {
-            let offload = Offload::new();
-            let taken = Arc::clone(&offload.permits)
-                .acquire_many_owned(u32::try_from(event_loops::count()).expect("eight at most"))
-                .await;
-            let late = RequestContext::begin(&HeaderMap::new(), Duration::ZERO);
-            let refused = offload.run(&late, || ()).await.expect_err("all are taken");
-            assert_eq!(refused.status, hyper::StatusCode::SERVICE_UNAVAILABLE);
-            drop(taken);
-            let in_time = RequestContext::begin(&HeaderMap::new(), Duration::from_secs(600));
-            assert_eq!(offload.run(&in_time, || 7).await.ok(), Some(7));
-        });
-    }
-}
+mod tests;

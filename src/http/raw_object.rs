@@ -1,5 +1,5 @@
-//! An object's members as they stand in a document: in order, repeated ones included, which a map
-//! would hide, and with values that are kept byte for byte.
+//! A JSON object as it was sent: its members in order, repeated ones included, which a map would
+//! hide, and its values byte for byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 pub(super) struct RawObject<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> RawObject<'a> {
-    /// The value under a name that is there just once.
-    pub fn only(&self, name: &str) -> Option<&'a RawValue> {
+    /// The value of a member that the object has exactly once.
+    pub fn single(&self, name: &str) -> Option<&'a RawValue> {
         let mut found = self.0.iter().filter(|(known, _)| known == name);
         let (_, value) = found.next()?;
         found.next().is_none().then_some(*value)
@@ -30,7 +30,7 @@ impl<'de> Deserialize<'de> for RawObject<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject<'de>, A::Error> {
-                // serde reads a `Cow` as owned unless it is told to borrow.
+                // serde copies into a `Cow` unless it is told to borrow.
                 #[derive(serde::Deserialize)]
                 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 

@@ -1,4 +1,6 @@
-//! What every context has: an id, a deadline, an answer in JSON.
+//! The id and the deadline of a request.
+
+use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -10,17 +12,17 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// A request under way.
 pub(super) struct RequestContext {
-    /// The client's own, or a fresh UUID; also in every log line.
+    /// The client's own id or a new UUID. It is in the response and in every log line.
     pub request_id: HeaderValue,
-    /// When the client is told that it took too long.
+    /// The time at which the client gets 503 instead of waiting longer.
     pub deadline: Instant,
 }
 
 impl RequestContext {
-    pub fn begin(headers: &HeaderMap, limit: std::time::Duration) -> Self {
+    pub fn new(headers: &HeaderMap, timeout: Duration) -> Self {
         Self {
             request_id: request_id(headers),
-            deadline: Instant::now() + limit,
+            deadline: Instant::now() + timeout,
         }
     }
 
@@ -28,7 +30,7 @@ impl RequestContext {
         self.request_id.to_str().unwrap_or_default()
     }
 
-    /// Waits for the store, but not past the deadline. Giving up does not undo a write.
+    /// Waits for the store until the deadline. Giving up does not undo a write.
     pub async fn wait<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
@@ -43,7 +45,7 @@ impl RequestContext {
     }
 }
 
-/// One of 1 to 128 visible ASCII characters is the client's own; anything else makes us choose.
+/// The client's own id if it is 1 to 128 visible ASCII characters, and a new UUID otherwise.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     if let Some(own) = headers.get(REQUEST_ID)
         && (1..=128).contains(&own.len())

@@ -1,4 +1,4 @@
-//! Which path and method leads where.
+//! The public listener: maps a path and a method to a route.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode, Version};
+use percent_encoding::percent_decode_str;
 
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
@@ -14,9 +15,9 @@ use crate::http::body::{Body, Request};
 use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{Response, with_type};
 use crate::http::routes::{events, health, relays, webhooks};
-use crate::http::server::accept::{MAX_HEADER_BYTES, MAX_HEADERS};
+use crate::http::server::{MAX_HEADER_BYTES, MAX_HEADERS};
 
-/// The contract itself, as it is served.
+/// The contract itself, served at `/openapi.yaml`.
 const OPENAPI: &str = include_str!("../../openapi.yaml");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Its name in the metrics: the template, so that there are few.
+    /// The route's label in the metrics. A template, so that the number of labels is bounded.
     fn template(&self) -> &'static str {
         match self {
             Self::Relays => "/v1/relays",
@@ -80,35 +81,15 @@ impl<'a> Route<'a> {
     }
 }
 
-/// A part of a URL without its percent-encoding: a client may encode what it need not. What doesn't
-/// decode is left as it is, and so is nothing of ours.
-pub(super) fn percent_decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let mut decoded = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = match rest {
-            [b'%', high, low, ..] => char::from(*high)
-                .to_digit(16)
-                .zip(char::from(*low).to_digit(16))
-                .and_then(|(high, low)| u8::try_from(high * 16 + low).ok()),
-            _ => None,
-        };
-        if let Some(byte) = escaped {
-            decoded.push(byte);
-            rest = &rest[3..];
-        } else {
-            decoded.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(decoded).map_or(Cow::Borrowed(segment), Cow::Owned)
+/// Percent-decodes a path segment. If the result is not UTF-8 the segment is returned unchanged,
+/// and matches no source.
+fn percent_decoded(segment: &str) -> Cow<'_, str> {
+    let decoded = percent_decode_str(segment).decode_utf8();
+    decoded.unwrap_or(Cow::Borrowed(segment))
 }
 
-/// The error form of a path, known or not.
-fn form(path: &str) -> ErrorFormat {
+/// The error format of a path, of an unknown one too.
+fn error_format(path: &str) -> ErrorFormat {
     let first = path.split(['/', '?']).nth(1).unwrap_or_default();
     match first {
         "webhooks" | "events" | "health" | "ready" => ErrorFormat::Hook,
@@ -116,7 +97,7 @@ fn form(path: &str) -> ErrorFormat {
     }
 }
 
-/// The methods that metrics tell apart; a client can make up any other.
+/// The method's label in the metrics. Clients can invent methods, which share one label.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -130,9 +111,9 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// What hyper lets pass and we don't: shapes by which two servers could read one request
-/// differently (RFC 9112, 3.2 and 6.1).
-fn check_shape(head: &Parts) -> Result<(), ApiError> {
+/// Refuses requests that hyper accepts and that two servers could read differently (RFC 9112, 3.2
+/// and 6.1).
+fn check_framing(head: &Parts) -> Result<(), ApiError> {
     if head.method == Method::CONNECT || head.uri.scheme().is_some() {
         return Err(ApiError::malformed(
             "this is no proxy: expected a path such as /v1/relays as the request's target",
@@ -160,28 +141,27 @@ fn check_shape(head: &Parts) -> Result<(), ApiError> {
 impl App {
     /// Answers a request of the public listener.
     pub async fn answer(self: Arc<Self>, request: Request) -> Response {
-        let app = &*self;
-        let start = app.clock.monotonic();
+        let start = self.clock.monotonic();
         let (head, mut body) = request.into_parts();
-        let context = RequestContext::begin(&head.headers, app.config.server.request_timeout);
+        let context = RequestContext::new(&head.headers, self.config.server.request_timeout);
         let method = method_label(&head.method);
-        let form = form(head.uri.path());
-        let shape = check_shape(&head);
-        let is_sound = shape.is_ok();
-        let (template, result) = match shape {
-            Ok(()) => dispatch(app, &context, &head, &mut body).await,
-            Err(problem) => ("other", Err(problem)),
+        let format = error_format(head.uri.path());
+        let framing = check_framing(&head);
+        let is_well_framed = framing.is_ok();
+        let (template, result) = match framing {
+            Ok(()) => dispatch(&self, &context, &head, &mut body).await,
+            Err(error) => ("other", Err(error)),
         };
-        let mut response = result.unwrap_or_else(|problem| problem.respond(form, context.id()));
+        let mut response = result.unwrap_or_else(|error| error.respond(format, context.id()));
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, context.request_id.clone());
-        // What follows on this connection might not be the next request.
-        if !is_sound || !body.is_over().await {
+        // The bytes that follow on this connection might not be the next request.
+        if !is_well_framed || !body.drain().await {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let took = app.clock.monotonic().saturating_sub(start);
+        let took = self.clock.monotonic().saturating_sub(start);
         let status = response.status().as_u16();
-        app.metrics.request(template, method, status, took);
+        self.metrics.request(template, method, status, took);
         log::debug!(
             request_id = context.id(), method, route = template, status,
             duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -190,29 +170,31 @@ impl App {
         response
     }
 
-    /// The answer to what hyper can't make a request of, on either listener; `start` is how it starts.
-    pub fn refuse(&self, status: StatusCode, start: &[u8]) -> Response {
-        let app = self;
+    /// Answers bytes that hyper can't parse as a request, on either listener. `start` is the first
+    /// of these bytes.
+    pub fn answer_malformed(&self, status: StatusCode, start: &[u8]) -> Response {
         let start = String::from_utf8_lossy(start);
         let line = start.lines().next().unwrap_or_default();
-        let form = form(line.split(' ').nth(1).unwrap_or_default());
-        let context = RequestContext::begin(&HeaderMap::new(), app.config.server.request_timeout);
-        let problem = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+        let format = error_format(line.split(' ').nth(1).unwrap_or_default());
+        let context = RequestContext::new(&HeaderMap::new(), self.config.server.request_timeout);
+        let error = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
             ApiError::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
         } else {
             ApiError::malformed("this is not an HTTP/1.1 request")
         };
-        let mut response = problem.respond(form, context.id());
+        let mut response = error.respond(format, context.id());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, context.request_id.clone());
-        app.metrics
-            .request("other", "other", status.as_u16(), Duration::ZERO);
-        log::debug!(request_id = context.id(), status = status.as_u16(); "a request can't be read");
+        let status = status.as_u16();
+        self.metrics
+            .request("other", "other", status, Duration::ZERO);
+        log::debug!(request_id = context.id(), status; "a request can't be read");
         response
     }
 }
 
+/// Calls the route. The first value is the route's label in the metrics.
 async fn dispatch(
     app: &App,
     context: &RequestContext,
@@ -253,41 +235,4 @@ async fn dispatch(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn paths_lead_where_the_contract_says() {
-        assert_eq!(Route::find("/v1/relays"), Some(Route::Relays));
-        assert_eq!(Route::find("/v1/relays/x"), Some(Route::Relay("x")));
-        assert_eq!(
-            Route::find("/webhooks/git%68ub"),
-            Some(Route::Webhook("github".into()))
-        );
-        assert_eq!(Route::find("/events/evt_1"), Some(Route::Event("evt_1")));
-        for path in [
-            "",
-            "/",
-            "*",
-            "/v1",
-            "/v1/relays/",
-            "/v1/relays/x/y",
-            "/webhooks",
-            "/webhooks/",
-            "/webhooks/a/b",
-            "/health/",
-            "/Health",
-        ] {
-            assert_eq!(Route::find(path), None, "{path}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_path_is_routed_without_a_panic(path in ".*") {
-            let _ = Route::find(&path);
-            let _ = form(&path);
-        }
-    }
-}
+mod tests;

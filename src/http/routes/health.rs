@@ -1,4 +1,4 @@
-//! Whether we live, and whether we can take anything.
+//! Liveness and readiness, in the forms of both surfaces.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
@@ -10,38 +10,40 @@ use crate::http::app::App;
 use crate::http::response::{Response, json};
 use crate::store::Unready;
 
+/// The relay API's form.
 #[derive(Serialize)]
-struct Status {
+struct ProbeView {
     status: &'static str,
 }
 
+/// The webhook API's form.
 #[derive(Serialize)]
-struct Health {
+struct HealthView {
     status: &'static str,
     timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    checks: Option<Checks>,
+    checks: Option<ChecksView>,
 }
 
 #[derive(Serialize)]
-struct Checks {
+struct ChecksView {
     database: &'static str,
 }
 
 pub(in crate::http) fn healthz() -> Response {
-    json(StatusCode::OK, &Status { status: "ok" })
+    json(StatusCode::OK, &ProbeView { status: "ok" })
 }
 
 pub(in crate::http) fn readyz(app: &App) -> Result<Response, ApiError> {
     check(app)
-        .map(|()| json(StatusCode::OK, &Status { status: "ready" }))
+        .map(|()| json(StatusCode::OK, &ProbeView { status: "ready" }))
         .map_err(ApiError::overloaded)
 }
 
 pub(in crate::http) fn health(app: &App) -> Response {
     json(
         StatusCode::OK,
-        &Health {
+        &HealthView {
             status: "healthy",
             timestamp: app.clock.wall(),
             checks: None,
@@ -52,14 +54,14 @@ pub(in crate::http) fn health(app: &App) -> Response {
 pub(in crate::http) fn ready(app: &App) -> Response {
     let (code, status, database) = match check(app) {
         Ok(()) => (StatusCode::OK, "ready", "connected"),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "unready", why),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, "unready", reason),
     };
     let mut response = json(
         code,
-        &Health {
+        &HealthView {
             status,
             timestamp: app.clock.wall(),
-            checks: Some(Checks { database }),
+            checks: Some(ChecksView { database }),
         },
     );
     if code == StatusCode::SERVICE_UNAVAILABLE {
@@ -70,7 +72,8 @@ pub(in crate::http) fn ready(app: &App) -> Response {
     response
 }
 
-/// Asks for what the writer has published, so that no number of requests costs a commit or a reader.
+/// Reads the state that the writer publishes, so that no number of requests costs a commit or a
+/// reader.
 fn check(app: &App) -> Result<(), &'static str> {
     app.store.readiness().map_err(Unready::reason)
 }

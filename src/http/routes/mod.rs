@@ -1,6 +1,7 @@
 //! The routes of the public contract.
 //!
-//! - `relays/`: `/v1/relays`. `webhooks/`: `POST /webhooks/{source}`. `events/`: `GET /events/{id}`.
+//! - `relays/`: `/v1/relays`. `webhooks/`: `POST /webhooks/{source}`.
+//! - `events/`: `GET /events/{id}`.
 //! - `health`: liveness and readiness, in the forms of both surfaces.
 //! - `idempotency`: reads a request's idempotency key.
 

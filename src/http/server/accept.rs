@@ -1,184 +1,103 @@
-//! Accepting connections: as many as there may be, each within its limits, drained at the end.
+//! Accepts connections until the stop, and then drains them.
 
-use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::CONNECTION;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::config::Server;
-use crate::http::body::Body;
 use crate::http::body::Request;
 use crate::http::response::Response;
-use crate::http::server::connection_slots::{ConnectionSlot, ConnectionSlots};
+use crate::http::server::connection::serve_connection;
+use crate::http::server::connection_slots::ConnectionSlots;
 use crate::http::server::event_loops::EventLoop;
+use crate::http::server::limits::ListenerLimits;
 use crate::http::server::socket::{MalformedHandler, Socket};
 
-/// Headers of a request: providers send some twenty.
-pub(in crate::http) const MAX_HEADERS: usize = 64;
-/// Bytes of a request's line and headers, and of what hyper buffers of a connection.
-pub(in crate::http) const MAX_HEADER_BYTES: usize = 16 * 1024;
-/// The pause after an accept failed, most often for want of descriptors: those that are in use
-/// come back, and spinning would keep them from it.
+/// The pause after a failed accept. It fails most often for want of file descriptors, and trying
+/// again without a pause would take the time that requests need to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 
-/// What a listener allows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ListenerLimits {
-    connections: u32,
-    header_timeout: Duration,
-    write_timeout: Duration,
-}
-
-impl ListenerLimits {
-    pub fn of(settings: &Server) -> Self {
-        Self {
-            connections: settings.max_connections,
-            header_timeout: settings.header_timeout,
-            write_timeout: settings.request_timeout,
-        }
-    }
-
-    /// The same for fewer connections.
-    pub fn with_connections(self, connections: u32) -> Self {
-        Self {
-            connections,
-            ..self
-        }
-    }
-}
-
-/// Serves until `stop` holds a grace, then lets the requests under way finish within it.
-/// `refuse` answers what hyper can't make a request of; `loops` attend to the connections.
+/// Accepts connections and spreads them over `event_loops`, until `stop` holds a grace. Then
+/// requests under way may finish within the grace. `malformed` answers what hyper can't parse.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
     limits: ListenerLimits,
     handler: H,
-    refuse: MalformedHandler,
+    malformed: MalformedHandler,
     mut stop: watch::Receiver<Option<Duration>>,
-    loops: Arc<[EventLoop]>,
+    event_loops: Arc<[EventLoop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let mut builder = http1::Builder::new();
-    builder
-        // Without a timer the header timeout is silently off.
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .half_close(false);
+    let builder = limits.connection_builder();
     let slots = ConnectionSlots::new(limits.connections);
+    let mut acceptor = Acceptor::new(listener);
     let stopped = stop.clone();
-    let mut stopping = std::pin::pin!(stop.wait_for(Option::is_some));
-    let mut is_refused = false;
+    let mut stopping = pin!(stop.wait_for(Option::is_some));
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             _ = &mut stopping => break,
-            accepted = listener.accept() => accepted,
+            stream = acceptor.accept() => stream,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if !is_refused {
-                    log::warn!(error:% = error; "connections can't be accepted");
-                }
-                is_refused = true;
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        if is_refused {
-            log::info!("connections are being accepted again");
-            is_refused = false;
-        }
-        // An answer is one small segment: waiting to fill it would only delay it. A socket that
-        // refuses the option is about to fail anyway.
+        // A response is one small segment, which the kernel would delay to fill. The option fails
+        // only on a socket that is about to fail anyway.
         let _ = stream.set_nodelay(true);
-        // One connection waits here for a slot, and may make an idle one close. All others wait in
-        // the kernel, which costs us neither a descriptor nor memory.
+        // One accepted connection waits here for a slot, and may evict an idle one. Further ones
+        // wait in the kernel, where they take neither descriptors nor memory of this process.
         let slot = tokio::select! {
             _ = &mut stopping => break,
-            slot = slots.take() => slot,
+            slot = slots.acquire() => slot,
         };
         let (builder, handler) = (builder.clone(), handler.clone());
-        let (refuse, stopped) = (Arc::clone(&refuse), stopped.clone());
-        EventLoop::idlest(&loops).attend(stream, move |stream| {
+        let (malformed, stopped) = (Arc::clone(&malformed), stopped.clone());
+        EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
             let state = Arc::clone(&slot.state);
-            let socket = Socket::new(stream, state, refuse, limits.write_timeout);
-            attend(builder, socket, slot, handler, stopped)
+            let socket = Socket::new(stream, state, malformed, limits.write_timeout);
+            serve_connection(builder, socket, slot, handler, stopped)
         });
     }
-    drop(listener);
+    drop(acceptor);
     let grace = stopped.borrow().unwrap_or_default();
-    if tokio::time::timeout(grace, slots.all_free()).await.is_err() {
+    let drained = tokio::time::timeout(grace, slots.all_released());
+    if drained.await.is_err() {
         log::warn!("requests were still under way at the end of server.shutdown_grace");
     }
 }
 
-/// Serves one connection to its end, or until it is idle and should close.
-async fn attend<H, F>(
-    builder: http1::Builder,
-    socket: Socket,
-    slot: ConnectionSlot,
-    handler: H,
-    mut stop: watch::Receiver<Option<Duration>>,
-) where
-    H: Fn(Request) -> F,
-    F: Future<Output = Response>,
-{
-    let state = &slot.state;
-    let service = service_fn(|request: hyper::Request<Incoming>| {
-        state.begin_request();
-        let (head, incoming) = request.into_parts();
-        let body = Body::new(incoming, &head.headers, Arc::clone(state));
-        let answer = handler(Request::from_parts(head, body));
-        async move {
-            let response = answer.await;
-            if response.headers().get(CONNECTION).is_some() {
-                state.linger();
-            }
-            state.answered();
-            Ok::<_, Infallible>(response.map(Full::new))
+/// A listener that outlasts failures, and logs the first of a series.
+struct Acceptor {
+    listener: TcpListener,
+    is_failing: bool,
+}
+
+impl Acceptor {
+    fn new(listener: TcpListener) -> Self {
+        Self {
+            listener,
+            is_failing: false,
         }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut stopping = pin!(stop.wait_for(Option::is_some));
-    let mut is_last = false;
-    loop {
-        tokio::select! {
-            // First what was sent: a connection whose request came while its thread was busy isn't idle.
-            biased;
-            ended = connection.as_mut() => {
-                // What ends a connection early is the client's affair.
-                if let Err(error) = ended {
-                    log::debug!(error:% = error; "a connection ended early");
+    }
+
+    async fn accept(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    if self.is_failing {
+                        log::info!("connections are being accepted again");
+                        self.is_failing = false;
+                    }
+                    return stream;
                 }
-                return;
-            }
-            () = state.room_wanted() => {
-                // It may have been sent a request, or its answer, just then.
-                if state.may_close() || state.may_make_room().is_some() {
-                    log::debug!("a connection is closed to make room");
-                    return;
+                Err(error) => {
+                    if !self.is_failing {
+                        log::warn!(error:% = error; "connections can't be accepted");
+                    }
+                    self.is_failing = true;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-            }
-            _ = &mut stopping, if !is_last => {
-                is_last = true;
-                // Between requests nobody is owed an answer: dropping the connection closes it.
-                if state.may_close() {
-                    return;
-                }
-                connection.as_mut().graceful_shutdown();
             }
         }
     }

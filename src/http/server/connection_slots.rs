@@ -1,157 +1,164 @@
-//! What each connection is doing, and which one goes when there is no room for another.
+//! Bounds the connections of a listener, and evicts one when a new connection needs its slot.
 //!
-//! A connection is idle before its first request and between two: also while a slow client's headers
-//! trickle in. When all slots are taken and somebody waits for one, the one that has been idle for
-//! longest is closed, so that a crowd of silent clients can't keep others out. If none is idle, the
-//! one goes whose body has been on its way for longest, once it had its time: nothing is recorded of
-//! it yet. Those that wait for us are never touched.
+//! A connection is idle before its first request and between two requests, also while the headers
+//! of a slow client trickle in. When all slots are taken, the connection that has been idle for
+//! longest is closed, so that many silent clients can't keep others out. If none is idle, the
+//! connection is closed whose body has been arriving for longest, once it had its minimum of time:
+//! nothing of its request is recorded yet. A connection that is owed an answer is never closed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// How long a connection may idle undisturbed: a new one's request needs a moment to arrive.
-const UNDISTURBED: Duration = Duration::from_millis(100);
-/// How long a body may be on its way undisturbed: all that a request may hold crosses a slow line
-/// (2 Mbit/s) in it. Without shortage it has `server.request_timeout`.
-const UNDISTURBED_BODY: Duration = Duration::from_secs(2);
-/// How often somebody is asked to make room, while somebody waits.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// How long a connection may be idle before it can be evicted. The request of a new one needs a
+/// moment to arrive.
+const MIN_IDLE: Duration = Duration::from_millis(100);
+/// How long a body may take before its connection can be evicted. The largest body of the relay API
+/// crosses a slow line (2 Mbit/s) in that time. While there are free slots, a body has
+/// `server.request_timeout`.
+const MIN_RECEIVING: Duration = Duration::from_secs(2);
+/// How long a new connection waits for a slot before it tries another eviction.
+const EVICTION_RETRY: Duration = Duration::from_millis(20);
 
-/// A request is being answered.
-const BUSY: u64 = 0;
-/// The answer is there, and nothing of it is written.
+/// Phase: a request is being answered.
+const ANSWERING: u64 = 0;
+/// Phase: the answer is ready, and nothing of it is written.
 const ANSWERED: u64 = 1;
-/// The answer is being written.
+/// Phase: the answer is being written.
 const WRITING: u64 = 2;
-/// From here on: idle, since so many milliseconds after the start.
+/// Phase: idle. The milliseconds since the start at which it began are added.
 const IDLE: u64 = 3;
-/// From here on: a body is on its way, likewise.
-const READING: u64 = 1 << 63;
+/// Phase: a body is arriving. The milliseconds since the start at which it began are added.
+const RECEIVING: u64 = 1 << 63;
 
-/// What one connection is doing. Changed by the connection's own task only.
+/// The state of one connection. Only the connection's own task changes it.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
-    state: AtomicU64,
-    /// Whether bytes may still be on their way to us when we close.
-    lingers: AtomicBool,
-    /// Told when it should make room.
-    make_room: Notify,
-    slots: Arc<Shared>,
+    phase: AtomicU64,
+    /// Whether bytes of the client may still be arriving when the connection closes.
+    is_lingering: AtomicBool,
+    /// Notified when the connection should close if it can.
+    eviction: Notify,
+    slots: Arc<SlotTable>,
 }
 
 impl ConnectionState {
     pub fn begin_request(&self) {
-        self.state.store(BUSY, Ordering::Relaxed);
+        self.phase.store(ANSWERING, Ordering::Relaxed);
     }
 
-    /// The request's body is being waited for.
+    /// The request's body is waited for from here on.
     pub fn begin_body(&self) {
-        self.state
-            .store(READING | self.slots.now(), Ordering::Relaxed);
+        let phase = RECEIVING | self.slots.now();
+        self.phase.store(phase, Ordering::Relaxed);
     }
 
-    /// As much of it is there as there will be.
+    /// The body is complete, or was given up.
     pub fn end_body(&self) {
-        self.state.store(BUSY, Ordering::Relaxed);
+        self.phase.store(ANSWERING, Ordering::Relaxed);
     }
 
-    pub fn answered(&self) {
-        self.state.store(ANSWERED, Ordering::Relaxed);
+    /// The answer is ready.
+    pub fn end_request(&self) {
+        self.phase.store(ANSWERED, Ordering::Relaxed);
     }
 
     pub fn is_idle(&self) -> bool {
-        (IDLE..READING).contains(&self.state.load(Ordering::Relaxed))
+        (IDLE..RECEIVING).contains(&self.phase.load(Ordering::Relaxed))
     }
 
-    /// Whether nobody is owed an answer, nor the rest of one.
-    pub fn may_close(&self) -> bool {
-        self.is_idle() && !self.lingers()
+    /// Whether no answer, nor the rest of one, is owed to the client.
+    pub fn is_closable(&self) -> bool {
+        self.is_idle() && !self.is_lingering()
     }
 
-    /// Whether it may be closed for the sake of another, and how soon it should be: the least first.
-    pub fn may_make_room(&self) -> Option<(bool, u64)> {
-        let state = self.state.load(Ordering::Relaxed);
-        let (is_reading, since, undisturbed) = match state {
-            READING.. => (true, state ^ READING, UNDISTURBED_BODY),
-            IDLE.. if !self.lingers() => (false, state - IDLE, UNDISTURBED),
+    /// The place in the order of eviction, least first. `None` if the connection can't be evicted.
+    pub fn eviction_order(&self) -> Option<(bool, u64)> {
+        let phase = self.phase.load(Ordering::Relaxed);
+        let (is_receiving, since, minimum) = match phase {
+            RECEIVING.. => (true, phase ^ RECEIVING, MIN_RECEIVING),
+            IDLE.. if !self.is_lingering() => (false, phase - IDLE, MIN_IDLE),
             _ => return None,
         };
         let lasted = Duration::from_millis(self.slots.now().saturating_sub(since));
-        (lasted >= undisturbed).then_some((is_reading, since))
+        (lasted >= minimum).then_some((is_receiving, since))
     }
 
-    /// Bytes of an answer go out. Those of `100 Continue` do while the request is still busy.
-    pub fn writes(&self) {
-        if self.state.load(Ordering::Relaxed) == ANSWERED {
-            self.state.store(WRITING, Ordering::Relaxed);
+    /// Bytes are being written. `100 Continue` comes before the answer and changes nothing.
+    pub fn begin_write(&self) {
+        if self.phase.load(Ordering::Relaxed) == ANSWERED {
+            self.phase.store(WRITING, Ordering::Relaxed);
         }
     }
 
-    /// All that was to be written is. Whether that ended an answer.
-    pub fn flushed(&self) -> bool {
-        let is_answered = self.state.load(Ordering::Relaxed) == WRITING;
-        if is_answered {
-            self.state.store(IDLE + self.slots.now(), Ordering::Relaxed);
-            // One that lingers frees its slot soon, and closing it now could lose its answer.
-            if self.slots.is_short.load(Ordering::Relaxed) && !self.lingers() {
-                self.make_room.notify_one();
+    /// All bytes are written. Returns whether they ended an answer.
+    pub fn end_write(&self) -> bool {
+        let is_answer = self.phase.load(Ordering::Relaxed) == WRITING;
+        if is_answer {
+            let phase = IDLE + self.slots.now();
+            self.phase.store(phase, Ordering::Relaxed);
+            // A lingering connection frees its slot soon, and closing it now could lose its answer.
+            if self.slots.is_slot_wanted.load(Ordering::Relaxed) && !self.is_lingering() {
+                self.eviction.notify_one();
             }
         }
-        is_answered
+        is_answer
     }
 
-    /// The request's body wasn't read to its end: closing at once would reset the connection, and
+    /// The request's body was not read to its end. Closing at once would reset the connection, and
     /// the client might never see the answer.
     pub fn linger(&self) {
-        self.lingers.store(true, Ordering::Relaxed);
+        self.is_lingering.store(true, Ordering::Relaxed);
     }
 
-    pub fn lingers(&self) -> bool {
-        self.lingers.load(Ordering::Relaxed)
+    pub fn is_lingering(&self) -> bool {
+        self.is_lingering.load(Ordering::Relaxed)
     }
 
     /// Resolves when the connection should close if it can.
-    pub async fn room_wanted(&self) {
-        self.make_room.notified().await;
+    pub async fn eviction_requested(&self) {
+        self.eviction.notified().await;
     }
 }
 
-/// As many slots as there may be connections.
+/// The slots of a listener: one for each connection that may be open.
 #[derive(Debug)]
-pub(in crate::http) struct ConnectionSlots {
+pub(super) struct ConnectionSlots {
     permits: Arc<Semaphore>,
     count: u32,
-    shared: Arc<Shared>,
+    table: Arc<SlotTable>,
 }
 
+/// Shared by a listener and its connections.
 #[derive(Debug)]
-struct Shared {
+struct SlotTable {
     start: Instant,
     /// Whether the listener waits for a slot.
-    is_short: AtomicBool,
+    is_slot_wanted: AtomicBool,
+    /// As many as there are slots, at most.
     open: Mutex<Vec<Arc<ConnectionState>>>,
 }
 
-impl Shared {
+impl SlotTable {
     /// Milliseconds since the start.
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).expect("no process runs for so long")
+        let elapsed = self.start.elapsed().as_millis();
+        u64::try_from(elapsed).expect("no process runs for that long")
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, Vec<Arc<ConnectionState>>> {
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<ConnectionState>>> {
         self.open
             .lock()
             .expect("nobody panics while holding this lock")
     }
 }
 
-/// A connection's slot; dropping it frees it.
+/// A connection's slot. Dropping it frees the slot.
 #[derive(Debug)]
-pub(in crate::http) struct ConnectionSlot {
+pub(super) struct ConnectionSlot {
     pub state: Arc<ConnectionState>,
     _permit: OwnedSemaphorePermit,
 }
@@ -159,11 +166,9 @@ pub(in crate::http) struct ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.state.slots.open();
-        if let Some(at) = open
-            .iter()
-            .position(|other| Arc::ptr_eq(other, &self.state))
-        {
-            open.swap_remove(at);
+        let is_own = |other: &Arc<ConnectionState>| Arc::ptr_eq(other, &self.state);
+        if let Some(index) = open.iter().position(is_own) {
+            open.swap_remove(index);
         }
     }
 }
@@ -173,68 +178,65 @@ impl ConnectionSlots {
         Self {
             permits: Arc::new(Semaphore::new(count as usize)),
             count,
-            shared: Arc::new(Shared {
+            table: Arc::new(SlotTable {
                 start: Instant::now(),
-                is_short: AtomicBool::new(false),
+                is_slot_wanted: AtomicBool::new(false),
                 open: Mutex::new(Vec::new()),
             }),
         }
     }
 
-    /// Waits for room for a connection that was just accepted, and makes some if it can.
-    async fn room(&self) -> OwnedSemaphorePermit {
-        let permits = Arc::clone(&self.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return permit;
-        }
-        // Said first: whoever becomes idle from here on closes by itself.
-        self.shared.is_short.store(true, Ordering::Relaxed);
-        let permit = loop {
-            self.close_one();
-            let acquired = Arc::clone(&permits).acquire_owned();
-            // The one that was asked may have been sent a request just then.
-            if let Ok(permit) = tokio::time::timeout(ASK_AGAIN, acquired).await {
-                break permit.expect("the semaphore is never closed");
-            }
-        };
-        self.shared.is_short.store(false, Ordering::Relaxed);
-        permit
-    }
-
-    fn close_one(&self) {
-        let open = self.shared.open();
-        let first = open
-            .iter()
-            .filter_map(|state| Some((state.may_make_room()?, state)))
-            .min_by_key(|(order, _)| *order);
-        if let Some((_, state)) = first {
-            state.make_room.notify_one();
-        }
-    }
-
-    /// A slot for a connection that was just accepted, once there is one.
-    pub async fn take(&self) -> ConnectionSlot {
-        let permit = self.room().await;
+    /// Waits for a slot for a connection that was just accepted.
+    pub async fn acquire(&self) -> ConnectionSlot {
+        let permit = self.acquire_permit().await;
         let state = Arc::new(ConnectionState {
-            state: AtomicU64::new(IDLE + self.shared.now()),
-            lingers: AtomicBool::new(false),
-            make_room: Notify::new(),
-            slots: Arc::clone(&self.shared),
+            phase: AtomicU64::new(IDLE + self.table.now()),
+            is_lingering: AtomicBool::new(false),
+            eviction: Notify::new(),
+            slots: Arc::clone(&self.table),
         });
-        self.shared.open().push(Arc::clone(&state));
+        self.table.open().push(Arc::clone(&state));
         ConnectionSlot {
             state,
             _permit: permit,
         }
     }
 
+    /// Waits for a permit, and evicts connections until there is one.
+    async fn acquire_permit(&self) -> OwnedSemaphorePermit {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return permit;
+        }
+        // Set before the first eviction: connections that become idle from here on close by
+        // themselves.
+        self.table.is_slot_wanted.store(true, Ordering::Relaxed);
+        let permit = loop {
+            self.evict_one();
+            let acquired = Arc::clone(&permits).acquire_owned();
+            // The connection that was asked to close may have been sent a request since.
+            if let Ok(permit) = tokio::time::timeout(EVICTION_RETRY, acquired).await {
+                break permit.expect("the semaphore is never closed");
+            }
+        };
+        self.table.is_slot_wanted.store(false, Ordering::Relaxed);
+        permit
+    }
+
+    fn evict_one(&self) {
+        let open = self.table.open();
+        let first = open
+            .iter()
+            .filter_map(|state| Some((state.eviction_order()?, state)))
+            .min_by_key(|(order, _)| *order);
+        if let Some((_, state)) = first {
+            state.eviction.notify_one();
+        }
+    }
+
     /// Resolves when all slots are free.
-    pub async fn all_free(&self) {
-        drop(
-            self.permits
-                .acquire_many(self.count)
-                .await
-                .expect("the semaphore is never closed"),
-        );
+    pub async fn all_released(&self) {
+        let all = self.permits.acquire_many(self.count).await;
+        drop(all.expect("the semaphore is never closed"));
     }
 }

@@ -1,5 +1,5 @@
-//! A client's socket, with what hyper leaves out: a deadline for writing, a close that doesn't lose
-//! the answer, and an answer of our own where hyper would send a bare status.
+//! A client's socket, with what hyper leaves out: a deadline for writes, a close that doesn't lose
+//! the answer, and relay's own error in place of hyper's bare status.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,88 +17,94 @@ use tokio::time::{Sleep, sleep};
 use crate::http::response::Response;
 use crate::http::server::connection_slots::ConnectionState;
 
-/// How long a closing connection is read from when the client may still be sending: time enough for
-/// it to see the answer, little enough that it gains nothing by going on.
+/// How long a lingering close reads what the client still sends: long enough for the client to see
+/// the answer, and too short to be worth sending on for.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What is remembered of a request's first line: enough to tell whose form its refusal should have.
-const START: usize = 32;
+/// Bytes that are kept of a request's first line: enough to tell which error format its path has.
+const KEPT_START_BYTES: usize = 32;
 
-/// Answers a request that hyper can't parse, given how it starts.
+/// Answers a request that hyper can't parse, given the status and the request's first bytes.
 pub(crate) type MalformedHandler = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
 
-pub(in crate::http) struct Socket {
+pub(super) struct Socket {
     stream: TcpStream,
     state: Arc<ConnectionState>,
-    refuse: MalformedHandler,
-    /// How long a client may take to read an answer, from when it first falls behind.
+    malformed: MalformedHandler,
+    /// How long a client may take to read an answer, from the first write that has to wait.
     write_timeout: Duration,
-    behind: Option<Pin<Box<Sleep>>>,
-    /// How the request under way starts.
-    start: Vec<u8>,
-    /// Our own answer in place of hyper's, as far as it isn't written.
-    refusal: Bytes,
-    closing: Option<Pin<Box<Sleep>>>,
+    /// Ends at the write timeout. There is one while the client is behind.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    /// The first bytes of the request under way.
+    request_start: Vec<u8>,
+    /// The bytes of relay's own error that are not yet written.
+    error: Bytes,
+    /// Ends a lingering close.
+    linger_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
     pub fn new(
         stream: TcpStream,
         state: Arc<ConnectionState>,
-        refuse: MalformedHandler,
+        malformed: MalformedHandler,
         write_timeout: Duration,
     ) -> Self {
         Self {
             stream,
             state,
-            refuse,
+            malformed,
             write_timeout,
-            behind: None,
-            start: Vec::with_capacity(START),
-            refusal: Bytes::new(),
-            closing: None,
+            write_deadline: None,
+            request_start: Vec::with_capacity(KEPT_START_BYTES),
+            error: Bytes::new(),
+            linger_deadline: None,
         }
     }
 
-    /// Whether hyper answers by itself: nobody was asked, and it has a status to tell.
-    fn is_hypers_own(&self, head: &[u8]) -> bool {
+    /// Whether these bytes are an error that hyper wrote by itself: no handler is answering, and
+    /// they begin with a 4xx status.
+    fn is_hypers_error(&self, head: &[u8]) -> bool {
         self.state.is_idle() && head.starts_with(b"HTTP/1.") && head.get(8..10) == Some(b" 4")
     }
 
-    fn replace(&mut self, head: &[u8]) {
+    /// Writes relay's own error in place of hyper's.
+    fn replace_hypers_error(&mut self, head: &[u8]) {
         self.state.linger();
-        self.refusal = dressed(head, |status| (self.refuse)(status, &self.start));
+        self.error = render_error(head, |status| (self.malformed)(status, &self.request_start));
     }
 
-    /// Turns a write that has to wait into an error once the client is too far behind. Only a flush
-    /// ends the wait: a client that reads a byte now and then is as bad as one that reads none.
-    fn or_too_slow<T>(
+    /// Fails a write that has to wait past the write timeout. Only a flush ends the wait, so that a
+    /// client that reads a byte now and then is cut off like one that reads none.
+    fn or_timed_out<T>(
         &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if result.is_pending() || self.behind.is_some() {
+        if result.is_pending() || self.write_deadline.is_some() {
             let timeout = self.write_timeout;
-            let behind = self.behind.get_or_insert_with(|| Box::pin(sleep(timeout)));
-            if behind.as_mut().poll(cx).is_ready() {
+            let deadline = self
+                .write_deadline
+                .get_or_insert_with(|| Box::pin(sleep(timeout)));
+            if deadline.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
         result
     }
 
-    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.refusal.is_empty() {
-            let result = Pin::new(&mut self.stream).poll_write(cx, &self.refusal);
-            let written = ready!(self.or_too_slow(cx, result))?;
-            self.refusal.advance(written);
+    fn poll_write_error(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.error.is_empty() {
+            let result = Pin::new(&mut self.stream).poll_write(cx, &self.error);
+            let written = ready!(self.or_timed_out(cx, result))?;
+            self.error.advance(written);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-/// hyper's head with our headers and body.
-fn dressed(head: &[u8], refuse: impl Fn(StatusCode) -> Response) -> Bytes {
+/// Renders a response with the status line and the date of hyper's head.
+fn render_error(head: &[u8], respond: impl Fn(StatusCode) -> Response) -> Bytes {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.split("\r\n").filter(|line| !line.is_empty());
     let status_line = lines.next().unwrap_or_default();
@@ -107,7 +113,7 @@ fn dressed(head: &[u8], refuse: impl Fn(StatusCode) -> Response) -> Bytes {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .unwrap_or(StatusCode::BAD_REQUEST);
-    let (parts, body) = refuse(status).into_parts();
+    let (parts, body) = respond(status).into_parts();
     let mut bytes = BytesMut::new();
     let mut line = |parts: &[&[u8]]| {
         for part in parts {
@@ -116,8 +122,8 @@ fn dressed(head: &[u8], refuse: impl Fn(StatusCode) -> Response) -> Bytes {
         bytes.extend_from_slice(b"\r\n");
     };
     line(&[status_line.as_bytes()]);
-    for kept in lines.filter(|line| line.starts_with("date:")) {
-        line(&[kept.as_bytes()]);
+    for date in lines.filter(|line| line.starts_with("date:")) {
+        line(&[date.as_bytes()]);
     }
     for (name, value) in &parts.headers {
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes()]);
@@ -138,10 +144,10 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, into);
-        if self.start.len() < START {
+        if self.request_start.len() < KEPT_START_BYTES {
             let read = &into.filled()[before..];
-            let missing = START - self.start.len();
-            self.start
+            let missing = KEPT_START_BYTES - self.request_start.len();
+            self.request_start
                 .extend_from_slice(&read[..read.len().min(missing)]);
         }
         result
@@ -154,13 +160,13 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_hypers_own(from) {
-            self.replace(from);
+        if self.is_hypers_error(from) {
+            self.replace_hypers_error(from);
             return Poll::Ready(Ok(from.len()));
         }
-        self.state.writes();
+        self.state.begin_write();
         let result = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.or_too_slow(cx, result)
+        self.or_timed_out(cx, result)
     }
 
     fn poll_write_vectored(
@@ -169,14 +175,14 @@ impl AsyncWrite for Socket {
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if let Some(head) = from.iter().find(|slice| !slice.is_empty())
-            && self.is_hypers_own(head)
+            && self.is_hypers_error(head)
         {
-            self.replace(head);
+            self.replace_hypers_error(head);
             return Poll::Ready(Ok(head.len()));
         }
-        self.state.writes();
+        self.state.begin_write();
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
-        self.or_too_slow(cx, result)
+        self.or_timed_out(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -184,26 +190,26 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_refusal(cx))?;
-        self.behind = None;
-        if self.state.flushed() {
-            self.start.clear();
+        ready!(self.poll_write_error(cx))?;
+        self.write_deadline = None;
+        if self.state.end_write() {
+            self.request_start.clear();
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_refusal(cx))?;
-        if !self.state.lingers() {
+        ready!(self.poll_write_error(cx))?;
+        if !self.state.is_lingering() {
             return Pin::new(&mut self.stream).poll_shutdown(cx);
         }
-        if self.closing.is_none() {
+        if self.linger_deadline.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.closing = Some(Box::pin(sleep(LINGER)));
+            self.linger_deadline = Some(Box::pin(sleep(LINGER)));
         }
-        // First: whoever sends fast enough would keep us reading for ever.
-        if let Some(closing) = &mut self.closing
-            && closing.as_mut().poll(cx).is_ready()
+        // Checked before the read: a client that sends without a pause must not prolong the close.
+        if let Some(deadline) = &mut self.linger_deadline
+            && deadline.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Ok(()));
         }
@@ -212,7 +218,7 @@ impl AsyncWrite for Socket {
             let mut into = ReadBuf::new(&mut discarded);
             match Pin::new(&mut self.stream).poll_read(cx, &mut into) {
                 Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
-                // The end, or an error that is as good.
+                // The end of the stream, or an error that ends it as well.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,
             }

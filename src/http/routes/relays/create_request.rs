@@ -1,4 +1,4 @@
-//! Reading a create request: every error names the member and what was expected of it.
+//! Reads the body of a create request. Every error names the member and the expectation.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,25 +12,21 @@ use crate::http::api_error::ApiError;
 use crate::http::raw_object::RawObject;
 use crate::model::TargetUrl;
 
-/// What the contract freezes, in characters.
+/// The longest event type, in characters: fixed by the contract.
 const MAX_EVENT_TYPE: usize = 128;
-/// Characters of a made-up member's name that an error repeats.
+/// Characters of an unknown member's name that an error repeats.
 const MAX_ECHO: usize = 64;
 
-/// A `Content-Type` that is there must be JSON; its parameters don't matter, since JSON is UTF-8.
+/// Refuses a `Content-Type` other than JSON. None at all is JSON, and parameters are ignored, since
+/// JSON is always UTF-8.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = values.next() else {
         return Ok(());
     };
-    let essence = value
-        .to_str()
-        .unwrap_or_default()
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let value = value.to_str().unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
     let is_json = essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"));
     if is_json && values.next().is_none() {
@@ -40,40 +36,22 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// A create request, checked.
-pub(super) struct Create<'a> {
+/// A checked create request.
+pub(super) struct CreateRequest<'a> {
     pub event_type: String,
     pub url: TargetUrl,
     pub payload: Cow<'a, RawValue>,
     pub metadata: Option<Cow<'a, RawValue>>,
 }
 
-impl<'a> Create<'a> {
+impl<'a> CreateRequest<'a> {
     pub fn parse(bytes: &'a Bytes) -> Result<Self, ApiError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|_| ApiError::malformed("the body is not UTF-8: expected a JSON object"))?;
         let names = ["eventType", "destination", "payload", "metadata"];
         let [event_type, destination, payload, metadata] = known_members(None, text, names)?;
-
-        let event_type = string("eventType", event_type)?;
-        let event_type = event_type.trim();
-        let is_long = event_type.chars().count() > MAX_EVENT_TYPE;
-        if event_type.is_empty() || is_long || event_type.chars().any(char::is_control) {
-            return Err(expected(
-                "eventType",
-                "1 to 128 characters without control characters",
-            ));
-        }
-
-        let destination = required("destination", destination)?.get();
-        let [kind, url] = known_members(Some("destination"), destination, ["type", "url"])?;
-        if string("destination.type", kind)? != "webhook" {
-            return Err(expected("destination.type", "\"webhook\""));
-        }
-        let url = string("destination.url", url)?.parse().map_err(|error| {
-            ApiError::invalid("destination.url", format!("destination.url {error}"))
-        })?;
-
+        let event_type = parse_event_type(event_type)?;
+        let url = parse_destination(destination)?;
         let payload = required("payload", payload)?;
         if !is_object(payload.get()) {
             return Err(expected("payload", "a JSON object"));
@@ -82,16 +60,16 @@ impl<'a> Create<'a> {
             check_metadata(metadata)?;
         }
         Ok(Self {
-            event_type: event_type.to_owned(),
+            event_type,
             url,
             payload: Cow::Borrowed(payload),
             metadata: metadata.map(Cow::Borrowed),
         })
     }
 
-    /// The same without the request's bytes.
-    pub fn into_owned(self) -> Create<'static> {
-        Create {
+    /// Copies the parts that the request borrows from its bytes.
+    pub fn into_owned(self) -> CreateRequest<'static> {
+        CreateRequest {
             event_type: self.event_type,
             url: self.url,
             payload: Cow::Owned(self.payload.into_owned()),
@@ -100,43 +78,67 @@ impl<'a> Create<'a> {
     }
 }
 
+fn parse_event_type(value: Option<&RawValue>) -> Result<String, ApiError> {
+    let text = string("eventType", value)?;
+    let text = text.trim();
+    let is_long = text.chars().count() > MAX_EVENT_TYPE;
+    if text.is_empty() || is_long || text.chars().any(char::is_control) {
+        return Err(expected(
+            "eventType",
+            "1 to 128 characters without control characters",
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_destination(value: Option<&RawValue>) -> Result<TargetUrl, ApiError> {
+    let destination = required("destination", value)?.get();
+    let [kind, url] = known_members(Some("destination"), destination, ["type", "url"])?;
+    if string("destination.type", kind)? != "webhook" {
+        return Err(expected("destination.type", "\"webhook\""));
+    }
+    string("destination.url", url)?
+        .parse()
+        .map_err(|error| ApiError::invalid("destination.url", format!("destination.url {error}")))
+}
+
 fn expected(member: &str, what: &str) -> ApiError {
     ApiError::invalid(member, format!("{member}: expected {what}"))
 }
 
-/// serde would take an array for a struct, and `null` for much; JSON wouldn't.
+/// Checked on the text, because serde would take an array for a struct, and `null` for an option.
 fn is_object(text: &str) -> bool {
     text.trim_start_matches([' ', '\t', '\r', '\n'])
         .starts_with('{')
 }
 
-/// The members of an object, each by itself, so that an error names it. `of` is what the object is
-/// called; none for the body.
-fn members<'a>(of: Option<&str>, text: &'a str) -> Result<RawObject<'a>, ApiError> {
-    let problem = |message: String| match of {
+/// The members of an object, each unparsed, so that an error can name it. `object` is the object's
+/// own name; none for the body.
+fn members<'a>(object: Option<&str>, text: &'a str) -> Result<RawObject<'a>, ApiError> {
+    let error = |message: String| match object {
         Some(member) => ApiError::invalid(member, message),
         None => ApiError::malformed(message),
     };
-    let name = of.unwrap_or("the body");
+    let name = object.unwrap_or("the body");
     if !is_object(text) {
-        return Err(problem(format!("{name}: expected a JSON object")));
+        return Err(error(format!("{name}: expected a JSON object")));
     }
-    // serde_json's messages name the place in what the client sent, and nothing of ours. What stands
-    // in a member is well-formed once the body is, so that only the body has such an error.
-    serde_json::from_str(text).map_err(|error| problem(format!("{name} is not JSON: {error}")))
+    // serde_json's messages name the place in the client's own text, and nothing of this program. A
+    // member's value is well-formed once the body is, so that only the body has such an error.
+    serde_json::from_str(text).map_err(|cause| error(format!("{name} is not JSON: {cause}")))
 }
 
-/// The values of an object's members in the order of `names`; no others are allowed, and none twice.
+/// The values of an object's members in the order of `names`. Refuses other and repeated members.
 fn known_members<'a, const N: usize>(
-    of: Option<&str>,
+    object: Option<&str>,
     text: &'a str,
     names: [&str; N],
 ) -> Result<[Option<&'a RawValue>; N], ApiError> {
     let mut values = [None; N];
-    for (name, value) in members(of, text)?.0 {
-        let member = path(of, &name);
-        let at = names.iter().position(|known| *known == name);
-        let slot = at.map(|at| &mut values[at]).ok_or_else(|| {
+    for (name, value) in members(object, text)?.0 {
+        let member = path(object, &name);
+        let index = names.iter().position(|known| *known == name);
+        let slot = index.map(|index| &mut values[index]).ok_or_else(|| {
             let message = format!("{member}: unknown member; expected {}", names.join(", "));
             ApiError::invalid(&member, message)
         })?;
@@ -147,9 +149,9 @@ fn known_members<'a, const N: usize>(
     Ok(values)
 }
 
-/// What a member of an object is called.
-fn path(of: Option<&str>, name: &str) -> String {
-    let mut path = of.map_or_else(String::new, |of| format!("{of}."));
+/// The dotted path of an object's member, shortened.
+fn path(object: Option<&str>, name: &str) -> String {
+    let mut path = object.map_or_else(String::new, |object| format!("{object}."));
     path.extend(name.chars().take(MAX_ECHO));
     if name.chars().count() > MAX_ECHO {
         path.push('…');
@@ -171,11 +173,11 @@ fn string<'a>(member: &str, value: Option<&'a RawValue>) -> Result<Cow<'a, str>,
 }
 
 fn check_metadata(metadata: &RawValue) -> Result<(), ApiError> {
-    let of = Some("metadata");
-    let members = members(of, metadata.get())?;
+    let object = Some("metadata");
+    let members = members(object, metadata.get())?;
     let mut seen = BTreeSet::new();
     for (name, value) in &members.0 {
-        let member = path(of, name);
+        let member = path(object, name);
         string(&member, Some(value))?;
         if !seen.insert(name) {
             return Err(expected(&member, "once"));
@@ -185,65 +187,4 @@ fn check_metadata(metadata: &RawValue) -> Result<(), ApiError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn message(body: &str) -> String {
-        match Create::parse(&Bytes::copy_from_slice(body.as_bytes())) {
-            Ok(_) => "fine".to_owned(),
-            Err(problem) => format!("{problem:?}"),
-        }
-    }
-
-    #[test]
-    fn bad_requests_name_the_member() {
-        let destination = r#""destination":{"type":"webhook","url":"http://example.com/"}"#;
-        for (body, expected) in [
-            (String::new(), "the body: expected a JSON object"),
-            ("[]".to_owned(), "the body: expected a JSON object"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}}}}"#), "fine"),
-            (format!(r#"{{{destination},"payload":{{}}}}"#), "eventType: missing"),
-            (format!(r#"{{"eventType":5,{destination},"payload":{{}}}}"#), "eventType: expected a string"),
-            (format!(r#"{{"eventType":" ",{destination},"payload":{{}}}}"#), "eventType: expected 1 to 128"),
-            (format!(r#"{{"eventType":"a","eventType":"b",{destination},"payload":{{}}}}"#), "eventType: expected once"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":[]}}"#), "payload: expected a JSON object"),
-            (format!(r#"{{"eventType":"a",{destination}}}"#), "payload: missing"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"extra":1}}"#), "extra: unknown member; expected eventType, destination, payload, metadata"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}}}} x"#), "trailing characters"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":1}}}}"#), "metadata.k: expected a string"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":[]}}"#), "metadata: expected a JSON object"),
-            (format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":null}}"#), "metadata: expected a JSON object"),
-            (
-                format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":"1","k":"2"}}}}"#),
-                "metadata.k: expected once",
-            ),
-            (
-                format!(r#"{{"eventType":"a",{destination},"payload":{{}},"metadata":{{"k":1,"k":"2"}}}}"#),
-                "metadata.k: expected a string",
-            ),
-            (r#"{"eventType":"a","destination":["webhook","http://x/"],"payload":{}}"#.to_owned(), "destination: expected a JSON object"),
-            (r#"{"eventType":"a","destination":{"type":"queue","url":"http://x/"},"payload":{}}"#.to_owned(), "destination.type: expected"),
-            (r#"{"eventType":"a","destination":{"type":"webhook","url":"/x"},"payload":{}}"#.to_owned(), "destination.url must be an absolute"),
-            (r#"{"eventType":"a","destination":{"type":"webhook","url":"http://x/","more":1},"payload":{}}"#.to_owned(), "destination.more: unknown member; expected type, url"),
-        ] {
-            assert!(message(&body).contains(expected), "{body}\n{}", message(&body));
-        }
-    }
-
-    #[test]
-    fn deep_nesting_is_neither_a_crash_nor_an_error() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let body = format!(
-            r#"{{"eventType":"a","destination":{{"type":"webhook","url":"http://x/"}},"payload":{{"a":{deep}}}}}"#
-        );
-        assert_eq!(message(&body), "fine");
-    }
-
-    proptest! {
-        #[test]
-        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Create::parse(&Bytes::from(body));
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! How relays are shown.
+//! A relay as the API shows it.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -10,18 +10,18 @@ use crate::store::{RelayRow, StoreError};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct List<'a> {
-    pub items: Vec<Relay<'a>>,
+pub(super) struct RelayList<'a> {
+    pub items: Vec<RelayView<'a>>,
     pub next_page_token: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Relay<'a> {
+pub(super) struct RelayView<'a> {
     #[serde(serialize_with = "as_text")]
     pub id: IntentId,
     pub event_type: &'a str,
-    pub destination: Webhook<'a>,
+    pub destination: WebhookDestination<'a>,
     pub payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<&'a RawValue>,
@@ -34,12 +34,12 @@ pub(super) struct Relay<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct Webhook<'a> {
+pub(super) struct WebhookDestination<'a> {
     r#type: &'static str,
     url: &'a str,
 }
 
-impl<'a> Webhook<'a> {
+impl<'a> WebhookDestination<'a> {
     pub fn to(url: &'a str) -> Self {
         Self {
             r#type: "webhook",
@@ -52,8 +52,8 @@ fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(id)
 }
 
-impl<'a> Relay<'a> {
-    pub fn of(row: &'a RelayRow, request_id: &str) -> Result<Self, ApiError> {
+impl<'a> RelayView<'a> {
+    pub fn new(row: &'a RelayRow, request_id: &str) -> Result<Self, ApiError> {
         let damaged = |what: &str| {
             let error = StoreError::Unexpected(format!("{what} of relay {} isn't JSON", row.id));
             ApiError::from_store(&error, request_id)
@@ -61,7 +61,7 @@ impl<'a> Relay<'a> {
         Ok(Self {
             id: row.id,
             event_type: &row.event_type,
-            destination: Webhook::to(&row.url),
+            destination: WebhookDestination::to(&row.url),
             payload: serde_json::from_slice(&row.payload).map_err(|_| damaged("the payload"))?,
             metadata: row
                 .metadata

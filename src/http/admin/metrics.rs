@@ -1,0 +1,45 @@
+//! `GET /metrics`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use crate::http::app::App;
+use crate::http::response::{Response, with_type};
+use crate::model::Level;
+
+/// Brings the gauges up to date and renders all metrics.
+pub(super) async fn render(app: &App) -> Response {
+    // The gauges are absent until the counts are known, shortly after a start: 0 would be wrong.
+    for (state, count) in app.store.deliveries().into_iter().flatten() {
+        app.metrics.deliveries(state, count);
+    }
+    let config = Arc::clone(&app.config);
+    match app
+        .store
+        .backlog(move |name| config.is_deliverable(name))
+        .await
+    {
+        Ok(backlog) => {
+            for (reason, count) in backlog.kept.into_iter().flatten() {
+                app.metrics.deliveries_kept(reason, count);
+            }
+            let now = app.clock.now();
+            // With the level off nothing is delivered, so that nothing is overdue.
+            let is_delivering = app.config.level() != Level::Off;
+            let oldest_due = backlog.oldest_due.filter(|_| is_delivering);
+            app.metrics
+                .oldest_due(oldest_due.map_or(Duration::ZERO, |due| now.since(due)));
+        }
+        // The counters are useful without these gauges.
+        Err(error) => log::warn!(error:% = error; "the backlog can't be read"),
+    }
+    let (database, wal) = app.store.file_sizes();
+    app.metrics.file_sizes(database, wal);
+    with_type(
+        StatusCode::OK,
+        "text/plain; version=0.0.4; charset=utf-8",
+        app.metrics.render(),
+    )
+}

@@ -1,0 +1,88 @@
+//! The provider's headers that are stored with an event and sent to its destinations.
+
+use std::cmp::Ordering;
+
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName};
+
+use crate::config::Source;
+
+/// Whether a header is not for the destinations: it is meant for one hop (RFC 9110, 7.6.1), tells
+/// about this server rather than the event, is a secret of this hop (`Cookie`, keys), or is set by
+/// relay itself.
+fn is_not_forwarded(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        // A destination answers relay, which decodes the answer; the provider never sees it.
+        "accept-encoding"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "expect"
+            | "host"
+            | "keep-alive"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "user-agent"
+            | "x-api-key"
+    )
+    // Set by relay: a sender must not be able to forge them.
+    || name.as_str().starts_with("relay-")
+}
+
+/// The end-to-end headers, as `name: value\r\n` each. A value can't hold CR or LF.
+pub(super) fn forwarded_headers(headers: &HeaderMap, source: &Source) -> Vec<u8> {
+    let options = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim);
+    let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    let connection_options = named_by(&names, options, compare);
+    let mut kept = Vec::new();
+    for (name, value) in headers {
+        let is_dropped = is_not_forwarded(name)
+            || (*name == AUTHORIZATION && !source.forward_authorization)
+            || connection_options.contains(&name.as_str());
+        if !is_dropped {
+            kept.extend_from_slice(name.as_str().as_bytes());
+            kept.extend_from_slice(b": ");
+            kept.extend_from_slice(value.as_bytes());
+            kept.extend_from_slice(b"\r\n");
+        }
+    }
+    kept
+}
+
+/// The names that `Connection` lists. 16 KiB hold 8 000 options, so that each is looked up in the
+/// sorted names, of which there are at most [`MAX_HEADERS`](crate::http::server::MAX_HEADERS).
+fn named_by<'a>(
+    names: &[&'a str],
+    options: impl Iterator<Item = &'a str>,
+    mut compare: impl FnMut(&str, &str) -> Ordering,
+) -> Vec<&'a str> {
+    let mut is_named = vec![false; names.len()];
+    for option in options {
+        if let Ok(index) = names.binary_search_by(|name| compare(name, option)) {
+            is_named[index] = true;
+        }
+    }
+    let names = names.iter().zip(is_named);
+    names
+        .filter_map(|(name, is_named)| is_named.then_some(*name))
+        .collect()
+}
+
+/// The order of two header names, of which the first is in lower case.
+fn compare(name: &str, option: &str) -> Ordering {
+    let option = option.bytes().map(|byte| byte.to_ascii_lowercase());
+    name.bytes().cmp(option)
+}
+
+#[cfg(test)]
+mod tests;

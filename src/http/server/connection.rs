@@ -1,0 +1,79 @@
+//! Serves one connection.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::CONNECTION;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::sync::watch;
+
+use crate::http::body::{Body, Request};
+use crate::http::response::Response;
+use crate::http::server::connection_slots::ConnectionSlot;
+use crate::http::server::socket::Socket;
+
+/// Serves a connection to its end, or until it is idle and should close.
+pub(super) async fn serve_connection<H, F>(
+    builder: http1::Builder,
+    socket: Socket,
+    slot: ConnectionSlot,
+    handler: H,
+    mut stop: watch::Receiver<Option<Duration>>,
+) where
+    H: Fn(Request) -> F,
+    F: Future<Output = Response>,
+{
+    let state = &slot.state;
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        state.begin_request();
+        let (head, incoming) = request.into_parts();
+        let body = Body::new(incoming, &head.headers, Arc::clone(state));
+        let answer = handler(Request::from_parts(head, body));
+        async move {
+            let response = answer.await;
+            if response.headers().get(CONNECTION).is_some() {
+                state.linger();
+            }
+            state.end_request();
+            Ok::<_, Infallible>(response.map(Full::new))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut stopping = pin!(stop.wait_for(Option::is_some));
+    let mut is_last = false;
+    loop {
+        tokio::select! {
+            // The connection comes first: if a request arrived while the thread was busy, the
+            // connection isn't idle.
+            biased;
+            ended = connection.as_mut() => {
+                // Clients end connections early for reasons of their own.
+                if let Err(error) = ended {
+                    log::debug!(error:% = error; "a connection ended early");
+                }
+                return;
+            }
+            () = state.eviction_requested() => {
+                // A request, or its answer, may have been sent since.
+                if state.is_closable() || state.eviction_order().is_some() {
+                    log::debug!("a connection is closed to make room");
+                    return;
+                }
+            }
+            _ = &mut stopping, if !is_last => {
+                is_last = true;
+                // Between requests no answer is owed. Returning closes the connection.
+                if state.is_closable() {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
