@@ -15,6 +15,7 @@ mod overload;
 mod permissions;
 mod readiness;
 mod snapshots;
+mod standard_webhooks;
 mod starts;
 mod stops;
 mod verified;

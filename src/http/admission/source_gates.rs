@@ -62,13 +62,11 @@ impl SourceGates {
 
     /// Takes a token of a source's bucket. `None` if the source has no rate limit.
     pub fn take_token(&self, source: &str) -> Option<RateLimitStatus> {
-        match self.declared.get(source) {
-            Some(gate) => gate.buckets.as_ref().map(TokenBucket::take),
-            None => {
-                let buckets = self.catch_all.buckets.as_ref();
-                buckets.map(|buckets| buckets.take(source))
-            }
+        if let Some(gate) = self.declared.get(source) {
+            return gate.buckets.as_ref().map(TokenBucket::take);
         }
+        let buckets = self.catch_all.buckets.as_ref();
+        buckets.map(|buckets| buckets.take(source))
     }
 
     /// The verifier of a source's events. `None` if they are not verified.

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use standardwebhooks::Webhook;
+
 use super::{verifier_of, verifies};
 use crate::http::admission::signatures::Verifier;
 use crate::http::admission::signatures::hmac::MAX_SIGNATURES;
@@ -93,4 +96,27 @@ fn signatures_beyond_the_bound_are_not_compared() {
         &[ID, AT, ("webhook-signature", &many)],
         NOW
     ));
+}
+
+proptest! {
+    /// The specification's reference library is the oracle.
+    #[test]
+    fn a_request_that_the_reference_library_signed_verifies(
+        id in "[!-~]{1,64}",
+        seconds in 0_i64..4_000_000_000,
+        body in ".{0,200}",
+    ) {
+        let oracle = Webhook::new(SECRET).expect("a secret of the specification's form");
+        let signature = oracle.sign(&id, seconds, body.as_bytes()).expect("a text is signed");
+        let at = seconds.to_string();
+        let headers = [
+            ("webhook-id", id.as_str()),
+            ("webhook-timestamp", &at),
+            ("webhook-signature", &signature),
+        ];
+        let verifier = verifier_of_example();
+        prop_assert!(verifies(&*verifier, &headers, body.as_bytes(), seconds));
+        let changed = format!("{body}.");
+        prop_assert!(!verifies(&*verifier, &headers, changed.as_bytes(), seconds));
+    }
 }
