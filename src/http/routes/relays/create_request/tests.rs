@@ -19,16 +19,13 @@ const TYPE: &str = r#""eventType":"a""#;
 const TO: &str = r#""destination":{"type":"webhook","url":"http://example.com/"}"#;
 const PAYLOAD: &str = r#""payload":{}"#;
 
+fn assert_message(body: &str, expected: &str) {
+    let message = message(body);
+    assert!(message.contains(expected), "{body}\n{message}");
+}
+
 #[test]
 fn an_error_names_the_member_and_the_expectation() {
-    let with_metadata = |metadata: &str| {
-        let metadata = format!(r#""metadata":{metadata}"#);
-        body(&[TYPE, TO, PAYLOAD, &metadata])
-    };
-    let with_destination = |destination: &str| {
-        let destination = format!(r#""destination":{destination}"#);
-        body(&[TYPE, &destination, PAYLOAD])
-    };
     let twice = r#""eventType":"a","eventType":"b""#;
     for (body, expected) in [
         (String::new(), "the body: expected a JSON object"),
@@ -57,36 +54,47 @@ fn an_error_names_the_member_and_the_expectation() {
             format!("{} x", body(&[TYPE, TO, PAYLOAD])),
             "trailing characters",
         ),
-        (with_metadata(r#"{"k":1}"#), "metadata.k: expected a string"),
-        (with_metadata("[]"), "metadata: expected a JSON object"),
-        (with_metadata("null"), "metadata: expected a JSON object"),
+    ] {
+        assert_message(&body, expected);
+    }
+}
+
+#[test]
+fn an_error_in_metadata_names_the_path() {
+    for (metadata, expected) in [
+        (r#"{"k":1}"#, "metadata.k: expected a string"),
+        ("[]", "metadata: expected a JSON object"),
+        ("null", "metadata: expected a JSON object"),
+        (r#"{"k":"1","k":"2"}"#, "metadata.k: expected once"),
+        (r#"{"k":1,"k":"2"}"#, "metadata.k: expected a string"),
+    ] {
+        let metadata = format!(r#""metadata":{metadata}"#);
+        assert_message(&body(&[TYPE, TO, PAYLOAD, &metadata]), expected);
+    }
+}
+
+#[test]
+fn an_error_in_the_destination_names_the_path() {
+    for (destination, expected) in [
         (
-            with_metadata(r#"{"k":"1","k":"2"}"#),
-            "metadata.k: expected once",
-        ),
-        (
-            with_metadata(r#"{"k":1,"k":"2"}"#),
-            "metadata.k: expected a string",
-        ),
-        (
-            with_destination(r#"["webhook","http://x/"]"#),
+            r#"["webhook","http://x/"]"#,
             "destination: expected a JSON object",
         ),
         (
-            with_destination(r#"{"type":"queue","url":"http://x/"}"#),
+            r#"{"type":"queue","url":"http://x/"}"#,
             "destination.type: expected",
         ),
         (
-            with_destination(r#"{"type":"webhook","url":"/x"}"#),
+            r#"{"type":"webhook","url":"/x"}"#,
             "destination.url must be an absolute",
         ),
         (
-            with_destination(r#"{"type":"webhook","url":"http://x/","more":1}"#),
+            r#"{"type":"webhook","url":"http://x/","more":1}"#,
             "destination.more: unknown member; expected type, url",
         ),
     ] {
-        let message = message(&body);
-        assert!(message.contains(expected), "{body}\n{message}");
+        let destination = format!(r#""destination":{destination}"#);
+        assert_message(&body(&[TYPE, &destination, PAYLOAD]), expected);
     }
 }
 
