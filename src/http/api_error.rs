@@ -15,7 +15,7 @@ const ORIGINS_RETRY_AFTER: u64 = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorFormat {
     Relay,
-    Hook,
+    Webhook,
 }
 
 /// An error response.
@@ -212,9 +212,9 @@ impl ApiError {
                     request_id,
                 },
             ),
-            ErrorFormat::Hook => json(
+            ErrorFormat::Webhook => json(
                 self.status,
-                &HookErrorBody {
+                &WebhookErrorBody {
                     error: &self.message,
                 },
             ),
@@ -246,6 +246,6 @@ struct ErrorDetails<'a> {
 }
 
 #[derive(Serialize)]
-struct HookErrorBody<'a> {
+struct WebhookErrorBody<'a> {
     error: &'a str,
 }

@@ -11,7 +11,8 @@ use crate::model::AddressPolicy;
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
-/// Shared by all requests of both listeners.
+/// Shared by all requests of both listeners. Their entry points are [`App::answer`] in `router` and
+/// [`App::answer_admin`] in `admin`.
 pub(crate) struct App {
     pub(super) config: Arc<Config>,
     pub(super) store: Store,

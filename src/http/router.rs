@@ -92,7 +92,7 @@ fn percent_decoded(segment: &str) -> Cow<'_, str> {
 fn error_format(path: &str) -> ErrorFormat {
     let first = path.split(['/', '?']).nth(1).unwrap_or_default();
     match first {
-        "webhooks" | "events" | "health" | "ready" => ErrorFormat::Hook,
+        "webhooks" | "events" | "health" | "ready" => ErrorFormat::Webhook,
         _ => ErrorFormat::Relay,
     }
 }

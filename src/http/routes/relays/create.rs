@@ -44,16 +44,16 @@ pub(super) async fn create(
 }
 
 /// A create request after its whole body was checked.
-struct Checked<'a> {
+struct CheckedRequest<'a> {
     request: CreateRequest<'a>,
     /// The payload's bytes.
     payload: Bytes,
     key: Option<IdempotencyKey>,
 }
 
-impl Checked<'_> {
-    fn into_owned(self) -> Checked<'static> {
-        Checked {
+impl CheckedRequest<'_> {
+    fn into_owned(self) -> CheckedRequest<'static> {
+        CheckedRequest {
             request: self.request.into_owned(),
             payload: self.payload,
             key: self.key,
@@ -62,11 +62,11 @@ impl Checked<'_> {
 }
 
 /// Checks a request's body; `key` is its API key and its idempotency key.
-fn check(bytes: &Bytes, key: Option<(String, String)>) -> Result<Checked<'_>, ApiError> {
+fn check(bytes: &Bytes, key: Option<(String, String)>) -> Result<CheckedRequest<'_>, ApiError> {
     let request = CreateRequest::parse(bytes)?;
     let payload = bytes.slice_ref(request.payload.get().as_bytes());
     let key = key.map(|(api_key, key)| IdempotencyKey::of_relay(&api_key, key, bytes));
-    Ok(Checked {
+    Ok(CheckedRequest {
         request,
         payload,
         key,
@@ -93,9 +93,9 @@ async fn accept(
     app: &App,
     context: &RequestContext,
     api_key: &ApiKey,
-    checked: Checked<'_>,
+    checked: CheckedRequest<'_>,
 ) -> Result<Response, ApiError> {
-    let Checked {
+    let CheckedRequest {
         request,
         payload,
         key,
