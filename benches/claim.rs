@@ -1,20 +1,19 @@
 //! The cost of a claim with few and with many deliveries waiting, for one destination or many:
 //!
-//! - in SQL alone: what a pass of the dispatcher asks (what is due, then 64 deliveries claimed), in
-//!   a transaction that is rolled back, so that the disk isn't in it;
-//! - in the executor, whose attempts answer themselves: claimed, settled and committed deliveries a
+//! - SQL alone: the statements of a tick (find what is due, claim 64 deliveries), in a transaction
+//!   that is rolled back, so that the disk isn't measured;
+//! - the executor with a transport that answers itself: deliveries claimed, settled and committed a
 //!   second;
-//! - with up to 100 000 destinations: a start's look at all for which something waits; the longest
-//!   step of such a look, which the dispatcher takes once a minute; and a step in which all become
-//!   due at once, as after a jump of the clock.
+//! - up to 100 000 destinations: a start's scan of all with waiting deliveries; the longest step of
+//!   such a scan; and a step in which all become due at once, as after a jump of the clock.
 //!
 //! ```text
 //! cargo bench --bench claim --features delivery
 //! ```
 //!
-//! The largest backlog has five million rows; `RELAY_BENCH_ROWS` bounds it. Where one destination
-//! owns 99 % of ten thousand, the others have one each and are soon done: that is no base for the
-//! larger ones, and the even ones are.
+//! The largest backlog has five million rows; `RELAY_BENCH_ROWS` bounds it. The ratios are to ten
+//! thousand even rows. A skewed backlog of ten thousand is no base: the other destinations have one
+//! delivery each and are soon done.
 
 mod support;
 
@@ -29,9 +28,9 @@ use support::seed::{Backlog, Skew, seed};
 use support::{median, rounds, sample, shown, spread};
 use tempfile::TempDir;
 
-/// Workers, and so the deliveries in one claim.
+/// Workers, which is also the number of deliveries in a claim.
 const WORKERS: usize = 64;
-/// Claims in one transaction: a fifth of what the smallest backlog has.
+/// Claims in a transaction: a fifth of the smallest backlog.
 const CLAIMS: usize = 32;
 /// Transactions in one sample.
 const REPEATS: usize = 8;
@@ -43,20 +42,20 @@ struct Scene {
     destinations: usize,
     rows: i64,
     config: Config,
-    /// Deleted with the scene.
+    /// The database's directory, deleted on drop.
     _directory: TempDir,
     figures: Vec<Figures>,
 }
 
-/// One sample of each.
+/// One sample of each measure.
 struct Figures {
-    /// The look at all destinations that a start takes.
+    /// A start's scan of all destinations.
     scan: f64,
     /// The first claim of a connection.
     first: f64,
     look: f64,
     claim: f64,
-    /// Both, of one that isn't the first.
+    /// Scan and claim of a connection with warm caches.
     whole: f64,
     settled: f64,
 }
@@ -142,10 +141,10 @@ fn main() {
     support::keep("claim", &json!({ "claims": kept, "looks": looks }));
 }
 
-/// The most milliseconds that a step of a look at all destinations may take.
+/// The longest that a step of a scan over all destinations may take, in milliseconds.
 const LONGEST_STEP: f64 = 50.0;
 
-/// The times of a look at all destinations, by their number; one delivery waits for each.
+/// The times of a scan by the number of destinations, with one waiting delivery for each.
 fn looks() -> Vec<Value> {
     println!(
         "\n{:>12} | {:>15} | {:>5} | {:>23} | {:<7} | all due at once",
@@ -163,7 +162,7 @@ fn looks() -> Vec<Value> {
         let directory = support::directory();
         let nobody = "127.0.0.1:9".parse().expect("an address");
         let config = support::config(directory.path(), nobody);
-        // Origins of ad hoc URLs: nobody writes so many destinations into relay.toml.
+        // Ad hoc origins, because relay.toml won't have so many destinations.
         let origins: Vec<String> = (0..count)
             .map(|n| format!("http://10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255))
             .collect();
@@ -184,13 +183,13 @@ fn looks() -> Vec<Value> {
         for _ in 0..rounds() {
             let open = || Claims::open(&config.database.path).expect("a database");
             let in_steps = |claims: &mut Claims| claims.scan_in_steps().expect("a database");
-            // A start's, and the next one.
+            // A start's scan, and the next one.
             let mut claims = open();
             let mut took = in_steps(&mut claims);
             steps = took.len();
             took.extend(in_steps(&mut claims));
             longest.push(millis(took.into_iter().max().expect("a step")));
-            // No delivery is due by the schedule until the first step, and then all are.
+            // With the first step all deliveries become due, and none before.
             let mut claims = open();
             starts.push(millis(scan(&mut claims, origins.len())));
             at_once.push(millis(in_steps(&mut claims)[0]));
@@ -219,7 +218,7 @@ fn looks() -> Vec<Value> {
     kept
 }
 
-/// A start's look at this many destinations for which something waits.
+/// Measures a start's scan of this many destinations with waiting deliveries.
 fn scan(claims: &mut Claims, destinations: usize) -> Duration {
     let start = Instant::now();
     let found = claims.scan().expect("a database");
@@ -228,7 +227,7 @@ fn scan(claims: &mut Claims, destinations: usize) -> Duration {
     took
 }
 
-/// Each shape in each size; ten thousand even rows first.
+/// Each shape in each size, beginning with ten thousand even rows.
 fn scenes() -> Vec<Scene> {
     let most = support::rows(5_000_000);
     let mut sizes = [SMALLEST, 1_000_000.min(most), most].to_vec();
@@ -252,7 +251,7 @@ impl Scene {
         let directory = support::directory();
         let mut config = support::config(
             directory.path(),
-            "127.0.0.1:9".parse().expect("an address"), // nobody is contacted
+            "127.0.0.1:9".parse().expect("an address"), // not contacted
         );
         let names: Vec<String> = (0..destinations).map(|n| format!("to{n}")).collect();
         for name in &names {
@@ -291,14 +290,14 @@ impl Scene {
         let scan = scan(&mut claims, self.destinations);
         let mut run = |count| claims.run(count, WORKERS).expect("claims");
         let first = run(1);
-        // Fills the caches with what the next one asks for.
+        // Fills the caches for the next one.
         run(CLAIMS);
         let warm: Vec<_> = (0..REPEATS).flat_map(|_| run(CLAIMS)).collect();
         for claim in first.iter().chain(&warm) {
             assert!(claim.rows > 0);
         }
-        // When most destinations have just run dry, one claims less than it might: what the rest
-        // costs in a further one is counted.
+        // When most destinations have just been emptied, a claim takes fewer rows than it could.
+        // Its cost is scaled to a full claim.
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let of = |took: fn(&relay::measure::Claim) -> Duration| {
             let each = |claim| took(claim).as_secs_f64() * WORKERS as f64 / claim.rows as f64;

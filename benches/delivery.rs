@@ -1,7 +1,7 @@
-//! Events a second through the executor to a sink on loopback, in one run, interleaved:
+//! Events a second through the executor to a sink on loopback, interleaved in one run:
 //!
-//! - out of a backlog, beside a bare pool of ureq clients to the same sink;
-//! - while they come in, accepted, delivered and settled, beside a relay that only accepts.
+//! - from a backlog, beside a bare pool of ureq clients to the same sink;
+//! - accepted, delivered and settled at the same time, beside a relay that only accepts.
 //!
 //! ```text
 //! cargo bench --bench delivery --features delivery
@@ -42,7 +42,7 @@ fn main() {
     );
 }
 
-/// The executor out of a backlog, beside a bare pool.
+/// The executor with a backlog, beside a bare pool.
 fn beside_bare(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64) -> Value {
     println!("workers | bare ureq pool/s | executor, settled/s | executor ÷ bare");
     let mut kept = Vec::new();
@@ -103,8 +103,8 @@ fn beside_accepting(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64) -> 
     })
 }
 
-/// Events a second that are accepted while a sample lasts, from its beginning to the settlement of the
-/// last of them.
+/// Events a second that are accepted during a sample, over the time from its beginning to the
+/// settlement of the last of them.
 fn pipeline(
     client: &Runtime,
     sink: SocketAddr,
@@ -141,7 +141,8 @@ fn pipeline(
     rate
 }
 
-/// What is accepted within a sample, delivered and settled: events a second of the second part.
+/// Accepts events for a sample without delivery, and delivers them afterwards; returns deliveries
+/// settled a second.
 fn executor(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64, workers: usize) -> f64 {
     let directory = support::directory();
     let mut config = support::config(directory.path(), sink);
@@ -181,7 +182,7 @@ fn executor(client: &Runtime, sink: SocketAddr, arrived: &AtomicU64, workers: us
     rate
 }
 
-/// Knows one address.
+/// A resolver that always returns one address.
 #[derive(Debug)]
 struct Known(SocketAddr);
 
@@ -198,7 +199,7 @@ impl Resolver for Known {
     }
 }
 
-/// As many threads as the executor has, which do nothing but post: the limit of what it can do.
+/// As many threads as the executor has, which only post: the upper limit.
 fn bare(sink: SocketAddr, workers: usize) -> f64 {
     let config = Agent::config_builder()
         .proxy(None)

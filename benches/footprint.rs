@@ -1,5 +1,5 @@
-//! What the binary takes, as a process of its own: memory, time to start, disk; and what it costs to
-//! accept an event when a million are there already.
+//! The footprint of the binary, as a process of its own: memory, time to start, disk; and the cost
+//! of accepting an event with a million stored.
 //!
 //! ```text
 //! cargo bench --bench footprint --features delivery
@@ -60,7 +60,7 @@ fn main() {
     );
 }
 
-/// A database with so many events, none of which is due within the next hours.
+/// A database with `events` events, none of which is due within the next hours.
 fn full(events: i64, keys: i64, sink: SocketAddr) -> TempDir {
     let directory = support::directory();
     seed(
@@ -77,7 +77,7 @@ fn full(events: i64, keys: i64, sink: SocketAddr) -> TempDir {
     directory
 }
 
-/// Bytes of the binary as it is built, and without symbols.
+/// Bytes of the binary as built and without symbols.
 fn binary() -> (f64, f64) {
     let stripped = support::directory();
     let path = stripped.path().join("relay");
@@ -90,7 +90,8 @@ fn binary() -> (f64, f64) {
     (size(Path::new(BINARY)), without)
 }
 
-/// From the process's start to the first 200 of `/readyz`, and memory after a second of rest.
+/// The time from the process's start to the first 200 of `/readyz`, and the memory after an idle
+/// second.
 fn starts(full: &Path, sink: SocketAddr) -> serde_json::Value {
     let empty = support::directory();
     Server::start(empty.path(), "durable", sink).stop();
@@ -124,7 +125,7 @@ fn starts(full: &Path, sink: SocketAddr) -> serde_json::Value {
     json!(kept)
 }
 
-/// The most memory that it ever held at a level, with 256 connections posting.
+/// The peak memory at a level, with 256 connections posting.
 fn loaded(client: &Runtime, sink: SocketAddr, level: &str, what: &str) -> f64 {
     let most = (0..rounds())
         .map(|_| {
@@ -141,7 +142,7 @@ fn loaded(client: &Runtime, sink: SocketAddr, level: &str, what: &str) -> f64 {
     most
 }
 
-/// What an event adds to the database file: while it waits, and delivered.
+/// Bytes of an event in the database file: while it waits, and delivered.
 fn disk(client: &Runtime, sink: SocketAddr) -> serde_json::Value {
     let directory = support::directory();
     let path = directory.path().join("relay.db");
@@ -167,12 +168,12 @@ fn disk(client: &Runtime, sink: SocketAddr) -> serde_json::Value {
     json!({ "waiting_bytes": waiting, "delivered_bytes": delivered, "events": events })
 }
 
-/// Durable `POST`s a second, and what is written for each, with an empty database and with a full one.
+/// Durable `POST`s a second, and bytes written for each, with an empty database and a full one.
 fn accepting(client: &Runtime, full: &Path, sink: SocketAddr) -> serde_json::Value {
     let full = Server::start(full, "off", sink);
     let (mut rates, mut written) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
-        // What one round adds must not make the next one's empty database a full one.
+        // A fresh copy, because a round fills the empty database.
         let directory = support::directory();
         let empty = Server::start(directory.path(), "off", sink);
         let of_empty = accept(client, &empty);
@@ -211,9 +212,9 @@ fn accepting(client: &Runtime, full: &Path, sink: SocketAddr) -> serde_json::Val
     })
 }
 
-/// Events a second, and bytes written for each, the last checkpoint's included.
+/// Events a second, and bytes written for each, with those of the last checkpoint.
 fn accept(client: &Runtime, server: &Server) -> (f64, f64) {
-    // For caches to fill. An idle second later the writer has emptied its WAL.
+    // Warms the caches. After an idle second the writer has emptied its WAL.
     let rest = Duration::from_millis(1_500);
     load(client, server.address, 64, sample() / 4);
     std::thread::sleep(rest);
@@ -228,7 +229,7 @@ fn accept(client: &Runtime, server: &Server) -> (f64, f64) {
 struct Server {
     process: Child,
     address: SocketAddr,
-    /// From the process's start to the first 200 of `/readyz`.
+    /// The time from the process's start to the first 200 of `/readyz`.
     ready_after: Duration,
 }
 
@@ -272,7 +273,7 @@ impl Server {
         };
         while !is_ready(address) {}
         let ready_after = start.elapsed();
-        // A full pipe would hold it up.
+        // A full pipe would block it.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self {
             process,
@@ -281,12 +282,12 @@ impl Server {
         }
     }
 
-    /// Bytes of memory, as a line of its status says.
+    /// Bytes of memory, from a line of its /proc status.
     fn resident(&self, line: &str) -> f64 {
         self.told("status", line) * 1024.0
     }
 
-    /// Bytes that it has caused to be written to the disk.
+    /// Bytes that it has written to the disk.
     fn written(&self) -> f64 {
         self.told("io", "write_bytes:")
     }
@@ -309,10 +310,10 @@ impl Server {
     }
 }
 
-/// What panics here must not leave a server behind.
+/// A panic must not leave a server behind.
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended, mostly.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

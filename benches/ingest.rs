@@ -1,6 +1,6 @@
-//! Durable `POST /webhooks/{source}` a second beside two limits, in one run, interleaved: a hyper
-//! handler that does nothing, and one that appends to a file and syncs it, as many at a time as came
-//! meanwhile. The ratios are what counts: times belong to the machine and its neighbours.
+//! Durable `POST /webhooks/{source}` a second beside two limits, interleaved in one run: a hyper
+//! handler that does nothing, and one that appends to a file and syncs it, a group at a time. Only
+//! the ratios can be compared between machines.
 //!
 //! ```text
 //! cargo bench --bench ingest
@@ -13,7 +13,7 @@ use relay::model::Level;
 use serde_json::json;
 use support::{Load, fsync_log, load, median, no_op, rounds, runtime, sample, spread};
 
-/// One sample of each, right after the other.
+/// One sample of each, in turn.
 struct Sample {
     no_op: Load,
     log: Load,
@@ -53,7 +53,7 @@ fn main() {
     );
     let mut figures = Vec::new();
     for connections in [1, 16, 64, 256] {
-        // The first of each is for caches and pools to fill.
+        // The first sample of each warms caches and pools.
         for to in [no_op, log, relay.address()] {
             load(&client, to, connections, sample() / 4);
         }

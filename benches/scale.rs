@@ -1,19 +1,19 @@
-//! How cost grows, one thing at a time:
+//! The growth of the cost with one variable at a time:
 //!
 //! - connections: accepted `POST`s a second and their p99, nothing delivered;
-//! - size of the payload: the same at 64 connections, and megabytes a second;
-//! - destinations: deliveries settled a second out of a backlog that is even among them;
+//! - payload size: the same at 64 connections, and megabytes a second;
+//! - destinations: deliveries settled a second from a backlog that is spread evenly among them;
 //! - backlog: the same for one destination.
 //!
-//! What is settled is delivered by the production executor to a sink on loopback, which all destinations
-//! share: connecting to many receivers isn't in it.
+//! The production executor delivers to a sink on loopback that all destinations share, so
+//! connecting to many receivers isn't measured.
 //!
 //! ```text
 //! cargo bench --bench scale --features delivery
 //! ```
 //!
-//! The largest backlog has a million rows; `RELAY_BENCH_ROWS` bounds it. The curves are kept beside the
-//! JSON, or where `RELAY_BENCH_PLOT` says, as in `RELAY_BENCH_PLOT=docs/scale.svg`.
+//! The largest backlog has a million rows; `RELAY_BENCH_ROWS` bounds it. The curves are written
+//! beside the JSON, or to the path in `RELAY_BENCH_PLOT`, as in `RELAY_BENCH_PLOT=docs/scale.svg`.
 
 mod support;
 
@@ -30,33 +30,33 @@ use support::{load_of, median, no_op, rounds, runtime, sample, shown, spread};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// Of the series whose connections don't grow.
+/// Connections of the other series.
 const CONNECTIONS: usize = 64;
-/// How many deliveries wait, where destinations grow.
+/// Waiting deliveries in the series of destinations.
 const EVEN: i64 = 100_000;
 
 /// One figure of a series.
 struct Scene {
-    /// How much there is of what grows.
+    /// The variable's value.
     size: f64,
     name: String,
     samples: Vec<Sample>,
 }
 
-/// One sample of it.
+/// One sample of a figure.
 struct Sample {
     per_second: f64,
-    /// What else is told of it.
+    /// The second figure.
     other: f64,
 }
 
-/// What grows, and what is told of it.
+/// A variable and its figures.
 struct Series {
     key: &'static str,
     title: String,
     x: &'static str,
     y: &'static str,
-    /// The other figure, in JSON and shown; without one, a point's note is its ratio.
+    /// The second figure, in JSON and on the plot; without one, a point's note is its ratio.
     other: Option<(&'static str, &'static str)>,
 }
 
@@ -94,11 +94,11 @@ fn connections(client: &Runtime, sink: SocketAddr) -> ((String, Value), Panel) {
         y: "accepted POST/s",
         other: Some(("p99_ms", "p99, ms")),
     }
-    .told(&scenes)
+    .report(&scenes)
 }
 
 fn payload(client: &Runtime, sink: SocketAddr) -> ((String, Value), Panel) {
-    // A source takes 1 MiB if it doesn't say otherwise.
+    // A source's default limit is 1 MiB.
     let bodies = [512, 2 << 10, 8 << 10, 32 << 10, 128 << 10];
     let scenes = interleaved(
         bodies.map(|bytes: usize| (real(bytes) / 1024.0, Arc::new(body(bytes)))),
@@ -118,7 +118,7 @@ fn payload(client: &Runtime, sink: SocketAddr) -> ((String, Value), Panel) {
         y: "accepted POST/s",
         other: Some(("megabytes_per_second", "MB/s")),
     }
-    .told(&scenes)
+    .report(&scenes)
 }
 
 fn destinations(sink: SocketAddr) -> ((String, Value), Panel) {
@@ -143,7 +143,7 @@ fn destinations(sink: SocketAddr) -> ((String, Value), Panel) {
         y: "settled deliveries/s",
         other: None,
     }
-    .told(&scenes)
+    .report(&scenes)
 }
 
 fn backlog(sink: SocketAddr) -> ((String, Value), Panel) {
@@ -164,10 +164,10 @@ fn backlog(sink: SocketAddr) -> ((String, Value), Panel) {
         y: "settled deliveries/s",
         other: None,
     }
-    .told(&scenes)
+    .report(&scenes)
 }
 
-/// One sample of each in turn, and that as often as there are rounds.
+/// Takes one sample of each point in turn, for each round.
 fn interleaved<T>(
     sized: impl IntoIterator<Item = (f64, T)>,
     measure: impl Fn(&T) -> Sample,
@@ -197,8 +197,8 @@ fn interleaved<T>(
 }
 
 impl Series {
-    /// As a table, as JSON under its key, and as a panel.
-    fn told(&self, scenes: &[Scene]) -> ((String, Value), Panel) {
+    /// Prints a table, and adds JSON under its key and a panel of the plot.
+    fn report(&self, scenes: &[Scene]) -> ((String, Value), Panel) {
         let other = self.other.map_or("", |(_, shown)| shown);
         println!(
             "\n{}\n{:>20} | {:>19} | {:<24} | {:<18} | {other}",
@@ -255,13 +255,13 @@ impl Series {
     }
 }
 
-/// Into a database of its own: what one sample adds must not be in the next one's way.
+/// Uses a database of its own, so that samples don't influence each other.
 fn accept(client: &Runtime, sink: SocketAddr, connections: usize, body: &Arc<String>) -> Sample {
     let directory = support::directory();
     let mut config = support::config(directory.path(), sink);
     config.delivery.level = Some(Level::Off);
     let relay = Relay::start(config).expect("the relay starts");
-    // For caches and pools to fill.
+    // Warms caches and pools.
     load_of(client, relay.address(), connections, sample() / 4, body);
     let load = load_of(client, relay.address(), connections, sample(), body);
     relay.stop().expect("the relay stops");
@@ -271,7 +271,7 @@ fn accept(client: &Runtime, sink: SocketAddr, connections: usize, body: &Arc<Str
     }
 }
 
-/// JSON of so many bytes.
+/// JSON of `bytes` bytes.
 fn body(bytes: usize) -> String {
     let (head, tail) = (r#"{"type":"order.created","note":""#, r#""}"#);
     let filler = "x".repeat(bytes - head.len() - tail.len());
@@ -282,7 +282,7 @@ fn body(bytes: usize) -> String {
 struct Waiting {
     rows: i64,
     config: Config,
-    /// Deleted with it.
+    /// The database's directory, deleted on drop.
     _directory: TempDir,
 }
 

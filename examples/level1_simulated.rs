@@ -1,5 +1,5 @@
-//! Level 1: the whole way of an event, with an executor that answers itself. Nothing is contacted;
-//! the payload says what is to happen.
+//! Level 1: all steps of an event, with an executor that answers itself. No destination is
+//! contacted; the payload chooses the outcome.
 //!
 //! ```text
 //! cargo run --features delivery-simulated --example level1_simulated

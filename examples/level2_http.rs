@@ -19,7 +19,7 @@ use story::{Stage, Story, must};
 fn main() -> Story {
     let hits = AtomicU32::new(0);
     let receiver = Receiver::start(move |arrival| match arrival.path.as_str() {
-        // Down for the first attempt only.
+        // Fails the first attempt only.
         "/flaky" if hits.fetch_add(1, Ordering::Relaxed) == 0 => Answer::status(503),
         "/strict" => Answer::status(422).body("no such order"),
         _ => Answer::status(200).body("thanks"),

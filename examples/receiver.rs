@@ -1,4 +1,4 @@
-//! A webhook receiver to try a relay with: prints what arrives, answers as told.
+//! A webhook receiver to try a relay with: prints requests, and answers as its options say.
 //!
 //! ```text
 //! cargo run --release --example receiver -- --listen 127.0.0.1:9000 --status 200 --fail-first 2
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use receiver::{Answer, Receiver};
 
-/// Prints the webhooks that arrive, and answers as told.
+/// Prints the webhooks that arrive, and answers as its options say.
 #[derive(Parser)]
 struct Flags {
     /// Where to listen
@@ -23,7 +23,7 @@ struct Flags {
     /// The status to answer
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(200..=599))]
     status: u16,
-    /// Answer 503 to so many requests before that
+    /// Answer 503 to this many requests before that
     #[arg(long, default_value_t = 0)]
     fail_first: u32,
     /// Send Retry-After: SECONDS with every failure
@@ -32,7 +32,7 @@ struct Flags {
     /// Wait before answering
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
-    /// Print the first so many bytes of a body
+    /// Print this many bytes of a body
     #[arg(long, default_value_t = 300)]
     show: usize,
 }
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     .map_err(|error| format!("{}: {error}", flags.listen))?;
     println!("listening at {}", receiver.url("/"));
     for number in 1.. {
-        // Waits for ever, an hour at a time.
+        // Waits forever, an hour at a time.
         let arrival = loop {
             if let Some(arrival) = receiver.next_within(Duration::from_secs(3600)) {
                 break arrival;

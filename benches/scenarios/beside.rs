@@ -1,4 +1,4 @@
-//! How long `POST`s take beside something that keeps the writer, the disk or the readers busy.
+//! The latency of `POST`s beside work that keeps the writer, the disk or the readers busy.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -17,10 +17,10 @@ use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
 use super::{Figure, Outcome, rounds, rows, shown};
 
-/// The most that the 99th percentile may grow to, ÷ the calm one.
+/// The highest allowed ratio of the 99th percentile to the calm one.
 const GOAL: f64 = 1.5;
 
-/// A relay's latency in turn without and with something beside it.
+/// A relay's latency in turn without and with other work.
 #[derive(Default)]
 pub struct Beside {
     pub calm: Vec<Latency>,
@@ -28,7 +28,7 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Prints it, and makes it the figure "POST p99 beside …".
+    /// Prints it, and records it as the figure "POST p99 beside …".
     pub fn outcome(self, what: &str, mut details: Value) -> Outcome {
         let of =
             |all: &[Latency], figure: fn(&Latency) -> f64| median(all.iter().map(figure).collect());
@@ -69,7 +69,7 @@ impl Beside {
     }
 }
 
-/// A configuration whose events are for one destination that is never contacted, if it is paused.
+/// A configuration whose events go to one destination, which is never contacted once it is paused.
 pub fn config(directory: &std::path::Path, level: Level) -> Config {
     let mut config = support::config(directory, "127.0.0.1:9".parse().expect("an address"));
     config.delivery.level = Some(level);
@@ -87,13 +87,13 @@ fn destinations(config: &mut Config, count: usize) -> Vec<String> {
     names
 }
 
-/// 1 024 workers whose attempts end at about the same time: each time the dispatcher settles as
-/// many deliveries, and claims as many. The attempts answer themselves: over HTTP all those
-/// connections would want the processors, and it is the writer's share that is measured.
+/// 1 024 workers whose attempts end at about the same time, so that the dispatcher settles and
+/// claims as many deliveries at once. The transport answers itself: with HTTP, connections would
+/// take the processors, and the writer's share couldn't be measured.
 pub fn turn() -> Outcome {
     const WORKERS: usize = 1024;
     const DESTINATIONS: usize = 128;
-    /// Of an attempt.
+    /// The duration of an attempt.
     const LATENCY: Duration = Duration::from_millis(250);
 
     let client = runtime(1);
@@ -150,7 +150,7 @@ pub fn turn() -> Outcome {
     )
 }
 
-/// The size that the goal names, some 2 GB; half a minute to a minute of seeding.
+/// The size that the goal is given for, some 2 GB; seeding takes half a minute to a minute.
 const PENDING: i64 = 10_000_000;
 
 /// A scrape of `/metrics` once a second, while a large backlog waits for its next attempts.
@@ -237,9 +237,9 @@ impl Scraper {
         Self { stop, thread }
     }
 
-    /// The milliseconds that each scrape took.
+    /// The duration of each scrape in milliseconds.
     fn stop(self) -> Vec<f64> {
-        // It ends only when it is told to.
+        // The thread ends only on request.
         self.stop.send(()).expect("the thread waits for it");
         self.thread.join().expect("a scrape doesn't panic")
     }

@@ -1,9 +1,9 @@
 //! `POST`s at a steady pace, so that a stall counts for every request that it delays.
 //!
-//! A client that sends its next request after the last one's answer sends nothing during a stall:
-//! of 30 000 requests then 64 have waited for half a second, and the 99th percentile doesn't see
-//! them. So here the times at which requests are sent are given, and a request that can't be sent
-//! then, because the answer before it is late, counts from that time on.
+//! A client that waits for an answer before its next request sends nothing during a stall. Then of
+//! 30 000 requests only 64 have waited for half a second, and the 99th percentile doesn't show
+//! them. So requests have fixed times here, and the latency of a request that is sent late, because
+//! the answer before it is late, counts from its fixed time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::support::{self, Client};
 
-/// As many as the goals are given for.
+/// Connections: the number that the goals are given for.
 const CONNECTIONS: u32 = 64;
 
-/// The time between two requests of a connection; `RELAY_BENCH_PACE` sets its milliseconds. Without
-/// it all together send 6 400 a second: a quarter of the rate that two cores accept, so that a calm
-/// relay has no queue. With 0 each sends its next request after the last one's answer.
+/// The time between two requests of a connection; `RELAY_BENCH_PACE` sets it in milliseconds. By
+/// default all connections send 6 400 requests a second, a quarter of the rate that two cores
+/// accept, so that a calm relay has no queue. With 0 each sends its next request after the last
+/// answer.
 fn pace() -> Duration {
     let millis = std::env::var("RELAY_BENCH_PACE").ok();
     let millis = millis.and_then(|text| text.parse().ok()).unwrap_or(10);
@@ -37,17 +38,17 @@ pub fn described() -> String {
     format!("{CONNECTIONS} connections, {rate:.0} a second")
 }
 
-/// The times that requests took, in milliseconds.
+/// The latencies of the requests, in milliseconds.
 pub struct Latency {
     pub p50: f64,
     pub p99: f64,
     pub most: f64,
     pub requests: usize,
-    /// Requests that got another answer than 202. They count as if they took forever.
+    /// Requests with another answer than 202. Their latency counts as infinite.
     pub refused: usize,
 }
 
-/// Sends events to the source `bench` until it is over.
+/// Sends events to the source `bench` until the end of the sample.
 pub fn steady(
     runtime: &Runtime,
     to: SocketAddr,
@@ -61,7 +62,7 @@ pub fn steady(
         let tasks: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
                 let (body, is_over) = (Arc::clone(&body), is_over.clone());
-                // Spread over the interval.
+                // Connections begin spread over the interval.
                 let mut due = start + every * n / CONNECTIONS;
                 tokio::spawn(async move {
                     let mut client = Client::connect(to).await;
@@ -105,7 +106,7 @@ pub fn steady(
     }
 }
 
-/// The same for this long.
+/// As [`steady`], for a given time.
 pub fn steady_for(runtime: &Runtime, to: SocketAddr, time: Duration) -> Latency {
     let end = Instant::now() + time;
     steady(runtime, to, move || Instant::now() >= end)

@@ -1,23 +1,25 @@
-//! Bad days, in figures. Each scenario has a name:
+//! Outages and heavy work, measured. Each scenario has a name:
 //!
-//! - `destinations`: 19 of 20 destinations hang. How long the healthy one's events take from
-//!   acceptance to arrival, and ingestion beside a calm relay's.
-//! - `origins`: 10 000 origins of one API key hang. How long the first event to a destination of
-//!   relay.toml takes, before and after a restart.
-//! - `recovery`: 20 000 retries are due at once after an outage. The receiver's busiest second.
-//! - `retention`: 100 000 old events are pruned. Ingestion beside one that has nothing to prune.
+//! - `destinations`: 19 of 20 destinations hang. Measures the time from acceptance to arrival at
+//!   the healthy one, and ingestion, beside a calm relay.
+//! - `origins`: 10 000 origins of one API key hang. Measures the time of the first event to a
+//!   destination of relay.toml, before and after a restart.
+//! - `recovery`: 20 000 retries are due at once after an outage. Measures the receiver's busiest
+//!   second.
+//! - `retention`: 100 000 old events are pruned. Measures ingestion beside a relay with nothing to
+//!   prune.
 //! - `turn`, `prune`, `vacuum`, `scrape`: the 99th percentile of `POST`s beside the settlements and
 //!   claims of 1 024 workers, the prune of events with many rows, a `VACUUM INTO`, and scrapes of
-//!   `/metrics` at ten million waiting deliveries; each ÷ the same in a calm relay.
+//!   `/metrics` at ten million waiting deliveries; each as a ratio to a calm relay.
 //!
 //! ```text
 //! cargo bench --bench scenarios --features delivery
 //! cargo bench --bench scenarios --features delivery -- origins scrape
 //! ```
 //!
-//! Rounds are three unless `RELAY_BENCH_ROUNDS` says otherwise. `RELAY_BENCH_ROWS` bounds the
-//! number of origins and the rows of `turn`, `vacuum` and `scrape`. All of them take some six
-//! minutes, of which one is spent on seeding ten million rows.
+//! There are three rounds unless `RELAY_BENCH_ROUNDS` sets another number. `RELAY_BENCH_ROWS`
+//! bounds the number of origins and the rows of `turn`, `vacuum` and `scrape`. All scenarios take
+//! some six minutes, one of which is for seeding ten million rows.
 
 mod beside;
 mod load;
@@ -33,7 +35,7 @@ mod vacuum;
 use serde_json::{Map, Value, json};
 use support::median;
 
-/// A scenario's name and how it runs.
+/// A scenario's name and its function.
 type Scenario = (&'static str, fn() -> Outcome);
 
 fn main() {
@@ -82,25 +84,25 @@ fn main() {
     support::keep("scenarios", &Value::Object(kept));
 }
 
-/// Three unless `RELAY_BENCH_ROUNDS` says otherwise: some of the scenarios take long.
+/// Three, because some scenarios are long; `RELAY_BENCH_ROUNDS` sets it.
 fn rounds() -> usize {
     support::rounds_or(3)
 }
 
 /// The result of a scenario.
 struct Outcome {
-    /// Those that have a goal.
+    /// Figures with a goal.
     figures: Vec<Figure>,
-    /// All, as JSON.
+    /// All figures, as JSON.
     details: Value,
 }
 
-/// A figure that has a goal.
+/// A figure with a goal.
 struct Figure {
     name: String,
-    /// The most that it may be.
+    /// The highest allowed value.
     goal: f64,
-    /// Empty if it is a ratio.
+    /// The unit, empty for a ratio.
     unit: &'static str,
     samples: Vec<f64>,
 }
@@ -128,7 +130,7 @@ impl Figure {
     }
 }
 
-/// All figures that have a goal, and whether it is reached.
+/// Prints all figures with a goal, and whether it is reached.
 fn table(figures: &[Figure]) {
     if figures.is_empty() {
         return;

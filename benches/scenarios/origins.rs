@@ -1,4 +1,5 @@
-//! Promise 6: an outage blocks no other destination, not even that of ten thousand ad hoc origins.
+//! Guarantee 6: an outage blocks no other destination, not even an outage of ten thousand ad hoc
+//! origins.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -15,12 +16,12 @@ use super::receiver::{Receiver, tarpit};
 use super::support::{self, Client, median, runtime};
 use super::{Figure, Outcome, rounds, rows};
 
-/// The most seconds that the first event may take.
+/// The longest that the first event may take, in seconds.
 const GOAL: f64 = 2.0;
-/// An event that hasn't arrived by then counts as this late.
+/// The time limit of an event; a later one counts as this late.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// After a start, and after the last relay was accepted: by then all workers that hanging origins
-/// get are taken.
+/// The pause after a start and after the last accepted relay, until hanging origins have all the
+/// workers that they can get.
 const REST: Duration = Duration::from_secs(1);
 const KEY: &str = "benchmark";
 const CONNECTIONS: usize = 64;
@@ -39,7 +40,7 @@ pub fn run() -> Outcome {
         hanging.push(round.under_way());
         late[0].push(round.first_event(relay.address(), "orders"));
         relay.stop().expect("the relay stops");
-        // Nothing is known of any destination but what the database remembers.
+        // After the restart relay knows of destinations only from the database.
         let relay = Relay::start(round.config.clone()).expect("the relay starts");
         std::thread::sleep(REST);
         hanging.push(round.under_way());
@@ -81,7 +82,7 @@ pub fn run() -> Outcome {
 struct Round {
     receiver: Receiver,
     config: Config,
-    /// Deleted with it.
+    /// The database's directory, deleted on drop.
     _directory: tempfile::TempDir,
 }
 
@@ -101,7 +102,7 @@ impl Round {
             per_second: 1e6,
             burst: 1_000_000,
         };
-        // Attempts that hang are cut off, not waited for.
+        // The stop cuts hanging attempts off.
         config.server.shutdown_grace = Duration::from_millis(100);
         Self {
             receiver,
@@ -110,7 +111,7 @@ impl Round {
         }
     }
 
-    /// Attempts under way.
+    /// Attempts in flight.
     fn under_way(&self) -> i64 {
         Connection::open(&self.config.database.path)
             .and_then(|database| {
@@ -140,7 +141,7 @@ impl Round {
     }
 }
 
-/// Creates relays to this many origins that hang, one for each.
+/// Creates a relay to each of this many hanging origins.
 fn hang(client: &Runtime, to: SocketAddr, origins: usize, port: u16) {
     client.block_on(async {
         let tasks: Vec<_> = (0..CONNECTIONS)

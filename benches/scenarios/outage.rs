@@ -16,10 +16,10 @@ use super::receiver::{Receiver, silent};
 use super::support::{self, median, runtime, sample};
 use super::{Outcome, rounds, rows, shown};
 
-/// Deliveries that wait for each destination of which most hang.
+/// Waiting deliveries for each of the destinations, most of which hang.
 const EACH: usize = 10_000;
 
-/// How long the healthy one's events take, and ingestion, with 19 others hanging or without.
+/// The latency to the healthy destination and of ingestion, with and without 19 hanging ones.
 pub fn destinations() -> Outcome {
     let sinks = runtime(1);
     let silent = silent();
@@ -75,7 +75,7 @@ fn beside_hanging(sinks: &Runtime, silent: SocketAddr, others: usize) -> (f64, f
     config.delivery.level = Some(Level::Durable);
     let relay = Relay::start(config).expect("the relay starts");
     if others > 0 {
-        // Its own ten thousand go first: the events measured are those after them.
+        // Its own ten thousand go first; the events after them are measured.
         while receiver.count() < EACH {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -90,7 +90,7 @@ fn beside_hanging(sinks: &Runtime, silent: SocketAddr, others: usize) -> (f64, f
             })
         })
         .collect();
-    // Attempts that hang are cut off, not waited for.
+    // The stop cuts hanging attempts off.
     drop(relay);
     (
         percentile(took, 0.99),
@@ -99,8 +99,8 @@ fn beside_hanging(sinks: &Runtime, silent: SocketAddr, others: usize) -> (f64, f
     )
 }
 
-/// Posts to a source at a pace; the milliseconds that each event took, and the ids with the times
-/// of their acceptance.
+/// Posts to a source at a pace; returns the milliseconds of each request, and the ids with the
+/// times of their acceptance.
 fn paced(to: SocketAddr, source: &str, time: Duration) -> (Vec<f64>, Vec<(String, Instant)>) {
     const PAUSE: Duration = Duration::from_millis(5);
 
@@ -118,7 +118,7 @@ fn paced(to: SocketAddr, source: &str, time: Duration) -> (Vec<f64>, Vec<(String
     (took, accepted)
 }
 
-/// Posts an event under a key of its own; its id, and when it was accepted.
+/// Posts an event under a key of its own; returns its id and the time of its acceptance.
 pub fn post(stream: &mut TcpStream, source: &str) -> (String, Instant) {
     static KEY: AtomicU64 = AtomicU64::new(0);
     let key = KEY.fetch_add(1, Ordering::Relaxed);
@@ -178,7 +178,7 @@ pub fn recovery() -> Outcome {
             "2, 3, ?2",
             Duration::from_secs(600),
         );
-        // As the outage left it: its breaker open, and the next probe due.
+        // As an outage leaves it: the breaker open, the next probe due.
         Connection::open(&config.database.path)
             .and_then(|database| {
                 database.execute(
@@ -195,7 +195,7 @@ pub fn recovery() -> Outcome {
         }
         relay.stop().expect("the relay stops");
         let at = receiver.arrivals();
-        // The most in any second, wherever it begins.
+        // The highest number in any window of a second.
         let (mut most, mut first) = (0, 0);
         for last in 0..at.len() {
             while at[last] - at[first] >= Duration::from_secs(1) {

@@ -1,4 +1,4 @@
-//! Receivers: one that notes arrivals, and two that hang.
+//! Receivers: one that records arrivals, and two that hang.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
 
-/// A receiver that notes when each request began to arrive, by its `webhook-id`.
+/// A receiver that records the time at which each request began to arrive, by its `webhook-id`.
 pub struct Receiver {
     pub address: SocketAddr,
     arrivals: Arc<Mutex<HashMap<String, Instant>>>,
@@ -51,17 +51,17 @@ impl Receiver {
         Self { address, arrivals }
     }
 
-    /// How many events have arrived.
+    /// The number of events that have arrived.
     pub fn count(&self) -> usize {
         self.arrivals.lock().expect(NO_PANIC).len()
     }
 
-    /// When an event arrived.
+    /// The time at which an event arrived.
     pub fn arrival(&self, id: &str) -> Option<Instant> {
         self.arrivals.lock().expect(NO_PANIC).get(id).copied()
     }
 
-    /// When each event arrived, in this order.
+    /// The times of all arrivals, ascending.
     pub fn arrivals(&self) -> Vec<Instant> {
         let arrivals = self.arrivals.lock().expect(NO_PANIC);
         let mut at: Vec<Instant> = arrivals.values().copied().collect();
@@ -72,7 +72,7 @@ impl Receiver {
 
 const NO_PANIC: &str = "nobody panics while holding this lock";
 
-/// Accepts connections, and never answers.
+/// Accepts connections and never answers.
 pub fn silent() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let address = listener.local_addr().expect("an address");
@@ -83,12 +83,12 @@ pub fn silent() -> SocketAddr {
     address
 }
 
-/// Listens at all of 127.0.0.0/8 and never accepts: the kernel makes the connection, and an attempt
-/// waits for its answer until it times out. Returns the port; it is free again when the listener is
-/// dropped.
+/// Listens on all of 127.0.0.0/8 and never accepts: the kernel makes the connection, and an attempt
+/// waits for its answer until it times out. Returns the port, which is free again when the listener
+/// is dropped.
 pub fn tarpit(runtime: &Runtime) -> (tokio::net::TcpListener, u16) {
-    /// Connections that the kernel makes before the first is accepted. It drops further ones, and
-    /// those attempts end with the shorter timeout of connecting: a benchmark makes fewer.
+    /// Connections that the kernel makes without an accept. It drops further ones, whose attempts
+    /// end with the shorter connect timeout, so a benchmark makes fewer.
     const BACKLOG: u32 = 4096;
 
     let _entered = runtime.enter();

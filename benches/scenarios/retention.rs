@@ -1,4 +1,4 @@
-//! Retention at work while events come in.
+//! Retention while events are accepted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::load::steady_for;
 use super::support::{self, median, runtime, sample};
 use super::{Outcome, rounds, rows, shown};
 
-/// Ingestion while 100 000 old events are pruned, and while nothing is.
+/// Ingestion while 100 000 old events are pruned, and without a prune.
 pub fn old_events() -> Outcome {
     const OLD: usize = 100_000;
 
@@ -67,7 +67,7 @@ pub fn old_events() -> Outcome {
     }
 }
 
-/// Few events with many rows become old at once: each went to many destinations, after many
+/// Prunes few events with many rows at once: each was delivered to many destinations after many
 /// attempts.
 pub fn wide_events() -> Outcome {
     const EVENTS: i64 = 64;
@@ -83,7 +83,7 @@ pub fn wide_events() -> Outcome {
     let names: Vec<String> = (0..DESTINATIONS).map(|n| format!("to{n}")).collect();
     let mut beside = Beside::default();
     let (mut old, mut left) = (0, Vec::new());
-    // A sweep begins with each start.
+    // Each start begins a sweep.
     let measure = || {
         let relay = Relay::start(config.clone()).expect("the relay starts");
         let latency = steady_for(&client, relay.address(), sample() * 2);

@@ -1,4 +1,4 @@
-//! Rows that a database starts with.
+//! The initial rows of databases.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn destination(config: &mut Config, name: &str, at: SocketAddr) {
         .insert(name.to_owned(), Source::to([name.to_owned()]));
 }
 
-/// Has a relay make the database.
+/// Makes the database by starting a relay.
 pub fn create(config: &Config) {
     let mut off = config.clone();
     off.delivery.level = Some(Level::Off);
@@ -30,7 +30,7 @@ pub fn create(config: &Config) {
     relay.stop().expect("the relay stops");
 }
 
-/// Makes the database, and puts this many events for each of these destinations into it.
+/// Makes the database with this many events for each of these destinations.
 pub fn seed(config: &Config, names: &[String], each: usize, state: &str, ago: Duration) {
     create(config);
     fill(&config.database.path, names, each, state, millis_ago(ago));
@@ -78,8 +78,8 @@ fn fill(path: &Path, names: &[String], each: usize, state: &str, at: i64) {
     transaction.commit().expect("committed");
 }
 
-/// Puts events into the database that were delivered long ago, each to all of these destinations
-/// after this many attempts. Returns how many rows that is.
+/// Inserts events that were delivered long ago, each to all of these destinations after this many
+/// attempts. Returns the number of rows.
 pub fn wide_events(path: &Path, names: &[String], events: i64, attempts: i64) -> i64 {
     let mut database = Connection::open(path).expect("the database");
     let transaction = database.transaction().expect("a transaction");
@@ -95,7 +95,7 @@ pub fn wide_events(path: &Path, names: &[String], events: i64, attempts: i64) ->
     let names = serde_json::to_string(names).expect("text is JSON");
     let body = support::body();
     let mut rows = 0;
-    // The rows of deliveries and attempts are those that have been inserted so far.
+    // Each statement inserts for all rows of the one before.
     for (insert, values) in [
         (
             "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
@@ -127,7 +127,7 @@ pub fn wide_events(path: &Path, names: &[String], events: i64, attempts: i64) ->
     rows
 }
 
-/// Deletes what is left of old events, and returns how many rows that was.
+/// Deletes the remaining old events; returns the number of rows.
 pub fn delete_old(path: &Path) -> usize {
     let database = Connection::open(path).expect("the database");
     let before = millis_ago(Duration::from_secs(86_400)) << 12;
@@ -141,8 +141,7 @@ pub fn delete_old(path: &Path) -> usize {
     .sum()
 }
 
-/// Pauses the destinations whose name is like this, so that nothing is delivered to them: what
-/// comes in is accepted, and waits.
+/// Pauses the destinations whose name matches the LIKE pattern: their events are accepted and wait.
 pub fn pause(path: &Path, like: &str) {
     let database = Connection::open(path).expect("the database");
     database
@@ -160,7 +159,7 @@ pub fn pause(path: &Path, like: &str) {
         .expect("a destination");
 }
 
-/// Lets deliveries to the destinations whose name is like this go again.
+/// Resumes the destinations whose name matches the LIKE pattern.
 pub fn resume(path: &Path, like: &str) {
     let database = Connection::open(path).expect("the database");
     database

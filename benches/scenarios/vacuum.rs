@@ -1,4 +1,4 @@
-//! A copy of the database is made while events come in.
+//! A copy of the database is made while events are accepted.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -19,15 +19,15 @@ use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
 use super::{Outcome, rounds, rows, shown};
 
-/// Events of the database: 1.1 GB.
+/// Events in the database: 1.1 GB.
 const EVENTS: i64 = 1_200_000;
-/// Between the end of a copy and the next calm sample: the writer has to checkpoint what the copy's
-/// snapshot kept in the WAL.
+/// The pause after a copy, in which the writer checkpoints the frames that the copy's snapshot kept
+/// in the WAL.
 const REST: Duration = Duration::from_secs(1);
 
-/// Another connection's `VACUUM INTO`. It reads and writes the whole database, and its snapshot
-/// keeps the WAL from being reset. A plain file of that size, written beside it in turn, shows how
-/// much of the wait is the disk's alone.
+/// A `VACUUM INTO` by another connection. It reads the whole database and writes a copy, and its
+/// snapshot keeps the WAL from being reset. A plain file of that size, written in turn, shows the
+/// part of the latency that any load on the disk causes.
 pub fn run() -> Outcome {
     let client = runtime(1);
     let directory = support::directory();

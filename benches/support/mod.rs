@@ -1,4 +1,4 @@
-//! What the benchmarks share: a load generator, a server that does nothing, medians.
+//! Shared by the benchmarks: a load generator, servers that show limits, medians.
 
 #![allow(
     dead_code,
@@ -30,7 +30,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// About as long as a small provider's webhook: 579 bytes.
+/// A body of 579 bytes, about the size of a provider's small webhook.
 pub fn body() -> String {
     format!(
         r#"{{"id":"ord_7f3a","type":"order.created","created":1700000000,"data":{{"customer":"cus_91","currency":"EUR","total":12.50,"note":"{}"}}}}"#,
@@ -38,24 +38,24 @@ pub fn body() -> String {
     )
 }
 
-/// Seconds of one sample; `RELAY_BENCH_SECONDS` sets it.
+/// The length of a sample; `RELAY_BENCH_SECONDS` sets it in seconds.
 pub fn sample() -> Duration {
     let seconds = std::env::var("RELAY_BENCH_SECONDS").ok();
     Duration::from_secs_f64(seconds.and_then(|text| text.parse().ok()).unwrap_or(2.0))
 }
 
-/// Samples of each figure; `RELAY_BENCH_ROUNDS` sets it.
+/// The number of samples of each figure; `RELAY_BENCH_ROUNDS` sets it.
 pub fn rounds() -> usize {
     rounds_or(5)
 }
 
-/// The same, with a number of the benchmark's own unless it is set.
+/// As [`rounds`], with another default.
 pub fn rounds_or(usual: usize) -> usize {
     let rounds = std::env::var("RELAY_BENCH_ROUNDS").ok();
     rounds.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// The rows of the largest backlog, if not fewer are asked for; `RELAY_BENCH_ROWS` sets it.
+/// `at_most`, or the number in `RELAY_BENCH_ROWS` if that is lower.
 pub fn rows(at_most: i64) -> i64 {
     let rows = std::env::var("RELAY_BENCH_ROWS").ok();
     let rows = rows.and_then(|text| text.parse().ok()).unwrap_or(at_most);
@@ -84,7 +84,7 @@ pub fn shown(ratios: &[f64]) -> (String, Value) {
     )
 }
 
-/// Whether anything waits or is under way.
+/// Whether any delivery waits or is in flight.
 pub fn waits(sql: &Connection) -> bool {
     sql.query_row(
         "SELECT EXISTS (SELECT 1 FROM deliveries WHERE next_attempt_at IS NOT NULL)
@@ -95,8 +95,9 @@ pub fn waits(sql: &Connection) -> bool {
     .expect("a database")
 }
 
-/// Lets the executor at a backlog for the time of a sample, or until nothing waits; settled deliveries a
-/// second, from the first attempt to the last settlement. Puts them back.
+/// Runs the executor on a backlog for a sample, or until nothing waits, and makes the deliveries
+/// pending again. Returns deliveries settled a second, from the first attempt to the last
+/// settlement.
 pub fn drain(config: &Config) -> f64 {
     let sql = Connection::open(&config.database.path).expect("a database");
     let relay = Relay::start(config.clone()).expect("the relay starts");
@@ -147,26 +148,26 @@ pub fn config(directory: &Path, sink: SocketAddr) -> Config {
     config
 }
 
-/// A directory on the disk that the build is on: `/tmp` may be memory.
+/// A directory on the disk of the build, because `/tmp` may be in memory.
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
 }
 
-/// What a load came to.
+/// The result of a load.
 pub struct Load {
-    /// Requests that were answered.
+    /// The number of answers.
     pub count: usize,
     pub per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
 }
 
-/// `POST`s from so many connections for so long, each under a key of its own.
+/// `POST`s from `connections` connections, each request under a key of its own.
 pub fn load(runtime: &Runtime, to: SocketAddr, connections: usize, time: Duration) -> Load {
     load_of(runtime, to, connections, time, &Arc::new(body()))
 }
 
-/// The same with a body of the caller's.
+/// As [`load`], with a given body.
 pub fn load_of(
     runtime: &Runtime,
     to: SocketAddr,
@@ -209,7 +210,7 @@ pub fn load_of(
     })
 }
 
-/// The one of these sorted times below which such a part of them is.
+/// A percentile of sorted times.
 pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
     #[expect(
         clippy::cast_possible_truncation,
@@ -239,10 +240,10 @@ impl Client {
         }
     }
 
-    /// Makes a request of a webhook, under a key of its own.
+    /// Prepares a webhook request under a key of its own.
     pub fn write_event(&mut self, body: &str) {
         static KEY: AtomicU64 = AtomicU64::new(0);
-        // Random keys, as providers' are: the order of arrival is not that of keys.
+        // Random keys, like those of providers: their order isn't that of arrival.
         let n = KEY.fetch_add(1, Ordering::Relaxed);
         let key = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.write(format_args!(
@@ -251,7 +252,7 @@ impl Client {
         ));
     }
 
-    /// Makes a request of this text.
+    /// Prepares a request of this text.
     pub fn write(&mut self, request: std::fmt::Arguments<'_>) {
         self.request.clear();
         std::io::Write::write_fmt(&mut self.request, request).expect("memory takes all");
@@ -293,8 +294,8 @@ impl Client {
     }
 }
 
-/// A hyper server that reads each body and answers a constant: the limit of what a handler can do.
-/// Counts what arrives.
+/// A hyper server that reads and counts each body and answers a constant: the limit for any
+/// handler.
 pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
     let hits = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&hits);
@@ -305,8 +306,8 @@ pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
     (address, hits)
 }
 
-/// A hyper server that appends each body to a file and answers once it is synced, with all that came
-/// meanwhile: the limit of what the disk can do for anybody who answers after a sync.
+/// A hyper server that appends each body to a file and answers after a sync, which all bodies that
+/// arrived meanwhile share: the limit for any server that answers after a sync.
 pub fn fsync_log(runtime: &Runtime, directory: &Path) -> SocketAddr {
     let (queue, appended) = std::sync::mpsc::sync_channel::<(Bytes, oneshot::Sender<()>)>(4096);
     let path = directory.join("log");
@@ -323,7 +324,7 @@ pub fn fsync_log(runtime: &Runtime, directory: &Path) -> SocketAddr {
             std::io::Write::write_all(&mut file, &bytes).expect("room");
             file.sync_data().expect("a disk that syncs");
             for (_, waiter) in batch {
-                // A client may be gone at the end of a sample.
+                // A client may have left at the end of a sample.
                 let _ = waiter.send(());
             }
         }
@@ -337,7 +338,7 @@ pub fn fsync_log(runtime: &Runtime, directory: &Path) -> SocketAddr {
     })
 }
 
-/// A hyper server that gives each body to `take`, and answers 202 if that is well.
+/// A hyper server that gives each body to `take`, and answers 202 on success.
 fn answering<F>(
     runtime: &Runtime,
     take: impl Fn(Bytes) -> F + Clone + Send + Sync + 'static,
@@ -372,7 +373,7 @@ where
                         Ok::<_, Infallible>(response)
                     }
                 });
-                // The load generator closes when it is done.
+                // The load generator closes at its end.
                 let _ = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .serve_connection(TokioIo::new(stream), service)
@@ -383,7 +384,7 @@ where
     address
 }
 
-/// Keeps a benchmark's figures as JSON, beside its table.
+/// Writes a benchmark's figures as JSON.
 pub fn keep(name: &str, figures: &Value) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.json"));
     let text = serde_json::to_string_pretty(figures).expect("figures are JSON");

@@ -1,5 +1,5 @@
-//! Small line charts as SVG. Their colours are as far from white as from black, and nothing is behind
-//! them.
+//! Small line charts as SVG. The background is transparent, and the colours are readable on white
+//! and on black.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,30 +7,30 @@ use std::path::PathBuf;
 /// One chart.
 pub struct Panel {
     pub title: String,
-    /// What is along each axis, with its unit.
+    /// The label of each axis, with its unit.
     pub x: &'static str,
     pub y: &'static str,
-    /// What the points' notes are, with their unit.
+    /// The label of the points' notes, with their unit.
     pub notes: &'static str,
-    /// From left to right.
+    /// Points from left to right.
     pub points: Vec<Point>,
 }
 
 /// The samples at one x.
 pub struct Point {
-    /// Above zero: its axis is logarithmic.
+    /// The x value, above zero because the axis is logarithmic.
     pub x: f64,
     pub tick: String,
     pub median: f64,
     pub least: f64,
     pub most: f64,
-    /// Stands below its tick.
+    /// A note below the point's tick.
     pub note: String,
 }
 
 const WIDTH: f64 = 450.0;
 const HEIGHT: f64 = 280.0;
-/// Of the plane in a panel.
+/// The edges of the plane in a panel.
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = WIDTH - 20.0;
 const TOP: f64 = 44.0;
@@ -41,7 +41,7 @@ const TEXT: &str = "#767676";
 const SMALL: &str = "font-size=\"11\"";
 const LINE: &str = "#2f81f7";
 
-/// Draws them two in a row.
+/// Draws the panels, two in a row.
 pub fn draw(panels: &[Panel]) -> String {
     let (columns, rows) = (panels.len().min(2), panels.len().div_ceil(2));
     let (width, height) = (WIDTH * real(columns), HEIGHT * real(rows));
@@ -131,7 +131,7 @@ impl Panel {
     }
 }
 
-/// Where `RELAY_BENCH_PLOT` says, or beside the JSON.
+/// The path in `RELAY_BENCH_PLOT`, or one beside the JSON.
 pub fn keep(name: &str, svg: &str) {
     let path = std::env::var_os("RELAY_BENCH_PLOT").map_or_else(
         || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.svg")),
@@ -144,7 +144,7 @@ pub fn keep(name: &str, svg: &str) {
     println!("as a picture: {}", path.display());
 }
 
-/// 1, 2 or 5 of a power of ten, so that there are at most six of it.
+/// A step of 1, 2 or 5 times a power of ten, of which at most six fit.
 fn step(most: f64) -> f64 {
     let rough = (most / 6.0).max(1e-3);
     let power = 10_f64.powf(rough.log10().floor());
@@ -155,7 +155,7 @@ fn step(most: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-/// 1500 as "1.5 k".
+/// Formats 1500 as "1.5 k".
 pub fn short(value: f64) -> String {
     let (value, unit) = match value {
         1e6.. => (value / 1e6, " M"),

@@ -1,5 +1,5 @@
-//! Fills a database as if so many events had come in within the last half hour, in a fraction of the
-//! time that accepting them would take.
+//! Fills a database as if its events had been accepted within the last half hour, in a fraction of
+//! the time that accepting them takes.
 
 use std::fs::File;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,43 +8,43 @@ use relay::model::Level;
 use relay::{Config, Relay};
 use rusqlite::{Connection, params};
 
-/// What to put in.
+/// The rows to insert.
 pub struct Backlog<'a> {
-    /// Events, each of which waits for one destination.
+    /// The number of events, each of which waits for one destination.
     pub events: i64,
-    /// Names in the configuration.
+    /// The destinations' names in the configuration.
     pub destinations: &'a [String],
     pub skew: Skew,
-    /// Of each event.
+    /// The body of each event.
     pub body: &'a [u8],
-    /// How many of the newest events' idempotency keys are stored.
+    /// The number of events, newest first, whose idempotency keys are stored.
     pub keys: i64,
-    /// When the deliveries are due: since they were accepted, or so long from now, as after a failed
-    /// attempt.
+    /// The time until the deliveries are due, as after a failed attempt; none if they have been due
+    /// since they were accepted.
     pub due_in: Option<Duration>,
 }
 
-/// Whose they are.
+/// The distribution of the events over the destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skew {
-    /// One for each destination in turn.
+    /// Each destination in turn.
     Even,
-    /// 99 of 100 the first one's, and of the others one for each in turn.
+    /// 99 of 100 to the first destination, the others in turn.
     MostlyFirst,
 }
 
-/// The milliseconds that the events are spread over.
+/// The time over which the events are spread, in milliseconds.
 const SPAN: i64 = 30 * 60 * 1_000;
 
-/// The numbers from 0 to ?3. Event number i has the row (?1 + i / ?2) << 12 | i % ?2: ?2 events a
-/// millisecond from ?1 on.
+/// The numbers from 0 to ?3. Event i has the row (?1 + i / ?2) << 12 | i % ?2: ?2 events a
+/// millisecond, from ?1 on.
 const NUMBERS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?3)";
 const ROW: &str = "((?1 + i / ?2) << 12 | i % ?2)";
 const MILLIS: &str = "(?1 + i / ?2)";
 
-/// Has a relay make the database of `config`, and fills it. What is there afterwards is on the disk,
-/// and no WAL is left.
+/// Makes the database of `config` by starting a relay, and fills it. Afterwards everything is
+/// synced, and the WAL is empty.
 pub fn seed(config: &Config, backlog: &Backlog<'_>) {
     let mut off = config.clone();
     off.delivery.level = Some(Level::Off);
@@ -53,7 +53,7 @@ pub fn seed(config: &Config, backlog: &Backlog<'_>) {
 
     let path = &config.database.path;
     let sql = Connection::open(path).expect("the database");
-    // Nothing has to survive a crash here, so nothing is written twice.
+    // Nothing here must survive a crash, so it needs no WAL.
     sql.execute_batch(
         "PRAGMA foreign_keys = OFF; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
          PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144; BEGIN EXCLUSIVE",
@@ -63,7 +63,7 @@ pub fn seed(config: &Config, backlog: &Backlog<'_>) {
     sql.execute_batch("COMMIT; PRAGMA journal_mode = WAL")
         .expect("room");
     drop(sql);
-    // What is still to be written would be in the way of what is measured.
+    // Otherwise the kernel would write it back during the measurement.
     let file = File::open(path).expect("the database");
     file.sync_all().expect("a disk that syncs");
 }
@@ -86,7 +86,7 @@ fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
     let start = now - 60_000 - backlog.events / a_milli;
     let each = params![start, a_milli, backlog.events];
 
-    // As a provider's request leaves them.
+    // As from a provider's request.
     sql.execute(
         &format!(
             "{NUMBERS} INSERT INTO intents (id, random, surface, created_at, label, idempotency_key, headers, body)
@@ -125,7 +125,7 @@ fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
         each,
     )?;
     if backlog.keys > 0 {
-        // In their own order, which is not that of the events.
+        // In the order of the digests, which differs from that of the events.
         sql.execute(
             &format!(
                 "{NUMBERS} INSERT INTO idempotency (digest, intent_id)
@@ -134,7 +134,7 @@ fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
             params![start, a_milli, backlog.events, backlog.keys],
         )?;
     }
-    // Those that aren't stored are over: a start need not read them back.
+    // Keys that aren't stored are expired, so that a start doesn't read them back.
     sql.execute(
         "UPDATE key_sweep SET swept_to = (SELECT max(id) FROM intents)",
         [],

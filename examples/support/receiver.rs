@@ -1,5 +1,5 @@
 //! A scripted webhook receiver on loopback, for the examples, the tests and the benchmarks: it
-//! keeps what arrives and answers as told.
+//! keeps the requests, and answers by a script.
 
 #![allow(
     dead_code,
@@ -29,7 +29,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// A header's value, or the empty text.
+    /// A header's value, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -38,13 +38,13 @@ impl Arrival {
     }
 }
 
-/// What to answer.
+/// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// How long to wait before answering.
+    /// The delay before the answer.
     pub delay: Duration,
 }
 
@@ -76,7 +76,7 @@ impl Answer {
 
 type Script = Arc<dyn Fn(&Arrival) -> Answer + Send + Sync>;
 
-/// A receiver; it ends when it is dropped.
+/// A receiver, which stops when it is dropped.
 pub struct Receiver {
     address: SocketAddr,
     arrivals: Mutex<Channel<Arrival>>,
@@ -84,7 +84,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One on a port that the system chooses.
+    /// Starts a receiver on a port that the system chooses.
     pub fn start(script: impl Fn(&Arrival) -> Answer + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), script)
             .expect("loopback has a free port")
@@ -114,22 +114,22 @@ impl Receiver {
         self.address
     }
 
-    /// The URL of a path here.
+    /// The URL of a path on this receiver.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// The next request, waited for at most so long.
+    /// Waits for the next request for at most `limit`.
     pub fn next_within(&self, limit: Duration) -> Option<Arrival> {
         let arrivals = self.arrivals.lock().expect("nobody panics holding this");
         arrivals.recv_timeout(limit).ok()
     }
 
-    /// The next request, which has to come.
+    /// Waits for the next request.
     ///
     /// # Panics
     ///
-    /// If it doesn't come within a minute.
+    /// If there is none within a minute.
     pub fn next(&self) -> Arrival {
         self.next_within(Duration::from_secs(60))
             .expect("a request should have arrived")
@@ -152,7 +152,7 @@ async fn accept(listener: TcpListener, script: Script, arrivals: Sender<Arrival>
         tokio::spawn(async move {
             let service =
                 service_fn(move |request| answer(request, Arc::clone(&script), arrivals.clone()));
-            // How a connection ends is the other side's affair.
+            // The peer may end the connection in any way.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -177,7 +177,7 @@ async fn answer(
         body,
     };
     let answer = script(&arrival);
-    // Nobody may be listening any more.
+    // The receiver may have been dropped.
     let _ = arrivals.send(arrival);
     tokio::time::sleep(answer.delay).await;
     let mut response = hyper::Response::builder().status(answer.status);

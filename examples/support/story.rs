@@ -1,5 +1,5 @@
-//! What the level examples share: a relay on port 0 in a directory of its own, a few lines of HTTP,
-//! and a story that has to go as told.
+//! Shared by the level examples: a relay on port 0 in a directory of its own, a small HTTP client,
+//! and a story whose steps are checked.
 
 #![allow(
     dead_code,
@@ -21,14 +21,14 @@ pub type Story = Result<(), Box<dyn Error>>;
 
 pub const KEY: &str = "example-key";
 
-/// A relay of some level, and the directory that it lives in.
+/// A relay of some level, and its directory.
 pub struct Stage {
     pub relay: Relay,
     _directory: tempfile::TempDir,
 }
 
 impl Stage {
-    /// Starts one; `change` sets what the story needs.
+    /// Starts a relay; `change` sets its configuration.
     pub fn set(level: Level, change: impl FnOnce(&mut Config)) -> Result<Self, Box<dyn Error>> {
         let directory = tempfile::tempdir()?;
         let mut config = Config::default();
@@ -52,7 +52,7 @@ impl Stage {
         })
     }
 
-    /// Sends a webhook event under a key; its id.
+    /// Sends a webhook event under a key; returns its id.
     pub fn event(&self, key: &str, body: &str) -> Result<String, Box<dyn Error>> {
         let headers = [
             ("Idempotency-Key", key),
@@ -70,7 +70,7 @@ impl Stage {
         Ok(id.to_owned())
     }
 
-    /// Creates a relay to a URL; its id.
+    /// Creates a relay to a URL; returns its id.
     pub fn relay_to(&self, url: &str, payload: &str) -> Result<String, Box<dyn Error>> {
         let body = format!(
             r#"{{"eventType":"order.created","destination":{{"type":"webhook","url":"{url}"}},"payload":{payload}}}"#
@@ -82,7 +82,7 @@ impl Stage {
         Ok(id.to_owned())
     }
 
-    /// Looks at an event, or at a relay.
+    /// Gets an event or a relay.
     pub fn look(&self, id: &str) -> Result<Value, Box<dyn Error>> {
         let path = if id.starts_with("evt_") {
             format!("/events/{id}")
@@ -98,7 +98,7 @@ impl Stage {
         )
     }
 
-    /// Looks until it has the status, for at most half a minute.
+    /// Polls until it has the status, for at most half a minute.
     pub fn until(&self, id: &str, status: &str) -> Result<Value, Box<dyn Error>> {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
@@ -124,7 +124,7 @@ fn description(shown: &Value) -> String {
     shown[member].as_str().unwrap_or("-").to_owned()
 }
 
-/// Checks a turn of the story.
+/// Checks a step of the story.
 pub fn must(holds: bool, what: &str) -> Story {
     if holds {
         println!("  ok: {what}");
@@ -134,7 +134,7 @@ pub fn must(holds: bool, what: &str) -> Story {
     }
 }
 
-/// One request on a connection of its own; its answer in JSON.
+/// Sends a request on a connection of its own; returns its JSON answer.
 fn call(
     address: SocketAddr,
     method: &str,

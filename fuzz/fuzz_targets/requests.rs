@@ -1,7 +1,7 @@
-//! Whatever bytes come in: no panic (which ends the run), no 5xx, and an answer that is one.
+//! Random bytes as requests: no panic (which ends the run), no 5xx, and only valid HTTP answers.
 //!
-//! A real relay on a real socket; the first byte of the input chooses what the rest stands in for, so
-//! that the fuzzer gets past the first line. One command, ten minutes:
+//! A real relay on a real socket. The first byte of the input chooses the part of a request that
+//! the rest replaces, so that the fuzzer gets past the request line. One command, ten minutes:
 //!
 //! ```sh
 //! cargo +nightly fuzz run requests -- -max_total_time=600 -dict=fuzz/requests.dict -max_len=4096
@@ -25,7 +25,7 @@ use relay::{Config, Relay};
 fn address() -> SocketAddr {
     static RELAY: OnceLock<(Relay, tempfile::TempDir)> = OnceLock::new();
     let (relay, _) = RELAY.get_or_init(|| {
-        // In memory where there is such a directory: what is looked for isn't in the disk.
+        // In memory if there is such a directory, because the disk isn't tested.
         let memory = std::path::Path::new("/dev/shm");
         let directory = if memory.is_dir() {
             tempfile::tempdir_in(memory)
@@ -42,7 +42,7 @@ fn address() -> SocketAddr {
 fn config(directory: &std::path::Path) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
-    // Who sends too little is cut off soon, so that the next input has its turn.
+    // Incomplete requests time out soon, so that the next input follows.
     config.server.header_timeout = Duration::from_millis(10);
     config.server.request_timeout = Duration::from_millis(500);
     config.admin.listen = None;
@@ -104,7 +104,7 @@ fn config(directory: &std::path::Path) -> Config {
     config
 }
 
-/// The request that an input stands for.
+/// The request for an input.
 fn request(kind: u8, input: &[u8]) -> Vec<u8> {
     let post = |head: &str, body: &[u8]| {
         let length = body.len();
@@ -141,7 +141,7 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
             "POST /webhooks/timed HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nx-signature: ",
             "\r\n\r\n{}",
         ),
-        // Nothing but the fuzzer's own; and the same from a client that then says no more.
+        // The fuzzer's bytes alone; and the same from a client that then closes its sending side.
         _ => input.to_vec(),
     }
 }
@@ -155,7 +155,7 @@ fuzz_target!(|input: &[u8]| {
     stream
         .set_read_timeout(limit)
         .expect("a timeout above zero");
-    // A refusal may come before all is sent.
+    // A refusal may come before everything is sent.
     let _ = stream.write_all(&request(kind, input));
     if kind % 11 == 10 {
         let _ = stream.shutdown(std::net::Shutdown::Write);

@@ -1,4 +1,4 @@
-//! What `/metrics` says about the backlog.
+//! The backlog in `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use relay::model::Level;
 
 use crate::support::{TestRelay, until};
 
-/// A relay that contacts nobody, and whose `orders` is as the statement says.
+/// A relay that contacts no destination, after `orders` was changed by an SQL statement.
 fn start(level: Level, orders: &str) -> (TestRelay, Arc<FakeClock>) {
     let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -29,7 +29,7 @@ fn start(level: Level, orders: &str) -> (TestRelay, Arc<FakeClock>) {
     (relay, clock)
 }
 
-/// A gauge's value, once everything is counted.
+/// A gauge's value, once the stored deliveries have been counted.
 fn gauge(relay: &TestRelay, name: &str) -> f64 {
     until(&format!("{name} is there"), || {
         let text = relay.admin().send("GET", "/metrics", &[], b"").text();
@@ -42,7 +42,7 @@ fn gauge(relay: &TestRelay, name: &str) -> f64 {
 
 #[cfg(feature = "delivery-simulated")]
 #[test]
-fn a_paused_destination_is_kept_and_no_part_of_the_oldest_due() {
+fn a_paused_destination_counts_as_kept_and_not_as_oldest_due() {
     let (relay, clock) = start(
         Level::Simulated,
         "INSERT INTO destinations (name, paused_at, pause_reason) VALUES ('orders', 1, 'a test')",
@@ -63,7 +63,7 @@ fn a_paused_destination_is_kept_and_no_part_of_the_oldest_due() {
 }
 
 #[test]
-fn with_delivery_off_nothing_is_late_and_everything_is_counted() {
+fn with_delivery_off_nothing_is_late_and_all_deliveries_are_counted() {
     let (relay, clock) = start(Level::Off, "");
     assert_eq!(relay.client.hook("1", b"{}").status, 202);
     clock.advance(Duration::from_secs(60));

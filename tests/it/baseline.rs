@@ -1,9 +1,9 @@
-//! Without the delivery feature nothing is ever contacted, and everything stays queued.
+//! Without the delivery feature no destination is contacted, and every delivery stays queued.
 
 use crate::support::{Answer, Receiver, TestRelay, relay_to};
 
 #[test]
-fn intents_are_recorded_and_nobody_is_contacted() {
+fn intents_are_recorded_and_no_destination_is_contacted() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let mut relay = TestRelay::start_with(&receiver.url("/hook"), |_| {});
     let event = relay.client.hook("1", b"{}").json();
@@ -24,7 +24,7 @@ fn intents_are_recorded_and_nobody_is_contacted() {
         relay.client.get(&format!("/v1/relays/{id}")).json()["status"],
         "queued"
     );
-    // With the relay gone, whatever it could have sent has been sent.
+    // After the stop nothing more can arrive.
     relay.stop();
     assert!(receiver.next_within(std::time::Duration::ZERO).is_none());
 }

@@ -1,4 +1,4 @@
-//! The operator's commands, as processes of their own: beside a running server, and without one.
+//! The operator's commands, as processes of their own: beside a running server and without one.
 
 use std::path::Path;
 use std::process::Output;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{Process, event_id, event_with_status, relay_id, relay_to, relay_with_status};
 
-/// Events of `failing` die at once at level 1, those of `github` arrive.
+/// Level 1: events with the body [`FAIL`] are dead-lettered at once, all others are delivered.
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = '0'\n\
     [api]\nkeys = ['test-key']\n[delivery]\nlevel = 'simulated'\nworkers = 4\nallow_networks = ['127.0.0.0/8']\nsimulated = { latency = '0s' }\n\
     [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n[destinations.audit]\nurl = 'http://127.0.0.1:9/'\n\
@@ -21,8 +21,8 @@ fn relay(directory: &Path, args: &[&str]) -> Output {
         .expect("the binary runs")
 }
 
-/// What it prints, given that it succeeds.
-fn said(directory: &Path, args: &[&str]) -> String {
+/// Runs a command that must succeed; returns its standard output.
+fn output_of(directory: &Path, args: &[&str]) -> String {
     let output = relay(directory, args);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {error}");
@@ -35,8 +35,8 @@ fn json_lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Its one line of complaint, and its exit code.
-fn complaint(directory: &Path, args: &[&str]) -> (String, Option<i32>) {
+/// Runs a command; returns its standard error, trimmed, and its exit code.
+fn error_of(directory: &Path, args: &[&str]) -> (String, Option<i32>) {
     let output = relay(directory, args);
     let text = String::from_utf8(output.stderr).expect("text");
     (text.trim_end().to_owned(), output.status.code())
@@ -60,20 +60,20 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
     let relayed = relay_id(&client.create(&[], &relay_to("http://127.0.0.1:9/x", "{}")));
     relay_with_status(client, &relayed, "delivered");
 
-    let listed = json_lines(&said(path, &["list", "--json"]));
+    let listed = json_lines(&output_of(path, &["list", "--json"]));
     assert_eq!(listed.len(), 7);
     assert_eq!(listed[0]["id"], relayed, "the latest first");
     assert_eq!(listed[0]["destination"], "http://127.0.0.1:9");
     let count = |args: &[&str]| {
         let all = [&["list", "--json"], args].concat();
-        json_lines(&said(path, &all)).len()
+        json_lines(&output_of(path, &all)).len()
     };
     assert_eq!(count(&["--status", "dead_lettered"]), 5);
     assert_eq!(count(&["--status", "delivered", "--source", "github"]), 1);
     assert_eq!(count(&["--destination", "orders", "--limit", "2"]), 2);
     assert_eq!(count(&["--since", "1h"]), 7);
     assert_eq!(count(&["--since", "2200-01-01T00:00:00Z"]), 0);
-    let text = said(path, &["list", "--status", "dead_lettered"]);
+    let text = output_of(path, &["list", "--status", "dead_lettered"]);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 1 + 5);
     let column = |heading| lines[0].find(heading).expect(heading);
@@ -88,7 +88,7 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         }
     }
 
-    let shown = said(path, &["show", &dead[0]]);
+    let shown = output_of(path, &["show", &dead[0]]);
     for part in [
         dead[0].as_str(),
         "orders: dead_lettered, attempt 1 of 1",
@@ -100,13 +100,13 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         assert!(shown.contains(part), "{part} in\n{shown}");
     }
     let shown: Value =
-        serde_json::from_str(&said(path, &["show", "--json", &relayed])).expect("JSON");
+        serde_json::from_str(&output_of(path, &["show", "--json", &relayed])).expect("JSON");
     assert_eq!(shown["deliveries"][0]["history"][0]["next"], "done");
     assert_eq!(shown["url"], "http://127.0.0.1:9/x");
 
-    // One by one: replaying twice delivers twice, and the history says so.
+    // A single event: each replay makes an attempt, and the history shows it.
     for round in 1..=2 {
-        assert_eq!(said(path, &["replay", &dead[0]]), "replayed 1\n");
+        assert_eq!(output_of(path, &["replay", &dead[0]]), "replayed 1\n");
         let event = crate::support::until("it dies again", || {
             let event = event_with_status(client, &dead[0], "dead_lettered");
             let history = event["deliveries"][0]["history"].as_array()?;
@@ -114,14 +114,14 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         });
         assert_eq!(event["attempts"], 1, "a fresh budget");
     }
-    let (text, code) = complaint(path, &["replay", &fine]);
+    let (text, code) = error_of(path, &["replay", &fine]);
     assert!(
         text.contains("has no dead letter") && code == Some(1),
         "{text}"
     );
 
-    // Many at once.
-    let counted = said(
+    // In bulk.
+    let counted = output_of(
         path,
         &["replay", "--dead", "--destination", "orders", "--dry-run"],
     );
@@ -129,34 +129,34 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         counted.contains("       5  orders\n       5  in all; nothing was done"),
         "{counted}"
     );
-    assert_eq!(said(path, &["discard", &dead[4]]), "discarded 1\n");
+    assert_eq!(output_of(path, &["discard", &dead[4]]), "discarded 1\n");
     assert_eq!(client.get(&format!("/events/{}", dead[4])).status, 404);
     assert_eq!(
-        said(path, &["replay", "--dead", "--source", "github"]),
+        output_of(path, &["replay", "--dead", "--source", "github"]),
         "replayed 4\n"
     );
     crate::support::until("all are dead again", || {
         (count(&["--status", "dead_lettered"]) == 4).then_some(())
     });
     assert_eq!(
-        said(
+        output_of(
             path,
             &["discard", "--dead", "--reason", "no such", "--json"]
         ),
         "{\"discarded\":0}\n"
     );
     assert_eq!(
-        said(path, &["discard", "--dead", "--json"]),
+        output_of(path, &["discard", "--dead", "--json"]),
         "{\"discarded\":4}\n"
     );
     assert_eq!(count(&["--status", "dead_lettered"]), 0);
 
-    // A delivery to one destination goes; the other's stays.
+    // Discards the delivery to one of two destinations; the other stays.
     let twice = client.send("POST", "/webhooks/twice", &[("Idempotency-Key", "t")], FAIL);
     let id = event_id(&twice);
     event_with_status(client, &id, "dead_lettered");
     assert_eq!(
-        said(path, &["discard", "--dead", "--destination", "audit"]),
+        output_of(path, &["discard", "--dead", "--destination", "audit"]),
         "discarded 1\n"
     );
     let event = client.get(&format!("/events/{id}")).json();
@@ -166,33 +166,34 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
 }
 
 #[test]
-fn a_paused_destination_accepts_and_holds() {
+fn events_for_a_paused_destination_are_accepted_and_held() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let server = Process::serve(path, TOML);
     let client = &server.client;
     assert!(
-        said(path, &["pause", "orders", "--reason", "moving house"]).contains("accepted and held")
+        output_of(path, &["pause", "orders", "--reason", "moving house"])
+            .contains("accepted and held")
     );
-    assert!(said(path, &["pause", "orders"]).contains("already"));
-    // The server hears of it within its second.
+    assert!(output_of(path, &["pause", "orders"]).contains("already"));
+    // The server notices the command's write within a second.
     let id = crate::support::until("one is held", || {
-        let id = event_id(&client.hook(&rand_key(), b"{}"));
+        let id = event_id(&client.hook(&next_key(), b"{}"));
         let event = client.get(&format!("/events/{id}")).json();
         let says = event["status_description"].as_str()?.to_owned();
         (event["status"] == "queued" && says.contains("paused: moving house")).then_some(id)
     });
     assert!(
-        said(path, &["show", &id])
+        output_of(path, &["show", &id])
             .contains("Waits until orders is resumed; it is paused: moving house.")
     );
-    // A stranger hears that it is paused, and not an operator's words.
+    // A client without a key sees the pause, but not the operator's reason.
     let stranger = client.send("GET", &format!("/events/{id}"), &[], b"");
     assert_eq!(
         stranger.json()["status_description"],
         "Waits until orders is resumed; it is paused."
     );
-    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    let stats: Value = serde_json::from_str(&output_of(path, &["stats", "--json"])).expect("JSON");
     assert_eq!(stats["server"], true);
     let orders = &stats["destinations"][0];
     assert_eq!(
@@ -204,27 +205,30 @@ fn a_paused_destination_accepts_and_holds() {
             .as_i64()
             .is_some_and(|waiting| waiting >= 1)
     );
-    // Others go on.
+    // Other destinations are not affected.
     let other = relay_id(&client.create(&[], &relay_to("http://127.0.0.1:9/", "{}")));
     relay_with_status(client, &other, "delivered");
-    assert_eq!(said(path, &["resume", "orders"]), "orders is resumed\n");
+    assert_eq!(
+        output_of(path, &["resume", "orders"]),
+        "orders is resumed\n"
+    );
     event_with_status(client, &id, "delivered");
     assert_eq!(
-        said(path, &["resume", "orders"]),
+        output_of(path, &["resume", "orders"]),
         "orders was neither paused nor held\n"
     );
-    // A URL stands for its origin.
-    let paused = said(path, &["pause", "HTTP://Example.com:80/hook"]);
+    // A URL is reduced to its origin.
+    let paused = output_of(path, &["pause", "HTTP://Example.com:80/hook"]);
     assert!(
         paused.starts_with("http://example.com is paused"),
         "{paused}"
     );
-    let (text, code) = complaint(path, &["replay", "--dead", "--destination", "oders"]);
+    let (text, code) = error_of(path, &["replay", "--dead", "--destination", "oders"]);
     assert!(
         text.contains("there is no such destination") && code == Some(1),
         "{text}"
     );
-    let (text, code) = complaint(path, &["pause", "oders"]);
+    let (text, code) = error_of(path, &["pause", "oders"]);
     assert_eq!(code, Some(1));
     assert_eq!(
         text,
@@ -232,14 +236,14 @@ fn a_paused_destination_accepts_and_holds() {
     );
 }
 
-fn rand_key() -> String {
+fn next_key() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
 #[test]
-fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_not_theirs() {
+fn commands_work_without_a_server_and_refuse_missing_databases_and_other_schema_versions() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     std::fs::write(path.join("relay.toml"), TOML).expect("writing relay.toml");
@@ -253,7 +257,7 @@ fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_no
         &["resume", "orders"],
         &["cancel", "1"],
     ] {
-        let (text, code) = complaint(path, args);
+        let (text, code) = error_of(path, args);
         assert!(
             text.contains("relay.db: there is no database here") && code == Some(1),
             "{args:?}: {text}"
@@ -266,7 +270,7 @@ fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_no
         server.client.hook(&key.to_string(), FAIL);
     }
     crate::support::until("all are dead", || {
-        let listed = said(
+        let listed = output_of(
             path,
             &[
                 "list",
@@ -282,18 +286,18 @@ fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_no
     server.signal("-TERM");
     assert!(server.wait().0.success());
 
-    // Nobody else is there to do it.
+    // No server runs: the command does the work itself.
     assert_eq!(
-        said(path, &["replay", "--dead", "--json"]),
+        output_of(path, &["replay", "--dead", "--json"]),
         "{\"replayed\":250}\n"
     );
-    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    let stats: Value = serde_json::from_str(&output_of(path, &["stats", "--json"])).expect("JSON");
     assert_eq!(
         (&stats["server"], &stats["destinations"][0]["waiting"]),
         (&false.into(), &250.into())
     );
 
-    // Neither a newer one nor an older one, which a server of that version may be using.
+    // A newer schema is refused, and so is an older one: a server of that version may be using it.
     for version in [99, 1] {
         let other = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
         other
@@ -301,7 +305,7 @@ fn commands_work_without_a_server_and_never_make_or_change_a_database_that_is_no
             .expect("a pragma");
         drop(other);
         for args in [&["list"][..], &["replay", "--dead"], &["pause", "orders"]] {
-            let (text, code) = complaint(path, args);
+            let (text, code) = error_of(path, args);
             let says = format!("schema version {version}");
             assert!(text.contains(&says) && code == Some(1), "{args:?}: {text}");
         }
@@ -328,7 +332,7 @@ fn wrong_usage_says_what_was_expected() {
         (&["show", "nonsense"], "expected a UUID of version 7"),
         (&["shwo"], "show"),
     ] {
-        let (text, code) = complaint(directory.path(), args);
+        let (text, code) = error_of(directory.path(), args);
         assert!(
             text.contains(says) && code == Some(2),
             "{args:?}: {code:?} {text}"
@@ -337,7 +341,7 @@ fn wrong_usage_says_what_was_expected() {
 }
 
 #[test]
-fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
+fn a_removed_destination_is_given_as_the_reason_in_every_output() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let server = Process::serve(path, TOML);
@@ -347,18 +351,18 @@ fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
     };
     let dead = twice("dead", FAIL);
     event_with_status(&server.client, &dead, "dead_lettered");
-    said(path, &["pause", "audit"]);
+    output_of(path, &["pause", "audit"]);
     let waiting = crate::support::until("one is held", || {
-        let id = twice(&rand_key(), b"{}");
+        let id = twice(&next_key(), b"{}");
         let event = server.client.get(&format!("/events/{id}")).json();
         event["status_description"]
             .as_str()?
             .contains("paused")
             .then_some(id)
     });
-    // An attempt that is under way at the kill would be made again, and wait for a worker meanwhile.
+    // An attempt under way at the kill would be repeated later, and wait for a worker until then.
     crate::support::until("what is not held has arrived", || {
-        let json = said(path, &["show", "--json", &waiting]);
+        let json = output_of(path, &["show", "--json", &waiting]);
         let json: Value = serde_json::from_str(&json).expect("JSON");
         let mut deliveries = json["deliveries"].as_array()?.iter();
         let of_orders = deliveries.find(|delivery| delivery["destination"] == "orders")?;
@@ -378,8 +382,9 @@ fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
         assert!(!text.contains("free worker"), "{text}");
     };
     for (id, more) in [(&waiting, "to deliver it"), (&dead, "or discard it")] {
-        describes(&said(path, &["show", id]), more);
-        let json: Value = serde_json::from_str(&said(path, &["show", "--json", id])).expect("JSON");
+        describes(&output_of(path, &["show", id]), more);
+        let json: Value =
+            serde_json::from_str(&output_of(path, &["show", "--json", id])).expect("JSON");
         let of_audit = json["deliveries"].as_array().expect("a list").iter();
         let mut of_audit = of_audit.filter(|delivery| delivery["destination"] == "audit");
         let waits_for = &of_audit.next().expect("it is there")["waits_for"];
@@ -388,8 +393,8 @@ fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
     let event = server.client.get(&format!("/events/{waiting}")).json();
     describes(event["status_description"].as_str().expect("text"), "");
 
-    describes(&said(path, &["stats"]), "nothing is sent");
-    let stats: Value = serde_json::from_str(&said(path, &["stats", "--json"])).expect("JSON");
+    describes(&output_of(path, &["stats"]), "nothing is sent");
+    let stats: Value = serde_json::from_str(&output_of(path, &["stats", "--json"])).expect("JSON");
     let rows = stats["destinations"].as_array().expect("a list");
     let audit = rows.iter().find(|row| row["destination"] == "audit");
     describes(
@@ -402,7 +407,7 @@ fn a_destination_taken_out_of_the_file_is_named_as_the_reason_everywhere() {
     assert!(lines.contains("audit (no longer configured)"), "{lines}");
     let hint = String::from_utf8(listed.stderr).expect("text");
     describes(&hint, "");
-    for line in json_lines(&said(path, &["list", "--json"])) {
+    for line in json_lines(&output_of(path, &["list", "--json"])) {
         assert_eq!(line["is_configured"], line["destination"] != "audit");
     }
     server.signal("-TERM");

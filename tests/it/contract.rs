@@ -1,12 +1,10 @@
-//! Both contracts, the same in every build: run in each of the four.
+//! Both HTTP contracts. They are the same in each of the four builds.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::{KEY, Reply, TestRelay, relay_to, until};
-
-const URL: &str = "http://127.0.0.1:9/hook";
+use crate::support::{KEY, Reply, TestRelay, URL, assert_error, relay_to, until};
 
 fn members(value: &Value) -> BTreeSet<&str> {
     value
@@ -21,17 +19,6 @@ fn set<const N: usize>(names: [&'static str; N]) -> BTreeSet<&'static str> {
     names.into_iter().collect()
 }
 
-/// An error of the relay API, in its form.
-fn assert_error(reply: &Reply, status: u16, code: &str, says: &str) {
-    assert_eq!(reply.status, status, "{}", reply.text());
-    let body = reply.json();
-    assert_eq!(body["code"], code, "{body}");
-    let message = body["message"].as_str().expect("a message");
-    assert!(message.contains(says), "{message:?} should say {says:?}");
-    assert_eq!(body["requestId"].as_str(), reply.header("x-request-id"));
-    assert_eq!(reply.header("content-type"), Some("application/json"));
-}
-
 #[test]
 fn the_document_is_served_byte_for_byte() {
     let relay = TestRelay::start();
@@ -43,7 +30,7 @@ fn the_document_is_served_byte_for_byte() {
 #[test]
 fn a_relay_is_created_shown_and_listed() {
     let relay = TestRelay::start_with(URL, |config| {
-        // Nothing may happen to it meanwhile, in any build.
+        // With delivery off its status doesn't change, in any build.
         config.delivery.level = Some(relay::model::Level::Off);
     });
     let payload = r#"{"n": 12345678901234567890.1234567890, "ü":"\u00fc" ,"e":1.50E+2}"#;
@@ -211,53 +198,6 @@ fn bodies_that_are_not_json_need_a_source_that_takes_them() {
 }
 
 #[test]
-fn keys_scope_and_conflict() {
-    let relay = TestRelay::start_with(URL, |config| {
-        config.delivery.level = Some(relay::model::Level::Off);
-        config.api.keys.push(relay::config::Secret::new("other"));
-        config
-            .sources
-            .insert("gitlab".to_owned(), relay::config::Source::to(["orders"]));
-    });
-    let body = relay_to(URL, "{}");
-    let first = relay.client.create(&[("Idempotency-Key", "k")], &body);
-    let again = relay.client.create(&[("Idempotency-Key", "k")], &body);
-    assert_eq!((again.status, &again.body), (201, &first.body));
-    let conflict = relay
-        .client
-        .create(&[("Idempotency-Key", "k")], &relay_to(URL, "{ }"));
-    assert_error(&conflict, 409, "idempotency_conflict", "Idempotency-Key");
-    let other = relay.client.send(
-        "POST",
-        "/v1/relays",
-        &[("X-API-Key", "other"), ("Idempotency-Key", "k")],
-        body.as_bytes(),
-    );
-    assert_eq!(other.status, 201);
-    assert_ne!(
-        other.json()["id"],
-        first.json()["id"],
-        "a key belongs to its API key"
-    );
-    let without = relay.client.create(&[], &body);
-    assert_ne!(without.json()["id"], first.json()["id"]);
-
-    let event = relay.client.hook("k", b"1").json();
-    let elsewhere = relay.client.send(
-        "POST",
-        "/webhooks/gitlab",
-        &[("Idempotency-Key", "k")],
-        b"1",
-    );
-    assert_eq!(
-        elsewhere.json()["status"],
-        "accepted",
-        "a key belongs to its source"
-    );
-    assert_ne!(elsewhere.json()["event_id"], event["event_id"]);
-}
-
-#[test]
 fn bad_requests_get_their_status_and_a_message() {
     let relay = TestRelay::start();
     let client = &relay.client;
@@ -396,7 +336,7 @@ fn bad_requests_get_their_status_and_a_message() {
 }
 
 #[test]
-fn request_ids_are_the_clients_own_if_they_are_fit() {
+fn a_valid_request_id_of_the_client_is_kept() {
     let relay = TestRelay::start();
     let id_for = |headers: &[(&str, &str)]| {
         let reply = relay.client.send("GET", "/healthz", headers, b"");
@@ -415,7 +355,7 @@ fn request_ids_are_the_clients_own_if_they_are_fit() {
 }
 
 #[test]
-fn health_readiness_and_head() {
+fn health_and_readiness_answer_get_and_head() {
     let relay = TestRelay::start();
     let send = |method: &str, path: &str| relay.client.send(method, path, &[], b"");
     assert_eq!(send("GET", "/healthz").json(), json!({"status": "ok"}));
@@ -455,7 +395,7 @@ fn rate_limits_count_down_and_refuse() {
         (first.status, bucket(&first)),
         (201, ["2", "1", "0"].map(str::to_owned))
     );
-    // A failed request spends its token too.
+    // A failed request spends a token, too.
     let second = relay.client.create(&[], "{}");
     assert_eq!(
         (second.status, bucket(&second)),
@@ -478,108 +418,6 @@ fn rate_limits_count_down_and_refuse() {
             .header("retry-after")
             .is_some_and(|after| after.parse::<u64>().is_ok_and(|s| s >= 1))
     );
-}
-
-#[test]
-fn pages_of_large_relays_end_early_and_leave_none_out() {
-    let relay = TestRelay::start();
-    let filler = "x".repeat(30_000);
-    for n in 0..80 {
-        let body = relay_to(URL, &format!("{{\"n\":{n},\"filler\":\"{filler}\"}}"));
-        assert_eq!(relay.client.create(&[], &body).status, 201);
-    }
-    let mut query = "pageSize=200".to_owned();
-    let mut seen = Vec::new();
-    loop {
-        let reply = relay.client.get(&format!("/v1/relays?{query}"));
-        assert!(
-            reply.body.len() < 1_100_000,
-            "{} bytes in one page",
-            reply.body.len()
-        );
-        let page = reply.json();
-        for item in page["items"].as_array().expect("items") {
-            seen.push(item["payload"]["n"].as_u64().expect("a number"));
-        }
-        match page["nextPageToken"].as_str() {
-            Some(token) => query = format!("pageSize=200&pageToken={token}"),
-            None => break,
-        }
-    }
-    assert_eq!(seen, (0..80).collect::<Vec<_>>());
-}
-
-#[test]
-fn pages_follow_each_other_while_relays_are_added() {
-    let relay = TestRelay::start_with(URL, |config| {
-        config.delivery.level = Some(relay::model::Level::Off);
-    });
-    let create = |n: usize| {
-        relay
-            .client
-            .create(&[], &relay_to(URL, &format!("{{\"n\":{n}}}")))
-    };
-    for n in 0..5 {
-        assert_eq!(create(n).status, 201);
-        relay.client.hook(&n.to_string(), b"{}");
-    }
-    let mut seen = Vec::new();
-    let mut path = "/v1/relays?pageSize=2".to_owned();
-    loop {
-        let page = relay.client.get(&path).json();
-        let items = page["items"].as_array().expect("a list").clone();
-        assert!(items.len() <= 2);
-        seen.extend(
-            items
-                .iter()
-                .map(|item| item["payload"]["n"].as_u64().expect("a number")),
-        );
-        if seen.len() == 2 {
-            create(5);
-        }
-        match page["nextPageToken"].as_str() {
-            Some(token) => path = format!("/v1/relays?pageSize=2&pageToken={token}"),
-            None => break,
-        }
-    }
-    assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
-}
-
-#[test]
-fn shapes_that_two_servers_could_read_differently_are_refused() {
-    let relay = TestRelay::start();
-    for (request, status) in [
-        (
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            200,
-        ),
-        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
-        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 400),
-        (
-            "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\nConnection: close\r\n\r\n",
-            400,
-        ),
-        (
-            "GET http://relay/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            400,
-        ),
-        (
-            "CONNECT relay:80 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            400,
-        ),
-        (
-            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 1\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-            400,
-        ),
-        (
-            "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-            202,
-        ),
-        ("nonsense\r\n\r\n", 400),
-    ] {
-        let reply = relay.client.raw(request.as_bytes());
-        assert_eq!(reply.status, status, "{request:?}");
-    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The real binary, killed and stopped at bad moments: what it acknowledged is still there, and
-//! arrives.
+//! The real binary, killed and stopped at bad moments: every acknowledged event is kept and
+//! delivered.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,8 @@ allow_networks = ["127.0.0.0/8"]
 }
 
 /// Posts from several threads, half events and half relays, until `enough` are sent or the server
-/// is gone; calls `at` when so many have been acknowledged. What was acknowledged comes back.
+/// is gone. Waits at the barrier in `at` when its number of posts have been acknowledged. Returns
+/// the ids of acknowledged posts.
 fn load(
     process: &Process,
     receiver: &Receiver,
@@ -110,7 +111,7 @@ fn assert_delivered(process: &Process, ids: &[String]) {
 }
 
 #[test]
-fn killed_in_the_middle_of_posts() {
+fn every_acknowledged_post_survives_a_kill() {
     let arrived = Arc::new(Mutex::new(HashSet::new()));
     let receiver = {
         let arrived = Arc::clone(&arrived);
@@ -150,7 +151,7 @@ fn killed_in_the_middle_of_posts() {
 }
 
 #[test]
-fn an_attempt_that_was_under_way_goes_on_by_itself() {
+fn an_attempt_interrupted_by_a_kill_is_repeated_after_the_restart() {
     let hits = AtomicUsize::new(0);
     let receiver = Receiver::start(move |_| match hits.fetch_add(1, Ordering::SeqCst) {
         0 => Answer::status(200).after(Duration::from_secs(3600)),
@@ -185,7 +186,7 @@ fn an_attempt_that_was_under_way_goes_on_by_itself() {
 }
 
 #[test]
-fn what_kills_the_process_time_and_again_is_given_up() {
+fn a_delivery_that_kills_the_process_repeatedly_is_dead_lettered() {
     let receiver = Receiver::start(|_| Answer::status(200).after(Duration::from_secs(3600)));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = toml(&receiver);
@@ -209,7 +210,7 @@ fn what_kills_the_process_time_and_again_is_given_up() {
 }
 
 #[test]
-fn terminated_under_load_it_loses_nothing_and_exits_in_order() {
+fn sigterm_under_load_loses_nothing_and_exits_with_success() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = toml(&receiver);
@@ -256,7 +257,7 @@ fn a_second_signal_exits_at_once_and_the_next_start_recovers() {
         .to_owned();
     receiver.next();
     process.signal("-TERM");
-    // The listener is gone once the first signal has been taken.
+    // The listener closes when the first signal has been handled.
     until("the listener is gone", || {
         process
             .client

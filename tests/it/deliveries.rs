@@ -1,4 +1,4 @@
-//! What destinations receive, and what becomes of their answers.
+//! Requests as destinations receive them, and the consequences of their answers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
@@ -144,7 +144,7 @@ fn a_providers_own_webhook_headers_are_kept() {
 }
 
 #[test]
-fn a_permanent_failure_is_given_up_at_once_and_a_replay_sends_it_anew() {
+fn a_permanent_failure_is_dead_lettered_at_once_and_a_replay_sends_it_again() {
     let mended = Arc::new(AtomicU32::new(0));
     let receiver = {
         let mended = Arc::clone(&mended);
@@ -202,8 +202,8 @@ fn redirects_are_not_followed() {
 }
 
 #[test]
-fn nobody_there_is_retried_and_says_so() {
-    // A port that was free a moment ago.
+fn a_refused_connection_is_retried_and_reported() {
+    // A port that was free a moment ago, so that nothing listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = free.local_addr().expect("an address").port();
     drop(free);
@@ -225,12 +225,12 @@ fn nobody_there_is_retried_and_says_so() {
 }
 
 #[test]
-fn ad_hoc_urls_reach_neither_the_inside_nor_ourselves() {
+fn ad_hoc_urls_reach_neither_private_networks_nor_the_relay_itself() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
         config.delivery.allow_networks.clear();
     });
-    // A name passes the door, which looks nothing up; the dial doesn't.
+    // A host name is accepted, because acceptance resolves no names; the dial is refused.
     let inside = format!("http://localhost:{}/", receiver.address().port());
     let id = relay_id(&relay.client.create(&[], &relay_to(&inside, "{}")));
     let shown = relay_with_status(&relay.client, &id, "failed");
@@ -250,7 +250,7 @@ fn ad_hoc_urls_reach_neither_the_inside_nor_ourselves() {
 }
 
 #[test]
-fn each_destination_gets_its_own_delivery_and_the_least_finished_one_speaks() {
+fn an_event_has_a_delivery_for_each_destination_and_the_status_of_the_least_finished() {
     let good = Receiver::start(|_| Answer::status(200));
     let bad = Receiver::start(|_| Answer::status(400));
     let bad_url = bad.url("/");
@@ -277,7 +277,7 @@ fn each_destination_gets_its_own_delivery_and_the_least_finished_one_speaks() {
 }
 
 #[test]
-fn a_stop_hands_back_what_hangs_and_spends_no_attempt() {
+fn a_stop_hands_back_a_hanging_attempt_without_spending_it() {
     let receiver = Receiver::start(|_| Answer::status(200).after(Duration::from_secs(3600)));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
     let mut config = crate::support::config(directory.path(), &receiver.url("/"));
@@ -316,7 +316,7 @@ fn a_stop_hands_back_what_hangs_and_spends_no_attempt() {
 }
 
 #[test]
-fn metrics_tell_attempts_and_states() {
+fn metrics_count_attempts_and_show_states() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
     let id = event_id(&relay.client.hook("1", b"{}"));
@@ -334,7 +334,7 @@ fn metrics_tell_attempts_and_states() {
 }
 
 #[test]
-fn more_events_than_workers_all_arrive_once() {
+fn more_events_than_workers_are_each_delivered_once() {
     let hits = Arc::new(AtomicU32::new(0));
     let receiver = {
         let hits = Arc::clone(&hits);
@@ -365,11 +365,11 @@ fn more_events_than_workers_all_arrive_once() {
 }
 
 #[test]
-fn each_of_many_destinations_finds_its_connection_again() {
+fn connections_to_many_destinations_are_reused() {
     let receivers: Vec<_> = (0..20)
         .map(|_| Receiver::start(|_| Answer::status(200)))
         .collect();
-    // Far fewer workers than destinations.
+    // Fewer workers than destinations, so that connections are shared between workers.
     let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
         config.delivery.workers = 2;
     });

@@ -8,7 +8,7 @@ use crate::support::{Answer, Receiver, TestRelay, event_id, event_with_status};
 /// An internal service's error text.
 const SECRET: &str = "db-7.internal: role app_rw may not read table payroll";
 
-/// The event with everything masked that a stranger must not see.
+/// The event as a client without a key must see it: error classes instead of errors, no responses.
 fn masked(mut event: Value, classes: &[(&str, &str)]) -> Value {
     let class = |name: &str| {
         let found = classes.iter().find(|(known, _)| *known == name);
@@ -26,7 +26,7 @@ fn masked(mut event: Value, classes: &[(&str, &str)]) -> Value {
 }
 
 #[test]
-fn a_stranger_sees_the_class_of_an_error_and_nothing_that_a_destination_said() {
+fn without_a_key_an_event_shows_error_classes_and_no_text_of_a_destination() {
     let inside = Receiver::start(|_| {
         Answer::status(403)
             .header("location", "http://db-7.internal/login")

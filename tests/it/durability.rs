@@ -1,4 +1,4 @@
-//! What is acknowledged is durable, and one key makes one event: in every build.
+//! Acknowledged events are durable, and one key makes one event: in every build.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Barrier};
@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 
-use crate::support::{TestRelay, config, relay_to};
-
-const URL: &str = "http://127.0.0.1:9/hook";
+use crate::support::{TestRelay, URL, config, relay_to};
 
 #[test]
 fn one_key_from_64_connections_at_once_makes_one_event_and_one_relay() {
@@ -96,7 +94,7 @@ fn keys_outlive_restarts_and_end_with_their_window() {
 }
 
 #[test]
-fn a_lost_answer_is_found_again_by_its_key() {
+fn a_request_whose_answer_was_lost_is_answered_again_by_its_key() {
     let relay = TestRelay::start();
     let body = relay_to(URL, "{}");
     for key in 0..20 {
@@ -112,11 +110,11 @@ fn a_lost_answer_is_found_again_by_its_key() {
         ] {
             let mut lost = relay.client.connect();
             lost.send(request(path, headers, body).as_bytes());
-            // Its answer is on the way, or there: it is never read.
+            // The answer may have arrived already; it is not read.
             drop(lost);
         }
     }
-    // The client can't tell what became of them. Sending them again settles it, for good.
+    // The client can't know the outcome. Sending the request again gives it, always the same.
     for key in 0..20 {
         let key = format!("l{key}");
         let event = || relay.client.hook(&key, b"{}").json()["event_id"].clone();
@@ -141,7 +139,7 @@ fn a_lost_answer_is_found_again_by_its_key() {
 fn ids_keep_their_order_when_the_clock_is_set_back() {
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
     let mut ids = Vec::new();
-    // A restart believes the clock, whatever it says.
+    // After a restart relay takes the wall clock's time, even an earlier one.
     for hours_back in 0..3 {
         let start =
             Timestamp::from_millis(1_700_000_000_000).minus(Duration::from_secs(3600 * hours_back));
@@ -165,7 +163,7 @@ fn ids_keep_their_order_when_the_clock_is_set_back() {
 }
 
 #[test]
-fn the_file_is_set_up_to_keep_promises() {
+fn the_database_has_the_settings_that_durability_needs() {
     let relay = TestRelay::start();
     relay.client.hook("1", b"{}");
     let sqlite = relay.sqlite();

@@ -1,25 +1,16 @@
-//! Level 3 alone: schedules, Retry-After, signatures, limits for each destination.
+//! Level 3 only: retry schedules, Retry-After, signatures, limits for each destination.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use relay::Config;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
-use relay::config::Destination;
 use relay::config::{RateLimit, RetrySettings, Secret};
 
 use crate::support::{
-    Answer, Receiver, TestRelay, event_id, event_with_status, relay_id, relay_to,
+    Answer, Receiver, TestRelay, event_id, event_with_status, orders, relay_id, relay_to,
     relay_with_status, until,
 };
-
-fn orders(config: &mut Config) -> &mut Destination {
-    config
-        .destinations
-        .get_mut("orders")
-        .expect("a destination")
-}
 
 fn schedule(waits: &[u64]) -> RetrySettings {
     RetrySettings {
@@ -30,7 +21,7 @@ fn schedule(waits: &[u64]) -> RetrySettings {
 }
 
 #[test]
-fn a_receiver_that_is_down_for_the_first_attempts_gets_it_later() {
+fn failed_attempts_are_repeated_by_the_schedule_until_one_succeeds() {
     let hits = AtomicU32::new(0);
     let receiver = Receiver::start(move |_| match hits.fetch_add(1, Ordering::SeqCst) {
         0..3 => Answer::status(503),
@@ -54,7 +45,7 @@ fn a_receiver_that_is_down_for_the_first_attempts_gets_it_later() {
         let due = clock.now().plus(Duration::from_secs(wait));
         assert_eq!(event["next_retry_at"], due.to_string());
         assert_eq!(event["max_attempts"], 4);
-        // Not before its time; then at once, without anyone's help.
+        // Nothing is sent before the time; at the time, the timer alone starts the attempt.
         clock.advance(Duration::from_secs(wait - 1));
         until("the writer is at rest", || {
             (relay.client.get("/readyz").status == 200).then_some(())
@@ -67,7 +58,7 @@ fn a_receiver_that_is_down_for_the_first_attempts_gets_it_later() {
 }
 
 #[test]
-fn a_spent_schedule_ends_as_a_dead_letter() {
+fn a_delivery_is_dead_lettered_at_the_end_of_its_schedule() {
     let receiver = Receiver::start(|_| Answer::status(500));
     let relay = TestRelay::start_with(&receiver.url("/"), |config| {
         orders(config).retry = schedule(&[1, 1]);
@@ -97,7 +88,7 @@ fn retry_after_holds_the_whole_destination() {
     let event = event_with_status(&relay.client, &first, "retrying");
     let until = clock.now().plus(Duration::from_secs(600));
     assert_eq!(event["next_retry_at"], until.to_string());
-    // Another event for the same destination waits too.
+    // Another event for the same destination waits, too.
     let second = event_id(&relay.client.hook("2", b"{}"));
     clock.advance(Duration::from_secs(599));
     assert!(receiver.next_within(Duration::from_millis(30)).is_none());
@@ -146,7 +137,7 @@ fn attempts_are_signed_with_every_secret() {
 }
 
 #[test]
-fn a_destination_that_hangs_holds_up_no_other() {
+fn a_hanging_destination_delays_no_other() {
     let hung = Receiver::start(|_| Answer::status(200).after(Duration::from_secs(3600)));
     let well = Receiver::start(|_| Answer::status(200));
     let relay = TestRelay::start_with(&well.url("/"), |config| {
@@ -218,8 +209,8 @@ fn a_destination_that_is_no_longer_configured_keeps_its_deliveries() {
     );
 }
 
-/// A trigger that lets only the moves of the state machine's own table through.
-fn guard_moves(database: &std::path::Path) {
+/// Adds a trigger that refuses every change of state that the state machine's table doesn't have.
+fn guard_transitions(database: &std::path::Path) {
     use relay::model::{DeliveryState, Step};
 
     let moves: Vec<_> = DeliveryState::ALL
@@ -243,7 +234,7 @@ fn guard_moves(database: &std::path::Path) {
 }
 
 #[test]
-fn every_move_in_the_database_is_one_of_the_state_machines() {
+fn every_change_of_state_in_the_database_is_in_the_state_machines_table() {
     let hits = AtomicU32::new(0);
     let receiver = Receiver::start(move |arrival| {
         match (arrival.path.as_str(), hits.fetch_add(1, Ordering::SeqCst)) {
@@ -256,7 +247,7 @@ fn every_move_in_the_database_is_one_of_the_state_machines() {
     let mut config = crate::support::config(directory.path(), &receiver.url("/"));
     orders(&mut config).retry = schedule(&[1, 1, 1]);
     TestRelay::start_in(Arc::clone(&directory), config.clone(), None).stop();
-    guard_moves(&config.database.path);
+    guard_transitions(&config.database.path);
 
     let relay = TestRelay::start_in(directory, config, None);
     let id = event_id(&relay.client.hook("1", b"{}"));

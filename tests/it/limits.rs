@@ -1,4 +1,4 @@
-//! Rate limits: what the headers say is true, on a clock that moves when told to.
+//! Rate limits and their headers, on a fake clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,7 @@ use std::time::Duration;
 use relay::clock::{FakeClock, Timestamp};
 use relay::config::{RateLimit, Secret, Source};
 
-use crate::support::{KEY, Reply, TestRelay, config, relay_to};
-
-const URL: &str = "http://127.0.0.1:9/hook";
+use crate::support::{KEY, Reply, TestRelay, URL, config, relay_to};
 
 fn start(change: impl FnOnce(&mut relay::Config)) -> (TestRelay, Arc<FakeClock>) {
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -28,7 +26,7 @@ fn number(reply: &Reply, name: &str) -> u64 {
 }
 
 /// Status, limit, remaining, reset.
-fn standing(reply: &Reply) -> (u16, u64, u64, u64) {
+fn status_and_limits(reply: &Reply) -> (u16, u64, u64, u64) {
     (
         reply.status,
         number(reply, "ratelimit-limit"),
@@ -48,27 +46,27 @@ fn remaining_counts_down_and_waiting_as_told_succeeds() {
         config.api.keys.push(Secret::new("other"));
     });
     let get = || relay.client.get("/v1/relays");
-    assert_eq!(standing(&get()), (200, 3, 2, 0));
-    assert_eq!(standing(&get()), (200, 3, 1, 0));
-    assert_eq!(standing(&get()), (200, 3, 0, 4));
+    assert_eq!(status_and_limits(&get()), (200, 3, 2, 0));
+    assert_eq!(status_and_limits(&get()), (200, 3, 1, 0));
+    assert_eq!(status_and_limits(&get()), (200, 3, 0, 4));
     let refused = get();
-    assert_eq!(standing(&refused), (429, 3, 0, 4));
+    assert_eq!(status_and_limits(&refused), (429, 3, 0, 4));
     assert_eq!(number(&refused, "retry-after"), 4);
     assert_eq!(refused.json()["code"], "rate_limited");
     assert!(refused.text().contains("in 4 s"), "{}", refused.text());
 
-    // Refusals cost nothing, and the time that is told shrinks as it passes.
+    // A refusal spends no token, and Retry-After shrinks as time passes.
     clock.advance(Duration::from_millis(1500));
     let refused = get();
     assert_eq!(
-        (standing(&refused), number(&refused, "retry-after")),
+        (status_and_limits(&refused), number(&refused, "retry-after")),
         ((429, 3, 0, 3), 3)
     );
     clock.advance(Duration::from_secs(3));
-    assert_eq!(standing(&get()).0, 200);
-    // A whole bucket after a long rest, and no more.
+    assert_eq!(status_and_limits(&get()).0, 200);
+    // A long pause fills the bucket and no more.
     clock.advance(Duration::from_secs(3600));
-    assert_eq!(standing(&get()), (200, 3, 2, 0));
+    assert_eq!(status_and_limits(&get()), (200, 3, 2, 0));
 
     // POST, and another key, have buckets of their own.
     for _ in 0..2 {
@@ -79,11 +77,11 @@ fn remaining_counts_down_and_waiting_as_told_succeeds() {
     let other = relay
         .client
         .send("GET", "/v1/relays", &[("X-API-Key", "other")], b"");
-    assert_eq!(standing(&other), (200, 3, 2, 0));
+    assert_eq!(status_and_limits(&other), (200, 3, 2, 0));
 }
 
 #[test]
-fn every_answer_past_authentication_says_how_the_bucket_stands() {
+fn every_authenticated_answer_has_the_rate_limit_headers() {
     let (relay, _clock) = start(|config| {
         config.api.rate_limit.post = RateLimit {
             per_second: 1.0,
@@ -120,13 +118,13 @@ fn every_answer_past_authentication_says_how_the_bucket_stands() {
         ),
     ] {
         assert_eq!(
-            standing(&reply),
+            status_and_limits(&reply),
             (status, 100, remaining, 0),
             "{}",
             reply.text()
         );
     }
-    // Nothing before it does: not to strangers, and not to who asks for what isn't there.
+    // Answers before authentication, and to unknown methods, have no such headers.
     for reply in [
         post(&[], &body),
         post(&[("X-API-Key", "x")], &body),
@@ -137,7 +135,7 @@ fn every_answer_past_authentication_says_how_the_bucket_stands() {
 }
 
 #[test]
-fn sources_are_limited_each_by_itself() {
+fn each_source_has_a_rate_limit_of_its_own() {
     let (relay, clock) = start(|config| {
         let limit = Some(RateLimit {
             per_second: 0.5,

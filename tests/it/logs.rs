@@ -1,4 +1,4 @@
-//! The log of the real binary, when nobody reads it and when somebody reads it late.
+//! The log of the real binary while its pipe isn't read, and when it is read late.
 
 use std::io::{PipeReader, PipeWriter, Write as _};
 
@@ -27,7 +27,7 @@ fn parsed(log: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The numbers of the requests that the log tells of, each once, in its order.
+/// The numbers of the requests in the log, in its order, adjacent duplicates removed.
 fn requests(lines: &[Value]) -> Vec<usize> {
     let ids = lines.iter().filter_map(|line| line["request_id"].as_str());
     let mut numbers: Vec<usize> = ids
@@ -46,7 +46,8 @@ fn post(client: &Client, number: usize) {
     event_id(&client.send("POST", "/webhooks/github", &headers, b"{}"));
 }
 
-/// Posts until the pipe and the queue behind it are full, and hundreds more. How many in all.
+/// Posts until the pipe and the log's queue are full, and 300 times more. Returns the number of
+/// posts.
 fn flood(server: &Process) -> usize {
     let mut posted = 0;
     while dropped(server) == 0 {
@@ -58,13 +59,13 @@ fn flood(server: &Process) -> usize {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_requests_nor_the_stop() {
+fn an_unread_log_blocks_neither_requests_nor_the_stop() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut server = Process::serve(directory.path(), TOML);
     let posted = flood(&server);
     server.signal("-TERM");
     assert_eq!(server.ended().code(), Some(0));
-    // The beginning got through, whole and in order, and the rest was not waited for.
+    // The first lines were written, whole and in order; the stop didn't wait for the rest.
     let (_, log) = server.wait();
     let (whole, _torn_by_the_end) = log.rsplit_once('\n').expect("lines");
     let seen = requests(&parsed(whole));
@@ -73,12 +74,12 @@ fn a_log_that_nobody_reads_stops_neither_requests_nor_the_stop() {
 }
 
 #[test]
-fn a_log_that_is_read_late_has_whole_lines_in_order_and_says_what_is_missing() {
+fn a_log_read_late_has_whole_lines_in_order_and_reports_dropped_ones() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut server = Process::serve(directory.path(), TOML);
     let posted = flood(&server);
     let mut log = server.read_until("log lines dropped");
-    // There is room again.
+    // The queue has room again.
     post(&server.client, posted);
     log += &server.read_until(&format!("\"request_id\":\"request-{posted}\""));
     let lost = dropped(&server);
@@ -99,7 +100,7 @@ fn a_log_that_is_read_late_has_whole_lines_in_order_and_says_what_is_missing() {
     assert_eq!(end, Some(Some("stopped")), "the end isn't lost");
 }
 
-/// A pipe that takes nothing more.
+/// A pipe whose buffer is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     rustix::io::ioctl_fionbio(&writer, true).expect("a pipe");
@@ -109,7 +110,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 }
 
 #[test]
-fn a_start_that_fails_ends_although_nobody_reads_why() {
+fn a_failed_start_exits_although_its_log_is_not_read() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (_reader, writer) = full_pipe();
     for toml in [
@@ -128,7 +129,7 @@ fn a_start_that_fails_ends_although_nobody_reads_why() {
     }
 }
 
-/// Nobody listens at port 9, so that the attempt has no status code.
+/// Nothing listens at port 9, so the attempt has no status code.
 #[cfg(feature = "delivery-http")]
 #[test]
 fn an_attempt_without_an_answer_is_logged_without_a_status_code() {

@@ -2,16 +2,17 @@
 
 mod support;
 
-#[cfg(feature = "delivery-durable")]
-mod answers;
 mod backlog;
 mod bad_requests;
 mod contract;
 mod durability;
+mod framing;
 mod hostile;
+mod idempotency;
 mod limits;
 mod logs;
 mod overload;
+mod pages;
 mod permissions;
 mod readiness;
 mod snapshots;
@@ -20,8 +21,18 @@ mod starts;
 mod stops;
 mod verified;
 
+#[cfg(feature = "delivery-durable")]
+mod answers;
+#[cfg(feature = "delivery-durable")]
+mod bad_receivers;
 #[cfg(not(feature = "delivery-simulated"))]
 mod baseline;
+#[cfg(feature = "delivery-durable")]
+mod breakers;
+#[cfg(feature = "delivery-durable")]
+mod certificates;
+#[cfg(feature = "delivery-durable")]
+mod clock_jumps;
 #[cfg(feature = "delivery-simulated")]
 mod commands;
 #[cfg(feature = "delivery-durable")]
@@ -36,8 +47,6 @@ mod durable;
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
 mod outages;
-#[cfg(feature = "delivery-durable")]
-mod patience;
 #[cfg(feature = "delivery-durable")]
 mod shortage;
 #[cfg(feature = "delivery-simulated")]

@@ -1,4 +1,4 @@
-//! One API key's origins and a named destination, side by side.
+//! Fairness between the ad hoc origins of an API key, those of another key, and named destinations.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::support::{
     relay_with_status, until,
 };
 
-/// Origins that hang. Served in turn with the named destination they would keep it waiting for ten
-/// minutes: with eight workers three of them have an attempt at a time, of 15 s each.
+/// Hanging origins. If each were a peer of the named destination, it would wait ten minutes: of
+/// eight workers three serve such origins at a time, for 15 s an attempt.
 const HANGING: usize = 150;
 
-/// Listens on all of 127.0.0.0/8, and never accepts: who connects hangs.
+/// Listens on all of 127.0.0.0/8 and never accepts, so that requests hang.
 fn tarpit() -> (TcpListener, u16) {
     let listener = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -24,7 +24,7 @@ fn tarpit() -> (TcpListener, u16) {
 }
 
 #[test]
-fn hanging_origins_do_not_keep_a_named_destination_waiting_after_a_restart_either() {
+fn hanging_origins_delay_no_named_destination_before_or_after_a_restart() {
     let (_tarpit, port) = tarpit();
     let receiver = Receiver::start(|_| Answer::status(200));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -42,7 +42,7 @@ fn hanging_origins_do_not_keep_a_named_destination_waiting_after_a_restart_eithe
     let id = event_id(&relay.client.hook("before", b"{}"));
     event_with_status(&relay.client, &id, "delivered");
     relay.stop();
-    // Nothing is known of any destination but what the database remembers.
+    // After the restart relay knows of destinations only from the database.
     let mut relay = start();
     let id = event_id(&relay.client.hook("after", b"{}"));
     event_with_status(&relay.client, &id, "delivered");
@@ -50,7 +50,7 @@ fn hanging_origins_do_not_keep_a_named_destination_waiting_after_a_restart_eithe
 }
 
 #[test]
-fn hanging_origins_do_not_keep_an_origin_waiting_that_answered_before_a_restart() {
+fn hanging_origins_delay_no_origin_that_answered_before_the_restart() {
     let (_tarpit, port) = tarpit();
     let receiver = Receiver::start(|_| Answer::status(200));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -75,7 +75,7 @@ fn hanging_origins_do_not_keep_an_origin_waiting_that_answered_before_a_restart(
 }
 
 #[test]
-fn the_state_of_a_destination_follows_its_recovery_though_nothing_more_waits_for_it() {
+fn the_state_metric_follows_a_recovery_when_no_delivery_waits() {
     let is_well = Arc::new(AtomicBool::new(false));
     let receiver = {
         let is_well = Arc::clone(&is_well);
@@ -121,7 +121,7 @@ fn the_state_of_a_destination_follows_its_recovery_though_nothing_more_waits_for
 }
 
 #[test]
-fn another_keys_origins_are_served_beside_those_of_a_key_that_has_many() {
+fn origins_of_one_key_are_served_beside_many_origins_of_another() {
     let (_tarpit, port) = tarpit();
     let receiver = Receiver::start(|_| Answer::status(200));
     let mut relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
@@ -144,7 +144,7 @@ fn another_keys_origins_are_served_beside_those_of_a_key_that_has_many() {
         ],
         body.as_bytes(),
     );
-    // It has the second turn, not the hundred and fifty-first.
+    // Its key is served second, not after the other key's 150 origins.
     receiver
         .next_within(Duration::from_secs(30))
         .expect("it arrives");
@@ -153,7 +153,7 @@ fn another_keys_origins_are_served_beside_those_of_a_key_that_has_many() {
 }
 
 #[test]
-fn a_removed_destination_shows_as_unknown_before_anything_is_due_for_it() {
+fn a_removed_destination_is_shown_as_unknown_before_a_delivery_is_due() {
     let receiver = Receiver::start(|_| Answer::status(500));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
     let mut config = config(directory.path(), &receiver.url("/"));

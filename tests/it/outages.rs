@@ -1,4 +1,4 @@
-//! A day read aloud: the log of a destination that fails now and then, goes down, and heals.
+//! The log about a destination that fails occasionally, goes down, and recovers.
 //!
 //! ```text
 //! cargo test --features delivery --test it outages -- --nocapture
@@ -18,10 +18,10 @@ use crate::support::{Answer, Receiver, TestRelay, config, event_id, until};
 const SECOND: Duration = Duration::from_secs(1);
 /// Events a second.
 const RATE: usize = 4;
-/// The destination. Other tests log in the same process, about others.
+/// The destination. Other tests log in the same process, about other destinations.
 const NAME: &str = "the-shop";
 
-/// Keeps the lines about [`NAME`], with the time of the test's clock.
+/// Collects the log lines about [`NAME`], with the fake clock's time.
 struct DayLog {
     clock: Arc<FakeClock>,
     lines: Mutex<Vec<String>>,
@@ -74,7 +74,7 @@ impl log::Log for DayLog {
     fn flush(&self) {}
 }
 
-/// What the receiver does.
+/// The receiver's behaviour.
 #[derive(Clone, Copy)]
 enum Weather {
     /// One request in twenty fails.
@@ -114,7 +114,8 @@ impl Day {
         event_id(&reply);
     }
 
-    /// Lets so many seconds go by with events in each. `drains`: what is due goes out meanwhile.
+    /// Advances the clock by `seconds`, with [`RATE`] events in each. With `drains` it waits in
+    /// each second until no due delivery is left.
     fn pass(&mut self, weather: Weather, seconds: usize, drains: bool) {
         *self.weather.lock().expect("no panic") = weather;
         for _ in 0..seconds {
@@ -128,7 +129,7 @@ impl Day {
 }
 
 #[test]
-fn a_day_of_failures_takes_a_few_lines_each_of_which_says_something_new() {
+fn an_outage_and_its_recovery_are_logged_in_five_lines() {
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_767_225_600_000)));
     let log = LOG.get_or_init(|| DayLog {
         clock: Arc::clone(&clock),
@@ -166,10 +167,10 @@ fn a_day_of_failures_takes_a_few_lines_each_of_which_says_something_new() {
     day.post(b"\"refused\"");
     day.pass(Weather::Showers, 60, true);
     day.pass(Weather::Down, 120, false);
-    // Probes are made 30, 90 and 210 s after the breaker opened: the third finds it well again.
+    // Probes are made 30, 90 and 210 s after the breaker opened: the third succeeds.
     day.pass(Weather::Fine, 110, false);
     until("all is out", || (day.pending() == 0).then_some(()));
-    // Nothing more is sent, and what was not said yet is said.
+    // Nothing more is sent, and the digest of the last failures is still logged.
     until("a digest is said", || {
         day.clock.advance(SECOND);
         log.has("attempts failed").then_some(())

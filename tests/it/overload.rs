@@ -1,14 +1,12 @@
-//! More than can be taken: refused at once with a time to come back, and over by itself.
+//! Overload: requests are refused at once with a Retry-After, and it ends by itself.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Connection, TestRelay, until};
+use crate::support::{Connection, TestRelay, URL, until};
 
-const URL: &str = "http://127.0.0.1:9/hook";
-
-/// More than a batch of the writer and its queue hold together (512 and 1024).
+/// Requests: more than a batch of the writer (512) and its queue (1024) hold together.
 const TOO_MANY: usize = 1700;
 
 #[test]
@@ -17,7 +15,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
         config.server.max_connections = 2000;
         config.delivery.level = Some(relay::model::Level::Off);
     });
-    // Somebody else's transaction holds the writer up, as a slow disk would.
+    // A transaction of another connection blocks the writer, as a slow disk would.
     let blocker =
         rusqlite::Connection::open(relay.directory.path().join("relay.db")).expect("the database");
     blocker.execute_batch("BEGIN IMMEDIATE").expect("the lock");
@@ -30,7 +28,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
             connection
         })
         .collect();
-    // Somebody is told at once, while the writer is still held up.
+    // A client is refused at once, while the writer is still blocked.
     let mut refused = until("a refusal", || {
         clients
             .iter_mut()
@@ -49,7 +47,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
         .header("retry-after")
         .and_then(|after| after.parse::<u64>().ok());
     assert!(after.is_some_and(|seconds| seconds >= 1));
-    // A full queue is over within a few batches: no reason to send everybody elsewhere.
+    // A full queue is emptied within a few batches, so the relay stays ready.
     for path in ["/readyz", "/ready"] {
         let reply = relay.client.get(path);
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
@@ -64,7 +62,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
         .collect();
     let accepted = statuses.iter().filter(|&&status| status == 202).count();
     assert!(statuses.iter().all(|status| matches!(status, 202 | 503)));
-    // Those that waited are in, and nothing else is.
+    // The accepted events are stored, and no others.
     let stored: i64 = relay
         .sqlite()
         .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
@@ -76,7 +74,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
 }
 
 #[test]
-fn too_little_space_is_refused_said_and_over_by_itself() {
+fn writes_are_refused_while_space_is_low_and_accepted_afterwards() {
     const ROOM: u64 = 1 << 30;
     let probe = tempfile::tempdir().expect("a temporary directory");
     let disk = rustix::fs::statvfs(probe.path()).expect("its disk");
@@ -131,7 +129,7 @@ fn too_little_space_is_refused_said_and_over_by_itself() {
         (refused.status, &refused.json()["code"]),
         (503, &json!("overloaded"))
     );
-    // It lives, and reading goes on.
+    // It is alive, and reads are answered.
     assert_eq!(relay.client.get("/healthz").status, 200);
     assert_eq!(relay.client.get("/v1/relays").status, 200);
 
@@ -148,7 +146,7 @@ fn too_little_space_is_refused_said_and_over_by_itself() {
 }
 
 #[test]
-fn a_request_that_outlives_its_time_may_have_been_recorded() {
+fn a_request_that_times_out_may_have_been_recorded() {
     let relay = TestRelay::start_with(URL, |config| {
         config.server.request_timeout = Duration::from_millis(200);
         config.delivery.level = Some(relay::model::Level::Off);
@@ -167,8 +165,8 @@ fn a_request_that_outlives_its_time_may_have_been_recorded() {
     blocker
         .execute_batch("COMMIT")
         .expect("the end of the lock");
-    // The write went on; the same key finds it, whichever came first.
-    // It may take its time once more: a busy machine's writer waits for its turn.
+    // The write goes on after the timeout, and the same key finds the event. On a busy machine it
+    // may time out once more.
     until("the key finds it", || {
         (relay.client.hook("late", b"{}").status == 202).then_some(())
     });

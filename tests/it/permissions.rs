@@ -1,4 +1,4 @@
-//! Who may read the files beside the binary: they hold payloads and credentials.
+//! Permissions of the database's files, which hold payloads and credentials.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[dat
     [api]\nkeys = ['test-key']\n[destinations.orders]\nurl = 'http://127.0.0.1:9/'\n\
     [sources.github]\ndestinations = ['orders']\n";
 
-/// The real binary under a umask.
+/// Serves with the real binary under a umask.
 fn serve(directory: &Path, umask: &str) -> Process {
     let relay = Process::command(directory);
     let mut shell = Command::new("/bin/sh");
@@ -26,7 +26,7 @@ fn serve(directory: &Path, umask: &str) -> Process {
     Process::serve_by(shell, directory, TOML)
 }
 
-/// The modes of the files that belong to the database.
+/// The modes of the database's files.
 fn modes(directory: &Path) -> BTreeMap<String, u32> {
     let entries = std::fs::read_dir(directory).expect("a directory");
     entries
@@ -47,7 +47,7 @@ fn private(names: &[&str]) -> BTreeMap<String, u32> {
 const SERVED: [&str; 4] = ["relay.db", "relay.db-shm", "relay.db-wal", "relay.db.lock"];
 
 #[test]
-fn new_files_are_the_owners_alone_under_any_umask() {
+fn new_files_are_readable_by_the_owner_only_under_any_umask() {
     for umask in ["000", "022", "077", "777"] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let relay = serve(directory.path(), umask);
@@ -62,11 +62,11 @@ fn new_files_are_the_owners_alone_under_any_umask() {
 }
 
 #[test]
-fn files_that_others_could_read_become_the_owners_and_the_log_says_so() {
+fn files_that_others_could_read_are_restricted_and_the_log_says_so() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let relay = serve(directory.path(), "022");
     event_id(&relay.client.hook("1", b"{}"));
-    // What a crash of an earlier version leaves.
+    // A crash leaves all four files, here with the modes of an earlier version.
     relay.kill();
     for (name, mode) in SERVED.into_iter().zip([0o644, 0o666, 0o640, 0o755]) {
         let mode = std::fs::Permissions::from_mode(mode);

@@ -1,4 +1,4 @@
-//! Readiness: told by what the writer publishes, and not by writing.
+//! Readiness comes from the state that the writer publishes, and needs no write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use relay::model::Level;
 
 use crate::support::{TestRelay, until};
 
-/// A relay whose time stands still, so that nothing is written by itself after its start.
+/// A relay whose clock stands still, so that it writes nothing of its own after its start.
 fn start() -> (TestRelay, Arc<FakeClock>) {
     let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
     let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
@@ -29,7 +29,7 @@ fn commits(relay: &TestRelay) -> u64 {
 #[test]
 fn a_thousand_readiness_requests_make_no_commit() {
     let (relay, _clock) = start();
-    // The first sweep of retention ends with the one commit that a start makes.
+    // The first sweep of retention makes the only commit of a start.
     until("the start is over", || (commits(&relay) == 1).then_some(()));
     let mut connection = relay.client.connect();
     for _ in 0..500 {
@@ -42,7 +42,7 @@ fn a_thousand_readiness_requests_make_no_commit() {
 }
 
 #[test]
-fn a_writer_that_hangs_turns_unready_and_back() {
+fn a_hanging_writer_makes_the_relay_unready_until_it_goes_on() {
     let (relay, clock) = start();
     until("the start is over", || (commits(&relay) == 1).then_some(()));
     let blocker =
@@ -64,7 +64,7 @@ fn a_writer_that_hangs_turns_unready_and_back() {
         ready.json()["checks"]["database"],
         "the database takes too long to answer"
     );
-    // Alive it is.
+    // It is alive all the same.
     assert_eq!(relay.client.get("/healthz").status, 200);
     blocker.execute_batch("COMMIT").expect("the lock's end");
     assert_eq!(waiting.join().expect("no panic").status, 202);

@@ -1,4 +1,4 @@
-//! A machine that is short of something: no fault of the destinations'.
+//! A shortage of this machine is not charged to a destination.
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Answer, Process, Receiver, event_with_status, until};
 
 #[test]
-fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destination() {
+fn an_attempt_without_a_free_descriptor_is_put_off_and_not_charged_to_the_destination() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (first, second) = (
         Receiver::start(|_| Answer::status(200)),
@@ -31,19 +31,19 @@ fn an_attempt_that_finds_no_descriptor_is_put_off_and_says_nothing_of_the_destin
         let reply = connection.reply().expect("an answer").json();
         reply["event_id"].as_str().expect("an id").to_owned()
     };
-    // Opens the database's connections, so that the limit below meets the dial alone.
+    // Opens the database's connections, so that the limit below affects the dial only.
     let id = post("first");
     event_with_status(&server.client, &id, "delivered");
 
     let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process")).expect("not 0");
-    // From now on nothing more can be opened.
+    // From now on no descriptor can be opened.
     let none = Rlimit {
         current: Some(3),
         maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
     };
     let before = prlimit(Some(pid), Resource::Nofile, none).expect("our child");
     let id = post("second");
-    // It was tried, and put off: that is its only trace.
+    // The attempt was put off; the later time is its only trace.
     let database = rusqlite::Connection::open_with_flags(
         directory.path().join("relay.db"),
         rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,

@@ -1,4 +1,4 @@
-//! Level 1, in every build that has an executor.
+//! Level 1, in every build with an executor.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn simulated(url: &str) -> TestRelay {
 }
 
 #[test]
-fn everything_is_delivered_and_nobody_contacted() {
+fn all_are_delivered_and_no_destination_is_contacted() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let mut relay = simulated(&receiver.url("/"));
     let event = relay.client.hook("1", b"{}").json();
@@ -41,7 +41,7 @@ fn everything_is_delivered_and_nobody_contacted() {
 }
 
 #[test]
-fn payloads_choose_what_happens() {
+fn payloads_choose_the_outcome() {
     let relay = simulated("http://orders.example/");
     let after = |key: &str, body: &str, status: &str| {
         let event = relay.client.hook(key, body.as_bytes()).json();
@@ -83,7 +83,7 @@ fn a_simulated_attempt_times_out_like_a_real_one() {
 }
 
 #[test]
-fn more_destinations_than_are_remembered_are_all_served() {
+fn more_destinations_than_are_kept_in_memory_are_all_served() {
     let mut relay = TestRelay::start();
     relay.stop();
     let path = relay.directory.path().join("relay.db");

@@ -1,10 +1,10 @@
-//! Other processes that read the database for long.
+//! Long read transactions of other processes.
 
 use rusqlite::Connection;
 
 use crate::support::Process;
 
-/// A metric on the operator's listener.
+/// A metric's value, from the operator's listener.
 fn gauge(server: &Process, name: &str) -> u64 {
     let admin = server.admin.as_ref().expect("a listener for the operator");
     let text = admin.get("/metrics").text();
@@ -16,7 +16,7 @@ fn gauge(server: &Process, name: &str) -> u64 {
 }
 
 #[test]
-fn a_reader_that_stays_is_named_in_the_log_and_so_is_its_end() {
+fn a_long_reader_and_its_end_are_logged() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
                 [database]\nmin_free_bytes = '0'\n[log]\nformat = 'json'\n[delivery]\nlevel = 'off'\n\
@@ -37,7 +37,7 @@ fn a_reader_that_stays_is_named_in_the_log_and_so_is_its_end() {
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM intents")
         .expect("a snapshot");
-    // More than the 64 MiB that the WAL is kept to otherwise.
+    // More than 64 MiB, to which the WAL is limited otherwise.
     for key in 1..=70 {
         post(&server, key);
     }

@@ -1,4 +1,4 @@
-//! Starts that must not be: one line, exit code 1, nothing changed on disk.
+//! Starts that must fail: with one line and exit code 1, and nothing changed on disk.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use crate::support::{Process, event_id};
 const TOML: &str =
     "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n";
 
-/// Every file below a directory with its content.
+/// Every file of a directory with its content.
 fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     std::fs::read_dir(directory)
         .expect("a directory")
@@ -21,7 +21,7 @@ fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// `relay serve` must fail with one line that says all of `says`, and change nothing.
+/// Asserts that `relay serve` fails with one line that has all of `says`, and changes nothing.
 fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
     std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
     let before = content(directory);
@@ -29,7 +29,7 @@ fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
     assert!(content(directory) == before, "something changed on disk");
 }
 
-/// `relay serve` must fail with one line that says all of `says`.
+/// Asserts that `relay serve` fails with one line that has all of `says`.
 fn assert_fails(directory: &Path, says: &[&str]) {
     let output = Process::command(directory)
         .arg("serve")
@@ -37,7 +37,7 @@ fn assert_fails(directory: &Path, says: &[&str]) {
         .expect("the binary runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    // Warnings about the configuration, say, are log lines of their own, in JSON here.
+    // Warnings, for example about the configuration, are separate log lines, in JSON here.
     let (log, lines): (Vec<_>, Vec<_>) = error.lines().partition(|line| line.starts_with('{'));
     assert!(
         !log.iter().any(|line| line.contains("\"level\":\"error\"")),
@@ -58,7 +58,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_typo_in_the_configuration() {
+fn a_typo_in_the_configuration_is_refused() {
     let directory = directory();
     assert_refused(
         directory.path(),
@@ -73,7 +73,7 @@ fn a_typo_in_the_configuration() {
 }
 
 #[test]
-fn a_port_in_use() {
+fn a_port_in_use_is_refused() {
     let directory = directory();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -85,11 +85,12 @@ fn a_port_in_use() {
 }
 
 #[test]
-fn a_second_server_on_the_same_file() {
+fn a_second_server_on_the_same_file_is_refused() {
     let directory = directory();
     let first = Process::serve(directory.path(), TOML);
     first.client.get("/healthz");
-    // The first notes the time in the lock file; its number comes first there, and stays.
+    // The first server keeps writing the time to the lock file; only its process number, which
+    // comes first, stays the same.
     let content = |directory: &Path| {
         let mut files = content(directory);
         let lock = files.get_mut("relay.db.lock").expect("a lock file");
@@ -119,7 +120,7 @@ fn a_second_server_on_the_same_file() {
 }
 
 #[test]
-fn a_directory_that_is_not_there() {
+fn a_missing_directory_is_refused() {
     let directory = directory();
     let toml = format!("{TOML}path = 'nowhere/relay.db'\n").replace("[database]\n", "");
     let toml = toml.replace(
@@ -134,7 +135,7 @@ fn a_directory_that_is_not_there() {
 }
 
 #[test]
-fn a_file_that_is_no_database() {
+fn a_file_that_is_no_database_is_refused() {
     let directory = directory();
     std::fs::write(
         directory.path().join("relay.db"),
@@ -145,7 +146,7 @@ fn a_file_that_is_no_database() {
 }
 
 #[test]
-fn somebody_elses_database() {
+fn another_programs_database_is_refused() {
     let directory = directory();
     let other = rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
     other
@@ -156,7 +157,7 @@ fn somebody_elses_database() {
 }
 
 #[test]
-fn a_newer_database() {
+fn a_database_of_a_newer_version_is_refused() {
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
@@ -174,12 +175,12 @@ fn a_newer_database() {
 }
 
 #[test]
-fn a_database_that_names_an_older_version_than_its_own() {
+fn a_database_with_an_older_version_number_than_its_schema_is_refused() {
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
     assert!(relay.wait().0.success());
-    // As a flipped bit of the first page would have it.
+    // As after a flipped bit in the first page.
     for version in [-1, 0, 1, 2] {
         let flipped =
             rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
@@ -196,7 +197,7 @@ fn a_database_that_names_an_older_version_than_its_own() {
 }
 
 #[test]
-fn a_damaged_header() {
+fn a_damaged_header_is_refused() {
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
@@ -209,7 +210,7 @@ fn a_damaged_header() {
 }
 
 #[test]
-fn check_says_what_serve_would() {
+fn check_reports_the_errors_of_serve() {
     let directory = directory();
     std::fs::write(directory.path().join("relay.toml"), TOML).expect("writing relay.toml");
     let check = |arguments: &[&str]| {
@@ -232,11 +233,11 @@ fn check_says_what_serve_would() {
     assert_eq!(check(&["chekc"]).0, Some(2));
 }
 
-/// Accepts events, and delivers them to nobody.
+/// Accepts events; nothing listens at their destination.
 const EVENTS: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
     [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n[sources.github]\ndestinations = ['orders']\n";
 
-/// Runs a command; its exit code, and what it says on either stream.
+/// Runs a command; returns its exit code and its output on both streams.
 fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Process::command(directory)
         .args(arguments)
@@ -250,7 +251,7 @@ fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_server_whose_lock_file_was_removed_ends_with_a_line_that_says_so() {
+fn a_server_whose_lock_file_was_removed_ends_and_says_why() {
     for name in ["relay.db.lock", "relay.db"] {
         let directory = directory();
         let relay = Process::serve(directory.path(), EVENTS);
@@ -268,7 +269,7 @@ fn a_server_whose_lock_file_was_removed_ends_with_a_line_that_says_so() {
 }
 
 #[test]
-fn an_unlock_says_what_is_lost_and_lets_a_database_without_it_start() {
+fn an_unlock_reports_the_loss_and_lets_the_database_start() {
     let directory = directory();
     let path = directory.path();
     let relay = Process::serve(path, EVENTS);
@@ -331,10 +332,10 @@ fn an_unlock_without_a_lock_file_does_nothing() {
 }
 
 #[test]
-fn a_command_notices_a_server_whose_process_has_no_number_here() {
+fn a_command_notices_a_server_of_another_pid_namespace() {
     let directory = directory();
     let relay = Process::serve(directory.path(), EVENTS);
-    // As one of another PID namespace would be: no process here has this number.
+    // As with a server in another PID namespace: no process here has this number.
     let lock = std::fs::File::options()
         .write(true)
         .open(directory.path().join("relay.db.lock"))

@@ -1,4 +1,4 @@
-//! Starts, failures and stops as an embedder and an operator meet them: every one of them ends.
+//! Starts, failures and stops, embedded and as a process: each of them ends.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::{Client, Process, config, event_id, relay_to, until};
 
 const URL: &str = "http://127.0.0.1:9/";
 
-/// A clock that hangs, or panics, when a thread of this name asks it for the time.
+/// A clock that hangs or panics when the thread of a given name asks for the time.
 #[derive(Debug, Default)]
 struct FaultyClock {
     clock: SystemClock,
@@ -32,7 +32,7 @@ struct Fault {
 }
 
 impl FaultyClock {
-    fn meet(&self) {
+    fn tick(&self) {
         let thread = std::thread::current();
         let mut fault = self.fault.lock().expect("no panics");
         if fault.panics.is_some() && fault.panics == thread.name() {
@@ -54,14 +54,14 @@ impl FaultyClock {
         self.fault.lock().expect("no panics").panics = Some(thread);
     }
 
-    /// Waits until a thread hangs.
-    fn hangs(&self) {
+    /// Waits until the thread hangs.
+    fn wait_until_it_hangs(&self) {
         let fault = self.fault.lock().expect("no panics");
         let hangs = self.changed.wait_while(fault, |fault| !fault.is_hanging);
         drop(hangs.expect("no panics"));
     }
 
-    fn heal(&self) {
+    fn recover(&self) {
         *self.fault.lock().expect("no panics") = Fault::default();
         self.changed.notify_all();
     }
@@ -69,15 +69,15 @@ impl FaultyClock {
 
 impl Clock for FaultyClock {
     fn now(&self) -> Timestamp {
-        self.meet();
+        self.tick();
         self.clock.now()
     }
     fn wall(&self) -> Timestamp {
-        self.meet();
+        self.tick();
         self.clock.wall()
     }
     fn monotonic(&self) -> Duration {
-        self.meet();
+        self.tick();
         self.clock.monotonic()
     }
     fn ahead(&self) -> i64 {
@@ -98,8 +98,8 @@ fn without_grace(directory: &Path) -> Config {
     config
 }
 
-/// Stops a relay while this thread of it hangs; what the stop says. `meanwhile` is done before the
-/// thread goes on.
+/// Stops a relay while its thread `thread` hangs, and runs `meanwhile` before the thread goes on.
+/// Returns the result of the stop.
 fn stop_while_it_hangs(
     thread: &'static str,
     meanwhile: impl FnOnce(&Path),
@@ -114,7 +114,7 @@ fn stop_while_it_hangs(
     .expect("it starts");
     clock.hang(thread);
     let client = Client::of(relay.address());
-    // Has each kind of thread ask for the time; whether it is answered doesn't matter.
+    // Makes each kind of thread ask for the time; the answer doesn't matter.
     let asked = std::thread::spawn(move || {
         client.try_send(
             "POST",
@@ -123,12 +123,12 @@ fn stop_while_it_hangs(
             b"{}",
         )
     });
-    clock.hangs();
+    clock.wait_until_it_hangs();
     let stopped = relay.stop();
     meanwhile(directory.path());
-    clock.heal();
+    clock.recover();
     drop(asked.join().expect("the client only sends"));
-    // Once it goes on it lets go of the database.
+    // When the thread goes on, it releases the database.
     let next = until("the next start", || start().ok());
     next.stop().expect("a stop");
     stopped
@@ -142,7 +142,7 @@ fn assert_names(part: &str, stopped: &Result<(), RelayError>) {
 }
 
 #[test]
-fn a_stop_names_the_part_that_hangs_instead_of_waiting_for_it() {
+fn a_stop_names_a_hanging_part_and_gives_it_up() {
     let mut cases = vec![
         ("relay-maintenance", "maintenance"),
         ("relay-http", "HTTP threads"),
@@ -170,14 +170,14 @@ fn the_database_stays_locked_while_its_writer_hangs() {
     assert_names("database writer", &stopped);
 }
 
-/// It may be in a connect or a look-up, which can't be cut short.
+/// A worker may be in a connect or a look-up, which can't be interrupted.
 #[test]
-fn a_stop_goes_well_without_a_worker_that_hangs() {
+fn a_stop_succeeds_although_a_worker_hangs() {
     if relay::COMPILED_LEVEL == Level::Off {
         return;
     }
     let stopped = stop_while_it_hangs("relay-worker", |directory| {
-        // Its delivery has been handed back.
+        // The worker's delivery has been handed back.
         let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("a database");
         let claimed = "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL";
         let claimed = sql.query_row(claimed, [], |row| row.get::<_, i64>(0));
@@ -186,7 +186,7 @@ fn a_stop_goes_well_without_a_worker_that_hangs() {
     stopped.expect("nothing is lost by it");
 }
 
-/// The same within each kind of runtime.
+/// Runs a test within each kind of runtime.
 fn in_asynchronous_code(test: impl AsyncFn()) {
     let current = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -200,7 +200,7 @@ fn in_asynchronous_code(test: impl AsyncFn()) {
 }
 
 #[test]
-fn a_refused_start_in_asynchronous_code_is_an_error_and_leaves_nothing_behind() {
+fn a_failed_start_in_asynchronous_code_is_an_error_and_leaves_nothing_behind() {
     in_asynchronous_code(async || {
         let directory = directory();
         let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -222,21 +222,21 @@ fn a_refused_start_in_asynchronous_code_is_an_error_and_leaves_nothing_behind() 
         let said = refused(&|config| config.database.path.clone_from(&other));
         assert!(said.contains("not a database"), "{said}");
         if relay::COMPILED_LEVEL >= Level::Http {
-            // Past the database: its writer runs by then.
+            // Fails after the database was opened and its writer started.
             let said = refused(&|config| {
                 let orders = config.destinations.get_mut("orders").expect("it is there");
                 orders.ca_file = Some("nowhere.pem".into());
             });
             assert!(said.contains("ca_file"), "{said}");
         }
-        // Nothing of them is left that holds the database, or an address.
+        // The failed starts hold neither the database nor an address.
         let relay = Relay::start(config(directory.path(), URL)).expect("it starts");
         relay.stop().expect("a stop");
     });
 }
 
 #[test]
-fn a_relay_is_used_from_asynchronous_code() {
+fn a_relay_can_be_used_from_asynchronous_code() {
     in_asynchronous_code(async || {
         let directory = directory();
         let relay = Relay::start(config(directory.path(), URL)).expect("it starts");
@@ -244,12 +244,12 @@ fn a_relay_is_used_from_asynchronous_code() {
         let id = event_id(&client.hook("1", b"{}"));
         assert_eq!(relay.replay(&id).ok(), Some(0));
         relay.wait(async {}).expect("nothing failed");
-        // A timer that is made in there is driven by the relay's runtime.
+        // A timer in this future is driven by the relay's runtime.
         let timer = async { tokio::time::sleep(Duration::from_millis(1)).await };
         relay.wait(timer).expect("nothing failed");
         assert!(relay.is_running());
         relay.stop().expect("a stop");
-        // A drop is a stop, too.
+        // A drop stops the relay, too.
         drop(Relay::start(config(directory.path(), URL)).expect("it starts"));
     });
 }
@@ -268,7 +268,7 @@ fn a_fatal_error_is_seen_without_waiting_and_returned_by_the_stop() {
             let mut failure = pin!(relay.failure());
             let mut context = Context::from_waker(Waker::noop());
             assert!(failure.as_mut().poll(&mut context).is_pending());
-            // A request that drips must not keep it for an hour.
+            // A slow request must not keep the relay running for the hour of its grace.
             let mut drip = Client::of(relay.address()).connect();
             let head = "POST /webhooks/github HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{";
             assert!(drip.send(head.as_bytes()));
@@ -290,7 +290,7 @@ const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\nshutdown_grace = '1h'\nreq
                     [database]\nmin_free_bytes = 0\n[api]\nkeys = ['test-key']\n";
 
 #[test]
-fn a_start_that_hangs_is_ended_by_a_signal() {
+fn a_signal_ends_a_hanging_start() {
     let directory = directory();
     let fifo = directory.path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status();
@@ -301,7 +301,7 @@ fn a_start_that_hangs_is_ended_by_a_signal() {
             .stdout(Stdio::null())
             .spawn()
             .expect("the binary starts");
-        // Opening waits for the other end: from then on the start waits for a configuration.
+        // The open returns when the start has opened the other end and waits for a configuration.
         let _config = std::fs::File::options().write(true).open(&fifo);
         let sent = Command::new("kill")
             .args([signal, &child.id().to_string()])
@@ -313,7 +313,7 @@ fn a_start_that_hangs_is_ended_by_a_signal() {
 }
 
 #[test]
-fn a_signal_during_a_start_that_goes_well_is_an_orderly_stop() {
+fn a_signal_during_a_successful_start_is_an_orderly_stop() {
     let directory = directory();
     let fifo = directory.path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status();
@@ -350,7 +350,7 @@ fn damage(process: &Process, directory: &Path) {
 }
 
 #[test]
-fn a_fatal_error_ends_the_process_whatever_its_grace_is() {
+fn a_fatal_error_ends_the_process_without_waiting_for_its_grace() {
     let directory = directory();
     let mut process = Process::serve(directory.path(), TOML);
     let mut drip = process.client.connect();

@@ -1,4 +1,4 @@
-//! Sources that verify their provider's signature, in every build.
+//! Sources that verify a provider's signature, in every build.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,8 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{RateLimit, Secret, Source, StandardWebhooks, Verify};
 
-use crate::support::{Connection, Reply, TestRelay, config};
+use crate::support::{Connection, Reply, TestRelay, URL, config};
 
-const URL: &str = "http://127.0.0.1:9/hook";
 // From the Standard Webhooks specification's reference libraries.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
@@ -16,7 +15,7 @@ const SECONDS: i64 = 1_614_265_330;
 const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 const BODY: &[u8] = br#"{"test": 2432232314}"#;
 
-/// A source `signed` for the signature above, at its time.
+/// A relay with a source `signed` for the signature above, at the signature's time.
 fn start(change: impl FnOnce(&mut relay::Config)) -> (TestRelay, Arc<FakeClock>) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     start_in(Arc::new(directory), change)
@@ -53,7 +52,7 @@ fn post(relay: &TestRelay, signature: Option<&str>, body: &[u8]) -> Reply {
 }
 
 #[test]
-fn what_verifies_comes_in_and_nothing_else_does() {
+fn only_requests_with_a_valid_signature_are_accepted() {
     let (relay, clock) = start(|_| {});
     let refused = |reply: Reply| {
         assert_eq!(reply.status, 401, "{}", reply.text());
@@ -65,9 +64,9 @@ fn what_verifies_comes_in_and_nothing_else_does() {
     refused(post(&relay, None, BODY));
     refused(post(&relay, Some(""), BODY));
     refused(post(&relay, Some("v1,AAAA"), BODY));
-    // The bytes as they came: the same document written otherwise is another body.
+    // The signature covers the bytes: the same document with other spacing is another body.
     refused(post(&relay, Some(SIGNATURE), br#"{"test":2432232314}"#));
-    // Strangers learn nothing else: not about the key, nor about the body.
+    // The answer tells nothing about the key or the body.
     refused(
         relay
             .client
@@ -89,7 +88,7 @@ fn what_verifies_comes_in_and_nothing_else_does() {
 }
 
 #[test]
-fn a_stranger_is_refused_before_sending_a_body_and_spends_nobodys_token() {
+fn an_unsigned_request_is_refused_before_its_body_and_spends_no_token() {
     let (relay, _clock) = start(|config| {
         let source = config.sources.get_mut("signed").expect("a source");
         source.rate_limit = Some(RateLimit {
@@ -116,14 +115,14 @@ fn a_stranger_is_refused_before_sending_a_body_and_spends_nobodys_token() {
 }
 
 #[test]
-fn a_refusal_for_want_of_space_does_not_burn_the_key() {
+fn a_refusal_for_lack_of_space_does_not_use_up_the_key() {
     let (relay, _clock) = start(|config| config.database.min_free_bytes = u64::MAX);
     let refused = post(&relay, Some(SIGNATURE), BODY);
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some());
     let directory = Arc::clone(&relay.directory);
     drop(relay);
-    // With room again, the sender's retry is a first acceptance.
+    // With space again, the sender's retry is a first acceptance.
     let (relay, _clock) = start_in(directory, |_| {});
     let retried = post(&relay, Some(SIGNATURE), BODY);
     assert_eq!(
@@ -133,7 +132,7 @@ fn a_refusal_for_want_of_space_does_not_burn_the_key() {
 }
 
 #[test]
-fn the_catch_all_can_verify_too() {
+fn the_catch_all_source_can_verify_signatures() {
     let (relay, _clock) = start(|config| {
         let source = config.sources["signed"].clone();
         config.sources.insert("*".to_owned(), source);
@@ -150,7 +149,7 @@ fn the_catch_all_can_verify_too() {
             .status
     };
     assert_eq!((post("any", SIGNATURE), post("any", "v1,AAAA")), (202, 401));
-    // A declared source says for itself.
+    // A declared source has its own settings.
     assert_eq!(relay.client.hook("1", b"{}").status, 202);
 }
 
@@ -177,17 +176,17 @@ fn the_providers_signature_still_verifies_downstream() {
 
 /// Bytes of a large body.
 const LARGE: usize = 64 << 20;
-/// Requests that must get their answers while large bodies are checked: far more than fit between
-/// the last bytes of a body and the beginning of its check.
+/// Requests that must be answered while large bodies are verified: more than fit between the last
+/// bytes of a body and the beginning of its verification.
 const MEANWHILE: usize = 20;
 
 #[test]
-fn large_bodies_that_are_being_checked_hold_up_no_other_connection() {
+fn verifying_large_bodies_delays_no_other_connection() {
     let (relay, _) = start(|config| {
         let source = config.sources.get_mut("signed").expect("a source");
         source.max_body_bytes = Some(LARGE as u64);
     });
-    // One for each thread that attends to connections.
+    // One for each event loop.
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8));
     let chunk = vec![b' '; 1 << 20];
     let mut large: Vec<_> = (0..threads).map(|_| relay.client.connect()).collect();

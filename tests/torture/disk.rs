@@ -1,4 +1,4 @@
-//! Disks that are full, or broken.
+//! Disks that are full or fail.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::support::until;
 use crate::world::World;
 
 #[test]
-fn a_full_disk_refuses_and_heals_by_itself() {
+fn a_full_disk_refuses_writes_until_it_has_space_again() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let rounds = crate::choose(2, 20);
@@ -49,11 +49,13 @@ fn a_full_disk_refuses_and_heals_by_itself() {
     let faults = world.shim.faults();
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    let verdict = world.journal.assert_just("full disk", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("full disk", &world.database());
     println!("full disk: {rounds} rounds, {faults} writes refused, healed within {slowest:?}");
     assert!(faults > 0);
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
-    // What was under way when it began, once more; and never again during the same fault.
+    // Attempts that were in flight at the fault are repeated once, and not again during it.
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(
         most_hits(&world) <= 1 + rounds,
@@ -71,7 +73,7 @@ fn most_hits(world: &World) -> usize {
 }
 
 #[test]
-fn a_disk_that_fails_ends_the_process_and_the_restart_has_lost_nothing() {
+fn a_failing_disk_ends_the_process_and_the_restart_has_lost_nothing() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let rounds = crate::choose(1, 10);
@@ -107,9 +109,11 @@ fn a_disk_that_fails_ends_the_process_and_the_restart_has_lost_nothing() {
     load.stop();
     world.drain();
     world.stop();
-    let verdict = world.journal.assert_just("failing disk", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("failing disk", &world.database());
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
-    // Nothing can be recorded any more: there is nothing to wait for.
+    // Nothing can be recorded any more, so the stop has nothing to wait for.
     println!("failing disk: out within {slowest:?}, with a grace of {GRACE:?}");
     assert!(slowest < GRACE, "{slowest:?}");
 }

@@ -1,4 +1,4 @@
-//! A disk that hangs: every start and stop ends all the same, and nothing is lost.
+//! A hanging disk: every start and stop still ends, and nothing is lost.
 
 use std::io::Read as _;
 use std::process::Command;
@@ -8,11 +8,11 @@ use crate::process::{GRACE, TOLERANCE};
 use crate::support::{Client, until};
 use crate::world::World;
 
-/// What a stop may take beside `server.shutdown_grace`: for the last outcomes, for the writer, and
-/// for threads.
+/// The longest that a stop may take beyond `server.shutdown_grace`: the waits for the last
+/// outcomes, for the writer, and for threads.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(6);
 
-/// Has all syncs hang, the writer's among them.
+/// Makes all syncs hang, among them the writer's.
 fn hang(world: &World) {
     world.shim.hang_syncs();
     let mut before = world.journal.acknowledged();
@@ -24,7 +24,7 @@ fn hang(world: &World) {
 }
 
 #[test]
-fn a_stop_gives_up_on_a_writer_that_hangs_and_the_next_start_recovers() {
+fn a_stop_gives_up_a_hanging_writer_and_the_next_start_recovers() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let rounds = crate::choose(1, 10);
@@ -54,7 +54,9 @@ fn a_stop_gives_up_on_a_writer_that_hangs_and_the_next_start_recovers() {
     world.drain();
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    let verdict = world.journal.assert_just("hung sync", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("hung sync", &world.database());
     println!("hung sync: {rounds} rounds, out within {slowest:?}, with a grace of {GRACE:?}");
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(slowest < GRACE + GIVEN_UP_AFTER + TOLERANCE, "{slowest:?}");
@@ -84,14 +86,14 @@ fn a_second_signal_exits_at_once_although_the_writer_hangs() {
     world.stop();
     let verdict = world
         .journal
-        .assert_just("hung sync, two signals", &world.database());
+        .assert_no_violations("hung sync, two signals", &world.database());
     println!("hung sync, two signals: out after {took:?}");
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(took < Duration::from_millis(500), "{took:?}");
 }
 
 #[test]
-fn a_start_that_hangs_is_ended_by_a_signal_and_the_next_one_goes_on() {
+fn a_signal_ends_a_hanging_start_and_the_next_start_succeeds() {
     let _alone = crate::alone();
     let rounds = crate::choose(1, 5);
     let mut world = World::new();
@@ -99,7 +101,7 @@ fn a_start_that_hangs_is_ended_by_a_signal_and_the_next_one_goes_on() {
     for _ in 0..rounds {
         world.shim.hang_syncs();
         let mut child = world.command().arg("serve").spawn().expect("it starts");
-        // The first that it syncs is the database that it makes.
+        // The first sync is of the new database.
         until("it makes a database", || {
             world.database().exists().then_some(())
         });

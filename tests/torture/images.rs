@@ -1,5 +1,5 @@
-//! What a disk may hold after a power failure: everything that was synced, and of the rest any part,
-//! in any order, torn anywhere.
+//! Images of a disk after a power failure: everything that was synced, and any part of the rest, in
+//! any order, torn anywhere.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
-/// Disks write whole sectors, in no particular order.
+/// Bytes of a sector, the unit that a disk writes as a whole, in any order.
 const SECTOR: usize = 512;
 
 /// An operation on the watched directory, as the shim saw it.
@@ -39,7 +39,7 @@ pub enum Op {
 ///
 /// # Panics
 ///
-/// If it holds what a relay doesn't do.
+/// If it has an operation that relay never makes.
 pub fn parse(log: &[u8]) -> Vec<Op> {
     let mut ops = Vec::new();
     let mut rest = log;
@@ -74,7 +74,7 @@ pub fn parse(log: &[u8]) -> Vec<Op> {
 #[derive(Debug, Default)]
 struct Contents {
     durable: Vec<u8>,
-    /// What may or may not be on the disk by now.
+    /// Operations that may or may not be on the disk.
     pending: Vec<Op>,
 }
 
@@ -84,7 +84,7 @@ enum Name {
     Gone(String),
 }
 
-/// A disk that forgets what wasn't synced.
+/// A disk that may lose everything that wasn't synced.
 #[derive(Debug, Default)]
 pub struct Disk {
     files: BTreeMap<u32, Contents>,
@@ -92,16 +92,16 @@ pub struct Disk {
     pending_names: Vec<Name>,
 }
 
-/// How much of what wasn't synced is there.
+/// How much of the unsynced operations survives.
 #[derive(Clone, Copy, Debug)]
-pub enum Luck {
+pub enum Survival {
     None,
     All,
-    /// Each operation with this probability, and of those some torn.
+    /// Each operation survives with this probability, and some of those are torn.
     Some(f64),
 }
 
-impl Luck {
+impl Survival {
     pub fn random(random: &mut StdRng) -> Self {
         match random.random_range(0..6) {
             0 => Self::None,
@@ -143,7 +143,7 @@ fn tear(into: &mut Vec<u8>, offset: usize, bytes: &[u8], random: &mut StdRng) {
 }
 
 impl Disk {
-    /// One that held these files, safely, before these operations began.
+    /// A disk with these files, all synced, before the operations.
     pub fn holding(files: BTreeMap<String, Vec<u8>>, ops: &[Op]) -> Self {
         let mut disk = Self::default();
         for (unseen, (path, durable)) in (0..).zip(files) {
@@ -160,7 +160,7 @@ impl Disk {
         disk
     }
 
-    /// Does an operation.
+    /// Applies an operation.
     pub fn apply(&mut self, op: &Op) {
         match op {
             Op::Write { file, .. } | Op::Resize { file, .. } => {
@@ -192,23 +192,23 @@ impl Disk {
         }
     }
 
-    /// Writes down what may be there after a power failure at this moment.
-    pub fn write_to(&self, directory: &Path, luck: Luck, random: &mut StdRng) {
+    /// Writes an image of the disk after a power failure at this moment.
+    pub fn write_to(&self, directory: &Path, survival: Survival, random: &mut StdRng) {
         let mut names = self.names.clone();
         for name in &self.pending_names {
-            if is_lucky(luck, random) {
+            if survives(survival, random) {
                 settle(&mut names, name.clone());
             }
         }
         for (path, file) in names {
-            // Rebuilt from the WAL, and never written but through memory.
+            // The WAL's index is rebuilt from the WAL, and written through shared memory only.
             if path.ends_with("-shm") {
                 continue;
             }
             let contents = &self.files[&file];
             let mut bytes = contents.durable.clone();
             for op in &contents.pending {
-                if !is_lucky(luck, random) {
+                if !survives(survival, random) {
                     continue;
                 }
                 match op {
@@ -216,7 +216,7 @@ impl Disk {
                         offset,
                         bytes: part,
                         ..
-                    } if matches!(luck, Luck::Some(_)) && random.random_bool(0.3) => {
+                    } if matches!(survival, Survival::Some(_)) && random.random_bool(0.3) => {
                         tear(&mut bytes, *offset, part, random);
                     }
                     _ => apply(&mut bytes, op),
@@ -227,11 +227,11 @@ impl Disk {
     }
 }
 
-fn is_lucky(luck: Luck, random: &mut StdRng) -> bool {
-    match luck {
-        Luck::None => false,
-        Luck::All => true,
-        Luck::Some(part) => random.random_bool(part),
+fn survives(survival: Survival, random: &mut StdRng) -> bool {
+    match survival {
+        Survival::None => false,
+        Survival::All => true,
+        Survival::Some(part) => random.random_bool(part),
     }
 }
 
@@ -247,7 +247,7 @@ fn settle(names: &mut BTreeMap<String, u32>, name: Name) {
 }
 
 #[test]
-fn a_disk_keeps_what_was_synced_and_no_more_than_was_written() {
+fn an_image_has_all_that_was_synced_and_nothing_that_was_not_written() {
     use rand::SeedableRng as _;
     let mut random = StdRng::seed_from_u64(1);
     let mut disk = Disk::default();
@@ -260,24 +260,27 @@ fn a_disk_keeps_what_was_synced_and_no_more_than_was_written() {
         offset,
         bytes: vec![byte; 1024],
     };
-    let image = |disk: &Disk, luck, random: &mut StdRng| {
+    let image = |disk: &Disk, survival, random: &mut StdRng| {
         let directory = tempfile::tempdir().expect("a directory");
-        disk.write_to(directory.path(), luck, random);
+        disk.write_to(directory.path(), survival, random);
         std::fs::read(directory.path().join("a")).ok()
     };
     disk.apply(&open);
     disk.apply(&put(0, 1));
-    assert_eq!(image(&disk, Luck::None, &mut random), None);
+    assert_eq!(image(&disk, Survival::None, &mut random), None);
     disk.apply(&Op::SyncDirectory);
-    assert_eq!(image(&disk, Luck::None, &mut random), Some(Vec::new()));
+    assert_eq!(image(&disk, Survival::None, &mut random), Some(Vec::new()));
     disk.apply(&Op::Sync { file: 0 });
-    assert_eq!(image(&disk, Luck::None, &mut random), Some(vec![1; 1024]));
+    assert_eq!(
+        image(&disk, Survival::None, &mut random),
+        Some(vec![1; 1024])
+    );
     disk.apply(&put(512, 2));
     let whole = [vec![1; 512], vec![2; 1024]].concat();
-    assert_eq!(image(&disk, Luck::All, &mut random), Some(whole));
+    assert_eq!(image(&disk, Survival::All, &mut random), Some(whole));
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..200 {
-        let bytes = image(&disk, Luck::Some(0.5), &mut random).expect("it is there");
+        let bytes = image(&disk, Survival::Some(0.5), &mut random).expect("it is there");
         assert_eq!(bytes[..512], [1; 512]);
         seen.insert((bytes.get(512).copied(), bytes.get(1024).copied()));
     }

@@ -1,4 +1,4 @@
-//! Who holds what was acknowledged against what arrived and what the database says.
+//! The judge: compares the acknowledged requests with the arrivals and the database.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// A request of the load, once it was answered or given up.
+/// A request of the load that was answered or given up.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub n: u64,
@@ -16,11 +16,11 @@ pub struct Sent {
     pub body: [u8; 32],
     pub began: Duration,
     pub ended: Duration,
-    /// None: there was no whole answer, so nobody knows.
+    /// None if there was no complete answer, so that the outcome is unknown.
     pub status: Option<u16>,
     /// The id of a 201 or 202.
     pub id: Option<String>,
-    /// What the shim had recorded by then.
+    /// The number of the shim's records by then.
     pub records: u64,
 }
 
@@ -34,17 +34,17 @@ pub struct Hit {
     pub answered: u16,
 }
 
-/// What happened, on one clock.
+/// Everything that happened, with times of one clock.
 #[derive(Debug)]
 pub struct Journal {
     start: Instant,
     sent: Mutex<Vec<Sent>>,
     hits: Mutex<Vec<Hit>>,
-    /// When a process ended without being asked to, or outcomes couldn't be recorded.
+    /// The times at which a process ended unexpectedly, or outcomes couldn't be recorded.
     faults: Mutex<Vec<Duration>>,
 }
 
-/// What the judge found.
+/// The judge's findings.
 #[derive(Debug, Default)]
 pub struct Verdict {
     pub acknowledged: usize,
@@ -53,18 +53,18 @@ pub struct Verdict {
     pub pending: usize,
     pub hits: usize,
     pub duplicates: usize,
-    /// Each is one sentence; none may be left.
+    /// Violations, a sentence each. A test fails if there is any.
     pub wrong: Vec<String>,
 }
 
-/// How late a busy receiver may see a request: what was sent before a process ended may be seen after.
+/// The longest delay until a busy receiver sees a request, which may be after its sender has ended.
 const LATE: Duration = Duration::from_millis(200);
 
 pub fn digest(body: &[u8]) -> [u8; 32] {
     Sha256::digest(body).into()
 }
 
-/// The load's number, which each body carries first.
+/// The load's number, which begins each body.
 pub fn number(body: &[u8]) -> Option<u64> {
     let text = body.strip_prefix(b"{\"n\":")?;
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -97,7 +97,7 @@ impl Journal {
         locked(&self.hits).push(hit);
     }
 
-    /// Says that outcomes may be lost at this moment.
+    /// Records that outcomes may be lost at this moment.
     pub fn fault(&self) {
         let now = self.now();
         locked(&self.faults).push(now);
@@ -108,51 +108,51 @@ impl Journal {
         sent.iter().filter(|sent| sent.id.is_some()).count()
     }
 
-    /// What was acknowledged by the time that the shim had recorded so much.
+    /// The requests that were acknowledged when the shim had `records` records.
     pub fn acknowledged_by(&self, records: u64) -> Vec<Sent> {
         let sent = locked(&self.sent);
         let known = |sent: &&Sent| sent.id.is_some() && sent.records <= records;
         sent.iter().filter(known).cloned().collect()
     }
 
-    /// How many requests were refused.
+    /// The number of requests that were refused.
     pub fn refused(&self) -> usize {
         let sent = locked(&self.sent);
         sent.iter().filter(|sent| sent.status == Some(503)).count()
     }
 
-    /// How many requests the receiver took.
-    pub fn taken(&self) -> usize {
+    /// The number of requests that the receiver accepted.
+    pub fn accepted(&self) -> usize {
         let hits = locked(&self.hits);
         hits.iter().filter(|hit| hit.answered < 300).count()
     }
 
-    /// The event that arrived last.
+    /// The id of the event that arrived last.
     pub fn latest_event(&self) -> Option<String> {
         let hits = locked(&self.hits);
         let mut events = hits.iter().rev().filter(|hit| hit.id.starts_with("evt_"));
         events.next().map(|hit| hit.id.clone())
     }
 
-    /// Whose hits there were, and when.
+    /// The ids and times of all arrivals.
     pub fn hit_times(&self) -> Vec<(String, Duration)> {
         let hits = locked(&self.hits);
         hits.iter().map(|hit| (hit.id.clone(), hit.at)).collect()
     }
 
-    /// The bodies that were sent, by number.
+    /// The digests of the bodies that were sent, by number.
     pub fn bodies(&self) -> HashMap<u64, [u8; 32]> {
         let sent = locked(&self.sent);
         sent.iter().map(|sent| (sent.n, sent.body)).collect()
     }
 
-    /// Holds all of it together. The server has ended.
+    /// Judges the run. The server must have ended.
     pub fn judge(&self, database: &Path) -> Verdict {
         self.judge_with(database, false)
     }
 
-    /// The same, where what was delivered may have been deleted since: what was acknowledged has
-    /// arrived, or is still there.
+    /// As [`Journal::judge`], where delivered events may have been deleted: an acknowledged event
+    /// must have arrived or be stored.
     pub fn judge_pruned(&self, database: &Path) -> Verdict {
         self.judge_with(database, true)
     }
@@ -195,8 +195,8 @@ impl Journal {
         }
         verdict.hits = hits.len();
         for (n, hits) in &arrived {
-            // One that was taken and comes again is a duplicate: some fault in between explains it. Where
-            // that one was refused, it is retried.
+            // An arrival after an accepted one is a duplicate, which needs a fault in between as
+            // its explanation. An arrival after a refused one is a retry.
             let Some(first) = hits.iter().position(|hit| hit.answered < 300) else {
                 continue;
             };
@@ -249,7 +249,7 @@ impl Journal {
         verdict
     }
 
-    /// Writes everything down, for somebody who wants to know why.
+    /// Writes the journal to a file, to find the cause of a violation.
     fn keep(&self, name: &str) -> std::io::Result<std::path::PathBuf> {
         use std::io::Write as _;
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("torture-{name}.log"));
@@ -291,21 +291,21 @@ impl Journal {
         Ok(path)
     }
 
-    /// The verdict, said aloud; none of it may be wrong.
+    /// Judges the run and prints the verdict.
     ///
     /// # Panics
     ///
-    /// If anything is.
-    pub fn assert_just(&self, name: &str, database: &Path) -> Verdict {
+    /// If there is a violation.
+    pub fn assert_no_violations(&self, name: &str, database: &Path) -> Verdict {
         self.assert_verdict(name, self.judge(database))
     }
 
-    /// The same for [`Journal::judge_pruned`].
+    /// As [`Journal::assert_no_violations`], for [`Journal::judge_pruned`].
     ///
     /// # Panics
     ///
-    /// If anything is wrong.
-    pub fn assert_just_pruned(&self, name: &str, database: &Path) -> Verdict {
+    /// If there is a violation.
+    pub fn assert_no_violations_pruned(&self, name: &str, database: &Path) -> Verdict {
         self.assert_verdict(name, self.judge_pruned(database))
     }
 
@@ -339,7 +339,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Each intent's body, with its delivery's state.
+/// The body of each intent and the state of its delivery.
 fn rows(database: &Path) -> Vec<(Vec<u8>, i64)> {
     let sql = rusqlite::Connection::open(database).expect("the database opens");
     let check: String = sql
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_judge_sees_each_crime() {
+    fn the_judge_finds_each_violation() {
         let journal = Journal::new();
         journal.sent(sent(1, Some("a")));
         journal.sent(sent(2, None));
@@ -441,7 +441,8 @@ mod tests {
         journal.hit(hit(1, "a", "{\"n\":1}x"));
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("another body"));
 
-        // Taken, killed, refused, taken: the fault explains the second arrival, the refusal the third.
+        // Accepted, killed, refused, accepted: the fault explains the second arrival, the refusal
+        // the third.
         let again = |faults: Vec<Duration>| {
             let journal = Journal::new();
             journal.sent(sent(1, Some("a")));

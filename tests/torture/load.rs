@@ -1,4 +1,4 @@
-//! A load that knows what it sent.
+//! A load that records its requests in the journal.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,21 +13,21 @@ use crate::judge::{Journal, Sent, digest};
 use crate::shim::Shim;
 use crate::support::{Client, KEY, relay_to};
 
-/// Where the server is now, if it is anywhere.
+/// The server's current address, if it runs.
 pub type Address = Arc<Mutex<Option<SocketAddr>>>;
 
-/// What the load's clients share.
+/// State that the load's clients share.
 pub struct Target {
     pub address: Address,
-    /// Where relays go.
+    /// The URL to which relays are sent.
     pub url: String,
     pub journal: Arc<Journal>,
     pub shim: Arc<Shim>,
-    /// How long a client rests after a request.
+    /// A client's pause after a request.
     pub pace: Duration,
 }
 
-/// Clients at work. Each sends one event or relay after the other, and the same again under the same
+/// Running clients. Each sends one event or relay after the other, and repeats it under the same
 /// key until it is acknowledged, as every client should.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts so many clients, whose bodies have up to so many bytes.
+    /// Starts `clients` clients, whose bodies have up to `bytes` bytes, numbered from `first`.
     pub fn start(target: Target, seed: u64, clients: u64, bytes: usize, first: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let target = Arc::new(target);
@@ -57,7 +57,7 @@ impl Load {
         Self { stop, clients }
     }
 
-    /// Lets everybody finish what is under way.
+    /// Lets all clients finish their current request.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
@@ -71,7 +71,7 @@ impl Target {
         let filler = "x".repeat(random.random_range(0..=bytes));
         let body = format!("{{\"n\":{n},\"filler\":\"{filler}\"}}");
         let is_event = random.random_bool(0.5);
-        // Now and then one sends again what was acknowledged.
+        // Occasionally sends an acknowledged request again.
         let again = random.random_bool(0.05);
         let mut is_acknowledged = false;
         loop {
@@ -97,7 +97,7 @@ impl Target {
         }
     }
 
-    /// Sends once, and writes down what came of it.
+    /// Sends once, and records the result.
     pub fn try_once(&self, n: u64, is_event: bool, body: &str) -> Sent {
         let key = format!("key-{n}");
         let began = self.journal.now();

@@ -1,6 +1,6 @@
-//! Faults on purpose, on the real binary, with a judge that holds what was acknowledged against what
-//! arrived and what the database says. `cargo test --features delivery --test torture` is the short
-//! form; with `RELAY_TORTURE=long` it takes tens of minutes. See README.md beside this file.
+//! Injected faults on the real binary, and a judge that compares the acknowledged requests with the
+//! arrivals and the database. `cargo test --features delivery --test torture` is the short form;
+//! with `RELAY_TORTURE=long` it takes tens of minutes. See README.md beside this file.
 
 mod crashes;
 mod disk;
@@ -23,13 +23,13 @@ mod world;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The short form, or the long one.
+/// The value for the short form, or the one for the long form.
 fn choose<T>(short: T, long: T) -> T {
     let is_long = std::env::var("RELAY_TORTURE").is_ok_and(|form| form == "long");
     if is_long { long } else { short }
 }
 
-/// Where all that is random comes from: printed, so that a run can be repeated.
+/// The seed of all random numbers: printed, so that a run can be repeated.
 fn seed() -> u64 {
     let seed = match std::env::var("RELAY_TORTURE_SEED") {
         Ok(text) => text.parse().expect("RELAY_TORTURE_SEED is a whole number"),
@@ -39,13 +39,13 @@ fn seed() -> u64 {
     seed
 }
 
-/// Scenes with a load of their own run one after the other: each would be another's fault.
+/// Scenes with a load of their own run one after the other, because each would disturb the others.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits, for faults that want time to do harm.
+/// Waits, so that a fault has time to take effect.
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }

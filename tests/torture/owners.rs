@@ -1,4 +1,4 @@
-//! Files of a database that are removed or replaced beside the server that uses them.
+//! Files of a database that are removed or replaced while a server uses them.
 
 use std::ops::Range;
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::world::{Ended, World, send};
 
 const LOCK: &str = "relay.db.lock";
 
-/// Requires that a server ended because somebody took a file away.
-fn assert_displaced(ended: &Ended, name: &str) {
+/// Asserts that a server ended because a file was removed or replaced.
+fn assert_ended_for_a_lost_file(ended: &Ended, name: &str) {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
     let last = ended.log.lines().last().unwrap_or_default();
     let said = format!("{name} was removed or replaced while relay used it");
@@ -42,8 +42,9 @@ fn rows(database: &Path, numbers: &Range<u64>) -> Option<(i64, i64)> {
     Some((*fitting.first()?, *fitting.last()?))
 }
 
-/// Rows are numbered in the order of their commits by the server that commits. A second server begins
-/// after the last row that it found: had the first one gone on, its rows would be among the second's.
+/// The server that commits numbers the rows in the order of its commits, and a second server begins
+/// after the last row that it found. If the first one had gone on, its rows would be among the
+/// second's.
 #[test]
 fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
     let _alone = crate::alone();
@@ -61,8 +62,8 @@ fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
         crate::pause(Duration::from_millis(random.random_range(0..20)));
         let mut first = world.set_aside();
         let first_process = first.process();
-        // Every other time it is stopped at any point of what it does, and goes on once the second one
-        // serves.
+        // Every other time it is stopped (SIGSTOP) at a random moment, and goes on once the second
+        // one serves.
         let is_stopped = round % 2 == 1;
         if is_stopped {
             send("-STOP", first_process);
@@ -92,9 +93,9 @@ fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
         }
         let (first, ended, ended_at) = end.join().expect("it ends");
         slowest = slowest.max(ended_at.saturating_duration_since(removed));
-        assert_displaced(&ended, LOCK);
+        assert_ended_for_a_lost_file(&ended, LOCK);
         if let Err(refused) = started {
-            // It was stopped within a transaction, and nobody can begin one before its end.
+            // It was stopped within a transaction, and no other can begin before that ends.
             assert!(is_stopped, "{}", refused.log);
             assert!(
                 refused.log.contains("the database is busy"),
@@ -111,7 +112,7 @@ fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
             last_of_first < first_of_second,
             "round {round}: the first wrote {last_of_first} after the second began at {first_of_second}"
         );
-        // What the first one left unanswered is sent again, under the same keys.
+        // Requests that the first one left unanswered are sent again, under the same keys.
         first.hand_over(&world);
         let before = world.journal.acknowledged();
         world.acknowledged(before + 100);
@@ -121,7 +122,9 @@ fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
         let ended = world.stop();
         assert!(ended.status.success(), "{}", ended.log);
     }
-    let verdict = world.journal.assert_just("removed lock", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("removed lock", &world.database());
     println!(
         "removed lock: {rounds} rounds, the first ended within {slowest:?}, {waited} times a second one \
          was refused meanwhile"
@@ -130,7 +133,7 @@ fn a_server_whose_lock_file_is_removed_ends_before_a_second_one_writes() {
 }
 
 #[test]
-fn a_server_ends_when_any_of_its_files_is_moved_and_the_next_start_has_lost_nothing() {
+fn a_server_ends_when_one_of_its_files_is_moved_and_the_next_start_has_lost_nothing() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let rounds = crate::choose(1, 10);
@@ -150,7 +153,7 @@ fn a_server_ends_when_any_of_its_files_is_moved_and_the_next_start_has_lost_noth
             let moved = Instant::now();
             let ended = world.ended();
             slowest = slowest.max(moved.elapsed());
-            assert_displaced(&ended, name);
+            assert_ended_for_a_lost_file(&ended, name);
             std::fs::rename(&aside, &path).expect("it is there");
             world.start();
         }
@@ -159,7 +162,9 @@ fn a_server_ends_when_any_of_its_files_is_moved_and_the_next_start_has_lost_noth
     world.drain();
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    let verdict = world.journal.assert_just("moved files", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("moved files", &world.database());
     println!("moved files: {rounds} times each, ended within {slowest:?}");
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
 }

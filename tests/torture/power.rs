@@ -1,4 +1,4 @@
-//! Power failures: at any moment, what wasn't synced may be lost, reordered or torn.
+//! Power failures: at any moment, unsynced operations may be lost, reordered or torn.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,12 +6,11 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::images::{Disk, Luck, Op, parse};
+use crate::images::{Disk, Op, Survival, parse};
 use crate::judge::{Journal, digest, number};
 use crate::world::World;
 
-/// A load with everything that a database does in a life: created, filled, delivered from, and
-/// checkpointed.
+/// Records a load through all phases of a database: creation, writes, deliveries, checkpoints.
 fn recorded(seed: u64, events: usize) -> (World, Vec<Op>) {
     let mut world = World::new();
     world.records = true;
@@ -24,7 +23,8 @@ fn recorded(seed: u64, events: usize) -> (World, Vec<Op>) {
     (world, ops)
 }
 
-/// What is wrong with a database after a power failure, given what it has to hold.
+/// The first violation in a database after a power failure, given the requests that were
+/// acknowledged at `records`.
 fn wrong_with(directory: &Path, journal: &Journal, records: u64) -> Option<String> {
     let acknowledged = journal.acknowledged_by(records);
     let path = directory.join("relay.db");
@@ -75,7 +75,7 @@ fn wrong_with(directory: &Path, journal: &Journal, records: u64) -> Option<Strin
     invented.map(|n| format!("{n} was never sent"))
 }
 
-/// The moments to look at: some anywhere, and some right after an answer, when most is at stake.
+/// The moments to test: some random ones, and some right after an answer, when most can be lost.
 fn moments(journal: &Journal, ops: &[Op], count: usize, random: &mut StdRng) -> Vec<u64> {
     let last = u64::try_from(ops.len()).expect("a number");
     let answers = journal.acknowledged_by(last);
@@ -92,7 +92,7 @@ fn moments(journal: &Journal, ops: &[Op], count: usize, random: &mut StdRng) -> 
     moments
 }
 
-/// Looks at an image of each moment; the first that is wrong.
+/// Tests an image of each moment; returns the first violation.
 fn first_wrong(
     journal: &Journal,
     ops: &[Op],
@@ -107,13 +107,13 @@ fn first_wrong(
             disk.apply(&ops[usize::try_from(done).expect("a 64-bit machine")]);
             done += 1;
         }
-        let luck = Luck::random(random);
+        let survival = Survival::random(random);
         let image = tempfile::tempdir().expect("a directory");
-        disk.write_to(image.path(), luck, random);
+        disk.write_to(image.path(), survival, random);
         also(at, image.path());
         if let Some(wrong) = wrong_with(image.path(), journal, moment) {
             return Some(format!(
-                "after operation {moment} of {}, {luck:?}: {wrong}",
+                "after operation {moment} of {}, {survival:?}: {wrong}",
                 ops.len()
             ));
         }
@@ -131,7 +131,7 @@ fn power_failures_lose_nothing_that_was_acknowledged() {
     let moments = moments(&world.journal, &ops, images, &mut random);
     let mut started = 0;
     let wrong = first_wrong(&world.journal, &ops, &moments, &mut random, |at, image| {
-        // Now and then the real thing, which wants more of a file than SQLite does.
+        // Some images are served by the real binary, which checks more of a file than SQLite does.
         if at % every == 0 {
             let mut next = World::new();
             for entry in std::fs::read_dir(image).expect("an image").flatten() {
@@ -152,9 +152,9 @@ fn power_failures_lose_nothing_that_was_acknowledged() {
     assert_eq!(wrong, None);
 }
 
-/// The same eyes see what `synchronous=NORMAL` would do: leave out the WAL's syncs.
+/// The same checks find the loss under `synchronous=NORMAL`, which leaves out the WAL's syncs.
 #[test]
-fn commits_that_were_not_synced_would_be_found_missing() {
+fn the_checks_find_commits_that_were_not_synced() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let mut random = StdRng::seed_from_u64(seed);
@@ -164,7 +164,7 @@ fn commits_that_were_not_synced_would_be_found_missing() {
         _ => None,
     });
     let wal = wal.expect("a WAL");
-    // Numbers of operations stay what they are.
+    // The numbers of the operations don't change.
     let careless: Vec<Op> = ops
         .into_iter()
         .map(|op| match op {

@@ -1,4 +1,4 @@
-//! What happens to a process: signals, pauses, restarts in a row, and a log that nobody takes.
+//! Events of a process's life: signals, pauses, restarts in a row, and an unread log.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -14,10 +14,10 @@ use crate::world::World;
 
 /// `server.shutdown_grace`, as this world's relay.toml has it.
 pub const GRACE: Duration = Duration::from_secs(2);
-/// What a stop may take beside its waits, on a machine that isn't alone.
+/// The longest that a stop may take beyond its waits, on a busy machine.
 pub const TOLERANCE: Duration = Duration::from_secs(1);
 
-/// A client whose body never ends: a byte now and then, until the server has had enough.
+/// A client that sends its body a byte at a time, until the server closes.
 fn drip(client: &Client) -> JoinHandle<()> {
     let mut connection = client.connect();
     let head = format!(
@@ -31,7 +31,7 @@ fn drip(client: &Client) -> JoinHandle<()> {
     })
 }
 
-/// A server under load with everything that can hold up a stop: all attempts hang, and bodies drip.
+/// Puts the server under a load that delays a stop: all attempts hang, and bodies arrive slowly.
 fn held_up(world: &mut World, seed: u64) -> (Load, Vec<JoinHandle<()>>) {
     world.answers(|_| Answer::status(200).after(Duration::from_secs(60)));
     world.start();
@@ -47,12 +47,12 @@ fn held_up(world: &mut World, seed: u64) -> (Load, Vec<JoinHandle<()>>) {
     (load, drips)
 }
 
-/// Starts again with a receiver that is well, and lets everything arrive.
+/// Starts again with a healthy receiver, and lets everything arrive.
 fn go_on(world: &mut World, load: Load, drips: Vec<JoinHandle<()>>, name: &str) {
     for drip in drips {
         drip.join().expect("it only sends");
     }
-    // Attempts that hung have reached the receiver, and their outcome is unknown.
+    // Hanging attempts have reached the receiver, and their outcome is unknown.
     world.journal.fault();
     world.answers(|_| Answer::status(200));
     world.start();
@@ -60,12 +60,12 @@ fn go_on(world: &mut World, load: Load, drips: Vec<JoinHandle<()>>, name: &str) 
     world.drain();
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    let verdict = world.journal.assert_just(name, &world.database());
+    let verdict = world.journal.assert_no_violations(name, &world.database());
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(verdict.duplicates > 0, "nothing hung");
 }
 
-/// Stops by a signal in the middle of it all; how long that took.
+/// Stops the loaded server by a signal; returns the time that it took.
 fn stopped_by(signal: &str, name: &str) -> Duration {
     let _alone = crate::alone();
     let seed = crate::seed();
@@ -84,16 +84,16 @@ fn stopped_by(signal: &str, name: &str) -> Duration {
     took
 }
 
-/// Requests and attempts have the grace together, as README.md promises.
+/// Requests and attempts share one grace, as README.md promises.
 #[test]
-fn a_stop_ends_within_the_grace_whatever_hangs() {
+fn a_stop_ends_within_the_grace_with_hanging_attempts_and_slow_bodies() {
     let took = stopped_by("-TERM", "SIGTERM");
     assert!(took < GRACE + TOLERANCE, "{took:?}");
 }
 
 #[test]
 fn a_hangup_is_an_orderly_stop() {
-    // Under nohup it is ignored, by us and by whom we start: then it means nothing, as it should.
+    // Under nohup SIGHUP is ignored by this process and its children, so there is nothing to test.
     let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -124,14 +124,14 @@ fn a_second_signal_exits_at_once_and_the_next_start_recovers() {
     println!("second SIGTERM: out after {took:?}");
 }
 
-/// The first signal is the second reason to end.
+/// The fatal error is the first reason to stop, so the first signal is the second.
 #[test]
 fn a_signal_after_a_fatal_error_exits_at_once_and_the_next_start_recovers() {
     let _alone = crate::alone();
     let seed = crate::seed();
     for (round, signal) in ["-TERM", "-INT"].into_iter().enumerate() {
         let mut world = World::new();
-        // Bodies that drip keep it for a second after the error.
+        // Slow bodies keep it running for a second after the error.
         let (load, drips) = held_up(&mut world, seed + round as u64);
         world.shim.fail_syncs(EIO, WAL);
         let client = world.client();
@@ -154,9 +154,9 @@ fn a_signal_after_a_fatal_error_exits_at_once_and_the_next_start_recovers() {
     }
 }
 
-/// Starts a server whose log can't be written, and which logs all that there is.
+/// Starts a server at log level trace whose log can't be written.
 fn start_mute(world: &mut World, how: &str) {
-    // Nobody can read where it listens.
+    // Its address can't be read from the log.
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address: SocketAddr = port.local_addr().expect("an address");
     drop(port);
@@ -192,11 +192,11 @@ fn start_mute(world: &mut World, how: &str) {
         .env("RELAY_LOG", "trace")
         .spawn()
         .expect("the binary starts");
-    // Otherwise the pipe stays open, and nobody reads it, for as long as the server runs.
+    // Otherwise the pipe stays open and unread for as long as the server runs.
     if how != "unread"
         && let Some(log) = child.stderr.take()
     {
-        // Whoever reads goes away in the middle of it.
+        // The reader closes while the server logs.
         let mut lines = BufReader::new(log);
         let mut line = String::new();
         while !line.contains("listening at") {
@@ -215,14 +215,14 @@ fn start_mute(world: &mut World, how: &str) {
 }
 
 #[test]
-fn a_log_that_nobody_takes_ends_nothing() {
+fn a_log_that_cannot_be_written_stops_no_delivery() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let events = crate::choose(100, 2_000);
     for how in ["closed", "broken pipe", "full", "unread"] {
         let mut world = World::new();
         world.answers(|arrival| {
-            // What fails is logged, too.
+            // Failures are logged, too.
             let fails = arrival.header("relay-attempt") == "1";
             Answer::status(if fails { 500 } else { 200 })
         });
@@ -240,13 +240,13 @@ fn a_log_that_nobody_takes_ends_nothing() {
         assert!(took < GRACE + TOLERANCE, "{how}: {took:?}");
         println!("log {how}: stopped after {took:?}");
         let name = format!("log {how}");
-        let verdict = world.journal.assert_just(&name, &world.database());
+        let verdict = world.journal.assert_no_violations(&name, &world.database());
         assert_eq!((verdict.pending, verdict.dead), (0, 0));
     }
 }
 
 #[test]
-fn a_process_that_was_stopped_for_a_while_goes_on() {
+fn a_process_goes_on_after_a_sigstop() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let pauses = crate::choose(2, 3);
@@ -262,7 +262,7 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
         world.acknowledged(before + 100);
         world.signal("-STOP");
         crate::pause(length);
-        // What was answered meanwhile may count as too late.
+        // Answers that came during the pause may count as timeouts.
         world.journal.fault();
         let before = world.journal.acknowledged();
         world.signal("-CONT");
@@ -276,7 +276,9 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
     assert_eq!(world.process(), process);
     let ended = world.stop();
     assert!(ended.status.success(), "{}", ended.log);
-    let verdict = world.journal.assert_just("SIGSTOP", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("SIGSTOP", &world.database());
     println!("SIGSTOP: {pauses} times {length:?}, going on within {slowest:?}");
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
@@ -306,7 +308,9 @@ fn restarts_in_quick_succession_lose_nothing() {
     load.stop();
     world.drain();
     world.stop();
-    let verdict = world.journal.assert_just("restarts", &world.database());
+    let verdict = world
+        .journal
+        .assert_no_violations("restarts", &world.database());
     println!(
         "restarts: {cycles} cycles, ready again within {slowest:?}, stopped within {slowest_stop:?}"
     );

@@ -1,4 +1,4 @@
-//! The other side of shim.c: builds it, and steers it by its control page.
+//! Builds shim.c, and controls it by its control page.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -15,7 +15,7 @@ pub const DATABASE: u32 = 8;
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
 
-/// The library, built once.
+/// The path of the library, which is built once.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -33,7 +33,7 @@ fn library() -> &'static Path {
     })
 }
 
-/// What a process under the shim is told.
+/// The control page of a process under the shim.
 pub struct Shim {
     directory: tempfile::TempDir,
     page: File,
@@ -55,7 +55,8 @@ impl Shim {
         shim
     }
 
-    /// Puts a command under the shim: it watches `directory`, and records if asked to.
+    /// Puts a command under the shim, which watches `directory`, and records its operations if
+    /// `records`.
     pub fn load(&self, command: &mut Command, directory: &Path, records: bool) {
         command
             .env("LD_PRELOAD", library())
@@ -70,49 +71,49 @@ impl Shim {
         self.directory.path().join("log")
     }
 
-    /// What was recorded.
+    /// The records.
     pub fn log(&self) -> Vec<u8> {
         let mut log = std::fs::read(self.log_path()).expect("a log");
-        // A process that was killed may have left a part of one more.
+        // A killed process may have left a part of one more record.
         log.truncate(usize::try_from(self.get(64)).expect("a size"));
         log
     }
 
-    /// How many operations have been recorded.
+    /// The number of records.
     pub fn records(&self) -> u64 {
         self.get(56)
     }
 
-    /// For another process with a log of its own.
+    /// Removes the log, so that another process begins its own.
     pub fn forget_log(&self) {
         let _ = std::fs::remove_file(self.log_path());
         self.put(56, &[0; 16]);
     }
 
-    /// How many failures were injected.
+    /// The number of failures that were injected.
     pub fn faults(&self) -> u64 {
         self.get(48)
     }
 
-    /// Sets the wall clock off by so many seconds.
+    /// Shifts the wall clock by `seconds`.
     pub fn wall_offset(&self, seconds: i64) {
         self.put(8, &(seconds * 1_000_000_000).to_ne_bytes());
     }
 
-    /// Writes of these files fail, if they extend them or in any case.
+    /// Makes writes to these files fail: those that extend a file, or all.
     pub fn fail_writes(&self, errno: i32, files: u32, only_growth: bool) {
         self.put(32, &u32::from(only_growth).to_ne_bytes());
         self.put(20, &files.to_ne_bytes());
         self.put(16, &errno.to_ne_bytes());
     }
 
-    /// Syncs of these files fail.
+    /// Makes syncs of these files fail.
     pub fn fail_syncs(&self, errno: i32, files: u32) {
         self.put(28, &files.to_ne_bytes());
         self.put(24, &errno.to_ne_bytes());
     }
 
-    /// Syncs hang, for longer than any test runs.
+    /// Makes syncs hang, for longer than any test runs.
     pub fn hang_syncs(&self) {
         self.put(72, &u32::MAX.to_ne_bytes());
     }
@@ -124,7 +125,7 @@ impl Shim {
         self.kill_at_record(0);
     }
 
-    /// The process kills itself right after this operation; 0 is none.
+    /// Makes the process kill itself right after this record; 0 for never.
     pub fn kill_at_record(&self, record: u64) {
         self.put(80, &record.to_ne_bytes());
     }

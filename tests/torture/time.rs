@@ -14,14 +14,14 @@ fn a_clock_that_jumps_neither_expires_nor_delays_anything() {
     let _alone = crate::alone();
     let seed = crate::seed();
     let mut world = World::new();
-    // A few are tried three times: so few that they have no others to wait for.
+    // A few events need three attempts: so few that no other delivery delays them.
     world.answers(|arrival| {
         let is_well = arrival.header("relay-attempt") == "3" || arrival.body.len() % 20 != 0;
         Answer::status(if is_well { 200 } else { 500 })
     });
     world.more = "breaker = { enabled = false }\n".to_owned();
     world.start();
-    // Its key is used again and again, and has to name the same event: the judge looks.
+    // Its key is sent repeatedly and must name the same event, which the judge checks.
     let target = world.target();
     let kept = || {
         let sent = target.try_once(u64::MAX, true, "{\"n\":18446744073709551615}");
@@ -38,7 +38,7 @@ fn a_clock_that_jumps_neither_expires_nor_delays_anything() {
             jumps += 1;
             crate::pause(Duration::from_millis(700));
             kept();
-            // A start goes on by the clock that wrote what is there.
+            // A start goes on with the clock that wrote the database.
             let ended = world.stop();
             assert!(ended.status.success(), "{}", ended.log);
             has_told |= ended.log.contains("clock was set");
@@ -56,7 +56,7 @@ fn a_clock_that_jumps_neither_expires_nor_delays_anything() {
     assert!(ended.status.success(), "{}", ended.log);
     assert!(has_told, "{}", ended.log);
     let verdict = world.journal.judge(&world.database());
-    // The schedule says 50 ms, then 100 ms, and a fifth of that in addition at most.
+    // The schedule has 50 ms, then 100 ms, with a jitter of at most a fifth more.
     let mut times: HashMap<String, Vec<Duration>> = HashMap::new();
     for (id, at) in world.journal.hit_times() {
         times.entry(id).or_default().push(at);
@@ -73,6 +73,6 @@ fn a_clock_that_jumps_neither_expires_nor_delays_anything() {
     assert_eq!(verdict.wrong, Vec::<String>::new());
     assert_eq!((verdict.pending, verdict.dead), (0, 0));
     assert!(least >= Duration::from_millis(45), "{least:?}");
-    // No wait is longer than the schedule's longest, and then its turn.
+    // No wait is longer than the schedule's longest and the time until a worker is free.
     assert!(most < Duration::from_secs(5), "{most:?}");
 }

@@ -1,4 +1,4 @@
-//! A server in a process of its own, under the shim, between a load and a receiver.
+//! The world of a scene: a server process under the shim, its load, and its receiver.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -22,15 +22,15 @@ pub struct World {
     script: Arc<RwLock<Script>>,
     address: Address,
     server: Option<Server>,
-    /// Whether the shim records.
+    /// Whether the shim records operations.
     pub records: bool,
     /// Sections to add to relay.toml.
     pub more: String,
-    /// The load's next number, if there are several loads.
+    /// The number of the next load's first event.
     pub first: u64,
-    /// How long each of the load's clients rests after a request.
+    /// The pause of each of the load's clients after a request.
     pub pace: Duration,
-    /// What the server finds in its environment.
+    /// Environment variables of the server.
     pub environment: Vec<(&'static str, String)>,
 }
 
@@ -39,8 +39,7 @@ struct Server {
     log: JoinHandle<String>,
 }
 
-/// A server that goes on beside the one that the world starts next. A load that it was under still
-/// sends to it.
+/// A server that goes on beside the next one that the world starts. Its load still sends to it.
 pub struct Predecessor {
     server: Server,
     address: Address,
@@ -60,7 +59,7 @@ impl World {
             let (journal, script) = (Arc::clone(&journal), Arc::clone(&script));
             Receiver::start(move |arrival| {
                 let script = script.read().unwrap_or_else(PoisonError::into_inner);
-                // What was cut short comes without a body: nobody took it.
+                // A truncated request arrives without a body and doesn't count.
                 if arrival.body.is_empty() {
                     return Answer::status(400);
                 }
@@ -92,7 +91,7 @@ impl World {
         }
     }
 
-    /// What the receiver answers from now on.
+    /// Sets the receiver's answers.
     pub fn answers(&self, script: impl Fn(&Arrival) -> Answer + Send + Sync + 'static) {
         *self.script.write().unwrap_or_else(PoisonError::into_inner) = Box::new(script);
     }
@@ -101,14 +100,14 @@ impl World {
         self.directory.path().join("data/relay.db")
     }
 
-    /// The server's database alone lies in here.
+    /// The directory of the server's database, which holds nothing else.
     pub fn data(&self) -> PathBuf {
         let data = self.directory.path().join("data");
         std::fs::create_dir_all(&data).expect("a directory");
         data
     }
 
-    /// `relay`, with this world's configuration, under the shim.
+    /// A command of the relay binary under the shim, with this world's configuration.
     pub fn command(&self) -> Command {
         let toml = format!(
             r#"
@@ -152,7 +151,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         command
     }
 
-    /// Starts the server; how long it took until it was ready.
+    /// Starts the server; returns the time until it was ready.
     ///
     /// # Panics
     ///
@@ -202,7 +201,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         Ok(took)
     }
 
-    /// Takes over a server that was started otherwise, and whose log nobody reads.
+    /// Takes over a server that was started elsewhere, and whose log isn't read.
     pub fn adopt(&mut self, child: Child, address: std::net::SocketAddr) {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
         let log = std::thread::spawn(String::new);
@@ -222,7 +221,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         send(signal, self.process());
     }
 
-    /// Kills the server, whatever it is doing.
+    /// Kills the server.
     pub fn kill(&mut self) -> Ended {
         let server = self.server.as_mut().expect("a running server");
         // It may have ended by itself.
@@ -249,7 +248,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
             server.child.try_wait().expect("a child")
         });
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        // After the end: whatever it did, it did before.
+        // The fault is recorded after the end, so that it is later than all of its requests.
         if !status.success() {
             self.journal.fault();
         }
@@ -265,7 +264,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         }
     }
 
-    /// Where a client sends to.
+    /// The target of a client's requests.
     pub fn target(&self) -> Target {
         Target {
             address: Arc::clone(&self.address),
@@ -303,7 +302,7 @@ retry = {{ schedule = ["50ms", "100ms", "100ms", "100ms", "200ms", "500ms", "1s"
         });
     }
 
-    /// Waits until so much has been acknowledged in all.
+    /// Waits until `enough` requests have been acknowledged in all.
     pub fn acknowledged(&self, enough: usize) {
         until("enough is acknowledged", || {
             (self.journal.acknowledged() >= enough).then_some(())
@@ -324,7 +323,7 @@ impl Predecessor {
         self.server.child.id()
     }
 
-    /// Waits for its end. Until then each of two servers may deliver what the other one has.
+    /// Waits for its end. Until then both servers may make the same deliveries.
     pub fn ended(&mut self, journal: &Journal) -> Ended {
         let status = until("the server has ended", || {
             journal.fault();
@@ -337,7 +336,7 @@ impl Predecessor {
         Ended { status, log }
     }
 
-    /// From now on its load sends to the world's server.
+    /// Redirects its load to the world's server.
     pub fn hand_over(&self, world: &World) {
         let address = *world.address.lock().unwrap_or_else(PoisonError::into_inner);
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{KEY, document};
 
-/// A client that says just what it is told, on a connection of its own each time. Every answer to a
-/// request that isn't raw is held against openapi.yaml.
+/// A client that opens a connection for each request. Except for raw requests, every answer is
+/// checked against openapi.yaml.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -60,25 +60,25 @@ impl Reply {
     }
 }
 
-/// A connection that stays open, for clients that don't behave.
+/// A connection that stays open, for misbehaving clients.
 pub struct Connection {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Connection {
-    /// Sends bytes. Whether they arrive is the other side's affair: it may have closed.
+    /// Sends bytes; false if the peer has closed.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Says that nothing more comes.
+    /// Closes the sending side.
     pub fn finish(&self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
     }
 
-    /// Waits for the next answer, its body as long as its Content-Length says; none if the
-    /// connection ends first.
+    /// Waits for the next answer, with a body of its Content-Length; none if the connection ends
+    /// first.
     pub fn reply(&mut self) -> Option<Reply> {
         loop {
             if let Some(mut reply) = Reply::parse(&self.read) {
@@ -102,13 +102,13 @@ impl Connection {
         }
     }
 
-    /// Reads at most so many bytes, and forgets them; how many there were, none at the end.
+    /// Reads and discards up to `bytes` bytes; returns their number, 0 at the end.
     pub fn read_some(&mut self, bytes: usize) -> usize {
         let mut some = vec![0; bytes];
         self.stream.read(&mut some).unwrap_or(0)
     }
 
-    /// Waits for the end of the connection; what came before it.
+    /// Reads until the connection ends.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = std::mem::take(&mut self.read);
         if let Err(error) = self.stream.read_to_end(&mut rest) {
@@ -122,7 +122,7 @@ impl Connection {
         self.peek().is_some_and(|bytes| bytes == 0)
     }
 
-    /// Whether there is something to read, be it the end, without waiting for it.
+    /// Whether there are bytes to read or the connection has ended, without waiting.
     pub fn has_ended_or_answered(&mut self) -> bool {
         self.peek().is_some()
     }
@@ -134,7 +134,7 @@ impl Connection {
         match peeked {
             Ok(bytes) => Some(bytes),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
-            // A reset is an end.
+            // A reset counts as an end.
             Err(_) => Some(0),
         }
     }
@@ -146,7 +146,7 @@ fn is_timeout(error: &std::io::Error) -> bool {
 }
 
 impl Client {
-    /// A connection that nothing has been sent on.
+    /// Opens a connection and sends nothing.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).expect("somebody listens");
         stream
@@ -165,7 +165,7 @@ impl Client {
         }
     }
 
-    /// One of the operator's listener, which the document isn't about.
+    /// A client of the operator's listener, which openapi.yaml doesn't describe.
     pub fn of_admin(address: SocketAddr) -> Self {
         Self {
             address,
@@ -177,7 +177,7 @@ impl Client {
         self.address
     }
 
-    /// Sends bytes and reads until the other side closes; none if there is no whole answer.
+    /// Sends bytes and reads until the peer closes; none without a complete answer.
     pub fn try_raw(&self, bytes: &[u8]) -> Option<Reply> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream
@@ -185,12 +185,12 @@ impl Client {
             .expect("a timeout above zero");
         stream.write_all(bytes).ok()?;
         let mut answer = Vec::new();
-        // A reset after the answer is no matter.
+        // A reset after the answer is fine.
         let _ = stream.read_to_end(&mut answer);
         Reply::parse(&answer)
     }
 
-    /// Sends bytes and reads until the other side closes.
+    /// Sends bytes and reads until the peer closes.
     ///
     /// # Panics
     ///
@@ -199,7 +199,7 @@ impl Client {
         self.try_raw(bytes).expect("an answer")
     }
 
-    /// A request; none if there is no whole answer.
+    /// Sends a request; none without a complete answer.
     pub fn try_send(
         &self,
         method: &str,

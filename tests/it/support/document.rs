@@ -1,5 +1,5 @@
-//! Holds every answer that a test gets against openapi.yaml: its status, headers, type and members
-//! must be listed there. (Patterns and formats are for the conformance test with made-up requests.)
+//! Checks every answer that a test gets against openapi.yaml: its status, headers, type and members
+//! must be listed there. (tests/conformance checks patterns and formats, with generated requests.)
 
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::Reply;
 
-/// Headers that any answer may have, by HTTP itself.
+/// Headers of HTTP itself, which any answer may have.
 const OF_HTTP: [&str; 4] = ["connection", "content-length", "content-type", "date"];
 
 fn document() -> &'static Value {
@@ -47,7 +47,7 @@ fn route(path: &str) -> Option<&'static Value> {
 /// The response that the document lists for a method, a path and a status.
 fn listed(method: &str, path: &str, status: u16) -> Option<&'static Value> {
     let Some(route) = route(path) else {
-        // Whatever isn't there.
+        // An unknown path.
         assert!(
             matches!(status, 400 | 404 | 431),
             "{path} isn't there, and answered {status}"
@@ -56,7 +56,7 @@ fn listed(method: &str, path: &str, status: u16) -> Option<&'static Value> {
     };
     let method = if method == "HEAD" { "GET" } else { method };
     let operation = match &route[method.to_ascii_lowercase()] {
-        // A method that isn't there is answered as all the others say.
+        // An unknown method has an answer that the path's other methods list.
         Value::Null => ["get", "post"]
             .iter()
             .map(|method| &route[method])
@@ -114,8 +114,8 @@ pub fn check(method: &str, path: &str, reply: &Reply) {
     if method != "HEAD" && content_type == "application/json" {
         match serde_json::from_slice(&reply.body) {
             Ok(value) => check_value(&what, schema, &value),
-            // A payload that was kept as it came may be beyond this parser: too deep, too large a
-            // number. JSON it is all the same.
+            // A payload is kept byte for byte, and may be too deep for this parser or have too
+            // large a number. It must still be JSON.
             Err(_) => drop(serde_json::from_slice::<&RawValue>(&reply.body).expect("JSON")),
         }
     }

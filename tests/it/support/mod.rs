@@ -1,5 +1,5 @@
-//! What the tests drive: a relay in this process or as a process of its own, a client that says just
-//! what it is told, and the examples' scripted receiver.
+//! A relay in this process or as a process of its own, a client that sends exactly the given bytes,
+//! and the examples' scripted receiver.
 
 #![allow(
     dead_code,
@@ -7,9 +7,12 @@
     reason = "each build's tests use a part of it"
 )]
 
+pub mod certificates;
 mod client;
 pub mod document;
+pub mod hostile;
 mod process;
+pub mod raw;
 #[path = "../../../examples/support/receiver.rs"]
 mod receiver;
 
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relay::clock::FakeClock;
-use relay::config::{Destination, Secret, Source};
+use relay::config::{Destination, RetrySettings, Secret, Source};
 use relay::{Config, Relay};
 use serde_json::Value;
 
@@ -28,6 +31,9 @@ pub use receiver::{Answer, Arrival, Receiver};
 
 pub const KEY: &str = "test-key";
 
+/// A destination's URL where nothing listens.
+pub const URL: &str = "http://127.0.0.1:9/hook";
+
 /// A relay in this process, with a database in a directory of its own.
 pub struct TestRelay {
     pub relay: Option<Relay>,
@@ -35,8 +41,8 @@ pub struct TestRelay {
     pub directory: Arc<tempfile::TempDir>,
 }
 
-/// A configuration for tests: port 0, no limits to speak of, loopback allowed, a source `github`
-/// for the destination `orders` (at `url`).
+/// A configuration for tests: port 0, limits that no test reaches by accident, loopback allowed, a
+/// source `github` for the destination `orders` at `url`.
 pub fn config(directory: &Path, url: &str) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
@@ -61,13 +67,35 @@ pub fn config(directory: &Path, url: &str) -> Config {
     config
 }
 
+/// Turns delivery off, so that no status changes.
+pub fn off(config: &mut Config) {
+    config.delivery.level = Some(relay::model::Level::Off);
+}
+
+/// The settings of the destination `orders`.
+pub fn orders(config: &mut Config) -> &mut Destination {
+    config
+        .destinations
+        .get_mut("orders")
+        .expect("a destination")
+}
+
+/// Retries at equal intervals, without jitter.
+pub fn every(wait: Duration, times: usize) -> RetrySettings {
+    RetrySettings {
+        schedule: Some(vec![wait; times]),
+        jitter: Some(0.0),
+        ..RetrySettings::default()
+    }
+}
+
 impl TestRelay {
-    /// One that delivers to nobody who listens.
+    /// A relay whose destination doesn't listen.
     pub fn start() -> Self {
         Self::start_with("http://127.0.0.1:9/", |_| {})
     }
 
-    /// One whose destination `orders` is at `url`, with other changes to its configuration.
+    /// A relay whose destination `orders` is at `url`, with further changes to its configuration.
     pub fn start_with(url: &str, change: impl FnOnce(&mut Config)) -> Self {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let mut config = config(directory.path(), url);
@@ -103,7 +131,7 @@ impl TestRelay {
         Client::of_admin(relay.admin_address().expect("an admin listener"))
     }
 
-    /// The database, read by somebody else.
+    /// A read-only connection to the database.
     pub fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open_with_flags(
             self.directory.path().join("relay.db"),
@@ -120,11 +148,11 @@ pub fn relay_to(url: &str, payload: &str) -> String {
     )
 }
 
-/// Looks until what is looked for is there.
+/// Polls until `look` finds a value.
 ///
 /// # Panics
 ///
-/// If it isn't within a minute, which no machine is slow enough for.
+/// If there is none within a minute, which is enough for the slowest machine.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
@@ -136,7 +164,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Looks at an event until it has the status.
+/// Polls an event until it has the status.
 pub fn event_with_status(client: &Client, id: &str, status: &str) -> Value {
     until(&format!("{id} is {status}"), || {
         let event = client.get(&format!("/events/{id}")).json();
@@ -144,7 +172,7 @@ pub fn event_with_status(client: &Client, id: &str, status: &str) -> Value {
     })
 }
 
-/// Looks at a relay until it has the status.
+/// Polls a relay until it has the status.
 pub fn relay_with_status(client: &Client, id: &str, status: &str) -> Value {
     until(&format!("{id} is {status}"), || {
         let relay = client.get(&format!("/v1/relays/{id}")).json();
@@ -172,4 +200,16 @@ pub fn outcomes(event: &Value) -> Vec<&str> {
         .iter()
         .map(|entry| entry["outcome"].as_str().expect("text"))
         .collect()
+}
+
+/// Asserts that `reply` is an error of the relay API with this status, this code, and `says` in its
+/// message.
+pub fn assert_error(reply: &Reply, status: u16, code: &str, says: &str) {
+    assert_eq!(reply.status, status, "{}", reply.text());
+    let body = reply.json();
+    assert_eq!(body["code"], code, "{body}");
+    let message = body["message"].as_str().expect("a message");
+    assert!(message.contains(says), "{message:?} should say {says:?}");
+    assert_eq!(body["requestId"].as_str(), reply.header("x-request-id"));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
 }

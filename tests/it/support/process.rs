@@ -8,10 +8,10 @@ use super::Client;
 pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
-    /// Its log up to the line that says where it listens.
+    /// The log up to the line with its address.
     pub begun: String,
     pub client: Client,
-    /// Its listener for the operator, if it has one.
+    /// A client of the operator's listener, if there is one.
     pub admin: Option<Client>,
 }
 
@@ -38,7 +38,7 @@ impl Process {
         Self::serve_by(command, directory, toml)
     }
 
-    /// The same by another command, such as a shell that becomes it.
+    /// As [`Process::serve`], by another command, such as a shell that executes the binary.
     pub fn serve_by(mut command: Command, directory: &Path, toml: &str) -> Self {
         std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
         let mut child = command.spawn().expect("the binary starts");
@@ -82,7 +82,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Bytes of memory that it holds.
+    /// The resident memory of the process, in bytes.
     ///
     /// # Panics
     ///
@@ -111,7 +111,7 @@ impl Process {
         self.read_until(text);
     }
 
-    /// Its log up to a line that holds `text`, this line included.
+    /// Reads its log up to a line that holds `text`, and returns it with this line.
     ///
     /// # Panics
     ///
@@ -128,12 +128,12 @@ impl Process {
         }
     }
 
-    /// Waits for its end while nobody reads its log.
+    /// Waits for its end without reading its log.
     pub fn ended(&mut self) -> ExitStatus {
         super::until("it ends", || self.child.try_wait().expect("a child"))
     }
 
-    /// Waits for its end; its exit status and the rest of its log.
+    /// Waits for its end; returns its exit status and the rest of its log.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let mut log = String::new();
         self.log.read_to_string(&mut log).expect("its log is text");

@@ -1,0 +1,79 @@
+//! Certificates of test servers, and of their authorities.
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// A certificate and its key.
+pub struct Identity {
+    params: rcgen::CertificateParams,
+    certificate: rcgen::Certificate,
+    key: rcgen::KeyPair,
+}
+
+impl Identity {
+    /// A server configuration that presents this certificate.
+    pub fn server(&self) -> rustls::ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = rustls::pki_types::PrivateKeyDer::try_from(self.key.serialize_der());
+        rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate.der().clone()], key.expect("a key"))
+            .expect("a certificate and its key")
+    }
+
+    /// Writes the certificate to a file; returns its path.
+    pub fn write(&self, directory: &Path) -> std::path::PathBuf {
+        let path = directory.join("certificate.pem");
+        std::fs::write(&path, self.certificate.pem()).expect("writing it");
+        path
+    }
+}
+
+pub fn params(
+    name: &str,
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> rcgen::CertificateParams {
+    let names = Vec::from_iter((!name.is_empty()).then(|| name.to_owned()));
+    let mut params = rcgen::CertificateParams::new(names).expect("a name");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "ours");
+    change(&mut params);
+    params
+}
+
+/// A self-signed certificate, marked as an authority's in the way of openssl.
+pub fn self_signed(name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = params(name, change);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    signing_itself(params, key)
+}
+
+pub fn signing_itself(params: rcgen::CertificateParams, key: rcgen::KeyPair) -> Identity {
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Identity {
+        params,
+        certificate,
+        key,
+    }
+}
+
+/// A certificate that `authority` signs.
+pub fn signed_by(
+    authority: &Identity,
+    name: &str,
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> Identity {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let issuer = rcgen::Issuer::from_params(&authority.params, &authority.key);
+    let params = params(name, change);
+    let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+    Identity {
+        params,
+        certificate,
+        key,
+    }
+}
