@@ -199,7 +199,7 @@ impl Resolver for Known {
     }
 }
 
-/// As many threads as the executor has, which only post: the upper limit.
+/// Threads that only post, one for each of the executor's workers: the upper limit.
 fn bare(sink: SocketAddr, workers: usize) -> f64 {
     let config = Agent::config_builder()
         .proxy(None)

@@ -51,7 +51,7 @@
 //!   route or metric depends on the build.
 //! - Only `clock` asks the system for the time.
 //!
-//! `tests/tidy.rs` checks these.
+//! `tests/tidy/` checks these.
 
 pub mod cli;
 pub mod clock;

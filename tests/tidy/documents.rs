@@ -1,234 +1,12 @@
-//! The code map's rules, checked: an invariant that is written as an absence is easy to break
-//! without noticing.
+//! The documents: their links, the names in them, and their form.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn files(below: &str, ending: &str) -> Vec<(String, String)> {
-    fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(directory).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                walk(&path, ending, found);
-            } else if path.to_string_lossy().ends_with(ending) {
-                found.push(path);
-            }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    walk(&root.join(below), ending, &mut found);
-    found
-        .into_iter()
-        .map(|path| {
-            let name = path.strip_prefix(root).expect("below the root");
-            let text = fs::read_to_string(&path).expect("text");
-            (name.to_string_lossy().into_owned(), text)
-        })
-        .collect()
-}
-
-/// Lines of code that hold one of `needles`, as `file:line`.
-fn lines_with(below: &str, needles: &[&str], is_exempt: impl Fn(&str) -> bool) -> Vec<String> {
-    files(below, ".rs")
-        .iter()
-        .filter(|(name, _)| !is_exempt(name))
-        .flat_map(|(name, text)| {
-            text.lines()
-                .enumerate()
-                .filter(|(_, line)| {
-                    !line.trim_start().starts_with("//") && needles.iter().any(|n| line.contains(n))
-                })
-                .map(move |(at, line)| format!("{name}:{}: {}", at + 1, line.trim()))
-        })
-        .collect()
-}
-
-/// Whether a file below `src` holds tests alone.
-fn is_test(name: &str) -> bool {
-    name.ends_with("tests.rs") || name.contains("/tests/")
-}
-
-fn assert_none(found: &[String], rule: &str) {
-    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
-}
-
-#[test]
-fn the_rules_see_the_files() {
-    assert!(files("src", ".rs").len() > 40);
-    assert!(!lines_with("src", &["feature = \""], |_| false).is_empty());
-}
-
-#[test]
-fn features_are_chosen_in_two_files() {
-    let found = lines_with("src", &["feature = \""], |name| {
-        name == "src/lib.rs" || name == "src/delivery/levels/mod.rs"
-    });
-    assert_none(
-        &found,
-        "cfg(feature) stands in lib.rs and delivery/levels/mod.rs only",
-    );
-}
-
-#[test]
-fn http_and_delivery_know_nothing_of_each_other() {
-    let in_http = lines_with("src/http", &["delivery::", "crate::{", "ureq"], |_| false);
-    assert_none(&in_http, "http knows nothing of delivery");
-    let in_delivery = lines_with(
-        "src/delivery",
-        &["crate::http", "crate::{", "hyper::", "tokio"],
-        |_| false,
-    );
-    assert_none(
-        &in_delivery,
-        "delivery knows nothing of http, and has no async runtime",
-    );
-}
-
-#[test]
-fn sql_stands_in_its_rooms() {
-    let sql = [
-        "SELECT ",
-        "INSERT INTO",
-        "UPDATE ",
-        "DELETE FROM",
-        "rusqlite",
-        "PRAGMA",
-    ];
-    let found = lines_with("src", &sql, |name| {
-        name.starts_with("src/store/")
-            || name.starts_with("src/delivery/ops/")
-            // Tests look at rows, and set scenes with them.
-            || is_test(name)
-    });
-    assert_none(&found, "SQL stands in store/ and delivery/ops/ only");
-}
-
-#[test]
-fn only_the_clock_asks_for_the_time() {
-    let found = lines_with(
-        "src",
-        &["SystemTime::now", "Instant::now", "Timestamp::now"],
-        |name| {
-            // The store's test of the writer's idle second waits for real; a deadline of tokio's
-            // timers is in tokio's own time.
-            let exempt = [
-                "src/clock.rs",
-                "src/store/sqlite/tests.rs",
-                "src/http/request_context.rs",
-                "src/http/server/connection_slots.rs",
-            ];
-            exempt.contains(&name)
-        },
-    );
-    assert_none(&found, "only clock.rs asks the system for the time");
-}
-
-#[test]
-fn the_model_is_pure() {
-    let found = lines_with(
-        "src/model",
-        &[
-            "crate::store",
-            "crate::http",
-            "std::fs",
-            "std::thread",
-            "rand::",
-        ],
-        |_| false,
-    );
-    assert_none(&found, "model does no I/O");
-}
-
-#[test]
-fn the_database_file_is_never_opened_by_hand() {
-    let found = lines_with(
-        "src",
-        &[
-            "File::open",
-            "File::create",
-            "OpenOptions",
-            "fs::read(",
-            "fs::write(",
-        ],
-        |name| {
-            // One opens the lock file. The other makes the database: with `create_new`, and so before
-            // anybody can have a lock on it.
-            let exempt = ["src/store/sqlite/lock.rs", "src/store/sqlite/private.rs"];
-            exempt.contains(&name) || is_test(name)
-        },
-    );
-    assert_none(
-        &found,
-        "opening and closing the database file would drop SQLite's locks",
-    );
-    let opens = [
-        "OpenOptions::new",
-        "File::open",
-        "File::create",
-        "fs::read(",
-        "fs::write(",
-    ];
-    let only = |needles: &[&str]| {
-        lines_with("src/store", needles, |name| {
-            name != "src/store/sqlite/private.rs"
-        })
-    };
-    assert_eq!(only(&opens).len(), 1, "it opens one file");
-    assert_eq!(only(&["create_new(true)"]).len(), 1, "and only a new one");
-}
-
-#[test]
-fn every_suppressed_lint_has_a_reason() {
-    for (name, text) in ["src", "tests", "examples", "benches"]
-        .iter()
-        .flat_map(|at| files(at, ".rs"))
-    {
-        for attribute in ["allow(", "expect("] {
-            for (at, _) in text
-                .match_indices(&format!("#[{attribute}"))
-                .chain(text.match_indices(&format!("#![{attribute}")))
-            {
-                let end = text[at..].find(")]").map_or(text.len(), |end| at + end);
-                assert!(
-                    text[at..end].contains("reason ="),
-                    "{name}: {}",
-                    &text[at..end]
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn a_newer_compilers_warnings_stop_no_install() {
-    let manifest = include_str!("../Cargo.toml");
-    let lints = manifest.split("[lints").skip(1).map(|section| {
-        let end = section.find("\n[").unwrap_or(section.len());
-        &section[..end]
-    });
-    // `forbid` is for a single lint, whose findings don't change.
-    let found: Vec<_> = lints
-        .flat_map(str::lines)
-        .filter(|line| line.contains("\"deny\""))
-        .map(str::to_owned)
-        .collect();
-    assert!(manifest.contains("[lints.rust]"));
-    assert_none(&found, "lints warn; CI denies warnings");
-}
-
-#[test]
-fn files_stay_readable() {
-    let found: Vec<_> = files("src", ".rs")
-        .iter()
-        .filter(|(_, text)| text.lines().count() > 600)
-        .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
-        .collect();
-    assert_none(&found, "a file of more than 600 lines wants splitting");
-}
+use crate::{assert_none, files, prose};
 
 /// The Markdown documents, by their path from the root.
-fn documents() -> Vec<(String, String)> {
+pub fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = fs::read_dir(root).expect("the root");
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -246,18 +24,8 @@ fn documents() -> Vec<(String, String)> {
     found
 }
 
-/// A document's lines outside of code blocks, numbered from 1.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut is_code = false;
-    (1..).zip(text.lines()).filter(move |(_, line)| {
-        let is_fence = line.trim_start().starts_with("```");
-        is_code ^= is_fence;
-        !is_code && !is_fence
-    })
-}
-
 /// The parts of a line in backticks, and the line without them.
-fn code_spans(line: &str) -> (Vec<&str>, String) {
+pub fn code_spans(line: &str) -> (Vec<&str>, String) {
     let parts = || line.split('`');
     (
         parts().skip(1).step_by(2).collect(),
@@ -266,7 +34,7 @@ fn code_spans(line: &str) -> (Vec<&str>, String) {
 }
 
 /// The targets of a line's links.
-fn links(line: &str) -> Vec<String> {
+pub fn links(line: &str) -> Vec<String> {
     let (_, line) = code_spans(line);
     let targets = line.split("](").skip(1);
     targets
@@ -391,7 +159,7 @@ fn tree(text: &str) -> Vec<String> {
 #[test]
 fn the_tree_of_the_architecture_shows_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shown = tree(include_str!("../docs/architecture.md"));
+    let shown = tree(include_str!("../../docs/architecture.md"));
     assert!(shown.contains(&"src/store/sqlite/writer.rs".to_owned()));
     let gone: Vec<_> = shown
         .into_iter()
@@ -415,15 +183,15 @@ fn names_with(text: &str, prefix: &str) -> Vec<String> {
 
 #[test]
 fn documents_have_every_key_variable_and_metric() {
-    let configuration = include_str!("../docs/configuration.md");
-    let operating = include_str!("../docs/operating.md");
-    let keys: Vec<&str> = include_str!("../relay.toml")
+    let configuration = include_str!("../../docs/configuration.md");
+    let operating = include_str!("../../docs/operating.md");
+    let keys: Vec<&str> = include_str!("../../relay.toml")
         .lines()
         .filter_map(|line| Some(line.trim_start_matches(['#', ' ']).split_once(" = ")?.0))
         .filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         .collect();
-    let variables = names_with(include_str!("../src/config/load.rs"), "RELAY_");
-    let (metrics, _) = include_str!("../src/ops/metrics.rs")
+    let variables = names_with(include_str!("../../src/config/load.rs"), "RELAY_");
+    let (metrics, _) = include_str!("../../src/ops/metrics.rs")
         .split_once("#[cfg(test)]")
         .expect("its tests stand last");
     let metrics = names_with(metrics, "relay_");
@@ -454,7 +222,7 @@ fn documents_have_every_key_variable_and_metric() {
 
 #[test]
 fn log_lines_that_operators_look_for_are_written() {
-    let operating = include_str!("../docs/operating.md");
+    let operating = include_str!("../../docs/operating.md");
     let (_, lines) = operating
         .split_once("### Lines worth knowing")
         .expect("the section is there");
@@ -482,70 +250,13 @@ fn log_lines_that_operators_look_for_are_written() {
     assert_none(&unknown, "nothing logs this line of docs/operating.md");
 }
 
-/// The columns that a line may have; what it links to doesn't count.
-const COLUMNS: usize = 100;
-
-#[test]
-fn lines_of_documents_end_at_100_columns() {
-    let mut long = Vec::new();
-    for (name, text) in documents() {
-        // The entries of a change log are for tools, too.
-        if name == "CHANGELOG.md" {
-            continue;
-        }
-        for (at, line) in prose(&text).filter(|(_, line)| !line.starts_with(['|', '!'])) {
-            let targets: usize = links(line).iter().map(|link| link.chars().count()).sum();
-            let columns = line.chars().count() - targets;
-            if columns > COLUMNS {
-                long.push(format!("{name}:{at}: {columns} columns"));
-            }
-        }
-    }
-    assert_none(
-        &long,
-        "a line ends at 100 columns, but for tables, links and code",
-    );
-}
-
 #[test]
 fn the_readme_is_read_in_a_minute() {
-    let lines = include_str!("../README.md").lines().count();
+    let lines = include_str!("../../README.md").lines().count();
     assert!(
         lines <= 120,
         "README.md has {lines} lines, and may have 120"
     );
-}
-
-/// A sentence has a subject: one that begins so makes its reader look for it.
-#[test]
-fn no_sentence_of_a_document_is_a_riddle() {
-    let beginnings = [
-        "What ",
-        "Who ",
-        "Whoever ",
-        "Whatever ",
-        "So many ",
-        "As many ",
-        "Those ",
-    ];
-    let mut riddles = Vec::new();
-    for (name, text) in documents() {
-        if name == "CHANGELOG.md" {
-            continue;
-        }
-        for (at, line) in prose(&text) {
-            let (_, line) = code_spans(line);
-            let found = beginnings.iter().filter_map(|begin| line.find(begin));
-            for begin in found {
-                let sentence = &line[begin..];
-                let end = sentence.find(['.', ':', ';', '|', '?']);
-                if end.is_none_or(|end| !sentence[end..].starts_with('?')) {
-                    riddles.push(format!("{name}:{at}: {sentence}"));
-                }
-            }
-        }
-    }
-    assert_none(&riddles, "a sentence begins with its subject");
 }
 
 #[test]

@@ -1,0 +1,107 @@
+//! The rules of the house, checked on the sources and the documents.
+//!
+//! - [`invariants`]: absences in the code. [`seam`]: SQL stands below the store's engine.
+//! - [`circles`]: no files import each other in a circle; [`modules`]: which file imports which.
+//! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
+//! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and comments.
+//! - [`still`]: files that break a rule today, and are to be mended. [`figures`]: a table of it
+//!   all.
+
+mod circles;
+mod documents;
+mod figures;
+mod invariants;
+mod language;
+mod lexer;
+mod modules;
+mod seam;
+mod sizes;
+mod source;
+mod still;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use modules::Crate;
+use source::{Source, Token};
+
+/// The offences of files, by file.
+type Found = BTreeMap<String, Vec<String>>;
+
+/// The files below a folder whose names end so: path from the root, and text.
+fn files(below: &str, ending: &str) -> Vec<(String, String)> {
+    fn walk(directory: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, ending, found);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(below), ending, &mut found);
+    found
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(root).expect("below the root");
+            let text = fs::read_to_string(&path).expect("text");
+            (name.to_string_lossy().into_owned(), text)
+        })
+        .collect()
+}
+
+/// The text of a file, if it is there.
+fn text_of(path: &str) -> Option<String> {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).ok()
+}
+
+/// The code of each file of src that holds more than tests, without its tests.
+fn code_of_src() -> Vec<(String, Vec<Token>)> {
+    let mut names = Crate::read("src/lib.rs", &text_of).files;
+    names.insert("src/main.rs".to_owned());
+    let files = names.into_iter().map(|name| {
+        let code = Source::of(&text_of(&name).expect("it was read before")).code();
+        (name, code)
+    });
+    files.collect()
+}
+
+/// A document's lines outside of code blocks, numbered from 1.
+fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_code = false;
+    (1..).zip(text.lines()).filter(move |(_, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+fn assert_none(found: &[String], rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+/// Fails for each file that offends and isn't excepted, and for each exception that isn't needed
+/// any more: the list only shrinks.
+fn check(rule: &str, found: &Found, still: &[&str]) {
+    let mut wrong = Vec::new();
+    for (name, lines) in found {
+        if !still.contains(&name.as_str()) {
+            wrong.extend(lines.iter().map(|line| format!("{name}: {line}")));
+        }
+    }
+    let mended = still.iter().filter(|name| !found.contains_key(**name));
+    wrong.extend(mended.map(|name| format!("{name}: mended; take it out of tests/tidy/still.rs")));
+    assert_none(&wrong, rule);
+}
+
+#[test]
+#[should_panic(expected = "a rule:\nsrc/new.rs: line 1\nsrc/gone.rs: mended")]
+fn an_offence_and_an_exception_without_one_are_reported() {
+    let found =
+        ["src/new.rs", "src/old.rs"].map(|name| (name.to_owned(), vec!["line 1".to_owned()]));
+    check("a rule", &found.into(), &["src/old.rs", "src/gone.rs"]);
+}
