@@ -2,18 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::model::Level;
+use crate::config::Resolved;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
-use crate::stop::Ending;
+use crate::stop::{Ending, Stop};
 use crate::store::Store;
-
-/// The highest level in this build.
-pub const COMPILED_LEVEL: Level = Level::Off;
 
 /// Is told of destinations for which something became due; nothing here delivers to them.
 #[derive(Clone)]
@@ -33,44 +28,47 @@ impl Wake {
 
 /// What an executor works with; here it is let go.
 pub(crate) struct Context {
-    pub config: Arc<Config>,
+    pub config: Arc<Resolved>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub fatal: Fatal,
+    pub stop: Stop,
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,
 }
 
-/// Nothing, which has ended already.
-pub(crate) struct Executor(Ending);
+/// An executor that has ended already.
+pub(crate) struct Executor {
+    pub dispatcher: Ending,
+    pub workers: Ending,
+}
 
-/// Spawns nothing.
+/// Starts nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
-pub(crate) fn start(parts: Context) -> std::io::Result<Executor> {
+pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     let Context {
         config,
         store,
         clock,
         metrics,
         fatal,
+        stop,
         own_listeners,
         wake,
-    } = parts;
-    drop((config, store, clock, metrics, fatal, own_listeners, wake));
-    Ok(Executor(Ending::new().1))
-}
-
-impl Executor {
-    /// Claims nothing as it is.
-    #[expect(clippy::unused_self, reason = "the executor's has threads to stop")]
-    pub fn wind_down(&self, _grace: Duration) {}
-
-    pub fn dispatcher_ended(&self) -> &Ending {
-        &self.0
-    }
-
-    pub fn workers_ended(&self) -> &Ending {
-        &self.0
-    }
+    } = context;
+    drop((
+        config,
+        store,
+        clock,
+        metrics,
+        fatal,
+        stop,
+        own_listeners,
+        wake,
+    ));
+    Ok(Executor {
+        dispatcher: Ending::already(),
+        workers: Ending::already(),
+    })
 }

@@ -64,6 +64,7 @@ mod delivery;
 #[path = "delivery_off.rs"]
 mod delivery;
 
+mod compiled_level;
 mod http;
 mod limiter;
 mod maintenance;
@@ -72,8 +73,8 @@ mod relay;
 mod stop;
 mod store;
 
+pub use compiled_level::COMPILED_LEVEL;
 pub use config::Config;
-pub use delivery::COMPILED_LEVEL;
 #[cfg(feature = "delivery-simulated")]
 #[doc(hidden)]
 pub use delivery::measure;

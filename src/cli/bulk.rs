@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::Failure;
+use super::error::CommandError;
 use super::operate::{Moment, explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::model::IntentId;
 use crate::store::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, OfIntent, Operator, StepJobs};
 
@@ -65,7 +65,7 @@ pub(super) struct BulkArgs {
     json: bool,
 }
 
-pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     if args.dead {
         return many(&mut operator, &config, kind, args);
@@ -90,7 +90,7 @@ pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result
     Ok(())
 }
 
-fn report(kind: JobKind, count: usize, is_json: bool) -> Result<(), Failure> {
+fn report(kind: JobKind, count: usize, is_json: bool) -> Result<(), CommandError> {
     if is_json {
         say!("{}", json!({ done_name(kind): count }));
     } else {
@@ -108,10 +108,10 @@ fn done_name(kind: JobKind) -> &'static str {
 
 fn many(
     operator: &mut Operator,
-    config: &Config,
+    config: &Resolved,
     kind: JobKind,
     args: &BulkArgs,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let destination = args
         .destination
         .as_deref()
@@ -179,7 +179,7 @@ fn follow(
     kind: JobKind,
     jobs: &[i64],
     is_json: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
     for round in 1_u64.. {
@@ -223,7 +223,7 @@ fn follow(
 }
 
 /// Ends a job before it is done.
-pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), Failure> {
+pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), CommandError> {
     let (mut operator, _) = writing(file)?;
     if operator.write(&CancelJob(job)).map_err(explained)? {
         say!("cancelled; what it has done stays done");

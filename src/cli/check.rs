@@ -1,11 +1,12 @@
 use std::path::Path;
 
-use super::Failure;
+use super::error::CommandError;
 use crate::config::Config;
 
-pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), CommandError> {
     let config = Config::load(file)?;
-    let level = config.level().to_string();
+    let resolved = config.resolve();
+    let level = resolved.level().to_string();
     let admin = config
         .admin
         .listen
@@ -31,7 +32,7 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), Failure> {
     say!("  level         {level}");
     say!("  API keys      {}", config.api.keys.len());
     for (name, to) in &config.destinations {
-        let attempts = config.retry(name).max_attempts();
+        let attempts = resolved.destination(name).retry.max_attempts();
         let signed = if to.secrets.is_empty() {
             ""
         } else {

@@ -4,7 +4,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
-use super::Failure;
+use super::error::CommandError;
 use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
 use super::table::{self, Column};
 use crate::model::DeliveryState;
@@ -58,7 +58,7 @@ fn state(text: &str) -> Result<DeliveryState, String> {
         .ok_or_else(|| format!("expected one of {names}"))
 }
 
-pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), CommandError> {
     let (operator, config) = reading(file)?;
     let destination = args
         .destination

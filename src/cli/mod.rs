@@ -1,5 +1,8 @@
 //! The binary's subcommands, one a file. Exit codes: 0 done, 1 failed, 2 usage.
 
+#[cfg(test)]
+mod tests;
+
 /// Prints a line on standard output. Who reads may have gone away: that is an error to pass on, not
 /// one to panic at.
 macro_rules! say {
@@ -11,6 +14,7 @@ macro_rules! say {
 
 mod bulk;
 mod check;
+mod error;
 mod list;
 mod operate;
 mod pause;
@@ -127,7 +131,8 @@ enum Command {
 #[derive(Args)]
 struct ConfigFile {
     /// The configuration; relay.toml in the working directory if not named, built-in defaults if
-    /// there is none. Environment variables (RELAY_HTTP_ADDR, RELAY_DB, RELAY_API_KEYS, …) override it
+    /// there is none. Environment variables (RELAY_HTTP_ADDR, RELAY_DB, RELAY_API_KEYS, …)
+    /// override it
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -164,75 +169,10 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // `relay list | head` has seen enough.
-        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) if error::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             logging::print_last(&format!("relay: {error}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// A command's failure: one line for a person.
-pub(crate) type Failure = Box<dyn std::error::Error>;
-
-fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Command, CommandFactory as _};
-
-    use super::*;
-
-    /// The help of each command, short and long, with its name.
-    fn helps(command: &mut Command, found: &mut Vec<(String, String)>) {
-        let name = command.get_name().to_owned();
-        found.push((name.clone(), command.render_help().to_string()));
-        found.push((name, command.render_long_help().to_string()));
-        for subcommand in command.get_subcommands_mut() {
-            helps(subcommand, found);
-        }
-    }
-
-    fn all_helps() -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let mut command = Cli::command();
-        command.build();
-        helps(&mut command, &mut found);
-        assert!(found.len() > 20, "all commands are seen");
-        found
-    }
-
-    /// Doc comments are rustdoc's to format, and a terminal's to show as they are.
-    #[test]
-    fn help_shows_no_markup() {
-        for (name, help) in all_helps() {
-            for markup in ["`", "<http", "](", "**", "[`"] {
-                assert!(!help.contains(markup), "{name}: {markup} in\n{help}");
-            }
-        }
-    }
-
-    #[test]
-    fn help_says_whether_json_is_one_document_or_lines() {
-        let mut command = Cli::command();
-        command.build();
-        let mut with_json = Vec::new();
-        for command in command.get_subcommands() {
-            let mut arguments = command.get_arguments();
-            if let Some(json) = arguments.find(|argument| argument.get_id() == "json") {
-                let help = json.get_help().expect("help").to_string();
-                let is_said = help.contains("JSON document") || help.contains("JSON lines");
-                assert!(is_said, "{}: {help}", command.get_name());
-                with_json.push(command.get_name());
-            }
-        }
-        assert_eq!(
-            with_json,
-            ["check", "list", "show", "replay", "discard", "stats"]
-        );
     }
 }

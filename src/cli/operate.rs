@@ -3,21 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Failure;
+use super::error::CommandError;
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, Resolved};
 use crate::model::{IntentId, Surface, TargetUrl};
 use crate::store::{Operator, StoreError};
 
 /// The database that the configuration names, to look at.
-pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
-    let config = Config::load_for_commands(file)?;
+pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
+    let config = Config::load_for_commands(file)?.resolve();
     Ok((Operator::reading(&config.database.path)?, config))
 }
 
 /// The database that the configuration names, to change.
-pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Config), Failure> {
-    let config = Config::load_for_commands(file)?;
+pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
+    let config = Config::load_for_commands(file)?.resolve();
     Ok((Operator::writing(&config.database.path)?, config))
 }
 
@@ -42,9 +42,12 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Ok(Moment::At(Timestamp::from_millis(at.as_millisecond())));
     }
-    crate::config::duration(text).map(Moment::Ago).map_err(|_| {
-        "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d".to_owned()
-    })
+    crate::config::parse_duration(text)
+        .map(Moment::Ago)
+        .map_err(|_| {
+            "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
+                .to_owned()
+        })
 }
 
 /// An id as its own API shows it.
@@ -63,12 +66,12 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// A destination's name as it is stored: one of the configuration's, or the origin of a URL.
-pub(super) fn destination(config: &Config, text: &str) -> Result<String, Failure> {
+pub(super) fn destination(config: &Resolved, text: &str) -> Result<String, CommandError> {
     if text.contains("://") {
         let url: TargetUrl = text.parse().map_err(|error| format!("{text:?} {error}"))?;
         return Ok(url.origin().to_owned());
     }
-    if config.destination(text).is_some() {
+    if config.destinations.contains_key(text) {
         return Ok(text.to_owned());
     }
     let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
@@ -82,9 +85,9 @@ pub(super) fn destination(config: &Config, text: &str) -> Result<String, Failure
 /// The same, but one that is in the database will do, configured or not.
 pub(super) fn known_destination(
     operator: &Operator,
-    config: &Config,
+    config: &Resolved,
     text: &str,
-) -> Result<String, Failure> {
+) -> Result<String, CommandError> {
     let is_stored = operator
         .read(|sql| crate::store::is_destination(sql, text))
         .map_err(explained)?;
@@ -96,7 +99,7 @@ pub(super) fn known_destination(
 }
 
 /// What the store says, for a person.
-pub(super) fn explained(error: StoreError) -> Failure {
+pub(super) fn explained(error: StoreError) -> CommandError {
     match error {
         StoreError::Busy => {
             "the database is busy: another command or the server kept it for five seconds; try again"

@@ -1,10 +1,14 @@
 use std::path::Path;
 
-use super::Failure;
+use super::error::CommandError;
 use super::operate::{explained, known_destination, writing};
 use crate::store::{Pause, Resume};
 
-pub(super) fn pause(file: Option<&Path>, destination: &str, reason: &str) -> Result<(), Failure> {
+pub(super) fn pause(
+    file: Option<&Path>,
+    destination: &str,
+    reason: &str,
+) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     let destination = &known_destination(&operator, &config, destination)?;
     let op = Pause {
@@ -19,7 +23,7 @@ pub(super) fn pause(file: Option<&Path>, destination: &str, reason: &str) -> Res
     Ok(())
 }
 
-pub(super) fn resume(file: Option<&Path>, destination: &str) -> Result<(), Failure> {
+pub(super) fn resume(file: Option<&Path>, destination: &str) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     let destination = known_destination(&operator, &config, destination)?;
     let op = Resume(destination.clone());

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::Failure;
+use super::error::CommandError;
 use super::signals::StopSignals;
 use crate::config::Config;
 use crate::model::Level;
@@ -11,7 +11,7 @@ use crate::relay::Relay;
 /// The key in the repository's relay.toml, which everybody knows.
 const DEV_KEY: &str = "dev-key";
 
-pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>) -> Result<(), CommandError> {
     let signals = StopSignals::receive()?;
     let config = Config::load(file)?;
     logging::start(&config.log)?;
@@ -42,7 +42,8 @@ pub(super) fn run(file: Option<&Path>) -> Result<(), Failure> {
     }
     log::logger().flush();
     if stopped.is_err() {
-        // At once: what hangs must not keep the process, nor must a standard error that nobody reads.
+        // At once: what hangs must not keep the process, nor must a standard error that nobody
+        // reads.
         std::process::exit(1);
     }
     Ok(())

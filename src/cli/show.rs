@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Failure;
+use super::error::CommandError;
 use super::operate::{explained, plain, public_id, reading};
 use crate::model::IntentId;
 use crate::ops::status_text::{describe, next_retry_at};
@@ -11,7 +11,7 @@ use crate::store::{AttemptRow, IntentRow};
 /// Characters of an answer that a timeline shows; `--json` has them all.
 const SHOWN: usize = 200;
 
-pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<(), CommandError> {
     let (operator, config) = reading(file)?;
     let row = operator
         .read(|sql| IntentRow::find(sql, id, None))
@@ -28,7 +28,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
                     "destination": delivery.destination,
                     "status": delivery.state.name(),
                     "attempts": delivery.attempts,
-                    "max_attempts": config.retry(&delivery.destination).max_attempts(),
+                    "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
                     "next_retry_at": next_retry_at(delivery),
                     "last_error": delivery.last_error,
                     "waits_for": describe(delivery, &config, now),
@@ -61,7 +61,10 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
             plain(&delivery.destination),
             delivery.state.name(),
             delivery.attempts,
-            config.retry(&delivery.destination).max_attempts()
+            config
+                .destination(&delivery.destination)
+                .retry
+                .max_attempts()
         );
         say!("  {}", plain(&describe(delivery, &config, now)));
         for entry in &delivery.history {
@@ -71,7 +74,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
     Ok(())
 }
 
-fn print_attempt(entry: &AttemptRow) -> Result<(), Failure> {
+fn print_attempt(entry: &AttemptRow) -> Result<(), CommandError> {
     let what = match entry.status_code {
         Some(status) => format!("{} ({status})", entry.outcome),
         None => entry.outcome.to_owned(),
@@ -83,7 +86,7 @@ fn print_attempt(entry: &AttemptRow) -> Result<(), Failure> {
         entry.duration_ms,
         phases(entry)
     );
-    let line = |text: &str| -> Result<(), Failure> {
+    let line = |text: &str| -> Result<(), CommandError> {
         say!("{:28}{}", "", plain(text));
         Ok(())
     };

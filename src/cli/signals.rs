@@ -1,4 +1,4 @@
-//! Signals that stop the server, from before its start to its end.
+//! The signals that stop the server, from before its start to its end.
 
 use std::io;
 use std::process;
@@ -9,13 +9,16 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// How long a start goes on after a signal. Most take some ten milliseconds, and are then followed by
-/// an orderly stop; a migration or a disk that hangs can take for ever, and is left as by a crash.
+use crate::stop::Token;
+
+/// How long a start may go on after a signal. Most starts take some ten milliseconds, and are then
+/// followed by an orderly stop. A migration or a disk that hangs can take for ever: the process exits,
+/// as by a crash.
 const START_WAIT: Duration = Duration::from_secs(1);
 
 const SECOND: &str = "a second signal: exiting at once; the next start recovers";
 
-/// What the server is doing, which decides what a signal means.
+/// The phase of the server. It decides what a signal means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -23,56 +26,53 @@ enum Phase {
     Stopping,
 }
 
-/// Receives SIGTERM, SIGINT and SIGHUP on a thread of its own, so that nothing that hangs elsewhere
-/// keeps a signal from ending the process. The thread lives as long as the process does: a signal
-/// that has been handled once is never left to its default again.
+/// Receives SIGTERM, SIGINT and SIGHUP on a thread of its own, so that a part that hangs doesn't keep
+/// a signal from ending the process. The thread lives as long as the process: a signal that was
+/// handled once never regains its default action.
 pub(super) struct StopSignals {
     phase: watch::Sender<Phase>,
-    asked: watch::Receiver<bool>,
+    asked: Token,
 }
 
 impl StopSignals {
     /// Receives from now on; the first signal asks for a stop.
     pub fn receive() -> io::Result<Self> {
         let (phase, seen_phase) = watch::channel(Phase::Starting);
-        let (ask, asked) = watch::channel(false);
+        let asked = Token::default();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let signals = Signals::new()?;
         drop(entered);
+        let ask = asked.clone();
         thread::Builder::new()
             .name("relay-signals".to_owned())
             .spawn(move || runtime.block_on(attend(signals, seen_phase, ask)))?;
         Ok(Self { phase, asked })
     }
 
-    /// Says that the server runs.
+    /// The server runs from now on.
     pub fn started(&self) {
         self.phase.send_replace(Phase::Running);
     }
 
     /// Resolves once a signal has asked for a stop.
     pub async fn asked(&self) {
-        let mut asked = self.asked.clone();
-        if asked.wait_for(|&asked| asked).await.is_err() {
-            // Its thread panicked: signals have no effect any more, and ask for nothing.
-            std::future::pending::<()>().await;
-        }
+        self.asked.cancelled().await;
     }
 
-    /// Says that the server stops, whether a signal or an error is why.
+    /// The server stops from now on, because of a signal or of an error.
     pub fn stopping(&self) {
         self.phase.send_replace(Phase::Stopping);
     }
 }
 
-/// Asks for a stop at the first signal, and ends the process at a second one, or at one that comes when
-/// the server stops already.
-async fn attend(mut signals: Signals, mut phase: watch::Receiver<Phase>, ask: watch::Sender<bool>) {
+/// Asks for a stop at the first signal. Ends the process at a second signal, and at one that arrives
+/// when the server is stopping already.
+async fn attend(mut signals: Signals, mut phase: watch::Receiver<Phase>, ask: Token) {
     signals.next().await;
     let at_first = *phase.borrow();
-    ask.send_replace(true);
-    // A terminal that goes away may tell more than once.
+    ask.cancel();
+    // A terminal that goes away may send more than one.
     signals.hangup = None;
     if at_first == Phase::Stopping {
         exit("a signal during the stop: exiting at once; the next start recovers");
@@ -81,7 +81,9 @@ async fn attend(mut signals: Signals, mut phase: watch::Receiver<Phase>, ask: wa
         tokio::select! {
             _ = phase.wait_for(|&phase| phase != Phase::Starting) => {}
             () = tokio::time::sleep(START_WAIT) => {
-                exit("a signal during the start, which takes long: exiting; the next start recovers");
+                exit(
+                    "a signal during the start, which takes long: exiting; the next start recovers",
+                );
             }
             () = signals.next() => exit(SECOND),
         }
@@ -99,7 +101,7 @@ fn exit(why: &str) -> ! {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// A terminal that goes away; none if the parent process had it ignored, as `nohup` does.
+    /// The terminal has gone away; none if the parent process ignored the signal, as `nohup` does.
     hangup: Option<Signal>,
 }
 
@@ -131,11 +133,12 @@ impl Signals {
     }
 }
 
-/// Whether the parent process had SIGHUP ignored. Where the system doesn't tell, it is taken as not.
+/// Whether the parent process had SIGHUP ignored. Where the system doesn't tell, it is taken as
+/// not.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // SIGHUP is 1, and the mask's lowest bit.
+    // SIGHUP is signal 1: the lowest bit.
     mask.is_some_and(|mask| mask & 1 == 1)
 }

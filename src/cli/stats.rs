@@ -2,15 +2,15 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::Failure;
+use super::error::CommandError;
 use super::operate::{explained, plain, reading};
 use super::table::{self, Column};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::ops::status_text::not_configured;
 use crate::store::{BulkJob, KeepReason, Stats};
 
-pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError> {
     let (operator, config) = reading(file)?;
     let (destinations, jobs) = operator
         .read(|sql| Ok((Stats::read(sql)?, BulkJob::read(sql, &[])?)))
@@ -91,7 +91,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn standing(row: &Stats, config: &Config, now: Timestamp) -> String {
+fn standing(row: &Stats, config: &Resolved, now: Timestamp) -> String {
     let is_deliverable = config.is_deliverable(&row.destination);
     match row.keep_reason(is_deliverable, now) {
         Some(KeepReason::UnknownDestination) => {

@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use super::Failure;
+use super::error::CommandError;
 use crate::config::Config;
 use crate::store::{Kept, Unlock};
 
-pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), Failure> {
+pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), CommandError> {
     let config = Config::load_for_commands(file)?;
     let database = &config.database.path;
     let Some(unlock) = Unlock::of(database)? else {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config;
 use crate::delivery::ops::{Claimed, HandBack, Settlement, Turn, Want};
-use crate::model::{DeliveryState, IntentId, Level, Step, Surface};
+use crate::model::{DeliveryState, IntentId, Level, Surface, Transition};
 use crate::ops::metrics::Metrics;
 use crate::store::{
     Accept, Accepted, CreateJobs, Cutoffs, Expired, Filter, JobKind, OfIntent, Operator, Prune,
@@ -34,9 +34,9 @@ enum Action {
     /// Whatever is due.
     ClaimAll,
     /// All that is claimed.
-    SettleAll(Step),
+    SettleAll(Transition),
     /// Of one that is claimed.
-    Settle(usize, Step),
+    Settle(usize, Transition),
     /// Of one that is no longer claimed by that.
     SettleLate(usize),
     HandBack(usize),
@@ -72,9 +72,9 @@ fn action() -> impl Strategy<Value = Action> {
     ];
     let kind = prop_oneof![Just(JobKind::Replay), Just(JobKind::Discard)];
     let step = prop_oneof![
-        Just(Step::Deliver),
-        Just(Step::Retry),
-        Just(Step::DeadLetter)
+        Just(Transition::Deliver),
+        Just(Transition::Retry),
+        Just(Transition::DeadLetter)
     ];
     prop_oneof![
         6 => (1..8u8).prop_map(Accept),
@@ -220,7 +220,7 @@ impl World {
                     };
                     let hand_back = hand_back(&late);
                     self.turn(
-                        vec![settlement(&late, Step::Retry)],
+                        vec![settlement(&late, Transition::Retry)],
                         vec![hand_back],
                         Vec::new(),
                     );
@@ -397,7 +397,7 @@ fn accept(bits: u8) -> Accept {
     }
 }
 
-fn settlement(claimed: &Claimed, step: Step) -> Settlement {
+fn settlement(claimed: &Claimed, step: Transition) -> Settlement {
     let now = SystemClock::new().now();
     Settlement {
         intent: claimed.intent,
@@ -409,7 +409,7 @@ fn settlement(claimed: &Claimed, step: Step) -> Settlement {
         duration_ms: 1,
         step,
         // Due at once, so that it is claimed again.
-        next_attempt_at: (step == Step::Retry).then_some(claimed.due),
+        next_attempt_at: (step == Transition::Retry).then_some(claimed.due),
         hold_until: None,
         pause: None,
         breaker: None,
@@ -417,7 +417,7 @@ fn settlement(claimed: &Claimed, step: Step) -> Settlement {
         outcome: 1,
         status_code: None,
         failure: None,
-        error: (step != Step::Deliver).then(|| "error".to_owned()),
+        error: (step != Transition::Deliver).then(|| "error".to_owned()),
         response: None,
         address: None,
         resolve_ms: None,

@@ -30,37 +30,40 @@ mod worker;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-pub use levels::COMPILED_LEVEL;
 pub use ops::measure;
 pub(crate) use wake::Wake;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
-use crate::stop::Ending;
+use crate::stop::{Ending, Stop};
 use crate::store::Store;
 use dispatcher::Dispatcher;
 use pool::Pool;
 
 /// What an executor works with.
 pub(crate) struct Context {
-    pub config: Arc<Config>,
+    pub config: Arc<Resolved>,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
     pub fatal: Fatal,
+    /// Asks the dispatcher to claim nothing more, to let attempts finish until the deadline, and to
+    /// release the rest.
+    pub stop: Stop,
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,
 }
 
 /// A running executor, or one that has ended already if the level is off.
 pub(crate) struct Executor {
-    wake: Wake,
-    dispatcher: Ending,
-    workers: Ending,
+    /// The end of claims, settlements and releases.
+    pub dispatcher: Ending,
+    /// The end of all attempts. The dispatcher's end cuts those in flight, but a worker that connects
+    /// or resolves a name ends after its timeout only; its delivery has been released by then.
+    pub workers: Ending,
 }
 
 /// Starts the executor of the configured level.
@@ -69,21 +72,19 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     match levels::parts(level, &context)? {
         Some(parts) => run(context, parts),
         None => Ok(Executor {
-            wake: context.wake,
-            dispatcher: Ending::new().1,
-            workers: Ending::new().1,
+            dispatcher: Ending::already(),
+            workers: Ending::already(),
         }),
     }
 }
 
 /// Runs a level's parts on threads of their own.
 fn run(context: Context, parts: levels::Parts) -> std::io::Result<Executor> {
-    let wake = context.wake.clone();
     let fatal = context.fatal.clone();
-    {
-        let wake = wake.clone();
-        context.clock.on_jump(Box::new(move || wake.wake()));
-    }
+    let wake = context.wake.clone();
+    context.clock.on_jump(Box::new(move || wake.wake()));
+    let wake = context.wake.clone();
+    context.stop.on_ask(move || wake.wake());
     let pool = Pool::start(&context, Arc::clone(&parts.transport))?;
     let workers = pool.ended();
     let mut dispatcher = Dispatcher::new(context, parts, pool);
@@ -95,28 +96,7 @@ fn run(context: Context, parts: levels::Parts) -> std::io::Result<Executor> {
         }
     })?;
     Ok(Executor {
-        wake,
         dispatcher: ended,
         workers,
     })
-}
-
-impl Executor {
-    /// From now on claims nothing more, lets attempts finish for at most `grace`, settles them, and
-    /// hands the others back without spending an attempt.
-    pub fn wind_down(&self, grace: Duration) {
-        self.wake.stop(grace);
-    }
-
-    /// When nothing more is claimed, settled or handed back.
-    pub fn dispatcher_ended(&self) -> &Ending {
-        &self.dispatcher
-    }
-
-    /// When no attempt is under way any more. The dispatcher's end cuts those that are, but a worker
-    /// that connects or resolves a name comes back after its timeout only; its delivery has been
-    /// handed back by then.
-    pub fn workers_ended(&self) -> &Ending {
-        &self.workers
-    }
 }

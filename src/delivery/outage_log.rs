@@ -22,11 +22,11 @@ use counts::{DIGEST_EVERY, Digest, Row};
 use line::Line;
 
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::DestinationPolicy;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;
 use crate::delivery::target::Target;
-use crate::model::{BreakerChange, Failure, Health, Level, Step};
+use crate::model::{BreakerChange, FailureKind, Health, Transition};
 
 /// Failures in a row that begin an outage where there is no breaker: as many as open one by
 /// default. At 5 % failures that is one in 10^13 attempts, three years at 100 000 a second.
@@ -85,12 +85,8 @@ struct Outage {
 
 impl OutageLog {
     /// Of a destination that this process hasn't attempted yet. `is_open`: its breaker was left open.
-    pub fn new(config: &Config, destination: &str, is_open: bool) -> Self {
-        let rules = match config.level() {
-            Level::Durable => config.breaker(destination),
-            _ => None,
-        };
-        let rule = rules.map_or(Rule::InARow, |rules| Rule::Breaker {
+    pub fn new(policy: &DestinationPolicy, is_open: bool) -> Self {
+        let rule = policy.breaker.map_or(Rule::InARow, |rules| Rule::Breaker {
             failures: rules.failures,
         });
         Self::with(rule, is_open)
@@ -123,12 +119,12 @@ impl OutageLog {
         &mut self,
         job: &Job,
         outcome: &Outcome,
-        step: Step,
+        step: Transition,
         breaker: Option<BreakerChange>,
         now: Timestamp,
     ) -> Vec<Line> {
         let is_failure = outcome.class != Class::Delivered;
-        let is_dead_letter = step == Step::DeadLetter;
+        let is_dead_letter = step == Transition::DeadLetter;
         let health = outcome.health();
         let is_quiet = now.since(self.row.last_failure_at) >= WITHOUT_FAILURE;
         self.row.note(health, now);
@@ -178,7 +174,7 @@ impl OutageLog {
             }
             if self.failures.add(&self.last_error, now) {
                 lines.push(Line::Failure {
-                    is_internal: outcome.failure == Some(Failure::Internal),
+                    is_internal: outcome.failure == Some(FailureKind::Internal),
                     event_id: job.event_id(),
                     attempt: job.attempt,
                     last_error: self.last_error.clone(),
@@ -316,7 +312,7 @@ impl Outages {
         log: &mut OutageLog,
         job: &Job,
         outcome: &Outcome,
-        step: Step,
+        step: Transition,
         breaker: Option<BreakerChange>,
         now: Timestamp,
     ) {
@@ -383,7 +379,7 @@ impl Outages {
             self.due.extend(next.map(|at| (at, target.id)));
             log.due_at = next;
         }
-        if target.settings.is_some() || lines.is_empty() {
+        if target.policy.is_configured() || lines.is_empty() {
             return lines;
         }
         let mut said: Vec<Line> = self.adhoc.due(now).into_iter().collect();

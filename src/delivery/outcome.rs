@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::MAX_RETRY_AFTER;
-use crate::model::{Failure, Health, Retry, Step};
+use crate::model::{FailureKind, Health, Retry, Transition};
 
 /// How an attempt ended, as far as what follows is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub(super) struct Outcome {
     pub is_made: bool,
     pub class: Class,
     /// None if it arrived.
-    pub failure: Option<Failure>,
+    pub failure: Option<FailureKind>,
     pub status_code: Option<u16>,
     /// Why it is not delivered, as clients see it; none if it is.
     pub error: Option<String>,
@@ -86,7 +85,7 @@ impl Outcome {
     }
 
     /// It failed before there was an answer.
-    pub fn failed(class: Class, failure: Failure, error: impl Into<String>) -> Self {
+    pub fn failed(class: Class, failure: FailureKind, error: impl Into<String>) -> Self {
         Self {
             class,
             failure: Some(failure),
@@ -99,8 +98,8 @@ impl Outcome {
     /// healthy destination's; one that asks for patience says nothing.
     pub fn health(&self) -> Health {
         match (self.class, self.failure) {
-            (Class::Delivered, _) | (Class::Permanent, Some(Failure::Status)) => Health::Well,
-            (_, Some(Failure::Internal)) | (Class::Permanent, _) => Health::Unknown,
+            (Class::Delivered, _) | (Class::Permanent, Some(FailureKind::Status)) => Health::Well,
+            (_, Some(FailureKind::Internal)) | (Class::Permanent, _) => Health::Unknown,
             (Class::Transient, _) if self.status_code == Some(429) => Health::Unknown,
             (Class::Transient, _) => Health::Failing,
         }
@@ -110,8 +109,8 @@ impl Outcome {
 /// What follows from an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
-    pub step: Step,
-    /// When to try again, for [`Step::Retry`].
+    pub step: Transition,
+    /// When to try again, for [`Transition::Retry`].
     pub next_attempt_at: Option<Timestamp>,
     /// Until when nothing at all goes to the destination.
     pub hold_until: Option<Timestamp>,
@@ -131,7 +130,7 @@ pub(super) fn decide(
     let retry_after = outcome
         .retry_after
         .filter(|_| retry.honours_retry_after)
-        .map(|wait| wait.min(MAX_RETRY_AFTER));
+        .map(|wait| wait.min(Retry::MAX_RETRY_AFTER));
     let hold_until = retry_after.map(|wait| now.plus(wait));
     let finished = |step, next: String| Decision {
         step,
@@ -142,17 +141,17 @@ pub(super) fn decide(
     match outcome.class {
         Class::Delivered => Decision {
             hold_until: None,
-            ..finished(Step::Deliver, "done".to_owned())
+            ..finished(Transition::Deliver, "done".to_owned())
         },
         Class::Permanent => finished(
-            Step::DeadLetter,
+            Transition::DeadLetter,
             "given up: trying again would not help".to_owned(),
         ),
         Class::Transient => match retry.wait_after(attempt, random) {
             None => {
                 let attempts = retry.max_attempts();
                 let next = format!("given up: attempt {attempt} of {attempts} was the last");
-                finished(Step::DeadLetter, next)
+                finished(Transition::DeadLetter, next)
             }
             // What the destination asks for is a lower bound on the next attempt, never an upper.
             Some(wait) => {
@@ -164,7 +163,7 @@ pub(super) fn decide(
                     "schedule"
                 };
                 Decision {
-                    step: Step::Retry,
+                    step: Transition::Retry,
                     next_attempt_at: Some(at),
                     hold_until,
                     next: format!("attempt {} at {at} ({why})", attempt + 1),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
+use crate::config::Config;
 use crate::delivery::admission::{Admission, Change, Refusal, Unlimited};
 use crate::delivery::dispatcher::{Dispatcher, SMALL, WAITING};
 use crate::delivery::levels::{Parts, Transport};
@@ -17,8 +18,8 @@ use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::{Job, Pool, QUICK};
 use crate::delivery::target::Target;
-use crate::model::{Failure, Level, RetryPlan, Surface};
-use crate::stop::Deadline;
+use crate::model::{FailureKind, Level, Surface};
+use crate::stop::{Deadline, Stop};
 use crate::store::{Accept, Pause};
 
 /// Fails until it is mended, or panics.
@@ -34,7 +35,7 @@ impl Transport for Receiver {
         if self.is_mended.load(Ordering::SeqCst) {
             Outcome::delivered()
         } else {
-            Outcome::failed(Class::Transient, Failure::Refused, "down")
+            Outcome::failed(Class::Transient, FailureKind::Refused, "down")
         }
     }
 
@@ -46,6 +47,7 @@ struct Scene {
     clock: Arc<FakeClock>,
     store: Store,
     wake: Wake,
+    stop: Stop,
     receiver: Arc<Receiver>,
     dispatcher: Dispatcher,
 }
@@ -55,6 +57,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     let mut config = Config::default();
     config.database.path = directory.path().join("relay.db");
     config.database.min_free_bytes = 0;
+    config.delivery.level = Some(Level::Durable);
     config.delivery.workers = 2;
     config.delivery.defaults.retry.schedule = Some(vec![Duration::from_secs(300)]);
     config.delivery.defaults.retry.jitter = Some(0.0);
@@ -65,6 +68,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
         let wake = wake.clone();
         Arc::new(move |due: &[i64]| wake.due(due))
     };
+    let config = config.resolve();
     let store = Store::open(
         &config.database,
         config.longest_wait(),
@@ -77,6 +81,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     .expect("the store opens");
     let context = Context {
         config: Arc::new(config),
+        stop: Stop::default(),
         store,
         clock: Arc::<FakeClock>::clone(&clock),
         metrics,
@@ -111,10 +116,10 @@ fn scene_in(
     admission: Box<dyn Admission>,
 ) -> Scene {
     let (store, wake) = (context.store.clone(), context.wake.clone());
+    let stop = context.stop.clone();
     let pool = Pool::start(&context, Arc::clone(&transport)).expect("threads");
     let parts = Parts {
         transport,
-        retry: RetryPlan::Schedule,
         admission,
     };
     Scene {
@@ -122,6 +127,7 @@ fn scene_in(
         clock,
         store,
         wake,
+        stop,
         receiver,
         dispatcher: Dispatcher::new(context, parts, pool),
     }
@@ -363,11 +369,10 @@ fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
     let (store, fatal) = (context.store.clone(), context.fatal.clone());
     let parts = Parts {
         transport: Arc::new(Receiver::default()),
-        retry: RetryPlan::Schedule,
         admission: Box::new(Broken),
     };
     let executor = run(context, parts).expect("threads");
-    assert!(executor.dispatcher_ended().wait(&soon()));
+    assert!(executor.dispatcher.wait(&soon()));
     assert_eq!(fatal.get().as_deref(), Some("the dispatcher panicked"));
     store.stop();
 }
@@ -402,7 +407,7 @@ impl Transport for Hanging {
         let aborted = self.aborted.0.lock().expect("no panics");
         let waited = self.aborted.1.wait_while(aborted, |aborted| !*aborted);
         drop(waited.expect("no panics"));
-        Outcome::failed(Class::Transient, Failure::Reset, "aborted")
+        Outcome::failed(Class::Transient, FailureKind::Reset, "aborted")
     }
 
     fn abort(&self) {
@@ -412,45 +417,44 @@ impl Transport for Hanging {
 }
 
 /// An executor in the middle of an attempt that hangs.
-fn hanging() -> (tempfile::TempDir, Store, Executor, Arc<Hanging>) {
+fn hanging() -> (tempfile::TempDir, Store, Stop, Executor, Arc<Hanging>) {
     let (directory, _clock, context) = context();
-    let store = context.store.clone();
+    let (store, stop) = (context.store.clone(), context.stop.clone());
     let (transport, begun) = Hanging::new();
     let parts = Parts {
         transport: Arc::<Hanging>::clone(&transport),
-        retry: RetryPlan::Schedule,
         admission: Box::new(Unlimited),
     };
     let executor = run(context, parts).expect("threads");
     accept(&store, "http://x", b"{}".to_vec());
     begun.recv().expect("an attempt begins");
-    (directory, store, executor, transport)
+    (directory, store, stop, executor, transport)
 }
 
 #[test]
 fn an_outcome_that_a_stopped_store_refuses_ends_the_dispatcher() {
-    let (_directory, store, executor, transport) = hanging();
+    let (_directory, store, _stop, executor, transport) = hanging();
     store.stop();
     transport.abort();
-    assert!(executor.dispatcher_ended().wait(&soon()));
-    assert!(executor.workers_ended().wait(&soon()));
+    assert!(executor.dispatcher.wait(&soon()));
+    assert!(executor.workers.wait(&soon()));
 }
 
 #[test]
 fn a_stop_without_a_store_does_not_wait_for_attempts() {
-    let (_directory, store, executor, _transport) = hanging();
+    let (_directory, store, stop, executor, _transport) = hanging();
     store.stop();
-    executor.wind_down(Duration::MAX);
-    assert!(executor.dispatcher_ended().wait(&soon()));
-    assert!(executor.workers_ended().wait(&soon()));
+    stop.ask(Deadline::within(Duration::MAX));
+    assert!(executor.dispatcher.wait(&soon()));
+    assert!(executor.workers.wait(&soon()));
 }
 
 #[test]
 fn a_stop_hands_back_what_hangs_and_ends_the_workers() {
-    let (_directory, store, executor, _transport) = hanging();
-    executor.wind_down(Duration::ZERO);
-    assert!(executor.dispatcher_ended().wait(&soon()));
-    assert!(executor.workers_ended().wait(&soon()));
+    let (_directory, store, stop, executor, _transport) = hanging();
+    stop.ask(Deadline::now());
+    assert!(executor.dispatcher.wait(&soon()));
+    assert!(executor.workers.wait(&soon()));
     let claimed = store.read_blocking(|sql| {
         let count = "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL";
         Ok(sql.query_row(count, [], |row| row.get::<_, i64>(0))?)

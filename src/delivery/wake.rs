@@ -18,7 +18,6 @@ struct State {
     is_written_outside: bool,
     is_set: bool,
     is_soon: bool,
-    stop: Option<Duration>,
 }
 
 impl Wake {
@@ -66,14 +65,8 @@ impl Wake {
         }
     }
 
-    /// Time to stop, within the grace.
-    pub(super) fn stop(&self, grace: Duration) {
-        self.state().stop = Some(grace);
-        self.wake();
-    }
-
-    /// Waits to be woken, at most so long. Returns the grace once it is time to stop.
-    pub(super) fn wait(&self, at_most: Duration) -> Option<Duration> {
+    /// Waits to be woken, at most so long.
+    pub(super) fn wait(&self, at_most: Duration) {
         let woken = &self.0.1;
         let (mut state, _) = woken
             .wait_timeout_while(self.state(), at_most, |state| {
@@ -87,7 +80,6 @@ impl Wake {
         }
         state.is_soon = false;
         state.is_set = false;
-        state.stop
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -9,7 +9,7 @@ use crate::delivery::levels::Transport;
 use crate::delivery::ops::{Shipment, has_failed_with};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::{Done, Freight, Job};
-use crate::model::Failure;
+use crate::model::FailureKind;
 use crate::store::{Reader, StoreError};
 
 /// Loads what the job is to send, if need be, and makes the attempt. A panic costs the attempt, as a
@@ -32,7 +32,7 @@ pub(super) fn attempt(
             took: Duration::ZERO,
             outcome: Some(Outcome::failed(
                 Class::Transient,
-                Failure::Internal,
+                FailureKind::Internal,
                 "relay itself failed during the attempt",
             )),
             has_begun: true,
@@ -95,7 +95,7 @@ fn lost(why: &str) -> Outcome {
         cause: Some(format!("a delivery can't be loaded: {why}")),
         ..Outcome::failed(
             Class::Transient,
-            Failure::Internal,
+            FailureKind::Internal,
             "relay can't load it; its log says why",
         )
     }
@@ -104,7 +104,7 @@ fn lost(why: &str) -> Outcome {
 /// Headers that are too large may come of a cookie or a debugging gateway that is gone the next time.
 /// They may also come each time, with an answer that says that it arrived: so it is tried twice.
 fn not_again(outcome: Outcome, job: &Job, reader: &Reader) -> Outcome {
-    let Some(failure @ Failure::ResponseHeadersTooLarge) = outcome.failure else {
+    let Some(failure @ FailureKind::ResponseHeadersTooLarge) = outcome.failure else {
         return outcome;
     };
     let (intent, destination) = (job.intent, job.target.id);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::http::admission::{ApiKeys, SourceGates};
 use crate::http::offload::Offload;
 use crate::model::AddressPolicy;
@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Shared by all requests of both listeners. Their entry points are [`App::answer`] in `router` and
 /// [`App::answer_admin`] in `admin`.
 pub(crate) struct App {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<Resolved>,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -28,7 +28,7 @@ pub(crate) struct App {
 impl App {
     /// `own_listeners` are the addresses that this process listens at.
     pub fn new(
-        config: Arc<Config>,
+        config: Arc<Resolved>,
         store: Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,

@@ -2,14 +2,13 @@
 //! small steps with pauses between them, so that neither ingestion nor delivery has to wait.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::model::Level;
 use crate::ops::fatal::Fatal;
-use crate::stop::Ending;
+use crate::stop::{Ending, Stop};
 use crate::store::{
     BulkJob, Cutoffs, Expired, PassStep, Prune, Reader, StepJobs, Store, StoreError, TidyUp,
     UnusedOrigins,
@@ -30,15 +29,10 @@ const PAUSE: u32 = 10;
 /// But no longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-pub(crate) struct Maintenance {
-    stop: Sender<()>,
-    ended: Ending,
-}
-
 pub(crate) struct Worker {
     store: Store,
     reader: Reader,
-    config: Arc<Config>,
+    config: Arc<Resolved>,
     clock: Arc<dyn Clock>,
     sweep: Sweep,
     sweep_began: Duration,
@@ -72,7 +66,7 @@ impl Sweep {
 }
 
 impl Worker {
-    pub fn new(store: Store, config: Arc<Config>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Self {
         Self {
             reader: store.reader(),
             store,
@@ -166,49 +160,36 @@ impl Worker {
     }
 }
 
-impl Maintenance {
-    /// Starts it on a thread of its own.
-    pub fn start(mut worker: Worker, fatal: Fatal) -> std::io::Result<Self> {
-        let (stop, stopped) = channel::<()>();
-        let (running, ended) = Ending::new();
-        let thread = std::thread::Builder::new().name("relay-maintenance".to_owned());
-        running.spawn(thread, move || {
-            let run = std::panic::AssertUnwindSafe(|| {
-                let mut rest = Duration::ZERO;
-                let mut is_failing = false;
-                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(rest) {
-                    match worker.run_once() {
-                        Ok(next) => {
-                            rest = next;
-                            is_failing = false;
+/// Starts maintenance on a thread of its own. It ends after the step under way when it is asked to.
+pub(crate) fn start(mut worker: Worker, stop: Stop, fatal: Fatal) -> std::io::Result<Ending> {
+    let (running, ended) = Ending::new();
+    let thread = std::thread::Builder::new().name("relay-maintenance".to_owned());
+    running.spawn(thread, move || {
+        let run = std::panic::AssertUnwindSafe(|| {
+            let mut rest = Duration::ZERO;
+            let mut is_failing = false;
+            while !stop.wait(rest) {
+                match worker.run_once() {
+                    Ok(next) => {
+                        rest = next;
+                        is_failing = false;
+                    }
+                    Err(StoreError::Stopped) => return,
+                    Err(error) => {
+                        if !is_failing {
+                            log::warn!(error:% = error; "maintenance is put off");
                         }
-                        Err(StoreError::Stopped) => return,
-                        Err(error) => {
-                            if !is_failing {
-                                log::warn!(error:% = error; "maintenance is put off");
-                            }
-                            is_failing = true;
-                            rest = LOOK_EVERY;
-                        }
+                        is_failing = true;
+                        rest = LOOK_EVERY;
                     }
                 }
-            });
-            if std::panic::catch_unwind(run).is_err() {
-                fatal.raise("maintenance panicked");
             }
-        })?;
-        Ok(Self { stop, ended })
-    }
-
-    /// Asks it to end after the step under way.
-    pub fn begin_stop(&self) {
-        // It may have ended already.
-        let _ = self.stop.send(());
-    }
-
-    pub fn ended(&self) -> &Ending {
-        &self.ended
-    }
+        });
+        if std::panic::catch_unwind(run).is_err() {
+            fatal.raise("maintenance panicked");
+        }
+    })?;
+    Ok(ended)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod rows;
 
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
+use crate::config::Config;
 use crate::model::{IntentId, Surface};
 use crate::ops::metrics::Metrics;
 use crate::store::{
@@ -39,6 +40,7 @@ impl Scene {
         config.database.min_free_bytes = 0;
         config.delivery.level = Some(Level::Off);
         change(&mut config);
+        let config = config.resolve();
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(START)));
         let store = Store::open(
             &config.database,

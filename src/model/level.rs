@@ -1,18 +1,21 @@
+//! The levels of delivery.
+
 use std::fmt;
 
 use serde::Deserialize;
 
-/// How far deliveries go. Never gated: a build that lacks a level says which feature brings it.
+/// The parts of delivery that run. No variant depends on the build: a build that lacks a level
+/// names the feature that adds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Record and observe; contact nobody.
+    /// Records intents and shows them; contacts no destination.
     Off,
-    /// An executor that answers itself.
+    /// The executor runs, and its transport makes up the answers.
     Simulated,
-    /// Attempts over HTTP, with a few quick retries.
+    /// Attempts go over HTTP, with a few quick retries.
     Http,
-    /// Persisted schedules, limits per destination, signatures.
+    /// Adds persisted retry schedules, limits per destination, and signatures.
     Durable,
 }
 

@@ -1,6 +1,11 @@
+//! The states of a delivery, and the one table of transitions between them.
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
-/// Where a delivery (one intent to one destination) stands.
+/// The state of a delivery (one intent to one destination).
 ///
 /// ```text
 ///              claim                    deliver
@@ -10,59 +15,74 @@ use std::fmt;
 ///     │ │  retrying ◄────────────┘ │ └────────────► dead_lettered
 ///     │ │            retry         │                 │      ▲
 ///     │ └──────────────────────────┘                 │      │ dead-letter
-///     │          hand back                           │   (queued, retrying: an
+///     │           release                            │   (queued, retrying: an
 ///     └──────────────────────────────────────────────┘    operator, or interrupted
 ///                     replay                              too often)
 /// ```
 ///
 /// - **queued**: waits for its first attempt, or again after an interruption or a replay.
-/// - **processing**: claimed by the running executor. The attempt is counted when it is claimed, so
-///   one that kills the process is counted too.
-/// - **retrying**: an attempt failed; the next has its time.
+/// - **processing**: claimed by the running executor. The claim counts the attempt, so that an
+///   attempt that kills the process is counted, too.
+/// - **retrying**: an attempt failed; the next one has its time.
 /// - **delivered**: the destination answered 2xx. Final.
-/// - **`dead_lettered`**: given up, with a reason; only a replay brings it back.
+/// - **`dead_lettered`**: given up, with a reason; only a replay queues it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum DeliveryState {
-    /// Waits for its turn.
+    /// Waits for an attempt.
     Queued = 0,
-    /// An attempt is under way.
+    /// An attempt is in flight.
     Processing = 1,
-    /// Waits for its next attempt.
+    /// Waits for the time of its next attempt.
     Retrying = 2,
-    /// Arrived.
+    /// The destination answered 2xx.
     Delivered = 3,
     /// Given up.
     DeadLettered = 4,
 }
 
-/// What can happen to a delivery.
+/// An event that moves a delivery from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The executor takes it up.
+pub enum Transition {
+    /// The executor claims it for an attempt.
     Claim,
-    /// The destination took it.
+    /// The destination answered 2xx.
     Deliver,
-    /// The attempt failed and another is scheduled.
+    /// The attempt failed, and another one is scheduled.
     Retry,
     /// It is given up.
     DeadLetter,
-    /// The attempt was interrupted: stop or crash. Nothing is known to have failed.
-    HandBack,
+    /// A stop or a crash interrupted the attempt. Nothing is known to have failed.
+    Release,
     /// An operator sends a dead letter once more.
     Replay,
 }
 
-impl Step {
-    /// All steps.
+impl Transition {
+    /// All transitions.
     pub const ALL: [Self; 6] = [
         Self::Claim,
         Self::Deliver,
         Self::Retry,
         Self::DeadLetter,
-        Self::HandBack,
+        Self::Release,
         Self::Replay,
     ];
+
+    /// The state that this transition leads to from `state`; none if it is impossible there.
+    ///
+    /// This function owns the table. Every UPDATE guards the states that it starts from.
+    pub const fn apply(self, state: DeliveryState) -> Option<DeliveryState> {
+        use DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
+        match (state, self) {
+            (Queued | Retrying, Self::Claim) => Some(Processing),
+            (Processing, Self::Deliver) => Some(Delivered),
+            (Processing, Self::Retry) => Some(Retrying),
+            (Processing | Queued | Retrying, Self::DeadLetter) => Some(DeadLettered),
+            (Processing, Self::Release) | (DeadLettered, Self::Replay) => Some(Queued),
+            _ => None,
+        }
+    }
 }
 
 impl DeliveryState {
@@ -75,36 +95,19 @@ impl DeliveryState {
         Self::DeadLettered,
     ];
 
-    /// The state that `step` leads to from here, or none if it can't happen here.
-    /// This function owns the table; every UPDATE guards the states it starts from.
-    pub const fn after(self, step: Step) -> Option<Self> {
-        match (self, step) {
-            (Self::Queued | Self::Retrying, Step::Claim) => Some(Self::Processing),
-            (Self::Processing, Step::Deliver) => Some(Self::Delivered),
-            (Self::Processing, Step::Retry) => Some(Self::Retrying),
-            (Self::Processing | Self::Queued | Self::Retrying, Step::DeadLetter) => {
-                Some(Self::DeadLettered)
-            }
-            (Self::Processing, Step::HandBack) | (Self::DeadLettered, Step::Replay) => {
-                Some(Self::Queued)
-            }
-            _ => None,
-        }
-    }
-
-    /// From its number in the database.
+    /// The state with this number in the database.
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|&state| state.number() == number)
     }
 
-    /// Its number in the database.
+    /// The number in the database.
     pub const fn number(self) -> i64 {
         self as i64
     }
 
-    /// Its name on the event API.
+    /// The name on the event API.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -115,7 +118,7 @@ impl DeliveryState {
         }
     }
 
-    /// Its name on the relay API, which knows three states.
+    /// The name on the relay API, which has three states.
     pub const fn relay_name(self) -> &'static str {
         match self {
             Self::Queued | Self::Processing | Self::Retrying => "queued",
@@ -124,13 +127,13 @@ impl DeliveryState {
         }
     }
 
-    /// Whether nothing more happens by itself.
+    /// Whether only an operator's command changes it.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Delivered | Self::DeadLettered)
     }
 
-    /// How far from finished, for the summary over several destinations: the least finished
-    /// state counts, and `dead_lettered` only once none is pending.
+    /// The rank in the summary over several destinations: the lowest one is shown. The least
+    /// finished state comes first, and `dead_lettered` only once no delivery is pending.
     pub const fn summary_rank(self) -> u8 {
         match self {
             Self::Queued => 0,
@@ -145,47 +148,5 @@ impl DeliveryState {
 impl fmt::Display for DeliveryState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn any_walk_keeps_the_promises(steps in prop::collection::vec(prop::sample::select(&Step::ALL), 0..60)) {
-            let mut state = DeliveryState::Queued;
-            for step in steps {
-                let before = state;
-                let Some(next) = state.after(step) else { continue };
-                state = next;
-                prop_assert_ne!(before, DeliveryState::Delivered, "delivered is final");
-                if before == DeliveryState::DeadLettered {
-                    prop_assert_eq!(step, Step::Replay, "only a replay brings a dead letter back");
-                }
-                if state == DeliveryState::Delivered {
-                    prop_assert_eq!(before, DeliveryState::Processing, "delivered only by an attempt");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn from_every_pending_state_delivered_can_be_reached() {
-        for start in [DeliveryState::Queued, DeliveryState::Retrying] {
-            let claimed = start.after(Step::Claim).expect("pending can be claimed");
-            assert_eq!(claimed.after(Step::Deliver), Some(DeliveryState::Delivered));
-        }
-    }
-
-    #[test]
-    fn numbers_survive_the_trip() {
-        for (number, state) in (0..).zip(DeliveryState::ALL) {
-            assert_eq!(state.number(), number);
-            assert_eq!(DeliveryState::from_number(number), Some(state));
-        }
-        assert_eq!(DeliveryState::from_number(5), None);
     }
 }

@@ -1,12 +1,17 @@
+//! The URL of a destination.
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use hyper::Uri;
+use ::http::Uri;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use thiserror::Error;
 
-/// Where a delivery goes: an absolute http or https URL, kept as it was written.
+/// The URL of a destination: absolute, http or https, kept as it was written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl {
     text: String,
@@ -15,55 +20,56 @@ pub struct TargetUrl {
     port: u16,
 }
 
-/// Why a text can't be a destination's URL. Completes a sentence that begins with its name.
+/// The reason why a text can't be a destination's URL. Completes a sentence that begins with the
+/// setting's name.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum InvalidUrl {
-    /// Over [`TargetUrl::MAX_LEN`].
+    /// Longer than [`TargetUrl::MAX_LEN`].
     #[error("must have at most 2048 characters")]
     TooLong,
-    /// Relative, another scheme, or not a URL at all.
+    /// Relative, of another scheme, or not a URL.
     #[error("must be an absolute http or https URL")]
     NotHttp,
-    /// A character that URLs percent-encode.
+    /// Contains a character that has to be percent-encoded.
     #[error(
         "must consist of visible ASCII characters (percent-encode others; write international host names as xn--…)"
     )]
     Character,
-    /// `user:password@`.
+    /// Contains `user:password@`.
     #[error("must not hold a user name or password")]
     UserInfo,
-    /// `#…`.
+    /// Contains a fragment, `#…`.
     #[error("must not have a fragment (#…)")]
     Fragment,
-    /// No host, or one that can't be.
+    /// Has no host or an impossible one.
     #[error("must name a host")]
     Host,
-    /// Port 0 or not a port.
+    /// The port is 0 or no port.
     #[error("must have a port from 1 to 65535, or none")]
     Port,
 }
 
 impl TargetUrl {
-    /// The longest URL, in characters: what the contract freezes.
+    /// The longest URL, in characters: part of the frozen contract.
     pub const MAX_LEN: usize = 2048;
 
-    /// Scheme, host and port in lower case, the port left out where it is the scheme's own:
-    /// the identity of an ad hoc destination.
+    /// Scheme, host and port in lower case, without the scheme's default port: the identity of an
+    /// ad hoc destination.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The port, the scheme's own if none is written.
+    /// The port; the scheme's default if none is written.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// As it was written.
+    /// The URL as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The host when it is an address rather than a name, in any form that resolvers read
+    /// The host if it is an address rather than a name, in any form that resolvers accept
     /// (`127.0.0.1`, `127.1`, `0x7f000001`, `[::1]`).
     pub fn literal_address(&self) -> Option<IpAddr> {
         match self.host.strip_prefix('[') {
@@ -103,7 +109,8 @@ impl FromStr for TargetUrl {
         if host.is_empty() || host == "." || (host.starts_with('[') && !is_bracketed_ipv6(host)) {
             return Err(InvalidUrl::Host);
         }
-        // The client that dials reads URLs with this parser, so it has the last word.
+        // The HTTP client parses URLs with this parser: a URL that it refuses can't be delivered
+        // to.
         text.parse::<Uri>().map_err(|_| InvalidUrl::NotHttp)?;
 
         let host = host.to_ascii_lowercase();
@@ -127,7 +134,7 @@ fn is_bracketed_ipv6(host: &str) -> bool {
         .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Splits `host:port`; a trailing colon without a port counts as none, as RFC 3986 has it.
+/// Splits `host:port`. A trailing colon without a port means no port (RFC 3986).
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidUrl> {
     let bracket = match authority.strip_prefix('[') {
         Some(_) => authority.find(']').ok_or(InvalidUrl::Host)?,
@@ -150,8 +157,9 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidUrl> {
     }
 }
 
-/// IPv4 in the forms that `inet_aton` and so most resolvers read: one to four parts, each decimal,
-/// octal (`0…`) or hexadecimal (`0x…`), the last one filling what is left of the 32 bits.
+/// Parses IPv4 in the forms that `inet_aton`, and so most resolvers, accept: one to four parts,
+/// each decimal, octal (`0…`) or hexadecimal (`0x…`); the last part fills the rest of the 32
+/// bits.
 fn inet_aton(host: &str) -> Option<Ipv4Addr> {
     let parts: Vec<&str> = host.split('.').collect();
     let (last, head) = parts.split_last()?;
@@ -178,7 +186,7 @@ fn number(part: &str) -> Option<u32> {
     } else {
         (part, 10)
     };
-    // `from_str_radix` takes a sign; addresses have none.
+    // `from_str_radix` accepts a sign; addresses have none.
     if !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return None;
     }
@@ -189,7 +197,7 @@ impl<'de> Deserialize<'de> for TargetUrl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(|error| match error {
-            // A password isn't shown.
+            // The text may contain a password.
             InvalidUrl::UserInfo => D::Error::custom(error),
             _ => D::Error::custom(format_args!("{text:?}: {error}")),
         })
@@ -205,106 +213,5 @@ impl fmt::Display for TargetUrl {
 impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.text, f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn good_urls_are_kept_as_written_and_share_their_origin() {
-        for (text, origin) in [
-            ("http://example.com/hook?a=b", "http://example.com"),
-            ("HTTP://Example.COM:80/", "http://example.com"),
-            ("https://example.com:443", "https://example.com"),
-            ("https://example.com:8443/x", "https://example.com:8443"),
-            ("http://[::1]:9000/hook", "http://[::1]:9000"),
-            (
-                "http://xn--bcher-kva.example/",
-                "http://xn--bcher-kva.example",
-            ),
-            ("http://example.com:", "http://example.com"),
-        ] {
-            let url: TargetUrl = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-            assert_eq!(url.as_str(), text);
-            assert_eq!(url.origin(), origin);
-        }
-    }
-
-    #[test]
-    fn bad_urls_say_what_is_wrong() {
-        let long = format!("http://example.com/{}", "x".repeat(2048));
-        for (text, error) in [
-            ("", InvalidUrl::NotHttp),
-            ("/hook", InvalidUrl::NotHttp),
-            ("example.com/hook", InvalidUrl::NotHttp),
-            ("ftp://example.com/", InvalidUrl::NotHttp),
-            ("javascript://example.com/", InvalidUrl::NotHttp),
-            ("http://user:pw@example.com/", InvalidUrl::UserInfo),
-            ("http://@example.com/", InvalidUrl::UserInfo),
-            ("http://example.com/#top", InvalidUrl::Fragment),
-            ("http://example.com:0/", InvalidUrl::Port),
-            ("http://example.com:65536/", InvalidUrl::Port),
-            ("http://example.com:+80/", InvalidUrl::Port),
-            ("http://bücher.example/", InvalidUrl::Character),
-            ("http://exa mple.com/", InvalidUrl::Character),
-            ("http:///hook", InvalidUrl::Host),
-            ("http://:80/hook", InvalidUrl::Host),
-            ("http://[::1/hook", InvalidUrl::Host),
-            ("http://[zz]/hook", InvalidUrl::Host),
-            (&long, InvalidUrl::TooLong),
-        ] {
-            assert_eq!(text.parse::<TargetUrl>(), Err(error), "{text}");
-        }
-    }
-
-    #[test]
-    fn addresses_are_seen_through_their_disguises() {
-        let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        for host in [
-            "127.0.0.1",
-            "127.1",
-            "127.0.1",
-            "2130706433",
-            "0x7f000001",
-            "0177.0.0.1",
-            "0x7f.1",
-            "127.0.0.1.",
-            "[::ffff:127.0.0.1]",
-            "[::ffff:7f00:1]",
-        ] {
-            let url: TargetUrl = format!("http://{host}/").parse().expect(host);
-            assert_eq!(url.literal_address(), loopback, "{host}");
-        }
-        for host in [
-            "example.com",
-            "127.0.0.256",
-            "1.2.3.4.5",
-            "0x",
-            "a.1",
-            "09.1.1.1",
-        ] {
-            let url: TargetUrl = format!("http://{host}/").parse().expect(host);
-            assert_eq!(url.literal_address(), None, "{host}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics(text in "(https?://)?.{0,60}") {
-            let _ = text.parse::<TargetUrl>();
-        }
-
-        #[test]
-        fn what_parses_has_an_origin_that_parses_to_itself(
-            text in "https?://[a-zA-Z0-9.\\-\\[\\]:]{1,20}(:[0-9]{1,5})?(/[a-z?&=]{0,10})?"
-        ) {
-            if let Ok(url) = text.parse::<TargetUrl>() {
-                let again: TargetUrl = url.origin().parse().expect("an origin is a URL");
-                prop_assert_eq!(again.origin(), url.origin());
-            }
-        }
     }
 }

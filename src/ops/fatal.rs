@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The error that ends the relay: raised by a part that can't go on. The process is then stopped, and
-/// a supervisor starts it anew. Only the first error counts; others follow from it.
-#[derive(Clone)]
+/// The error that ends the relay: raised by a part that can't go on. The process is then stopped,
+/// and a supervisor starts it anew. Only the first error counts; others follow from it.
+#[derive(Clone, Debug)]
 pub(crate) struct Fatal(Arc<watch::Sender<Option<String>>>);
 
 impl Fatal {

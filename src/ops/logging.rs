@@ -1,80 +1,65 @@
-//! The log on standard error: text for people, JSON lines for machines.
+//! The log on standard error.
 //!
-//! A record is formatted by the thread that logs it, and written by a thread of its own (`queue`):
-//! a pipe that nobody reads, a slow journal or a stopped terminal keeps nobody else waiting.
+//! A record is formatted by the thread that logs it, and written by a thread of its own: a pipe
+//! that is not read, a slow journal or a stopped terminal delays no other thread.
+//!
+//! - `format`: text for people, JSON lines for machines. `queue`: the bounded queue of the writer.
+//! - `panics`: bounds the panics that are logged.
 
+mod format;
+mod panics;
 mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::{self, Write as _};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use log::kv::{Error, Key, ToValue as _, Value, VisitSource, VisitValue};
-use log::{Level, Metadata, Record};
-use serde::Serializer as _;
-use serde::ser::SerializeMap;
+use log::kv::ToValue as _;
+use log::{Level, Metadata, Record, SetLoggerError};
+use thiserror::Error;
 
+use self::format::Format;
+use self::panics::PanicLimiter;
 use self::queue::{Queue, Stderr};
-use crate::cli::Failure;
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Log, LogFormat};
 
 /// How long the end of the process waits for its last lines to be written. A decision: a journal
-/// under load takes them within milliseconds, and after a second nobody reads.
+/// under load takes them within milliseconds, and after a second it is not reading.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
-/// The buffer that a line is formatted into at first, in bytes: most lines fit.
+/// The initial buffer of a line, in bytes: most lines fit.
 const USUAL_LINE: usize = 256;
 
 /// The queue before standard error. Process-wide, as standard error is.
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// How a line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Json,
-    Text { is_coloured: bool },
+/// The reason why the log can't be started.
+#[derive(Debug, Error)]
+pub(crate) enum StartLogError {
+    /// The system refuses the thread that writes.
+    #[error(transparent)]
+    Thread(#[from] std::io::Error),
+    /// The filter is wrong.
+    #[error("log.level: {0}")]
+    Filter(env_filter::ParseError),
+    /// The process has a logger already.
+    #[error(transparent)]
+    Taken(#[from] SetLoggerError),
 }
-
-/// Panics that are logged in a window, at most: one that each attempt meets must not fill the disk.
-const PANICS: u64 = 10;
-/// That window.
-const PANIC_WINDOW: Duration = Duration::from_secs(60);
 
 struct Logger {
     filter: env_filter::Filter,
     format: Format,
     clock: SystemClock,
-    panics: Mutex<Panics>,
+    panics: Mutex<PanicLimiter>,
 }
 
-/// Counts panics in windows that begin with one each.
-#[derive(Debug, Default)]
-struct Panics {
-    began_at: Duration,
-    count: u64,
-    /// Those of earlier windows that were not logged.
-    withheld: u64,
-}
-
-impl Panics {
-    /// Whether to log one, and how many were not logged before it.
-    fn admit(&mut self, now: Duration) -> Option<u64> {
-        if self.count == 0 || now.saturating_sub(self.began_at) >= PANIC_WINDOW {
-            self.withheld += self.count.saturating_sub(PANICS);
-            (self.began_at, self.count) = (now, 0);
-        }
-        self.count += 1;
-        (self.count <= PANICS).then(|| std::mem::take(&mut self.withheld))
-    }
-}
-
-/// Makes the log of this process. From now on panics are written there, too.
-pub(crate) fn start(settings: &Log) -> Result<(), Failure> {
+/// Starts the log of this process. Panics are logged, too, from then on.
+pub(crate) fn start(settings: &Log) -> Result<(), StartLogError> {
     let is_terminal = std::io::stderr().is_terminal();
     let format = match settings.format {
         LogFormat::Auto if !is_terminal => Format::Json,
@@ -86,7 +71,7 @@ pub(crate) fn start(settings: &Log) -> Result<(), Failure> {
     queue()?;
     let filter = env_filter::Builder::new()
         .try_parse(&settings.level)
-        .map_err(|error| format!("log.level: {error}"))?
+        .map_err(StartLogError::Filter)?
         .build();
     log::set_max_level(filter.filter());
     let logger = LOGGER.get_or_init(|| Logger {
@@ -116,8 +101,8 @@ fn queue() -> std::io::Result<&'static Queue> {
     Ok(QUEUE.get_or_init(|| queue))
 }
 
-/// Writes a command's last line as it is, after what was logged, and waits for at most
-/// [`FLUSH_WITHIN`]: a full pipe that nobody reads must not keep a process that failed.
+/// Writes a command's last line as it is, after the lines that were logged, and waits for at most
+/// [`FLUSH_WITHIN`]: a full pipe that is not read must not keep a process that failed.
 pub(crate) fn print_last(line: &str) {
     match queue() {
         Ok(queue) => {
@@ -129,7 +114,7 @@ pub(crate) fn print_last(line: &str) {
     }
 }
 
-/// Waits for the log to be written when it is dropped: at the end of the process, be it a panic.
+/// Waits for the log to be written when it is dropped: at the end of the process, also by a panic.
 pub(crate) struct FlushAtEnd;
 
 impl Drop for FlushAtEnd {
@@ -140,8 +125,8 @@ impl Drop for FlushAtEnd {
     }
 }
 
-/// The conventions of terminals that have no colours (`TERM`) and of people who want none
-/// (`NO_COLOR`, <https://no-color.org>).
+/// Whether the terminal has colours (`TERM`) and its user wants them (`NO_COLOR`,
+/// <https://no-color.org>).
 fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     is_set("TERM")
@@ -180,7 +165,7 @@ impl Logger {
         }
     }
 
-    /// The line that says how many were dropped.
+    /// The line that reports the number of dropped lines.
     fn report_of(&self, dropped: u64) -> Vec<u8> {
         let mut line = Vec::with_capacity(USUAL_LINE);
         let fields = [("lines", dropped)];
@@ -190,12 +175,12 @@ impl Logger {
             .args(format_args!("log lines dropped"))
             .key_values(&fields)
             .build();
-        // It is about the log itself, and is said whatever the filter. A Vec takes all.
+        // No filter: the line is about the log itself. A write to a Vec can't fail.
         let _ = self.format.write(&mut line, &record, self.clock.wall());
         line
     }
 
-    /// A panic is a bug, and is said whatever the filter.
+    /// Logs a panic whatever the filter: it is a bug.
     fn write_panic(&self, panic: &PanicHookInfo<'_>) {
         let now = self.clock.monotonic();
         let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,182 +216,5 @@ impl Logger {
                 .key_values(&fields)
                 .build(),
         );
-    }
-}
-
-impl Format {
-    /// Appends the record as one line.
-    fn write(self, line: &mut Vec<u8>, record: &Record<'_>, at: Timestamp) -> std::io::Result<()> {
-        match self {
-            Self::Json => json(line, record, at)?,
-            Self::Text { is_coloured } => text(line, record, at, is_coloured)?,
-        }
-        line.push(b'\n');
-        Ok(())
-    }
-}
-
-/// The escape sequences before and after a level's name.
-const fn colour(level: Level) -> &'static str {
-    match level {
-        Level::Error => "\x1b[1;31m",
-        Level::Warn => "\x1b[33m",
-        Level::Info => "\x1b[32m",
-        Level::Debug => "\x1b[34m",
-        Level::Trace => "\x1b[36m",
-    }
-}
-const NO_COLOUR: &str = "\x1b[0m";
-
-fn text(
-    line: &mut Vec<u8>,
-    record: &Record<'_>,
-    at: Timestamp,
-    is_coloured: bool,
-) -> std::io::Result<()> {
-    let level = record.level();
-    let (on, off) = if is_coloured {
-        (colour(level), NO_COLOUR)
-    } else {
-        ("", "")
-    };
-    write!(line, "{at} {on}{level:5}{off} ")?;
-    write!(OneLine(line), "{}", record.args()).map_err(std::io::Error::other)?;
-    record
-        .key_values()
-        .visit(&mut TextFields(line))
-        .map_err(std::io::Error::other)
-}
-
-/// Escapes control characters: a record is one line, and no text from outside steers a terminal.
-struct OneLine<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            let plain = part.trim_end_matches(char::is_control);
-            self.0.extend_from_slice(plain.as_bytes());
-            for escaped in part[plain.len()..].chars().flat_map(char::escape_default) {
-                self.0
-                    .extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-        }
-        Ok(())
-    }
-}
-
-struct TextFields<'a>(&'a mut Vec<u8>);
-
-impl<'kvs> VisitSource<'kvs> for TextFields<'_> {
-    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        if is_null(&value) {
-            return Ok(());
-        }
-        let value = value.to_string();
-        // A value that could be read as another field is quoted.
-        if value.is_empty() || value.contains(|c: char| c.is_control() || " \"=".contains(c)) {
-            write!(self.0, " {key}={value:?}")?;
-        } else {
-            write!(self.0, " {key}={value}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a field has no value, as an `Option` that is `None`: it is left out.
-fn is_null(value: &Value<'_>) -> bool {
-    struct Seen(bool);
-    impl VisitValue<'_> for Seen {
-        fn visit_any(&mut self, _: Value<'_>) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn visit_null(&mut self) -> Result<(), Error> {
-            self.0 = true;
-            Ok(())
-        }
-    }
-    let mut seen = Seen(false);
-    value.visit(&mut seen).is_ok() && seen.0
-}
-
-fn json(line: &mut Vec<u8>, record: &Record<'_>, at: Timestamp) -> std::io::Result<()> {
-    let mut serializer = serde_json::Serializer::new(line);
-    let mut object = serializer.serialize_map(None)?;
-    let level = record.level().as_str().to_ascii_lowercase();
-    object.serialize_entry("time", &at)?;
-    object.serialize_entry("level", &level)?;
-    object.serialize_entry("target", record.target())?;
-    object.serialize_entry("message", record.args())?;
-    record
-        .key_values()
-        .visit(&mut JsonFields(&mut object))
-        .map_err(std::io::Error::other)?;
-    object.end()?;
-    Ok(())
-}
-
-struct JsonFields<'a, M>(&'a mut M);
-
-impl<'kvs, M: SerializeMap> VisitSource<'kvs> for JsonFields<'_, M> {
-    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
-        // A field must not pass for what every line has.
-        let key = match key.as_str() {
-            "time" | "level" | "target" | "message" => &format!("{key}_"),
-            other => other,
-        };
-        value.visit(&mut JsonField {
-            object: &mut *self.0,
-            key,
-        })
-    }
-}
-
-struct JsonField<'a, M> {
-    object: &'a mut M,
-    key: &'a str,
-}
-
-impl<M: SerializeMap> JsonField<'_, M> {
-    fn entry(&mut self, value: &(impl serde::Serialize + ?Sized)) -> Result<(), Error> {
-        self.object
-            .serialize_entry(self.key, value)
-            .map_err(|error| Error::boxed(error.to_string()))
-    }
-}
-
-impl<M: SerializeMap> VisitValue<'_> for JsonField<'_, M> {
-    fn visit_any(&mut self, value: Value<'_>) -> Result<(), Error> {
-        self.entry(&value.to_string())
-    }
-
-    /// A field without a value is left out.
-    fn visit_null(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn visit_bool(&mut self, value: bool) -> Result<(), Error> {
-        self.entry(&value)
-    }
-
-    fn visit_i64(&mut self, value: i64) -> Result<(), Error> {
-        self.entry(&value)
-    }
-
-    fn visit_u64(&mut self, value: u64) -> Result<(), Error> {
-        self.entry(&value)
-    }
-
-    fn visit_f64(&mut self, value: f64) -> Result<(), Error> {
-        // JSON has no other numbers.
-        if value.is_finite() {
-            self.entry(&value)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn visit_str(&mut self, value: &str) -> Result<(), Error> {
-        self.entry(value)
     }
 }

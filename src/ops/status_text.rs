@@ -1,7 +1,7 @@
 //! What is said of a delivery to people: on the event API and on the command line.
 
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
 use crate::store::DeliveryRow;
 
@@ -23,7 +23,7 @@ pub(crate) fn not_configured(destination: &str) -> String {
 }
 
 /// What a delivery waits for, and until when, in one plain sentence.
-pub(crate) fn describe(row: &DeliveryRow, config: &Config, now: Timestamp) -> String {
+pub(crate) fn describe(row: &DeliveryRow, config: &Resolved, now: Timestamp) -> String {
     let to = &row.destination;
     let error = row.last_error.as_deref().unwrap_or("no reason recorded");
     let number = row.attempts + 1;

@@ -211,13 +211,13 @@ fn a_destination_that_is_no_longer_configured_keeps_its_deliveries() {
 
 /// Adds a trigger that refuses every change of state that the state machine's table doesn't have.
 fn guard_transitions(database: &std::path::Path) {
-    use relay::model::{DeliveryState, Step};
+    use relay::model::{DeliveryState, Transition};
 
     let moves: Vec<_> = DeliveryState::ALL
         .iter()
         .flat_map(|from| {
-            Step::ALL.iter().filter_map(|step| {
-                let to = from.after(*step)?;
+            Transition::ALL.iter().filter_map(|step| {
+                let to = step.apply(*from)?;
                 Some(format!("({}, {})", from.number(), to.number()))
             })
         })

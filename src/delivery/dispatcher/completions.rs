@@ -8,7 +8,7 @@ use crate::delivery::dispatcher::{Dispatcher, LOOK_EVERY, hand_back};
 use crate::delivery::ops::{HandBack, Settlement};
 use crate::delivery::outcome::{Class, Outcome, decide};
 use crate::delivery::pool::Done;
-use crate::model::{BreakerChange, Failure, Step};
+use crate::model::{BreakerChange, FailureKind, Transition};
 
 impl Dispatcher {
     /// Makes settlements of what workers have done. They are free again; what they did is not
@@ -112,19 +112,20 @@ impl Dispatcher {
         let decision = decide(
             job.attempt,
             &outcome,
-            &job.target.retry,
+            &job.target.policy.retry,
             now,
             rand::random(),
         );
         let metrics = &self.context.metrics;
         metrics.attempt(&job.target.label, outcome.class.name(), done.took);
-        if decision.step == Step::Deliver {
+        if decision.step == Transition::Deliver {
             metrics.delivered(now.since(job.accepted_at().unwrap_or(now)));
         }
         // Gone for good, says the destination; whoever configured it should look. An ad hoc origin is
         // many people's, and stays open.
         let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
-        let pause = (is_gone && job.target.settings.is_some()).then_some("it answered 410 Gone");
+        let pause =
+            (is_gone && job.target.policy.is_configured()).then_some("it answered 410 Gone");
         if let Some(state) = self.states.get_mut(&job.target.id) {
             let log = &mut state.outage;
             self.outages
@@ -166,7 +167,7 @@ impl Dispatcher {
             is_proven: change.is_proven,
             outcome: outcome.class.number(),
             status_code: outcome.status_code,
-            failure: outcome.failure.map(Failure::name),
+            failure: outcome.failure.map(FailureKind::name),
             error: outcome.error,
             response: outcome.response,
             address: outcome.trace.address,

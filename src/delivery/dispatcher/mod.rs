@@ -18,7 +18,6 @@ pub(super) use plan::looks_at_first;
 pub(super) use schedule::{Lane, Origin, Schedule};
 pub(super) use waiting::SCAN_STEP;
 
-use crate::clock::{Clock as _, SystemClock};
 use crate::delivery::Context;
 use crate::delivery::admission::Admission;
 use crate::delivery::levels::Parts;
@@ -26,7 +25,6 @@ use crate::delivery::ops::{Claimed, HANDED_BACK_FOR, HandBack, Settlement, Shipm
 use crate::delivery::outage_log::{OutageLog, Outages};
 use crate::delivery::pool::{Freight, Job, Pool};
 use crate::delivery::target::Target;
-use crate::model::RetryPlan;
 use crate::stop::Deadline;
 use crate::store::{Reader, StoreError};
 
@@ -51,7 +49,6 @@ pub(super) const SMALL: i64 = 8 * 1024;
 pub(super) struct Dispatcher {
     context: Context,
     reader: Reader,
-    retry: RetryPlan,
     admission: Box<dyn Admission>,
     pool: Pool,
     states: HashMap<i64, DestinationState>,
@@ -116,7 +113,6 @@ impl Dispatcher {
             gauges: StateGauges::new(Arc::clone(&context.metrics)),
             reader: context.store.reader(),
             context,
-            retry: parts.retry,
             admission: parts.admission,
             pool,
             states: HashMap::new(),
@@ -146,8 +142,9 @@ impl Dispatcher {
     pub fn run(&mut self) {
         let mut wait = Duration::ZERO;
         loop {
-            if let Some(grace) = self.context.wake.wait(wait) {
-                return self.stop(grace);
+            self.context.wake.wait(wait);
+            if let Some(deadline) = self.context.stop.deadline() {
+                return self.stop(deadline);
             }
             let pass = self.run_once();
             if self.is_over {
@@ -359,19 +356,16 @@ impl Dispatcher {
         self.context.metrics.workers_busy(self.busy_workers());
     }
 
-    /// Claims nothing more, settles what finishes within the grace, and hands back the rest: an
+    /// Claims nothing more, settles what finishes by the deadline, and hands back the rest: an
     /// attempt interrupted by a stop is not a failed one.
-    fn stop(&mut self, grace: Duration) {
-        // Real time: a clock that is moved by hand must not keep a process from ending.
-        let clock = SystemClock::new();
+    fn stop(&mut self, deadline: Deadline) {
         self.pool.recall(self.states.keys().copied());
         loop {
             self.take_done();
             self.turn(&[]);
-            let left = grace.saturating_sub(clock.monotonic());
+            let left = deadline.left();
             // Nothing that comes of them could be recorded.
-            let now = Deadline::within(Duration::ZERO);
-            self.is_over |= self.context.store.ended().wait(&now);
+            self.is_over |= self.context.store.ended().wait(&Deadline::now());
             let is_all_settled = self.in_flight.is_empty()
                 && self.unsettled.is_empty()
                 && self.hand_backs.is_empty();

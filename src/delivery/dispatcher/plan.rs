@@ -230,14 +230,8 @@ impl Dispatcher {
             Entry::Vacant(unknown) => {
                 let has_own_label =
                     self.adhoc_labels.contains(&due.name) || self.adhoc_labels.len() < ADHOC_LABELS;
-                let target = Target::new(
-                    origin.id,
-                    &due.name,
-                    &self.context.config,
-                    self.retry,
-                    has_own_label,
-                );
-                if target.settings.is_none() && has_own_label {
+                let target = Target::new(origin.id, &due.name, &self.context.config, has_own_label);
+                if !target.policy.is_configured() && has_own_label {
                     self.adhoc_labels.insert(due.name.clone());
                 }
                 let is_broken = due
@@ -248,7 +242,7 @@ impl Dispatcher {
                     self.unbroken.push(origin.id);
                 }
                 self.admission.restore(&target, origin.is_proven);
-                let outage = OutageLog::new(&self.context.config, &target.name, is_broken);
+                let outage = OutageLog::new(&target.policy, is_broken);
                 unknown.insert(DestinationState {
                     target: Arc::new(target),
                     origin: *origin,

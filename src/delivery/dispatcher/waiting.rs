@@ -85,8 +85,7 @@ impl Dispatcher {
             self.scan = last.filter(|_| !is_over);
         }
         for (label, kept) in labels.iter().zip(kept) {
-            let is_known =
-                label.contains("://") || self.context.config.destination(label).is_some();
+            let is_known = self.context.config.is_deliverable(label);
             self.gauges
                 .see(label, is_known, kept.unwrap_or(Kept::NOTHING), now);
         }

@@ -1,12 +1,11 @@
 use super::*;
-use crate::model::RetryPlan;
 use proptest::prelude::*;
 
 /// A lane's candidates: how much of each is ready, and how much it may have.
 type Wishes = Vec<(usize, usize)>;
 
 fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize) {
-    let config = crate::Config::default();
+    let config = crate::Config::default().resolve();
     let limits: Vec<usize> = lanes.iter().flatten().map(|(_, limit)| *limit).collect();
     let limit = move |id: i64| limits[usize::try_from(id).expect("small")];
     let mut shares = FairShare::of(free);
@@ -15,7 +14,7 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
     let candidates = (0_i64..)
         .zip(all)
         .map(|(id, (lane, (ready, _)))| Candidate {
-            target: Arc::new(Target::new(id, "http://x", &config, RetryPlan::Never, true)),
+            target: Arc::new(Target::new(id, "http://x", &config, true)),
             lane: Lane::Proven(Some(lane)),
             in_flight: 0,
             waiting: 0,

@@ -1,4 +1,4 @@
-//! What the levels differ in: a transport, a retry plan, an admission. All gates live here.
+//! What the levels differ in: a transport, an admission. All gates live here.
 
 mod local;
 mod simulated;
@@ -16,16 +16,7 @@ use crate::delivery::admission::{Admission, Unlimited};
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::pool::Job;
-use crate::model::{Level, RetryPlan};
-
-/// The highest level in this build.
-pub const COMPILED_LEVEL: Level = if cfg!(feature = "delivery-durable") {
-    Level::Durable
-} else if cfg!(feature = "delivery-http") {
-    Level::Http
-} else {
-    Level::Simulated
-};
+use crate::model::Level;
 
 /// How an attempt is made.
 pub(super) trait Transport: Send + Sync {
@@ -40,7 +31,6 @@ pub(super) trait Transport: Send + Sync {
 /// What a level hands the executor.
 pub(super) struct Parts {
     pub transport: Arc<dyn Transport>,
-    pub retry: RetryPlan,
     pub admission: Box<dyn Admission>,
 }
 
@@ -54,19 +44,16 @@ pub(super) fn parts(level: Level, context: &Context) -> std::io::Result<Option<P
     Ok(match level {
         Level::Simulated => Some(Parts {
             transport: Arc::new(simulated::Simulated::new(context)),
-            retry: RetryPlan::of(level),
             admission: Box::new(Unlimited),
         }),
         #[cfg(feature = "delivery-http")]
         Level::Http => Some(Parts {
             transport: Arc::new(http::Http::new(context, None)?),
-            retry: RetryPlan::of(level),
             admission: Box::new(Unlimited),
         }),
         #[cfg(feature = "delivery-durable")]
         Level::Durable => Some(Parts {
             transport: Arc::new(http::Http::new(context, Some(durable::sign))?),
-            retry: RetryPlan::of(level),
             admission: Box::new(durable::PerDestination::new(context)),
         }),
         _ => None,

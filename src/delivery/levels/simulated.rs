@@ -13,7 +13,7 @@ use crate::delivery::levels::local::is_local;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;
-use crate::model::{AddressPolicy, Failure, TargetUrl};
+use crate::model::{AddressPolicy, FailureKind, TargetUrl};
 
 /// Attempts that `simulate_transient` makes fail.
 const TRANSIENT_FAILURES: u32 = 2;
@@ -81,7 +81,11 @@ impl Transport for Simulated {
         let delay = self.latency + Duration::from_millis(wishes.delay_ms);
         self.pass(delay.min(self.timeout));
         if delay > self.timeout {
-            return Outcome::failed(Class::Transient, Failure::Timeout, "simulated: timed out");
+            return Outcome::failed(
+                Class::Transient,
+                FailureKind::Timeout,
+                "simulated: timed out",
+            );
         }
         if wishes.failure {
             return answered(
@@ -99,14 +103,15 @@ impl Transport for Simulated {
                 "simulated: failed for now as the payload asks",
             );
         }
-        let url = match &job.target.settings {
-            Some(settings) => settings.url.as_str(),
+        let policy = &job.target.policy;
+        let url = match &policy.url {
+            Some(url) => url.as_str(),
             None => shipment.url.as_deref().unwrap_or_default(),
         };
         if self.is_own_listener(url) {
             return Outcome::failed(
                 Class::Permanent,
-                Failure::ForbiddenAddress,
+                FailureKind::ForbiddenAddress,
                 "forbidden_address: simulated: one of relay's own listeners",
             );
         }
@@ -132,6 +137,6 @@ impl Transport for Simulated {
 fn answered(class: Class, status: u16, error: &str) -> Outcome {
     Outcome {
         status_code: Some(status),
-        ..Outcome::failed(class, Failure::Status, error)
+        ..Outcome::failed(class, FailureKind::Status, error)
     }
 }

@@ -1,6 +1,6 @@
 use rusqlite::{Connection, params};
 
-use crate::model::Failure;
+use crate::model::FailureKind;
 use crate::store::StoreError;
 
 /// Whether an earlier attempt of a delivery has failed so, since its last replay (outcome 4).
@@ -8,7 +8,7 @@ pub(in crate::delivery) fn has_failed_with(
     sql: &Connection,
     intent: i64,
     destination: i64,
-    failure: Failure,
+    failure: FailureKind,
 ) -> Result<bool, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT 1 FROM attempts

@@ -13,7 +13,6 @@ use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
 use crate::delivery::fair_share::{Candidate, FairShare};
 use crate::delivery::ops::{Due, Turn, Want};
 use crate::delivery::target::Target;
-use crate::model::RetryPlan;
 use crate::store::sqlite::{MAX_ROWS, open};
 use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _};
 
@@ -111,9 +110,8 @@ impl Claims {
                         continue;
                     }
                     let target = self.targets.entry(origin.id).or_insert_with(|| {
-                        let config = Config::default();
-                        let plan = RetryPlan::Never;
-                        Arc::new(Target::new(origin.id, &due.name, &config, plan, true))
+                        let config = Config::default().resolve();
+                        Arc::new(Target::new(origin.id, &due.name, &config, true))
                     });
                     candidates.push(Candidate {
                         target: Arc::clone(target),

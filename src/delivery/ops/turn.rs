@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::clock::Timestamp;
-use crate::model::{BreakerChange, DeliveryState, Step};
+use crate::model::{BreakerChange, DeliveryState, Transition};
 use crate::store::{LongWrite, MAX_HISTORY, RowBudget, StoreError, Tx, WriteOp};
 
 /// How long a delivery waits that was handed back because it couldn't be loaded.
@@ -180,7 +180,7 @@ pub(in crate::delivery) struct Settlement {
     pub history: u32,
     pub started_at: Timestamp,
     pub duration_ms: i64,
-    pub step: Step,
+    pub step: Transition,
     pub next_attempt_at: Option<Timestamp>,
     pub hold_until: Option<Timestamp>,
     /// Why nothing more goes to the destination until somebody resumes it.
@@ -275,10 +275,10 @@ impl TurnStep {
 }
 
 /// The state that a step leads to from `processing`.
-fn after(step: Step) -> Result<DeliveryState, StoreError> {
-    DeliveryState::Processing
-        .after(step)
-        .ok_or_else(|| StoreError::Unexpected(format!("{step:?} can't follow an attempt")))
+fn after(transition: Transition) -> Result<DeliveryState, StoreError> {
+    transition
+        .apply(DeliveryState::Processing)
+        .ok_or_else(|| StoreError::Unexpected(format!("{transition:?} can't follow an attempt")))
 }
 
 impl Settlement {
@@ -401,7 +401,7 @@ impl HandBack {
     /// failed.
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let due = self.due.unwrap_or_else(|| tx.now.plus(HANDED_BACK_FOR));
-        let state = after(Step::HandBack)?;
+        let state = after(Transition::Release)?;
         let handed_back = tx.execute(
             "UPDATE deliveries
                  SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,

@@ -42,7 +42,7 @@ proptest! {
     ) {
         let now = Timestamp::from_millis(now);
         let decision = decide(attempt, &outcome, &retry, now, random);
-        let state = DeliveryState::Processing.after(decision.step).expect("a step from processing");
+        let state = decision.step.apply(DeliveryState::Processing).expect("a step from processing");
         match outcome.class {
             Class::Delivered => prop_assert_eq!(state, DeliveryState::Delivered),
             Class::Permanent => prop_assert_eq!(state, DeliveryState::DeadLettered),
@@ -57,10 +57,10 @@ proptest! {
             let wait = retry.schedule[attempt as usize - 1];
             prop_assert!(at >= now.plus(wait), "no attempt is early");
             prop_assert!(at >= decision.hold_until.unwrap_or(at));
-            prop_assert!(at <= now.plus(wait.mul_f64(1.0 + retry.jitter).max(MAX_RETRY_AFTER) + Duration::from_millis(1)));
+            prop_assert!(at <= now.plus(wait.mul_f64(1.0 + retry.jitter).max(Retry::MAX_RETRY_AFTER) + Duration::from_millis(1)));
         }
         if let Some(until) = decision.hold_until {
-            prop_assert!(retry.honours_retry_after && until <= now.plus(MAX_RETRY_AFTER));
+            prop_assert!(retry.honours_retry_after && until <= now.plus(Retry::MAX_RETRY_AFTER));
         }
     }
 }

@@ -106,7 +106,7 @@ impl Transport for Moody {
         let is_bad = rand::random_ratio(1, 4);
         self.now.fetch_sub(1, Ordering::SeqCst);
         if is_bad && job.attempt == 1 {
-            Outcome::failed(Class::Transient, Failure::Refused, "down")
+            Outcome::failed(Class::Transient, FailureKind::Refused, "down")
         } else {
             Outcome::delivered()
         }
@@ -149,8 +149,12 @@ fn what_waits_comes_back_untouched_when_the_one_before_failed() {
     }
     assert_eq!(scene.dispatcher.run_once().claimed, 2);
     begun.recv().expect("the first one");
-    tell.send(Outcome::failed(Class::Transient, Failure::Refused, "down"))
-        .expect("it listens");
+    tell.send(Outcome::failed(
+        Class::Transient,
+        FailureKind::Refused,
+        "down",
+    ))
+    .expect("it listens");
     scene.worked();
     let pass = scene.dispatcher.run_once();
     assert_eq!((pass.settled, pass.look_again), (1, Some(Duration::ZERO)));
@@ -267,7 +271,7 @@ fn what_waits_at_a_stop_is_handed_back() {
     }
     assert_eq!(scene.dispatcher.run_once().claimed, 2);
     begun.recv().expect("the first one");
-    scene.wake.stop(Duration::from_secs(60));
+    scene.stop.ask(soon());
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| scene.dispatcher.run());
         // Until it is told, the first one keeps the stop waiting.

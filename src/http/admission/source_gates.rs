@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use governor::clock::Clock as _;
 
 use crate::clock::Clock;
-use crate::config::{Config, RateLimit, Source};
+use crate::config::{RateLimit, Resolved, SourcePolicy};
 use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
 use crate::http::admission::signatures::{self, Verifier};
 use crate::limiter::Monotonic;
@@ -32,7 +32,7 @@ struct SourceGate<B> {
 }
 
 impl<B> SourceGate<B> {
-    fn new(source: Option<&Source>, buckets: impl FnOnce(RateLimit) -> B) -> Self {
+    fn new(source: Option<&SourcePolicy>, buckets: impl FnOnce(RateLimit) -> B) -> Self {
         let limit = source.and_then(|source| source.rate_limit);
         let verify = source.and_then(|source| source.verify.as_ref());
         Self {
@@ -43,16 +43,16 @@ impl<B> SourceGate<B> {
 }
 
 impl SourceGates {
-    pub fn new(config: &Config, clock: &Arc<dyn Clock>) -> Self {
+    pub fn new(config: &Resolved, clock: &Arc<dyn Clock>) -> Self {
         let clock = Monotonic(Arc::clone(clock));
         let declared = config.sources.iter().filter(|(name, _)| *name != "*");
         let declared = declared.map(|(name, source)| {
             let bucket = |limit| TokenBucket::new(limit, clock.clone());
-            (name.clone(), SourceGate::new(Some(source), bucket))
+            (name.clone(), SourceGate::new(Some(source.as_ref()), bucket))
         });
         Self {
             declared: declared.collect(),
-            catch_all: SourceGate::new(config.sources.get("*"), |limit| {
+            catch_all: SourceGate::new(config.sources.get("*").map(AsRef::as_ref), |limit| {
                 KeyedTokenBuckets::new(limit, clock.clone())
             }),
             next_warning: AtomicU64::new(0),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 use crate::http::body::Request;
 use crate::http::response::Response;
@@ -14,19 +13,20 @@ use crate::http::server::connection_slots::ConnectionSlots;
 use crate::http::server::event_loops::EventLoop;
 use crate::http::server::limits::ListenerLimits;
 use crate::http::server::socket::{MalformedHandler, Socket};
+use crate::stop::{Deadline, Stop};
 
 /// The pause after a failed accept. It fails most often for want of file descriptors, and trying
 /// again without a pause would take the time that requests need to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 
-/// Accepts connections and spreads them over `event_loops`, until `stop` holds a grace. Then
-/// requests under way may finish within the grace. `malformed` answers what hyper can't parse.
+/// Accepts connections and spreads them over `event_loops` until it is asked to stop. Then requests
+/// in flight may finish by the deadline. `malformed` answers what hyper can't parse.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
     limits: ListenerLimits,
     handler: H,
     malformed: MalformedHandler,
-    mut stop: watch::Receiver<Option<Duration>>,
+    stop: Stop,
     event_loops: Arc<[EventLoop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -35,8 +35,7 @@ pub(crate) async fn serve<H, F>(
     let builder = limits.connection_builder();
     let slots = ConnectionSlots::new(limits.connections);
     let mut acceptor = Acceptor::new(listener);
-    let stopped = stop.clone();
-    let mut stopping = pin!(stop.wait_for(Option::is_some));
+    let mut stopping = pin!(stop.asked());
     loop {
         let stream = tokio::select! {
             _ = &mut stopping => break,
@@ -52,16 +51,16 @@ pub(crate) async fn serve<H, F>(
             slot = slots.acquire() => slot,
         };
         let (builder, handler) = (builder.clone(), handler.clone());
-        let (malformed, stopped) = (Arc::clone(&malformed), stopped.clone());
+        let (malformed, stop) = (Arc::clone(&malformed), stop.clone());
         EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
             let state = Arc::clone(&slot.state);
             let socket = Socket::new(stream, state, malformed, limits.write_timeout);
-            serve_connection(builder, socket, slot, handler, stopped)
+            serve_connection(builder, socket, slot, handler, stop)
         });
     }
     drop(acceptor);
-    let grace = stopped.borrow().unwrap_or_default();
-    let drained = tokio::time::timeout(grace, slots.all_released());
+    let left = stop.deadline().map_or(Duration::ZERO, Deadline::left);
+    let drained = tokio::time::timeout(left, slots.all_released());
     if drained.await.is_err() {
         log::warn!("requests were still under way at the end of server.shutdown_grace");
     }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -11,12 +10,12 @@ use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
 
 use crate::http::body::{Body, Request};
 use crate::http::response::Response;
 use crate::http::server::connection_slots::ConnectionSlot;
 use crate::http::server::socket::Socket;
+use crate::stop::Stop;
 
 /// Serves a connection to its end, or until it is idle and should close.
 pub(super) async fn serve_connection<H, F>(
@@ -24,7 +23,7 @@ pub(super) async fn serve_connection<H, F>(
     socket: Socket,
     slot: ConnectionSlot,
     handler: H,
-    mut stop: watch::Receiver<Option<Duration>>,
+    stop: Stop,
 ) where
     H: Fn(Request) -> F,
     F: Future<Output = Response>,
@@ -45,7 +44,7 @@ pub(super) async fn serve_connection<H, F>(
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut stopping = pin!(stop.wait_for(Option::is_some));
+    let mut stopping = pin!(stop.asked());
     let mut is_last = false;
     loop {
         tokio::select! {

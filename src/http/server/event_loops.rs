@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::watch;
 
 use crate::ops::fatal::Fatal;
-use crate::stop::{Ending, Running};
+use crate::stop::{Ending, Running, Stop};
 
 /// The most event loops. The writer's one thread is busy long before this many cores are.
 const MAX_EVENT_LOOPS: usize = 8;
@@ -35,8 +34,6 @@ pub(crate) fn count() -> usize {
 pub(crate) struct EventLoops {
     accepting: Handle,
     serving: Arc<[EventLoop]>,
-    /// Dropping it stops the threads too.
-    stop: watch::Sender<bool>,
     ended: Ending,
 }
 
@@ -49,10 +46,10 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoops {
-    pub fn start(fatal: &Fatal) -> io::Result<Self> {
-        let (stop, stopped) = watch::channel(false);
+    /// Starts the threads. Asked to stop, they close the connections that are still open, and end.
+    pub fn start(fatal: &Fatal, stop: &Stop) -> io::Result<Self> {
         let (running, ended) = Ending::new();
-        let start = |name| start_event_loop(name, stopped.clone(), running.clone(), fatal.clone());
+        let start = |name| start_event_loop(name, stop.clone(), running.clone(), fatal.clone());
         let accepting = start("relay-accept")?;
         let mut serving = Vec::new();
         for _ in 0..count() {
@@ -64,7 +61,6 @@ impl EventLoops {
         Ok(Self {
             accepting,
             serving: serving.into(),
-            stop,
             ended,
         })
     }
@@ -79,23 +75,13 @@ impl EventLoops {
         &self.accepting
     }
 
-    /// Closes the connections that are still open, and ends the threads.
-    pub fn begin_stop(&self) {
-        self.stop.send_replace(true);
-    }
-
     pub fn ended(&self) -> &Ending {
         &self.ended
     }
 }
 
 /// Starts a thread that runs a runtime until the stop.
-fn start_event_loop(
-    name: &str,
-    mut stopped: watch::Receiver<bool>,
-    running: Running,
-    fatal: Fatal,
-) -> io::Result<Handle> {
+fn start_event_loop(name: &str, stop: Stop, running: Running, fatal: Fatal) -> io::Result<Handle> {
     let (sender, started) = channel();
     let run = AssertUnwindSafe(move || {
         // Made and dropped on this thread. The caller may be in asynchronous code, where dropping a
@@ -111,8 +97,7 @@ fn start_event_loop(
         };
         // The caller may have gone after the error of another thread.
         let _ = sender.send(Ok(runtime.handle().clone()));
-        // An error means that the sender was dropped, which is a stop too.
-        let _ = runtime.block_on(stopped.wait_for(|&stopped| stopped));
+        runtime.block_on(stop.asked());
         runtime.shutdown_timeout(READ_GRACE);
         Ok(())
     });

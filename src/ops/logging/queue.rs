@@ -1,4 +1,4 @@
-//! The bounded queue between the threads that log and the one that writes.
+//! The bounded queue between the threads that log and the thread that writes.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
@@ -8,61 +8,62 @@ use std::time::Duration;
 
 use crate::ops::metrics;
 
-/// Lines that wait to be written, at most. At level debug a request and its delivery log four, so
-/// this is the log of a thousand events: a second in which the reader stands still. At level info
-/// it is the log of hours.
+/// Unwritten lines, at most. At level debug a request and its delivery log four lines, so this is
+/// the log of a thousand events: a second in which the reader stalls. At level info it is the log
+/// of hours.
 pub(super) const MAX_LINES: usize = 4096;
-/// Bytes that wait to be written, at most: 256 for each of [`MAX_LINES`], which is what a JSON line
-/// takes. At level trace the lines of the TLS library are longer, and then this is the bound.
+/// Unwritten bytes, at most: 256 for each of [`MAX_LINES`], the usual size of a JSON line. At level
+/// trace the lines of the TLS library are longer, and this bound is reached first.
 pub(super) const MAX_BYTES: usize = 1 << 20;
-/// The part of both that only warnings and errors may use, one in so many: a flood at level trace
-/// must not cost the line that says why the process ends.
+/// The share of both bounds that is reserved for warnings and errors, one in this many: a flood at
+/// level trace must not cost the line that explains the end of the process.
 pub(super) const RESERVED: usize = 8;
-/// A queue that was full takes lines again when it is down to this part of both bounds, one in so
-/// many. So a slow reader finds a few long gaps, each with its report, rather than one a line.
-pub(super) const ROOM: usize = 2;
-/// Bytes that are written at once, at most, unless a single line is longer. POSIX writes so many to
-/// a pipe as a whole (`PIPE_BUF` on Linux), so that lines of another process which shares the pipe
-/// don't come in between.
-const WRITTEN_AT_ONCE: usize = 4096;
-/// The pause before another try where standard error doesn't block: somebody who shares it has set
+/// The low-water mark: a full queue accepts lines again below this share of both bounds, one in
+/// this many. So a slow reader finds a few long gaps, each with its report, rather than many
+/// short ones.
+pub(super) const LOW_WATER: usize = 2;
+/// Bytes of one write, at most, unless a single line is longer. POSIX writes this many to a pipe
+/// atomically (`PIPE_BUF` on Linux), so that lines of another process that shares the pipe don't
+/// come in between.
+const WRITE_BYTES: usize = 4096;
+/// The pause before the next try if standard error doesn't block: a process that shares it has set
 /// `O_NONBLOCK`.
 const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Formats the line that reports so many dropped ones.
+/// Formats the line that reports a number of dropped lines.
 type Report = fn(u64) -> Vec<u8>;
 
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     has_lines: Condvar,
     has_written: Condvar,
     report: Report,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     lines: VecDeque<Line>,
-    /// Lines that are not written yet: those queued, and those being written.
+    /// Unwritten lines: those in the queue, and those being written.
     pending: usize,
-    /// Bytes that those take.
+    /// The memory of the unwritten lines, in bytes.
     bytes: usize,
-    /// Whether the queue was full, and hasn't been down to [`ROOM`] since.
+    /// Whether the queue was full, and hasn't been below [`LOW_WATER`] since.
     is_dropping: bool,
-    /// Lines that were dropped, and that no queued report counts.
+    /// Dropped lines that no queued report counts.
     unreported: u64,
     /// Whether the writer waits for lines.
     is_idle: bool,
-    /// Callers that wait for lines to be written.
+    /// Callers that wait in [`Queue::flush`].
     flushing: usize,
 }
 
 struct Line {
     text: Vec<u8>,
-    /// The dropped lines that this one reports; none if it is an ordinary line.
+    /// The dropped lines that this line reports; none if it is an ordinary line.
     reports: Option<u64>,
 }
 
-impl State {
+impl QueueState {
     fn fits(&self, bytes: usize, lines_allowed: usize, bytes_allowed: usize) -> bool {
         self.pending < lines_allowed && self.bytes + bytes <= bytes_allowed
     }
@@ -80,7 +81,7 @@ impl State {
 }
 
 impl Queue {
-    /// An empty one. `report` makes the line that says how many were dropped.
+    /// An empty queue. `report` formats the line that reports dropped lines.
     pub fn new(report: Report) -> Self {
         Self {
             state: Mutex::default(),
@@ -90,16 +91,16 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing is left half done by a panic in here.
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // The state stays whole whatever panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a line, which ends with a line feed, or drops it. Waits for nothing. `is_urgent` lines
-    /// may use the reserve.
+    /// Queues a line, which ends with a line feed, or drops it. Never blocks. An urgent line may
+    /// use the reserve.
     pub fn push(&self, line: Vec<u8>, is_urgent: bool) {
         let mut state = self.lock();
-        if state.is_dropping && state.fits(0, MAX_LINES / ROOM, MAX_BYTES / ROOM) {
+        if state.is_dropping && state.fits(0, MAX_LINES / LOW_WATER, MAX_BYTES / LOW_WATER) {
             state.is_dropping = false;
         }
         let has_room = if is_urgent {
@@ -122,27 +123,27 @@ impl Queue {
         }
     }
 
-    fn report_dropped(&self, state: &mut State) {
+    fn report_dropped(&self, state: &mut QueueState) {
         let dropped = std::mem::take(&mut state.unreported);
         if dropped > 0 {
             state.queue((self.report)(dropped), Some(dropped));
         }
     }
 
-    /// Waits until everything is written, for at most `within`. Whether it is.
+    /// Waits until everything is written, for at most `within`. Returns whether it is.
     pub fn flush(&self, within: Duration) -> bool {
         let mut state = self.lock();
         state.flushing += 1;
-        let is_under_way = |state: &mut State| state.pending > 0 || state.is_dropping;
+        let is_unwritten = |state: &mut QueueState| state.pending > 0 || state.is_dropping;
         let (mut state, _) = self
             .has_written
-            .wait_timeout_while(state, within, is_under_way)
+            .wait_timeout_while(state, within, is_unwritten)
             .unwrap_or_else(PoisonError::into_inner);
         state.flushing -= 1;
-        !is_under_way(&mut state)
+        !is_unwritten(&mut state)
     }
 
-    /// Writes what is queued, for ever.
+    /// Writes the queued lines, for ever.
     pub fn write_to(&self, out: &mut impl Write) {
         let (mut lines, mut buffer) = (Vec::new(), Vec::new());
         // Whether the last write ended within a line.
@@ -151,7 +152,7 @@ impl Queue {
             self.take(&mut lines);
             buffer.clear();
             // A huge line must not stay in memory.
-            buffer.shrink_to(4 * WRITTEN_AT_ONCE);
+            buffer.shrink_to(4 * WRITE_BYTES);
             if is_torn {
                 buffer.push(b'\n');
             }
@@ -165,14 +166,14 @@ impl Queue {
                 Err(0) => is_torn,
                 Err(written) => buffer[written - 1] != b'\n',
             };
-            self.settle(
+            self.finish_write(
                 &mut lines,
                 written.map_err(|all| all.saturating_sub(before)),
             );
         }
     }
 
-    /// Waits for lines, and takes as many as are written at once.
+    /// Waits for lines, and takes those of one write.
     fn take(&self, lines: &mut Vec<Line>) {
         let mut state = self.lock();
         while state.lines.is_empty() {
@@ -191,16 +192,16 @@ impl Queue {
         }
         let mut bytes = 0;
         while let Some(line) = state.lines.front()
-            && (lines.is_empty() || bytes + line.text.len() <= WRITTEN_AT_ONCE)
+            && (lines.is_empty() || bytes + line.text.len() <= WRITE_BYTES)
         {
             bytes += line.text.len();
             lines.extend(state.lines.pop_front());
         }
     }
 
-    /// Takes lines that were written out of the count; those of which not all could be written, after
-    /// so many bytes of them all, are lost.
-    fn settle(&self, lines: &mut Vec<Line>, written: Result<(), usize>) {
+    /// Removes the lines of a write from the counts. An error is the number of bytes that were
+    /// written: the lines that end after them are lost.
+    fn finish_write(&self, lines: &mut Vec<Line>, written: Result<(), usize>) {
         let mut state = self.lock();
         let mut end = 0;
         for line in lines.drain(..) {
@@ -217,7 +218,7 @@ impl Queue {
     }
 }
 
-/// Writes everything; an error says how many bytes were written before.
+/// Writes everything. An error is the number of bytes that were written before it.
 fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     let mut written = 0;
     while written < bytes.len() {
@@ -234,8 +235,8 @@ fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// Standard error without the standard library's lock: whoever writes there directly must not wait
-/// for a write that hangs.
+/// Standard error without the standard library's lock: a direct write must not wait for one that
+/// hangs.
 pub(super) struct Stderr;
 
 impl Write for Stderr {

@@ -1,7 +1,10 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use super::queue::{MAX_BYTES, MAX_LINES, RESERVED, ROOM};
+use log::kv::Value;
+
+use super::queue::{LOW_WATER, MAX_BYTES, MAX_LINES, RESERVED};
 use super::*;
+use crate::clock::Timestamp;
 
 const AT: Timestamp = Timestamp::from_millis(0);
 
@@ -19,7 +22,7 @@ fn formatted(format: Format, message: &str, fields: &dyn log::kv::Source) -> Str
                 .build(),
             AT,
         )
-        .expect("a Vec takes all");
+        .expect("a write to a Vec can't fail");
     assert_eq!(line.pop(), Some(b'\n'));
     String::from_utf8(line).expect("text")
 }
@@ -42,7 +45,7 @@ fn a_field_without_a_value_is_left_out() {
 }
 
 #[test]
-fn json_fields_keep_their_types_and_never_pass_for_the_lines_own() {
+fn json_fields_keep_their_types_and_never_replace_those_of_every_line() {
     let fields: [(&str, Value<'_>); 6] = [
         ("is_paused", true.into()),
         ("seconds", 1.5.into()),
@@ -62,7 +65,7 @@ fn json_fields_keep_their_types_and_never_pass_for_the_lines_own() {
 }
 
 #[test]
-fn a_record_is_one_line_whatever_is_in_it() {
+fn a_record_is_one_line_even_with_control_characters() {
     let fields = [
         ("last_error", "a\nb"),
         ("reason", "\u{1b}[2J"),
@@ -88,20 +91,20 @@ fn colours_are_written_only_if_asked_for() {
     assert!(!as_text("m", &fields).contains('\u{1b}'));
 }
 
-/// A standard error that takes a write when the test says so, and hands it over.
-struct Gate {
+/// A standard error that accepts a write when the test permits it, and hands it to the test.
+struct GatedStderr {
     may_write: Receiver<std::io::Result<usize>>,
     written: Sender<Vec<u8>>,
 }
 
-impl std::io::Write for Gate {
+impl std::io::Write for GatedStderr {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         // The test has ended.
         let Ok(limit) = self.may_write.recv() else {
             return Ok(bytes.len());
         };
         let bytes = &bytes[..bytes.len().min(limit?)];
-        // The test may have seen enough.
+        // The test may not read any more.
         let _ = self.written.send(bytes.to_vec());
         Ok(bytes.len())
     }
@@ -111,10 +114,10 @@ impl std::io::Write for Gate {
     }
 }
 
-/// A queue whose writer stands still until it is let on.
+/// A queue whose writer waits for a permit before each write.
 struct Scene {
     queue: Arc<Queue>,
-    let_on: Sender<std::io::Result<usize>>,
+    permit: Sender<std::io::Result<usize>>,
     written: Receiver<Vec<u8>>,
 }
 
@@ -123,34 +126,34 @@ impl Scene {
         let queue = Arc::new(Queue::new(|dropped| {
             format!("dropped {dropped}\n").into_bytes()
         }));
-        let (let_on, may_write) = channel();
+        let (permit, may_write) = channel();
         let (sender, written) = channel();
         let writer = Arc::clone(&queue);
-        let mut gate = Gate {
+        let mut stderr = GatedStderr {
             may_write,
             written: sender,
         };
-        std::thread::spawn(move || writer.write_to(&mut gate));
+        std::thread::spawn(move || writer.write_to(&mut stderr));
         Self {
             queue,
-            let_on,
+            permit,
             written,
         }
     }
 
     fn push(&self, line: &str, is_urgent: bool) {
-        // No larger than it must be: a line counts with the memory that it takes.
+        // Of the exact size: a line counts with its capacity.
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
         bytes.push(b'\n');
         self.queue.push(bytes, is_urgent);
     }
 
-    /// Lets everything be written.
+    /// Permits all writes, and returns the lines.
     fn all_lines(self) -> Vec<String> {
-        // More writes than there are lines.
+        // More permits than there are lines.
         for _ in 0..2 * MAX_LINES {
-            self.let_on.send(Ok(usize::MAX)).expect("a writer");
+            self.permit.send(Ok(usize::MAX)).expect("a writer");
         }
         assert!(self.queue.flush(Duration::from_secs(60)), "all is written");
         let bytes = self.written.try_iter().flatten().collect();
@@ -181,22 +184,22 @@ fn a_full_queue_drops_lines_and_reports_them_once() {
 }
 
 #[test]
-fn a_queue_that_was_full_takes_lines_again_when_there_is_room() {
+fn a_full_queue_accepts_lines_again_below_the_low_water_mark() {
     let scene = Scene::new();
     let kept = MAX_LINES - MAX_LINES / RESERVED;
     for n in 0..=kept {
         scene.push(&n.to_string(), false);
     }
     // One write takes many lines, and less than half of them.
-    scene.let_on.send(Ok(usize::MAX)).expect("a writer");
+    scene.permit.send(Ok(usize::MAX)).expect("a writer");
     let mut seen = scene.written.recv().expect("a write");
     scene.push("too early", false);
-    while seen.iter().filter(|byte| **byte == b'\n').count() <= kept - MAX_LINES / ROOM {
-        scene.let_on.send(Ok(usize::MAX)).expect("a writer");
+    while seen.iter().filter(|byte| **byte == b'\n').count() <= kept - MAX_LINES / LOW_WATER {
+        scene.permit.send(Ok(usize::MAX)).expect("a writer");
         seen.extend(scene.written.recv().expect("a write"));
     }
-    // The last write is taken out of the count when the next begins.
-    scene.let_on.send(Ok(1)).expect("a writer");
+    // A write leaves the counts when the next one begins.
+    scene.permit.send(Ok(1)).expect("a writer");
     seen.extend(scene.written.recv().expect("a write"));
     scene.push("in time", false);
     let last = scene.all_lines();
@@ -206,7 +209,7 @@ fn a_queue_that_was_full_takes_lines_again_when_there_is_room() {
 }
 
 #[test]
-fn warnings_and_errors_have_a_reserve() {
+fn a_share_of_the_queue_is_reserved_for_warnings_and_errors() {
     let scene = Scene::new();
     for _ in 0..MAX_LINES {
         scene.push("flood", false);
@@ -237,12 +240,12 @@ fn the_queue_is_bounded_in_bytes() {
 }
 
 #[test]
-fn a_line_that_was_torn_by_an_error_is_ended_before_the_next() {
+fn a_line_that_an_error_cut_is_ended_before_the_next_one() {
     let scene = Scene::new();
     scene.push("first", false);
-    scene.let_on.send(Ok(3)).expect("a writer");
+    scene.permit.send(Ok(3)).expect("a writer");
     let full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
-    scene.let_on.send(full()).expect("a writer");
+    scene.permit.send(full()).expect("a writer");
     assert_eq!(scene.written.recv().expect("a write"), b"fir");
     assert!(scene.queue.flush(Duration::from_secs(60)), "it is given up");
     scene.push("second", false);
@@ -250,9 +253,9 @@ fn a_line_that_was_torn_by_an_error_is_ended_before_the_next() {
 }
 
 #[test]
-fn panics_without_end_are_a_few_lines_a_minute() {
-    let mut panics = Panics::default();
-    let logged = |panics: &mut Panics, second| {
+fn endless_panics_are_ten_lines_a_minute() {
+    let mut panics = PanicLimiter::default();
+    let logged = |panics: &mut PanicLimiter, second| {
         let admit = |_| panics.admit(Duration::from_secs(second));
         (0..1_000).filter_map(admit).collect::<Vec<_>>()
     };
@@ -261,10 +264,10 @@ fn panics_without_end_are_a_few_lines_a_minute() {
     assert_eq!(logged(&mut panics, 65)[..2], [1_990, 0]);
 }
 
-/// Set for the process that [`a_panic_is_logged_and_waits_for_nobody`] starts.
+/// Set for the process that [`a_panic_is_logged_without_waiting_for_a_full_pipe`] starts.
 const IN_CHILD: &str = "RELAY_TEST_PANICS";
 
-/// What the child does: fills the pipe that is its standard error, and panics in a thread.
+/// The child: fills the pipe that is its standard error, and panics in a thread.
 fn panic_behind_a_full_pipe() {
     let settings = Log {
         format: LogFormat::Json,
@@ -272,7 +275,7 @@ fn panic_behind_a_full_pipe() {
     };
     start(&settings).expect("a log");
     let queue = queue().expect("a queue");
-    // More than a pipe holds, and less than the queue.
+    // More than a pipe holds, and less than the queue does.
     for _ in 0..256 {
         queue.push(format!("{}\n", "x".repeat(1000)).into_bytes(), false);
     }
@@ -287,7 +290,7 @@ fn panic_behind_a_full_pipe() {
 }
 
 #[test]
-fn a_panic_is_logged_and_waits_for_nobody() {
+fn a_panic_is_logged_without_waiting_for_a_full_pipe() {
     use std::io::{BufRead as _, BufReader, Read as _};
     use std::process::{Command, Stdio};
 
@@ -296,7 +299,7 @@ fn a_panic_is_logged_and_waits_for_nobody() {
     }
     let mut child = Command::new(std::env::current_exe().expect("this test"))
         .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("ops::logging::tests::a_panic_is_logged_and_waits_for_nobody")
+        .arg("ops::logging::tests::a_panic_is_logged_without_waiting_for_a_full_pipe")
         .env(IN_CHILD, "1")
         .env_remove("RUST_BACKTRACE")
         .env_remove("RUST_LIB_BACKTRACE")
@@ -330,6 +333,6 @@ fn a_panic_is_logged_and_waits_for_nobody() {
     assert_eq!(panic["thread"], "worker");
     assert_eq!(panic["reason"], "on purpose:\n7");
     let at = panic["at"].as_str().expect("a place");
-    assert!(at.starts_with("src/cli/logging/tests.rs:"), "{at}");
+    assert!(at.starts_with("src/ops/logging/tests.rs:"), "{at}");
     assert_eq!(panic.get("backtrace"), None);
 }

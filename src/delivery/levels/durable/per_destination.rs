@@ -11,14 +11,14 @@ use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 
-use crate::config::{Config, RateLimit};
+use crate::config::{RateLimit, Resolved};
 use crate::delivery::Context;
 use crate::delivery::admission::{Admission, Change, Refusal};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::QUICK;
 use crate::delivery::target::Target;
 use crate::limiter::{Monotonic, quota};
-use crate::model::{Breaker, Failure, Health};
+use crate::model::{Breaker, FailureKind, Health};
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
 
@@ -34,7 +34,7 @@ enum Standing {
 }
 
 pub(in crate::delivery::levels) struct PerDestination {
-    config: Arc<Config>,
+    config: Arc<Resolved>,
     clock: Monotonic,
     known: HashMap<i64, Limits>,
     /// Workers that are busy with, or promised to, destinations that aren't proven; and with suspect
@@ -150,7 +150,7 @@ impl PerDestination {
         Self::with(Arc::clone(&context.config), clock)
     }
 
-    fn with(config: Arc<Config>, clock: Monotonic) -> Self {
+    fn with(config: Arc<Resolved>, clock: Monotonic) -> Self {
         let workers = config.delivery.workers;
         let share = |workers| {
             let share = Share::of(workers);
@@ -194,29 +194,20 @@ impl PerDestination {
 }
 
 impl Limits {
-    fn new(target: &Target, config: &Config, clock: &Monotonic) -> Self {
-        let settings = target.settings.as_ref();
-        let defaults = &config.delivery.defaults;
-        let rate: Option<RateLimit> = settings
-            .and_then(|settings| settings.rate_limit)
-            .or(defaults.rate_limit);
-        let at_once = settings
-            .and_then(|settings| settings.concurrency)
-            .or(defaults.concurrency)
-            .unwrap_or(Config::CONCURRENCY);
+    fn new(target: &Target, config: &Resolved, clock: &Monotonic) -> Self {
+        let policy = &target.policy;
         // Never the whole pool, whatever is configured.
         let below_pool = config.delivery.workers.saturating_sub(1).max(1);
-        let timeout = settings
-            .and_then(|settings| settings.timeout)
-            .unwrap_or(config.delivery.timeout);
         Self {
             standing: Standing::Fresh,
-            most_at_once: (at_once as usize).min(below_pool),
+            most_at_once: (policy.concurrency as usize).min(below_pool),
             window: 1,
-            rate: rate.map(|limit| (limit, bucket(&limit, clock))),
+            rate: policy
+                .rate_limit
+                .map(|limit| (limit, bucket(&limit, clock))),
             is_rested: false,
-            breaker: config.breaker(&target.name).map(Breaker::new),
-            too_slow: timeout / 2,
+            breaker: policy.breaker.map(Breaker::new),
+            too_slow: policy.timeout / 2,
             quick: 0,
             counted: Vec::new(),
         }
@@ -236,7 +227,7 @@ impl Limits {
     }
 
     fn adapt(&mut self, outcome: &Outcome, took: Duration) {
-        let is_slow = outcome.failure == Some(Failure::Timeout) || took >= self.too_slow;
+        let is_slow = outcome.failure == Some(FailureKind::Timeout) || took >= self.too_slow;
         self.quick = if outcome.class == Class::Delivered && took <= QUICK && !is_slow {
             self.quick.saturating_add(1)
         } else {

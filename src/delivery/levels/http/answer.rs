@@ -7,12 +7,12 @@ use ureq::http::StatusCode;
 use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use crate::clock::Timestamp;
-use crate::config::Destination;
+use crate::config::DestinationPolicy;
 use crate::delivery::levels::http::resolver::Forbidden;
 use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::{HeadTooLarge, NotMade};
 use crate::delivery::outcome::{Class, Outcome};
-use crate::model::Failure;
+use crate::model::FailureKind;
 
 /// Errors are for people; the longest that ureq and rustls write are some 200 characters.
 const MAX_ERROR: usize = 500;
@@ -22,18 +22,14 @@ const MAX_LOCATION: usize = 300;
 /// The class of a status: the contract's table, with the destination's own exceptions.
 pub(super) fn classify(
     status: StatusCode,
-    settings: Option<&Destination>,
+    policy: &DestinationPolicy,
     location: Option<&HeaderValue>,
 ) -> (Class, Option<String>) {
     let code = status.as_u16();
     let class = match code {
         200..=299 => Class::Delivered,
-        _ if settings.is_some_and(|settings| settings.transient_statuses.contains(&code)) => {
-            Class::Transient
-        }
-        _ if settings.is_some_and(|settings| settings.permanent_statuses.contains(&code)) => {
-            Class::Permanent
-        }
+        _ if policy.transient_statuses.contains(&code) => Class::Transient,
+        _ if policy.permanent_statuses.contains(&code) => Class::Permanent,
         400 | 405 | 406 | 410 | 411 | 413 | 414 | 415 | 422 | 426 | 431 | 451 | 501 | 505 => {
             Class::Permanent
         }
@@ -124,7 +120,7 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     {
         return Outcome::failed(
             Class::Permanent,
-            Failure::ForbiddenAddress,
+            FailureKind::ForbiddenAddress,
             forbidden.to_string(),
         );
     }
@@ -133,24 +129,24 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     {
         return Outcome {
             is_made: false,
-            ..Outcome::failed(Class::Transient, Failure::Internal, inner.to_string())
+            ..Outcome::failed(Class::Transient, FailureKind::Internal, inner.to_string())
         };
     }
     let (kind, text) = match error {
         ureq::Error::Other(inner) if inner.is::<HeadTooLarge>() => {
-            (Failure::ResponseHeadersTooLarge, inner.to_string())
+            (FailureKind::ResponseHeadersTooLarge, inner.to_string())
         }
         ureq::Error::Timeout(phase) => (
-            Failure::Timeout,
+            FailureKind::Timeout,
             format!(
                 "timed out ({phase}) after at most {} ms",
                 timeout.as_millis()
             ),
         ),
-        ureq::Error::HostNotFound => (Failure::Dns, "the host's name is unknown".to_owned()),
+        ureq::Error::HostNotFound => (FailureKind::Dns, "the host's name is unknown".to_owned()),
         ureq::Error::Io(error) => io_failure(error),
-        ureq::Error::Tls(text) => (Failure::Tls, (*text).to_owned()),
-        other => (Failure::Protocol, other.to_string()),
+        ureq::Error::Tls(text) => (FailureKind::Tls, (*text).to_owned()),
+        other => (FailureKind::Protocol, other.to_string()),
     };
     let text: String = text
         .chars()
@@ -160,7 +156,7 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     Outcome::failed(Class::Transient, kind, text)
 }
 
-fn io_failure(error: &std::io::Error) -> (Failure, String) {
+fn io_failure(error: &std::io::Error) -> (FailureKind, String) {
     /// No descriptors or no memory: this machine's trouble.
     const OURS: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
 
@@ -168,29 +164,29 @@ fn io_failure(error: &std::io::Error) -> (Failure, String) {
     if let Some(inner) = error.get_ref()
         && let Some(error) = inner.downcast_ref()
     {
-        return (Failure::Tls, tls::explain(error));
+        return (FailureKind::Tls, tls::explain(error));
     }
     if Errno::from_io_error(error).is_some_and(|code| OURS.contains(&code)) {
-        return (Failure::Internal, error.to_string());
+        return (FailureKind::Internal, error.to_string());
     }
     match error.kind() {
         // No free port, or no address of that family: nobody was asked anything.
-        std::io::ErrorKind::AddrNotAvailable => (Failure::Internal, error.to_string()),
+        std::io::ErrorKind::AddrNotAvailable => (FailureKind::Internal, error.to_string()),
         std::io::ErrorKind::ConnectionRefused => {
-            (Failure::Refused, "connection refused".to_owned())
+            (FailureKind::Refused, "connection refused".to_owned())
         }
         std::io::ErrorKind::ConnectionReset
         | std::io::ErrorKind::ConnectionAborted
-        | std::io::ErrorKind::BrokenPipe => (Failure::Reset, "connection reset".to_owned()),
+        | std::io::ErrorKind::BrokenPipe => (FailureKind::Reset, "connection reset".to_owned()),
         std::io::ErrorKind::UnexpectedEof => (
-            Failure::Reset,
+            FailureKind::Reset,
             "the connection ended before the answer".to_owned(),
         ),
-        std::io::ErrorKind::TimedOut => (Failure::Timeout, error.to_string()),
+        std::io::ErrorKind::TimedOut => (FailureKind::Timeout, error.to_string()),
         std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
-            (Failure::Protocol, error.to_string())
+            (FailureKind::Protocol, error.to_string())
         }
-        _ => (Failure::Reset, error.to_string()),
+        _ => (FailureKind::Reset, error.to_string()),
     }
 }
 

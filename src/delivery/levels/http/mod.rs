@@ -25,8 +25,8 @@ use crate::delivery::levels::Transport;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Job;
-use crate::model::Failure;
-use crate::ops::fd_limit::{self, PARTS};
+use crate::model::FailureKind;
+use crate::ops::fd_limit::{self, AGENT_SHARDS};
 use resolver::{Names, Resolver, Trust};
 use wire::Dialer;
 
@@ -54,7 +54,6 @@ pub(super) struct Http {
     /// For destinations that are trusted by certificate authorities of their own, by name.
     private: HashMap<String, Agent>,
     clock: Arc<dyn Clock>,
-    timeout: Duration,
     sign: Option<Sign>,
     /// When it may be said again that attempts can't be made: seconds of the monotonic clock.
     next_said: AtomicU64,
@@ -63,11 +62,11 @@ pub(super) struct Http {
 /// The same rules, and connections of its own for each part of the destinations. With each request ureq
 /// goes through all that idle in a pool, and for each of its hosts anew; and what idles makes room for
 /// whoever comes next. In one part a hundred destinations got half as much with 64 workers (measured).
-struct Parts([Agent; PARTS]);
+struct Parts([Agent; AGENT_SHARDS]);
 
 impl Parts {
     fn of(&self, destination: i64) -> &Agent {
-        let part = destination.unsigned_abs() % PARTS as u64;
+        let part = destination.unsigned_abs() % AGENT_SHARDS as u64;
         &self.0[usize::try_from(part).expect("there are few")]
     }
 }
@@ -78,7 +77,7 @@ impl Http {
         let delivery = &context.config.delivery;
         let policy = Arc::new(context.config.address_policy(context.own_listeners.clone()));
         let limit = fd_limit::limit();
-        let idle = fd_limit::idle_in_part(limit, delivery.workers);
+        let idle = fd_limit::idle_per_shard(limit, delivery.workers);
         // Ad hoc URLs have look-ups of their own: their slow name servers must not keep configured
         // destinations waiting.
         let each = fd_limit::look_ups(limit) / 2;
@@ -127,7 +126,6 @@ impl Http {
             adhoc: parts(Trust::AdHoc, &adhoc_names)?,
             private,
             clock: Arc::clone(&context.clock),
-            timeout: delivery.timeout,
             sign,
             next_said: AtomicU64::new(0),
         })
@@ -162,18 +160,20 @@ impl Http {
         job: &Job,
         wall: Timestamp,
     ) -> Result<Outcome, Box<Outcome>> {
-        let settings = job.target.settings.as_ref();
-        let (agent, timeout) = match settings {
-            Some(settings) => {
-                let own = self.private.get(&job.target.name);
-                let timeout = settings.timeout.unwrap_or(self.timeout);
-                let all = || self.trusted.of(job.target.id);
-                (own.unwrap_or_else(all), timeout)
-            }
-            None => (self.adhoc.of(job.target.id), self.timeout),
+        let policy = &job.target.policy;
+        let timeout = policy.timeout;
+        let agent = if policy.is_configured() {
+            let own = self.private.get(&job.target.name);
+            own.unwrap_or_else(|| self.trusted.of(job.target.id))
+        } else {
+            self.adhoc.of(job.target.id)
         };
         let request = request::build(shipment, job, wall, self.sign).map_err(|error| {
-            Box::new(Outcome::failed(Class::Permanent, Failure::Internal, error))
+            Box::new(Outcome::failed(
+                Class::Permanent,
+                FailureKind::Internal,
+                error,
+            ))
         })?;
         let request = agent
             .configure_request(request)
@@ -195,7 +195,7 @@ impl Http {
             .take(MAX_KEPT as u64)
             .read_to_end(&mut kept)
             .and_then(|_| std::io::copy(&mut body, &mut std::io::sink()));
-        let (class, error) = answer::classify(status, settings, location.as_ref());
+        let (class, error) = answer::classify(status, policy, location.as_ref());
         // A 2xx whose body breaks off is a broken response: what it acknowledged is not certain.
         // With any other status the status is what counts.
         if let (Class::Delivered, Err(error)) = (class, drained) {
@@ -203,7 +203,7 @@ impl Http {
         }
         Ok(Outcome {
             class,
-            failure: (class != Class::Delivered).then_some(Failure::Status),
+            failure: (class != Class::Delivered).then_some(FailureKind::Status),
             status_code: Some(status.as_u16()),
             error,
             response: Some(kept),

@@ -21,15 +21,15 @@ pub(super) fn build<'a>(
     now: Timestamp,
     sign: Option<Sign>,
 ) -> Result<Request<&'a [u8]>, String> {
-    let settings = job.target.settings.as_ref();
-    let url = match settings {
-        Some(settings) => settings.url.as_str(),
+    let policy = &job.target.policy;
+    let url = match &policy.url {
+        Some(url) => url.as_str(),
         None => shipment
             .url
             .as_deref()
             .ok_or("there is no URL: the destination is no longer configured")?,
     };
-    let secrets: &[Secret] = settings.map_or(&[], |settings| &settings.secrets);
+    let secrets: &[Secret] = &policy.secrets;
 
     let mut headers = provider_headers(&shipment.headers)?;
     // A provider's own signature still verifies downstream, as long as nobody signs anew.
@@ -66,7 +66,7 @@ pub(super) fn build<'a>(
             .map_err(|error| format!("the event type can't be a header: {error}"))?;
         headers.insert("relay-event-type", value);
     }
-    for (name, value) in settings.iter().flat_map(|settings| &settings.headers) {
+    for (name, value) in &policy.headers {
         let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
         let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
         value.set_sensitive(true);

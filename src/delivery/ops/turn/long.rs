@@ -13,6 +13,7 @@ fn open(directory: &tempfile::TempDir) -> Store {
     let mut config = Config::default();
     config.database.path = directory.path().join("relay.db");
     config.database.min_free_bytes = 0;
+    let config = config.resolve();
     Store::open(
         &config.database,
         config.longest_wait(),
@@ -78,7 +79,7 @@ fn settlement(claimed: &Claimed) -> Settlement {
         history: claimed.history,
         started_at: claimed.due,
         duration_ms: 3,
-        step: Step::Deliver,
+        step: Transition::Deliver,
         next_attempt_at: None,
         hold_until: None,
         pause: None,
@@ -147,7 +148,7 @@ fn a_turn_that_fails_keeps_just_what_is_not_durable() {
     let mut settlements: Vec<_> = claimed.iter().map(settlement).collect();
     let total = settlements.len();
     // No step from processing leads there.
-    settlements[600].step = Step::Replay;
+    settlements[600].step = Transition::Replay;
     let back = HandBack {
         intent: 1,
         destination: 1,
@@ -170,7 +171,7 @@ fn a_turn_that_fails_keeps_just_what_is_not_durable() {
         "nor is anything claimed"
     );
     // The rest is gone on with.
-    settlements[600 - settled].step = Step::Deliver;
+    settlements[600 - settled].step = Transition::Deliver;
     let mut turn = Turn::new(settlements, Vec::new(), Vec::new(), Vec::new(), 3);
     store.write_steps(&mut turn).expect("settled");
     assert_eq!(count(&store, "attempts"), total);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::config::Destination;
+use crate::config::{Config, Destination};
 use crate::delivery::outage_log::tests::{MINUTE, SECOND};
 use crate::delivery::outage_log::*;
 use crate::delivery::pool::Freight;
-use crate::model::{Breaker, BreakerRules, Failure, RetryPlan};
+use crate::model::{Breaker, BreakerRules, FailureKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
@@ -27,7 +27,7 @@ impl Ends {
     pub fn outcome(self) -> Outcome {
         let answered = |class, status, error: &str| Outcome {
             status_code: Some(status),
-            ..Outcome::failed(class, Failure::Status, error)
+            ..Outcome::failed(class, FailureKind::Status, error)
         };
         match self {
             Self::Well => Outcome::delivered(),
@@ -38,16 +38,16 @@ impl Ends {
             Self::Throttled => answered(Class::Transient, 429, "answered 429"),
             Self::Lost => Outcome {
                 cause: Some("page 7 is damaged".to_owned()),
-                ..Outcome::failed(Class::Transient, Failure::Internal, "its log says why")
+                ..Outcome::failed(Class::Transient, FailureKind::Internal, "its log says why")
             },
         }
     }
 
-    pub fn step(self) -> Step {
+    pub fn step(self) -> Transition {
         match self {
-            Self::Well => Step::Deliver,
-            Self::Fails | Self::Throttled | Self::Lost => Step::Retry,
-            Self::FailsForGood | Self::Refused => Step::DeadLetter,
+            Self::Well => Transition::Deliver,
+            Self::Fails | Self::Throttled | Self::Lost => Transition::Retry,
+            Self::FailsForGood | Self::Refused => Transition::DeadLetter,
         }
     }
 }
@@ -75,7 +75,7 @@ impl To {
         let rule = rules.map_or(Rule::InARow, |rules| Rule::Breaker {
             failures: rules.failures,
         });
-        let target = Target::new(id, name, &config, RetryPlan::Schedule, true);
+        let target = Target::new(id, name, &config.resolve(), true);
         Self {
             job: Job {
                 intent: 1,

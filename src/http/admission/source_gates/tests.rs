@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
+use crate::config::{Config, Source};
 use crate::http::admission::bounded_buckets::MAX_NAMES;
 
 /// Gates with nothing but a catch-all source: one event a second for each name.
@@ -14,7 +15,7 @@ fn catch_all(clock: &Arc<FakeClock>) -> SourceGates {
     });
     config.sources.insert("*".to_owned(), source);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
-    SourceGates::new(&config, &clock)
+    SourceGates::new(&config.resolve(), &clock)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The state of a delivery as clients without an API key may see it: states, counts, times and
 //! status codes. All fields are named, so that a new one can't be shown without a decision.
 
-use crate::model::Failure;
+use crate::model::FailureKind;
 use crate::store::{AttemptRow, DeliveryRow};
 
 /// Shown for an error whose class isn't recorded.
@@ -55,7 +55,7 @@ fn redact_attempt(row: AttemptRow) -> AttemptRow {
         first_byte_ms,
         next: _,
     } = row;
-    let class = match failure.as_deref().and_then(Failure::from_name) {
+    let class = match failure.as_deref().and_then(FailureKind::from_name) {
         Some(failure) => failure.class(status_code),
         // An interruption has no kind of failure.
         None if outcome == "interrupted" => outcome.to_owned(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::Resolved;
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::status_text::{describe, next_retry_at};
 use crate::store::{AttemptRow, DeliveryRow, IntentRow};
@@ -81,7 +81,7 @@ struct AttemptView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    pub fn new(row: &'a IntentRow, config: &Config, now: Timestamp) -> Self {
+    pub fn new(row: &'a IntentRow, config: &Resolved, now: Timestamp) -> Self {
         let deliveries: Vec<_> = row
             .deliveries
             .iter()
@@ -125,12 +125,12 @@ impl<'a> EventView<'a> {
 }
 
 impl<'a> DeliveryView<'a> {
-    fn new(row: &'a DeliveryRow, config: &Config) -> Self {
+    fn new(row: &'a DeliveryRow, config: &Resolved) -> Self {
         Self {
             destination: &row.destination,
             status: row.state.name(),
             attempts: row.attempts,
-            max_attempts: config.retry(&row.destination).max_attempts(),
+            max_attempts: config.destination(&row.destination).retry.max_attempts(),
             last_error: row.last_error.as_deref(),
             next_retry_at: next_retry_at(row),
             delivered_at: (row.state == DeliveryState::Delivered).then_some(row.updated_at),

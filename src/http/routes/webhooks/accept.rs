@@ -8,7 +8,7 @@ use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use serde::Serialize;
 
-use crate::config::{IdempotencyKeyAt, Source};
+use crate::config::{IdempotencyKeyAt, SourcePolicy};
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -49,12 +49,12 @@ pub(in crate::http) async fn accept(
         surface: Surface::Event,
         label: name.to_owned(),
         url: None,
-        destinations: Arc::from(source.destinations.as_slice()),
+        destinations: Arc::clone(&source.destinations),
         owner: None,
         headers: forwarded_headers(headers, source),
         metadata: None,
         key: Some(IdempotencyKey::of_event(name, key)),
-        window: app.config.api.idempotency_window,
+        window: source.idempotency_window,
         body,
     };
     let (id, status) = match context.wait(app.store.accept(op)).await? {
@@ -84,11 +84,11 @@ async fn admit(
     app: &App,
     context: &RequestContext,
     name: &str,
-    source: &Source,
+    source: &Arc<SourcePolicy>,
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<(String, Bytes), ApiError> {
-    let read = body.read(source.max_body_bytes(), context.deadline);
+    let read = body.read(source.max_body_bytes, context.deadline);
     let (key, body) = if let Some(verifier) = app.source_gates.verifier(name) {
         let claim = verifier.read_headers(headers, app.clock.wall());
         let claim = claim.ok_or_else(|| not_verified(app, context, name))?;
@@ -124,7 +124,7 @@ fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
 
 /// The idempotency key, if the source's keys are in headers. Read before the body, so that a
 /// request without one is refused early.
-fn key_in_header(headers: &HeaderMap, source: &Source) -> Result<Option<String>, ApiError> {
+fn key_in_header(headers: &HeaderMap, source: &SourcePolicy) -> Result<Option<String>, ApiError> {
     match &source.idempotency {
         IdempotencyKeyAt::Header(name) => idempotency::event_key_in_header(headers, name).map(Some),
         IdempotencyKeyAt::JsonPointer(_) => Ok(None),

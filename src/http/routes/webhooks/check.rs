@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::config::{IdempotencyKeyAt, Source};
+use crate::config::{IdempotencyKeyAt, SourcePolicy};
 use crate::http::admission::signatures::{SignatureClaim, Verifier};
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
@@ -21,7 +21,7 @@ pub(super) type CheckedBody = Option<Result<Option<String>, ApiError>>;
 pub(super) async fn check_body(
     app: &App,
     context: &RequestContext,
-    source: &Source,
+    source: &Arc<SourcePolicy>,
     body: &Bytes,
     signed: Option<(&Arc<dyn Verifier>, SignatureClaim)>,
 ) -> Result<CheckedBody, ApiError> {
@@ -32,7 +32,7 @@ pub(super) async fn check_body(
         return Ok(check(source, body, signed));
     }
     let signed = signed.map(|(verifier, claim)| (Arc::clone(verifier), claim));
-    let (source, body) = (source.clone(), body.clone());
+    let (source, body) = (Arc::clone(source), body.clone());
     let work = move || {
         let signed = signed
             .as_ref()
@@ -43,7 +43,7 @@ pub(super) async fn check_body(
 }
 
 fn check(
-    source: &Source,
+    source: &SourcePolicy,
     body: &[u8],
     signed: Option<(&dyn Verifier, &SignatureClaim)>,
 ) -> CheckedBody {

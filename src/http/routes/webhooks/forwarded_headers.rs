@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName};
 
-use crate::config::Source;
+use crate::config::SourcePolicy;
 
 /// Whether a header is not for the destinations: it is meant for one hop (RFC 9110, 7.6.1), tells
 /// about this server rather than the event, is a secret of this hop (`Cookie`, keys), or is set by
@@ -34,7 +34,7 @@ fn is_not_forwarded(name: &HeaderName) -> bool {
 }
 
 /// The end-to-end headers, as `name: value\r\n` each. A value can't hold CR or LF.
-pub(super) fn forwarded_headers(headers: &HeaderMap, source: &Source) -> Vec<u8> {
+pub(super) fn forwarded_headers(headers: &HeaderMap, source: &SourcePolicy) -> Vec<u8> {
     let options = headers
         .get_all(CONNECTION)
         .iter()

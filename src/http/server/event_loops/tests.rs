@@ -27,7 +27,8 @@ fn connections_are_spread_evenly_and_closed_at_the_stop() {
     let runtime = runtime.expect("a runtime");
     let _entered = runtime.enter();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let event_loops = EventLoops::start(&Fatal::new()).expect("they start");
+    let stop = Stop::default();
+    let event_loops = EventLoops::start(&Fatal::new(), &stop).expect("they start");
     let serving = event_loops.serving();
     let (sender, messages) = mpsc::channel();
     for _ in 0..3 * serving.len() {
@@ -46,7 +47,7 @@ fn connections_are_spread_evenly_and_closed_at_the_stop() {
     }
     // A connection that ends is counted no more.
     EventLoop::least_loaded(&serving).spawn_connection(connect(&listener), |_| async {});
-    event_loops.begin_stop();
+    stop.ask(Deadline::now());
     let deadline = Deadline::within(Duration::from_secs(60));
     assert!(event_loops.ended().wait(&deadline));
     drop(sender);

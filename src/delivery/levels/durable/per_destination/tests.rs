@@ -1,11 +1,12 @@
 use super::*;
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::model::{BreakerChange, RetryPlan};
+use crate::config::Config;
+use crate::model::BreakerChange;
 
 struct Scene {
     clock: Arc<FakeClock>,
     limits: PerDestination,
-    config: Arc<Config>,
+    config: Arc<Resolved>,
     /// Under way, by destination.
     busy: HashMap<i64, usize>,
 }
@@ -16,7 +17,7 @@ impl Scene {
         let mut config = Config::default();
         config.delivery.workers = workers;
         change(&mut config);
-        let config = Arc::new(config);
+        let config = Arc::new(config.resolve());
         let shared: Arc<dyn Clock> = Arc::<FakeClock>::clone(&clock);
         Self {
             limits: PerDestination::with(Arc::clone(&config), Monotonic(shared)),
@@ -33,7 +34,7 @@ impl Scene {
         } else {
             format!("http://{id}.example")
         };
-        Target::new(id, &name, &self.config, RetryPlan::Schedule, true)
+        Target::new(id, &name, &self.config, true)
     }
 
     /// Begins as many as may, up to `most`.
@@ -69,11 +70,11 @@ impl Scene {
 }
 
 fn timeout() -> Outcome {
-    Outcome::failed(Class::Transient, Failure::Timeout, "slow")
+    Outcome::failed(Class::Transient, FailureKind::Timeout, "slow")
 }
 
 fn refused() -> Outcome {
-    Outcome::failed(Class::Transient, Failure::Refused, "down")
+    Outcome::failed(Class::Transient, FailureKind::Refused, "down")
 }
 
 #[test]
@@ -231,9 +232,9 @@ fn a_refusal_of_one_event_is_no_failure_of_the_destination() {
     let mut scene = Scene::new(64, |_| {});
     let status = |class, code| Outcome {
         status_code: Some(code),
-        ..Outcome::failed(class, Failure::Status, "answered")
+        ..Outcome::failed(class, FailureKind::Status, "answered")
     };
-    let internal = Outcome::failed(Class::Transient, Failure::Internal, "no descriptors");
+    let internal = Outcome::failed(Class::Transient, FailureKind::Internal, "no descriptors");
     for outcome in [
         status(Class::Permanent, 422),
         status(Class::Transient, 429),

@@ -1,31 +1,30 @@
 use super::*;
+use crate::config::{Config, Destination};
 use proptest::prelude::*;
 use ureq::http::HeaderValue;
 
-fn class(code: u16, settings: Option<&Destination>) -> Class {
-    classify(
-        StatusCode::from_u16(code).expect("a status"),
-        settings,
-        None,
-    )
-    .0
+fn class_of(code: u16, policy: &DestinationPolicy) -> Class {
+    let status = StatusCode::from_u16(code).expect("a status");
+    classify(status, policy, None).0
 }
 
 #[test]
 fn statuses_fall_into_the_contracts_classes() {
+    let config = Config::default().resolve();
+    let class = |code| class_of(code, config.destination("http://adhoc"));
     for code in [200, 201, 202, 204, 226, 299] {
-        assert_eq!(class(code, None), Class::Delivered, "{code}");
+        assert_eq!(class(code), Class::Delivered, "{code}");
     }
     for code in [
         400, 405, 406, 410, 411, 413, 414, 415, 422, 426, 431, 451, 501, 505,
     ] {
-        assert_eq!(class(code, None), Class::Permanent, "{code}");
+        assert_eq!(class(code), Class::Permanent, "{code}");
     }
     for code in [
         101, 301, 302, 304, 307, 308, 401, 403, 404, 408, 409, 418, 425, 429, 500, 502, 503, 504,
         506, 599, 600, 999,
     ] {
-        assert_eq!(class(code, None), Class::Transient, "{code}");
+        assert_eq!(class(code), Class::Transient, "{code}");
     }
 }
 
@@ -34,10 +33,14 @@ fn a_destination_may_move_statuses_between_classes() {
     let mut settings = Destination::new("http://example.com/".parse().expect("a URL"));
     settings.transient_statuses = vec![422];
     settings.permanent_statuses = vec![404, 503];
-    assert_eq!(class(422, Some(&settings)), Class::Transient);
-    assert_eq!(class(404, Some(&settings)), Class::Permanent);
-    assert_eq!(class(503, Some(&settings)), Class::Permanent);
-    assert_eq!(class(400, Some(&settings)), Class::Permanent);
+    let mut config = Config::default();
+    config.destinations.insert("a".to_owned(), settings);
+    let config = config.resolve();
+    let class = |code| class_of(code, config.destination("a"));
+    assert_eq!(class(422), Class::Transient);
+    assert_eq!(class(404), Class::Permanent);
+    assert_eq!(class(503), Class::Permanent);
+    assert_eq!(class(400), Class::Permanent);
 }
 
 #[test]
@@ -45,7 +48,11 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
     let error = |code: u16, location: &[u8]| {
         let location = HeaderValue::from_bytes(location).expect("a value");
         let status = StatusCode::from_u16(code).expect("a status");
-        classify(status, None, Some(&location)).1.expect("an error")
+        let config = Config::default().resolve();
+        let policy = config.destination("http://adhoc");
+        classify(status, policy, Some(&location))
+            .1
+            .expect("an error")
     };
     let to = |location: &str| {
         let error = error(301, location.as_bytes());

@@ -1,8 +1,8 @@
 use super::*;
 use crate::delivery::levels::http::answer;
-use crate::model::Failure;
+use crate::model::FailureKind;
 
-fn outcome(code: Errno) -> (bool, Option<Failure>) {
+fn outcome(code: Errno) -> (bool, Option<FailureKind>) {
     let error = NotMade::wrap(IoError::from_raw_os_error(code.raw_os_error()));
     let outcome = answer::failure(&error, Duration::ZERO);
     (outcome.is_made, outcome.failure)
@@ -17,13 +17,17 @@ fn a_shortage_of_this_machine_is_no_attempt_and_no_failure_of_the_destination() 
         Errno::NOMEM,
         Errno::NOBUFS,
     ] {
-        assert_eq!(outcome(code), (false, Some(Failure::Internal)), "{code}");
+        assert_eq!(
+            outcome(code),
+            (false, Some(FailureKind::Internal)),
+            "{code}"
+        );
     }
     for (code, failure) in [
-        (Errno::ADDRNOTAVAIL, Failure::Internal),
-        (Errno::CONNREFUSED, Failure::Refused),
-        (Errno::CONNRESET, Failure::Reset),
-        (Errno::TIMEDOUT, Failure::Timeout),
+        (Errno::ADDRNOTAVAIL, FailureKind::Internal),
+        (Errno::CONNREFUSED, FailureKind::Refused),
+        (Errno::CONNRESET, FailureKind::Reset),
+        (Errno::TIMEDOUT, FailureKind::Timeout),
     ] {
         assert_eq!(outcome(code), (true, Some(failure)), "{code}");
     }

@@ -1,30 +1,32 @@
-/// What kind of failure it was: what a person looks for in a history.
+//! The kinds of failure that a history and the metrics tell apart.
+
+/// Why an attempt failed. Each kind calls for a different remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// An answer, with a status that isn't 2xx.
+pub enum FailureKind {
+    /// The destination answered with a status that isn't 2xx.
     Status,
-    /// No answer in time.
+    /// No answer arrived in time.
     Timeout,
-    /// Nobody listens there.
+    /// The connection was refused.
     Refused,
     /// The connection ended before the answer did.
     Reset,
     /// The name has no address.
     Dns,
-    /// No trust, or no agreement on how to encrypt.
+    /// The certificate isn't trusted, or the two sides share no cipher.
     Tls,
-    /// An answer that isn't HTTP, or breaks off.
+    /// The answer isn't HTTP, or it breaks off.
     Protocol,
-    /// An answer whose status line and headers are larger, or more, than are read.
+    /// The status line and headers of the answer exceed the limits on size or number.
     ResponseHeadersTooLarge,
-    /// The address policy forbids it.
+    /// The address policy forbids the address.
     ForbiddenAddress,
-    /// Ours, or this machine's: it says nothing about the destination.
+    /// The fault is the relay's or this machine's: it says nothing about the destination.
     Internal,
 }
 
-impl Failure {
-    /// All of them.
+impl FailureKind {
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::Status,
         Self::Timeout,
@@ -38,13 +40,13 @@ impl Failure {
         Self::Internal,
     ];
 
-    /// The one of this name.
+    /// The kind of this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The class of error as anybody may see it: it holds nothing of the destination's address or
-    /// answer but the status.
+    /// The class of error that callers without an API key may see: apart from the status it
+    /// reveals nothing of the destination's address or answer.
     pub fn class(self, status_code: Option<u16>) -> String {
         match (self, status_code) {
             (Self::Status, Some(code)) => format!("answered {code}"),
@@ -54,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// Its name in the history.
+    /// The name in the history.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Status => "status",

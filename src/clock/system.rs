@@ -1,0 +1,136 @@
+//! The system's clocks. No other file reads them.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::contract::Clock;
+use crate::clock::slewed::{MILLI, SlewedClock, nanos};
+use crate::clock::timestamp::Timestamp;
+
+/// The smallest difference between relay's clock and the system's that a start reports.
+const REPORTED_SECONDS: i64 = 60;
+
+/// The system's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Stopwatch,
+    boot_time_at_start: Duration,
+    slewed: Mutex<SlewedClock>,
+}
+
+impl SystemClock {
+    /// A clock that begins at the wall clock's time.
+    pub fn new() -> Self {
+        Self {
+            start: Stopwatch::start(),
+            boot_time_at_start: boot_time(),
+            slewed: Mutex::new(SlewedClock::starting_at(wall_nanos())),
+        }
+    }
+
+    /// The time now and its lead over the wall clock, in nanoseconds.
+    fn read(&self) -> (i64, i64) {
+        let (now, ahead, jump) = {
+            let mut slewed = lock(&self.slewed);
+            // Read under the lock, so that readings arrive in their order.
+            let (now, jump) = slewed.follow(self.elapsed(), wall_nanos());
+            (now, slewed.ahead(), jump)
+        };
+        if let Some(jump) = jump {
+            let direction = if jump > 0 { "ahead" } else { "back" };
+            let seconds = jump.unsigned_abs() / 1_000_000_000;
+            log::warn!(
+                "the system's clock was set {direction} by {seconds} s: schedules and windows keep \
+                 to the old time, and follow slowly"
+            );
+        }
+        (now, ahead)
+    }
+
+    fn elapsed(&self) -> i64 {
+        nanos(boot_time().saturating_sub(self.boot_time_at_start))
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.read().0 / MILLI)
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(wall_nanos() / MILLI)
+    }
+
+    fn ahead(&self) -> i64 {
+        self.read().1 / MILLI
+    }
+
+    fn resume(&self, now: Timestamp) {
+        let elapsed = self.elapsed();
+        let wall = wall_nanos();
+        let now = now.as_millis().saturating_mul(MILLI);
+        lock(&self.slewed).resume(elapsed, wall, now);
+        let seconds = wall.saturating_sub(now) / 1_000_000_000;
+        if seconds.abs() >= REPORTED_SECONDS {
+            let direction = if seconds > 0 { "behind" } else { "ahead of" };
+            log::warn!(
+                "relay's clock goes on {} s {direction} the system's, and follows it slowly: that \
+                 one was set, and what is stored was written by relay's; to follow at once, stop \
+                 relay and run relay unlock --accept-data-loss",
+                seconds.abs()
+            );
+        }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Measures real time from its start. For deadlines: a clock that a test moves by hand must not
+/// keep a process from ending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// The time since boot: nobody can set it, and it advances while the machine sleeps.
+#[cfg(target_os = "linux")]
+fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(time).expect("the time since boot isn't negative")
+}
+
+/// Without such a clock the relay catches up slowly with the time that the machine slept.
+#[cfg(not(target_os = "linux"))]
+fn boot_time() -> Duration {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// Nanoseconds since the Unix epoch; they reach to the year 2262. A clock beyond either end reads
+/// as that end: ids and schedules stay in order.
+fn wall_nanos() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, nanos)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of a clock's lock panics")
+}

@@ -1,0 +1,157 @@
+//! The environment variables that override the file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::error::{ConfigError, Origin};
+use crate::config::secrets::{self, Env};
+use crate::config::sections::ApiRateLimit;
+use crate::config::settings::Config;
+use crate::config::units;
+
+/// The variables that are set, each with the key that it overrides.
+pub(super) struct Overrides(Vec<(&'static str, &'static str)>);
+
+impl Overrides {
+    /// Attributes an error to the variable that its setting came from.
+    pub fn name_variable(&self, error: ConfigError) -> ConfigError {
+        let ConfigError::Setting {
+            origin,
+            key,
+            message,
+        } = error
+        else {
+            return error;
+        };
+        match self.0.iter().find(|(_, overridden)| *overridden == key) {
+            Some((variable, _)) => ConfigError::Setting {
+                origin: Origin::Environment,
+                key: (*variable).to_owned(),
+                message,
+            },
+            None => ConfigError::Setting {
+                origin,
+                key,
+                message,
+            },
+        }
+    }
+}
+
+/// Applies the variables that are set. Returns which they were.
+pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, ConfigError> {
+    let mut from = Environment {
+        env,
+        applied: Overrides(Vec::new()),
+    };
+    from.apply(
+        "RELAY_HTTP_ADDR",
+        "server.listen",
+        &mut config.server.listen,
+        units::parse_listen,
+    )?;
+    from.apply(
+        "RELAY_ADMIN_ADDR",
+        "admin.listen",
+        &mut config.admin.listen,
+        units::parse_listen_or_off,
+    )?;
+    from.apply(
+        "RELAY_MAX_BODY_BYTES",
+        "server.max_body_bytes",
+        &mut config.server.max_body_bytes,
+        units::parse_size,
+    )?;
+    from.apply(
+        "RELAY_DB",
+        "database.path",
+        &mut config.database.path,
+        |text| Ok(PathBuf::from(text)),
+    )?;
+    let api = &mut config.api;
+    let has_keys = from.apply("RELAY_API_KEYS", "api.keys", &mut api.keys, |text| {
+        Ok(secrets::parse(text, ','))
+    })?;
+    if has_keys {
+        // The variable replaces all keys of the file, its references included.
+        api.keys_env = None;
+        api.keys_file = None;
+    }
+    from.apply(
+        "RELAY_IDEMPOTENCY_TTL_SECONDS",
+        "api.idempotency_window",
+        &mut api.idempotency_window,
+        |text| number(text, "a whole number of seconds").map(Duration::from_secs),
+    )?;
+    from.apply_limits(&mut api.rate_limit)?;
+    from.apply("RELAY_LOG", "log.level", &mut config.log.level, |text| {
+        Ok(text.to_owned())
+    })?;
+    Ok(from.applied)
+}
+
+struct Environment<'a> {
+    env: Env<'a>,
+    applied: Overrides,
+}
+
+impl Environment<'_> {
+    fn apply_limits(&mut self, limits: &mut ApiRateLimit) -> Result<(), ConfigError> {
+        let per_second = |text: &str| number(text, "a number of requests a second");
+        let burst = |text: &str| number(text, "a whole number of requests");
+        self.apply(
+            "RELAY_LIMIT_POST_RPS",
+            "api.rate_limit.post.per_second",
+            &mut limits.post.per_second,
+            per_second,
+        )?;
+        self.apply(
+            "RELAY_LIMIT_POST_BURST",
+            "api.rate_limit.post.burst",
+            &mut limits.post.burst,
+            burst,
+        )?;
+        self.apply(
+            "RELAY_LIMIT_GET_RPS",
+            "api.rate_limit.get.per_second",
+            &mut limits.get.per_second,
+            per_second,
+        )?;
+        self.apply(
+            "RELAY_LIMIT_GET_BURST",
+            "api.rate_limit.get.burst",
+            &mut limits.get.burst,
+            burst,
+        )?;
+        Ok(())
+    }
+
+    /// Sets a setting if its variable is set. Returns whether it is.
+    fn apply<T>(
+        &mut self,
+        variable: &'static str,
+        key: &'static str,
+        setting: &mut T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<bool, ConfigError> {
+        let Some(text) = (self.env)(variable) else {
+            return Ok(false);
+        };
+        let parsed = match text.to_str() {
+            Some(text) => parse(text.trim()),
+            None => Err("expected UTF-8".to_owned()),
+        };
+        *setting = parsed.map_err(|message| ConfigError::Setting {
+            origin: Origin::Environment,
+            key: variable.to_owned(),
+            message,
+        })?;
+        self.applied.0.push((variable, key));
+        Ok(true)
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str, expected: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?}: expected {expected}"))
+}

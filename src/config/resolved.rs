@@ -1,0 +1,246 @@
+//! The settings that take effect: every default applied, once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::config::secrets::Secret;
+use crate::config::sections::{
+    Admin, Api, BreakerSettings, Database, Defaults, Destination, IdempotencyKeyAt, RateLimit,
+    Retention, RetrySettings, Server, Simulated, Source, Verify,
+};
+use crate::config::settings::Config;
+use crate::model::{AddressPolicy, BreakerRules, Level, Retry, RetryPlan, TargetUrl};
+
+/// The settings that take effect. The parts of the relay share one `Arc` of them, and keep no
+/// setting of their own beside it, so that all of them can be replaced together.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The public listener.
+    pub server: Server,
+    /// The operator's listener.
+    pub admin: Admin,
+    /// The database file.
+    pub database: Database,
+    /// The relay API.
+    pub api: Api,
+    /// The executor.
+    pub delivery: DeliveryPolicy,
+    /// How long finished intents are kept.
+    pub retention: Retention,
+    /// The named destinations.
+    pub destinations: BTreeMap<String, Arc<DestinationPolicy>>,
+    /// The policy of every other destination: ad hoc origins, and names that are no longer
+    /// configured.
+    adhoc: Arc<DestinationPolicy>,
+    /// The webhook sources; `*` is the catch-all.
+    pub sources: BTreeMap<String, Arc<SourcePolicy>>,
+    longest_wait: Duration,
+}
+
+/// The settings of the executor.
+#[derive(Debug)]
+pub struct DeliveryPolicy {
+    /// The level that runs.
+    pub level: Level,
+    /// Worker threads.
+    pub workers: usize,
+    /// The time for an attempt as a whole at level simulated, and by default.
+    pub timeout: Duration,
+    /// The time to connect.
+    pub connect_timeout: Duration,
+    /// Networks that ad hoc URLs may reach besides the public internet.
+    pub allow_networks: Vec<IpNet>,
+    /// Level simulated.
+    pub simulated: Simulated,
+}
+
+/// The settings of a destination.
+#[derive(Debug)]
+pub struct DestinationPolicy {
+    /// None for an ad hoc origin, whose deliveries carry their own URL.
+    pub url: Option<TargetUrl>,
+    /// The secrets that sign; without any, deliveries are not signed.
+    pub secrets: Vec<Secret>,
+    /// Headers sent with every attempt.
+    pub headers: BTreeMap<String, Secret>,
+    /// The time for an attempt as a whole.
+    pub timeout: Duration,
+    /// Attempts a second; none: unlimited.
+    pub rate_limit: Option<RateLimit>,
+    /// Attempts at once.
+    pub concurrency: u32,
+    /// Statuses to retry that would otherwise dead-letter.
+    pub transient_statuses: Vec<u16>,
+    /// Statuses to dead-letter that would otherwise be retried.
+    pub permanent_statuses: Vec<u16>,
+    /// The retry schedule at the level that runs.
+    pub retry: Retry,
+    /// The circuit breaker at the level that runs; none if there is none.
+    pub breaker: Option<BreakerRules>,
+    /// The only certificates to trust; none: the usual roots.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The settings of a webhook source.
+#[derive(Debug)]
+pub struct SourcePolicy {
+    /// The names of its destinations; each gets a delivery of its own.
+    pub destinations: Arc<[String]>,
+    /// Where the idempotency key is found.
+    pub idempotency: IdempotencyKeyAt,
+    /// How long a key names its first event.
+    pub idempotency_window: Duration,
+    /// The largest body, in bytes.
+    pub max_body_bytes: u64,
+    /// Whether bodies that aren't JSON are accepted.
+    pub accept_any_content: bool,
+    /// Whether the provider's `Authorization` is kept and delivered.
+    pub forward_authorization: bool,
+    /// Events a second; none: unlimited.
+    pub rate_limit: Option<RateLimit>,
+    /// How a signature is checked; none: it is not.
+    pub verify: Option<Verify>,
+}
+
+impl Config {
+    /// Applies every default. The configuration need not be checked: commands on the database
+    /// resolve it, too.
+    pub fn resolve(&self) -> Resolved {
+        let level = self.level();
+        let policy = |to: Option<&Destination>| Arc::new(self.destination_policy(to, level));
+        let destinations = self.destinations.iter();
+        let sources = self.sources.iter();
+        Resolved {
+            server: self.server.clone(),
+            admin: self.admin.clone(),
+            database: self.database.clone(),
+            api: self.api.clone(),
+            delivery: DeliveryPolicy {
+                level,
+                workers: self.delivery.workers,
+                timeout: self.delivery.timeout,
+                connect_timeout: self.delivery.connect_timeout,
+                allow_networks: self.delivery.allow_networks.clone(),
+                simulated: self.delivery.simulated.clone(),
+            },
+            retention: self.retention.clone(),
+            destinations: destinations
+                .map(|(name, to)| (name.clone(), policy(Some(to))))
+                .collect(),
+            adhoc: policy(None),
+            sources: sources
+                .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source))))
+                .collect(),
+            longest_wait: self.longest_wait(),
+        }
+    }
+
+    /// The policy of a named destination, or of all others.
+    fn destination_policy(&self, to: Option<&Destination>, level: Level) -> DestinationPolicy {
+        let defaults = &self.delivery.defaults;
+        let retry = self.full_retry(to);
+        let breaker = BreakerSettings::resolve(to.map(|to| &to.breaker), &defaults.breaker);
+        DestinationPolicy {
+            url: to.map(|to| to.url.clone()),
+            secrets: to.map(|to| to.secrets.clone()).unwrap_or_default(),
+            headers: to.map(|to| to.headers.clone()).unwrap_or_default(),
+            timeout: to
+                .and_then(|to| to.timeout)
+                .unwrap_or(self.delivery.timeout),
+            rate_limit: to.and_then(|to| to.rate_limit).or(defaults.rate_limit),
+            concurrency: to
+                .and_then(|to| to.concurrency)
+                .or(defaults.concurrency)
+                .unwrap_or(Defaults::CONCURRENCY),
+            transient_statuses: to
+                .map(|to| to.transient_statuses.clone())
+                .unwrap_or_default(),
+            permanent_statuses: to
+                .map(|to| to.permanent_statuses.clone())
+                .unwrap_or_default(),
+            retry: RetryPlan::of(level).apply(&retry).into_owned(),
+            breaker: breaker.filter(|_| level == Level::Durable),
+            ca_file: to.and_then(|to| to.ca_file.clone()),
+        }
+    }
+
+    fn source_policy(&self, source: &Source) -> SourcePolicy {
+        SourcePolicy {
+            destinations: source.destinations.as_slice().into(),
+            idempotency: source.idempotency.clone(),
+            idempotency_window: self.api.idempotency_window,
+            max_body_bytes: source.max_body_bytes(),
+            accept_any_content: source.accept_any_content,
+            forward_authorization: source.forward_authorization,
+            rate_limit: source.rate_limit,
+            verify: source.verify.clone(),
+        }
+    }
+
+    /// The schedule at level durable.
+    fn full_retry(&self, to: Option<&Destination>) -> Retry {
+        RetrySettings::resolve(to.map(|to| &to.retry), &self.delivery.defaults.retry)
+    }
+
+    fn longest_wait(&self) -> Duration {
+        let named = self.destinations.values().map(Some);
+        named
+            .chain([None])
+            .map(|to| self.full_retry(to))
+            .filter_map(|retry| {
+                let wait = retry.schedule.into_iter().max()?;
+                let jitter = Duration::try_from_secs_f64(wait.as_secs_f64() * retry.jitter);
+                Some(wait.saturating_add(jitter.unwrap_or_default()))
+            })
+            .fold(Retry::MAX_RETRY_AFTER, Duration::max)
+    }
+}
+
+impl Resolved {
+    /// The level that runs.
+    pub fn level(&self) -> Level {
+        self.delivery.level
+    }
+
+    /// The policy of the destination that is stored under `name`.
+    pub fn destination(&self, name: &str) -> &Arc<DestinationPolicy> {
+        self.destinations.get(name).unwrap_or(&self.adhoc)
+    }
+
+    /// Whether a delivery to the destination that is stored under `name` can be attempted: it is
+    /// configured, or it is an ad hoc origin, whose deliveries carry their own URL.
+    pub fn is_deliverable(&self, name: &str) -> bool {
+        self.destinations.contains_key(name) || name.contains("://")
+    }
+
+    /// The policy of a source: its own, or the catch-all's.
+    pub fn source(&self, name: &str) -> Option<&Arc<SourcePolicy>> {
+        self.sources.get(name).or_else(|| self.sources.get("*"))
+    }
+
+    /// The longest time for which a delivery may wait for its next attempt, at any level: the level
+    /// may have been a higher one before this start.
+    pub fn longest_wait(&self) -> Duration {
+        self.longest_wait
+    }
+
+    /// The addresses that deliveries may reach, given the relay's own listeners.
+    pub fn address_policy(&self, own_listeners: Vec<SocketAddr>) -> AddressPolicy {
+        AddressPolicy {
+            allow_networks: self.delivery.allow_networks.clone(),
+            own_listeners,
+        }
+    }
+}
+
+impl DestinationPolicy {
+    /// Whether the destination has a section of its own.
+    pub fn is_configured(&self) -> bool {
+        self.url.is_some()
+    }
+}

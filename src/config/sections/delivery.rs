@@ -1,0 +1,144 @@
+//! `[delivery]`: the executor, and the defaults of destinations.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, MAX_TIMEOUT, bad, quoted, shown, timeout, within};
+use crate::config::sections::breaker::BreakerSettings;
+use crate::config::sections::rate_limit::RateLimit;
+use crate::config::sections::retry::RetrySettings;
+use crate::config::units;
+use crate::model::Level;
+
+/// The executor.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// The level that runs. Default: the highest one that is compiled in.
+    pub level: Option<Level>,
+    /// Worker threads, each with one attempt at a time. Default: 64.
+    pub workers: usize,
+    /// The time for an attempt as a whole. Default: 15 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub timeout: Duration,
+    /// The time to connect. Default: 5 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub connect_timeout: Duration,
+    /// Networks that ad hoc URLs may reach besides the public internet. Default: none.
+    pub allow_networks: Vec<IpNet>,
+    /// Level simulated.
+    pub simulated: Simulated,
+    /// For destinations that don't set the key.
+    pub defaults: Defaults,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            level: None,
+            workers: 64,
+            timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(5),
+            allow_networks: Vec::new(),
+            simulated: Simulated::default(),
+            defaults: Defaults::default(),
+        }
+    }
+}
+
+/// Level simulated.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Simulated {
+    /// The duration of a simulated attempt. Default: 50 ms.
+    #[serde(deserialize_with = "units::duration")]
+    pub latency: Duration,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        Self {
+            latency: Duration::from_millis(50),
+        }
+    }
+}
+
+/// The settings of destinations that don't set them, ad hoc origins among them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Defaults {
+    /// Attempts a second. Default: unlimited.
+    pub rate_limit: Option<RateLimit>,
+    /// Attempts at once. Default: [`Defaults::CONCURRENCY`].
+    pub concurrency: Option<u32>,
+    /// The retry schedule.
+    pub retry: RetrySettings,
+    /// The circuit breaker.
+    pub breaker: BreakerSettings,
+}
+
+impl Defaults {
+    /// Attempts at once to one destination: a decision; an eighth of the default pool, so that
+    /// seven destinations can hang before others wait for a worker.
+    pub const CONCURRENCY: u32 = 8;
+
+    fn check(&self, key: &str) -> Checked {
+        self.breaker.check(&format!("{key}.breaker"))?;
+        self.retry.check(&format!("{key}.retry"))?;
+        check_limits(key, self.rate_limit.as_ref(), self.concurrency)
+    }
+}
+
+/// Checks the limits that a destination and the defaults have alike.
+pub(super) fn check_limits(
+    key: &str,
+    rate_limit: Option<&RateLimit>,
+    concurrency: Option<u32>,
+) -> Checked {
+    if let Some(limit) = rate_limit {
+        limit.check(&format!("{key}.rate_limit"))?;
+    }
+    match concurrency {
+        Some(at_once) => within(&format!("{key}.concurrency"), at_once, 1, 1024),
+        None => Ok(()),
+    }
+}
+
+impl Delivery {
+    /// `compiled` is the highest level that this binary has.
+    pub(in crate::config) fn check(&self, key: &str, compiled: Level) -> Checked {
+        if let Some(level) = self.level
+            && level > compiled
+            && let Some(feature) = level.feature()
+        {
+            return bad(
+                &format!("{key}.level"),
+                quoted(&level.to_string()),
+                &format!(
+                    "a level compiled into this binary (up to \"{compiled}\"); \
+                     build with --features {feature}"
+                ),
+            );
+        }
+        within(&format!("{key}.workers"), self.workers, 1, 1024)?;
+        timeout(&format!("{key}.timeout"), self.timeout)?;
+        timeout(&format!("{key}.connect_timeout"), self.connect_timeout)?;
+        if self.connect_timeout > self.timeout {
+            return bad(
+                &format!("{key}.connect_timeout"),
+                shown(self.connect_timeout),
+                &format!("at most {key}.timeout ({})", shown(self.timeout)),
+            );
+        }
+        if self.simulated.latency > MAX_TIMEOUT {
+            return bad(
+                &format!("{key}.simulated.latency"),
+                shown(self.simulated.latency),
+                "at most 1h",
+            );
+        }
+        self.defaults.check(&format!("{key}.defaults"))
+    }
+}

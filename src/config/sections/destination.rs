@@ -1,0 +1,180 @@
+//! `[destinations.NAME]`: a named destination.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ::http::HeaderValue;
+use serde::Deserialize;
+
+use crate::config::rules::{
+    Checked, bad, is_header_name, quoted, resolved, signing_secrets, timeout,
+};
+use crate::config::secrets::{Secret, SecretList};
+use crate::config::sections::breaker::BreakerSettings;
+use crate::config::sections::delivery::check_limits;
+use crate::config::sections::rate_limit::RateLimit;
+use crate::config::sections::retry::RetrySettings;
+use crate::config::units;
+use crate::model::TargetUrl;
+
+/// Headers that relay sets itself, or that would break the request.
+const OWN_HEADERS: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "relay-attempt",
+];
+
+/// A named destination.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// The URL. The operator wrote it, so private addresses are allowed.
+    pub url: TargetUrl,
+    /// `whsec_…` secrets; each signs, so that they can be rotated. Default: none, unsigned.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    /// An environment variable that holds more secrets, comma-separated.
+    #[serde(default)]
+    pub secrets_env: Option<String>,
+    /// A file that holds more secrets, one a line.
+    #[serde(default)]
+    pub secrets_file: Option<PathBuf>,
+    /// Headers sent with every attempt; a value may be a token. Default: none.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// The time for an attempt as a whole. Default: `delivery.timeout`.
+    #[serde(default, deserialize_with = "units::some_duration")]
+    pub timeout: Option<Duration>,
+    /// Attempts a second (level durable). Default: `delivery.defaults.rate_limit`.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// Attempts at once (level durable). Default: `delivery.defaults.concurrency`.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    /// Statuses to retry that would otherwise dead-letter. Default: none.
+    #[serde(default)]
+    pub transient_statuses: Vec<u16>,
+    /// Statuses to dead-letter that would otherwise be retried. Default: none.
+    #[serde(default)]
+    pub permanent_statuses: Vec<u16>,
+    /// The retry schedule (level durable).
+    #[serde(default)]
+    pub retry: RetrySettings,
+    /// The circuit breaker (level durable).
+    #[serde(default)]
+    pub breaker: BreakerSettings,
+    /// A PEM file of the only certificates to trust: a private authority, or the destination's own
+    /// certificate, such as a self-signed one. Default: the usual roots.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Destination {
+    /// A destination of which only the URL is set.
+    pub fn new(url: TargetUrl) -> Self {
+        Self {
+            url,
+            secrets: Vec::new(),
+            secrets_env: None,
+            secrets_file: None,
+            headers: BTreeMap::new(),
+            timeout: None,
+            rate_limit: None,
+            concurrency: None,
+            transient_statuses: Vec::new(),
+            permanent_statuses: Vec::new(),
+            retry: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+            ca_file: None,
+        }
+    }
+
+    pub(in crate::config) fn secret_list(&mut self, key: &str) -> SecretList<'_> {
+        SecretList {
+            key: format!("{key}.secrets"),
+            secrets: &mut self.secrets,
+            variable: &mut self.secrets_env,
+            file: &mut self.secrets_file,
+        }
+    }
+
+    pub(in crate::config) fn check(&self, key: &str) -> Checked {
+        self.breaker.check(&format!("{key}.breaker"))?;
+        let secrets = format!("{key}.secrets");
+        resolved(
+            &secrets,
+            self.secrets_env.is_some(),
+            self.secrets_file.is_some(),
+        )?;
+        signing_secrets(&secrets, &self.secrets)?;
+        self.check_headers(&format!("{key}.headers"))?;
+        if let Some(limit) = self.timeout {
+            timeout(&format!("{key}.timeout"), limit)?;
+        }
+        if let Some(path) = &self.ca_file {
+            check_certificates(&format!("{key}.ca_file"), path)?;
+        }
+        check_limits(key, self.rate_limit.as_ref(), self.concurrency)?;
+        self.retry.check(&format!("{key}.retry"))?;
+        self.check_statuses(key)
+    }
+
+    fn check_headers(&self, key: &str) -> Checked {
+        for (name, value) in &self.headers {
+            let lower = name.to_ascii_lowercase();
+            if !is_header_name(name) {
+                return bad(key, quoted(name), "the name of an HTTP header");
+            }
+            if OWN_HEADERS.contains(&lower.as_str())
+                || lower.starts_with("webhook-")
+                || lower.starts_with("relay-")
+            {
+                return bad(key, quoted(name), "a header that relay doesn't set itself");
+            }
+            if HeaderValue::try_from(value.reveal()).is_err() {
+                return Err((
+                    format!("{key}.{name}"),
+                    "expected a value without control characters".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_statuses(&self, key: &str) -> Checked {
+        for (list, statuses) in [
+            ("transient_statuses", &self.transient_statuses),
+            ("permanent_statuses", &self.permanent_statuses),
+        ] {
+            let key = format!("{key}.{list}");
+            for status in statuses {
+                if !(300..=599).contains(status) {
+                    return bad(&key, status, "a status from 300 to 599");
+                }
+                if list == "permanent_statuses" && self.transient_statuses.contains(status) {
+                    let expected = "a status that isn't among transient_statuses too";
+                    return bad(&key, status, expected);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds the wrong file. TLS decides later whether the certificates are usable.
+fn check_certificates(key: &str, path: &Path) -> Checked {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(()),
+        Ok(_) => bad(key, quoted(path), "a PEM file of certificates"),
+        Err(error) => Err((key.to_owned(), format!("\"{}\": {error}", path.display()))),
+    }
+}

@@ -1,0 +1,31 @@
+//! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
+//! check of their values. `rate_limit`, `retry` and `breaker` are tables within several sections.
+
+mod admin;
+mod api;
+mod breaker;
+mod database;
+mod delivery;
+mod destination;
+mod log;
+mod rate_limit;
+mod retention;
+mod retry;
+mod server;
+mod source;
+
+pub use admin::Admin;
+pub use api::{Api, ApiRateLimit};
+pub use breaker::BreakerSettings;
+pub use database::Database;
+pub use delivery::{Defaults, Delivery, Simulated};
+pub use destination::Destination;
+pub use log::{Log, LogFormat};
+pub use rate_limit::RateLimit;
+pub use retention::Retention;
+pub use retry::RetrySettings;
+pub use server::Server;
+pub use source::{
+    Algorithm, Encoding, HmacScheme, IdempotencyKeyAt, SignatureFormat, SignedContent, SignedPart,
+    Source, StandardWebhooks, Verify,
+};

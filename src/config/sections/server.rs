@@ -1,0 +1,66 @@
+//! `[server]`: the public listener.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, MAX_BODY_BYTES, timeout, within};
+use crate::config::units;
+
+/// The public listener and its limits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address to listen at. Default: `127.0.0.1:8080`.
+    #[serde(deserialize_with = "units::listen")]
+    pub listen: SocketAddr,
+    /// Open connections, at most; further ones wait in the kernel's backlog. Default: 1 024.
+    pub max_connections: u32,
+    /// The largest body on `/v1`, in bytes. Default: 32 KiB.
+    #[serde(deserialize_with = "units::size")]
+    pub max_body_bytes: u64,
+    /// The time for a client to send its headers, and for a kept-alive connection to be idle.
+    /// Default: 10 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub header_timeout: Duration,
+    /// The time for a request from its headers to its answer. Default: 30 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub request_timeout: Duration,
+    /// The time for requests and attempts to finish when the relay stops. Default: 10 s.
+    #[serde(deserialize_with = "units::duration")]
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_connections: 1024,
+            max_body_bytes: 32_768,
+            header_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Server {
+    pub(in crate::config) fn check(&self, key: &str) -> Checked {
+        within(
+            &format!("{key}.max_connections"),
+            self.max_connections,
+            1,
+            65_536,
+        )?;
+        within(
+            &format!("{key}.max_body_bytes"),
+            self.max_body_bytes,
+            1,
+            MAX_BODY_BYTES,
+        )?;
+        timeout(&format!("{key}.header_timeout"), self.header_timeout)?;
+        timeout(&format!("{key}.request_timeout"), self.request_timeout)?;
+        timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)
+    }
+}

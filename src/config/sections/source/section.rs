@@ -1,0 +1,90 @@
+//! `[sources.NAME]`.
+
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, MAX_BODY_BYTES, bad, within};
+use crate::config::secrets::SecretList;
+use crate::config::sections::rate_limit::RateLimit;
+use crate::config::sections::source::keys::IdempotencyKeyAt;
+use crate::config::sections::source::verify::Verify;
+use crate::config::units;
+
+/// A webhook source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Names of destinations; each gets a delivery of its own.
+    pub destinations: Vec<String>,
+    /// Where the provider's idempotency key is found. Default: the header `Idempotency-Key`.
+    #[serde(default)]
+    pub idempotency: IdempotencyKeyAt,
+    /// The largest body, in bytes. Default: [`Source::MAX_BODY_BYTES`].
+    #[serde(default, deserialize_with = "units::some_size")]
+    pub max_body_bytes: Option<u64>,
+    /// Whether bodies that aren't JSON are accepted. Default: false.
+    #[serde(default)]
+    pub accept_any_content: bool,
+    /// Whether the provider's `Authorization` is kept and delivered. Default: false.
+    #[serde(default)]
+    pub forward_authorization: bool,
+    /// Events a second; for the catch-all, of each source name. Default: unlimited.
+    #[serde(default)]
+    pub rate_limit: Option<RateLimit>,
+    /// How the provider's signature is checked. Default: it is not.
+    #[serde(default)]
+    pub verify: Option<Verify>,
+}
+
+impl Source {
+    /// The largest body by default, 1 MiB: the largest providers send at most 25 MB (GitHub), and
+    /// most events have some KB.
+    pub const MAX_BODY_BYTES: u64 = 1 << 20;
+
+    /// A source of which only the destinations are set.
+    pub fn to(destinations: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            destinations: destinations.into_iter().map(Into::into).collect(),
+            idempotency: IdempotencyKeyAt::default(),
+            max_body_bytes: None,
+            accept_any_content: false,
+            forward_authorization: false,
+            rate_limit: None,
+            verify: None,
+        }
+    }
+
+    /// The largest body, in bytes.
+    pub fn max_body_bytes(&self) -> u64 {
+        self.max_body_bytes.unwrap_or(Self::MAX_BODY_BYTES)
+    }
+
+    pub(in crate::config) fn secret_list(&mut self, key: &str) -> Option<SecretList<'_>> {
+        let verify = self.verify.as_mut()?;
+        Some(verify.secret_list(&format!("{key}.verify")))
+    }
+
+    pub(in crate::config) fn check(&self, key: &str) -> Checked {
+        if self.destinations.is_empty() {
+            return bad(
+                &format!("{key}.destinations"),
+                "[]",
+                "at least one destination",
+            );
+        }
+        self.idempotency
+            .check(&format!("{key}.idempotency"), self.accept_any_content)?;
+        within(
+            &format!("{key}.max_body_bytes"),
+            self.max_body_bytes(),
+            1,
+            MAX_BODY_BYTES,
+        )?;
+        if let Some(limit) = &self.rate_limit {
+            limit.check(&format!("{key}.rate_limit"))?;
+        }
+        match &self.verify {
+            Some(verify) => verify.check(&format!("{key}.verify")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The texts of errors.
+
+use super::load;
+
+/// Files, and what their errors contain.
+const FILES: &[(&str, &str)] = &[
+    (
+        "[server]\nlisten = '127.0.0.1'",
+        "relay.toml:2: server.listen: \"127.0.0.1\": expected an address and port",
+    ),
+    (
+        "[server]\nlisen = ':80'",
+        "relay.toml:2: server.lisen: unknown field `lisen`, expected one of `listen`",
+    ),
+    (
+        "[server]\nheader_timeout = 10",
+        "relay.toml:2: server.header_timeout: invalid type: integer `10`, expected a duration",
+    ),
+    (
+        "[server]\nheader_timeout = '10 sec'",
+        "\"10 sec\": expected a duration such as",
+    ),
+    ("[server\n", "relay.toml:1: "),
+    (
+        "[server]\nmax_connections = 0",
+        "server.max_connections: 0: expected 1 to 65536",
+    ),
+    (
+        "[server]\nheader_timeout = '0s'",
+        "server.header_timeout: 0ms: expected 1ms to 1h",
+    ),
+    (
+        "[destinations.a]\nurl = 'ftp://x/'",
+        "destinations.a.url: \"ftp://x/\": must be an absolute http or https URL",
+    ),
+    (
+        "[destinations.'a b']\nurl = 'http://x/'",
+        "destinations.a b: expected a name of 1 to 64",
+    ),
+    (
+        "[destinations.a]\nurl = 'http://127.0.0.1:8080/'",
+        "destinations.a.url: \"http://127.0.0.1:8080\": expected an address other than our own listeners",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nsecrets=['env:NAME']",
+        "destinations.a.secrets: *** (number 1): expected whsec_ and the base64 of 24 to 64 bytes",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nsecrets_env='NO_SUCH'",
+        "destinations.a.secrets_env: \"NO_SUCH\": expected a variable that holds a secret",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nheaders={'Content-Length'='1'}",
+        "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\ntransient_statuses=[200]",
+        "destinations.a.transient_statuses: 200: expected a status from 300 to 599",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\ntransient_statuses=[422]\npermanent_statuses=[422]",
+        "destinations.a.permanent_statuses: 422: expected a status that isn't among transient_statuses too",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nretry={jitter=2}",
+        "destinations.a.retry.jitter: 2: expected 0 to 1",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nbreaker={ratio=1.5}",
+        "destinations.a.breaker.ratio: 1.5: expected more than 0 and at most 1",
+    ),
+    (
+        "[delivery.defaults]\nbreaker={failures=0}",
+        "delivery.defaults.breaker.failures: 0: expected 1 to 1000000",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nretry={cap='1h'}",
+        "destinations.a.retry.base: missing: factor, cap and attempts want it",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nretry={base='1s',schedule=['1s']}",
+        "destinations.a.retry.base: contradicts schedule",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nretry={base='1s',factor=0.5}",
+        "destinations.a.retry.factor: 0.5: expected 1 to 100",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nretry={base='1s',attempts=102}",
+        "destinations.a.retry.attempts: 102: expected 1 to 101",
+    ),
+    (
+        "[retention]\ndelivered = '30m'",
+        "retention.delivered: 1800s: expected at least api.idempotency_window (3600s)",
+    ),
+    (
+        "[retention]\ndelivered = 'never'",
+        "retention.delivered: \"never\": expected a duration such as",
+    ),
+    (
+        "[sources.a]\ndestinations = []",
+        "sources.a.destinations: []: expected at least one destination",
+    ),
+    (
+        "[sources.a]\ndestinations = ['b']",
+        "sources.a.destinations: \"b\": expected the name of a [destinations.…] section",
+    ),
+    (
+        "[sources.a]\ndestinations = ['b']\nidempotency = { json_pointer = 'id' }\n[destinations.b]\nurl='http://x/'",
+        "sources.a.idempotency.json_pointer: \"id\": expected a JSON pointer such as \"/id\"",
+    ),
+    (
+        "[api]\nkeys = ['']",
+        "api.keys: *** (number 1): expected visible ASCII",
+    ),
+    (
+        "[api.rate_limit]\npost = { per_second = 0, burst = 1 }",
+        "api.rate_limit.post.per_second: 0: expected more than 0",
+    ),
+    (
+        "[delivery]\nallow_networks = ['10.0.0.1/99']",
+        "delivery.allow_networks",
+    ),
+    (
+        "[delivery]\nlevel = 'fast'",
+        "unknown variant `fast`, expected one of `off`, `simulated`, `http`, `durable`",
+    ),
+    (
+        "[delivery]\nconnect_timeout = '20s'",
+        "delivery.connect_timeout: 20s: expected at most delivery.timeout (15s)",
+    ),
+];
+
+/// Variables with a value, and what their errors contain.
+const VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "RELAY_MAX_BODY_BYTES",
+        "0",
+        "environment: RELAY_MAX_BODY_BYTES: 0: expected 1 to",
+    ),
+    (
+        "RELAY_DB",
+        "",
+        "environment: RELAY_DB: \"\": expected the path of a file",
+    ),
+    (
+        "RELAY_LOG",
+        "inof",
+        "environment: RELAY_LOG: \"inof\": expected a level",
+    ),
+];
+
+#[test]
+fn an_error_names_the_file_the_key_the_value_and_the_expectation() {
+    for (text, expected) in FILES {
+        let error = load(text, &[]).expect_err(text);
+        assert!(
+            error.contains(expected),
+            "{text:?}\n  gave {error}\n  not  {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_error_of_a_variable_names_the_variable() {
+    for (variable, value, expected) in VARIABLES {
+        let error = load("", &[(variable, value)]).expect_err(variable);
+        assert!(error.contains(expected), "{error}");
+    }
+    let error = load("", &[("RELAY_LIMIT_POST_BURST", "many")]).expect_err("not a number");
+    assert_eq!(
+        error,
+        "environment: RELAY_LIMIT_POST_BURST: \"many\": expected a whole number of requests"
+    );
+}

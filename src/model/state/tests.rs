@@ -1,0 +1,51 @@
+use super::*;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn no_sequence_of_transitions_leaves_delivered_or_delivers_without_an_attempt(
+        transitions in prop::collection::vec(prop::sample::select(&Transition::ALL), 0..60)
+    ) {
+        let mut state = DeliveryState::Queued;
+        for transition in transitions {
+            let before = state;
+            let Some(next) = transition.apply(state) else { continue };
+            state = next;
+            prop_assert_ne!(before, DeliveryState::Delivered, "delivered is final");
+            if before == DeliveryState::DeadLettered {
+                prop_assert_eq!(
+                    transition,
+                    Transition::Replay,
+                    "only a replay queues a dead letter again"
+                );
+            }
+            if state == DeliveryState::Delivered {
+                prop_assert_eq!(
+                    before,
+                    DeliveryState::Processing,
+                    "only an attempt delivers"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_waiting_state_can_reach_delivered() {
+    for waiting in [DeliveryState::Queued, DeliveryState::Retrying] {
+        let claimed = Transition::Claim.apply(waiting).expect("it can be claimed");
+        assert_eq!(
+            Transition::Deliver.apply(claimed),
+            Some(DeliveryState::Delivered)
+        );
+    }
+}
+
+#[test]
+fn a_state_survives_the_round_trip_through_its_number() {
+    for (number, state) in (0..).zip(DeliveryState::ALL) {
+        assert_eq!(state.number(), number);
+        assert_eq!(DeliveryState::from_number(number), Some(state));
+    }
+    assert_eq!(DeliveryState::from_number(5), None);
+}

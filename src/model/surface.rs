@@ -1,0 +1,30 @@
+//! The two contracts by which an intent comes in.
+
+/// The contract by which an intent came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum Surface {
+    /// `/v1/relays`.
+    Relay = 0,
+    /// `/webhooks/{source}`.
+    Event = 1,
+}
+
+impl Surface {
+    /// The surface with this number in the database.
+    pub const fn from_number(number: i64) -> Self {
+        if number == Self::Relay as i64 {
+            Self::Relay
+        } else {
+            Self::Event
+        }
+    }
+
+    /// The name in metrics and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relays",
+            Self::Event => "webhooks",
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::clock::Clock;
+use crate::config::Resolved;
+use crate::delivery::{self, Wake};
+use crate::http::{App, EventLoops, ListenerLimits, event_loops, serve};
+use crate::maintenance::{self, Worker};
+use crate::ops::fatal::Fatal;
+use crate::ops::fd_limit::{self, Demand};
+use crate::ops::metrics::Metrics;
+use crate::relay::agents::Agents;
+use crate::relay::error::StartError;
+use crate::stop::{Ending, Running};
+use crate::store::{OWN_READERS, OpenError, Store};
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: u32 = 1024;
+/// Connections to the operator's listener: a scraper and a few people.
+const ADMIN_CONNECTIONS: u32 = 16;
+/// The interval at which full token buckets are evicted and histograms folded. Between two foldings
+/// each request holds a few bytes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The listeners, bound but not yet accepting.
+struct Listeners {
+    public: TcpListener,
+    admin: Option<TcpListener>,
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+}
+
+/// The parts of a relay that runs.
+pub(super) struct Started {
+    pub agents: Agents,
+    pub address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
+    pub store: Store,
+    pub event_loops: EventLoops,
+}
+
+/// Starts a relay. An error drops the agents that are started by then, which stops them.
+pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Started, StartError> {
+    let metrics = Arc::new(Metrics::new(config.level()));
+    let mut agents = Agents::new(config.server.shutdown_grace);
+    let event_loops = EventLoops::start(&agents.fatal, &agents.http_threads.stop)?;
+    agents.http_threads.ended = Some(event_loops.ended().clone());
+
+    // Listeners come first: an address in use stops the start before anything is on disk.
+    let listeners = bind(&config, &event_loops)?;
+    let own_listeners: Vec<_> = [Some(listeners.address), listeners.admin_address]
+        .into_iter()
+        .flatten()
+        .collect();
+
+    let wake = Wake::new();
+    let store = open(&config, &clock, &metrics, &agents.fatal, &wake)?;
+    agents.writer.ended = Some(store.ended().clone());
+    agents.writer.stop.on_ask({
+        let store = store.clone();
+        move || store.begin_stop()
+    });
+    let executor = delivery::start(delivery::Context {
+        config: Arc::clone(&config),
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        fatal: agents.fatal.clone(),
+        stop: agents.dispatcher.stop.clone(),
+        own_listeners: own_listeners.clone(),
+        wake,
+    })?;
+    agents.dispatcher.ended = Some(executor.dispatcher);
+    agents.workers.ended = Some(executor.workers);
+    let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
+    let stop = agents.maintenance.stop.clone();
+    agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
+
+    let (address, admin_address) = (listeners.address, listeners.admin_address);
+    let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
+    let limits = ListenerLimits::new(&config.server).with_connections(connections);
+    let app = Arc::new(App::new(
+        config,
+        store.clone(),
+        clock,
+        metrics,
+        own_listeners,
+    ));
+    serve_on(&mut agents, &event_loops, listeners, limits, &app);
+    Ok(Started {
+        agents,
+        address,
+        admin_address,
+        store,
+        event_loops,
+    })
+}
+
+fn bind(config: &Resolved, event_loops: &EventLoops) -> Result<Listeners, StartError> {
+    let _entered = event_loops.accepting().enter();
+    let (public, address) = listen("server.listen", config.server.listen)?;
+    let admin = config
+        .admin
+        .listen
+        .map(|address| listen("admin.listen", address))
+        .transpose()?;
+    let (admin, admin_address) = admin.unzip();
+    Ok(Listeners {
+        public,
+        admin,
+        address,
+        admin_address,
+    })
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restart must not wait for the old connections' TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    listen().map_err(|source| StartError::Listen {
+        key,
+        address,
+        source,
+    })
+}
+
+/// Opens the database. Its writer wakes the dispatcher, and raises the fatal error.
+fn open(
+    config: &Resolved,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    fatal: &Fatal,
+    wake: &Wake,
+) -> Result<Store, OpenError> {
+    let on_work = {
+        let wake = wake.clone();
+        Arc::new(move |due: &[i64]| wake.due(due))
+    };
+    let on_outside_write = {
+        let wake = wake.clone();
+        Arc::new(move || wake.outside_write())
+    };
+    let on_broken = {
+        let fatal = fatal.clone();
+        Arc::new(move |why| fatal.raise(why))
+    };
+    Store::open(
+        &config.database,
+        config.longest_wait(),
+        Arc::clone(clock),
+        Arc::clone(metrics),
+        on_work,
+        on_outside_write,
+        on_broken,
+    )
+}
+
+/// The relay's other users of file descriptors.
+pub(super) fn demand(config: &Resolved) -> Demand {
+    let destinations = config.destinations.values();
+    let own_authorities = destinations.clone().filter(|to| to.ca_file.is_some());
+    Demand {
+        // One accepts connections, the others attend to them.
+        event_loops: 1 + event_loops::count(),
+        readers: config.database.readers + OWN_READERS,
+        admin_connections: ADMIN_CONNECTIONS,
+        workers: config.delivery.workers,
+        destinations: destinations.len(),
+        own_authorities: own_authorities.count(),
+    }
+}
+
+/// Begins to accept connections.
+fn serve_on(
+    agents: &mut Agents,
+    event_loops: &EventLoops,
+    listeners: Listeners,
+    limits: ListenerLimits,
+    app: &Arc<App>,
+) {
+    let (running, ended) = Ending::new();
+    agents.requests.ended = Some(ended);
+    let spawner = Spawner {
+        event_loops,
+        fatal: &agents.fatal,
+    };
+    let malformed = {
+        let app = Arc::clone(app);
+        Arc::new(move |status, start: &[u8]| app.answer_malformed(status, start))
+    };
+    let public = Arc::clone(app);
+    let server = serve(
+        listeners.public,
+        limits,
+        move |request| Arc::clone(&public).answer(request),
+        malformed.clone(),
+        agents.requests.stop.clone(),
+        event_loops.serving(),
+    );
+    spawner.spawn(
+        "the listener at server.listen",
+        server,
+        Some(running.clone()),
+    );
+    if let Some(listener) = listeners.admin {
+        let operators = Arc::clone(app);
+        let server = serve(
+            listener,
+            limits.with_connections(ADMIN_CONNECTIONS),
+            move |request| Arc::clone(&operators).answer_admin(request),
+            malformed,
+            agents.requests.stop.clone(),
+            event_loops.serving(),
+        );
+        spawner.spawn("the listener at admin.listen", server, Some(running));
+    }
+    let app = Arc::clone(app);
+    let upkeep = async move {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            app.upkeep();
+        }
+    };
+    spawner.spawn("the upkeep of limits and metrics", upkeep, None);
+}
+
+/// Runs tasks on the thread that accepts connections.
+struct Spawner<'a> {
+    event_loops: &'a EventLoops,
+    fatal: &'a Fatal,
+}
+
+impl Spawner<'_> {
+    /// Runs a task, which holds `running` until it ends. Its panic is fatal.
+    fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+        running: Option<Running>,
+    ) {
+        let watched = PanicIsFatal(name, self.fatal.clone());
+        self.event_loops.accepting().spawn(async move {
+            task.await;
+            drop((watched, running));
+        });
+    }
+}
+
+/// Held by a task whose panic would go unnoticed otherwise.
+struct PanicIsFatal(&'static str, Fatal);
+
+impl Drop for PanicIsFatal {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.raise(format!("{} panicked", self.0));
+        }
+    }
+}

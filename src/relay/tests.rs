@@ -1,0 +1,51 @@
+use super::*;
+use crate::config::Destination;
+
+/// The table of the stop in docs/architecture.md, as the names of its first column.
+fn documented() -> Vec<&'static str> {
+    let document = include_str!("../../docs/architecture.md");
+    let (_, section) = document.split_once("\n## The stop\n").expect("the section");
+    let rows = section.lines().skip_while(|line| !line.starts_with("|---"));
+    rows.skip(1)
+        .map_while(|row| row.strip_prefix("| ")?.split_once(" |"))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn the_documents_show_the_order_of_the_stop() {
+    let names: Vec<_> = ORDER.iter().map(|step| step.name).collect();
+    assert_eq!(names, documented());
+}
+
+#[test]
+fn the_stop_ends_before_a_supervisor_kills() {
+    let grace = Config::default().server.shutdown_grace;
+    let longest: Duration = ORDER
+        .iter()
+        .map(|step| match step.wait {
+            // These waits run from the same moment.
+            Wait::AfterGrace(_) => Duration::ZERO,
+            Wait::FromTurn(wait) | Wait::Optional(wait) => wait,
+        })
+        .sum();
+    let longest = longest + grace + WRITER_OVERTIME;
+    assert!(longest <= Duration::from_secs(16), "{longest:?}");
+    // A row is printable: an operator's question is answered by the table.
+    assert!(format!("{:?}", ORDER[3]).contains("database writer"));
+}
+
+#[test]
+fn the_budget_of_descriptors_counts_destinations_and_their_own_authorities() {
+    let mut config = Config::default();
+    for name in 0..20 {
+        let mut to = Destination::new("http://x".parse().expect("a URL"));
+        to.ca_file = (name < 3).then(|| "ca.pem".into());
+        config.destinations.insert(name.to_string(), to);
+    }
+    let demand = start::demand(&config.resolve());
+    assert_eq!((demand.workers, demand.readers), (64, 4 + 3));
+    assert_eq!((demand.destinations, demand.own_authorities), (20, 3));
+    assert_eq!(demand.admin_connections, 16);
+    assert!((2..=9).contains(&demand.event_loops));
+}
