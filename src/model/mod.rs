@@ -7,12 +7,16 @@
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
 //! - `url`, `address`: the destinations that a delivery may reach.
+//! - `request`: a request as the configuration speaks of it. `public_key`: the signatures of
+//!   providers that have one.
 
 mod address;
 mod breaker;
 mod failure_kind;
 mod id;
 mod level;
+mod public_key;
+pub mod request;
 mod retry;
 mod state;
 mod surface;
@@ -23,6 +27,7 @@ pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
 pub use failure_kind::FailureKind;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
+pub use public_key::{PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;

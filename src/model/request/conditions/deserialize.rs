@@ -1,0 +1,62 @@
+//! Reads patterns: a text, a number or a truth value stands for itself, a table for operators.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::{Number, OneOrMany, Operators, Pattern};
+use crate::model::request::template::Template;
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Pattern;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number, true, false, or a table such as { prefix = \"a\" }")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Pattern, E> {
+                Template::parse(text).map(Pattern::Text).map_err(E::custom)
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Pattern, E> {
+                Ok(Pattern::Number(Number::Integer(number)))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Pattern, E> {
+                Ok(Pattern::Number(Number::Float(number)))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Pattern, E> {
+                Ok(Pattern::Bool(value))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Pattern, A::Error> {
+                let operators = Operators::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Pattern::Operators(Box::new(operators)))
+            }
+        }
+
+        from.deserialize_any(Read)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Read {
+            Many(Vec<Pattern>),
+            One(Pattern),
+        }
+        Ok(match Read::deserialize(from)? {
+            Read::Many(patterns) => Self(patterns),
+            Read::One(pattern) => Self(vec![pattern]),
+        })
+    }
+}

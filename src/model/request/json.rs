@@ -1,0 +1,172 @@
+//! Values within a JSON document, by pointer (RFC 6901), as they were sent.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A value that was looked for. `Ok(None)` if it is missing; an error if it is ambiguous, because a
+/// member on the way to it is repeated, or if the document is no JSON.
+pub type Lookup<T> = Result<Option<T>, Ambiguous>;
+
+/// Readers could disagree about the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ambiguous;
+
+/// A JSON pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonPointer {
+    text: String,
+    tokens: Vec<String>,
+}
+
+impl JsonPointer {
+    /// Parses a pointer. Other than in RFC 6901 it is not empty: a whole document is no value.
+    pub fn parse(text: &str) -> Option<Self> {
+        let tokens = text.strip_prefix('/')?.split('/');
+        let tokens: Option<Vec<String>> = tokens.map(unescaped).collect();
+        Some(Self {
+            text: text.to_owned(),
+            tokens: tokens?,
+        })
+    }
+
+    /// The pointer as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A token without its escapes, `~0` and `~1`. None for any other `~`.
+fn unescaped(token: &str) -> Option<String> {
+    let mut rest = token.split('~');
+    let mut text = rest.next().unwrap_or_default().to_owned();
+    for part in rest {
+        text.push(match part.as_bytes().first()? {
+            b'0' => '~',
+            b'1' => '/',
+            _ => return None,
+        });
+        text.push_str(&part[1..]);
+    }
+    Some(text)
+}
+
+/// The JSON document in a body. A byte order mark before it is ignored.
+pub fn document(body: &[u8]) -> Result<&RawValue, serde_json::Error> {
+    serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+}
+
+/// The value at a pointer.
+pub fn value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a RawValue> {
+    let mut value = document;
+    for token in &pointer.tokens {
+        let text = value.get();
+        let mut from = serde_json::Deserializer::from_str(text);
+        let child = if text.starts_with('{') {
+            from.deserialize_map(Member(token))
+        } else if text.starts_with('[') {
+            let Some(index) = index(token) else {
+                return Ok(None);
+            };
+            from.deserialize_seq(Element(index))
+        } else {
+            return Ok(None);
+        };
+        match child.map_err(|_| Ambiguous)?? {
+            Some(child) => value = child,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value))
+}
+
+/// The text of a string, or of a number or boolean as it was sent: a large number is not rounded.
+/// `null` is a missing value; an object or an array has no text.
+pub fn scalar_text(value: &RawValue) -> Lookup<Cow<'_, str>> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<Text<'_>>(text)
+            .map(|text| Some(text.0))
+            .map_err(|_| Ambiguous),
+        Some(b'n') => Ok(None),
+        Some(b'{' | b'[') => Err(Ambiguous),
+        _ => Ok(Some(Cow::Borrowed(text))),
+    }
+}
+
+/// serde copies into a `Cow` unless it is told to borrow.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The index that a token means: digits without a leading zero (RFC 6901, 4).
+fn index(token: &str) -> Option<usize> {
+    let is_plain = token == "0" || !token.starts_with('0');
+    let is_number = token.bytes().all(|b| b.is_ascii_digit());
+    token.parse().ok().filter(|_| is_plain && is_number)
+}
+
+/// The member of this name, if the object has it once.
+struct Member<'t>(&'t str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Lookup<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut is_repeated) = (None, false);
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if name.0 == self.0 {
+                is_repeated |= found.is_some();
+                found = Some(map.next_value::<&RawValue>()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(if is_repeated {
+            Err(Ambiguous)
+        } else {
+            Ok(found)
+        })
+    }
+}
+
+/// The element of this index.
+struct Element(usize);
+
+impl<'de> Visitor<'de> for Element {
+    type Value = Lookup<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let mut at = 0;
+        while let Some(element) = elements.next_element_seed(If(at == self.0))? {
+            found = found.or(element);
+            at += 1;
+        }
+        Ok(Ok(found))
+    }
+}
+
+/// Keeps a value, or skips it.
+struct If(bool);
+
+impl<'de> DeserializeSeed<'de> for If {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        if self.0 {
+            <&RawValue as serde::Deserialize>::deserialize(from).map(Some)
+        } else {
+            <IgnoredAny as serde::Deserialize>::deserialize(from).map(|_| None)
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! A request as the configuration speaks of it: templates name its parts, and conditions test them.
+//!
+//! - `view`: the request. `json`, `form`: values within a body or a query.
+//! - `template`: the template language. `evaluate`: fills a template from a request.
+//! - `conditions`: the patterns of `when` and `require`. `format`: the layout of signatures.
+//!
+//! Everything here reads outside input: it is bounded, never panics, and fails closed. A part that
+//! is missing where it is needed, or there twice, has no value.
+
+mod conditions;
+mod evaluate;
+mod form;
+mod format;
+mod json;
+mod template;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use conditions::{Conditions, Number, OneOrMany, Operators, Pattern};
+pub use evaluate::MissingPart;
+pub use form::MAX_FIELDS;
+pub use format::{SignatureField, SignatureFormat};
+pub use json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
+pub use template::{InvalidTemplate, Part, Template};
+pub use view::RequestView;
