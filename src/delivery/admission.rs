@@ -1,3 +1,8 @@
+//! What limits attempts beside what is due: the contract between the dispatcher and a level.
+//!
+//! A plan asks [`Admission::admit`], which changes nothing. Only a claim that has succeeded spends
+//! a token, and only a completion changes a destination's limits.
+
 use std::time::Duration;
 
 use crate::delivery::outcome::Outcome;
@@ -6,86 +11,159 @@ use crate::model::BreakerChange;
 
 /// Why no further attempt may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(
-    dead_code,
-    reason = "levels below durable refuse for want of a share alone"
-)]
 pub(in crate::delivery) enum Refusal {
-    /// None may for this long: the breaker is open, or the bucket empty.
+    /// For this long: the breaker is open, or the token bucket is empty.
     For(Duration),
-    /// The destination has as many under way as it may have.
+    /// The destination has as many attempts in flight as it may have.
     UntilAnAttemptEnds,
-    /// The part of the pool that it shares with others is spent.
+    /// No worker is left in a part of the pool that the destination shares with others.
     NoShare,
+    /// The remaining workers are reserved for destinations with nothing in flight.
+    Reserved,
 }
 
-/// What an attempt's end changed.
+/// How a destination has answered so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum Reputation {
+    /// No attempt has completed yet.
+    Fresh,
+    /// The last completed attempt got an answer.
+    Proven,
+    /// The last completed attempt timed out, or took nearly as long: it may occupy a worker for
+    /// long.
+    Suspect,
+}
+
+/// Workers in use, by kind of destination: in flight, or assigned by the plan being made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::delivery) struct Occupancy {
+    named: [usize; 3],
+    adhoc: [usize; 3],
+}
+
+impl Occupancy {
+    pub fn add(&mut self, is_named: bool, reputation: Reputation) {
+        self.of(is_named)[reputation as usize] += 1;
+    }
+
+    pub fn remove(&mut self, is_named: bool, reputation: Reputation) {
+        self.of(is_named)[reputation as usize] -= 1;
+    }
+
+    /// Workers busy with destinations of one kind, and of any of these reputations.
+    pub fn count(&self, is_named: bool, reputations: &[Reputation]) -> usize {
+        let counts = if is_named { &self.named } else { &self.adhoc };
+        let of = reputations.iter().map(|reputation| *reputation as usize);
+        of.map(|at| counts[at]).sum()
+    }
+
+    /// Workers busy with the origins of ad hoc URLs.
+    pub fn adhoc(&self) -> usize {
+        self.adhoc.iter().sum()
+    }
+
+    pub fn total(&self) -> usize {
+        self.named.iter().sum::<usize>() + self.adhoc()
+    }
+
+    fn of(&mut self, is_named: bool) -> &mut [usize; 3] {
+        if is_named {
+            &mut self.named
+        } else {
+            &mut self.adhoc
+        }
+    }
+}
+
+/// A question whether one more attempt may begin.
+pub(in crate::delivery) struct Request<'a> {
+    pub target: &'a Target,
+    /// Attempts to the target in flight.
+    pub in_flight: usize,
+    /// Attempts to the target that the plan has assigned already.
+    pub planned: usize,
+    /// All workers in use, with those that the plan has assigned.
+    pub occupancy: &'a Occupancy,
+    /// The monotonic time of the plan.
+    pub now: Duration,
+}
+
+/// The database's memory of a destination.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::delivery) struct Remembered {
+    pub is_proven: bool,
+    /// The breaker was left open: the next probe is due in this time, after a wait of this length.
+    pub open_breaker: Option<(Duration, Duration)>,
+}
+
+/// The changes to a destination that a completion makes, for the database to remember.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::delivery) struct Change {
     pub breaker: Option<BreakerChange>,
-    /// Whether the destination is known to answer, if that is new.
+    /// Whether the destination is proven, if that is new.
     pub is_proven: Option<bool>,
 }
 
-/// Who may go now, besides who is due. What isn't overridden has no opinion.
+/// A level's limits. A method that isn't overridden limits nothing. Each `now` is monotonic.
 pub(in crate::delivery) trait Admission: Send {
-    /// A new round begins: what was admitted and not begun since is void.
-    fn new_round(&mut self) {}
-
-    /// Lets one more attempt to `target` begin now, while `in_flight` are under way, and spends a
-    /// token on it.
-    fn admit(&mut self, _target: &Target, _in_flight: usize) -> Result<(), Refusal> {
-        Ok(())
+    /// Takes up a destination, before anything else is asked about it. Returns whether it has a
+    /// breaker.
+    fn take_up(&mut self, _target: &Target, _remembered: Remembered, _now: Duration) -> bool {
+        false
     }
 
-    /// Whether any destination of this kind may have a worker: named or ad hoc, known to answer or
-    /// not. If none may, none is looked at.
-    fn has_room(&self, _is_named: bool, _is_proven: bool) -> bool {
-        true
+    /// Drops a destination with nothing in flight.
+    fn forget(&mut self, _target: i64) {}
+
+    fn reputation(&self, _target: &Target) -> Reputation {
+        Reputation::Proven
     }
 
-    /// Whether a destination is known to answer, given what the database remembers of it.
+    /// Whether a destination is proven, given what the database remembers.
     fn is_proven(&self, _target: i64, _is_remembered: bool) -> bool {
         true
     }
 
-    /// What the database remembers of a destination: whether it answered the last time.
-    fn restore(&mut self, _target: &Target, _is_proven: bool) {}
+    /// Whether any destination of this kind may have a worker. If none may, none is looked at.
+    fn has_room(&self, _is_named: bool, _is_proven: bool, _occupancy: &Occupancy) -> bool {
+        true
+    }
 
-    /// How many may be claimed already, each to begin in the place of an attempt to `target` that went
-    /// well and soon: none unless most do.
-    fn may_wait(&mut self, _target: &Target) -> usize {
+    /// Whether one more attempt may begin.
+    fn admit(&self, _request: &Request<'_>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Deliveries that may be prefetched, each to begin in the place of a quick success.
+    fn max_prefetched(&self, _target: &Target) -> usize {
         0
     }
 
-    /// What was claimed ahead for `target` waited for long, and is handed back.
-    fn stuck(&mut self, _target: &Target) {}
+    /// A plan has asked for `target`: if it rested, it starts again slowly.
+    fn resume(&mut self, _target: &Target, _in_flight: usize, _now: Duration) {}
 
-    /// Nothing goes to `target` for now, for a reason that isn't this one's own.
-    fn kept_waiting(&mut self, _target: &Target) {}
+    /// An attempt was claimed and begins: it spends a token.
+    fn spend(&mut self, _target: &Target, _now: Duration) {}
 
-    /// An attempt that was admitted has begun.
-    fn began(&mut self, _target: &Target) {}
+    /// A pause or a hold keeps deliveries from `target`.
+    fn rest(&mut self, _target: &Target) {}
 
-    /// An attempt has ended after so long. What that changed is to be remembered.
-    fn ended(&mut self, _target: &Target, _outcome: &Outcome, _took: Duration) -> Change {
+    /// The prefetched deliveries of `target` waited for too long, and are released.
+    fn prefetch_stalled(&mut self, _target: &Target) {}
+
+    /// An attempt has ended after `took`.
+    fn ended(
+        &mut self,
+        _target: &Target,
+        _outcome: &Outcome,
+        _took: Duration,
+        _now: Duration,
+    ) -> Change {
         Change::default()
     }
-
-    /// An attempt that had begun was not made, for a reason of ours: it says nothing.
-    fn withdrawn(&mut self, _target: &Target) {}
-
-    /// The breaker was left open, in this process or an earlier one: the next probe is due in
-    /// `probe_in`, after a wait of `wait`. Whether there is a breaker at all.
-    fn reopen(&mut self, _target: &Target, _probe_in: Duration, _wait: Duration) -> bool {
-        false
-    }
-
-    /// Forgets what it knows of a destination.
-    fn forget(&mut self, _target: i64) {}
 }
 
-/// As many as there are workers.
+/// Limits nothing: any destination may have all workers.
 pub(in crate::delivery) struct Unlimited;
 
 impl Admission for Unlimited {}

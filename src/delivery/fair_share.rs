@@ -3,77 +3,82 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::delivery::admission::Refusal;
-use crate::delivery::dispatcher::Lane;
+use crate::delivery::admission::{Refusal, Reputation};
+use crate::delivery::lane::Lane;
 use crate::delivery::target::Target;
 
-/// A destination that may have workers, and how many it has been given.
-pub(super) struct Candidate {
+/// A destination with deliveries due, and the workers that it is assigned.
+pub(in crate::delivery) struct Candidate {
     pub target: Arc<Target>,
     pub lane: Lane,
+    pub reputation: Reputation,
     pub in_flight: usize,
-    pub waiting: usize,
+    pub prefetched: usize,
+    /// Deliveries that are due, counted up to a limit.
     pub ready: usize,
+    /// Workers that it is assigned.
     pub share: usize,
-    /// Why it gets no more.
+    /// Why it is assigned no more.
     pub refused: Option<Refusal>,
 }
 
-/// Free workers that are given out, one in turn to each lane that has work and may have it.
-pub(super) struct FairShare {
-    free: usize,
-    lanes: VecDeque<Queue>,
-    /// Candidates that get no more.
-    done: Vec<Candidate>,
-    given: HashMap<Lane, usize>,
-    given_to_adhoc: usize,
+impl Candidate {
+    /// Attempts in flight, with those that are assigned.
+    pub fn under_way(&self) -> usize {
+        self.in_flight + self.share
+    }
 }
 
-/// One lane's candidates: those that have none yet come first.
-struct Queue {
+/// Free workers, assigned one in turn to each lane that has work and may have one.
+pub(in crate::delivery) struct FairShare {
+    free: usize,
+    lanes: VecDeque<LaneQueue>,
+    /// Candidates that are assigned no more.
+    done: Vec<Candidate>,
+    assigned: HashMap<Lane, usize>,
+}
+
+/// One lane's candidates: those without a worker come first.
+struct LaneQueue {
     lane: Lane,
     fresh: VecDeque<Candidate>,
-    ring: VecDeque<Candidate>,
+    served: VecDeque<Candidate>,
+}
+
+/// The outcome of a sharing.
+pub(in crate::delivery) struct Shares {
+    /// All that were offered, each with its share.
+    pub candidates: Vec<Candidate>,
+    /// Workers assigned to each lane.
+    pub by_lane: HashMap<Lane, usize>,
 }
 
 impl FairShare {
-    /// Gives out `free` workers.
-    pub fn of(free: usize) -> Self {
+    pub fn new(free: usize) -> Self {
         Self {
             free,
             lanes: VecDeque::new(),
             done: Vec::new(),
-            given: HashMap::new(),
-            given_to_adhoc: 0,
+            assigned: HashMap::new(),
         }
     }
 
-    /// How many are left.
+    /// Workers that are left.
     pub fn free(&self) -> usize {
         self.free
     }
 
-    /// How many the origins of ad hoc URLs were given.
-    pub fn given_to_adhoc(&self) -> usize {
-        self.given_to_adhoc
-    }
-
-    /// How many each lane was given.
-    pub fn given(&self) -> &HashMap<Lane, usize> {
-        &self.given
-    }
-
-    /// Adds candidates; lanes have their turns in the order in which they appear first.
+    /// Adds candidates. Lanes take turns in the order in which they appear first.
     pub fn offer(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
         let places = self.lanes.iter().enumerate();
         let mut places: HashMap<Lane, usize> = places.map(|(at, q)| (q.lane, at)).collect();
         for candidate in candidates {
             let lane = candidate.lane;
             let at = *places.entry(lane).or_insert_with(|| {
-                self.lanes.push_back(Queue {
+                self.lanes.push_back(LaneQueue {
                     lane,
                     fresh: VecDeque::new(),
-                    ring: VecDeque::new(),
+                    served: VecDeque::new(),
                 });
                 self.lanes.len() - 1
             });
@@ -81,24 +86,22 @@ impl FairShare {
         }
     }
 
-    /// Gives until no worker is left, or nobody may have one.
-    pub fn go_round(&mut self, mut admits: impl FnMut(&Candidate) -> Result<(), Refusal>) {
+    /// Assigns workers until none is left, or no candidate may have one.
+    pub fn assign(&mut self, mut admit: impl FnMut(&Candidate) -> Result<(), Refusal>) {
         while self.free > 0
             && let Some(mut lane) = self.lanes.pop_front()
         {
-            while let Some(mut candidate) = lane.fresh.pop_front().or_else(|| lane.ring.pop_front())
-            {
+            while let Some(mut candidate) = lane.next() {
                 if candidate.share >= candidate.ready {
                     self.done.push(candidate);
                     continue;
                 }
-                match admits(&candidate) {
+                match admit(&candidate) {
                     Ok(()) => {
                         candidate.share += 1;
                         self.free -= 1;
-                        *self.given.entry(lane.lane).or_default() += 1;
-                        self.given_to_adhoc += usize::from(!lane.lane.is_named());
-                        lane.ring.push_back(candidate);
+                        *self.assigned.entry(lane.lane).or_default() += 1;
+                        lane.served.push_back(candidate);
                         self.lanes.push_back(lane);
                         break;
                     }
@@ -111,13 +114,19 @@ impl FairShare {
         }
     }
 
-    /// All that were offered one, each with its share.
-    pub fn into_shares(self) -> impl Iterator<Item = Candidate> {
-        let rest = self
-            .lanes
-            .into_iter()
-            .flat_map(|lane| lane.fresh.into_iter().chain(lane.ring));
-        self.done.into_iter().chain(rest)
+    pub fn into_shares(self) -> Shares {
+        let rest = self.lanes.into_iter();
+        let rest = rest.flat_map(|lane| lane.fresh.into_iter().chain(lane.served));
+        Shares {
+            candidates: self.done.into_iter().chain(rest).collect(),
+            by_lane: self.assigned,
+        }
+    }
+}
+
+impl LaneQueue {
+    fn next(&mut self) -> Option<Candidate> {
+        self.fresh.pop_front().or_else(|| self.served.pop_front())
     }
 }
 

@@ -1,18 +1,18 @@
-//! What an attempt's outcome leads to. Pure.
+//! The outcome of an attempt, and what follows from it. Pure.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::model::{FailureKind, Health, Retry, Transition};
 
-/// How an attempt ended, as far as what follows is concerned.
+/// The class of an outcome, which decides what follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// It arrived.
+    /// The destination took it.
     Delivered,
-    /// It may arrive later.
+    /// A later attempt may succeed.
     Transient,
-    /// It won't, however often it is tried.
+    /// No later attempt will succeed.
     Permanent,
 }
 
@@ -36,40 +36,40 @@ impl Class {
     }
 }
 
-/// What an attempt's time was spent on, as far as it got.
+/// The durations of an attempt's steps, as far as it got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Trace {
-    /// What the name resolved to; none if a connection was used again.
+    /// The addresses of the name; none if a connection was reused.
     pub address: Option<String>,
     pub resolve: Option<Duration>,
     /// TLS included.
     pub connect: Option<Duration>,
-    /// Until the answer's headers were there, from the start.
+    /// From the start until the answer's headers were read.
     pub first_byte: Option<Duration>,
 }
 
-/// How an attempt ended: data, not an error.
+/// The outcome of an attempt: data, not an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// False if this machine could not even begin the attempt: it is made later, and spends nothing.
+    /// False if this machine couldn't begin the attempt: it is made later, and nothing is spent.
     pub is_made: bool,
     pub class: Class,
-    /// None if it arrived.
+    /// None if it was delivered.
     pub failure: Option<FailureKind>,
     pub status_code: Option<u16>,
-    /// Why it is not delivered, as clients see it; none if it is.
+    /// Why it was not delivered, as clients see it; none if it was.
     pub error: Option<String>,
-    /// Why, as the log has it, if that tells more than clients may know.
+    /// The same for the log, if that tells more than clients may know.
     pub cause: Option<String>,
     /// The first bytes of the answer.
     pub response: Option<Vec<u8>>,
-    /// How long the destination asks to be left alone.
+    /// The destination's `Retry-After`.
     pub retry_after: Option<Duration>,
     pub trace: Trace,
 }
 
 impl Outcome {
-    /// It arrived.
+    /// A delivered one.
     pub fn delivered() -> Self {
         Self {
             is_made: true,
@@ -84,7 +84,7 @@ impl Outcome {
         }
     }
 
-    /// It failed before there was an answer.
+    /// One that failed before there was an answer.
     pub fn failed(class: Class, failure: FailureKind, error: impl Into<String>) -> Self {
         Self {
             class,
@@ -94,8 +94,8 @@ impl Outcome {
         }
     }
 
-    /// What it says about the destination's health. An answer that refuses this one event is a
-    /// healthy destination's; one that asks for patience says nothing.
+    /// The destination's health by this outcome. An answer that refuses this one event is a healthy
+    /// destination's; 429 says nothing.
     pub fn health(&self) -> Health {
         match (self.class, self.failure) {
             (Class::Delivered, _) | (Class::Permanent, Some(FailureKind::Status)) => Health::Well,
@@ -106,20 +106,20 @@ impl Outcome {
     }
 }
 
-/// What follows from an outcome.
+/// The consequences of an outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
     pub step: Transition,
-    /// When to try again, for [`Transition::Retry`].
+    /// The time of the next attempt, for [`Transition::Retry`].
     pub next_attempt_at: Option<Timestamp>,
-    /// Until when nothing at all goes to the destination.
+    /// Until then nothing at all goes to the destination.
     pub hold_until: Option<Timestamp>,
-    /// What follows and why, in words.
+    /// The consequence and its reason, in words.
     pub next: String,
 }
 
-/// Decides what becomes of a delivery after attempt number `attempt` (1-based). `random` in 0..1
-/// chooses the jitter.
+/// Decides about a delivery after attempt number `attempt` (1-based). `random` in 0..1 chooses the
+/// jitter.
 pub(super) fn decide(
     attempt: u32,
     outcome: &Outcome,
@@ -153,7 +153,7 @@ pub(super) fn decide(
                 let next = format!("given up: attempt {attempt} of {attempts} was the last");
                 finished(Transition::DeadLetter, next)
             }
-            // What the destination asks for is a lower bound on the next attempt, never an upper.
+            // `Retry-After` is a lower bound on the next attempt, never an upper.
             Some(wait) => {
                 let asked = retry_after.unwrap_or_default();
                 let at = now.plus(wait.max(asked));

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use crate::config::{DestinationPolicy, Resolved};
 
-/// Where deliveries go, with all that is set about it.
+/// A destination with its policy.
 #[derive(Debug)]
 pub(super) struct Target {
     pub id: i64,
-    /// A name of the configuration's, or an origin.
+    /// A name from the configuration, or an origin.
     pub name: String,
-    /// What metrics call it: its name, unless there are too many.
+    /// Its label in metrics: its name, unless there are too many.
     pub label: String,
     pub policy: Arc<DestinationPolicy>,
 }
 
 impl Target {
-    /// The name that ad hoc origins share in the metrics beyond a fixed number.
+    /// The label that ad hoc origins beyond a fixed number share in the metrics.
     pub const ADHOC: &str = "adhoc";
 
     pub fn new(id: i64, name: &str, config: &Resolved, own_label: bool) -> Self {
@@ -39,8 +39,8 @@ impl Target {
         self.policy.is_configured() || !self.is_named()
     }
 
-    /// Whether it is a name of the configuration's, be it a former one, rather than the origin of
-    /// an ad hoc URL.
+    /// Whether it is a name from the configuration, now or formerly, rather than the origin of an
+    /// ad hoc URL.
     pub fn is_named(&self) -> bool {
         !self.name.contains("://")
     }

@@ -1,7 +1,8 @@
-//! The dispatcher's single pass, driven by hand on a fake clock.
+//! The dispatcher's tick, driven by hand on a fake clock.
 
 mod fairness;
 mod prefetch;
+mod tokens;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
@@ -9,30 +10,34 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::clock::{FakeClock, Timestamp};
+use crate::clock::{Clock, FakeClock, Timestamp};
 use crate::config::Config;
-use crate::delivery::admission::{Admission, Change, Refusal, Unlimited};
-use crate::delivery::dispatcher::{Dispatcher, SMALL, WAITING};
-use crate::delivery::levels::{Parts, Transport};
+use crate::delivery::admission::{Admission, Occupancy, Refusal, Reputation, Request, Unlimited};
+use crate::delivery::attempt::{Attempt, QUICK};
+use crate::delivery::dispatcher::{Dispatcher, MAX_PRELOADED, PREFETCH_DEPTH};
+use crate::delivery::levels::LevelParts;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
-use crate::delivery::pool::{Job, Pool, QUICK};
+use crate::delivery::pool::Pool;
 use crate::delivery::target::Target;
+use crate::delivery::transport::Transport;
 use crate::model::{FailureKind, Level, Surface};
+use crate::ops::fatal::Fatal;
+use crate::ops::metrics::Metrics;
 use crate::stop::{Deadline, Stop};
-use crate::store::{Accept, Pause};
+use crate::store::{Accept, Pause, Store};
 
-/// Fails until it is mended, or panics.
+/// Fails until it is repaired, or panics.
 #[derive(Default)]
 struct Receiver {
-    is_mended: AtomicBool,
+    is_repaired: AtomicBool,
     panics: AtomicBool,
 }
 
 impl Transport for Receiver {
-    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
         assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
-        if self.is_mended.load(Ordering::SeqCst) {
+        if self.is_repaired.load(Ordering::SeqCst) {
             Outcome::delivered()
         } else {
             Outcome::failed(Class::Transient, FailureKind::Refused, "down")
@@ -118,7 +123,7 @@ fn scene_in(
     let (store, wake) = (context.store.clone(), context.wake.clone());
     let stop = context.stop.clone();
     let pool = Pool::start(&context, Arc::clone(&transport)).expect("threads");
-    let parts = Parts {
+    let parts = LevelParts {
         transport,
         admission,
     };
@@ -148,12 +153,11 @@ impl Scene {
 
     fn accept_all_of(&self, origin: &str, body: Vec<u8>) {
         accept(&self.store, origin, body);
-        // The writer tells that something is due, after it has answered: what follows waits for what
-        // the workers tell.
+        // The writer wakes the dispatcher after it has answered. The next wait is for a worker.
         self.wake.wait(Duration::from_secs(60));
     }
 
-    /// Waits for a worker to be done.
+    /// Waits for a completion.
     fn worked(&self) {
         self.wake.wait(Duration::from_secs(60));
     }
@@ -175,7 +179,7 @@ fn accept(store: &Store, origin: &str, body: Vec<u8>) {
     store.write_blocking(op).expect("accepted");
 }
 
-/// What became of each delivery: its state, and the attempts that it spent.
+/// Each delivery's state, and the attempts that it has spent.
 fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
     scene
         .store
@@ -189,32 +193,36 @@ fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
 }
 
 #[test]
-fn a_pass_claims_settles_and_knows_when_to_look_again() {
+fn a_tick_claims_settles_and_schedules_the_next_look() {
     let mut scene = scene();
     assert_eq!(
-        scene.dispatcher.run_once().look_again,
+        scene.dispatcher.tick().look_again,
         None,
-        "nothing waits"
+        "no delivery waits"
     );
     scene.accept();
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     scene.worked();
-    let pass = scene.dispatcher.run_once();
-    assert_eq!((pass.claimed, pass.settled), (0, 1));
-    // The retry that this very turn scheduled counts.
-    assert_eq!(pass.look_again, Some(Duration::from_secs(300)));
+    let tick = scene.dispatcher.tick();
+    assert_eq!((tick.claimed, tick.settled), (0, 1));
+    // The retry that this very commit scheduled counts.
+    assert_eq!(tick.look_again, Some(Duration::from_secs(300)));
     scene.clock.advance(Duration::from_secs(299));
-    let early = scene.dispatcher.run_once();
+    let early = scene.dispatcher.tick();
     assert_eq!(
         (early.claimed, early.look_again),
         (0, Some(Duration::from_secs(1)))
     );
-    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.receiver.is_repaired.store(true, Ordering::SeqCst);
     scene.clock.advance(Duration::from_secs(1));
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
-    assert_eq!(scene.dispatcher.run_once().look_again, None, "all is done");
+    assert_eq!(scene.dispatcher.tick().settled, 1);
+    assert_eq!(
+        scene.dispatcher.tick().look_again,
+        None,
+        "no delivery is left"
+    );
     scene.store.stop();
 }
 
@@ -223,9 +231,9 @@ fn a_panic_in_an_attempt_costs_one_attempt() {
     let mut scene = scene();
     scene.receiver.panics.store(true, Ordering::SeqCst);
     scene.accept();
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    assert_eq!(scene.dispatcher.tick().settled, 1);
     let row = |scene: &Scene| -> (i64, i64, Option<String>) {
         scene
             .store
@@ -241,19 +249,19 @@ fn a_panic_in_an_attempt_costs_one_attempt() {
     let (state, attempts, error) = row(&scene);
     assert_eq!((state, attempts), (2, 1));
     assert!(error.is_some_and(|error| error.contains("relay itself failed")));
-    // The worker is there for the next one.
+    // The worker makes the next attempt.
     scene.receiver.panics.store(false, Ordering::SeqCst);
-    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.receiver.is_repaired.store(true, Ordering::SeqCst);
     scene.clock.advance(Duration::from_secs(3600));
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    assert_eq!(scene.dispatcher.tick().settled, 1);
     let (state, attempts, _) = row(&scene);
     assert_eq!((state, attempts), (3, 2));
     scene.store.stop();
 }
 
-/// A clock that panics in workers: so often when one measures an attempt, or always.
+/// A clock that panics in workers: a number of times when one measures an attempt, or always.
 #[derive(Debug)]
 struct PanicsInWorkers {
     clock: Arc<FakeClock>,
@@ -319,19 +327,19 @@ fn a_panic_outside_the_transport_costs_one_attempt_and_no_worker() {
     let (mut scene, fatal) = panicking(2, false);
     for attempt in 1..=2 {
         scene.accept();
-        assert_eq!(scene.dispatcher.run_once().claimed, 1);
+        assert_eq!(scene.dispatcher.tick().claimed, 1);
         scene.worked();
-        assert_eq!(scene.dispatcher.run_once().settled, 1);
+        assert_eq!(scene.dispatcher.tick().settled, 1);
         assert_eq!(deliveries(&scene), vec![(2, 1); attempt]);
     }
-    // Both workers are there, and nothing is lost.
-    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    // Both workers make attempts, and no delivery is lost.
+    scene.receiver.is_repaired.store(true, Ordering::SeqCst);
     scene.clock.advance(Duration::from_secs(300));
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
     let mut settled = 0;
     while settled < 2 {
         scene.worked();
-        settled += scene.dispatcher.run_once().settled;
+        settled += scene.dispatcher.tick().settled;
     }
     assert_eq!(deliveries(&scene), [(3, 2), (3, 2)]);
     assert_eq!(fatal.get(), None);
@@ -339,11 +347,11 @@ fn a_panic_outside_the_transport_costs_one_attempt_and_no_worker() {
 }
 
 #[test]
-fn a_worker_that_cannot_go_on_ends_everything() {
+fn a_panic_in_a_workers_loop_is_fatal() {
     // The panic of an attempt can't even be reported.
     let (mut scene, fatal) = panicking(0, true);
     scene.accept();
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     let (tell, raised) = channel();
     std::thread::spawn(move || tell.send(crate::stop::block_on(fatal.raised())));
     let why = raised.recv_timeout(Duration::from_secs(60));
@@ -352,37 +360,34 @@ fn a_worker_that_cannot_go_on_ends_everything() {
 }
 
 #[test]
-fn a_panic_in_the_dispatcher_ends_everything_with_one_line() {
-    /// Whoever asks is not let in.
+fn a_panic_in_the_dispatcher_is_fatal_with_one_line() {
     struct Broken;
 
     impl Admission for Broken {
-        fn new_round(&mut self) {
+        fn has_room(&self, _: bool, _: bool, _: &Occupancy) -> bool {
             panic!("on purpose");
-        }
-        fn admit(&mut self, _: &Target, _: usize) -> Result<(), Refusal> {
-            Ok(())
         }
     }
 
     let (_directory, _clock, context) = context();
     let (store, fatal) = (context.store.clone(), context.fatal.clone());
-    let parts = Parts {
+    let parts = LevelParts {
         transport: Arc::new(Receiver::default()),
         admission: Box::new(Broken),
     };
+    accept(&store, "http://x", b"{}".to_vec());
     let executor = run(context, parts).expect("threads");
     assert!(executor.dispatcher.wait(&soon()));
     assert_eq!(fatal.get().as_deref(), Some("the dispatcher panicked"));
     store.stop();
 }
 
-/// A minute, which no machine is slow enough for.
+/// A minute, which is longer than any machine needs.
 fn soon() -> Deadline {
     Deadline::within(Duration::from_secs(60))
 }
 
-/// A transport whose attempts hang until it is aborted, and which says when one has begun.
+/// A transport whose attempts hang until it is aborted. It reports each attempt that begins.
 struct Hanging {
     begun: Mutex<Sender<()>>,
     aborted: (Mutex<bool>, Condvar),
@@ -400,7 +405,7 @@ impl Hanging {
 }
 
 impl Transport for Hanging {
-    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
         let begun = self.begun.lock().expect("no panics");
         begun.send(()).expect("the test waits");
         drop(begun);
@@ -421,7 +426,7 @@ fn hanging() -> (tempfile::TempDir, Store, Stop, Executor, Arc<Hanging>) {
     let (directory, _clock, context) = context();
     let (store, stop) = (context.store.clone(), context.stop.clone());
     let (transport, begun) = Hanging::new();
-    let parts = Parts {
+    let parts = LevelParts {
         transport: Arc::<Hanging>::clone(&transport),
         admission: Box::new(Unlimited),
     };
@@ -450,7 +455,7 @@ fn a_stop_without_a_store_does_not_wait_for_attempts() {
 }
 
 #[test]
-fn a_stop_hands_back_what_hangs_and_ends_the_workers() {
+fn a_stop_releases_attempts_that_hang_and_ends_the_workers() {
     let (_directory, store, stop, executor, _transport) = hanging();
     stop.ask(Deadline::now());
     assert!(executor.dispatcher.wait(&soon()));
@@ -464,13 +469,13 @@ fn a_stop_hands_back_what_hangs_and_ends_the_workers() {
 }
 
 #[test]
-fn never_more_is_claimed_than_there_are_free_workers() {
+fn no_more_is_claimed_than_there_are_free_workers() {
     let mut scene = scene();
     for _ in 0..5 {
         scene.accept();
     }
-    let pass = scene.dispatcher.run_once();
-    assert_eq!(pass.claimed, 2, "two workers");
+    let tick = scene.dispatcher.tick();
+    assert_eq!(tick.claimed, 2, "two workers");
     scene.store.stop();
 }
 
@@ -478,22 +483,22 @@ fn never_more_is_claimed_than_there_are_free_workers() {
 fn outcomes_that_cannot_be_recorded_are_kept_and_nothing_is_claimed() {
     let mut scene = scene();
     scene.accept();
-    assert_eq!(scene.dispatcher.run_once().claimed, 1);
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
     scene.worked();
     scene.store.stop();
     for _ in 0..2 {
-        let pass = scene.dispatcher.run_once();
-        assert_eq!((pass.claimed, pass.settled), (0, 0));
-        assert!(pass.look_again.is_some(), "it is tried again");
+        let tick = scene.dispatcher.tick();
+        assert_eq!((tick.claimed, tick.settled), (0, 0));
+        assert!(tick.look_again.is_some(), "the commit is repeated");
         assert_eq!(scene.dispatcher.unsettled(), 1);
     }
 }
 
 #[test]
-fn an_outcome_that_comes_too_late_leaves_a_finished_delivery_as_it_is() {
+fn a_late_outcome_leaves_a_finished_delivery_as_it_is() {
     use crate::store::{StoreError, Tx, WriteOp};
 
-    /// What another owner would have done meanwhile: a recovery that gave up on it, say.
+    /// Another owner finishes the delivery meanwhile: a recovery that gives it up, say.
     struct Finish(&'static str);
 
     impl WriteOp for Finish {
@@ -510,15 +515,15 @@ fn an_outcome_that_comes_too_late_leaves_a_finished_delivery_as_it_is() {
             "UPDATE deliveries SET state = 4, claim = NULL, last_error = 'x'",
             4,
         ),
-        // Claimed anew, by somebody else.
+        // Another owner claims it anew.
         ("UPDATE deliveries SET claim = claim + 1", 1),
     ] {
         let mut scene = scene();
         scene.accept();
-        assert_eq!(scene.dispatcher.run_once().claimed, 1);
+        assert_eq!(scene.dispatcher.tick().claimed, 1);
         scene.worked();
         assert_eq!(scene.store.write_blocking(Finish(finish)).ok(), Some(1));
-        assert_eq!(scene.dispatcher.run_once().settled, 1);
+        assert_eq!(scene.dispatcher.tick().settled, 1);
         let found: (i64, i64) = scene
             .store
             .read_blocking(|sql| {

@@ -1,19 +1,21 @@
+//! Wakes the dispatcher.
+
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Tells the dispatcher that there is something to do. Sticky: a call between its look and its wait
-/// is not lost.
+/// Tells the dispatcher that there is work. Sticky: a call between the dispatcher's look and its
+/// wait is not lost.
 #[derive(Clone, Default)]
-pub(crate) struct Wake(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Wake(Arc<(Mutex<WakeState>, Condvar)>);
 
-/// How long what can wait does: several attempts then share a commit.
+/// The delay of a wake-up that can wait, so that several completions share a commit.
 const SOON: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
-struct State {
-    /// Destinations for which something became due since the dispatcher asked. Bounded by those
-    /// for which something waits: it is a set.
+struct WakeState {
+    /// Destinations for which a delivery became due since the dispatcher asked. Bounded by the
+    /// destinations with deliveries waiting, since it is a set.
     due: HashSet<i64>,
     is_written_outside: bool,
     is_set: bool,
@@ -25,7 +27,7 @@ impl Wake {
         Self::default()
     }
 
-    /// Something became due, a worker is free, or the time was moved.
+    /// A delivery became due, a worker is free, or the time was moved.
     pub fn wake(&self) {
         let mut state = self.state();
         if !state.is_set {
@@ -34,18 +36,18 @@ impl Wake {
         }
     }
 
-    /// Something became due for these destinations.
+    /// Deliveries to these destinations became due.
     pub fn due(&self, destinations: &[i64]) {
         self.state().due.extend(destinations);
         self.wake();
     }
 
-    /// The destinations for which something became due since the last call.
+    /// The destinations for which a delivery became due since the last call.
     pub(super) fn take_due(&self) -> HashSet<i64> {
         std::mem::take(&mut self.state().due)
     }
 
-    /// Another process wrote: whatever it changed, all is to be read anew.
+    /// Another process wrote: all destinations are to be read anew, since any may have changed.
     pub fn outside_write(&self) {
         self.state().is_written_outside = true;
         self.wake();
@@ -56,7 +58,8 @@ impl Wake {
         std::mem::take(&mut self.state().is_written_outside)
     }
 
-    /// Something was done, and nobody is idle for it.
+    /// An attempt finished and its worker went on with prefetched work: wakes the dispatcher
+    /// within 1 ms, so that several completions share a commit.
     pub(super) fn wake_soon(&self) {
         let mut state = self.state();
         if !state.is_set && !state.is_soon {
@@ -65,13 +68,12 @@ impl Wake {
         }
     }
 
-    /// Waits to be woken, at most so long.
+    /// Waits to be woken, for `at_most`.
     pub(super) fn wait(&self, at_most: Duration) {
         let woken = &self.0.1;
+        let is_idle = |state: &mut WakeState| !state.is_set && !state.is_soon;
         let (mut state, _) = woken
-            .wait_timeout_while(self.state(), at_most, |state| {
-                !state.is_set && !state.is_soon
-            })
+            .wait_timeout_while(self.state(), at_most, is_idle)
             .expect(NO_PANIC);
         if state.is_soon {
             (state, _) = woken
@@ -82,9 +84,9 @@ impl Wake {
         state.is_set = false;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WakeState> {
         self.0.0.lock().expect(NO_PANIC)
     }
 }
 
-const NO_PANIC: &str = "nobody panics while holding this lock";
+const NO_PANIC: &str = "no code panics while holding this lock";

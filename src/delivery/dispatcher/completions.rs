@@ -1,180 +1,170 @@
-//! What workers have done, and what follows from it.
+//! Turns the completions of workers into settlements and releases.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::admission::Change;
-use crate::delivery::dispatcher::{Dispatcher, LOOK_EVERY, hand_back};
+use crate::delivery::attempt::Completion;
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::dispatcher::plan::LOOK_EVERY;
 use crate::delivery::ops::{HandBack, Settlement};
-use crate::delivery::outcome::{Class, Outcome, decide};
-use crate::delivery::pool::Done;
+use crate::delivery::outcome::{Class, Decision, Outcome, decide};
 use crate::model::{BreakerChange, FailureKind, Transition};
 
 impl Dispatcher {
-    /// Makes settlements of what workers have done. They are free again; what they did is not
-    /// durable yet.
-    pub(super) fn take_done(&mut self) {
+    /// Takes in the completions since the last call: their workers are free, and the level learns
+    /// from the outcomes. The next commit makes them durable.
+    pub(super) fn collect_completions(&mut self) {
         let now = self.context.clock.now();
-        for mut done in self.pool.take_done() {
-            let outcome = done.outcome.take();
-            let job = &done.job;
-            let key = (job.intent, job.target.id);
-            if self.in_flight.remove(&key).is_none() {
+        let monotonic = self.context.clock.monotonic();
+        for mut completion in self.pool.take_completions() {
+            let attempt = &completion.attempt;
+            let Some(closed) = self.ledger.close(attempt.key()) else {
                 continue;
-            }
-            if !done.has_begun {
-                self.no_longer_waits(job.target.id);
-                self.hand_backs.push(hand_back(job));
-                continue;
-            }
-            let change = if let Some(outcome) = &outcome {
-                self.admission.ended(&job.target, outcome, done.took)
-            } else {
-                self.admission.withdrawn(&job.target);
-                Change::default()
             };
-            self.ends(job.target.id, change);
-            if done.is_followed {
-                self.begins(job.target.id);
+            if !closed.was_in_flight {
+                self.releases.push(closed.release);
+                continue;
             }
-            if let Some(outcome) = outcome {
-                self.settle(&done, outcome, change, now);
-            } else {
-                let due = None;
-                self.hand_backs.push(HandBack {
-                    due,
-                    ..hand_back(job)
-                });
+            let change = match &completion.outcome {
+                Some(outcome) => {
+                    let (target, took) = (&attempt.target, completion.took);
+                    self.admission.ended(target, outcome, took, monotonic)
+                }
+                None => Change::default(),
+            };
+            self.free(attempt.target.id, change);
+            if let Some(next) = completion.followed_by {
+                self.promote(next);
+            }
+            match completion.outcome.take() {
+                Some(outcome) => self.settle(&completion, outcome, change, now),
+                // Relay couldn't begin the attempt, and tries again in a moment.
+                None => self.releases.push(HandBack {
+                    due: None,
+                    ..closed.release
+                }),
             }
         }
-        self.context.metrics.workers_busy(self.busy_workers());
+        let busy = self.ledger.in_flight();
+        self.context.metrics.workers_busy(busy);
     }
 
-    /// Says what is due about destinations that may not be attempted again for long.
-    pub(super) fn say_due(&mut self) {
-        let now = self.context.clock.now();
-        while let Some(destination) = self.outages.next_due(now) {
-            if let Some(state) = self.states.get_mut(&destination) {
-                self.outages.say_due(&mut state.outage, &state.target, now);
-            }
-        }
-    }
-
-    /// What waits behind attempts that take their time may go to a free worker instead.
-    pub(super) fn recall_stuck(&mut self) {
-        if self.waiting == 0 {
-            return;
-        }
+    /// Recalls prefetched deliveries that wait behind slow attempts: a free worker may take them.
+    pub(super) fn recall_stalled(&mut self) {
         let now = self.context.clock.monotonic();
-        let (admission, states) = (&mut self.admission, self.states.values());
-        let stuck = states.filter(|state| {
-            state.prefetched > 0 && now.saturating_sub(state.claimed_at) >= LOOK_EVERY
-        });
-        self.pool.recall(stuck.map(|state| {
-            admission.stuck(&state.target);
-            state.target.id
+        let (admission, targets) = (&mut self.admission, &self.targets);
+        let stalled = self.ledger.stalled(now, LOOK_EVERY);
+        self.pool.recall(stalled.inspect(|id| {
+            if let Some(state) = targets.get(*id) {
+                admission.prefetch_stalled(&state.target);
+            }
         }));
     }
 
-    /// An attempt has ended: the destination may have another.
-    fn ends(&mut self, destination: i64, change: Change) {
-        if let Some(state) = self.states.get_mut(&destination) {
-            state.in_flight -= 1;
-            self.adhoc_in_flight -= usize::from(!state.origin.is_named);
-            if let Some(is_proven) = change.is_proven {
-                state.origin.is_proven = is_proven;
-                self.schedule.prove(destination, is_proven);
+    /// Writes the log lines that are due about destinations, whether or not they are attempted
+    /// again.
+    pub(super) fn log_due_outages(&mut self) {
+        let now = self.context.clock.now();
+        while let Some(destination) = self.outages.next_due(now) {
+            if let Some(state) = self.targets.get_mut(destination) {
+                self.outages.log_due(&mut state.outage, &state.target, now);
             }
         }
-        self.schedule.is_free(destination);
     }
 
-    /// A prefetched delivery has begun.
-    pub(super) fn begins(&mut self, destination: i64) {
-        self.no_longer_waits(destination);
-        if let Some(state) = self.states.get_mut(&destination) {
-            state.in_flight += 1;
-            self.adhoc_in_flight += usize::from(!state.origin.is_named);
-            self.admission.began(&state.target);
+    /// An attempt has ended: its destination may have another.
+    fn free(&mut self, destination: i64, change: Change) {
+        if let Some(is_proven) = change.is_proven
+            && let Some(state) = self.targets.get_mut(destination)
+        {
+            state.origin.is_proven = is_proven;
+            self.schedule.set_proven(destination, is_proven);
         }
+        self.schedule.set_free(destination);
     }
 
-    fn no_longer_waits(&mut self, destination: i64) {
-        self.waiting -= 1;
-        if let Some(state) = self.states.get_mut(&destination) {
-            state.prefetched -= 1;
-        }
-    }
-
-    fn settle(&mut self, done: &Done, outcome: Outcome, change: Change, now: Timestamp) {
-        let breaker = change.breaker;
-        let job = &done.job;
+    fn settle(
+        &mut self,
+        completion: &Completion,
+        outcome: Outcome,
+        change: Change,
+        now: Timestamp,
+    ) {
+        let (attempt, took) = (&completion.attempt, completion.took);
+        let target = &attempt.target;
         let decision = decide(
-            job.attempt,
+            attempt.number,
             &outcome,
-            &job.target.policy.retry,
+            &target.policy.retry,
             now,
             rand::random(),
         );
         let metrics = &self.context.metrics;
-        metrics.attempt(&job.target.label, outcome.class.name(), done.took);
+        metrics.attempt(&target.label, outcome.class.name(), took);
         if decision.step == Transition::Deliver {
-            metrics.delivered(now.since(job.accepted_at().unwrap_or(now)));
+            metrics.delivered(now.since(attempt.accepted_at().unwrap_or(now)));
         }
-        // Gone for good, says the destination; whoever configured it should look. An ad hoc origin is
-        // many people's, and stays open.
+        // The destination says that it is gone for good: its operator should look. An ad hoc origin
+        // has many users, and stays open.
         let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
-        let pause =
-            (is_gone && job.target.policy.is_configured()).then_some("it answered 410 Gone");
-        if let Some(state) = self.states.get_mut(&job.target.id) {
+        let pause = (is_gone && target.policy.is_configured()).then_some("it answered 410 Gone");
+        let is_open = change.breaker.map(|change| match change {
+            BreakerChange::Open(_) => true,
+            BreakerChange::Closed => false,
+        });
+        if let Some(state) = self.targets.get_mut(target.id) {
             let log = &mut state.outage;
+            let breaker = change.breaker;
             self.outages
-                .note(log, job, &outcome, decision.step, breaker, now);
-            match breaker {
-                Some(BreakerChange::Open(_)) => state.is_broken = true,
-                Some(BreakerChange::Closed) => state.is_broken = false,
-                None => {}
-            }
+                .note(log, attempt, &outcome, decision.step, breaker, now);
+            state.is_breaker_open = is_open.unwrap_or(state.is_breaker_open);
             if let Some(reason) = pause {
-                self.outages.paused(log, &job.target, reason, now);
+                self.outages.paused(log, target, reason, now);
             }
         }
-        self.gauges.change(&job.target.label, now, |kept| {
-            kept.is_open = match breaker {
-                Some(BreakerChange::Open(_)) => true,
-                Some(BreakerChange::Closed) => false,
-                None => kept.is_open,
-            };
+        self.gauges.change(&target.label, now, |kept| {
+            kept.is_open = is_open.unwrap_or(kept.is_open);
             kept.is_paused |= pause.is_some();
             kept.held_until = kept.held_until.max(decision.hold_until);
         });
-        let millis = |took: Option<Duration>| {
-            took.map(|took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX))
-        };
-        self.unsettled.push(Settlement {
-            intent: job.intent,
-            destination: job.target.id,
-            claim: job.claim,
-            attempt: job.attempt,
-            history: job.history,
-            started_at: done.started_at,
-            duration_ms: i64::try_from(done.took.as_millis()).unwrap_or(i64::MAX),
-            step: decision.step,
-            next_attempt_at: decision.next_attempt_at,
-            hold_until: decision.hold_until,
-            pause,
-            breaker,
-            is_proven: change.is_proven,
-            outcome: outcome.class.number(),
-            status_code: outcome.status_code,
-            failure: outcome.failure.map(FailureKind::name),
-            error: outcome.error,
-            response: outcome.response,
-            address: outcome.trace.address,
-            resolve_ms: millis(outcome.trace.resolve),
-            connect_ms: millis(outcome.trace.connect),
-            first_byte_ms: millis(outcome.trace.first_byte),
-            next: decision.next,
-        });
+        let settlement = settlement(completion, outcome, decision, change, pause);
+        self.unsettled.push(settlement);
+    }
+}
+
+fn settlement(
+    completion: &Completion,
+    outcome: Outcome,
+    decision: Decision,
+    change: Change,
+    pause: Option<&'static str>,
+) -> Settlement {
+    let attempt = &completion.attempt;
+    let millis = |took: Duration| i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+    Settlement {
+        intent: attempt.intent,
+        destination: attempt.target.id,
+        claim: attempt.claim,
+        attempt: attempt.number,
+        history: attempt.history,
+        started_at: completion.started_at,
+        duration_ms: millis(completion.took),
+        step: decision.step,
+        next_attempt_at: decision.next_attempt_at,
+        hold_until: decision.hold_until,
+        pause,
+        breaker: change.breaker,
+        is_proven: change.is_proven,
+        outcome: outcome.class.number(),
+        status_code: outcome.status_code,
+        failure: outcome.failure.map(FailureKind::name),
+        error: outcome.error,
+        response: outcome.response,
+        address: outcome.trace.address,
+        resolve_ms: outcome.trace.resolve.map(millis),
+        connect_ms: outcome.trace.connect.map(millis),
+        first_byte_ms: outcome.trace.first_byte.map(millis),
+        next: decision.next,
     }
 }

@@ -1,5 +1,5 @@
-//! `relay_destination_state`: follows what changes about a destination, whether or not anything
-//! waits for it.
+//! `relay_destination_state`: follows each change of a destination, whether or not a delivery waits
+//! for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::delivery::ops::Kept;
 use crate::delivery::target::Target;
 use crate::ops::metrics::Metrics;
 
-/// The state of each destination that has a label of its own: those of relay.toml, and the first
-/// few origins. The others share a label, and have no state in common.
+/// The state of each destination with a label of its own: those of relay.toml, and the first few
+/// origins. The others share a label, and have no state in common.
 pub(super) struct StateGauges {
     metrics: Arc<Metrics>,
     by_label: HashMap<String, Shown>,
@@ -19,28 +19,28 @@ pub(super) struct StateGauges {
     first_end: Option<Timestamp>,
 }
 
-/// The shortest time between two lines about holds of a destination. One that asks for a second's
-/// patience in each answer is held once a second.
-const HOLDS_EVERY: Duration = Duration::from_secs(300);
+/// The shortest time between two log lines about holds of a destination: one that answers each
+/// attempt with `Retry-After: 1` is held once a second.
+const LOG_HOLDS_EVERY: Duration = Duration::from_secs(300);
 
 struct Shown {
     is_known: bool,
     kept: Kept,
     state: &'static str,
-    /// Holds since the last line about them.
+    /// Holds since the last log line about them.
     holds: u64,
-    holds_said_at: Option<Timestamp>,
+    holds_logged_at: Option<Timestamp>,
 }
 
 impl Shown {
-    /// Counts a hold; how many there were since the last line, if it is time for one.
+    /// Counts a hold. Returns the number since the last log line, if the next one is due.
     fn count_hold(&mut self, now: Timestamp) -> Option<u64> {
         self.holds += 1;
-        let is_too_soon = |at| now.since(at) < HOLDS_EVERY;
-        if self.holds_said_at.is_some_and(is_too_soon) {
+        let is_too_soon = |at| now.since(at) < LOG_HOLDS_EVERY;
+        if self.holds_logged_at.is_some_and(is_too_soon) {
             return None;
         }
-        self.holds_said_at = Some(now);
+        self.holds_logged_at = Some(now);
         Some(std::mem::take(&mut self.holds))
     }
 }
@@ -63,7 +63,7 @@ impl StateGauges {
         self.by_label.keys().cloned().collect()
     }
 
-    /// Shows a destination as the database has it.
+    /// Shows a destination as it is in the database.
     pub fn see(&mut self, label: &str, is_known: bool, kept: Kept, now: Timestamp) {
         let shown = match self.by_label.get_mut(label) {
             Some(shown) => shown,
@@ -72,7 +72,7 @@ impl StateGauges {
                 kept,
                 state: "",
                 holds: 0,
-                holds_said_at: None,
+                holds_logged_at: None,
             }),
         };
         (shown.is_known, shown.kept) = (is_known, kept);
@@ -80,7 +80,7 @@ impl StateGauges {
         Self::show(&self.metrics, label, shown, now);
     }
 
-    /// Changes what is known of a destination that is shown already.
+    /// Changes a destination that is shown already.
     pub fn change(&mut self, label: &str, now: Timestamp, change: impl FnOnce(&mut Kept)) {
         if let Some(shown) = self.by_label.get_mut(label) {
             change(&mut shown.kept);
@@ -90,7 +90,7 @@ impl StateGauges {
         }
     }
 
-    /// Ends the holds whose time is over.
+    /// Ends the holds that are over.
     pub fn advance(&mut self, now: Timestamp) {
         if self.first_end.is_none_or(|end| end > now) {
             return;
@@ -121,11 +121,17 @@ impl StateGauges {
         }
         match held_until {
             _ if state == "unknown" => {
-                log::warn!(destination = label; "deliveries wait for a destination that is no longer configured: add it again");
+                log::warn!(
+                    destination = label;
+                    "deliveries wait for a destination that is no longer configured: add it again"
+                );
             }
             Some(until) if state == "held" => {
                 if let Some(holds) = shown.count_hold(now) {
-                    log::info!(destination = label, until:% = until, holds; "destination held (Retry-After)");
+                    log::info!(
+                        destination = label, until:% = until, holds;
+                        "destination held (Retry-After)"
+                    );
                 }
             }
             _ => {}

@@ -1,55 +1,44 @@
-//! Keeps the schedule up to date with what waits in the store.
+//! Keeps the schedule up to date with the deliveries that wait in the store.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::delivery::dispatcher::{Dispatcher, Origin};
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::lane::Origin;
 use crate::delivery::ops::{HANDED_BACK_FOR, HandBack, Kept, Settlement, Want};
 use crate::store::StoreError;
 
-/// How often all waiting destinations are read anew, whatever was heard of them: nothing may sit
-/// due and untouched, be it for a fault of this dispatcher's.
+/// The time between two scans of all waiting destinations: no delivery may sit due and untouched,
+/// be it for a fault of this dispatcher.
 const SCAN_EVERY: Duration = Duration::from_secs(60);
-/// Destinations that one tick reads of a scan, some 3 ms: 100 000 are through after 100 ticks, and
-/// no tick is held up by them.
+/// Destinations that one tick reads of a scan, some 3 ms: 100 000 are read in 100 ticks, and none
+/// of them is held up.
 pub(in crate::delivery) const SCAN_STEP: usize = 1000;
 
 impl Dispatcher {
-    /// Takes in what became due, and a part of a scan. Returns whether the store could be read.
+    /// Takes in what became due, and a step of a scan. Returns whether the store could be read.
     pub(super) fn refresh(&mut self) -> bool {
         let now = self.context.clock.now();
-        let even = self.context.clock.monotonic();
+        let monotonic = self.context.clock.monotonic();
         let schedule = &mut self.schedule;
         let due = self.context.wake.take_due();
-        self.newcomers
-            .extend(due.into_iter().filter(|id| !schedule.look_now(*id)));
-        let is_outdated = even.saturating_sub(self.scanned_at) >= SCAN_EVERY;
+        let unknown = due.into_iter().filter(|id| !schedule.look_now(*id));
+        self.newcomers.extend(unknown);
+        let is_outdated = monotonic.saturating_sub(self.scanned_at) >= SCAN_EVERY;
         if self.context.wake.take_outside_write() || is_outdated {
-            (self.scan, self.scanned_at) = (Some(0), even);
+            (self.scan, self.scanned_at) = (Some(0), monotonic);
         }
-        let is_read = match self.read_waiting(now) {
-            Ok(()) => true,
-            Err(error) => {
-                log::warn!(error:% = error; "waiting destinations can't be read");
-                false
-            }
-        };
+        let read = self.read_waiting(now);
+        if let Err(error) = &read {
+            log::warn!(error:%; "waiting destinations can't be read");
+        }
         self.schedule.advance(now);
         self.gauges.advance(now);
-        self.adhoc_room = self.most_for_adhoc().saturating_sub(self.adhoc_in_flight);
-        is_read
+        read.is_ok()
     }
 
     fn read_waiting(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let (states, schedule) = (&self.states, &mut self.schedule);
-        let known = |id: &i64| states.get(id).map(|state| state.origin);
-        self.newcomers.retain(|id| {
-            let known = known(id);
-            if let Some(origin) = known {
-                schedule.insert(origin, now);
-            }
-            known.is_none()
-        });
+        self.schedule_known_newcomers(now);
         if self.newcomers.is_empty() && self.scan.is_none() {
             return Ok(());
         }
@@ -69,15 +58,11 @@ impl Dispatcher {
             Ok((new, waiting, kept.collect::<Result<Vec<_>, _>>()?))
         })?;
         self.newcomers.clear();
-        let new = new.into_iter().flatten().map(|origin| (origin, now));
-        let found = new.chain(waiting.iter().copied());
-        for (mut origin, at) in found {
-            origin.is_proven = self.admission.is_proven(origin.id, origin.is_proven);
-            // A named destination may be configured no longer: the first look says so, long before
-            // anything is due.
-            let is_new = origin.is_named && !self.states.contains_key(&origin.id);
-            self.schedule
-                .insert(origin, if is_new { at.min(now) } else { at });
+        for origin in new.into_iter().flatten() {
+            self.schedule_found(origin, now, now);
+        }
+        for (origin, at) in &waiting {
+            self.schedule_found(*origin, *at, now);
         }
         if scan.is_some() {
             let is_over = waiting.len() < SCAN_STEP;
@@ -86,13 +71,34 @@ impl Dispatcher {
         }
         for (label, kept) in labels.iter().zip(kept) {
             let is_known = self.context.config.is_deliverable(label);
-            self.gauges
-                .see(label, is_known, kept.unwrap_or(Kept::NOTHING), now);
+            let kept = kept.unwrap_or(Kept::NOTHING);
+            self.gauges.see(label, is_known, kept, now);
         }
         Ok(())
     }
 
-    /// Destinations whose state is shown: those of relay.toml, and what was seen besides.
+    /// Newcomers that the dispatcher knows need not be read.
+    fn schedule_known_newcomers(&mut self, now: Timestamp) {
+        let (targets, schedule) = (&self.targets, &mut self.schedule);
+        self.newcomers.retain(|id| {
+            let known = targets.get(*id);
+            if let Some(state) = known {
+                schedule.insert(state.origin, now);
+            }
+            known.is_none()
+        });
+    }
+
+    fn schedule_found(&mut self, mut origin: Origin, at: Timestamp, now: Timestamp) {
+        origin.is_proven = self.admission.is_proven(origin.id, origin.is_proven);
+        // A named destination may no longer be configured: the first look says so, long before
+        // anything is due.
+        let is_new = origin.is_named && self.targets.get(origin.id).is_none();
+        let at = if is_new { at.min(now) } else { at };
+        self.schedule.insert(origin, at);
+    }
+
+    /// Destinations whose state is shown: those of relay.toml, and those seen besides.
     fn labels(&self) -> Vec<String> {
         let configured = self.context.config.destinations.keys().cloned();
         let mut labels = self.gauges.labels();
@@ -102,29 +108,18 @@ impl Dispatcher {
         labels
     }
 
-    /// Workers that the origins of ad hoc URLs may have together: three quarters, if there are
-    /// destinations in relay.toml for which to keep the rest.
-    fn most_for_adhoc(&self) -> usize {
-        let workers = self.pool.workers();
-        if self.context.config.destinations.is_empty() {
-            workers
-        } else {
-            (workers - workers.div_ceil(4)).max(1)
-        }
-    }
-
-    /// What was settled or handed back, and waits again, has its time.
-    pub(super) fn schedule_again(&mut self, settlements: &[Settlement], hand_backs: &[HandBack]) {
+    /// Schedules retries that were settled, and deliveries that were released.
+    pub(super) fn schedule_again(&mut self, settlements: &[Settlement], releases: &[HandBack]) {
         let now = self.context.clock.now();
         let retries = settlements
             .iter()
             .filter_map(|settled| Some((settled.destination, settled.next_attempt_at?)));
-        let handed_back = hand_backs.iter().map(|back| {
-            let at = back.due.unwrap_or_else(|| now.plus(HANDED_BACK_FOR));
-            (back.destination, at)
+        let due_again = releases.iter().map(|release| {
+            let at = release.due.unwrap_or_else(|| now.plus(HANDED_BACK_FOR));
+            (release.destination, at)
         });
-        for (id, at) in retries.chain(handed_back) {
-            if let Some(state) = self.states.get(&id) {
+        for (id, at) in retries.chain(due_again) {
+            if let Some(state) = self.targets.get(id) {
                 self.schedule.insert(state.origin, at);
             } else if !self.schedule.look_now(id) {
                 self.newcomers.insert(id);
@@ -132,13 +127,11 @@ impl Dispatcher {
         }
     }
 
-    /// A destination for which nothing was claimed after all has no attempt whose end would make
-    /// it ready.
-    pub(super) fn release(&mut self, wants: &[Want]) {
-        for want in wants {
-            let state = self.states.get(&want.destination);
-            if state.is_none_or(|state| state.in_flight == 0) {
-                self.schedule.is_free(want.destination);
+    /// Makes ready the destinations that a claim brought nothing: no attempt's end would.
+    pub(super) fn free_unclaimed(&mut self, claims: &[Want]) {
+        for claim in claims {
+            if self.ledger.counts(claim.destination).in_flight == 0 {
+                self.schedule.set_free(claim.destination);
             }
         }
     }

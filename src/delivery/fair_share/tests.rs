@@ -1,14 +1,14 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A lane's candidates: how much of each is ready, and how much it may have.
+/// A lane's candidates: the ready deliveries of each, and the workers that it may have.
 type Wishes = Vec<(usize, usize)>;
 
 fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize) {
     let config = crate::Config::default().resolve();
     let limits: Vec<usize> = lanes.iter().flatten().map(|(_, limit)| *limit).collect();
     let limit = move |id: i64| limits[usize::try_from(id).expect("small")];
-    let mut shares = FairShare::of(free);
+    let mut shares = FairShare::new(free);
     let lanes = (0_i64..).zip(lanes);
     let all = lanes.flat_map(|(lane, wishes)| wishes.iter().map(move |wish| (lane, wish)));
     let candidates = (0_i64..)
@@ -16,14 +16,15 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
         .map(|(id, (lane, (ready, _)))| Candidate {
             target: Arc::new(Target::new(id, "http://x", &config, true)),
             lane: Lane::Proven(Some(lane)),
+            reputation: Reputation::Proven,
             in_flight: 0,
-            waiting: 0,
+            prefetched: 0,
             ready: *ready,
             share: 0,
             refused: None,
         });
     shares.offer(candidates);
-    shares.go_round(|candidate| {
+    shares.assign(|candidate| {
         if candidate.share < limit(candidate.target.id) {
             Ok(())
         } else {
@@ -33,25 +34,32 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
     (shares, limit)
 }
 
+fn wishes() -> impl Strategy<Value = Wishes> {
+    prop::collection::vec((0usize..40, 0usize..40), 0..9)
+}
+
 proptest! {
     #[test]
-    fn lanes_get_equal_shares_and_no_worker_is_wasted(
+    fn lanes_get_equal_shares_and_no_worker_stays_idle(
         free in 0usize..100,
-        lanes in prop::collection::vec(prop::collection::vec((0usize..40, 0usize..40), 0..9), 0..12),
+        lanes in prop::collection::vec(wishes(), 0..12),
     ) {
         let (shares, limit) = share_out(free, &lanes);
-        let takable = |wishes: &Wishes| wishes.iter().map(|(ready, most)| *ready.min(most)).sum::<usize>();
+        let takable = |wishes: &Wishes| {
+            let each = wishes.iter().map(|(ready, most)| *ready.min(most));
+            each.sum::<usize>()
+        };
         let all: usize = lanes.iter().map(takable).sum();
-        let given = shares.given().clone();
-        prop_assert_eq!(given.values().sum::<usize>(), free.min(all));
-        prop_assert_eq!(shares.given_to_adhoc(), free.min(all));
         prop_assert_eq!(shares.free(), free - free.min(all));
+        let Shares { candidates, by_lane: given } = shares.into_shares();
+        prop_assert_eq!(given.values().sum::<usize>(), free.min(all));
+        let shared: usize = candidates.iter().map(|candidate| candidate.share).sum();
+        prop_assert_eq!(shared, free.min(all));
         let most = given.values().max().copied().unwrap_or(0);
         for (lane, wishes) in (0_i64..).zip(&lanes) {
             let got = given.get(&Lane::Proven(Some(lane))).copied().unwrap_or(0);
             prop_assert!(got + 1 >= most || got == takable(wishes), "no lane is passed over");
         }
-        let candidates: Vec<_> = shares.into_shares().collect();
         prop_assert_eq!(candidates.len(), lanes.iter().map(Vec::len).sum::<usize>());
         for candidate in candidates {
             prop_assert!(candidate.share <= candidate.ready.min(limit(candidate.target.id)));
@@ -60,8 +68,8 @@ proptest! {
 }
 
 #[test]
-fn a_key_with_many_origins_gets_no_more_than_a_key_with_one() {
+fn an_api_key_with_many_origins_gets_no_more_than_one_with_a_single_origin() {
     let (shares, _) = share_out(10, &[vec![(9, 9); 1000], vec![(9, 9)]]);
-    let given: Vec<usize> = shares.given().values().copied().collect();
+    let given: Vec<usize> = shares.into_shares().by_lane.into_values().collect();
     assert_eq!(given, [5, 5]);
 }

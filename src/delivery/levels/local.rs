@@ -2,15 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Whether a connection to `ip` would end at this machine. The kernel's routes decide: they know
-/// addresses that no interface has, and don't claim those that can merely be bound
-/// (`net.ipv4.ip_nonlocal_bind`). Connecting a UDP socket asks them, and sends nothing.
+/// Whether a connection to `ip` would end at this machine. The kernel's routes decide: they include
+/// local addresses that no interface has, and exclude those that can merely be bound
+/// (`net.ipv4.ip_nonlocal_bind`). Connecting a UDP socket asks the routes, and sends nothing.
 pub(super) fn is_local(ip: IpAddr) -> bool {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // Any port will do: none is contacted. Without a route the address can't be dialled either.
+    // Any port will do, since none is contacted. Without a route the address can't be dialled
+    // either.
     let here = UdpSocket::bind((any, 0)).and_then(|socket| {
         socket.connect((ip, 9))?;
         socket.local_addr()
@@ -18,8 +19,8 @@ pub(super) fn is_local(ip: IpAddr) -> bool {
     here.is_ok_and(|here| is_local_end(here.ip(), ip))
 }
 
-/// Whether `there` is this machine's, given that a connection to it begins at `here`: what stays on
-/// the machine begins at the address that it goes to, or at a loopback one.
+/// Whether `there` is this machine's, given that a connection to it begins at `here`: a connection
+/// within the machine begins at the address that it goes to, or at a loopback one.
 pub(super) fn is_local_end(here: IpAddr, there: IpAddr) -> bool {
     let (here, there) = (here.to_canonical(), there.to_canonical());
     here == there || here.is_loopback()

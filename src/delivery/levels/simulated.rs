@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
-use crate::delivery::Context;
-use crate::delivery::levels::Transport;
+use crate::delivery::attempt::Attempt;
+use crate::delivery::context::Context;
 use crate::delivery::levels::local::is_local;
 use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
-use crate::delivery::pool::Job;
+use crate::delivery::transport::Transport;
 use crate::model::{AddressPolicy, FailureKind, TargetUrl};
 
-/// Attempts that `simulate_transient` makes fail.
+/// Attempts that fail for `simulate_transient`.
 const TRANSIENT_FAILURES: u32 = 2;
 
 pub(super) struct Simulated {
@@ -26,10 +26,10 @@ pub(super) struct Simulated {
     abort: Condvar,
 }
 
-/// What a payload asks of the simulation; anything else in it doesn't matter.
+/// A payload's instructions to the simulation; its other keys are ignored.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Wishes {
+struct Instructions {
     #[serde(rename = "simulate_failure")]
     failure: bool,
     #[serde(rename = "simulate_transient")]
@@ -50,8 +50,8 @@ impl Simulated {
         }
     }
 
-    /// Lets time pass as a real answer would; an abort ends it.
-    fn pass(&self, time: Duration) {
+    /// Waits as for a real answer; an abort ends the wait.
+    fn wait(&self, time: Duration) {
         let aborted = self.aborted.lock().expect(NO_PANIC);
         drop(
             self.abort
@@ -59,10 +59,9 @@ impl Simulated {
                 .expect(NO_PANIC),
         );
     }
-}
 
-impl Simulated {
-    /// Whether the URL's literal address is ours; names aren't looked up at this level.
+    /// Whether the URL's literal address is one of relay's listeners; names aren't looked up at
+    /// this level.
     fn is_own_listener(&self, url: &str) -> bool {
         url.parse::<TargetUrl>().is_ok_and(|url| {
             url.literal_address().is_some_and(|ip| {
@@ -73,13 +72,13 @@ impl Simulated {
     }
 }
 
-const NO_PANIC: &str = "nobody panics while holding this lock";
+const NO_PANIC: &str = "no code panics while holding this lock";
 
 impl Transport for Simulated {
-    fn attempt(&self, shipment: &Shipment, job: &Job, _wall: Timestamp) -> Outcome {
-        let wishes: Wishes = serde_json::from_slice(&shipment.body).unwrap_or_default();
-        let delay = self.latency + Duration::from_millis(wishes.delay_ms);
-        self.pass(delay.min(self.timeout));
+    fn send(&self, shipment: &Shipment, attempt: &Attempt, _wall: Timestamp) -> Outcome {
+        let asked: Instructions = serde_json::from_slice(&shipment.body).unwrap_or_default();
+        let delay = self.latency + Duration::from_millis(asked.delay_ms);
+        self.wait(delay.min(self.timeout));
         if delay > self.timeout {
             return Outcome::failed(
                 Class::Transient,
@@ -87,24 +86,23 @@ impl Transport for Simulated {
                 "simulated: timed out",
             );
         }
-        if wishes.failure {
+        if asked.failure {
             return answered(
                 Class::Permanent,
                 400,
                 "simulated: failed as the payload asks",
             );
         }
-        // This level makes one attempt; only replays make more. The history then holds an attempt, a
-        // replay, an attempt, …: two entries for each failure.
-        if wishes.transient && job.history / 2 < TRANSIENT_FAILURES {
+        // This level makes one attempt, and only replays make more. The history then holds an
+        // attempt, a replay, an attempt, …: two entries for each failure.
+        if asked.transient && attempt.history / 2 < TRANSIENT_FAILURES {
             return answered(
                 Class::Transient,
                 503,
                 "simulated: failed for now as the payload asks",
             );
         }
-        let policy = &job.target.policy;
-        let url = match &policy.url {
+        let url = match &attempt.target.policy.url {
             Some(url) => url.as_str(),
             None => shipment.url.as_deref().unwrap_or_default(),
         };

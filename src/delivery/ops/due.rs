@@ -3,7 +3,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::clock::Timestamp;
-use crate::delivery::dispatcher::Origin;
+use crate::delivery::lane::Origin;
 use crate::store::StoreError;
 
 /// A destination as a tick finds it.

@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::Config;
-use crate::clock::{Clock as _, SystemClock};
-use crate::delivery::dispatcher::{Origin, SCAN_STEP, Schedule, looks_at_first};
-use crate::delivery::fair_share::{Candidate, FairShare};
-use crate::delivery::ops::{Due, Turn, Want};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::Config;
+use crate::delivery::admission::{Occupancy, Reputation, Unlimited};
+use crate::delivery::dispatcher::ledger::Counts;
+use crate::delivery::dispatcher::plan::{Found, Inputs, Look};
+use crate::delivery::dispatcher::planner::Planner;
+use crate::delivery::dispatcher::schedule::Schedule;
+use crate::delivery::dispatcher::waiting::SCAN_STEP;
+use crate::delivery::lane::Origin;
+use crate::delivery::ops::{Due, Turn};
 use crate::delivery::target::Target;
 use crate::store::sqlite::{MAX_ROWS, open};
 use crate::store::{LongWrite as _, OpenError, StoreError, Tx, WriteOp as _};
@@ -85,59 +90,26 @@ impl Claims {
         for _ in 0..claims {
             let start = self.clock.monotonic();
             let now = self.clock.now();
-            // As the dispatcher does.
-            let counted = (2 * free).div_ceil(self.looked_at.max(1)).clamp(1, free);
-            let mut shares = FairShare::of(free);
             self.schedule.advance(now);
-            let mut picks = self.schedule.picks();
-            let mut at_most = looks_at_first(free);
-            self.looked_at = 0;
-            while shares.free() > 0 {
-                let origins = self.schedule.pick(&mut picks, at_most, |_| true);
-                if origins.is_empty() {
-                    break;
-                }
-                let mut candidates = Vec::with_capacity(origins.len());
-                for origin in &origins {
-                    let due = Due::read(&sql, origin.id, now, counted)?;
-                    let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
-                    let Some((due, next_attempt_at)) = waiting else {
-                        self.schedule.remove(origin.id);
-                        continue;
-                    };
-                    if next_attempt_at > now {
-                        self.schedule.look_at(origin.id, next_attempt_at);
-                        continue;
-                    }
-                    let target = self.targets.entry(origin.id).or_insert_with(|| {
-                        let config = Config::default().resolve();
-                        Arc::new(Target::new(origin.id, &due.name, &config, true))
-                    });
-                    candidates.push(Candidate {
-                        target: Arc::clone(target),
-                        lane: origin.lane(),
-                        in_flight: 0,
-                        waiting: 0,
-                        ready: due.ready,
-                        share: 0,
-                        refused: None,
-                    });
-                }
-                shares.offer(candidates);
-                shares.go_round(|_| Ok(()));
-                self.looked_at += origins.len();
-                at_most *= 2;
+            let inputs = Inputs {
+                free_workers: free,
+                room: free,
+                occupancy: Occupancy::default(),
+                max_adhoc: free,
+                looked_at: self.looked_at,
+                now,
+                monotonic: start,
+            };
+            let mut planner = Planner::new(&self.schedule, inputs);
+            while let Some(origins) = planner.next_looks(&self.schedule, &Unlimited) {
+                let counted = planner.counted();
+                let looks = look(&sql, &mut self.targets, &origins, now, counted)?;
+                planner.take(looks, &Unlimited);
             }
-            self.schedule.turn(&picks, shares.given());
-            let wants = shares
-                .into_shares()
-                .filter(|candidate| candidate.share > 0)
-                .map(|candidate| Want {
-                    destination: candidate.target.id,
-                    begin: candidate.share,
-                    wait: 0,
-                })
-                .collect();
+            let plan = planner.finish(&self.schedule, &Unlimited);
+            plan.reschedule(&mut self.schedule, now);
+            self.looked_at = plan.looks;
+            let wants = plan.claims;
             let mut turn = Turn::new(Vec::new(), Vec::new(), Vec::new(), wants, 1);
             let looked = self.clock.monotonic();
             while let Some(step) = turn.next_step(MAX_ROWS) {
@@ -154,4 +126,39 @@ impl Claims {
         self.scan()?;
         Ok(done)
     }
+}
+
+/// Reads destinations as the dispatcher does.
+fn look(
+    sql: &Connection,
+    targets: &mut HashMap<i64, Arc<Target>>,
+    origins: &[Origin],
+    now: Timestamp,
+    counted: usize,
+) -> Result<Vec<Look>, StoreError> {
+    let mut looks = Vec::with_capacity(origins.len());
+    for origin in origins {
+        let due = Due::read(sql, origin.id, now, counted)?;
+        let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
+        let found = waiting.map(|(due, next_attempt_at)| {
+            let target = targets.entry(origin.id).or_insert_with(|| {
+                let config = Config::default().resolve();
+                Arc::new(Target::new(origin.id, &due.name, &config, true))
+            });
+            Found {
+                target: Arc::clone(target),
+                reputation: Reputation::Proven,
+                counts: Counts::default(),
+                next_attempt_at,
+                ready: due.ready,
+                is_paused: due.is_paused,
+                held_until: due.held_until,
+            }
+        });
+        looks.push(Look {
+            origin: *origin,
+            found,
+        });
+    }
+    Ok(looks)
 }

@@ -1,4 +1,4 @@
-//! A common bound for the lines of ad hoc origins: anybody with an API key makes as many of those as
+//! A common bound for the lines of ad hoc origins: an API key's owner makes up as many of them as
 //! they like.
 
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::delivery::outage_log::line::Line;
 
-/// Lines of all ad hoc origins together in a window: what a person reads at a glance.
+/// Lines of all ad hoc origins together in a window: as many as a person reads at a glance.
 pub(super) const LINES: u64 = 10;
-/// The window. Its end brings one more line, about those that were withheld.
+/// The window. Its end brings one more line, about the withheld ones.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 
-/// Counts lines in windows that begin with a line each.
+/// Counts lines in windows. Each window begins with a line.
 #[derive(Debug, Default)]
 pub(super) struct AdhocLimit {
     began_at: Option<Timestamp>,
-    /// Lines that were said in this window.
-    said: u64,
+    /// Lines of this window that were written.
+    written: u64,
     withheld: Withheld,
 }
 
@@ -45,7 +45,7 @@ impl Withheld {
 }
 
 impl AdhocLimit {
-    /// The summary of the last window, if that is over and lines were withheld in it.
+    /// The summary of the last window, if it is over and lines were withheld in it.
     pub fn due(&mut self, now: Timestamp) -> Option<Line> {
         let began_at = self.began_at?;
         if now.since(began_at) < WINDOW {
@@ -62,11 +62,11 @@ impl AdhocLimit {
         })
     }
 
-    /// Whether a line may be said. [`Self::due`] has been asked at this time.
+    /// Whether a line may be written. The caller has asked [`Self::due`] at this time.
     pub fn admits(&mut self, line: &Line, now: Timestamp) -> bool {
         self.began_at.get_or_insert(now);
-        if self.said < LINES {
-            self.said += 1;
+        if self.written < LINES {
+            self.written += 1;
             return true;
         }
         self.withheld.add(line);

@@ -1,4 +1,4 @@
-//! What is counted between two lines.
+//! Counts between two log lines.
 
 use std::time::Duration;
 
@@ -11,42 +11,44 @@ pub(super) const DIGEST_EVERY: Duration = Duration::from_secs(300);
 
 /// The latest attempts, as far as they tell about the destination's health.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct RecentAttempts {
     /// Failures since the last success.
     pub failures: u32,
     /// Those of them that the digest of failures counts.
     pub in_digest: u64,
-    /// When the first of them was.
+    /// The time of the first of them.
     pub began_at: Timestamp,
     pub last_failure_at: Timestamp,
     /// Successes since the last failure.
     pub successes: u32,
-    /// The latest attempts, the newest in the lowest bit: 1 for a failure.
-    pub recent: u64,
-    /// How many of those bits are attempts.
+    /// A bit for each of the latest attempts, the newest in the lowest: 1 for a failure.
+    pub outcomes: u64,
+    /// The number of bits that stand for an attempt.
     pub attempts: u32,
 }
 
-impl Row {
-    pub fn new() -> Self {
+impl Default for RecentAttempts {
+    fn default() -> Self {
         Self {
             failures: 0,
             in_digest: 0,
             began_at: Timestamp::from_millis(0),
             last_failure_at: Timestamp::from_millis(0),
             successes: 0,
-            recent: 0,
+            outcomes: 0,
             attempts: 0,
         }
     }
+}
 
+impl RecentAttempts {
     pub fn note(&mut self, health: Health, now: Timestamp) {
         let is_failure = match health {
             Health::Failing => true,
             Health::Well => false,
             Health::Unknown => return,
         };
-        self.recent = self.recent << 1 | u64::from(is_failure);
+        self.outcomes = self.outcomes << 1 | u64::from(is_failure);
         self.attempts = (self.attempts + 1).min(u64::BITS);
         if is_failure {
             if self.failures == 0 {
@@ -62,58 +64,59 @@ impl Row {
     }
 }
 
-/// Counts what is not worth a line each.
+/// Counts events that aren't worth a line each.
 #[derive(Debug, Default)]
 pub(super) struct Digest {
-    said_at: Option<Timestamp>,
-    /// Counted since, and unsaid.
+    logged_at: Option<Timestamp>,
+    /// Events since then.
     count: u64,
-    /// Attempts since, those that went well included.
+    /// Attempts since then, successes included.
     attempts: u64,
-    /// Of the last that was counted.
+    /// The error of the last event.
     last_error: String,
-    /// The same, before the failures in a row that may turn out to be an outage.
+    /// The error before a row of failures that may turn out to be an outage.
     error_before_row: String,
 }
 
-/// A digest that is to be said.
+/// A digest that is due.
 #[derive(Debug)]
-pub(super) struct Due {
+pub(super) struct DueDigest {
     pub count: u64,
     pub attempts: u64,
-    /// In which they were counted.
+    /// The time that it covers.
     pub seconds: u64,
     pub last_error: String,
 }
 
 impl Digest {
-    fn may_be_said(&self, now: Timestamp) -> bool {
-        self.said_at.is_none_or(|at| now.since(at) >= DIGEST_EVERY)
+    fn is_due(&self, now: Timestamp) -> bool {
+        let logged_at = self.logged_at;
+        logged_at.is_none_or(|at| now.since(at) >= DIGEST_EVERY)
     }
 
-    /// Counts one. Whether it is worth a line by itself, as the first for a long time.
+    /// Counts an event. Returns whether it is worth a line by itself, as the first for a long time.
     pub fn add(&mut self, error: &str, now: Timestamp) -> bool {
-        let is_first = self.count == 0 && self.may_be_said(now);
+        let is_first = self.count == 0 && self.is_due(now);
         if is_first {
-            self.said(now);
+            self.restart(now);
         } else {
             self.add_many(1, error);
         }
         is_first
     }
 
-    /// Counts some that were first taken for something else.
+    /// Counts events that were first taken for part of an outage.
     pub fn add_many(&mut self, count: u64, error: &str) {
         self.count += count;
         error.clone_into(&mut self.last_error);
     }
 
-    /// A row of failures begins, which [`Self::remove_row`] may take out again.
+    /// Begins a row of failures, which [`Self::remove_row`] may remove again.
     pub fn begin_row(&mut self) {
         self.error_before_row.clone_from(&self.last_error);
     }
 
-    /// Forgets so many failures of the row: they are an outage's.
+    /// Removes a row of this many failures: they are part of an outage.
     pub fn remove_row(&mut self, count: u64) {
         self.count = self.count.saturating_sub(count);
         self.last_error = std::mem::take(&mut self.error_before_row);
@@ -123,30 +126,30 @@ impl Digest {
         self.attempts += attempts;
     }
 
-    /// Takes what is to be said now.
-    pub fn due(&mut self, now: Timestamp) -> Option<Due> {
-        if self.count == 0 || !self.may_be_said(now) {
+    /// Takes the digest, if it is due.
+    pub fn due(&mut self, now: Timestamp) -> Option<DueDigest> {
+        if self.count == 0 || !self.is_due(now) {
             return None;
         }
-        let due = Due {
+        let due = DueDigest {
             count: self.count,
             attempts: self.attempts,
-            seconds: self.said_at.map_or(0, |at| now.since(at).as_secs()),
+            seconds: self.logged_at.map_or(0, |at| now.since(at).as_secs()),
             last_error: std::mem::take(&mut self.last_error),
         };
-        self.said(now);
+        self.restart(now);
         Some(due)
     }
 
-    fn said(&mut self, now: Timestamp) {
+    fn restart(&mut self, now: Timestamp) {
         *self = Self {
-            said_at: Some(now),
+            logged_at: Some(now),
             ..Self::default()
         };
     }
 
     pub fn due_at(&self) -> Option<Timestamp> {
-        let said_at = self.said_at.filter(|_| self.count > 0)?;
-        Some(said_at.plus(DIGEST_EVERY))
+        let logged_at = self.logged_at.filter(|_| self.count > 0)?;
+        Some(logged_at.plus(DIGEST_EVERY))
     }
 }

@@ -1,22 +1,22 @@
-//! The lines, each one fact.
+//! The log lines, each with one fact.
 
 use log::Level;
 
-/// A line about a destination.
+/// A log line about a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// An outage has begun.
     Failing {
         failures: u64,
-        /// Attempts that the failures are among, unless they are in a row.
+        /// The attempts that include the failures, unless they are in a row.
         attempts: Option<u64>,
-        /// Outages since the last that was said, this one included, unless it is the only one.
+        /// Outages since the last that was logged, this one included, unless it is the only one.
         outages: Option<u64>,
         last_error: String,
-        /// When the breaker lets an attempt through.
+        /// The time until the breaker admits an attempt.
         probe_in_seconds: Option<u64>,
     },
-    /// An outage goes on.
+    /// An outage continues.
     StillFailing {
         seconds: Option<u64>,
         failures: u64,
@@ -26,12 +26,12 @@ pub(super) enum Line {
     },
     /// An outage has ended.
     Recovered {
-        /// From its first failure on; none if that was before this process.
+        /// Since its first failure; none if that was before this process.
         seconds: Option<u64>,
         failures: u64,
         dead_letters: u64,
     },
-    /// A failure that is no outage, the first for a while.
+    /// A failure outside of an outage, the first for a while.
     Failure {
         /// Whether relay itself failed.
         is_internal: bool,
@@ -39,28 +39,28 @@ pub(super) enum Line {
         attempt: u32,
         last_error: String,
     },
-    /// Failures that are no outage.
+    /// Failures outside of an outage.
     Failures {
         failures: u64,
         attempts: u64,
         seconds: u64,
         last_error: String,
     },
-    /// A delivery that was given up, the first for a while.
+    /// A dead letter, the first for a while.
     DeadLetter {
         event_id: String,
         attempt: u32,
         last_error: String,
     },
-    /// Deliveries that were given up.
+    /// Dead letters.
     DeadLetters {
         dead_letters: u64,
         seconds: u64,
         last_error: String,
     },
-    /// The destination said that it is gone.
+    /// The destination answered that it is gone.
     Paused { reason: String },
-    /// What ad hoc origins had to say beyond their limit.
+    /// The lines about ad hoc origins beyond their limit.
     Withheld {
         lines: u64,
         failing: u64,
@@ -72,7 +72,7 @@ pub(super) enum Line {
 }
 
 impl Line {
-    /// Whether it is about several destinations.
+    /// Whether the line is about several destinations.
     pub fn is_of_many(&self) -> bool {
         matches!(self, Self::Withheld { .. })
     }
@@ -109,7 +109,7 @@ impl Line {
                 destination, seconds = *seconds, failures, dead_letters;
                 "destination recovered"
             ),
-            // It is tried again, so nobody has to do anything unless relay itself failed.
+            // The attempt is repeated, so no action is needed unless relay itself failed.
             Self::Failure {
                 is_internal,
                 event_id,
@@ -164,7 +164,7 @@ impl Line {
     }
 }
 
-/// The id, unless the delivery was never loaded.
+/// The id, unless the body was never loaded.
 fn known(event_id: &str) -> Option<&str> {
     (!event_id.is_empty()).then_some(event_id)
 }

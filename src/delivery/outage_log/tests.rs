@@ -1,6 +1,7 @@
 mod scene;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -8,6 +9,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use self::scene::{Ends, Scene, To};
 use super::*;
 use crate::delivery::outage_log::adhoc::{LINES, WINDOW};
+use crate::delivery::outage_log::counts::DIGEST_EVERY;
+use crate::delivery::outage_log::destination::Rule;
 use crate::model::BreakerRules;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +32,7 @@ fn all_rules() -> [Option<BreakerRules>; 3] {
     [None, Some(BreakerRules::default()), Some(hair_trigger())]
 }
 
-/// So many of a hundred fail.
+/// This many of a hundred attempts fail.
 fn percent(failing: u32) -> impl FnMut(u64) -> Ends {
     let mut random = StdRng::seed_from_u64(7);
     move |_| {
@@ -51,12 +54,12 @@ fn pattern(cycle: &'static [(u64, Ends)]) -> impl FnMut(u64) -> Ends {
             }
             at -= times;
         }
-        unreachable!("it is shorter than the cycle")
+        unreachable!("the position is within the cycle")
     }
 }
 
 #[test]
-fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
+fn a_destination_has_at_most_four_lines_a_minute() {
     use Ends::{Fails, FailsForGood, Lost, Refused, Throttled, Well};
     type Pattern = fn() -> Box<dyn FnMut(u64) -> Ends>;
     let patterns: [(&str, Pattern); 10] = [
@@ -91,7 +94,7 @@ fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
                 let mut made = 0;
                 for _ in 0..2_000 {
                     made += u64::from(scene.attempt(&mut to, pattern(made)));
-                    scene.pass(every, &mut to);
+                    scene.wait(every, &mut to);
                 }
                 let most = scene.most_in_a_minute();
                 assert!(
@@ -104,7 +107,7 @@ fn a_destination_has_a_few_lines_a_minute_whatever_happens() {
 }
 
 #[test]
-fn five_percent_failures_are_no_outage_and_all_are_told_of() {
+fn five_percent_failures_are_no_outage_and_all_are_counted() {
     for rules in [None, Some(BreakerRules::default())] {
         let mut scene = Scene::new();
         let mut to = To::orders(rules);
@@ -114,20 +117,20 @@ fn five_percent_failures_are_no_outage_and_all_are_told_of() {
             let ends = ends(n);
             failures += u64::from(ends == Ends::Fails);
             scene.attempt(&mut to, ends);
-            scene.pass(Duration::from_millis(1), &mut to);
+            scene.wait(Duration::from_millis(1), &mut to);
         }
-        scene.pass(2 * DIGEST_EVERY, &mut to);
+        scene.wait(2 * DIGEST_EVERY, &mut to);
         let lines = scene.lines();
         // The first failure, and two digests of five minutes each.
         assert_eq!(lines.len(), 3, "{lines:?}");
         let is_digest = |line: &&Line| matches!(line, Line::Failure { .. } | Line::Failures { .. });
         assert!(lines.iter().all(is_digest), "{lines:?}");
-        assert_eq!(scene.told(), (failures, 0));
+        assert_eq!(scene.counted(), (failures, 0));
     }
 }
 
 #[test]
-fn an_event_that_is_refused_is_a_dead_letter_and_no_outage() {
+fn a_refused_event_is_a_dead_letter_and_no_outage() {
     for rules in all_rules() {
         let mut scene = Scene::new();
         let mut to = To::orders(rules);
@@ -140,11 +143,11 @@ fn an_event_that_is_refused_is_a_dead_letter_and_no_outage() {
                 last_error: "answered 422".to_owned(),
             }]
         );
-        // Nor are many of them.
+        // Many of them are no outage either.
         for _ in 0..100 {
             scene.attempt(&mut to, Ends::Refused);
         }
-        scene.pass(DIGEST_EVERY, &mut to);
+        scene.wait(DIGEST_EVERY, &mut to);
         assert_eq!(
             scene.lines()[1..],
             [&Line::DeadLetters {
@@ -163,22 +166,22 @@ fn an_outage_begins_and_ends_with_the_breaker() {
     for _ in 0..100 {
         scene.attempt(&mut to, Ends::Well);
     }
-    // Nine in a row open no breaker, and one more does.
+    // Nine failures in a row leave the breaker closed, and the tenth opens it.
     for _ in 0..9 {
         scene.attempt(&mut to, Ends::Fails);
-        scene.pass(SECOND, &mut to);
+        scene.wait(SECOND, &mut to);
     }
     assert_eq!(scene.lines().len(), 1, "{:?}", scene.lines());
     scene.attempt(&mut to, Ends::Fails);
-    // Probes after 30, 60 and 120 s, the last of which arrives.
+    // Probes after 30, 60 and 120 s; the last one is delivered.
     for (wait, ends) in [
         (30, Ends::Fails),
         (60, Ends::FailsForGood),
         (120, Ends::Well),
     ] {
-        scene.pass(SECOND * (wait - 1), &mut to);
+        scene.wait(SECOND * (wait - 1), &mut to);
         assert!(!scene.attempt(&mut to, Ends::Well), "the breaker is open");
-        scene.pass(SECOND, &mut to);
+        scene.wait(SECOND, &mut to);
         assert!(scene.attempt(&mut to, ends), "a probe is due");
     }
     let last_error = || "answered 503 Service Unavailable".to_owned();
@@ -207,7 +210,7 @@ fn an_outage_begins_and_ends_with_the_breaker() {
 }
 
 #[test]
-fn a_breaker_that_opens_for_a_ratio_says_which() {
+fn an_outage_by_ratio_logs_failures_and_attempts() {
     let mut scene = Scene::new();
     let mut to = To::orders(Some(BreakerRules::default()));
     let mut pattern = pattern(&[(1, Ends::Well), (2, Ends::Fails)]);
@@ -240,7 +243,7 @@ fn a_breaker_that_opens_for_a_ratio_says_which() {
 }
 
 #[test]
-fn without_a_breaker_rows_of_ten_begin_and_end_an_outage() {
+fn without_a_breaker_ten_outcomes_in_a_row_begin_and_end_an_outage() {
     let mut scene = Scene::new();
     let mut to = To::orders(None);
     for _ in 0..9 {
@@ -274,7 +277,7 @@ fn without_a_breaker_one_success_after_a_quiet_minute_ends_an_outage() {
     let mut to = To::orders(None);
     for _ in 0..10 {
         scene.attempt(&mut to, Ends::Fails);
-        scene.pass(MINUTE, &mut to);
+        scene.wait(MINUTE, &mut to);
     }
     scene.attempt(&mut to, Ends::Well);
     let lines = scene.lines();
@@ -289,14 +292,14 @@ fn without_a_breaker_one_success_after_a_quiet_minute_ends_an_outage() {
 }
 
 #[test]
-fn an_outage_that_lasts_is_summed_up_every_five_minutes() {
+fn a_lasting_outage_is_summed_up_every_five_minutes() {
     let mut scene = Scene::new();
     let mut to = To::orders(None);
     for _ in 0..1_000 {
         scene.attempt(&mut to, Ends::Fails);
-        scene.pass(SECOND, &mut to);
+        scene.wait(SECOND, &mut to);
     }
-    // Nine of its failures were counted before it began, and are told of once.
+    // Nine of its failures were counted before it began, and are logged once.
     assert!(
         matches!(
             scene.lines()[..],
@@ -318,7 +321,7 @@ fn an_outage_that_lasts_is_summed_up_every_five_minutes() {
 }
 
 #[test]
-fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
+fn outages_in_quick_succession_are_counted_and_the_lasting_one_is_logged() {
     let mut scene = Scene::new();
     let mut to = To::orders(None);
     let flap = |scene: &mut Scene, to: &mut To, times| {
@@ -329,7 +332,7 @@ fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
             for _ in 0..10 {
                 scene.attempt(to, Ends::Well);
             }
-            scene.pass(SECOND, to);
+            scene.wait(SECOND, to);
         }
     };
     flap(&mut scene, &mut to, 20);
@@ -348,8 +351,8 @@ fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
         "{:?}",
         scene.lines()
     );
-    // Nothing is attempted any more, and it is said all the same.
-    scene.pass(MINUTE, &mut to);
+    // The line is written although no attempt ends any more.
+    scene.wait(MINUTE, &mut to);
     assert!(
         matches!(
             scene.lines()[3..],
@@ -361,8 +364,8 @@ fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
         "{:?}",
         scene.lines()
     );
-    // The failures of the other nineteen are not lost.
-    scene.pass(DIGEST_EVERY, &mut to);
+    // The failures of the other nineteen outages are not lost.
+    scene.wait(DIGEST_EVERY, &mut to);
     assert!(
         matches!(scene.lines()[4..], [Line::Failures { failures: 190, .. }]),
         "{:?}",
@@ -371,7 +374,7 @@ fn outages_in_quick_succession_are_counted_and_the_one_that_lasts_is_said() {
 }
 
 #[test]
-fn an_outage_of_an_earlier_process_is_not_said_to_begin() {
+fn an_outage_of_an_earlier_process_has_no_line_about_its_beginning() {
     let rules = BreakerRules::default();
     let rule = Rule::Breaker { failures: 10 };
     for (ends, seconds) in [(Ends::Well, 0), (Ends::Fails, 60)] {
@@ -381,7 +384,7 @@ fn an_outage_of_an_earlier_process_is_not_said_to_begin() {
         let breaker = to.breaker.as_mut().expect("one");
         breaker.reopen(scene.monotonic(), Duration::ZERO, SECOND * 30);
         scene.attempt(&mut to, ends);
-        scene.pass(SECOND * seconds, &mut to);
+        scene.wait(SECOND * seconds, &mut to);
         scene.attempt(&mut to, Ends::Well);
         let lines = scene.lines();
         let (end, before) = lines.split_last().expect("lines");
@@ -399,7 +402,7 @@ fn an_outage_of_an_earlier_process_is_not_said_to_begin() {
 }
 
 #[test]
-fn what_fails_inside_relay_is_an_error_with_its_cause_once() {
+fn a_failure_inside_relay_is_logged_once_as_an_error_with_its_cause() {
     for rules in all_rules() {
         let mut scene = Scene::new();
         let mut to = To::orders(rules);
@@ -419,27 +422,27 @@ fn what_fails_inside_relay_is_an_error_with_its_cause_once() {
 }
 
 #[test]
-fn attempts_that_are_told_together_that_it_is_gone_are_one_line() {
+fn several_answers_410_at_once_make_one_line() {
     let mut outages = Outages::default();
     let mut to = To::orders(None);
     let now = Timestamp::from_millis(0);
-    let target = Arc::clone(&to.job.target);
+    let target = Arc::clone(&to.attempt.target);
     for _ in 0..8 {
         outages.paused(&mut to.log, &target, "it answered 410 Gone", now);
     }
-    assert_eq!(to.log.paused_said_at, Some(now));
+    assert_eq!(to.log.paused_logged_at, Some(now));
     let later = now.plus(PAUSE_EVERY);
     outages.paused(&mut to.log, &target, "it answered 410 Gone", later);
-    assert_eq!(to.log.paused_said_at, Some(later));
+    assert_eq!(to.log.paused_logged_at, Some(later));
 }
 
 #[test]
-fn ten_thousand_ad_hoc_origins_have_a_few_lines_a_minute_together() {
+fn ten_thousand_ad_hoc_origins_share_ten_lines_a_minute() {
     let mut scene = Scene::new();
     let mut origins: Vec<To> = (0..10_000)
         .map(|id| To::new(id, &format!("http://o{id}.example.com"), None))
         .collect();
-    // Each fails, and each is an outage, within a minute; then each is well again.
+    // Each origin has an outage within a minute, and then each recovers.
     for ends in [Ends::Fails, Ends::Well] {
         for _ in 0..10 {
             for to in &mut origins {
@@ -449,17 +452,21 @@ fn ten_thousand_ad_hoc_origins_have_a_few_lines_a_minute_together() {
         }
         scene.now = scene.now.plus(MINUTE);
     }
-    scene.said.extend(
+    scene.logged.extend(
         scene
             .outages
             .adhoc
             .due(scene.now)
             .map(|line| (scene.now, line)),
     );
-    // A minute may hold the end of a window and the beginning of the next.
+    // A minute may include the end of a window and the beginning of the next.
     let lines = usize::try_from(LINES).expect("few");
     assert!(scene.most_in_a_minute() <= 2 * (lines + 1));
-    assert!(scene.said.len() <= 4 * (lines + 1), "{}", scene.said.len());
+    assert!(
+        scene.logged.len() <= 4 * (lines + 1),
+        "{}",
+        scene.logged.len()
+    );
     let (mut failing, mut recovered, mut failures) = (0, 0, 0);
     for line in scene.lines() {
         match line {

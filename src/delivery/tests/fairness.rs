@@ -1,9 +1,9 @@
-//! More destinations than are looked at in one go.
+//! More destinations than a tick looks at at first.
 
 use super::*;
 use crate::store::StoreError;
 
-/// More than are looked at in one go with two workers, and no multiple of it.
+/// More than the first looks with two workers, and no multiple of their number.
 const MANY: i64 = 73;
 
 fn accept_for_all(scene: &Scene) {
@@ -13,9 +13,9 @@ fn accept_for_all(scene: &Scene) {
 }
 
 #[test]
-fn none_of_many_destinations_gets_ahead_of_another() {
+fn many_destinations_are_served_in_turn() {
     let mut scene = scene();
-    scene.receiver.is_mended.store(true, Ordering::SeqCst);
+    scene.receiver.is_repaired.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         accept_for_all(&scene);
     }
@@ -25,13 +25,13 @@ fn none_of_many_destinations_gets_ahead_of_another() {
     };
     let mut claimed = 0;
     while count("SELECT count(*) FROM deliveries WHERE state <> 3").expect("a count") > 0 {
-        let pass = scene.dispatcher.run_once();
-        claimed += pass.claimed;
+        let tick = scene.dispatcher.tick();
+        claimed += tick.claimed;
         let spread = "SELECT max(c) - min(c) FROM
              (SELECT sum(attempts) c FROM deliveries GROUP BY destination_id)";
         let spread = count(spread).expect("a spread");
         assert!(spread <= 1, "{spread} ahead after {claimed} claims");
-        if pass.claimed + pass.settled == 0 {
+        if tick.claimed + tick.settled == 0 {
             scene.wake.wait(Duration::from_secs(60));
         }
     }
@@ -39,53 +39,40 @@ fn none_of_many_destinations_gets_ahead_of_another() {
     scene.store.stop();
 }
 
-/// Those that are slow share one worker.
-#[derive(Default)]
-struct OneForSlow {
-    busy: usize,
-    promised: usize,
-}
+/// Slow destinations share one worker.
+struct OneForSlow;
 
-fn is_slow(target: &Target) -> bool {
-    target.name.starts_with("http://slow")
-}
+const SLOW: Reputation = Reputation::Suspect;
 
 impl Admission for OneForSlow {
-    fn new_round(&mut self) {
-        self.promised = 0;
+    fn reputation(&self, target: &Target) -> Reputation {
+        if target.name.starts_with("http://slow") {
+            SLOW
+        } else {
+            Reputation::Proven
+        }
     }
 
-    fn admit(&mut self, target: &Target, _: usize) -> Result<(), Refusal> {
-        if is_slow(target) {
-            if self.busy + self.promised > 0 {
-                return Err(Refusal::NoShare);
-            }
-            self.promised += 1;
+    fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let is_slow = self.reputation(request.target) == SLOW;
+        if is_slow && request.occupancy.count(false, &[SLOW]) > 0 {
+            return Err(Refusal::NoShare);
         }
         Ok(())
-    }
-
-    fn began(&mut self, target: &Target) {
-        self.busy += usize::from(is_slow(target));
-    }
-
-    fn ended(&mut self, target: &Target, _: &Outcome, _: Duration) -> Change {
-        self.busy -= usize::from(is_slow(target));
-        Change::default()
     }
 }
 
 #[test]
-fn those_that_share_a_worker_take_turns_while_others_are_served() {
-    const SLOW: i64 = 40;
+fn destinations_that_share_a_worker_take_turns_while_others_are_served() {
+    const COUNT: i64 = 40;
     let receiver = Arc::new(Receiver::default());
-    receiver.is_mended.store(true, Ordering::SeqCst);
+    receiver.is_repaired.store(true, Ordering::SeqCst);
     let transport = Arc::<Receiver>::clone(&receiver);
-    let mut scene = scene_of(receiver, transport, Box::<OneForSlow>::default());
-    // It comes first, and before each of the others' turns it has something again.
+    let mut scene = scene_of(receiver, transport, Box::new(OneForSlow));
+    // The quick destination comes first, and has a delivery due before each turn of the others.
     scene.accept_for("http://quick");
     for _ in 0..8 {
-        for slow in 0..SLOW {
+        for slow in 0..COUNT {
             scene.accept_for(&format!("http://slow{slow}"));
         }
     }
@@ -95,14 +82,14 @@ fn those_that_share_a_worker_take_turns_while_others_are_served() {
     };
     let each = "SELECT sum(attempts) c FROM deliveries JOIN destinations t ON t.id = destination_id
          WHERE t.name LIKE 'http://slow%' GROUP BY destination_id";
-    while count(&format!("SELECT sum(c) FROM ({each})")) < 2 * SLOW {
+    while count(&format!("SELECT sum(c) FROM ({each})")) < 2 * COUNT {
         scene.accept_for("http://quick");
-        let pass = scene.dispatcher.run_once();
-        if pass.claimed + pass.settled == 0 {
+        let tick = scene.dispatcher.tick();
+        if tick.claimed + tick.settled == 0 {
             scene.wake.wait(Duration::from_secs(60));
         }
     }
     let fewest = count(&format!("SELECT min(c) FROM ({each})"));
-    assert!(fewest >= 1, "somebody never got a turn");
+    assert!(fewest >= 1, "each destination gets a turn");
     scene.store.stop();
 }

@@ -1,46 +1,48 @@
-//! Deliveries that are claimed ahead, and what becomes of them.
+//! Prefetched deliveries: when they begin, and when they are released.
 
 use super::*;
 
-/// So many attempts at once, and as many as there may be that wait.
+/// A fixed number of attempts at once, and of prefetched deliveries.
 struct AtOnce {
-    most: usize,
-    may_wait: usize,
+    max_in_flight: usize,
+    max_prefetched: usize,
 }
 
 impl AtOnce {
-    fn new(most: usize) -> Self {
-        let may_wait = usize::MAX;
-        Self { most, may_wait }
+    fn new(max_in_flight: usize) -> Self {
+        Self {
+            max_in_flight,
+            max_prefetched: usize::MAX,
+        }
     }
 }
 
 impl Admission for AtOnce {
-    fn admit(&mut self, _: &Target, in_flight: usize) -> Result<(), Refusal> {
-        if in_flight < self.most {
+    fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if request.in_flight + request.planned < self.max_in_flight {
             Ok(())
         } else {
             Err(Refusal::UntilAnAttemptEnds)
         }
     }
 
-    fn may_wait(&mut self, _: &Target) -> usize {
-        self.may_wait
+    fn max_prefetched(&self, _: &Target) -> usize {
+        self.max_prefetched
     }
 
-    fn stuck(&mut self, _: &Target) {
-        self.may_wait = 0;
+    fn prefetch_stalled(&mut self, _: &Target) {
+        self.max_prefetched = 0;
     }
 }
 
-/// Says when an attempt begins, and ends it as it is told.
-struct Told {
+/// Reports each attempt that begins, and ends it with the outcome that the test sends.
+struct Scripted {
     begun: Sender<()>,
     outcomes: Mutex<mpsc::Receiver<Outcome>>,
 }
 
-impl Transport for Told {
-    fn attempt(&self, _shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+impl Transport for Scripted {
+    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
         // At its end the test is gone.
         let _ = self.begun.send(());
         let outcomes = self.outcomes.lock().expect("no panics");
@@ -50,32 +52,32 @@ impl Transport for Told {
     fn abort(&self) {}
 }
 
-fn told() -> (Scene, mpsc::Receiver<()>, Sender<Outcome>) {
+fn scripted() -> (Scene, mpsc::Receiver<()>, Sender<Outcome>) {
     let (begun, has_begun) = channel();
     let (tell, outcomes) = channel();
-    let told = Told {
+    let scripted = Scripted {
         begun,
         outcomes: Mutex::new(outcomes),
     };
-    let scene = scene_of(Arc::default(), Arc::new(told), Box::new(AtOnce::new(1)));
+    let scene = scene_of(Arc::default(), Arc::new(scripted), Box::new(AtOnce::new(1)));
     (scene, has_begun, tell)
 }
 
 #[test]
-fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
-    const ALL: usize = 1 + WAITING + 2;
-    let (mut scene, begun, tell) = told();
+fn a_prefetched_delivery_begins_after_a_quick_success_and_not_before() {
+    const ALL: usize = 1 + PREFETCH_DEPTH + 2;
+    let (mut scene, begun, tell) = scripted();
     for _ in 0..ALL {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 1 + WAITING);
+    assert_eq!(scene.dispatcher.tick().claimed, 1 + PREFETCH_DEPTH);
     begun.recv().expect("the first one");
-    assert_eq!(scene.dispatcher.run_once().claimed, 0, "it is enough");
+    assert_eq!(scene.dispatcher.tick().claimed, 0, "it is enough");
     assert!(begun.try_recv().is_err(), "a worker is free, and yet");
     tell.send(Outcome::delivered()).expect("it listens");
-    begun.recv().expect("the next one, without a pass");
-    let pass = scene.dispatcher.run_once();
-    assert_eq!((pass.settled, pass.claimed), (1, 1));
+    begun.recv().expect("the next one, without a tick");
+    let tick = scene.dispatcher.tick();
+    assert_eq!((tick.settled, tick.claimed), (1, 1));
     let (well, claimed) = ((3, 1), (1, 1));
     let mut expected = vec![claimed; ALL];
     (expected[0], expected[ALL - 1]) = (well, (0, 0));
@@ -86,26 +88,26 @@ fn what_waits_begins_when_the_one_before_went_well_and_no_sooner() {
     let mut settled = 1;
     while settled < ALL {
         scene.worked();
-        settled += scene.dispatcher.run_once().settled;
+        settled += scene.dispatcher.tick().settled;
     }
     assert_eq!(deliveries(&scene), [well; ALL]);
     scene.store.stop();
 }
 
-/// Now this attempt fails, now that one; and says how many there were at once at most.
+/// Fails at random, and counts the attempts at once.
 #[derive(Default)]
-struct Moody {
+struct Flaky {
     now: AtomicUsize,
     most: AtomicUsize,
 }
 
-impl Transport for Moody {
-    fn attempt(&self, _shipment: &Shipment, job: &Job, _wall: Timestamp) -> Outcome {
+impl Transport for Flaky {
+    fn send(&self, _: &Shipment, attempt: &Attempt, _wall: Timestamp) -> Outcome {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         let is_bad = rand::random_ratio(1, 4);
         self.now.fetch_sub(1, Ordering::SeqCst);
-        if is_bad && job.attempt == 1 {
+        if is_bad && attempt.number == 1 {
             Outcome::failed(Class::Transient, FailureKind::Refused, "down")
         } else {
             Outcome::delivered()
@@ -116,38 +118,38 @@ impl Transport for Moody {
 }
 
 #[test]
-fn whatever_fails_meanwhile_each_is_attempted_and_never_more_at_once_than_may() {
+fn with_random_failures_each_delivery_is_attempted_and_the_limit_holds() {
     for _ in 0..20 {
-        let moody = Arc::new(Moody::default());
-        let transport = Arc::<Moody>::clone(&moody);
+        let flaky = Arc::new(Flaky::default());
+        let transport = Arc::<Flaky>::clone(&flaky);
         let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce::new(2)));
         for _ in 0..60 {
             scene.accept();
         }
-        let mut passes = 0;
+        let mut ticks = 0;
         while deliveries(&scene).iter().any(|(state, _)| *state != 3) {
-            let pass = scene.dispatcher.run_once();
-            if pass.claimed + pass.settled == 0 && scene.dispatcher.is_idle() {
+            let tick = scene.dispatcher.tick();
+            if tick.claimed + tick.settled == 0 && scene.dispatcher.is_idle() {
                 scene.clock.advance(Duration::from_secs(300));
             } else if !scene.dispatcher.is_idle() {
                 scene.wake.wait(Duration::from_secs(60));
             }
-            passes += 1;
-            assert!(passes < 1_000, "{:?}", deliveries(&scene));
+            ticks += 1;
+            assert!(ticks < 1_000, "{:?}", deliveries(&scene));
         }
         assert!(scene.dispatcher.is_idle());
-        assert!(moody.most.load(Ordering::SeqCst) <= 2);
+        assert!(flaky.most.load(Ordering::SeqCst) <= 2);
         scene.store.stop();
     }
 }
 
 #[test]
-fn what_waits_comes_back_untouched_when_the_one_before_failed() {
-    let (mut scene, begun, tell) = told();
+fn a_prefetched_delivery_is_released_after_a_failure() {
+    let (mut scene, begun, tell) = scripted();
     for _ in 0..2 {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
     begun.recv().expect("the first one");
     tell.send(Outcome::failed(
         Class::Transient,
@@ -156,58 +158,58 @@ fn what_waits_comes_back_untouched_when_the_one_before_failed() {
     ))
     .expect("it listens");
     scene.worked();
-    let pass = scene.dispatcher.run_once();
-    assert_eq!((pass.settled, pass.look_again), (1, Some(Duration::ZERO)));
+    let tick = scene.dispatcher.tick();
+    assert_eq!((tick.settled, tick.look_again), (1, Some(Duration::ZERO)));
     assert_eq!(deliveries(&scene), [(2, 1), (0, 0)]);
     assert!(begun.try_recv().is_err());
-    assert_eq!(scene.dispatcher.run_once().claimed, 1, "its turn");
+    assert_eq!(scene.dispatcher.tick().claimed, 1, "its turn");
     begun.recv().expect("the second one");
     scene.store.stop();
 }
 
 #[test]
-fn what_waits_comes_back_untouched_when_the_one_before_was_slow() {
-    let (mut scene, begun, tell) = told();
+fn prefetched_deliveries_are_released_after_a_slow_success() {
+    let (mut scene, begun, tell) = scripted();
     for _ in 0..3 {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 3);
+    assert_eq!(scene.dispatcher.tick().claimed, 3);
     begun.recv().expect("the first one");
     scene.clock.advance(QUICK + Duration::from_millis(1));
     tell.send(Outcome::delivered()).expect("it listens");
     scene.worked();
-    assert_eq!(scene.dispatcher.run_once().settled, 1);
+    assert_eq!(scene.dispatcher.tick().settled, 1);
     assert_eq!(deliveries(&scene), [(3, 1), (0, 0), (0, 0)]);
     assert!(begun.try_recv().is_err());
     scene.store.stop();
 }
 
 #[test]
-fn what_waits_is_handed_back_when_its_destination_is_paused() {
-    const ALL: usize = 1 + WAITING + 1;
-    let (mut scene, begun, tell) = told();
+fn prefetched_deliveries_are_released_when_the_destination_is_paused() {
+    const ALL: usize = 1 + PREFETCH_DEPTH + 1;
+    let (mut scene, begun, tell) = scripted();
     for _ in 0..ALL {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 1 + WAITING);
+    assert_eq!(scene.dispatcher.tick().claimed, 1 + PREFETCH_DEPTH);
     begun.recv().expect("the first one");
     let pause = Pause {
         destination: "http://x".to_owned(),
         reason: "on purpose".to_owned(),
     };
     scene.store.write_blocking(pause).expect("it is known");
-    // The destination has as many under way as it may: it is looked at when one ends.
+    // The destination is at its limit: it is looked at when an attempt ends.
     tell.send(Outcome::delivered()).expect("it listens");
     begun.recv().expect("the second one, which follows at once");
-    let pass = scene.dispatcher.run_once();
-    assert_eq!((pass.claimed, pass.look_again), (0, Some(Duration::ZERO)));
-    scene.dispatcher.run_once();
+    let tick = scene.dispatcher.tick();
+    assert_eq!((tick.claimed, tick.look_again), (0, Some(Duration::ZERO)));
+    scene.dispatcher.tick();
     tell.send(Outcome::delivered()).expect("it listens");
-    // The first one's end may have left a wake-up behind.
+    // The first completion may have left a wake-up behind.
     let mut settled = 0;
     while settled == 0 {
         scene.worked();
-        settled = scene.dispatcher.run_once().settled;
+        settled = scene.dispatcher.tick().settled;
     }
     let mut expected = [(0, 0); ALL];
     (expected[0], expected[1]) = ((3, 1), (3, 1));
@@ -217,36 +219,36 @@ fn what_waits_is_handed_back_when_its_destination_is_paused() {
 }
 
 #[test]
-fn what_waits_for_long_is_handed_back() {
-    let (mut scene, begun, _tell) = told();
+fn a_prefetched_delivery_is_released_after_a_second() {
+    let (mut scene, begun, _tell) = scripted();
     for _ in 0..2 {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
     begun.recv().expect("the first one");
     assert_eq!(deliveries(&scene), [(1, 1), (1, 1)]);
     scene.clock.advance(Duration::from_secs(1));
-    scene.dispatcher.run_once();
+    scene.dispatcher.tick();
     assert_eq!(deliveries(&scene), [(1, 1), (0, 0)]);
-    assert_eq!(scene.dispatcher.run_once().claimed, 0, "not at once again");
+    assert_eq!(scene.dispatcher.tick().claimed, 0, "not at once again");
     scene.store.stop();
 }
 
 #[test]
-fn nothing_waits_for_a_worker_that_another_destination_wants() {
-    let (mut scene, begun, tell) = told();
+fn nothing_is_prefetched_while_another_destination_wants_a_worker() {
+    let (mut scene, begun, tell) = scripted();
     for name in ["http://a", "http://b", "http://c"] {
         for _ in 0..10 {
             scene.accept_for(name);
         }
     }
-    // Two workers, three destinations with more to do.
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    // Two workers, and three destinations with a backlog.
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
     for _ in 0..28 {
         begun.recv().expect("an attempt");
         tell.send(Outcome::delivered()).expect("it listens");
         scene.worked();
-        scene.dispatcher.run_once();
+        scene.dispatcher.tick();
         let done = |place: usize| {
             let states = deliveries(&scene);
             let of_one = &states[10 * place..10 * (place + 1)];
@@ -264,18 +266,18 @@ fn nothing_waits_for_a_worker_that_another_destination_wants() {
 }
 
 #[test]
-fn what_waits_at_a_stop_is_handed_back() {
-    let (mut scene, begun, tell) = told();
+fn a_prefetched_delivery_is_released_by_a_stop() {
+    let (mut scene, begun, tell) = scripted();
     for _ in 0..2 {
         scene.accept();
     }
-    assert_eq!(scene.dispatcher.run_once().claimed, 2);
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
     begun.recv().expect("the first one");
     scene.stop.ask(soon());
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| scene.dispatcher.run());
-        // Until it is told, the first one keeps the stop waiting.
-        while scene.store.read_blocking(handed_back).expect("a count") == 0 {
+        // The first attempt keeps the stop waiting until it ends.
+        while scene.store.read_blocking(queued).expect("a count") == 0 {
             std::thread::yield_now();
         }
         tell.send(Outcome::delivered()).expect("it listens");
@@ -286,17 +288,17 @@ fn what_waits_at_a_stop_is_handed_back() {
     scene.store.stop();
 }
 
-fn handed_back(sql: &rusqlite::Connection) -> Result<i64, crate::store::StoreError> {
+fn queued(sql: &rusqlite::Connection) -> Result<i64, crate::store::StoreError> {
     let count = "SELECT count(*) FROM deliveries WHERE state = 0";
     Ok(sql.query_row(count, [], |row| row.get(0))?)
 }
 
-/// Takes down how long each body was.
+/// Records the length of each body.
 #[derive(Default)]
 struct Scales(Mutex<Vec<usize>>);
 
 impl Transport for Scales {
-    fn attempt(&self, shipment: &Shipment, _job: &Job, _wall: Timestamp) -> Outcome {
+    fn send(&self, shipment: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
         let mut lengths = self.0.lock().expect("no panics");
         lengths.push(shipment.body.len());
         Outcome::delivered()
@@ -310,14 +312,14 @@ fn bodies_of_any_size_arrive_whole() {
     let scales = Arc::new(Scales::default());
     let transport = Arc::<Scales>::clone(&scales);
     let mut scene = scene_of(Arc::default(), transport, Box::new(AtOnce::new(1)));
-    let small = usize::try_from(SMALL).expect("it is small");
+    let small = usize::try_from(MAX_PRELOADED).expect("it is small");
     let lengths = [0, small, small + 1, 1 << 20];
     for length in lengths {
         scene.accept_body(vec![b'1'; length]);
     }
     let mut settled = 0;
     while settled < lengths.len() {
-        settled += scene.dispatcher.run_once().settled;
+        settled += scene.dispatcher.tick().settled;
         if settled < lengths.len() {
             scene.worked();
         }

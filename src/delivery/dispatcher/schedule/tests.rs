@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -5,7 +7,7 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// Two are named, the others belong to three keys.
+/// Destinations 1 and 2 are named, the others belong to three API keys.
 fn origin(id: i64) -> Origin {
     Origin {
         id,
@@ -37,7 +39,7 @@ enum Event {
     Free(i64),
     Prove(i64, bool),
     Remove(i64),
-    Pass(i64),
+    Wait(i64),
     Serve(usize),
 }
 
@@ -51,7 +53,7 @@ fn event() -> impl Strategy<Value = Event> {
         id().prop_map(Event::Free),
         (id(), any::<bool>()).prop_map(|(id, is)| Event::Prove(id, is)),
         id().prop_map(Event::Remove),
-        (0i64..20).prop_map(Event::Pass),
+        (0i64..20).prop_map(Event::Wait),
         (1usize..6).prop_map(Event::Serve),
     ]
 }
@@ -59,7 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
 proptest! {
     /// The model keeps a place for each destination in a plain map.
     #[test]
-    fn each_destination_is_where_the_last_event_put_it(
+    fn a_destination_is_where_the_last_event_put_it(
         events in prop::collection::vec(event(), 0..120),
         step in 1usize..7,
     ) {
@@ -86,21 +88,21 @@ proptest! {
                     model.entry(id).and_modify(|place| *place = Place::At(at(time)));
                 }
                 Event::Busy(id) => {
-                    schedule.is_busy(id);
+                    schedule.set_busy(id);
                     model.entry(id).and_modify(|place| *place = Place::Busy);
                 }
                 Event::Free(id) => {
-                    schedule.is_free(id);
+                    schedule.set_free(id);
                     if let Some(place @ Place::Busy) = model.get_mut(&id) {
                         *place = Place::Ready;
                     }
                 }
-                Event::Prove(id, is) => schedule.prove(id, is),
+                Event::Prove(id, is) => schedule.set_proven(id, is),
                 Event::Remove(id) => {
                     schedule.remove(id);
                     model.remove(&id);
                 }
-                Event::Pass(by) => {
+                Event::Wait(by) => {
                     now += by;
                     schedule.advance(at(now));
                     for place in model.values_mut() {
@@ -111,18 +113,18 @@ proptest! {
                 }
                 Event::Serve(count) => {
                     let mut picks = schedule.picks();
-                    let mut given = HashMap::new();
+                    let mut assigned = HashMap::new();
                     for origin in schedule.pick(&mut picks, count, |_| true) {
-                        *given.entry(origin.lane()).or_default() += 1;
+                        *assigned.entry(origin.lane()).or_default() += 1;
                     }
-                    schedule.turn(&picks, &given);
+                    schedule.advance_cursors(&picks, &assigned);
                 }
             }
             let mut ready = pick_all(&schedule, step);
             ready.sort_unstable();
             let expected = model.iter().filter(|(_, place)| **place == Place::Ready);
             let expected: Vec<i64> = expected.map(|(id, _)| *id).collect();
-            prop_assert_eq!(ready, expected, "each ready one is picked once");
+            prop_assert_eq!(ready, expected, "each ready destination is picked once");
             let times = model.values().filter_map(|place| match place {
                 Place::At(time) => Some(*time),
                 _ => None,
@@ -132,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn within_a_lane_none_gets_ahead_of_another(count in 1i64..40, at_once in 1usize..7) {
+    fn members_of_a_lane_are_served_in_turn(count in 1i64..40, at_once in 1usize..7) {
         let mut schedule = Schedule::default();
         for id in 0..count {
             let origin = Origin { id: 3 + 6 * id, ..origin(3) };
@@ -146,8 +148,8 @@ proptest! {
             for origin in &found {
                 *turns.entry(origin.id).or_default() += 1;
             }
-            let given = HashMap::from([(found[0].lane(), found.len())]);
-            schedule.turn(&picks, &given);
+            let assigned = HashMap::from([(found[0].lane(), found.len())]);
+            schedule.advance_cursors(&picks, &assigned);
             let most = turns.values().max().copied().unwrap_or(0);
             let least = if turns.len() < usize::try_from(count).expect("small") {
                 0
@@ -160,7 +162,7 @@ proptest! {
 }
 
 #[test]
-fn any_number_that_is_due_at_once_is_made_ready_in_parts() {
+fn destinations_that_are_due_at_once_are_made_ready_in_batches() {
     let mut schedule = Schedule::default();
     let count = i64::try_from(MAX_MOVES).expect("small") + 1;
     for id in 0..count {
@@ -173,7 +175,7 @@ fn any_number_that_is_due_at_once_is_made_ready_in_parts() {
 }
 
 #[test]
-fn a_closed_lane_is_passed_over() {
+fn a_closed_lane_is_skipped() {
     let mut schedule = Schedule::default();
     for id in 1..20 {
         schedule.insert(origin(id), at(0));

@@ -1,4 +1,4 @@
-//! Signatures as the Standard Webhooks specification has them.
+//! Signatures of the Standard Webhooks specification.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use sha2::Sha256;
 use crate::config::Secret;
 
 /// One `v1,<base64 HMAC-SHA256 of "{id}.{seconds}.{body}">` for each secret, separated by spaces,
-/// so that a receiver can move from one to the next.
+/// so that a receiver can rotate secrets.
 pub(in crate::delivery::levels) fn sign(
     secrets: &[Secret],
     id: &str,

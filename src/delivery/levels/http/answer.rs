@@ -1,4 +1,4 @@
-//! What an answer, or none, means. Pure.
+//! Classifies an answer, or its absence. Pure.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,13 +8,13 @@ use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
-use crate::delivery::levels::http::resolver::Forbidden;
+use crate::delivery::levels::http::errors::{Forbidden, NotMade};
 use crate::delivery::levels::http::tls;
-use crate::delivery::levels::http::wire::{HeadTooLarge, NotMade};
+use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::model::FailureKind;
 
-/// Errors are for people; the longest that ureq and rustls write are some 200 characters.
+/// Characters of an error; the longest that ureq and rustls write have some 200.
 const MAX_ERROR: usize = 500;
 /// Characters of a redirect's `Location` that an error shows.
 const MAX_LOCATION: usize = 300;
@@ -34,7 +34,7 @@ pub(super) fn classify(
             Class::Permanent
         }
         // 408, 425, 429, 5xx; and 401, 403, 404, 409, redirects and the rest: a deploy or a wrong
-        // secret, which an operator mends while we retry.
+        // secret, which an operator corrects while relay retries.
         _ => Class::Transient,
     };
     let error = (class != Class::Delivered).then(|| {
@@ -49,8 +49,8 @@ pub(super) fn classify(
     (class, error)
 }
 
-/// A redirect's target for an error message: without user information and query, which may be
-/// secret, and without control characters, which a terminal would obey.
+/// A redirect's target for an error message. User information and query are left out, since they
+/// may be secret; control characters are replaced, since a terminal would obey them.
 fn shown_location(location: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(location.as_bytes());
     let text = text.trim();
@@ -86,7 +86,7 @@ fn shown_location(location: &HeaderValue) -> String {
     shown
 }
 
-/// Replaces control characters and those that change the direction of a text.
+/// Replaces control characters, and characters that change the direction of a text.
 fn plain(c: char) -> char {
     let is_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -97,14 +97,14 @@ fn plain(c: char) -> char {
     }
 }
 
-/// `Retry-After` on 429 and 503: seconds, or an HTTP date. Malformed or negative: none.
+/// `Retry-After` of 429 and 503: seconds, or an HTTP date. None if it is malformed or negative.
 pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> Option<Duration> {
     if status != 429 && status != 503 {
         return None;
     }
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than fit are more seconds than count: it is capped anyway.
+        // Too many digits to fit are more seconds than the cap.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(text).ok()?;
@@ -113,7 +113,7 @@ pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> O
     Some(at.since(now))
 }
 
-/// What it means that there was no (whole) answer.
+/// The outcome of an attempt without a complete answer.
 pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     if let ureq::Error::Other(inner) = error
         && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
@@ -157,20 +157,20 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
 }
 
 fn io_failure(error: &std::io::Error) -> (FailureKind, String) {
-    /// No descriptors or no memory: this machine's trouble.
-    const OURS: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    /// This machine is short of descriptors or of memory.
+    const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
 
-    // What TLS complains of comes wrapped as an I/O error.
+    // An error of TLS comes wrapped as an I/O error.
     if let Some(inner) = error.get_ref()
         && let Some(error) = inner.downcast_ref()
     {
         return (FailureKind::Tls, tls::explain(error));
     }
-    if Errno::from_io_error(error).is_some_and(|code| OURS.contains(&code)) {
+    if Errno::from_io_error(error).is_some_and(|code| SHORTAGES.contains(&code)) {
         return (FailureKind::Internal, error.to_string());
     }
     match error.kind() {
-        // No free port, or no address of that family: nobody was asked anything.
+        // No free port, or no address of that family: no destination was contacted.
         std::io::ErrorKind::AddrNotAvailable => (FailureKind::Internal, error.to_string()),
         std::io::ErrorKind::ConnectionRefused => {
             (FailureKind::Refused, "connection refused".to_owned())

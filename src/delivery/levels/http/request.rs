@@ -1,27 +1,29 @@
-//! What a destination receives.
+//! The request of an attempt.
 
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Method, Request};
 
 use crate::clock::Timestamp;
 use crate::config::Secret;
-use crate::delivery::levels::http::Sign;
+use crate::delivery::attempt::Attempt;
 use crate::delivery::ops::Shipment;
-use crate::delivery::pool::Job;
 use crate::model::Surface;
+
+/// Makes `webhook-signature` from secrets, id, Unix seconds and body.
+pub(in crate::delivery::levels) type Sign = fn(&[Secret], &str, i64, &[u8]) -> String;
 
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
 
-/// The request of an attempt. An error says why there can be none.
+/// Builds the request. An error says why there can be none.
 pub(super) fn build<'a>(
     shipment: &'a Shipment,
-    job: &Job,
+    attempt: &Attempt,
     now: Timestamp,
     sign: Option<Sign>,
 ) -> Result<Request<&'a [u8]>, String> {
-    let policy = &job.target.policy;
+    let policy = &attempt.target.policy;
     let url = match &policy.url {
         Some(url) => url.as_str(),
         None => shipment
@@ -32,7 +34,7 @@ pub(super) fn build<'a>(
     let secrets: &[Secret] = &policy.secrets;
 
     let mut headers = provider_headers(&shipment.headers)?;
-    // A provider's own signature still verifies downstream, as long as nobody signs anew.
+    // A provider's own signature still verifies downstream, unless relay signs anew.
     let provider_signs = [ID, TIMESTAMP, SIGNATURE]
         .iter()
         .any(|name| headers.contains_key(*name));
@@ -59,9 +61,9 @@ pub(super) fn build<'a>(
     {
         set(SIGNATURE, &sign(secrets, &id, seconds, &shipment.body))?;
     }
-    headers.insert("relay-attempt", HeaderValue::from(job.attempt));
+    headers.insert("relay-attempt", HeaderValue::from(attempt.number));
     if shipment.surface == Surface::Relay {
-        // Any UTF-8 is a header's value, but for control characters, which the API refuses.
+        // A header's value takes any UTF-8 but control characters, which the API refuses.
         let value = HeaderValue::from_bytes(shipment.label.as_bytes())
             .map_err(|error| format!("the event type can't be a header: {error}"))?;
         headers.insert("relay-event-type", value);
@@ -82,7 +84,7 @@ pub(super) fn build<'a>(
     Ok(request)
 }
 
-/// The headers as they were stored: `name: value\r\n` each, values byte for byte.
+/// Parses stored headers: `name: value\r\n` each, values byte for byte.
 fn provider_headers(block: &[u8]) -> Result<HeaderMap, String> {
     let damaged = || "the stored headers are damaged".to_owned();
     let mut headers = HeaderMap::new();

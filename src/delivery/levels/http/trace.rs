@@ -1,5 +1,5 @@
-//! What an attempt's time is spent on. ureq resolves and connects on the thread that makes the
-//! request, so the worker's own thread remembers.
+//! The durations of an attempt's steps. ureq resolves and connects on the thread that makes the
+//! request, so a thread-local variable holds them.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -8,42 +8,42 @@ use std::time::Duration;
 
 use crate::delivery::outcome::Trace;
 
-/// Addresses of a name that a history shows.
+/// Addresses of a name that the history shows.
 const SHOWN_ADDRESSES: usize = 4;
 
 thread_local! {
-    static UNDER_WAY: RefCell<Trace> = RefCell::default();
+    static CURRENT: RefCell<Trace> = RefCell::default();
 }
 
-/// Begins anew.
+/// Begins an attempt's trace.
 pub(super) fn begin() {
-    UNDER_WAY.take();
+    CURRENT.take();
 }
 
-/// What there is so far.
+/// Takes the trace so far.
 pub(super) fn take() -> Trace {
-    UNDER_WAY.take()
+    CURRENT.take()
 }
 
-/// Looking up a name took so long, and led here.
+/// Records a look-up: its addresses and its duration.
 pub(super) fn resolved(addresses: &[SocketAddr], took: Duration) {
     let mut shown = String::new();
     for address in addresses.iter().take(SHOWN_ADDRESSES) {
         let comma = if shown.is_empty() { "" } else { ", " };
         write!(shown, "{comma}{}", address.ip()).expect("a String takes all");
     }
-    UNDER_WAY.with_borrow_mut(|trace| {
+    CURRENT.with_borrow_mut(|trace| {
         trace.resolve = Some(took);
         trace.address = Some(shown);
     });
 }
 
-/// The answer's headers were there after so long.
+/// Records the time until the answer's headers were read.
 pub(super) fn first_byte(took: Duration) {
-    UNDER_WAY.with_borrow_mut(|trace| trace.first_byte = Some(took));
+    CURRENT.with_borrow_mut(|trace| trace.first_byte = Some(took));
 }
 
-/// Making a connection took so long, TLS included.
+/// Records the time of connecting, TLS included.
 pub(super) fn connected(took: Duration) {
-    UNDER_WAY.with_borrow_mut(|trace| trace.connect = Some(took));
+    CURRENT.with_borrow_mut(|trace| trace.connect = Some(took));
 }

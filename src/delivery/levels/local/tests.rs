@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn addresses_that_can_be_bound_without_being_ours_are_not_local() {
+fn an_address_that_can_be_bound_but_has_no_local_route_is_not_local() {
     for text in ["127.0.0.1", "127.9.9.9", "::1"] {
         assert!(is_local(text.parse().expect("an address")), "{text}");
     }
@@ -15,7 +15,7 @@ fn addresses_that_can_be_bound_without_being_ours_are_not_local() {
 }
 
 #[test]
-fn the_ends_of_a_connection_tell() {
+fn a_connection_within_the_machine_is_recognised_by_its_ends() {
     let is = |here: &str, there: &str| {
         is_local_end(
             here.parse().expect("an address"),

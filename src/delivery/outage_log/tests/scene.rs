@@ -1,17 +1,21 @@
 //! Destinations, attempts and time for the tests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Config, Destination};
+use crate::config::Config;
+use crate::config::Destination;
+use crate::delivery::attempt::Body;
+use crate::delivery::outage_log::destination::Rule;
 use crate::delivery::outage_log::tests::{MINUTE, SECOND};
 use crate::delivery::outage_log::*;
-use crate::delivery::pool::Freight;
+use crate::delivery::outcome::Class;
 use crate::model::{Breaker, BreakerRules, FailureKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
     Well,
-    /// To be tried again.
+    /// It is retried.
     Fails,
     /// The last attempt of a delivery.
     FailsForGood,
@@ -19,7 +23,7 @@ pub enum Ends {
     Refused,
     /// Too many requests.
     Throttled,
-    /// Relay can't load it.
+    /// Relay can't load the body.
     Lost,
 }
 
@@ -52,15 +56,15 @@ impl Ends {
     }
 }
 
-/// A dispatcher's part in it, on a clock that is moved by hand.
+/// The log of a dispatcher, on a clock that is moved by hand.
 pub struct Scene {
     pub outages: Outages,
     pub now: Timestamp,
-    pub said: Vec<(Timestamp, Line)>,
+    pub logged: Vec<(Timestamp, Line)>,
 }
 
 pub struct To {
-    pub job: Job,
+    pub attempt: Attempt,
     pub log: OutageLog,
     pub breaker: Option<Breaker>,
 }
@@ -77,14 +81,13 @@ impl To {
         });
         let target = Target::new(id, name, &config.resolve(), true);
         Self {
-            job: Job {
+            attempt: Attempt {
                 intent: 1,
                 target: Arc::new(target),
                 claim: 1,
-                due: Timestamp::from_millis(0),
-                attempt: 1,
+                number: 1,
                 history: 0,
-                freight: Freight::Lost("on purpose".into()),
+                body: Body::Unreadable("on purpose".into()),
             },
             log: OutageLog::with(rule, false),
             breaker: rules.map(Breaker::new),
@@ -101,7 +104,7 @@ impl Scene {
         Self {
             outages: Outages::default(),
             now: Timestamp::from_millis(1_700_000_000_000),
-            said: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -109,7 +112,7 @@ impl Scene {
         Duration::from_millis(u64::try_from(self.now.as_millis()).expect("after the epoch"))
     }
 
-    /// An attempt, if the breaker lets it through.
+    /// Makes an attempt, if the breaker admits it.
     pub fn attempt(&mut self, to: &mut To, ends: Ends) -> bool {
         let at = self.monotonic();
         let outcome = ends.outcome();
@@ -120,20 +123,20 @@ impl Scene {
         };
         let lines = to
             .log
-            .note(&to.job, &outcome, ends.step(), change, self.now);
+            .note(&to.attempt, &outcome, ends.step(), change, self.now);
         self.admitted(to, lines);
         true
     }
 
     pub fn admitted(&mut self, to: &mut To, lines: Vec<Line>) {
-        let (log, target) = (&mut to.log, &to.job.target);
+        let (log, target) = (&mut to.log, &to.attempt.target);
         let lines = self.outages.admitted(log, target, lines, self.now);
-        self.said
+        self.logged
             .extend(lines.into_iter().map(|line| (self.now, line)));
     }
 
-    /// Lets time go by, with a tick of the dispatcher a second.
-    pub fn pass(&mut self, time: Duration, to: &mut To) {
+    /// Advances the clock, with a tick of the dispatcher each second.
+    pub fn wait(&mut self, time: Duration, to: &mut To) {
         let end = self.now.plus(time);
         while self.now < end {
             self.now = self.now.plus(SECOND).min(end);
@@ -141,19 +144,19 @@ impl Scene {
                 && at <= self.now
             {
                 self.outages.due.pop_first();
-                let lines = Outages::due_lines(&mut to.log, self.now);
+                let lines = to.log.due_lines(self.now);
                 self.admitted(to, lines);
             }
         }
     }
 
     pub fn lines(&self) -> Vec<&Line> {
-        self.said.iter().map(|(_, line)| line).collect()
+        self.logged.iter().map(|(_, line)| line).collect()
     }
 
     /// The most lines in any minute.
     pub fn most_in_a_minute(&self) -> usize {
-        let times: Vec<_> = self.said.iter().map(|(at, _)| *at).collect();
+        let times: Vec<_> = self.logged.iter().map(|(at, _)| *at).collect();
         let mut most = 0;
         let mut first = 0;
         for (last, at) in times.iter().enumerate() {
@@ -165,9 +168,9 @@ impl Scene {
         most
     }
 
-    /// Failures and dead letters that digests and single lines tell of.
-    pub fn told(&self) -> (u64, u64) {
-        self.said
+    /// Failures and dead letters that digests and single lines count.
+    pub fn counted(&self) -> (u64, u64) {
+        self.logged
             .iter()
             .fold((0, 0), |(failures, dead), (_, line)| match line {
                 Line::Failure { .. } => (failures + 1, dead),

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_specifications_own_example_comes_out() {
+fn the_specifications_example_is_reproduced() {
     // From the Standard Webhooks specification's reference libraries.
     let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
     let signature = sign(

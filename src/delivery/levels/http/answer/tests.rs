@@ -9,7 +9,7 @@ fn class_of(code: u16, policy: &DestinationPolicy) -> Class {
 }
 
 #[test]
-fn statuses_fall_into_the_contracts_classes() {
+fn each_status_has_the_class_of_the_contract() {
     let config = Config::default().resolve();
     let class = |code| class_of(code, config.destination("http://adhoc"));
     for code in [200, 201, 202, 204, 226, 299] {
@@ -29,7 +29,7 @@ fn statuses_fall_into_the_contracts_classes() {
 }
 
 #[test]
-fn a_destination_may_move_statuses_between_classes() {
+fn a_destinations_settings_change_the_class_of_a_status() {
     let mut settings = Destination::new("http://example.com/".parse().expect("a URL"));
     settings.transient_statuses = vec![422];
     settings.permanent_statuses = vec![404, 503];
@@ -81,7 +81,7 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
     let long = to(&format!("https://example.com/{}", "x".repeat(2000)));
     assert_eq!(long.chars().count(), MAX_LOCATION + 1);
     assert_eq!(error(302, b"/\xff"), "answered 302 Found to /\u{fffd}");
-    // It belongs to redirects.
+    // Only a redirect shows it.
     assert_eq!(error(404, b"/"), "answered 404 Not Found");
 }
 
@@ -94,7 +94,7 @@ fn header(status: u16, value: &str) -> Option<u64> {
 }
 
 #[test]
-fn retry_after_is_seconds_or_a_date() {
+fn retry_after_is_read_as_seconds_or_as_a_date() {
     assert_eq!(header(503, "120"), Some(120));
     assert_eq!(header(429, " 0 "), Some(0));
     assert_eq!(header(429, "99999999999999999999999"), Some(u64::MAX));

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn headers_come_back_as_they_were_stored() {
+fn stored_headers_are_read_byte_for_byte() {
     let headers = provider_headers(b"x-a: 1\r\nx-a: \xff\r\nx-empty: \r\n").expect("well formed");
     let all: Vec<_> = headers
         .get_all("x-a")
@@ -15,7 +15,7 @@ fn headers_come_back_as_they_were_stored() {
 
 proptest! {
     #[test]
-    fn no_block_panics(block in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn no_header_block_panics(block in prop::collection::vec(any::<u8>(), 0..80)) {
         let _ = provider_headers(&block);
     }
 }

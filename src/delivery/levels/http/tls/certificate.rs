@@ -1,5 +1,5 @@
 //! A certificate's issuer and dates, for error messages and for the check of a pinned certificate:
-//! rustls checks these fields and exposes none of them. Reads the few fields before the key
+//! rustls checks these fields and exposes none of them. Reads only the fields before the key
 //! (RFC 5280, 4.1).
 
 use jiff::civil::DateTime;
@@ -17,25 +17,25 @@ const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
-/// The version, which is left out in version 1.
+/// The version, which version 1 omits.
 const VERSION: u8 = 0xa0;
 
 /// The common name and the organisation (2.5.4.3 and 2.5.4.10).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
 
-/// The fields.
+/// The fields of a certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The name of its signer.
+    /// The name of the signer.
     pub issuer: String,
-    /// Whether its subject signed it.
+    /// Whether the subject signed it.
     pub is_self_signed: bool,
     pub not_before: Timestamp,
     pub not_after: Timestamp,
 }
 
-/// The fields of a certificate; none if they can't be read.
+/// Reads the fields of a certificate; none if they can't be read.
 pub(super) fn facts(der: &[u8]) -> Option<Facts> {
     let certificate = only(der, SEQUENCE)?;
     let (body, _) = take(certificate, SEQUENCE)?;
@@ -55,7 +55,7 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
     })
 }
 
-/// The content of a value of this type, and what follows it.
+/// The content of a value of this type, and the bytes after it.
 fn take(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     if tag != wanted {
@@ -76,12 +76,12 @@ fn take(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(length)
 }
 
-/// The content of a value of this type that is all there is.
+/// The content of a value of this type with no bytes after it.
 fn only(der: &[u8], wanted: u8) -> Option<&[u8]> {
     take(der, wanted).and_then(|(content, rest)| rest.is_empty().then_some(content))
 }
 
-/// A distinguished name in short: its common name, or else its organisation.
+/// The short form of a distinguished name: its common name, or else its organisation.
 fn name(mut der: &[u8]) -> String {
     let (mut common, mut organisation) = (None, None);
     while let Some((set, rest)) = take(der, SET) {
@@ -112,7 +112,7 @@ fn text(der: &[u8]) -> Option<String> {
     Some(text.chars().take(MAX_NAME).collect())
 }
 
-/// A time (RFC 5280, 4.1.2.5), and what follows it.
+/// A time (RFC 5280, 4.1.2.5), and the bytes after it.
 fn time(der: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (text, rest) = if let Some((short, rest)) = take(der, UTC_TIME) {
         let short = std::str::from_utf8(short).ok()?;

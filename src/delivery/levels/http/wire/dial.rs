@@ -1,59 +1,25 @@
+//! Makes connections: dials an address, and begins TLS.
+
 use std::io::{Error as IoError, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
-use thiserror::Error;
 use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, ShutdownHandle};
 
 use crate::clock::Clock;
-use crate::delivery::levels::http::resolver::Forbidden;
+use crate::delivery::levels::http::errors::{Forbidden, NotMade};
 use crate::delivery::levels::http::trace;
-use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted};
-use crate::delivery::levels::http::wire::{Deadline, Wire, would_block};
+use crate::delivery::levels::http::wire::connection::Wire;
+use crate::delivery::levels::http::wire::deadline::Deadline;
+use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted, would_block};
 use crate::delivery::levels::local::is_local_end;
 use crate::model::AddressPolicy;
 
-/// A shortage of this machine: the attempt that meets it was not made, and says nothing about the
-/// destination.
-#[derive(Debug, Error)]
-#[error("this machine is short of {what}: {source}")]
-pub(in crate::delivery::levels::http) struct NotMade {
-    pub what: &'static str,
-    #[source]
-    pub source: IoError,
-}
-
-impl NotMade {
-    /// Tells a shortage from other errors of making a socket or a thread.
-    pub fn of(error: IoError) -> Result<Self, IoError> {
-        let what = match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE) => "file descriptors",
-            Some(Errno::NOMEM | Errno::NOBUFS) => "memory",
-            // Of a thread; of a connection where it means ports.
-            Some(Errno::AGAIN) => "threads or ports",
-            _ => return Err(error),
-        };
-        Ok(Self {
-            what,
-            source: error,
-        })
-    }
-
-    /// The same as ureq's error.
-    pub fn wrap(error: IoError) -> Error {
-        match Self::of(error) {
-            Ok(shortage) => Error::Other(Box::new(shortage)),
-            Err(error) => Error::Io(error),
-        }
-    }
-}
-
-/// Makes connections, in TLS where that is wanted.
+/// Makes connections, in TLS for `https`.
 pub(in crate::delivery::levels::http) struct Dialer {
     policy: Arc<AddressPolicy>,
     tls: Arc<ClientConfig>,
@@ -68,9 +34,10 @@ impl Dialer {
     fn dial(&self, details: &ConnectionDetails<'_>) -> Result<Wire, Error> {
         let now = Arc::clone(&details.current_time);
         let deadline = Deadline::new(details.timeout, details.now, &now);
-        let stream = Arc::new(first(&details.addrs, &deadline)?);
-        self.refuse_ourselves(&stream)?;
-        // A request is sent in pieces as large as can be: waiting to fill a packet only delays it.
+        let stream = Arc::new(connect_first(&details.addrs, &deadline)?);
+        self.refuse_own_listener(&stream)?;
+        // A request is sent in the largest possible pieces: waiting to fill a packet only delays
+        // it.
         stream.set_nodelay(true)?;
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
@@ -83,8 +50,9 @@ impl Dialer {
         Ok(Wire::new(socket, buffers, Arc::clone(&now)))
     }
 
-    /// The look at the address before asked the routes; this is where it led.
-    fn refuse_ourselves(&self, stream: &TcpStream) -> Result<(), Error> {
+    /// Refuses a connection that led to one of relay's listeners. The check before the dial asked
+    /// the routes; this one asks the connection.
+    fn refuse_own_listener(&self, stream: &TcpStream) -> Result<(), Error> {
         let (here, there) = (stream.local_addr()?, stream.peer_addr()?);
         let is_own = |ip| is_local_end(here.ip(), ip);
         if self.policy.is_own_listener(there, is_own) {
@@ -129,9 +97,9 @@ impl Dialer {
     }
 }
 
-/// The first of the addresses that takes the connection. Each may take half of the time that is
-/// left, the last one all of it, so that one that is silent leaves time for the next.
-fn first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<TcpStream, Error> {
+/// Connects to the first address that takes the connection. Each has half of the time that is left,
+/// and the last one all of it, so that a silent address leaves time for the next.
+fn connect_first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<TcpStream, Error> {
     let mut last = None;
     for (number, address) in addresses.iter().enumerate() {
         let left = match (deadline.left(), last) {
@@ -150,7 +118,7 @@ fn first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<TcpStream,
                 last = Some(deadline.missed());
             }
             Err(error) => match NotMade::wrap(error) {
-                // This address can't be reached; another may.
+                // This address can't be reached; another may be.
                 Error::Io(error) => last = Some(Error::Io(error)),
                 shortage => return Err(shortage),
             },
@@ -179,6 +147,3 @@ impl std::fmt::Debug for Dialer {
         f.debug_struct("Dialer").finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

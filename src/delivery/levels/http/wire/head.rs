@@ -1,5 +1,5 @@
-//! An answer's head: its status line and headers. ureq's parser takes at most 128 headers and reads
-//! them all again with each packet, so it is given a short head with the headers that matter.
+//! An answer's head: its status line and headers. ureq's parser takes at most 128 headers and
+//! parses all of them again with each packet, so it gets a short head with the relevant headers.
 
 use thiserror::Error;
 
@@ -9,14 +9,14 @@ pub(in crate::delivery::levels::http) const MAX_HEADERS: usize = 64 * 1024;
 /// Bytes of a status line, and of all interim answers (1xx) together.
 const MAX_LINE: usize = 8 * 1024;
 const MAX_INTERIM: usize = 64 * 1024;
-/// Bytes that are passed on of a `Location`: a URL, as long as one that a destination may have.
+/// Bytes of a `Location` that are passed on: the longest URL that a destination may have.
 const MAX_LOCATION: usize = 2048;
-/// Bytes that are passed on besides: together they fit into half of ureq's buffer.
+/// Bytes of the other headers that are passed on: together they fit into half of ureq's buffer.
 const MAX_SHORT: usize = 4096;
 /// Headers that are passed on; ureq's parser takes 128.
 const MAX_COUNT: usize = 100;
 
-/// The headers that matter: the framing of the body, and what is asked of us.
+/// The relevant headers: the framing of the body, and requests to the sender.
 const KEPT: [&[u8]; 5] = [
     b"connection",
     b"content-length",
@@ -25,7 +25,7 @@ const KEPT: [&[u8]; 5] = [
     b"transfer-encoding",
 ];
 
-/// More headers than are read.
+/// The answer has more headers than are read.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
     "response_headers_too_large: it answered {}with more than {} KiB of headers",
@@ -33,34 +33,35 @@ const KEPT: [&[u8]; 5] = [
     MAX_HEADERS / 1024
 )]
 pub(in crate::delivery::levels::http) struct HeadTooLarge {
-    /// As far as it is known.
+    /// None if the status line wasn't read.
     pub status: Option<u16>,
 }
 
-/// A head that is being read.
+/// A head as far as it is read.
 #[derive(Debug, Default)]
 pub(super) struct Head {
     bytes: Vec<u8>,
-    /// Where the head of the answer begins, after any interim ones.
+    /// The offset of the answer's head, after any interim answers.
     start: usize,
-    /// Where its headers begin; none while the status line isn't whole.
+    /// The offset of its headers; none while the status line is incomplete.
     headers: Option<usize>,
-    /// Where the line begins that is being read, and how far it has been searched for its end.
+    /// The offset of the line being read.
     line: usize,
+    /// The offset up to which that line was searched for its end.
     searched: usize,
     end: Option<End>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// Where the body begins.
+    /// The offset of the body.
     At(usize),
-    /// This isn't HTTP; the parser shall say so.
+    /// This isn't HTTP; ureq's parser reports it.
     NotHttp,
 }
 
 impl Head {
-    /// Reads on. Nothing more is to be given once it [is over](Self::is_over).
+    /// Takes in more bytes; none once the head [is over](Self::is_over).
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), HeadTooLarge> {
         self.bytes.extend_from_slice(bytes);
         while self.end.is_none() {
@@ -95,7 +96,7 @@ impl Head {
         Ok(())
     }
 
-    /// Takes the line that ends before `next`.
+    /// Takes in the line that ends before `next`.
     fn take_line(&mut self, next: usize) {
         let line = without_end(&self.bytes[self.line..next]);
         match self.headers {
@@ -105,7 +106,7 @@ impl Head {
             None => self.headers = Some(next),
             Some(_) if !line.is_empty() => {}
             Some(_) => {
-                // 101 is an end, if a strange one: nobody asked for another protocol.
+                // 101 counts as the answer: the request asked for no other protocol.
                 let is_interim = self
                     .status()
                     .is_some_and(|status| (100..200).contains(&status) && status != 101);
@@ -119,18 +120,18 @@ impl Head {
         }
     }
 
-    /// Whether there is a whole one.
+    /// Whether the head is complete.
     pub fn is_over(&self) -> bool {
         self.end.is_some()
     }
 
-    /// The status, as far as the status line says one.
+    /// The status, if the status line has a valid one.
     pub fn status(&self) -> Option<u16> {
         let line = &self.bytes[self.start..self.headers?];
         status(without_end(line))
     }
 
-    /// Whether what has come begins as an answer does.
+    /// Whether the bytes so far begin as an HTTP answer does.
     fn may_be_http(&self) -> bool {
         const BEGINNING: &[u8] = b"HTTP/1.";
         let begun = &self.bytes[self.start..];
@@ -140,7 +141,7 @@ impl Head {
         begun[..length] == BEGINNING[..length]
     }
 
-    /// The short head, and what has come of the body.
+    /// The short head, and the bytes of the body that were read with it.
     pub fn finish(self) -> Result<(Vec<u8>, Vec<u8>), HeadTooLarge> {
         let too_large = HeadTooLarge {
             status: self.status(),
@@ -150,8 +151,8 @@ impl Head {
         };
         let line = without_end(&self.bytes[self.start..headers]);
         let mut short = match status(line) {
-            // The phrase after it is for people, and can be long.
-            Some(_) => line[..LEN_STATUS].to_vec(),
+            // The reason phrase is for people, and can be long.
+            Some(_) => line[..STATUS_LEN].to_vec(),
             None => line[..line.len().min(64)].to_vec(),
         };
         short.extend_from_slice(b"\r\n");
@@ -172,21 +173,21 @@ impl Head {
     }
 }
 
-/// The bytes of a status line up to its status: `HTTP/1.1 200`.
-const LEN_STATUS: usize = 12;
+/// Length of a status line up to its status: `HTTP/1.1 200`.
+const STATUS_LEN: usize = 12;
 
 fn status(line: &[u8]) -> Option<u16> {
-    let (begun, rest) = line.split_at_checked(LEN_STATUS)?;
-    let digits = begun.get(LEN_STATUS - 3..)?;
-    let is_line = begun[LEN_STATUS - 4] == b' '
+    let (begun, rest) = line.split_at_checked(STATUS_LEN)?;
+    let digits = begun.get(STATUS_LEN - 3..)?;
+    let is_line = begun[STATUS_LEN - 4] == b' '
         && digits.iter().all(u8::is_ascii_digit)
         && rest.first().is_none_or(|&byte| byte == b' ');
     let text = std::str::from_utf8(digits).ok()?;
     is_line.then(|| text.parse().ok()).flatten()
 }
 
-/// The part of a header that is passed on: all of one that matters, and all of a malformed one, so
-/// that the parser refuses it.
+/// The part of a header that is passed on: all of a relevant one, and all of a malformed one, so
+/// that ureq's parser refuses it.
 fn kept(line: &[u8]) -> Option<&[u8]> {
     let Some(colon) = line.iter().position(|&byte| byte == b':') else {
         return (!line.is_empty()).then_some(line);

@@ -1,5 +1,5 @@
-//! A connection that never blocks by itself, in the clear or in TLS: what can be read is seen while
-//! there is still something to be written.
+//! A connection that never blocks by itself, in the clear or in TLS: an answer can be read while a
+//! request is still being written.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use rustls::ClientConnection;
 
 /// Reads and writes end with [`ErrorKind::WouldBlock`] instead of waiting.
 pub(super) struct Socket {
-    /// Shared with ureq, which shuts it down at an abort.
+    /// Shared with ureq, which shuts it down on an abort.
     stream: Arc<TcpStream>,
     tls: Option<Box<ClientConnection>>,
 }
@@ -27,12 +27,12 @@ impl Socket {
         self.tls.is_some()
     }
 
-    /// Begins TLS; [`Self::handshake`] goes on with it.
+    /// Begins TLS; [`Self::handshake`] continues it.
     pub fn begin_tls(&mut self, connection: ClientConnection) {
         self.tls = Some(Box::new(connection));
     }
 
-    /// Goes on with the handshake as far as that is possible without waiting.
+    /// Continues the handshake as far as possible without waiting.
     pub fn handshake(&mut self) -> io::Result<()> {
         self.flush()?;
         while let Some(tls) = &mut self.tls
@@ -50,17 +50,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Whether something encrypted waits to be sent.
+    /// Whether encrypted bytes wait to be sent.
     pub fn has_to_write(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Takes some of `bytes`. In TLS they are on their way only once [`Self::flush`] succeeds.
+    /// Takes some of `bytes`. In TLS they are sent only once [`Self::flush`] succeeds.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.tls.is_none() {
             return (&*self.stream).write(bytes);
         }
-        // No more than this piece is ever kept encrypted in memory.
+        // No more than these bytes are ever kept encrypted in memory.
         self.flush()?;
         match &mut self.tls {
             Some(tls) => tls.writer().write(bytes),
@@ -68,7 +68,7 @@ impl Socket {
         }
     }
 
-    /// Sends what is encrypted and not yet sent.
+    /// Sends the encrypted bytes that wait to be sent.
     pub fn flush(&mut self) -> io::Result<()> {
         let mut stream = &*self.stream;
         while let Some(tls) = &mut self.tls
@@ -79,7 +79,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Reads what is there; 0 bytes at the end.
+    /// Reads the available bytes; 0 at the end.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut stream = &*self.stream;
         let Some(tls) = &mut self.tls else {
@@ -88,20 +88,20 @@ impl Socket {
         loop {
             match tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                // An end without a close_notify is an error: the data may be cut off.
+                // An end without a close_notify is an error: the data may be truncated.
                 result => return result,
             }
             tls.read_tls(&mut stream)?;
             tls.process_new_packets()
                 .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-            // Only an answer to an update of keys: it can wait for the next write.
+            // Only the answer to a key update: it can wait for the next write.
             if tls.wants_write() {
                 let _ = tls.write_tls(&mut stream);
             }
         }
     }
 
-    /// Waits until an operation can go on. If both can, reading comes first.
+    /// Waits until an operation can continue. If both can, reading comes first.
     pub fn wait(&mut self, wanted: Wanted, timeout: Duration) -> io::Result<Ready> {
         let flags = match wanted {
             Wanted::Read => PollFlags::IN,
@@ -109,7 +109,7 @@ impl Socket {
             Wanted::Both => PollFlags::IN | PollFlags::OUT,
         };
         let timeout = Timespec {
-            // Years are as good as for ever.
+            // Anything longer is cut to 136 years.
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::from(u32::MAX)),
             tv_nsec: timeout.subsec_nanos().into(),
         };
@@ -126,13 +126,13 @@ impl Socket {
                     Ready::Write
                 })
             }
-            // A signal: the caller looks at the time and comes again.
+            // A signal: the caller checks the time and waits again.
             Err(Errno::INTR) => Ok(Ready::Write),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Whether the other side has sent nothing, not even an end.
+    /// Whether the other side has sent nothing, not even the end.
     pub fn is_quiet(&mut self) -> bool {
         matches!(self.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
@@ -153,9 +153,15 @@ pub(super) enum Wanted {
 /// The result of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ready {
-    /// Something can be read, be it an end or an error.
+    /// Bytes, the end or an error can be read.
     Read,
-    /// Something can be written, or it is worth a try.
+    /// Bytes can be written, or a write is worth a try.
     Write,
+    /// The timeout has passed.
     Late,
+}
+
+/// Whether an operation has to wait for the other side.
+pub(super) fn would_block(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::WouldBlock
 }

@@ -15,7 +15,7 @@ fn params() -> CertificateParams {
 }
 
 #[test]
-fn a_certificate_tells_who_signed_it_and_when_it_is_valid() {
+fn a_certificates_issuer_and_dates_are_read() {
     let key = KeyPair::generate().expect("a key");
     let own = params().self_signed(&key).expect("a certificate");
     let facts = facts(own.der()).expect("it can be read");

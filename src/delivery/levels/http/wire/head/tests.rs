@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The status, the short head and the body's beginning, given in pieces of this size.
-fn read(bytes: &[u8], piece: usize) -> Result<Option<(String, String)>, HeadTooLarge> {
+/// The short head and the beginning of the body, read in chunks of this size.
+fn read(bytes: &[u8], chunk: usize) -> Result<Option<(String, String)>, HeadTooLarge> {
     let mut head = Head::default();
-    let mut rest = bytes.chunks(piece);
+    let mut rest = bytes.chunks(chunk);
     while !head.is_over() {
         let Some(piece) = rest.next() else {
             return Ok(None);
@@ -31,7 +31,7 @@ fn pair(short: &str, body: &str) -> (String, String) {
 }
 
 #[test]
-fn headers_that_matter_are_kept_and_all_others_dropped() {
+fn only_relevant_headers_are_passed_on() {
     assert_eq!(
         head("HTTP/1.1 200 Very Well\r\nX-A: b\r\ncontent-LENGTH: 3\r\nSet-Cookie: c\r\n\r\nabc"),
         pair("HTTP/1.1 200\r\ncontent-LENGTH: 3\r\n\r\n", "abc")
@@ -46,10 +46,11 @@ fn headers_that_matter_are_kept_and_all_others_dropped() {
 }
 
 #[test]
-fn interim_answers_and_empty_lines_come_before_the_answer() {
+fn interim_answers_and_empty_lines_are_skipped() {
     assert_eq!(
         head(
-            "\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: a\r\n\r\nHTTP/1.1 413 T\r\n\r\nx"
+            "\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: a\r\n\r\n\
+             HTTP/1.1 413 T\r\n\r\nx"
         ),
         pair("HTTP/1.1 413\r\n\r\n", "x")
     );
@@ -60,7 +61,7 @@ fn interim_answers_and_empty_lines_come_before_the_answer() {
 }
 
 #[test]
-fn what_is_malformed_is_left_for_the_parser_to_refuse() {
+fn a_malformed_head_is_passed_on_for_the_parser_to_refuse() {
     for bytes in [
         "SSH-2.0-OpenSSH\r\n",
         "<html>",
@@ -82,7 +83,7 @@ fn what_is_malformed_is_left_for_the_parser_to_refuse() {
 }
 
 #[test]
-fn headers_of_64_kib_are_read_and_larger_ones_are_too_large() {
+fn headers_up_to_64_kib_are_read_and_larger_ones_refused() {
     let of = |bytes: usize| {
         let filler = "a".repeat(bytes - "x: \r\n\r\n".len());
         format!("HTTP/1.1 204 No\r\nx: {filler}\r\n\r\n")
@@ -99,7 +100,7 @@ fn headers_of_64_kib_are_read_and_larger_ones_are_too_large() {
         let refused = read(large.as_bytes(), piece);
         assert_eq!(refused, Err(HeadTooLarge { status }));
     }
-    // Also one that never ends, and headers that matter and are too many.
+    // So are a header that never ends, and too many relevant headers.
     let endless = format!("HTTP/1.1 204 No\r\nx: {}", "a".repeat(2 * MAX_HEADERS));
     assert_eq!(read(endless.as_bytes(), 1000), Err(HeadTooLarge { status }));
     let many = format!("HTTP/1.1 204 No\r\n{}\r\n", "Location: /\r\n".repeat(1000));
@@ -118,7 +119,7 @@ fn headers_of_64_kib_are_read_and_larger_ones_are_too_large() {
 
 proptest! {
     #[test]
-    fn pieces_make_no_difference_and_nothing_panics(
+    fn the_chunk_size_makes_no_difference_and_nothing_panics(
         text in "(HTTP/1\\.[01] [0-9]{0,4}( OK)?)?(\r?\n|[a-z]{0,9}: ?[ -~]{0,9}|\r|\n){0,9}",
         piece in 1usize..9,
     ) {

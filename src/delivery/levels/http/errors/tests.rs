@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::delivery::levels::http::answer;
 use crate::model::FailureKind;
@@ -9,7 +11,7 @@ fn outcome(code: Errno) -> (bool, Option<FailureKind>) {
 }
 
 #[test]
-fn a_shortage_of_this_machine_is_no_attempt_and_no_failure_of_the_destination() {
+fn a_shortage_of_this_machine_is_not_an_attempt() {
     for code in [
         Errno::AGAIN,
         Errno::MFILE,

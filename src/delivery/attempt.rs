@@ -1,0 +1,92 @@
+//! One attempt at a delivery: its body before, its completion after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::delivery::ops::Shipment;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::target::Target;
+
+/// The longest that a quick attempt takes. Nothing is prefetched for a destination whose attempts
+/// take longer, and its prefetched deliveries are released: a queue of them would keep their
+/// workers from other destinations for many times as long.
+pub(in crate::delivery) const QUICK: Duration = Duration::from_millis(100);
+
+/// A delivery among all: its event, and its destination.
+pub(in crate::delivery) type DeliveryKey = (i64, i64);
+
+/// A claimed delivery.
+#[derive(Clone)]
+pub(in crate::delivery) struct Attempt {
+    pub intent: i64,
+    pub target: Arc<Target>,
+    pub claim: i64,
+    /// Its number in the current retry budget, from 1.
+    pub number: u32,
+    /// Attempts in the history before it, over the delivery's whole life.
+    pub history: u32,
+    pub body: Body,
+}
+
+/// The body that an attempt sends.
+#[derive(Clone)]
+pub(in crate::delivery) enum Body {
+    Loaded(Arc<Shipment>),
+    /// Too large to be kept in memory while it waits: its worker loads it.
+    Stored,
+    /// It can't be loaded, for this reason.
+    Unreadable(Arc<str>),
+}
+
+impl Attempt {
+    pub fn key(&self) -> DeliveryKey {
+        (self.intent, self.target.id)
+    }
+
+    /// The public id, for the log; empty unless the body is loaded.
+    pub fn event_id(&self) -> String {
+        match &self.body {
+            Body::Loaded(shipment) => shipment.public_id(),
+            Body::Stored | Body::Unreadable(_) => String::new(),
+        }
+    }
+
+    pub fn accepted_at(&self) -> Option<Timestamp> {
+        match &self.body {
+            Body::Loaded(shipment) => Some(shipment.created_at),
+            Body::Stored | Body::Unreadable(_) => None,
+        }
+    }
+}
+
+/// A worker's report of an attempt, or a prefetched delivery that comes back without one.
+pub(in crate::delivery) struct Completion {
+    pub attempt: Attempt,
+    pub started_at: Timestamp,
+    pub took: Duration,
+    /// None if no attempt was made.
+    pub outcome: Option<Outcome>,
+    /// The prefetched delivery that the worker went on with.
+    pub followed_by: Option<DeliveryKey>,
+}
+
+impl Completion {
+    /// A prefetched delivery that no worker has begun.
+    pub fn not_begun(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            started_at: Timestamp::from_millis(0),
+            took: Duration::ZERO,
+            outcome: None,
+            followed_by: None,
+        }
+    }
+
+    /// Whether a prefetched delivery to the same destination may begin in its place.
+    pub fn is_quick_success(&self) -> bool {
+        let is_delivered =
+            matches!(&self.outcome, Some(outcome) if outcome.class == Class::Delivered);
+        is_delivered && self.took <= QUICK
+    }
+}

@@ -1,0 +1,77 @@
+//! The transaction of a tick: settles, releases, and claims.
+
+use crate::delivery::dispatcher::Dispatcher;
+use crate::delivery::ops::{Claimed, Turn, Want};
+use crate::store::StoreError;
+
+/// A commit that succeeded.
+#[derive(Default)]
+pub(super) struct Committed {
+    pub claimed: Vec<Claimed>,
+    /// Outcomes that are durable now.
+    pub settled: usize,
+}
+
+impl Dispatcher {
+    /// Settles, releases and claims. None if the store refused: then all that isn't durable is kept
+    /// for the next commit, and nothing is claimed.
+    pub(super) fn commit(&mut self, claims: &[Want]) -> Option<Committed> {
+        let without_breaker = &self.targets.without_breaker;
+        if self.unsettled.is_empty()
+            && self.releases.is_empty()
+            && without_breaker.is_empty()
+            && claims.is_empty()
+        {
+            return Some(Committed::default());
+        }
+        let claim = self.next_claim;
+        self.next_claim += 1;
+        let settled = self.unsettled.len();
+        let mut turn = Turn::new(
+            std::mem::take(&mut self.unsettled),
+            std::mem::take(&mut self.releases),
+            without_breaker.clone(),
+            claims.to_vec(),
+            claim,
+        );
+        let written = self.context.store.write_steps(&mut turn);
+        let (settlements, releases) = turn.durable();
+        self.schedule_again(settlements, releases);
+        match written {
+            Ok(()) => {
+                self.is_refused = false;
+                self.targets.without_breaker.clear();
+                let claimed = turn.into_claimed();
+                Some(Committed { claimed, settled })
+            }
+            Err(error) => {
+                (self.unsettled, self.releases) = turn.into_unfinished();
+                self.refused(&error);
+                // The outcomes of prefetched deliveries couldn't be recorded either.
+                self.pool.recall(self.targets.ids());
+                None
+            }
+        }
+    }
+
+    fn refused(&mut self, error: &StoreError) {
+        match error {
+            // The store would refuse for ever. The next start releases what is claimed.
+            StoreError::Sqlite(_) | StoreError::Unexpected(_) => {
+                self.is_over = true;
+                let fatal = &self.context.fatal;
+                fatal.raise(format!("outcomes can't be recorded: {error}"));
+            }
+            StoreError::Stopped => self.is_over = true,
+            _ if !self.is_refused => {
+                let outcomes = self.unsettled.len();
+                log::warn!(
+                    error:% = error, outcomes;
+                    "outcomes can't be recorded: nothing is delivered until they can"
+                );
+            }
+            _ => {}
+        }
+        self.is_refused = true;
+    }
+}

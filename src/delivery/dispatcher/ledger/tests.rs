@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::Timestamp;
+
+const WORKERS: usize = 4;
+const DESTINATIONS: i64 = 5;
+const ALL: [Reputation; 3] = [Reputation::Fresh, Reputation::Proven, Reputation::Suspect];
+
+fn is_named(destination: i64) -> bool {
+    destination % 2 == 0
+}
+
+fn release((intent, destination): DeliveryKey) -> HandBack {
+    HandBack {
+        intent,
+        destination,
+        claim: 1,
+        due: Some(Timestamp::from_millis(0)),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Start(DeliveryKey, usize),
+    Prefetch(DeliveryKey),
+    Promote(DeliveryKey, usize),
+    Close(DeliveryKey),
+    /// All that is prefetched for a destination comes back.
+    Recall(i64),
+    CloseAll,
+    Wait(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let key = || (0i64..12, 0..DESTINATIONS);
+    prop_oneof![
+        4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Start(key, at)),
+        4 => key().prop_map(Event::Prefetch),
+        4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Promote(key, at)),
+        6 => key().prop_map(Event::Close),
+        1 => (0..DESTINATIONS).prop_map(Event::Recall),
+        1 => Just(Event::CloseAll),
+        2 => (1u64..1_000).prop_map(Event::Wait),
+    ]
+}
+
+/// A claim as the model has it: the reputation it began with, or the time of its prefetch.
+type Claimed = Result<Reputation, Duration>;
+
+/// Everything is counted anew for each question.
+#[derive(Default)]
+struct Model {
+    claims: BTreeMap<DeliveryKey, Claimed>,
+    /// The last prefetch, of destinations with a claim.
+    prefetched_at: BTreeMap<i64, Duration>,
+    now: Duration,
+}
+
+impl Model {
+    fn of(&self, destination: i64, is_in_flight: bool) -> usize {
+        let claims = self
+            .claims
+            .iter()
+            .filter(|((_, to), claimed)| *to == destination && claimed.is_ok() == is_in_flight);
+        claims.count()
+    }
+
+    fn apply(&mut self, event: &Event, ledger: &mut Ledger) {
+        match *event {
+            Event::Start(key, at) => {
+                if let Entry::Vacant(free) = self.claims.entry(key) {
+                    free.insert(Ok(ALL[at]));
+                    ledger.start(release(key), is_named(key.1), ALL[at]);
+                }
+            }
+            Event::Prefetch(key) => {
+                if let Entry::Vacant(free) = self.claims.entry(key) {
+                    free.insert(Err(self.now));
+                    ledger.prefetch(release(key), is_named(key.1), self.now);
+                    self.prefetched_at.insert(key.1, self.now);
+                }
+            }
+            Event::Promote(key, at) => {
+                ledger.promote(key, ALL[at]);
+                if let Some(claimed @ Err(_)) = self.claims.get_mut(&key) {
+                    *claimed = Ok(ALL[at]);
+                }
+            }
+            Event::Close(key) => self.close(key, ledger),
+            Event::Recall(destination) => {
+                let claims = self.claims.iter();
+                let prefetched = claims.filter(|(key, at)| key.1 == destination && at.is_err());
+                let keys: Vec<_> = prefetched.map(|(key, _)| *key).collect();
+                for key in keys {
+                    self.close(key, ledger);
+                }
+            }
+            Event::CloseAll => {
+                let mut closed: Vec<_> = ledger.close_all().iter().map(key_of).collect();
+                closed.sort_unstable();
+                let expected: Vec<_> = std::mem::take(&mut self.claims).into_keys().collect();
+                assert_eq!(closed, expected);
+                self.prefetched_at.clear();
+            }
+            Event::Wait(millis) => self.now += Duration::from_millis(millis),
+        }
+    }
+
+    fn close(&mut self, key: DeliveryKey, ledger: &mut Ledger) {
+        let closed = ledger.close(key);
+        let expected = self.claims.remove(&key);
+        assert_eq!(
+            closed.map(|closed| (key_of(&closed.release), closed.was_in_flight)),
+            expected.map(|claimed| (key, claimed.is_ok()))
+        );
+        if self.claims.keys().all(|(_, to)| *to != key.1) {
+            self.prefetched_at.remove(&key.1);
+        }
+    }
+
+    fn assert_agrees(&self, ledger: &Ledger) {
+        let in_flight = self.claims.values().filter(|claimed| claimed.is_ok());
+        let in_flight = in_flight.count();
+        assert_eq!(ledger.claimed(), self.claims.len());
+        assert_eq!(ledger.in_flight(), in_flight);
+        assert_eq!(ledger.free_workers(), WORKERS.saturating_sub(in_flight));
+        let most = (1 + PREFETCH_DEPTH) * WORKERS;
+        assert_eq!(ledger.room(), most.saturating_sub(self.claims.len()));
+        let occupancy = ledger.occupancy();
+        assert_eq!(occupancy.total(), in_flight);
+        for named in [true, false] {
+            for reputation in ALL {
+                let began = self.claims.iter().filter(|((_, to), claimed)| {
+                    is_named(*to) == named && **claimed == Ok(reputation)
+                });
+                assert_eq!(occupancy.count(named, &[reputation]), began.count());
+            }
+        }
+        assert_eq!(occupancy.adhoc(), occupancy.count(false, &ALL));
+        for destination in 0..DESTINATIONS {
+            let counts = ledger.counts(destination);
+            assert_eq!(counts.in_flight, self.of(destination, true));
+            assert_eq!(counts.prefetched, self.of(destination, false));
+            let has = self.claims.keys().any(|(_, to)| *to == destination);
+            assert_eq!(ledger.has(destination), has);
+        }
+        let after = Duration::from_secs(1);
+        let mut stalled: Vec<_> = ledger.stalled(self.now, after).collect();
+        stalled.sort_unstable();
+        let expected = self.prefetched_at.iter().filter(|(destination, at)| {
+            self.of(**destination, false) > 0 && self.now.saturating_sub(**at) >= after
+        });
+        assert_eq!(stalled, expected.map(|(to, _)| *to).collect::<Vec<_>>());
+    }
+}
+
+fn key_of(release: &HandBack) -> DeliveryKey {
+    (release.intent, release.destination)
+}
+
+proptest! {
+    #[test]
+    fn the_counts_agree_with_a_recount_after_any_events(
+        events in prop::collection::vec(event(), 0..150),
+    ) {
+        let mut ledger = Ledger::new(WORKERS);
+        let mut model = Model::default();
+        for event in &events {
+            model.apply(event, &mut ledger);
+            model.assert_agrees(&ledger);
+        }
+        for key in model.claims.keys().copied().collect::<Vec<_>>() {
+            model.close(key, &mut ledger);
+        }
+        model.assert_agrees(&ledger);
+        prop_assert!(ledger.is_empty(), "nothing is counted for ever");
+    }
+}

@@ -1,0 +1,125 @@
+//! Makes the plan of a tick: reads what destinations have due, and applies what the plan found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::delivery::dispatcher::gauges::StateGauges;
+use crate::delivery::dispatcher::plan::{Found, Inputs, Look, Plan};
+use crate::delivery::dispatcher::planner::Planner;
+use crate::delivery::dispatcher::{Dispatcher, REFUSED_PAUSE};
+use crate::delivery::lane::Origin;
+use crate::delivery::ops::{Due, Kept};
+use crate::store::StoreError;
+
+impl Dispatcher {
+    /// Plans claims for ready destinations, and returns when to look again at the latest.
+    pub(super) fn plan(&mut self) -> (Plan, Option<Duration>) {
+        if self.ledger.room() == 0 {
+            return (Plan::default(), None);
+        }
+        self.targets.forget_idle(&self.ledger, &mut *self.admission);
+        let inputs = Inputs {
+            free_workers: self.ledger.free_workers(),
+            room: self.ledger.room(),
+            occupancy: self.ledger.occupancy(),
+            max_adhoc: self.max_adhoc(),
+            looked_at: self.looked_at,
+            now: self.context.clock.now(),
+            monotonic: self.context.clock.monotonic(),
+        };
+        let mut look_again = None;
+        let mut planner = Planner::new(&self.schedule, inputs);
+        while let Some(origins) = planner.next_looks(&self.schedule, &*self.admission) {
+            match self.look(&origins, planner.counted(), inputs) {
+                Ok(looks) => planner.take(looks, &*self.admission),
+                Err(error) => {
+                    log::warn!(error:% = error; "due deliveries can't be read");
+                    look_again = Some(REFUSED_PAUSE);
+                    break;
+                }
+            }
+        }
+        let plan = planner.finish(&self.schedule, &*self.admission);
+        if self.apply(&plan, inputs) {
+            look_again = Some(Duration::ZERO);
+        }
+        (plan, look_again)
+    }
+
+    /// Tells the schedule, the level and the pool what a plan has found, whether or not its claims
+    /// succeed. Returns whether prefetched deliveries come back.
+    fn apply(&mut self, plan: &Plan, inputs: Inputs) -> bool {
+        self.looked_at = plan.looks;
+        for target in plan.postponed.iter().filter_map(|one| one.resting.as_ref()) {
+            self.admission.rest(target);
+        }
+        for candidate in plan.asked() {
+            let (target, in_flight) = (&candidate.target, candidate.in_flight);
+            self.admission.resume(target, in_flight, inputs.monotonic);
+        }
+        plan.reschedule(&mut self.schedule, inputs.now);
+        let recalls = plan.recalls();
+        let is_any = !recalls.is_empty();
+        if is_any {
+            self.pool.recall(recalls);
+        }
+        is_any
+    }
+
+    /// Reads what destinations have due, and takes up those that are new.
+    fn look(
+        &mut self,
+        origins: &[Origin],
+        counted: usize,
+        inputs: Inputs,
+    ) -> Result<Vec<Look>, StoreError> {
+        let now = inputs.now;
+        let due = self.reader.read(|sql| {
+            let read = |origin: &Origin| Due::read(sql, origin.id, now, counted);
+            origins.iter().map(read).collect::<Result<Vec<_>, _>>()
+        })?;
+        let looks = origins.iter().zip(due).map(|(origin, due)| Look {
+            origin: *origin,
+            found: due.and_then(|due| self.found(origin, &due, inputs)),
+        });
+        Ok(looks.collect())
+    }
+
+    /// A destination with deliveries waiting. None if there are none.
+    fn found(&mut self, origin: &Origin, due: &Due, inputs: Inputs) -> Option<Found> {
+        let next_attempt_at = due.next_attempt_at?;
+        let now = (inputs.now, inputs.monotonic);
+        let admission = &mut *self.admission;
+        let state = self.targets.take_up(origin, due, admission, now);
+        if StateGauges::shows(&state.target) {
+            let kept = Kept {
+                is_paused: due.is_paused,
+                held_until: due.held_until,
+                is_open: state.is_breaker_open,
+            };
+            let is_known = state.target.is_known();
+            let label = &state.target.label;
+            self.gauges.see(label, is_known, kept, inputs.now);
+        }
+        Some(Found {
+            reputation: admission.reputation(&state.target),
+            target: Arc::clone(&state.target),
+            counts: self.ledger.counts(origin.id),
+            next_attempt_at,
+            ready: due.ready,
+            is_paused: due.is_paused,
+            held_until: due.held_until,
+        })
+    }
+
+    /// Workers that the origins of ad hoc URLs may have together: three quarters, if relay.toml has
+    /// destinations for which to keep the rest.
+    fn max_adhoc(&self) -> usize {
+        let workers = self.pool.workers();
+        if self.context.config.destinations.is_empty() {
+            workers
+        } else {
+            (workers - workers.div_ceil(4)).max(1)
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Decides what a tick claims. Pure: a plan spends no token, reads no clock and asks no database.
+//! The caller hands in the facts, and applies the plan once it is made:
+//!
+//! ```text
+//! let mut planner = Planner::new(&schedule, inputs);
+//! while let Some(origins) = planner.next_looks(&schedule, admission) {
+//!     planner.take(look(origins), admission);
+//! }
+//! let plan = planner.finish(&schedule, admission);
+//! ```
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::delivery::admission::{Admission, Occupancy, Refusal, Request};
+use crate::delivery::dispatcher::ledger::PREFETCH_DEPTH;
+use crate::delivery::dispatcher::plan::{Inputs, LOOK_EVERY, Look, Plan, Postponed};
+use crate::delivery::dispatcher::schedule::{Picks, Schedule};
+use crate::delivery::fair_share::{Candidate, FairShare, Shares};
+use crate::delivery::lane::Origin;
+use crate::delivery::ops::Want;
+use crate::delivery::target::Target;
+
+/// Ready destinations that are always looked at: among more of them, most want a worker, and
+/// nothing is prefetched.
+const MIN_LOOKS: usize = 32;
+
+/// Looks in one tick: some 3 ms. The next tick, which comes at once, goes on.
+const MAX_LOOKS: usize = 1024;
+
+/// A plan in the making.
+pub(in crate::delivery) struct Planner {
+    inputs: Inputs,
+    /// Workers in use, with those that the plan has assigned.
+    occupancy: Occupancy,
+    counted: usize,
+    picks: Picks,
+    shares: FairShare,
+    next_looks: usize,
+    looks: usize,
+    postponed: Vec<Postponed>,
+    /// Attempts in flight of the destination with the fewest that was refused one more, since the
+    /// remaining workers are reserved.
+    fewest_in_flight: usize,
+}
+
+impl Planner {
+    pub fn new(schedule: &Schedule, inputs: Inputs) -> Self {
+        let Inputs {
+            free_workers,
+            room,
+            looked_at,
+            ..
+        } = inputs;
+        Self {
+            inputs,
+            occupancy: inputs.occupancy,
+            // Counting costs as much as claiming, and among many destinations none gets much.
+            counted: (2 * room).div_ceil(looked_at.max(1)).clamp(1, room),
+            picks: schedule.picks(),
+            shares: FairShare::new(free_workers),
+            // Some will have reached their limits. Each look costs some 3 µs (measured).
+            next_looks: (2 * free_workers).max(MIN_LOOKS),
+            looks: 0,
+            postponed: Vec::new(),
+            fewest_in_flight: usize::MAX,
+        }
+    }
+
+    /// The number up to which due deliveries are to be counted.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// The next destinations to look at. None once no worker is left, or no destination may have
+    /// one.
+    pub fn next_looks(
+        &mut self,
+        schedule: &Schedule,
+        admission: &dyn Admission,
+    ) -> Option<Vec<Origin>> {
+        if self.next_looks == 0 {
+            return None;
+        }
+        let mut picks = std::mem::take(&mut self.picks);
+        let is_open = |origin: &Origin| self.is_open(origin, admission);
+        let origins = schedule.pick(&mut picks, self.next_looks, is_open);
+        self.picks = picks;
+        (!origins.is_empty()).then_some(origins)
+    }
+
+    /// Takes in looks, and assigns free workers.
+    pub fn take(&mut self, looks: Vec<Look>, admission: &dyn Admission) {
+        self.looks += looks.len();
+        let candidates = looks.into_iter().filter_map(|look| self.candidate(look));
+        let candidates: Vec<Candidate> = candidates.collect();
+        self.shares.offer(candidates);
+        self.assign(admission);
+        let is_over = self.shares.free() == 0 || self.looks >= MAX_LOOKS;
+        self.next_looks = if is_over {
+            0
+        } else {
+            (2 * self.next_looks).min(MAX_LOOKS - self.looks)
+        };
+    }
+
+    /// The plan, with what is prefetched beside.
+    pub fn finish(self, schedule: &Schedule, admission: &dyn Admission) -> Plan {
+        let is_open = |origin: &Origin| self.is_open(origin, admission);
+        let leaves_unseen = schedule.has_more(&self.picks, is_open);
+        let none_is_free = self.shares.free() == 0;
+        let Shares {
+            candidates,
+            by_lane,
+        } = self.shares.into_shares();
+        // Prefetched deliveries occupy a worker. Nothing is prefetched while other destinations
+        // want one.
+        let wanting = candidates.iter().filter(|one| one.share < one.ready);
+        let is_contended = none_is_free && (leaves_unseen || wanting.count() > 1);
+        let fewest = self.fewest_in_flight;
+        let mut plan = Plan {
+            claims: Vec::with_capacity(candidates.len()),
+            candidates,
+            postponed: self.postponed,
+            looks: self.looks,
+            is_cut_short: false,
+            leaves_unseen,
+            made_at: self.inputs.monotonic,
+            picks: self.picks,
+            by_lane,
+        };
+        for candidate in &plan.candidates {
+            // A destination with more attempts than another, which wants more, yields to it as
+            // its attempts end.
+            let yields = candidate.in_flight > fewest.saturating_add(1);
+            let max_prefetched = if is_contended || yields {
+                0
+            } else {
+                admission.max_prefetched(&candidate.target)
+            };
+            let prefetch = candidate.prefetch(max_prefetched);
+            let is_all = candidate.share + prefetch == candidate.ready;
+            plan.is_cut_short |= candidate.ready == self.counted && is_all;
+            if candidate.share + prefetch > 0 {
+                plan.claims.push(Want {
+                    destination: candidate.target.id,
+                    begin: candidate.share,
+                    wait: prefetch,
+                });
+            }
+        }
+        plan
+    }
+
+    /// Whether any destination of this kind may have a worker.
+    fn is_open(&self, origin: &Origin, admission: &dyn Admission) -> bool {
+        // With no worker free, the first looks find out whether something may be prefetched.
+        if self.shares.free() == 0 {
+            return true;
+        }
+        let (is_named, is_proven) = (origin.is_named, origin.is_proven);
+        (is_named || self.occupancy.adhoc() < self.inputs.max_adhoc)
+            && admission.has_room(is_named, is_proven, &self.occupancy)
+    }
+
+    fn assign(&mut self, admission: &dyn Admission) {
+        let Inputs {
+            max_adhoc,
+            monotonic,
+            ..
+        } = self.inputs;
+        let (occupancy, fewest) = (&mut self.occupancy, &mut self.fewest_in_flight);
+        self.shares.assign(|candidate| {
+            let is_named = candidate.lane.is_named();
+            if !is_named && occupancy.adhoc() >= max_adhoc {
+                return Err(Refusal::NoShare);
+            }
+            let admitted = admission.admit(&Request {
+                target: &candidate.target,
+                in_flight: candidate.in_flight,
+                planned: candidate.share,
+                occupancy: &*occupancy,
+                now: monotonic,
+            });
+            match admitted {
+                Ok(()) => occupancy.add(is_named, candidate.reputation),
+                Err(Refusal::Reserved) => *fewest = candidate.under_way().min(*fewest),
+                Err(_) => {}
+            }
+            admitted
+        });
+    }
+
+    /// The destination of a look as a candidate. None if nothing may go to it now.
+    fn candidate(&mut self, look: Look) -> Option<Candidate> {
+        let id = look.origin.id;
+        let Some(found) = look.found else {
+            self.postpone(id, None, None, false);
+            return None;
+        };
+        let (now, target) = (self.inputs.now, found.target);
+        let at_most = now.plus(LOOK_EVERY);
+        let held_until = found.held_until.filter(|until| *until > now);
+        let until = if found.is_paused || !target.is_known() {
+            Some(at_most)
+        } else if let Some(until) = held_until {
+            Some(until.min(at_most))
+        } else {
+            (found.next_attempt_at > now).then_some(found.next_attempt_at)
+        };
+        if until.is_some() {
+            let is_resting = found.is_paused || held_until.is_some();
+            let has_prefetched = found.counts.prefetched > 0;
+            self.postpone(id, until, is_resting.then_some(target), has_prefetched);
+            return None;
+        }
+        Some(Candidate {
+            target,
+            lane: look.origin.lane(),
+            reputation: found.reputation,
+            in_flight: found.counts.in_flight,
+            prefetched: found.counts.prefetched,
+            ready: found.ready,
+            share: 0,
+            refused: None,
+        })
+    }
+
+    fn postpone(
+        &mut self,
+        id: i64,
+        until: Option<Timestamp>,
+        resting: Option<Arc<Target>>,
+        has_prefetched: bool,
+    ) {
+        self.postponed.push(Postponed {
+            id,
+            until,
+            resting,
+            has_prefetched,
+        });
+    }
+}
+
+impl Candidate {
+    /// Deliveries to prefetch.
+    fn prefetch(&self, at_most: usize) -> usize {
+        (PREFETCH_DEPTH * self.under_way())
+            .min(at_most)
+            .saturating_sub(self.prefetched)
+            .min(self.ready - self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Config;
+use crate::delivery::admission::Reputation;
+use crate::delivery::dispatcher::ledger::Counts;
+use crate::delivery::dispatcher::plan::Found;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+/// A fixed number of attempts to each destination at once, and of prefetched deliveries.
+struct Fixed {
+    max_in_flight: usize,
+    max_prefetched: usize,
+    /// Times that a plan has asked.
+    asked: Cell<usize>,
+}
+
+impl Fixed {
+    fn new(max_in_flight: usize, max_prefetched: usize) -> Self {
+        Self {
+            max_in_flight,
+            max_prefetched,
+            asked: Cell::new(0),
+        }
+    }
+}
+
+impl Admission for Fixed {
+    fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.asked.set(self.asked.get() + 1);
+        if request.in_flight + request.planned < self.max_in_flight {
+            Ok(())
+        } else {
+            Err(Refusal::UntilAnAttemptEnds)
+        }
+    }
+
+    fn max_prefetched(&self, _: &Target) -> usize {
+        self.max_prefetched
+    }
+}
+
+fn inputs(free_workers: usize) -> Inputs {
+    Inputs {
+        free_workers,
+        room: 100,
+        occupancy: Occupancy::default(),
+        max_adhoc: usize::MAX,
+        looked_at: 0,
+        now: NOW,
+        monotonic: Duration::ZERO,
+    }
+}
+
+fn origin(id: i64) -> Origin {
+    Origin {
+        id,
+        is_named: false,
+        owner: None,
+        is_proven: true,
+    }
+}
+
+fn found(id: i64, ready: usize) -> Found {
+    let name = format!("http://{id}.example");
+    let target = Target::new(id, &name, &Config::default().resolve(), true);
+    Found {
+        target: Arc::new(target),
+        reputation: Reputation::Proven,
+        counts: Counts::default(),
+        next_attempt_at: Timestamp::from_millis(0),
+        ready,
+        is_paused: false,
+        held_until: None,
+    }
+}
+
+/// A schedule with these destinations ready.
+fn schedule(count: i64) -> Schedule {
+    let mut schedule = Schedule::default();
+    for id in 1..=count {
+        schedule.insert(origin(id), NOW);
+    }
+    schedule.advance(NOW);
+    schedule
+}
+
+fn plan(
+    schedule: &Schedule,
+    inputs: Inputs,
+    admission: &dyn Admission,
+    find: impl Fn(i64) -> Option<Found>,
+) -> Plan {
+    let mut planner = Planner::new(schedule, inputs);
+    while let Some(origins) = planner.next_looks(schedule, admission) {
+        let looks = origins.into_iter().map(|origin| Look {
+            found: find(origin.id),
+            origin,
+        });
+        planner.take(looks.collect(), admission);
+    }
+    planner.finish(schedule, admission)
+}
+
+fn workers(plan: &Plan) -> usize {
+    plan.claims.iter().map(|claim| claim.begin).sum()
+}
+
+proptest! {
+    #[test]
+    fn a_plan_changes_nothing_and_keeps_the_limits(
+        ready in prop::collection::vec(0usize..20, 0..60),
+        free_workers in 0usize..20,
+        max_in_flight in 0usize..5,
+        max_prefetched in 0usize..10,
+        max_adhoc in 0usize..20,
+    ) {
+        let count = i64::try_from(ready.len()).expect("few");
+        let schedule = schedule(count);
+        let inputs = Inputs { max_adhoc, ..inputs(free_workers) };
+        let admission = Fixed::new(max_in_flight, max_prefetched);
+        let find = |id: i64| {
+            let ready = ready[usize::try_from(id - 1).expect("positive")];
+            (ready > 0).then(|| found(id, ready))
+        };
+        let first = plan(&schedule, inputs, &admission, find);
+        let second = plan(&schedule, inputs, &admission, find);
+        prop_assert_eq!(&first.claims, &second.claims);
+        prop_assert_eq!(first.looks, second.looks);
+        prop_assert!(workers(&first) <= free_workers.min(max_adhoc));
+        for claim in &first.claims {
+            prop_assert!(claim.begin <= max_in_flight);
+            prop_assert!(claim.wait <= max_prefetched.min(PREFETCH_DEPTH * claim.begin));
+            let ready = find(claim.destination).map_or(0, |found| found.ready);
+            prop_assert!(claim.begin + claim.wait <= ready);
+        }
+    }
+}
+
+#[test]
+fn a_plan_looks_at_no_more_destinations_than_it_needs() {
+    let schedule = schedule(5_000);
+    let plan = plan(&schedule, inputs(4), &Fixed::new(1, 0), |id| {
+        Some(found(id, 1))
+    });
+    assert_eq!((workers(&plan), plan.looks), (4, MIN_LOOKS));
+    assert!(plan.leaves_unseen);
+}
+
+#[test]
+fn a_plan_looks_at_1024_destinations_at_most() {
+    let schedule = schedule(5_000);
+    let plan = plan(&schedule, inputs(4), &Fixed::new(0, 0), |id| {
+        Some(found(id, 1))
+    });
+    assert_eq!((workers(&plan), plan.looks), (0, MAX_LOOKS));
+}
+
+#[test]
+fn a_paused_or_held_destination_is_not_claimed_and_loses_its_prefetched_deliveries() {
+    let mut schedule = schedule(3);
+    let held_until = NOW.plus(Duration::from_millis(300));
+    let find = |id: i64| {
+        let mut found = found(id, 5);
+        found.counts.prefetched = usize::from(id == 2);
+        found.is_paused = id == 1;
+        found.held_until = (id == 2).then_some(held_until);
+        Some(found)
+    };
+    let admission = Fixed::new(1, 0);
+    let plan = plan(&schedule, inputs(3), &admission, find);
+    let claimed: Vec<_> = plan.claims.iter().map(|claim| claim.destination).collect();
+    assert_eq!(claimed, [3]);
+    assert_eq!(plan.recalls(), [2]);
+    let resting = plan.postponed.iter().filter(|one| one.resting.is_some());
+    assert_eq!(resting.count(), 2);
+    assert_eq!(plan.asked().count(), 1);
+    plan.reschedule(&mut schedule, NOW);
+    assert_eq!(schedule.next_look(), Some(held_until));
+}
+
+#[test]
+fn nothing_is_prefetched_while_another_destination_wants_a_worker() {
+    let schedule = schedule(2);
+    let admission = Fixed::new(1, 5);
+    let prefetched = |workers| {
+        let plan = plan(&schedule, inputs(workers), &admission, |id| {
+            Some(found(id, 9))
+        });
+        plan.claims.iter().map(|claim| claim.wait).sum::<usize>()
+    };
+    assert_eq!(prefetched(1), 0);
+    assert_eq!(prefetched(3), 10);
+}

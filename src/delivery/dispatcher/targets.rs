@@ -1,0 +1,116 @@
+//! The destinations that the dispatcher knows.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::config::Resolved;
+use crate::delivery::admission::{Admission, Remembered};
+use crate::delivery::dispatcher::ledger::Ledger;
+use crate::delivery::lane::Origin;
+use crate::delivery::ops::Due;
+use crate::delivery::outage_log::OutageLog;
+use crate::delivery::target::Target;
+
+/// Ad hoc origins that metrics tell apart; further ones share a label.
+const ADHOC_LABELS: usize = 16;
+/// Destinations that are kept with nothing claimed for them, some 500 bytes each.
+const MAX_IDLE: usize = 4096;
+
+/// A destination, and what this process has seen of it.
+pub(super) struct DestinationState {
+    pub target: Arc<Target>,
+    pub origin: Origin,
+    pub outage: OutageLog,
+    pub is_breaker_open: bool,
+}
+
+/// The destinations that the dispatcher has looked at. Bounded by [`MAX_IDLE`], the claims, and the
+/// destinations of relay.toml.
+pub(super) struct Targets {
+    config: Arc<Resolved>,
+    states: HashMap<i64, DestinationState>,
+    /// Origins with a label of their own in the metrics.
+    adhoc_labels: HashSet<String>,
+    /// Destinations whose breaker was left open, and that have no breaker any more. The next commit
+    /// records it.
+    pub without_breaker: Vec<i64>,
+}
+
+impl Targets {
+    pub fn new(config: Arc<Resolved>) -> Self {
+        Self {
+            config,
+            states: HashMap::new(),
+            adhoc_labels: HashSet::new(),
+            without_breaker: Vec::new(),
+        }
+    }
+
+    pub fn get(&self, destination: i64) -> Option<&DestinationState> {
+        self.states.get(&destination)
+    }
+
+    pub fn get_mut(&mut self, destination: i64) -> Option<&mut DestinationState> {
+        self.states.get_mut(&destination)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = i64> {
+        self.states.keys().copied()
+    }
+
+    /// Once there are [`MAX_IDLE`], forgets the ad hoc origins for which nothing is claimed. An
+    /// open breaker is in the database; failures in a row are forgotten.
+    pub fn forget_idle(&mut self, ledger: &Ledger, admission: &mut dyn Admission) {
+        if self.states.len() < MAX_IDLE {
+            return;
+        }
+        self.states.retain(|id, state| {
+            let is_needed = ledger.has(*id) || state.target.is_named();
+            if !is_needed {
+                admission.forget(*id);
+            }
+            is_needed
+        });
+    }
+
+    /// The state of a destination that was looked at. A new destination is taken up as the database
+    /// remembers it.
+    pub fn take_up(
+        &mut self,
+        origin: &Origin,
+        due: &Due,
+        admission: &mut dyn Admission,
+        (now, monotonic): (Timestamp, Duration),
+    ) -> &mut DestinationState {
+        let unknown = match self.states.entry(origin.id) {
+            Entry::Occupied(known) => return known.into_mut(),
+            Entry::Vacant(unknown) => unknown,
+        };
+        let labels = &mut self.adhoc_labels;
+        let has_own_label = labels.contains(&due.name) || labels.len() < ADHOC_LABELS;
+        let (config, id) = (&self.config, origin.id);
+        let target = Target::new(id, &due.name, config, has_own_label);
+        if !target.policy.is_configured() && has_own_label {
+            labels.insert(due.name.clone());
+        }
+        let remembered = Remembered {
+            is_proven: origin.is_proven,
+            open_breaker: due.probe.map(|(at, wait)| (at.since(now), wait)),
+        };
+        let has_breaker = admission.take_up(&target, remembered, monotonic);
+        let is_breaker_open = due.probe.is_some() && has_breaker;
+        if due.probe.is_some() && !has_breaker {
+            self.without_breaker.push(id);
+        }
+        let outage = OutageLog::new(&target.policy, is_breaker_open);
+        unknown.insert(DestinationState {
+            target: Arc::new(target),
+            origin: *origin,
+            outage,
+            is_breaker_open,
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! The limits of one destination.
+
+use std::time::Duration;
+
+use crate::config::Resolved;
+use crate::delivery::admission::{Refusal, Reputation, Request};
+use crate::delivery::attempt::QUICK;
+use crate::delivery::levels::durable::token_bucket::TokenBucket;
+use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::target::Target;
+use crate::model::{Breaker, BreakerChange, FailureKind, Health};
+
+/// Quick successes in a row before a delivery is prefetched; never more are prefetched than there
+/// were. A destination that fails now and then would have most of its prefetched deliveries
+/// released.
+pub(super) const MIN_STREAK: usize = 16;
+
+/// A rate, a number of attempts at once that adapts to the outcomes, and a circuit breaker.
+pub(super) struct Limits {
+    pub reputation: Reputation,
+    /// The highest number of attempts at once.
+    max_window: usize,
+    /// Attempts at once for now: doubles with each round of successes, falls to one on a timeout.
+    window: usize,
+    bucket: Option<TokenBucket>,
+    /// Whether its deliveries were kept waiting, so that the backlog must not go all at once.
+    is_rested: bool,
+    breaker: Option<Breaker>,
+    /// An attempt that takes this long is as bad as a timeout, whatever its outcome: half the
+    /// timeout.
+    too_slow: Duration,
+    /// Quick successes in a row.
+    streak: usize,
+}
+
+impl Limits {
+    pub fn new(target: &Target, config: &Resolved) -> Self {
+        let policy = &target.policy;
+        // Never the whole pool, whatever is configured.
+        let below_pool = config.delivery.workers.saturating_sub(1).max(1);
+        Self {
+            reputation: Reputation::Fresh,
+            max_window: (policy.concurrency as usize).min(below_pool),
+            window: 1,
+            bucket: policy.rate_limit.map(|limit| TokenBucket::new(&limit)),
+            is_rested: false,
+            breaker: policy.breaker.map(Breaker::new),
+            too_slow: policy.timeout / 2,
+            streak: 0,
+        }
+    }
+
+    /// Whether the breaker and the window admit one more attempt. Asked before the shares of the
+    /// pool; [`Self::admit_by_rate`] is asked after them.
+    pub fn admit_by_window(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let under_way = request.in_flight + request.planned;
+        if let Some(breaker) = &self.breaker {
+            let admitted = breaker.admits(request.now, under_way);
+            admitted.map_err(|wait| match wait {
+                Some(wait) => Refusal::For(wait),
+                None => Refusal::UntilAnAttemptEnds,
+            })?;
+        }
+        let window = if self.is_rested { 1 } else { self.window };
+        if under_way >= window.min(self.max_window) {
+            return Err(Refusal::UntilAnAttemptEnds);
+        }
+        Ok(())
+    }
+
+    /// Whether the bucket has a token for one more attempt.
+    pub fn admit_by_rate(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        let Some(mut bucket) = self.bucket else {
+            return Ok(());
+        };
+        if self.is_rested {
+            bucket.empty(request.now);
+        }
+        match bucket.wait(request.planned, request.now) {
+            Some(wait) => Err(Refusal::For(wait)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a rest once the breaker admits an attempt. The bucket is full, and the whole backlog is
+    /// due: so the bucket starts empty, and the window at one.
+    pub fn resume(&mut self, in_flight: usize, now: Duration) {
+        let breaker = self.breaker.as_ref();
+        let is_refused = breaker.is_some_and(|breaker| breaker.admits(now, in_flight).is_err());
+        if self.is_rested && !is_refused {
+            self.is_rested = false;
+            self.window = 1;
+            if let Some(bucket) = &mut self.bucket {
+                bucket.empty(now);
+            }
+        }
+    }
+
+    pub fn rest(&mut self) {
+        self.is_rested = true;
+    }
+
+    pub fn spend(&mut self, now: Duration) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.spend(now);
+        }
+    }
+
+    /// Deliveries that may be prefetched. A delivery under a rate begins when its token is there.
+    pub fn max_prefetched(&self) -> usize {
+        let is_quick = self.streak >= MIN_STREAK && !self.is_rested;
+        if is_quick && self.bucket.is_none() {
+            self.streak
+        } else {
+            0
+        }
+    }
+
+    pub fn end_streak(&mut self) {
+        self.streak = 0;
+    }
+
+    /// Opens the breaker as the database remembers it, if there is one.
+    pub fn reopen(&mut self, now: Duration, probe_in: Duration, wait: Duration) {
+        if let Some(breaker) = &mut self.breaker {
+            breaker.reopen(now, probe_in, wait);
+            self.is_rested = true;
+        }
+    }
+
+    pub fn has_breaker(&self) -> bool {
+        self.breaker.is_some()
+    }
+
+    /// Learns from a completion.
+    pub fn learn(
+        &mut self,
+        outcome: &Outcome,
+        took: Duration,
+        now: Duration,
+    ) -> Option<BreakerChange> {
+        self.adapt(outcome, took);
+        let breaker = self.breaker.as_mut();
+        let change = breaker.and_then(|breaker| breaker.note(outcome.health(), now));
+        self.is_rested |= change.is_some();
+        change
+    }
+
+    fn adapt(&mut self, outcome: &Outcome, took: Duration) {
+        let is_slow = outcome.failure == Some(FailureKind::Timeout) || took >= self.too_slow;
+        let is_quick = took <= QUICK && !is_slow;
+        self.streak = if outcome.class == Class::Delivered && is_quick {
+            self.streak.saturating_add(1)
+        } else {
+            0
+        };
+        match (is_slow, outcome.health()) {
+            (true, _) => {
+                self.window = 1;
+                self.reputation = Reputation::Suspect;
+            }
+            (_, Health::Failing) => {
+                self.window = (self.window / 2).max(1);
+                self.reputation = Reputation::Proven;
+            }
+            (_, Health::Well) => {
+                self.window = (self.window + 1).min(self.max_window);
+                self.reputation = Reputation::Proven;
+            }
+            (_, Health::Unknown) => {}
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! ureq's agents: one set for each author of URLs, and one agent for each destination with
+//! certificate authorities of its own.
+
+use std::collections::HashMap;
+use std::io::Error as IoError;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use ureq::Agent;
+use ureq::config::AutoHeaderValue;
+
+use crate::clock::Clock;
+use crate::delivery::attempt::Attempt;
+use crate::delivery::context::Context;
+use crate::delivery::levels::http::names::Names;
+use crate::delivery::levels::http::resolver::{Resolver, UrlOrigin};
+use crate::delivery::levels::http::tls::{self, Roots};
+use crate::delivery::levels::http::wire::Dialer;
+use crate::model::AddressPolicy;
+use crate::ops::fd_limit::{self, AGENT_SHARDS};
+
+/// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
+/// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, at
+/// most 4 MiB with 64 workers.
+const BUFFER: usize = 16 * 1024;
+
+pub(super) struct Agents {
+    /// For destinations that the operator configured: any address is allowed.
+    operator: AgentShards,
+    /// For URLs that came with a relay. Their connections are their own, so that none is used that
+    /// was dialled under the operator's rules.
+    client: AgentShards,
+    /// For destinations with certificate authorities of their own, by name.
+    private: HashMap<String, Agent>,
+}
+
+/// Agents with the same rules, each with connections of its own for a part of the destinations. For
+/// each request ureq searches all idle connections of its pool, and for each of its hosts anew; and
+/// one destination's idle connection is closed to make room for another's. In one shard a hundred
+/// destinations got half as much with 64 workers (measured).
+struct AgentShards([Agent; AGENT_SHARDS]);
+
+impl AgentShards {
+    fn of(&self, destination: i64) -> &Agent {
+        let shard = destination.unsigned_abs() % AGENT_SHARDS as u64;
+        &self.0[usize::try_from(shard).expect("there are few shards")]
+    }
+}
+
+impl Agents {
+    /// An error names the destination whose certificate authorities can't be used.
+    pub fn new(context: &Context) -> std::io::Result<Self> {
+        let maker = AgentMaker::new(context);
+        // Client URLs have look-ups of their own: their slow name servers must not keep configured
+        // destinations waiting.
+        let max_pending = fd_limit::look_ups(maker.fd_limit) / 2;
+        let names = || Names::new(max_pending, Arc::clone(&context.clock));
+        let (operator, client) = (names(), names());
+        let mut private = HashMap::new();
+        for (name, to) in &context.config.destinations {
+            if let Some(path) = &to.ca_file {
+                let tls = tls::certificates(path)
+                    .and_then(|certificates| tls::client(Roots::File(certificates)))
+                    .map_err(|error| {
+                        let shown = path.display();
+                        IoError::other(format!("destinations.{name}.ca_file: \"{shown}\": {error}"))
+                    })?;
+                private.insert(
+                    name.clone(),
+                    maker.agent(UrlOrigin::Operator, &operator, &tls),
+                );
+            }
+        }
+        Ok(Self {
+            operator: maker.shards(UrlOrigin::Operator, &operator)?,
+            client: maker.shards(UrlOrigin::Client, &client)?,
+            private,
+        })
+    }
+
+    /// The agent of an attempt.
+    pub fn of(&self, attempt: &Attempt) -> &Agent {
+        let target = &attempt.target;
+        if !target.policy.is_configured() {
+            return self.client.of(target.id);
+        }
+        let own = self.private.get(&target.name);
+        own.unwrap_or_else(|| self.operator.of(target.id))
+    }
+
+    /// Cuts all connections.
+    pub fn shut_down(&self) {
+        let shared = self.operator.0.iter().chain(&self.client.0);
+        for agent in shared.chain(self.private.values()) {
+            agent.clone().shutdown();
+        }
+    }
+}
+
+/// Makes agents of one configuration.
+struct AgentMaker<'a> {
+    context: &'a Context,
+    policy: Arc<AddressPolicy>,
+    fd_limit: u64,
+    /// Idle connections that an agent keeps.
+    max_idle: usize,
+}
+
+impl<'a> AgentMaker<'a> {
+    fn new(context: &'a Context) -> Self {
+        let config = &context.config;
+        let fd_limit = fd_limit::limit();
+        Self {
+            context,
+            policy: Arc::new(config.address_policy(context.own_listeners.clone())),
+            fd_limit,
+            max_idle: fd_limit::idle_per_shard(fd_limit, config.delivery.workers),
+        }
+    }
+
+    fn shards(&self, origin: UrlOrigin, names: &Arc<Names>) -> std::io::Result<AgentShards> {
+        let may_have_file = origin == UrlOrigin::Operator;
+        let tls = tls::client(Roots::Public { may_have_file }).map_err(IoError::other)?;
+        let agent = |_| self.agent(origin, names, &tls);
+        Ok(AgentShards(std::array::from_fn(agent)))
+    }
+
+    fn agent(&self, origin: UrlOrigin, names: &Arc<Names>, tls: &Arc<ClientConfig>) -> Agent {
+        let connect_timeout = self.context.config.delivery.connect_timeout;
+        let config = Agent::config_builder()
+            // The default takes HTTP_PROXY, which would bypass every address check.
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_resolve(Some(connect_timeout))
+            .timeout_connect(Some(connect_timeout))
+            .max_response_header_size(BUFFER)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_idle_connections(self.max_idle)
+            .max_idle_connections_per_host(self.max_idle)
+            .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
+            .accept(AutoHeaderValue::None)
+            .accept_encoding(AutoHeaderValue::None)
+            .build();
+        let clock = || -> Arc<dyn Clock> { Arc::clone(&self.context.clock) };
+        let dialer = Dialer::new(Arc::clone(&self.policy), Arc::clone(tls), clock());
+        let resolver = Resolver::new(origin, Arc::clone(&self.policy), clock(), Arc::clone(names));
+        Agent::with_parts(config, dialer, resolver)
+    }
+}

@@ -1,0 +1,56 @@
+//! The transport's own errors, which travel through ureq as `ureq::Error::Other`.
+
+use std::io::Error as IoError;
+use std::net::{IpAddr, SocketAddr};
+
+use rustix::io::Errno;
+use thiserror::Error;
+
+/// None of a name's addresses may be dialled.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum Forbidden {
+    #[error(
+        "forbidden_address: {0} is not a public address; \
+         delivery.allow_networks can open its network"
+    )]
+    Inside(IpAddr),
+    #[error("forbidden_address: {0} is one of relay's own listeners (server.listen, admin.listen)")]
+    OwnListener(SocketAddr),
+}
+
+/// A shortage of this machine: the attempt was not made, and says nothing about the destination.
+#[derive(Debug, Error)]
+#[error("this machine is short of {what}: {source}")]
+pub(super) struct NotMade {
+    pub what: &'static str,
+    #[source]
+    pub source: IoError,
+}
+
+impl NotMade {
+    /// Separates a shortage from other errors of making a socket or a thread.
+    pub fn of(error: IoError) -> Result<Self, IoError> {
+        let what = match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE) => "file descriptors",
+            Some(Errno::NOMEM | Errno::NOBUFS) => "memory",
+            // Of a thread; of a connection, for which it means ports.
+            Some(Errno::AGAIN) => "threads or ports",
+            _ => return Err(error),
+        };
+        Ok(Self {
+            what,
+            source: error,
+        })
+    }
+
+    /// The same as ureq's error.
+    pub fn wrap(error: IoError) -> ureq::Error {
+        match Self::of(error) {
+            Ok(shortage) => ureq::Error::Other(Box::new(shortage)),
+            Err(error) => ureq::Error::Io(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

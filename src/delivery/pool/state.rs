@@ -1,0 +1,88 @@
+//! The attempts between the dispatcher and the workers.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::delivery::attempt::{Attempt, Completion, DeliveryKey};
+
+/// The attempts between the dispatcher and the workers. Bounded by what is claimed.
+#[derive(Default)]
+pub(super) struct PoolState {
+    /// There is a free worker for each.
+    pub queue: VecDeque<Attempt>,
+    /// By destination. A prefetched delivery begins in the place of a quick success: so there are
+    /// never more attempts at once than were admitted, and no worker waits for a commit.
+    prefetched: HashMap<i64, PrefetchQueue>,
+    pub completions: Vec<Completion>,
+    /// By destination, since the dispatcher took the completions last.
+    pub idle: HashMap<i64, IdleCompletions>,
+    pub is_stopped: bool,
+}
+
+/// The prefetched deliveries of one destination.
+#[derive(Default)]
+struct PrefetchQueue {
+    attempts: VecDeque<Attempt>,
+    /// Low-water mark: with so few left the dispatcher prefetches more.
+    low: usize,
+}
+
+/// Completions of a destination for which nothing was prefetched.
+#[derive(Default)]
+pub(super) struct IdleCompletions {
+    quick_successes: usize,
+    /// Whether one failed, or was slow.
+    has_other: bool,
+}
+
+impl PoolState {
+    /// Takes in a prefetched delivery. Returns its key if it begins at once.
+    pub fn prefetch(&mut self, attempt: Attempt) -> Option<DeliveryKey> {
+        let destination = attempt.target.id;
+        match self.idle.get_mut(&destination) {
+            Some(idle) if idle.has_other => {
+                self.completions.push(Completion::not_begun(attempt));
+            }
+            Some(idle) if idle.quick_successes > 0 => {
+                idle.quick_successes -= 1;
+                let key = attempt.key();
+                self.queue.push_back(attempt);
+                return Some(key);
+            }
+            _ => {
+                let queue = self.prefetched.entry(destination).or_default();
+                queue.attempts.push_back(attempt);
+                queue.low = queue.attempts.len() / 3;
+            }
+        }
+        None
+    }
+
+    /// The prefetched delivery that follows a completion, if there is one, and whether enough are
+    /// left. Anything but a quick success recalls the others.
+    pub fn follow_up(
+        &mut self,
+        destination: i64,
+        is_quick_success: bool,
+    ) -> Option<(Attempt, bool)> {
+        if is_quick_success {
+            if let Some(queue) = self.prefetched.get_mut(&destination)
+                && let Some(next) = queue.attempts.pop_front()
+            {
+                return Some((next, queue.attempts.len() > queue.low));
+            }
+            self.idle.entry(destination).or_default().quick_successes += 1;
+        } else {
+            self.idle.entry(destination).or_default().has_other = true;
+        }
+        self.recall(destination);
+        None
+    }
+
+    /// Takes back what is prefetched for a destination.
+    pub fn recall(&mut self, destination: i64) {
+        if let Some(queue) = self.prefetched.remove(&destination) {
+            let attempts = queue.attempts.into_iter();
+            self.completions.extend(attempts.map(Completion::not_begun));
+        }
+    }
+}
