@@ -1,7 +1,6 @@
 //! Only a claim that brings an attempt spends a token.
 
 use super::*;
-use crate::store::{StoreError, Tx, WriteOp};
 
 /// Counts the tokens that are spent, and does something else while a plan is being made.
 struct Counting {
@@ -49,29 +48,21 @@ fn a_claim_that_brings_an_attempt_spends_a_token() {
     scene.store.stop();
 }
 
-/// Another process delivers all that waits.
-struct DeliverAll;
-
-impl WriteOp for DeliverAll {
-    type Out = ();
-
-    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let deliver = "UPDATE deliveries SET state = 3, next_attempt_at = NULL";
-        tx.sql.execute(deliver, [])?;
-        Ok(())
-    }
-}
-
 #[test]
 fn a_claim_that_finds_nothing_spends_no_token() {
+    // Another process pauses the destination between the look and the claim.
     let (mut scene, spent) = counting(|store| {
         Box::new(move || {
-            store.write_blocking(DeliverAll).expect("delivered");
+            let pause = Pause {
+                destination: "http://x".to_owned(),
+                reason: "on purpose".to_owned(),
+            };
+            store.write_blocking(pause).expect("it is known");
         })
     });
     scene.accept();
     assert_eq!(scene.dispatcher.tick().claimed, 0);
-    assert_eq!(deliveries(&scene), [(3, 0)]);
+    assert_eq!(deliveries(&scene), [(0, 0)]);
     assert_eq!(spent.load(Ordering::SeqCst), 0);
     scene.store.stop();
 }
