@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use serde_json::json;
+
 use super::error::CommandError;
 use crate::config::Config;
 
@@ -7,12 +9,13 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), CommandError> {
     let config = Config::load(file)?;
     let resolved = config.resolve();
     let level = resolved.level().to_string();
+    let effective = Config::effective_sources(file);
     let admin = config
         .admin
         .listen
         .map_or_else(|| "off".to_owned(), |address| address.to_string());
     if json {
-        let summary = serde_json::json!({
+        let summary = json!({
             "ok": true,
             "listen": config.server.listen.to_string(),
             "admin": admin,
@@ -21,6 +24,10 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), CommandError> {
             "apiKeys": config.api.keys.len(),
             "destinations": config.destinations.keys().collect::<Vec<_>>(),
             "sources": config.sources.keys().collect::<Vec<_>>(),
+            "providers": effective
+                .iter()
+                .map(|source| (source.name.clone(), json!(source.settings)))
+                .collect::<serde_json::Map<_, _>>(),
         });
         say!("{summary}");
         return Ok(());
@@ -43,6 +50,15 @@ pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), CommandError> {
             to.url.origin()
         );
     }
+    print_sources(&config)?;
+    for source in &effective {
+        say!("\n# {}, which takes over {}:", source.name, source.provider);
+        say!("{}", source.to_toml().trim_end());
+    }
+    Ok(())
+}
+
+fn print_sources(config: &Config) -> Result<(), CommandError> {
     for (name, source) in &config.sources {
         let verified = if source.verify.is_some() {
             " (signatures verified)"

@@ -18,6 +18,7 @@ mod error;
 mod list;
 mod operate;
 mod pause;
+mod providers;
 mod serve;
 mod show;
 mod signals;
@@ -118,6 +119,14 @@ enum Command {
         #[arg(long)]
         accept_data_loss: bool,
     },
+    /// List the known senders of webhooks, or show what one of them stands for
+    Providers {
+        /// The name of one
+        name: Option<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Show how much waits, for whom, and what keeps it
     Stats {
         #[command(flatten)]
@@ -164,6 +173,7 @@ pub fn run() -> ExitCode {
             file,
             accept_data_loss,
         } => unlock::run(file.path(), accept_data_loss),
+        Command::Providers { name, json } => providers::run(name.as_deref(), json),
         Command::Stats { file, json } => stats::run(file.path(), json),
     };
     match done {

@@ -47,6 +47,14 @@ fn help_says_whether_json_is_one_document_or_lines() {
     }
     assert_eq!(
         with_json,
-        ["check", "list", "show", "replay", "discard", "stats"]
+        [
+            "check",
+            "list",
+            "show",
+            "replay",
+            "discard",
+            "providers",
+            "stats"
+        ]
     );
 }

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use toml::de::DeTable;
+
 use crate::config::environment::{self, Overrides};
 use crate::config::error::{ConfigError, Origin};
+use crate::config::providers::{self, EffectiveSource};
 use crate::config::secrets::Env;
 use crate::config::settings::Config;
 
@@ -36,13 +39,17 @@ impl Config {
         Ok(config)
     }
 
+    /// The sources that name a provider, as they take effect. Empty if the file can't be used:
+    /// loading it says why.
+    pub(crate) fn effective_sources(file: Option<&Path>) -> Vec<EffectiveSource> {
+        let text = file_in_use(file).and_then(|path| std::fs::read_to_string(path).ok());
+        let sources = text.and_then(|text| providers::effective_sources(&text));
+        sources.unwrap_or_default()
+    }
+
     /// Reads the file and the environment, unchecked.
     fn read(file: Option<&Path>, env: Env<'_>) -> Result<(Self, Origin, Overrides), ConfigError> {
-        let path = match file {
-            Some(path) => Some(path),
-            None => Some(Path::new(Self::FILE)).filter(|path| path.exists()),
-        };
-        let (mut config, origin) = match path {
+        let (mut config, origin) = match file_in_use(file) {
             None => (Self::default(), Origin::Program),
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
@@ -66,7 +73,12 @@ impl Config {
             line: line_of(text, error).unwrap_or(1),
             message: one_line(error.message()),
         };
-        let document = toml::Deserializer::parse(text).map_err(|error| syntax(&error))?;
+        let mut document = DeTable::parse(text).map_err(|error| syntax(&error))?;
+        providers::expand(document.get_mut()).map_err(|unknown| {
+            let line = line_at(text, unknown.place.start);
+            Origin::File(path.to_owned(), Some(line)).setting(unknown.problem)
+        })?;
+        let document = toml::Deserializer::from(document);
         serde_path_to_error::deserialize(document).map_err(|error| {
             let key = error.path().to_string();
             let inner = error.into_inner();
@@ -103,6 +115,11 @@ impl Config {
     }
 }
 
+/// The file that was named, or the default one if it exists.
+fn file_in_use(named: Option<&Path>) -> Option<&Path> {
+    named.or_else(|| Some(Path::new(Config::FILE)).filter(|path| path.exists()))
+}
+
 /// Whether a key's value may be a secret, so that no error quotes it.
 fn is_secret(key: &str) -> bool {
     let is_reference = key.ends_with("_env") || key.ends_with("_file");
@@ -111,14 +128,13 @@ fn is_secret(key: &str) -> bool {
 }
 
 fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
-    let start = error.span()?.start.min(text.len());
-    Some(
-        text.as_bytes()[..start]
-            .iter()
-            .filter(|&&b| b == b'\n')
-            .count()
-            + 1,
-    )
+    Some(line_at(text, error.span()?.start))
+}
+
+/// The line of a place in a text, from 1.
+fn line_at(text: &str, place: usize) -> usize {
+    let before = &text.as_bytes()[..place.min(text.len())];
+    before.iter().filter(|&&b| b == b'\n').count() + 1
 }
 
 fn one_line(message: &str) -> String {

@@ -8,6 +8,7 @@
 //!   the syntax of values.
 //! - `load`: reads the file. `environment`: the variables that override it. `secrets`: texts that
 //!   are never printed, and the references to them. `error`: the errors.
+//! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 
@@ -15,6 +16,7 @@ mod check;
 mod environment;
 mod error;
 mod load;
+pub(crate) mod providers;
 mod resolved;
 mod rules;
 mod secrets;

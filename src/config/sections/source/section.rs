@@ -1,5 +1,7 @@
 //! `[sources.NAME]`.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, bad, within};
@@ -15,6 +17,12 @@ use crate::config::units;
 pub struct Source {
     /// Names of destinations; each gets a delivery of its own.
     pub destinations: Vec<String>,
+    /// The well-known sender whose settings this source has taken over. Default: none.
+    #[serde(default)]
+    pub provider: Option<String>,
+    /// The values of `{param.NAME}` in templates. Default: none.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
     /// Where the provider's idempotency key is found. Default: the header `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyKeyAt,
@@ -44,6 +52,8 @@ impl Source {
     pub fn to(destinations: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             destinations: destinations.into_iter().map(Into::into).collect(),
+            provider: None,
+            params: BTreeMap::new(),
             idempotency: IdempotencyKeyAt::default(),
             max_body_bytes: None,
             accept_any_content: false,
