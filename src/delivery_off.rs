@@ -10,7 +10,7 @@ use crate::ops::metrics::Metrics;
 use crate::stop::{Ending, Stop};
 use crate::store::Store;
 
-/// Is told of destinations for which something became due; nothing here delivers to them.
+/// Ignores deliveries that become due: this build delivers none.
 #[derive(Clone)]
 pub(crate) struct Wake;
 
@@ -26,7 +26,7 @@ impl Wake {
     pub fn outside_write(&self) {}
 }
 
-/// What an executor works with; here it is let go.
+/// The parts of a relay that an executor works with. This one drops them.
 pub(crate) struct Context {
     pub config: Arc<Resolved>,
     pub store: Store,

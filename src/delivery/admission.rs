@@ -1,4 +1,4 @@
-//! What limits attempts beside what is due: the contract between the dispatcher and a level.
+//! The limits on attempts: the contract between the dispatcher and a level.
 //!
 //! A plan asks [`Admission::admit`], which changes nothing. Only a claim that has succeeded spends
 //! a token, and only a completion changes a destination's limits.

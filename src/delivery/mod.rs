@@ -47,8 +47,9 @@ use pool::Pool;
 pub(crate) struct Executor {
     /// The end of claims, settlements and releases.
     pub dispatcher: Ending,
-    /// The end of all attempts. The dispatcher's end cuts those in flight, but a worker that connects
-    /// or resolves a name ends after its timeout only; its delivery has been released by then.
+    /// The end of all attempts. The dispatcher's end cuts those in flight, but a worker that
+    /// connects or resolves a name ends after its timeout only; its delivery has been released by
+    /// then.
     pub workers: Ending,
 }
 

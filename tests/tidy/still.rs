@@ -74,7 +74,6 @@ pub const KNOWS_THE_ENGINE: &[&str] = &[
 pub const WIDE: &[&str] = &[
     "src/cli/list.rs",
     "src/cli/signals.rs",
-    "src/delivery/mod.rs",
     "src/delivery/ops/due.rs",
     "src/delivery/ops/measure.rs",
     "src/delivery/ops/turn.rs",
@@ -117,14 +116,11 @@ pub const WIDE: &[&str] = &[
 pub const RIDDLES: &[&str] = &[
     "src/cli/mod.rs",
     "src/cli/operate.rs",
-    "src/delivery/admission.rs",
     "src/delivery/counts_tests.rs",
-    "src/delivery/dispatcher/plan.rs",
     "src/delivery/ops/due.rs",
     "src/delivery/ops/measure.rs",
     "src/delivery/ops/shipment.rs",
     "src/delivery/ops/turn.rs",
-    "src/delivery_off.rs",
     "src/http/server/connection_slots.rs",
     "src/maintenance/mod.rs",
     "src/maintenance/tests.rs",

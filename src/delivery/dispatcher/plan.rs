@@ -63,7 +63,7 @@ pub(in crate::delivery) struct Postponed {
     pub has_prefetched: bool,
 }
 
-/// What a tick claims, and what its looks have found.
+/// The claims of a tick, and the findings of its looks.
 #[derive(Default)]
 pub(in crate::delivery) struct Plan {
     pub claims: Vec<Want>,
