@@ -8,7 +8,7 @@ use crate::config::Resolved;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
 use crate::stop::{Ending, Stop};
-use crate::store::Store;
+use crate::store::{DestinationId, Store};
 
 /// Ignores deliveries that become due: this build delivers none.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ impl Wake {
     }
 
     #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
-    pub fn due(&self, _destinations: &[i64]) {}
+    pub fn due(&self, _destinations: &[DestinationId]) {}
 
     #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
     pub fn outside_write(&self) {}

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::http::EventLoops;
 use crate::model::IntentId;
 use crate::stop::{self, Asked, Step, Wait, stop_in_order};
-use crate::store::{OfIntent, Store};
+use crate::store::Store;
 
 /// A running relay. Dropping it stops it as [`Relay::stop`] does.
 ///
@@ -78,9 +78,7 @@ impl Relay {
     /// attempts. Returns their number. Blocks until that is durable.
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
-        let mut replay = OfIntent::replay(id);
-        self.store.write_steps(&mut replay)?;
-        Ok(replay.done)
+        Ok(self.store.replay(id)?)
     }
 
     /// Whether no part has failed. After a fatal error the relay accepts and delivers nothing more:

@@ -12,7 +12,7 @@ use super::operate::{Moment, explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::store::{BulkJob, CancelJob, CreateJobs, Filter, JobKind, OfIntent, Operator, StepJobs};
+use crate::store::{AdvanceBulk, BulkId, DeadLetterAction, DeadLetterFilter, Operator};
 
 /// Steps after which the WAL is emptied, when there is no server to do it: some 50 MB of it.
 const CHECKPOINT_EVERY: u64 = 50;
@@ -65,19 +65,22 @@ pub(super) struct BulkArgs {
     json: bool,
 }
 
-pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result<(), CommandError> {
+pub(super) fn run(
+    file: Option<&Path>,
+    kind: DeadLetterAction,
+    args: &BulkArgs,
+) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     if args.dead {
         return many(&mut operator, &config, kind, args);
     }
     let mut all = 0;
     for id in &args.ids {
-        let mut letters = match kind {
-            JobKind::Replay => OfIntent::replay(*id),
-            JobKind::Discard => OfIntent::discard(*id),
+        let done = match kind {
+            DeadLetterAction::Replay => operator.replay(*id),
+            DeadLetterAction::Discard => operator.discard(*id),
         };
-        operator.write_steps(&mut letters).map_err(explained)?;
-        let done = letters.done;
+        let done = done.map_err(explained)?;
         if done == 0 && !args.json {
             eprintln!("{id}: has no dead letter");
         }
@@ -90,7 +93,7 @@ pub(super) fn run(file: Option<&Path>, kind: JobKind, args: &BulkArgs) -> Result
     Ok(())
 }
 
-fn report(kind: JobKind, count: usize, is_json: bool) -> Result<(), CommandError> {
+fn report(kind: DeadLetterAction, count: usize, is_json: bool) -> Result<(), CommandError> {
     if is_json {
         say!("{}", json!({ done_name(kind): count }));
     } else {
@@ -99,17 +102,17 @@ fn report(kind: JobKind, count: usize, is_json: bool) -> Result<(), CommandError
     Ok(())
 }
 
-fn done_name(kind: JobKind) -> &'static str {
+fn done_name(kind: DeadLetterAction) -> &'static str {
     match kind {
-        JobKind::Replay => "replayed",
-        JobKind::Discard => "discarded",
+        DeadLetterAction::Replay => "replayed",
+        DeadLetterAction::Discard => "discarded",
     }
 }
 
 fn many(
     operator: &mut Operator,
     config: &Resolved,
-    kind: JobKind,
+    kind: DeadLetterAction,
     args: &BulkArgs,
 ) -> Result<(), CommandError> {
     let destination = args
@@ -117,7 +120,7 @@ fn many(
         .as_deref()
         .map(|text| known_destination(operator, config, text))
         .transpose()?;
-    let filter = Filter {
+    let filter = DeadLetterFilter {
         destination,
         source: args.source.clone(),
         reason: args.reason.clone(),
@@ -131,29 +134,29 @@ fn many(
             }),
     }
     .before(operator.now());
-    let found = operator.read(|sql| filter.count(sql)).map_err(explained)?;
+    let found = operator.count_dead_letters(&filter).map_err(explained)?;
     if args.dry_run {
-        let total: i64 = found.iter().map(|(_, _, count)| count).sum();
+        let total: i64 = found.iter().map(|one| one.count).sum();
         if args.json {
             let by_destination: serde_json::Map<_, _> = found
                 .into_iter()
-                .map(|(_, name, count)| (name, count.into()))
+                .map(|one| (one.destination, one.count.into()))
                 .collect();
             say!(
                 "{}",
                 json!({ "total": total, "destinations": by_destination })
             );
         } else {
-            for (_, name, count) in &found {
-                say!("{count:>8}  {name}");
+            for one in &found {
+                say!("{:>8}  {}", one.count, one.destination);
             }
             say!("{total:>8}  in all; nothing was done");
         }
         return Ok(());
     }
-    let mut create = CreateJobs::new(kind, filter, found);
-    operator.write_steps(&mut create).map_err(explained)?;
-    let jobs = create.jobs;
+    let jobs = operator
+        .create_bulk(kind, filter, found)
+        .map_err(explained)?;
     if jobs.is_empty() {
         report(kind, 0, args.json)?;
         return Ok(());
@@ -176,8 +179,8 @@ fn many(
 /// Waits for the jobs' end; without a server, does them.
 fn follow(
     operator: &mut Operator,
-    kind: JobKind,
-    jobs: &[i64],
+    kind: DeadLetterAction,
+    jobs: &[BulkId],
     is_json: bool,
 ) -> Result<(), CommandError> {
     let is_terminal = std::io::stderr().is_terminal();
@@ -186,18 +189,16 @@ fn follow(
         // One may start or stop meanwhile.
         let has_server = operator.has_server();
         if !has_server {
-            let step = StepJobs {
+            let step = AdvanceBulk {
                 is_paced: false,
-                after: 0,
+                after: None,
             };
-            operator.write(&step).map_err(explained)?;
+            operator.advance_bulk(step).map_err(explained)?;
             if round.is_multiple_of(CHECKPOINT_EVERY) {
                 operator.checkpoint().map_err(explained)?;
             }
         }
-        let states = operator
-            .read(|sql| BulkJob::read(sql, jobs))
-            .map_err(explained)?;
+        let states = operator.bulk_operations(jobs).map_err(explained)?;
         let done: i64 = states.iter().map(|job| job.done).sum();
         let total: i64 = states.iter().map(|job| job.total).sum();
         if is_terminal && done != shown {
@@ -223,9 +224,9 @@ fn follow(
 }
 
 /// Ends a job before it is done.
-pub(super) fn cancel(file: Option<&Path>, job: i64) -> Result<(), CommandError> {
+pub(super) fn cancel(file: Option<&Path>, job: BulkId) -> Result<(), CommandError> {
     let (mut operator, _) = writing(file)?;
-    if operator.write(&CancelJob(job)).map_err(explained)? {
+    if operator.cancel_bulk(job).map_err(explained)? {
         say!("cancelled; what it has done stays done");
         Ok(())
     } else {

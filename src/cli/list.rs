@@ -9,7 +9,7 @@ use super::operate::{Moment, explained, known_destination, moment, plain, public
 use super::table::{self, Column};
 use crate::model::DeliveryState;
 use crate::ops::status_text::not_configured;
-use crate::store::{Listed, Query};
+use crate::store::ListQuery;
 
 #[derive(Args)]
 pub(super) struct ListArgs {
@@ -65,16 +65,14 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), CommandErr
         .as_deref()
         .map(|text| known_destination(&operator, &config, text))
         .transpose()?;
-    let query = Query {
+    let query = ListQuery {
         state: args.status,
         destination,
         source: args.source.clone(),
         since: args.since.map(|since| since.when(&operator)),
         limit: args.limit,
     };
-    let found = operator
-        .read(|sql| Listed::read(sql, &query, operator.now()))
-        .map_err(explained)?;
+    let found = operator.list(&query).map_err(explained)?;
     if args.json {
         for row in &found {
             let line = json!({

@@ -33,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::model::IntentId;
 use crate::ops::logging;
-use crate::store::JobKind;
+use crate::store::{BulkId, DeadLetterAction};
 
 /// An embedded webhook and event relay: takes events in over HTTP, makes them durable in one SQLite
 /// file, and delivers them until they arrive.
@@ -92,7 +92,7 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
         /// Its number: relay stats shows it
-        job: i64,
+        job: BulkId,
     },
     /// Let nothing more go to a destination; events for it are still accepted, and held
     Pause {
@@ -160,8 +160,8 @@ pub fn run() -> ExitCode {
         Command::Check { file, json } => check::run(file.path(), json),
         Command::List { file, list } => list::run(file.path(), &list),
         Command::Show { file, id, json } => show::run(file.path(), id, json),
-        Command::Replay { file, bulk } => bulk::run(file.path(), JobKind::Replay, &bulk),
-        Command::Discard { file, bulk } => bulk::run(file.path(), JobKind::Discard, &bulk),
+        Command::Replay { file, bulk } => bulk::run(file.path(), DeadLetterAction::Replay, &bulk),
+        Command::Discard { file, bulk } => bulk::run(file.path(), DeadLetterAction::Discard, &bulk),
         Command::Cancel { file, job } => bulk::cancel(file.path(), job),
         Command::Pause {
             file,

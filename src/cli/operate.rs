@@ -12,13 +12,13 @@ use crate::store::{Operator, StoreError};
 /// The database that the configuration names, to look at.
 pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
     let config = Config::load_for_commands(file)?.resolve();
-    Ok((Operator::reading(&config.database.path)?, config))
+    Ok((Operator::reading(&config.database)?, config))
 }
 
 /// The database that the configuration names, to change.
 pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
     let config = Config::load_for_commands(file)?.resolve();
-    Ok((Operator::writing(&config.database.path)?, config))
+    Ok((Operator::writing(&config.database)?, config))
 }
 
 /// A moment as it is written: RFC 3339, or how long ago (`2h`).
@@ -88,10 +88,7 @@ pub(super) fn known_destination(
     config: &Resolved,
     text: &str,
 ) -> Result<String, CommandError> {
-    let is_stored = operator
-        .read(|sql| crate::store::is_destination(sql, text))
-        .map_err(explained)?;
-    if is_stored {
+    if operator.is_destination(text).map_err(explained)? {
         Ok(text.to_owned())
     } else {
         destination(config, text)

@@ -2,7 +2,6 @@ use std::path::Path;
 
 use super::error::CommandError;
 use super::operate::{explained, known_destination, writing};
-use crate::store::{Pause, Resume};
 
 pub(super) fn pause(
     file: Option<&Path>,
@@ -11,11 +10,7 @@ pub(super) fn pause(
 ) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     let destination = &known_destination(&operator, &config, destination)?;
-    let op = Pause {
-        destination: destination.clone(),
-        reason: reason.to_owned(),
-    };
-    let is_new = operator.write(&op).map_err(explained)?;
+    let is_new = operator.pause(destination, reason).map_err(explained)?;
     say!(
         "{destination} is paused{}: events for it are accepted and held",
         if is_new { "" } else { " already" }
@@ -26,8 +21,7 @@ pub(super) fn pause(
 pub(super) fn resume(file: Option<&Path>, destination: &str) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
     let destination = known_destination(&operator, &config, destination)?;
-    let op = Resume(destination.clone());
-    if operator.write(&op).map_err(explained)? {
+    if operator.resume(&destination).map_err(explained)? {
         say!("{destination} is resumed");
     } else {
         say!("{destination} was neither paused nor held");

@@ -6,7 +6,7 @@ use super::error::CommandError;
 use super::operate::{explained, plain, public_id, reading};
 use crate::model::IntentId;
 use crate::ops::status_text::{describe, next_retry_at};
-use crate::store::{AttemptRow, IntentRow};
+use crate::store::StoredAttempt;
 
 /// Characters of an answer that a timeline shows; `--json` has them all.
 const SHOWN: usize = 200;
@@ -14,7 +14,7 @@ const SHOWN: usize = 200;
 pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<(), CommandError> {
     let (operator, config) = reading(file)?;
     let row = operator
-        .read(|sql| IntentRow::find(sql, id, None))
+        .intent(id)
         .map_err(explained)?
         .ok_or_else(|| format!("there is no relay or event {id}"))?;
     let id = public_id(row.id, row.surface);
@@ -74,7 +74,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
     Ok(())
 }
 
-fn print_attempt(entry: &AttemptRow) -> Result<(), CommandError> {
+fn print_attempt(entry: &StoredAttempt) -> Result<(), CommandError> {
     let what = match entry.status_code {
         Some(status) => format!("{} ({status})", entry.outcome),
         None => entry.outcome.to_owned(),
@@ -106,7 +106,7 @@ fn print_attempt(entry: &AttemptRow) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn phases(entry: &AttemptRow) -> String {
+fn phases(entry: &StoredAttempt) -> String {
     let parts = [
         ("resolve", entry.resolve_ms),
         ("connect", entry.connect_ms),
@@ -129,7 +129,7 @@ fn phases(entry: &AttemptRow) -> String {
     }
 }
 
-fn attempt(entry: &AttemptRow) -> serde_json::Value {
+fn attempt(entry: &StoredAttempt) -> serde_json::Value {
     json!({
         "attempt": entry.attempt,
         "started_at": entry.started_at,

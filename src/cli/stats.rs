@@ -8,13 +8,12 @@ use super::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::ops::status_text::not_configured;
-use crate::store::{BulkJob, KeepReason, Stats};
+use crate::store::{DestinationStats, KeepReason};
 
 pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError> {
     let (operator, config) = reading(file)?;
-    let (destinations, jobs) = operator
-        .read(|sql| Ok((Stats::read(sql)?, BulkJob::read(sql, &[])?)))
-        .map_err(explained)?;
+    let destinations = operator.stats().map_err(explained)?;
+    let jobs = operator.bulk_under_way().map_err(explained)?;
     let has_server = operator.has_server();
     let bytes = config
         .database
@@ -36,7 +35,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError
             })).collect::<Vec<_>>(),
             "jobs": jobs.iter().map(|job| json!({
                 "job": job.id,
-                "kind": job.kind.name(),
+                "kind": job.action.name(),
                 "destination": job.destination,
                 "done": job.done,
                 "total": job.total,
@@ -81,7 +80,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError
         say!(
             "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
             job.id,
-            job.kind.name(),
+            job.action.name(),
             plain(&job.destination),
             job.done,
             job.total,
@@ -91,7 +90,7 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError
     Ok(())
 }
 
-fn standing(row: &Stats, config: &Resolved, now: Timestamp) -> String {
+fn standing(row: &DestinationStats, config: &Resolved, now: Timestamp) -> String {
     let is_deliverable = config.is_deliverable(&row.destination);
     match row.keep_reason(is_deliverable, now) {
         Some(KeepReason::UnknownDestination) => {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::error::CommandError;
 use crate::config::Config;
-use crate::store::{Kept, Unlock};
+use crate::store::{Remembered, Unlock};
 
 pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), CommandError> {
     let config = Config::load_for_commands(file)?;
@@ -20,7 +20,7 @@ pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), Co
         say!("{lock_file}: forgot {forgotten}; the next start serves the database as it is");
         return Ok(());
     }
-    let kept = unlock.kept()?;
+    let kept = unlock.remembered()?;
     let state = match unlock.holds_last_event() {
         Some(true) => " (the database holds it)",
         Some(false) => " (the database lacks it, and what else it lacks would be lost, too)",
@@ -38,7 +38,7 @@ pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), Co
 const APART: u64 = 1_000;
 
 /// `state` is what is known of the last event.
-fn remembered(kept: Kept, state: &str) -> String {
+fn remembered(kept: Remembered, state: &str) -> String {
     let event = kept
         .accepted_at
         .map(|at| format!("that an event was accepted at {at}{state}"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
 use crate::model::BreakerChange;
+use crate::store::DestinationId;
 
 /// Why no further attempt may begin now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +114,14 @@ pub(in crate::delivery) trait Admission: Send {
     }
 
     /// Drops a destination with nothing in flight.
-    fn forget(&mut self, _target: i64) {}
+    fn forget(&mut self, _target: DestinationId) {}
 
     fn reputation(&self, _target: &Target) -> Reputation {
         Reputation::Proven
     }
 
     /// Whether a destination is proven, given what the database remembers.
-    fn is_proven(&self, _target: i64, _is_remembered: bool) -> bool {
+    fn is_proven(&self, _target: DestinationId, _is_remembered: bool) -> bool {
         true
     }
 

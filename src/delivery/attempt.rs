@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::target::Target;
+use crate::store::{Claim, ClaimId, DestinationId, IntentRow, OutboundMessage};
 
 /// The longest that a quick attempt takes. Nothing is prefetched for a destination whose attempts
 /// take longer, and its prefetched deliveries are released: a queue of them would keep their
@@ -14,14 +14,14 @@ use crate::delivery::target::Target;
 pub(in crate::delivery) const QUICK: Duration = Duration::from_millis(100);
 
 /// A delivery among all: its event, and its destination.
-pub(in crate::delivery) type DeliveryKey = (i64, i64);
+pub(in crate::delivery) type DeliveryKey = (IntentRow, DestinationId);
 
 /// A claimed delivery.
 #[derive(Clone)]
 pub(in crate::delivery) struct Attempt {
-    pub intent: i64,
+    pub intent: IntentRow,
     pub target: Arc<Target>,
-    pub claim: i64,
+    pub claim: ClaimId,
     /// Its number in the current retry budget, from 1.
     pub number: u32,
     /// Attempts in the history before it, over the delivery's whole life.
@@ -32,7 +32,7 @@ pub(in crate::delivery) struct Attempt {
 /// The body that an attempt sends.
 #[derive(Clone)]
 pub(in crate::delivery) enum Body {
-    Loaded(Arc<Shipment>),
+    Loaded(Arc<OutboundMessage>),
     /// Too large to be kept in memory while it waits: its worker loads it.
     Stored,
     /// It can't be loaded, for this reason.
@@ -40,6 +40,14 @@ pub(in crate::delivery) enum Body {
 }
 
 impl Attempt {
+    pub fn claim(&self) -> Claim {
+        Claim {
+            intent: self.intent,
+            destination: self.target.id,
+            id: self.claim,
+        }
+    }
+
     pub fn key(&self) -> DeliveryKey {
         (self.intent, self.target.id)
     }

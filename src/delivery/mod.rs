@@ -6,7 +6,7 @@
 //!   `fair_share`: how workers are shared out. `outage_log`: the log lines about destinations.
 //! - `pool`, `worker`: a fixed number of threads, each making one attempt; nothing sleeps in a
 //!   worker. `wake`: how they and the writer wake the dispatcher.
-//! - `ops`: the executor's own SQL; `measure` has a benchmark claim.
+//! - `measure`: has a benchmark claim.
 //! - `levels`: a transport and an admission for each level. All feature gates stand there.
 //!
 //! The executor knows nothing of `http`: it finds its work in the store.
@@ -15,13 +15,11 @@
 mod admission;
 mod attempt;
 mod context;
-#[cfg(test)]
-mod counts_tests;
 mod dispatcher;
 mod fair_share;
 mod lane;
 mod levels;
-mod ops;
+pub mod measure;
 mod outage_log;
 mod outcome;
 mod pool;
@@ -36,7 +34,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) use context::Context;
-pub use ops::measure;
 pub(crate) use wake::Wake;
 
 use crate::stop::Ending;

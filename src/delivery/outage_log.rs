@@ -26,6 +26,7 @@ use crate::delivery::attempt::Attempt;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
 use crate::model::{BreakerChange, Transition};
+use crate::store::DestinationId;
 use adhoc::AdhocLimit;
 pub(super) use destination::OutageLog;
 use destination::PAUSE_EVERY;
@@ -35,7 +36,7 @@ use line::Line;
 #[derive(Debug, Default)]
 pub(super) struct Outages {
     /// Destinations with a line due at this time, whether or not they are attempted again.
-    due: BTreeSet<(Timestamp, i64)>,
+    due: BTreeSet<(Timestamp, DestinationId)>,
     adhoc: AdhocLimit,
 }
 
@@ -65,7 +66,7 @@ impl Outages {
     }
 
     /// A destination with a line due by now, for [`Self::log_due`]. Each is returned once.
-    pub fn next_due(&mut self, now: Timestamp) -> Option<i64> {
+    pub fn next_due(&mut self, now: Timestamp) -> Option<DestinationId> {
         if let Some(line) = self.adhoc.due(now) {
             line.log(None);
         }

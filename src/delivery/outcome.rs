@@ -17,15 +17,6 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// Its number in `attempts.outcome`.
-    pub const fn number(self) -> i64 {
-        match self {
-            Self::Delivered => 0,
-            Self::Transient => 1,
-            Self::Permanent => 2,
-        }
-    }
-
     /// Its name in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@ use crate::delivery::transport::Transport;
 use crate::delivery::wake::Wake;
 use crate::delivery::worker;
 use crate::stop::Ending;
+use crate::store::DestinationId;
 use state::PoolState;
 
 /// A worker's stack: a TLS handshake is the deepest that it goes, in some tens of KiB.
@@ -114,7 +115,7 @@ impl Pool {
     }
 
     /// Takes back what is prefetched for these destinations.
-    pub fn recall(&self, destinations: impl IntoIterator<Item = i64>) {
+    pub fn recall(&self, destinations: impl IntoIterator<Item = DestinationId>) {
         let mut state = self.shared.state();
         for destination in destinations {
             state.recall(destination);

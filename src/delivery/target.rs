@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::config::{DestinationPolicy, Resolved};
+use crate::store::DestinationId;
 
 /// A destination with its policy.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub id: i64,
+    pub id: DestinationId,
     /// A name from the configuration, or an origin.
     pub name: String,
     /// Its label in metrics: its name, unless there are too many.
@@ -19,7 +20,7 @@ impl Target {
     /// The label that ad hoc origins beyond a fixed number share in the metrics.
     pub const ADHOC: &str = "adhoc";
 
-    pub fn new(id: i64, name: &str, config: &Resolved, own_label: bool) -> Self {
+    pub fn new(id: DestinationId, name: &str, config: &Resolved, own_label: bool) -> Self {
         let policy = Arc::clone(config.destination(name));
         let label = if policy.is_configured() || own_label {
             name

@@ -16,16 +16,16 @@ use crate::delivery::admission::{Admission, Occupancy, Refusal, Reputation, Requ
 use crate::delivery::attempt::{Attempt, QUICK};
 use crate::delivery::dispatcher::{Dispatcher, MAX_PRELOADED, PREFETCH_DEPTH};
 use crate::delivery::levels::LevelParts;
-use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::pool::Pool;
 use crate::delivery::target::Target;
 use crate::delivery::transport::Transport;
-use crate::model::{FailureKind, Level, Surface};
+use crate::model::{DeliveryState, FailureKind, Level, Surface};
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
 use crate::stop::{Deadline, Stop};
-use crate::store::{Accept, Pause, Store};
+use crate::store::testing::Overtake;
+use crate::store::{Accept, DestinationId, OutboundMessage, Store};
 
 /// Fails until it is repaired, or panics.
 #[derive(Default)]
@@ -35,7 +35,7 @@ struct Receiver {
 }
 
 impl Transport for Receiver {
-    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
         assert!(!self.panics.load(Ordering::SeqCst), "on purpose");
         if self.is_repaired.load(Ordering::SeqCst) {
             Outcome::delivered()
@@ -71,7 +71,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     let wake = Wake::new();
     let on_work = {
         let wake = wake.clone();
-        Arc::new(move |due: &[i64]| wake.due(due))
+        Arc::new(move |due: &[DestinationId]| wake.due(due))
     };
     let config = config.resolve();
     let store = Store::open(
@@ -176,20 +176,15 @@ fn accept(store: &Store, origin: &str, body: Vec<u8>) {
         key: None,
         window: Duration::ZERO,
     };
-    store.write_blocking(op).expect("accepted");
+    store.accept_blocking(op).expect("accepted");
 }
 
 /// Each delivery's state, and the attempts that it has spent.
 fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
-    scene
-        .store
-        .read_blocking(|sql| {
-            let mut statement =
-                sql.prepare("SELECT state, attempts FROM deliveries ORDER BY intent_id")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .expect("deliveries")
+    let deliveries = scene.store.all_deliveries(None).into_iter();
+    deliveries
+        .map(|one| (one.state.number(), i64::from(one.attempts)))
+        .collect()
 }
 
 #[test]
@@ -235,16 +230,8 @@ fn a_panic_in_an_attempt_costs_one_attempt() {
     scene.worked();
     assert_eq!(scene.dispatcher.tick().settled, 1);
     let row = |scene: &Scene| -> (i64, i64, Option<String>) {
-        scene
-            .store
-            .read_blocking(|sql| {
-                Ok(sql.query_row(
-                    "SELECT state, attempts, last_error FROM deliveries",
-                    [],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )?)
-            })
-            .expect("a row")
+        let one = scene.store.all_deliveries(None).remove(0);
+        (one.state.number(), i64::from(one.attempts), one.last_error)
     };
     let (state, attempts, error) = row(&scene);
     assert_eq!((state, attempts), (2, 1));
@@ -405,7 +392,7 @@ impl Hanging {
 }
 
 impl Transport for Hanging {
-    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
         let begun = self.begun.lock().expect("no panics");
         begun.send(()).expect("the test waits");
         drop(begun);
@@ -460,11 +447,8 @@ fn a_stop_releases_attempts_that_hang_and_ends_the_workers() {
     stop.ask(Deadline::now());
     assert!(executor.dispatcher.wait(&soon()));
     assert!(executor.workers.wait(&soon()));
-    let claimed = store.read_blocking(|sql| {
-        let count = "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL";
-        Ok(sql.query_row(count, [], |row| row.get::<_, i64>(0))?)
-    });
-    assert_eq!(claimed.ok(), Some(0));
+    let claimed = store.all_deliveries(Some(DeliveryState::Processing));
+    assert!(claimed.is_empty());
     store.stop();
 }
 
@@ -496,45 +480,22 @@ fn outcomes_that_cannot_be_recorded_are_kept_and_nothing_is_claimed() {
 
 #[test]
 fn a_late_outcome_leaves_a_finished_delivery_as_it_is() {
-    use crate::store::{StoreError, Tx, WriteOp};
-
-    /// Another owner finishes the delivery meanwhile: a recovery that gives it up, say.
-    struct Finish(&'static str);
-
-    impl WriteOp for Finish {
-        type Out = usize;
-
-        fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
-            Ok(tx.sql.execute(self.0, [])?)
-        }
-    }
-
-    for (finish, state) in [
-        ("UPDATE deliveries SET state = 3, claim = NULL", 3_i64),
-        (
-            "UPDATE deliveries SET state = 4, claim = NULL, last_error = 'x'",
-            4,
-        ),
-        // Another owner claims it anew.
-        ("UPDATE deliveries SET claim = claim + 1", 1),
+    for (overtake, state) in [
+        (Overtake::Deliver, DeliveryState::Delivered),
+        (Overtake::DeadLetter, DeliveryState::DeadLettered),
+        (Overtake::Claim, DeliveryState::Processing),
     ] {
         let mut scene = scene();
         scene.accept();
         assert_eq!(scene.dispatcher.tick().claimed, 1);
         scene.worked();
-        assert_eq!(scene.store.write_blocking(Finish(finish)).ok(), Some(1));
+        assert_eq!(scene.store.overtake(overtake).ok(), Some(1));
         assert_eq!(scene.dispatcher.tick().settled, 1);
-        let found: (i64, i64) = scene
-            .store
-            .read_blocking(|sql| {
-                Ok(sql.query_row(
-                    "SELECT state, (SELECT count(*) FROM attempts) FROM deliveries",
-                    [],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )?)
-            })
-            .expect("a row");
-        assert_eq!(found, (state, 0), "{finish}");
+        let found = scene.store.all_deliveries(None).remove(0);
+        assert_eq!(found.state, state, "{overtake:?}");
+        let intent = scene.store.intent(found.id).expect("a read");
+        let deliveries = intent.expect("it is there").deliveries;
+        assert!(deliveries[0].history.is_empty(), "{overtake:?}");
         scene.store.stop();
     }
 }

@@ -1,5 +1,6 @@
 //! Wakes the dispatcher.
 
+use crate::store::DestinationId;
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,7 +17,7 @@ const SOON: Duration = Duration::from_millis(1);
 struct WakeState {
     /// Destinations for which a delivery became due since the dispatcher asked. Bounded by the
     /// destinations with deliveries waiting, since it is a set.
-    due: HashSet<i64>,
+    due: HashSet<DestinationId>,
     is_written_outside: bool,
     is_set: bool,
     is_soon: bool,
@@ -37,13 +38,13 @@ impl Wake {
     }
 
     /// Deliveries to these destinations became due.
-    pub fn due(&self, destinations: &[i64]) {
+    pub fn due(&self, destinations: &[DestinationId]) {
         self.state().due.extend(destinations);
         self.wake();
     }
 
     /// The destinations for which a delivery became due since the last call.
-    pub(super) fn take_due(&self) -> HashSet<i64> {
+    pub(super) fn take_due(&self) -> HashSet<DestinationId> {
         std::mem::take(&mut self.state().due)
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::delivery::attempt::{Attempt, Body, Completion};
-use crate::delivery::ops::{Shipment, has_failed_with};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
@@ -55,7 +54,7 @@ fn load_and_send(
         followed_by: None,
     };
     if matches!(attempt.body, Body::Stored) {
-        attempt.body = match reader.read(|sql| Shipment::load(sql, attempt.intent)) {
+        attempt.body = match reader.message(attempt.intent) {
             Ok(shipment) => Body::Loaded(Arc::new(shipment)),
             // Another process holds the database: the delivery is not at fault, and spends no
             // attempt.
@@ -112,7 +111,7 @@ fn give_up_if_repeated(outcome: Outcome, attempt: &Attempt, reader: &Reader) -> 
         return outcome;
     };
     let (intent, destination) = attempt.key();
-    let is_repeated = reader.read(|sql| has_failed_with(sql, intent, destination, failure));
+    let is_repeated = reader.has_failed_with(intent, destination, failure);
     // If the history can't be read now, the next attempt finds out.
     match is_repeated {
         Ok(true) => Outcome {

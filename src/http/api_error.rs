@@ -187,14 +187,14 @@ impl ApiError {
                 Self::overloaded("more requests than can be recorded: try again")
             }
             StoreError::Busy => Self::overloaded("the database is busy: try again"),
-            StoreError::DiskFull => {
+            StoreError::Full => {
                 Self::overloaded("too little free space to record anything: try again later")
             }
             StoreError::Stopped => Self::overloaded("stopping: try again"),
             StoreError::Broken(_)
             | StoreError::Displaced(_)
             | StoreError::Unexpected(_)
-            | StoreError::Sqlite(_) => {
+            | StoreError::Rejected(_) => {
                 log::error!(request_id, error:% = error; "a request failed");
                 Self::internal()
             }

@@ -3,10 +3,10 @@
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
-use crate::store::DeliveryRow;
+use crate::store::StoredDelivery;
 
 /// When a failed delivery is tried again: its own time, or later if its destination is held.
-pub(crate) fn next_retry_at(row: &DeliveryRow) -> Option<Timestamp> {
+pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     if row.state != DeliveryState::Retrying {
         return None;
     }
@@ -23,7 +23,7 @@ pub(crate) fn not_configured(destination: &str) -> String {
 }
 
 /// What a delivery waits for, and until when, in one plain sentence.
-pub(crate) fn describe(row: &DeliveryRow, config: &Resolved, now: Timestamp) -> String {
+pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> String {
     let to = &row.destination;
     let error = row.last_error.as_deref().unwrap_or("no reason recorded");
     let number = row.attempts + 1;

@@ -15,7 +15,7 @@ use crate::ops::metrics::Metrics;
 use crate::relay::agents::Agents;
 use crate::relay::error::StartError;
 use crate::stop::{Ending, Running};
-use crate::store::{OWN_READERS, OpenError, Store};
+use crate::store::{DestinationId, OWN_READERS, OpenError, Store};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -147,7 +147,7 @@ fn open(
 ) -> Result<Store, OpenError> {
     let on_work = {
         let wake = wake.clone();
-        Arc::new(move |due: &[i64]| wake.due(due))
+        Arc::new(move |due: &[DestinationId]| wake.due(due))
     };
     let on_outside_write = {
         let wake = wake.clone();

@@ -1,15 +1,228 @@
-//! The store: what is kept, and the operations on it.
+//! The store: the operations on everything that is kept, whatever engine keeps it.
 //!
-//! - `sqlite`: the engine, on one file.
+//! - [`Store`]: the server's handle. [`Reader`]: a part's own connection for reading. [`Operator`]:
+//!   the same for commands, beside a running server.
+//! - `types`: the types that the operations take and return. `error`: why they fail.
+//! - `sqlite`: the engine, on one file. SQL stands nowhere else.
+//!
+//! The engines are a closed enum with one variant, and each operation one `match`: no trait
+//! objects, no generics through the crate. Methods that block say so.
 
-pub(crate) mod sqlite;
+#![cfg_attr(
+    not(feature = "delivery-simulated"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "a build without delivery uses fewer operations"
+    )
+)]
 
-#[allow(unused_imports, reason = "a build without delivery uses fewer of them")]
+mod error;
+mod operator;
+mod reader;
+mod sqlite;
+mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::{OpenError, StoreError};
+pub(crate) use operator::Operator;
+pub(crate) use reader::Reader;
 pub(crate) use sqlite::{
-    Accept, Accepted, AttemptRow, BulkJob, CancelJob, CreateJobs, Cutoffs, DeliveryRow, Expired,
-    Filter, IdempotencyKey, IntentRow, JobKind, KeepReason, Kept, Listed, LongWrite, MAX_HISTORY,
-    MAX_WAITING_ORIGINS, OWN_READERS, OfIntent, Operator, Owner, PassStep, Pause, Prune, Query,
-    Reader, RelayRow, Resume, RowBudget, Stats, StepJobs, Store, TidyUp, Tx, Unlock, Unready,
-    UnusedOrigins, WriteOp, is_destination,
+    OWN_READERS, OnBroken, OnOutsideWrite, OnWork, Remembered, Unlock, Unsaved, UnsavedTransaction,
 };
-pub use sqlite::{OpenError, StoreError};
+#[allow(
+    unused_imports,
+    reason = "the types of results are named where they are taken apart"
+)]
+pub(crate) use types::{
+    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, BulkOperation,
+    COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
+    DeadLetterCount, DeadLetterFilter, DestinationBacklog, DestinationChange, DestinationId,
+    DestinationStats, DestinationStatus, DueScan, DueScanned, Expired, IdempotencyKey, IntentRow,
+    KeepReason, ListQuery, ListedDelivery, MAX_WAITING_ORIGINS, Origin, OriginsPassStep,
+    OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release,
+    ScanCursor, ScanPart, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery, StoredIntent,
+    StoredRelay, Unready, UnusedOrigins,
+};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config;
+use crate::model::{DeliveryState, IntentId};
+use crate::ops::metrics::Metrics;
+use crate::stop::Ending;
+use sqlite::Sqlite;
+
+/// A handle to the store; clones share it.
+#[derive(Clone)]
+pub(crate) struct Store {
+    engine: Engine,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite(Sqlite),
+}
+
+impl Store {
+    /// Opens or creates the store, releases the claims of a process that died, and starts to take
+    /// writes. No delivery waits for more than `longest_wait` from now. Blocks.
+    pub fn open(
+        settings: &config::Database,
+        longest_wait: Duration,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        on_work: OnWork,
+        on_outside_write: OnOutsideWrite,
+        on_broken: OnBroken,
+    ) -> Result<Self, OpenError> {
+        let engine = Engine::Sqlite(Sqlite::open(
+            settings,
+            longest_wait,
+            clock,
+            metrics,
+            on_work,
+            on_outside_write,
+            on_broken,
+        )?);
+        Ok(Self { engine })
+    }
+
+    /// Commits everything sent before, and closes. Later writes are refused. Doesn't block.
+    pub fn begin_stop(&self) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.begin_stop(),
+        }
+    }
+
+    /// When the store is closed.
+    pub fn ended(&self) -> &Ending {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.ended(),
+        }
+    }
+
+    /// A part's own connection for reading.
+    pub fn reader(&self) -> Reader {
+        match &self.engine {
+            Engine::Sqlite(engine) => Reader::from(engine.reader()),
+        }
+    }
+
+    /// Whether writes can be taken.
+    pub fn readiness(&self) -> Result<(), Unready> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.readiness(),
+        }
+    }
+
+    /// The sizes of the database and of its write-ahead log, in bytes.
+    pub fn file_sizes(&self) -> (u64, u64) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.file_sizes(),
+        }
+    }
+
+    /// Deliveries by state; none until they are counted, soon after a start.
+    pub fn deliveries(&self) -> Option<[(DeliveryState, i64); COUNTED_STATES.len()]> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.deliveries(),
+        }
+    }
+
+    /// The waiting deliveries. `is_deliverable` tells whether a destination of this name can be
+    /// delivered to.
+    pub async fn backlog(
+        &self,
+        is_deliverable: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<Backlog, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.backlog(is_deliverable).await,
+        }
+    }
+
+    /// Records an intent; resolves once it is durable.
+    pub async fn accept(&self, intent: Accept) -> Result<Accepted, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.accept(intent).await,
+        }
+    }
+
+    /// The relay of this id.
+    pub async fn relay(&self, id: IntentId) -> Result<Option<StoredRelay>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.relay(id).await,
+        }
+    }
+
+    /// Up to `limit` relays after the cursor, oldest first. Large ones end a page early.
+    pub async fn relays_page(
+        &self,
+        after: Option<RelayCursor>,
+        limit: u32,
+    ) -> Result<RelaysPage, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.relays_page(after, limit).await,
+        }
+    }
+
+    /// The webhook event of this id, with its deliveries and their histories.
+    pub async fn event(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.event(id).await,
+        }
+    }
+
+    /// Settles finished attempts, releases claims and claims due deliveries. After an error
+    /// `change` knows which of it is durable. Blocks.
+    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.settle_and_claim(change),
+        }
+    }
+
+    /// Replays the dead letters of an intent; how many there were. Blocks.
+    pub fn replay(&self, id: IntentId) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.replay(id),
+        }
+    }
+
+    /// Advances the bulk operations under way by one step. Blocks.
+    pub fn advance_bulk(&self, step: AdvanceBulk) -> Result<BulkAdvance, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.advance_bulk(step),
+        }
+    }
+
+    /// Deletes the next part of the expired intents and keys; false if there is none left. Blocks.
+    pub fn prune(&self, prune: &mut Prune) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.prune(prune),
+        }
+    }
+
+    /// Makes the next step of forgetting ad hoc origins that no delivery names any more. After an
+    /// error it can be called again. Blocks.
+    pub fn forget_unused_origins(
+        &self,
+        pass: &mut UnusedOrigins,
+        reader: &Reader,
+        now: Timestamp,
+    ) -> Result<OriginsPassStep, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.forget_unused_origins(pass, reader.sqlite(), now),
+        }
+    }
+
+    /// Tidies up after a sweep of retention, one step; whether steps are left. Blocks.
+    pub fn tidy_up(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.tidy_up(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -160,7 +160,7 @@ fn tree(text: &str) -> Vec<String> {
 fn the_tree_of_the_architecture_shows_what_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shown = tree(include_str!("../../docs/architecture.md"));
-    assert!(shown.contains(&"src/store/sqlite/writer.rs".to_owned()));
+    assert!(shown.contains(&"src/store/sqlite/handle.rs".to_owned()));
     let gone: Vec<_> = shown
         .into_iter()
         .filter(|path| !root.join(path).exists())

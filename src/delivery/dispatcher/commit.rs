@@ -1,8 +1,7 @@
 //! The transaction of a tick: settles, releases, and claims.
 
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::ops::{Claimed, Turn, Want};
-use crate::store::StoreError;
+use crate::store::{ClaimRequest, Claimed, SettleAndClaim, StoreError};
 
 /// A commit that succeeded.
 #[derive(Default)]
@@ -15,7 +14,7 @@ pub(super) struct Committed {
 impl Dispatcher {
     /// Settles, releases and claims. None if the store refused: then all that isn't durable is kept
     /// for the next commit, and nothing is claimed.
-    pub(super) fn commit(&mut self, claims: &[Want]) -> Option<Committed> {
+    pub(super) fn commit(&mut self, claims: &[ClaimRequest]) -> Option<Committed> {
         let without_breaker = &self.targets.without_breaker;
         if self.unsettled.is_empty()
             && self.releases.is_empty()
@@ -25,27 +24,27 @@ impl Dispatcher {
             return Some(Committed::default());
         }
         let claim = self.next_claim;
-        self.next_claim += 1;
+        self.next_claim = claim.next();
         let settled = self.unsettled.len();
-        let mut turn = Turn::new(
+        let mut change = SettleAndClaim::new(
             std::mem::take(&mut self.unsettled),
             std::mem::take(&mut self.releases),
             without_breaker.clone(),
             claims.to_vec(),
             claim,
         );
-        let written = self.context.store.write_steps(&mut turn);
-        let (settlements, releases) = turn.durable();
+        let written = self.context.store.settle_and_claim(&mut change);
+        let (settlements, releases) = change.durable();
         self.schedule_again(settlements, releases);
         match written {
             Ok(()) => {
                 self.is_refused = false;
                 self.targets.without_breaker.clear();
-                let claimed = turn.into_claimed();
+                let claimed = change.into_claimed();
                 Some(Committed { claimed, settled })
             }
             Err(error) => {
-                (self.unsettled, self.releases) = turn.into_unfinished();
+                (self.unsettled, self.releases) = change.into_unfinished();
                 self.refused(&error);
                 // The outcomes of prefetched deliveries couldn't be recorded either.
                 self.pool.recall(self.targets.ids());
@@ -57,7 +56,7 @@ impl Dispatcher {
     fn refused(&mut self, error: &StoreError) {
         match error {
             // The store would refuse for ever. The next start releases what is claimed.
-            StoreError::Sqlite(_) | StoreError::Unexpected(_) => {
+            StoreError::Rejected(_) | StoreError::Unexpected(_) => {
                 self.is_over = true;
                 let fatal = &self.context.fatal;
                 fatal.raise(format!("outcomes can't be recorded: {error}"));

@@ -1,15 +1,13 @@
 //! Turns the completions of workers into settlements and releases.
 
-use std::time::Duration;
-
 use crate::clock::Timestamp;
 use crate::delivery::admission::Change;
 use crate::delivery::attempt::Completion;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::dispatcher::plan::LOOK_EVERY;
-use crate::delivery::ops::{HandBack, Settlement};
 use crate::delivery::outcome::{Class, Decision, Outcome, decide};
 use crate::model::{BreakerChange, FailureKind, Transition};
+use crate::store::{AttemptRecord, DestinationChange, DestinationId, Settlement};
 
 impl Dispatcher {
     /// Takes in the completions since the last call: their workers are free, and the level learns
@@ -40,10 +38,7 @@ impl Dispatcher {
             match completion.outcome.take() {
                 Some(outcome) => self.settle(&completion, outcome, change, now),
                 // Relay couldn't begin the attempt, and tries again in a moment.
-                None => self.releases.push(HandBack {
-                    due: None,
-                    ..closed.release
-                }),
+                None => self.releases.push(closed.release.delayed()),
             }
         }
         let busy = self.ledger.in_flight();
@@ -74,7 +69,7 @@ impl Dispatcher {
     }
 
     /// An attempt has ended: its destination may have another.
-    fn free(&mut self, destination: i64, change: Change) {
+    fn free(&mut self, destination: DestinationId, change: Change) {
         if let Some(is_proven) = change.is_proven
             && let Some(state) = self.targets.get_mut(destination)
         {
@@ -124,7 +119,7 @@ impl Dispatcher {
             }
         }
         self.gauges.change(&target.label, now, |kept| {
-            kept.is_open = is_open.unwrap_or(kept.is_open);
+            kept.is_breaker_open = is_open.unwrap_or(kept.is_breaker_open);
             kept.is_paused |= pause.is_some();
             kept.held_until = kept.held_until.max(decision.hold_until);
         });
@@ -140,31 +135,32 @@ fn settlement(
     change: Change,
     pause: Option<&'static str>,
 ) -> Settlement {
-    let attempt = &completion.attempt;
-    let millis = |took: Duration| i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
-    Settlement {
-        intent: attempt.intent,
-        destination: attempt.target.id,
-        claim: attempt.claim,
-        attempt: attempt.number,
-        history: attempt.history,
+    let record = AttemptRecord {
+        attempt: completion.attempt.number,
+        history: completion.attempt.history,
         started_at: completion.started_at,
-        duration_ms: millis(completion.took),
-        step: decision.step,
-        next_attempt_at: decision.next_attempt_at,
+        took: completion.took,
+        status_code: outcome.status_code,
+        failure: outcome.failure.map(FailureKind::name),
+        is_transient: outcome.class == Class::Transient,
+        error: outcome.error,
+        response: outcome.response,
+        address: outcome.trace.address,
+        resolve: outcome.trace.resolve,
+        connect: outcome.trace.connect,
+        first_byte: outcome.trace.first_byte,
+        next: decision.next,
+    };
+    let change = DestinationChange {
         hold_until: decision.hold_until,
         pause,
         breaker: change.breaker,
         is_proven: change.is_proven,
-        outcome: outcome.class.number(),
-        status_code: outcome.status_code,
-        failure: outcome.failure.map(FailureKind::name),
-        error: outcome.error,
-        response: outcome.response,
-        address: outcome.trace.address,
-        resolve_ms: outcome.trace.resolve.map(millis),
-        connect_ms: outcome.trace.connect.map(millis),
-        first_byte_ms: outcome.trace.first_byte.map(millis),
-        next: decision.next,
+    };
+    let claim = completion.attempt.claim();
+    match (decision.step, decision.next_attempt_at) {
+        (Transition::Deliver, _) => Settlement::delivered(claim, record, change),
+        (_, Some(at)) => Settlement::retry(claim, record, at, change),
+        (_, None) => Settlement::dead_letter(claim, record, change),
     }
 }

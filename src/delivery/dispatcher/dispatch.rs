@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::delivery::attempt::{Attempt, Body, DeliveryKey};
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::ops::{Claimed, HandBack, Shipment};
-use crate::store::StoreError;
+use crate::store::{Claimed, OutboundMessage, Release, StoreError};
 
 /// The largest body, with its headers, that is loaded at the claim, all of a tick at once; a larger
 /// one is loaded by the worker that sends it. So prefetched deliveries take at most 4 MiB with
@@ -20,18 +19,17 @@ impl Dispatcher {
         if claimed.is_empty() {
             return;
         }
-        let shipments = self.reader.read(|sql| {
-            let load = |claimed: &Claimed| Shipment::load_small(sql, claimed.intent, MAX_PRELOADED);
-            Ok(claimed.iter().map(load).collect::<Vec<_>>())
-        });
-        let Ok(shipments) = shipments else {
+        let intents = claimed.iter().map(|claimed| claimed.intent);
+        let messages = self.reader.messages(intents, MAX_PRELOADED);
+        let Ok(messages) = messages else {
             // The deliveries are not at fault, and spend no attempt.
-            self.releases.extend(claimed.iter().map(release_later));
+            self.releases
+                .extend(claimed.iter().map(|one| Release::untouched(one).delayed()));
             return;
         };
         let now = self.context.clock.monotonic();
         let (mut attempts, mut prefetched) = (Vec::with_capacity(claimed.len()), Vec::new());
-        for (claimed, shipment) in claimed.into_iter().zip(shipments) {
+        for (claimed, message) in claimed.into_iter().zip(messages) {
             let state = self.targets.get(claimed.destination);
             let state = state.expect("a destination is known before it is claimed for");
             let (target, is_named) = (&state.target, state.origin.is_named);
@@ -41,17 +39,17 @@ impl Dispatcher {
                 claim: claimed.claim,
                 number: claimed.attempt,
                 history: claimed.history,
-                body: body(shipment),
+                body: body(message),
             };
-            let release = release(&claimed);
-            if claimed.claim > 0 {
+            let release = Release::untouched(&claimed);
+            if claimed.claim.is_prefetched() {
+                self.ledger.prefetch(release, is_named, now);
+                prefetched.push(attempt);
+            } else {
                 let reputation = self.admission.reputation(target);
                 self.ledger.start(release, is_named, reputation);
                 self.admission.spend(target, planned_at);
                 attempts.push(attempt);
-            } else {
-                self.ledger.prefetch(release, is_named, now);
-                prefetched.push(attempt);
             }
         }
         for key in self.pool.submit(attempts, prefetched) {
@@ -70,28 +68,10 @@ impl Dispatcher {
     }
 }
 
-fn body(loaded: Result<Option<Shipment>, StoreError>) -> Body {
+fn body(loaded: Result<Option<OutboundMessage>, StoreError>) -> Body {
     match loaded {
-        Ok(Some(shipment)) => Body::Loaded(Arc::new(shipment)),
+        Ok(Some(message)) => Body::Loaded(Arc::new(message)),
         Ok(None) => Body::Stored,
         Err(error) => Body::Unreadable(error.to_string().into()),
-    }
-}
-
-/// Gives a claim back; the delivery is due as it was.
-fn release(claimed: &Claimed) -> HandBack {
-    HandBack {
-        intent: claimed.intent,
-        destination: claimed.destination,
-        claim: claimed.claim,
-        due: Some(claimed.due),
-    }
-}
-
-/// Gives a claim back that can't begin for a moment.
-fn release_later(claimed: &Claimed) -> HandBack {
-    HandBack {
-        due: None,
-        ..release(claimed)
     }
 }

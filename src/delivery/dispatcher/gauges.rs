@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::delivery::ops::Kept;
 use crate::delivery::target::Target;
 use crate::ops::metrics::Metrics;
+use crate::store::DestinationStatus;
 
 /// The state of each destination with a label of its own: those of relay.toml, and the first few
 /// origins. The others share a label, and have no state in common.
@@ -25,7 +25,7 @@ const LOG_HOLDS_EVERY: Duration = Duration::from_secs(300);
 
 struct Shown {
     is_known: bool,
-    kept: Kept,
+    kept: DestinationStatus,
     state: &'static str,
     /// Holds since the last log line about them.
     holds: u64,
@@ -64,7 +64,7 @@ impl StateGauges {
     }
 
     /// Shows a destination as it is in the database.
-    pub fn see(&mut self, label: &str, is_known: bool, kept: Kept, now: Timestamp) {
+    pub fn see(&mut self, label: &str, is_known: bool, kept: DestinationStatus, now: Timestamp) {
         let shown = match self.by_label.get_mut(label) {
             Some(shown) => shown,
             None => self.by_label.entry(label.to_owned()).or_insert(Shown {
@@ -81,7 +81,12 @@ impl StateGauges {
     }
 
     /// Changes a destination that is shown already.
-    pub fn change(&mut self, label: &str, now: Timestamp, change: impl FnOnce(&mut Kept)) {
+    pub fn change(
+        &mut self,
+        label: &str,
+        now: Timestamp,
+        change: impl FnOnce(&mut DestinationStatus),
+    ) {
         if let Some(shown) = self.by_label.get_mut(label) {
             change(&mut shown.kept);
             let until = shown.kept.held_until;
@@ -108,12 +113,15 @@ impl StateGauges {
     fn show(metrics: &Metrics, label: &str, shown: &mut Shown, now: Timestamp) {
         let held_until = shown.kept.held_until.filter(|until| *until > now);
         let state = match shown.kept {
-            Kept {
+            DestinationStatus {
                 is_paused: true, ..
             } => "paused",
             _ if !shown.is_known => "unknown",
             _ if held_until.is_some() => "held",
-            Kept { is_open: true, .. } => "open",
+            DestinationStatus {
+                is_breaker_open: true,
+                ..
+            } => "open",
             _ => "active",
         };
         if state == shown.state {

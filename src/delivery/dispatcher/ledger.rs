@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::delivery::admission::{Occupancy, Reputation};
 use crate::delivery::attempt::DeliveryKey;
-use crate::delivery::ops::HandBack;
+use crate::store::{DestinationId, Release};
 
 /// Deliveries that may be prefetched behind each attempt to a quick destination: enough to keep its
 /// worker busy while commits go by that also carry what comes in. With three a pipeline under load
@@ -19,14 +19,14 @@ pub(in crate::delivery) struct Ledger {
     workers: usize,
     claims: HashMap<DeliveryKey, Claim>,
     /// Destinations with a claim.
-    by_destination: HashMap<i64, Counts>,
+    by_destination: HashMap<DestinationId, Counts>,
     /// Attempts in flight.
     occupancy: Occupancy,
 }
 
 struct Claim {
     /// Gives the claim back without an attempt.
-    release: HandBack,
+    release: Release,
     is_named: bool,
     phase: Phase,
 }
@@ -52,7 +52,7 @@ pub(in crate::delivery) struct Counts {
 /// A claim that is no longer counted.
 #[derive(Debug)]
 pub(in crate::delivery) struct Closed {
-    pub release: HandBack,
+    pub release: Release,
     pub was_in_flight: bool,
 }
 
@@ -67,14 +67,14 @@ impl Ledger {
     }
 
     /// A claimed delivery begins.
-    pub fn start(&mut self, release: HandBack, is_named: bool, reputation: Reputation) {
+    pub fn start(&mut self, release: Release, is_named: bool, reputation: Reputation) {
         self.counts_of(release.destination).in_flight += 1;
         self.occupancy.add(is_named, reputation);
         self.open(release, is_named, Phase::InFlight(reputation));
     }
 
     /// A claimed delivery waits for an attempt to its destination to end.
-    pub fn prefetch(&mut self, release: HandBack, is_named: bool, now: Duration) {
+    pub fn prefetch(&mut self, release: Release, is_named: bool, now: Duration) {
         let counts = self.counts_of(release.destination);
         counts.prefetched += 1;
         counts.prefetched_at = now;
@@ -120,20 +120,20 @@ impl Ledger {
     }
 
     /// Closes all claims.
-    pub fn close_all(&mut self) -> Vec<HandBack> {
+    pub fn close_all(&mut self) -> Vec<Release> {
         let claims = std::mem::take(&mut self.claims);
         *self = Self::new(self.workers);
         claims.into_values().map(|claim| claim.release).collect()
     }
 
     /// The claims of a destination.
-    pub fn counts(&self, destination: i64) -> Counts {
+    pub fn counts(&self, destination: DestinationId) -> Counts {
         let counts = self.by_destination.get(&destination);
         counts.copied().unwrap_or_default()
     }
 
     /// Whether a destination has any claim.
-    pub fn has(&self, destination: i64) -> bool {
+    pub fn has(&self, destination: DestinationId) -> bool {
         self.by_destination.contains_key(&destination)
     }
 
@@ -169,7 +169,7 @@ impl Ledger {
     }
 
     /// Destinations whose last prefetch was at least `after` ago, and that still have some.
-    pub fn stalled(&self, now: Duration, after: Duration) -> impl Iterator<Item = i64> {
+    pub fn stalled(&self, now: Duration, after: Duration) -> impl Iterator<Item = DestinationId> {
         // Without prefetched deliveries the destinations need no look.
         let has_any = self.claims.len() > self.in_flight();
         let destinations = has_any.then_some(&self.by_destination);
@@ -180,7 +180,7 @@ impl Ledger {
         .map(|(destination, _)| *destination)
     }
 
-    fn open(&mut self, release: HandBack, is_named: bool, phase: Phase) {
+    fn open(&mut self, release: Release, is_named: bool, phase: Phase) {
         let key = (release.intent, release.destination);
         let claim = Claim {
             release,
@@ -190,7 +190,7 @@ impl Ledger {
         self.claims.insert(key, claim);
     }
 
-    fn counts_of(&mut self, destination: i64) -> &mut Counts {
+    fn counts_of(&mut self, destination: DestinationId) -> &mut Counts {
         self.by_destination.entry(destination).or_default()
     }
 }

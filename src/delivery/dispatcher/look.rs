@@ -7,9 +7,7 @@ use crate::delivery::dispatcher::gauges::StateGauges;
 use crate::delivery::dispatcher::plan::{Found, Inputs, Look, Plan};
 use crate::delivery::dispatcher::planner::Planner;
 use crate::delivery::dispatcher::{Dispatcher, REFUSED_PAUSE};
-use crate::delivery::lane::Origin;
-use crate::delivery::ops::{Due, Kept};
-use crate::store::StoreError;
+use crate::store::{DestinationBacklog, DestinationStatus, Origin, StoreError};
 
 impl Dispatcher {
     /// Plans claims for ready destinations, and returns when to look again at the latest.
@@ -74,10 +72,8 @@ impl Dispatcher {
         inputs: Inputs,
     ) -> Result<Vec<Look>, StoreError> {
         let now = inputs.now;
-        let due = self.reader.read(|sql| {
-            let read = |origin: &Origin| Due::read(sql, origin.id, now, counted);
-            origins.iter().map(read).collect::<Result<Vec<_>, _>>()
-        })?;
+        let ids = origins.iter().map(|origin| origin.id);
+        let due = self.reader.due(ids, now, counted)?;
         let looks = origins.iter().zip(due).map(|(origin, due)| Look {
             origin: *origin,
             found: due.and_then(|due| self.found(origin, &due, inputs)),
@@ -86,16 +82,21 @@ impl Dispatcher {
     }
 
     /// A destination with deliveries waiting. None if there are none.
-    fn found(&mut self, origin: &Origin, due: &Due, inputs: Inputs) -> Option<Found> {
+    fn found(
+        &mut self,
+        origin: &Origin,
+        due: &DestinationBacklog,
+        inputs: Inputs,
+    ) -> Option<Found> {
         let next_attempt_at = due.next_attempt_at?;
         let now = (inputs.now, inputs.monotonic);
         let admission = &mut *self.admission;
         let state = self.targets.take_up(origin, due, admission, now);
         if StateGauges::shows(&state.target) {
-            let kept = Kept {
+            let kept = DestinationStatus {
                 is_paused: due.is_paused,
                 held_until: due.held_until,
-                is_open: state.is_breaker_open,
+                is_breaker_open: state.is_breaker_open,
             };
             let is_known = state.target.is_known();
             let label = &state.target.label;

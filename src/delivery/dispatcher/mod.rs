@@ -40,10 +40,9 @@ use crate::clock::Timestamp;
 use crate::delivery::admission::Admission;
 use crate::delivery::context::Context;
 use crate::delivery::levels::LevelParts;
-use crate::delivery::ops::{HANDED_BACK_FOR, HandBack, Settlement};
 use crate::delivery::outage_log::Outages;
 use crate::delivery::pool::Pool;
-use crate::store::Reader;
+use crate::store::{ClaimId, DestinationId, Reader, Release, ScanCursor, Settlement};
 
 /// The pause after the store refused a commit: nothing is claimed while outcomes can't be recorded.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
@@ -59,16 +58,16 @@ pub(super) struct Dispatcher {
     gauges: StateGauges,
     outages: Outages,
     /// Destinations that became due, and whose lane isn't known yet.
-    newcomers: HashSet<i64>,
-    /// The scan under way goes on after this destination.
-    scan: Option<i64>,
+    newcomers: HashSet<DestinationId>,
+    /// The scan under way continues here.
+    scan: Option<ScanCursor>,
     /// When the last scan began, by the monotonic clock.
     scanned_at: Duration,
     /// Outcomes that are known and not yet durable. They are kept until they are.
     unsettled: Vec<Settlement>,
     /// Claims that are given back, and not yet durably.
-    releases: Vec<HandBack>,
-    next_claim: i64,
+    releases: Vec<Release>,
+    next_claim: ClaimId,
     /// Destinations that the last tick looked at.
     looked_at: usize,
     /// Whether the last commit was refused, so that it is logged once.
@@ -99,13 +98,11 @@ impl Dispatcher {
             outages: Outages::default(),
             schedule: Schedule::default(),
             newcomers: HashSet::new(),
-            scan: Some(0),
+            scan: Some(ScanCursor::START),
             scanned_at: Duration::ZERO,
             unsettled: Vec::new(),
             releases: Vec::new(),
-            // Nothing of an earlier process is claimed any more, so any beginning will do; a random
-            // one makes a mistake there visible.
-            next_claim: (i64::from(rand::random::<u32>()) << 24) + 1,
+            next_claim: ClaimId::first(),
             looked_at: 0,
             is_refused: false,
             is_over: false,
@@ -169,11 +166,14 @@ impl Dispatcher {
         }
         let now = self.context.clock.now();
         let until = |at: Timestamp| at.since(now);
-        let retries = self.unsettled.iter().filter_map(|s| s.next_attempt_at);
-        let released = self.releases.iter().map(|release| match release.due {
-            Some(_) => Duration::ZERO,
-            None => HANDED_BACK_FOR,
-        });
+        let retries = self
+            .unsettled
+            .iter()
+            .filter_map(Settlement::next_attempt_at);
+        let released = self
+            .releases
+            .iter()
+            .map(|release| until(release.due_at(now)));
         let scheduled = self.schedule.next_look().map(until);
         let all = [
             look_again,

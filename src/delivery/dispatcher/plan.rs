@@ -9,9 +9,10 @@ use crate::delivery::admission::{Occupancy, Refusal, Reputation};
 use crate::delivery::dispatcher::ledger::Counts;
 use crate::delivery::dispatcher::schedule::{Picks, Schedule};
 use crate::delivery::fair_share::Candidate;
-use crate::delivery::lane::{Lane, Origin};
-use crate::delivery::ops::Want;
+use crate::delivery::lane::Lane;
 use crate::delivery::target::Target;
+use crate::store::Origin;
+use crate::store::{ClaimRequest, DestinationId};
 
 /// The longest time between two looks at a paused or held destination, since another process may
 /// resume it; and the longest pause of the dispatcher, since it notices this late that the wall
@@ -55,7 +56,7 @@ pub(in crate::delivery) struct Found {
 
 /// A destination for which nothing is claimed now.
 pub(in crate::delivery) struct Postponed {
-    pub id: i64,
+    pub id: DestinationId,
     /// When it is looked at again. None if nothing waits for it.
     pub until: Option<Timestamp>,
     /// The destination, if a pause or a hold keeps deliveries from it.
@@ -66,7 +67,7 @@ pub(in crate::delivery) struct Postponed {
 /// The claims of a tick, and the findings of its looks.
 #[derive(Default)]
 pub(in crate::delivery) struct Plan {
-    pub claims: Vec<Want>,
+    pub claims: Vec<ClaimRequest>,
     /// All destinations with deliveries due, each with its share of the workers.
     pub candidates: Vec<Candidate>,
     pub postponed: Vec<Postponed>,
@@ -112,7 +113,7 @@ impl Plan {
     }
 
     /// Destinations whose prefetched deliveries are to be released.
-    pub fn recalls(&self) -> Vec<i64> {
+    pub fn recalls(&self) -> Vec<DestinationId> {
         let resting = self
             .postponed
             .iter()

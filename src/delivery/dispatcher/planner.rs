@@ -17,9 +17,9 @@ use crate::delivery::dispatcher::ledger::PREFETCH_DEPTH;
 use crate::delivery::dispatcher::plan::{Inputs, LOOK_EVERY, Look, Plan, Postponed};
 use crate::delivery::dispatcher::schedule::{Picks, Schedule};
 use crate::delivery::fair_share::{Candidate, FairShare, Shares};
-use crate::delivery::lane::Origin;
-use crate::delivery::ops::Want;
 use crate::delivery::target::Target;
+use crate::store::Origin;
+use crate::store::{ClaimRequest, DestinationId};
 
 /// Ready destinations that are always looked at: among more of them, most want a worker, and
 /// nothing is prefetched.
@@ -142,10 +142,10 @@ impl Planner {
             let is_all = candidate.share + prefetch == candidate.ready;
             plan.is_cut_short |= candidate.ready == self.counted && is_all;
             if candidate.share + prefetch > 0 {
-                plan.claims.push(Want {
+                plan.claims.push(ClaimRequest {
                     destination: candidate.target.id,
                     begin: candidate.share,
-                    wait: prefetch,
+                    prefetch,
                 });
             }
         }
@@ -228,7 +228,7 @@ impl Planner {
 
     fn postpone(
         &mut self,
-        id: i64,
+        id: DestinationId,
         until: Option<Timestamp>,
         resting: Option<Arc<Target>>,
         has_prefetched: bool,

@@ -20,7 +20,9 @@ mod round_robin;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Timestamp;
-use crate::delivery::lane::{Lane, Origin};
+use crate::delivery::lane::Lane;
+use crate::store::DestinationId;
+use crate::store::Origin;
 pub(in crate::delivery) use round_robin::Picks;
 use round_robin::RoundRobin;
 
@@ -44,8 +46,8 @@ struct Entry {
 /// are bounded at acceptance (`MAX_WAITING_ORIGINS`).
 #[derive(Default)]
 pub(in crate::delivery) struct Schedule {
-    entries: HashMap<i64, Entry>,
-    by_time: BTreeSet<(Timestamp, i64)>,
+    entries: HashMap<DestinationId, Entry>,
+    by_time: BTreeSet<(Timestamp, DestinationId)>,
     ready: RoundRobin,
 }
 
@@ -64,7 +66,7 @@ impl Schedule {
 
     /// A delivery to a destination became due. A busy destination stays busy: it is looked at when
     /// one of its attempts ends. Returns whether the destination is known.
-    pub fn look_now(&mut self, id: i64) -> bool {
+    pub fn look_now(&mut self, id: DestinationId) -> bool {
         match self.entries.get(&id).map(|entry| entry.place) {
             Some(Place::At(_)) => self.move_to(id, Place::Ready),
             Some(_) => {}
@@ -74,18 +76,18 @@ impl Schedule {
     }
 
     /// Nothing may go to a destination before this time.
-    pub fn look_at(&mut self, id: i64, at: Timestamp) {
+    pub fn look_at(&mut self, id: DestinationId, at: Timestamp) {
         self.move_to(id, Place::At(at));
     }
 
     /// A destination has as many attempts in flight as it may have: the next look is when one of
     /// them ends.
-    pub fn set_busy(&mut self, id: i64) {
+    pub fn set_busy(&mut self, id: DestinationId) {
         self.move_to(id, Place::Busy);
     }
 
     /// An attempt has ended, or a claim has failed.
-    pub fn set_free(&mut self, id: i64) {
+    pub fn set_free(&mut self, id: DestinationId) {
         let entry = self.entries.get(&id);
         if entry.is_some_and(|entry| entry.place == Place::Busy) {
             self.move_to(id, Place::Ready);
@@ -93,7 +95,7 @@ impl Schedule {
     }
 
     /// A destination got proven, or no longer is: it changes its lane.
-    pub fn set_proven(&mut self, id: i64, is_proven: bool) {
+    pub fn set_proven(&mut self, id: DestinationId, is_proven: bool) {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
@@ -109,7 +111,7 @@ impl Schedule {
     }
 
     /// Nothing waits for a destination any more.
-    pub fn remove(&mut self, id: i64) {
+    pub fn remove(&mut self, id: DestinationId) {
         if let Some(entry) = self.entries.remove(&id) {
             self.unplace(&entry);
         }
@@ -158,7 +160,7 @@ impl Schedule {
         self.ready.advance_cursors(picks, assigned);
     }
 
-    fn origin(&self, id: i64) -> Option<Origin> {
+    fn origin(&self, id: DestinationId) -> Option<Origin> {
         self.entries.get(&id).map(|entry| entry.origin)
     }
 
@@ -167,7 +169,7 @@ impl Schedule {
         self.entries.insert(origin.id, Entry { origin, place });
     }
 
-    fn move_to(&mut self, id: i64, place: Place) {
+    fn move_to(&mut self, id: DestinationId, place: Place) {
         if let Some(entry) = self.entries.remove(&id) {
             self.unplace(&entry);
             self.put(entry.origin, place);

@@ -9,10 +9,10 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::delivery::admission::{Admission, Remembered};
 use crate::delivery::dispatcher::ledger::Ledger;
-use crate::delivery::lane::Origin;
-use crate::delivery::ops::Due;
 use crate::delivery::outage_log::OutageLog;
 use crate::delivery::target::Target;
+use crate::store::Origin;
+use crate::store::{DestinationBacklog, DestinationId};
 
 /// Ad hoc origins that metrics tell apart; further ones share a label.
 const ADHOC_LABELS: usize = 16;
@@ -31,12 +31,12 @@ pub(super) struct DestinationState {
 /// destinations of relay.toml.
 pub(super) struct Targets {
     config: Arc<Resolved>,
-    states: HashMap<i64, DestinationState>,
+    states: HashMap<DestinationId, DestinationState>,
     /// Origins with a label of their own in the metrics.
     adhoc_labels: HashSet<String>,
     /// Destinations whose breaker was left open, and that have no breaker any more. The next commit
     /// records it.
-    pub without_breaker: Vec<i64>,
+    pub without_breaker: Vec<DestinationId>,
 }
 
 impl Targets {
@@ -49,15 +49,15 @@ impl Targets {
         }
     }
 
-    pub fn get(&self, destination: i64) -> Option<&DestinationState> {
+    pub fn get(&self, destination: DestinationId) -> Option<&DestinationState> {
         self.states.get(&destination)
     }
 
-    pub fn get_mut(&mut self, destination: i64) -> Option<&mut DestinationState> {
+    pub fn get_mut(&mut self, destination: DestinationId) -> Option<&mut DestinationState> {
         self.states.get_mut(&destination)
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = i64> {
+    pub fn ids(&self) -> impl Iterator<Item = DestinationId> {
         self.states.keys().copied()
     }
 
@@ -81,7 +81,7 @@ impl Targets {
     pub fn take_up(
         &mut self,
         origin: &Origin,
-        due: &Due,
+        due: &DestinationBacklog,
         admission: &mut dyn Admission,
         (now, monotonic): (Timestamp, Duration),
     ) -> &mut DestinationState {

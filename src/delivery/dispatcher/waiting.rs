@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::dispatcher::Dispatcher;
-use crate::delivery::lane::Origin;
-use crate::delivery::ops::{HANDED_BACK_FOR, HandBack, Kept, Settlement, Want};
-use crate::store::StoreError;
+use crate::store::{
+    ClaimRequest, DestinationStatus, DueScan, Origin, Release, ScanCursor, Settlement, StoreError,
+};
 
 /// The time between two scans of all waiting destinations: no delivery may sit due and untouched,
 /// be it for a fault of this dispatcher.
@@ -26,7 +26,7 @@ impl Dispatcher {
         self.newcomers.extend(unknown);
         let is_outdated = monotonic.saturating_sub(self.scanned_at) >= SCAN_EVERY;
         if self.context.wake.take_outside_write() || is_outdated {
-            (self.scan, self.scanned_at) = (Some(0), monotonic);
+            (self.scan, self.scanned_at) = (Some(ScanCursor::START), monotonic);
         }
         let read = self.read_waiting(now);
         if let Err(error) = &read {
@@ -44,34 +44,26 @@ impl Dispatcher {
         }
         let (newcomers, scan) = (&self.newcomers, self.scan);
         let labels = match scan {
-            Some(0) => self.labels(),
+            Some(ScanCursor::START) => self.labels(),
             _ => Vec::new(),
         };
-        let (new, waiting, kept) = self.reader.read(|sql| {
-            let new = newcomers.iter().map(|id| Origin::read(sql, *id));
-            let new = new.collect::<Result<Vec<_>, _>>()?;
-            let waiting = match scan {
-                Some(after) => Origin::waiting(sql, after, SCAN_STEP)?,
-                None => Vec::new(),
-            };
-            let kept = labels.iter().map(|label| Kept::read(sql, label));
-            Ok((new, waiting, kept.collect::<Result<Vec<_>, _>>()?))
+        let found = self.reader.scan(&DueScan {
+            newcomers,
+            cursor: scan,
+            at_most: SCAN_STEP,
+            names: &labels,
         })?;
         self.newcomers.clear();
-        for origin in new.into_iter().flatten() {
+        for origin in found.newcomers {
             self.schedule_found(origin, now, now);
         }
-        for (origin, at) in &waiting {
-            self.schedule_found(*origin, *at, now);
+        for (origin, at) in found.part.waiting {
+            self.schedule_found(origin, at, now);
         }
-        if scan.is_some() {
-            let is_over = waiting.len() < SCAN_STEP;
-            let last = waiting.last().map(|(origin, _)| origin.id);
-            self.scan = last.filter(|_| !is_over);
-        }
-        for (label, kept) in labels.iter().zip(kept) {
+        self.scan = found.part.next;
+        for (label, kept) in labels.iter().zip(found.statuses) {
             let is_known = self.context.config.is_deliverable(label);
-            let kept = kept.unwrap_or(Kept::NOTHING);
+            let kept = kept.unwrap_or(DestinationStatus::ACTIVE);
             self.gauges.see(label, is_known, kept, now);
         }
         Ok(())
@@ -109,15 +101,14 @@ impl Dispatcher {
     }
 
     /// Schedules retries that were settled, and deliveries that were released.
-    pub(super) fn schedule_again(&mut self, settlements: &[Settlement], releases: &[HandBack]) {
+    pub(super) fn schedule_again(&mut self, settlements: &[Settlement], releases: &[Release]) {
         let now = self.context.clock.now();
         let retries = settlements
             .iter()
-            .filter_map(|settled| Some((settled.destination, settled.next_attempt_at?)));
-        let due_again = releases.iter().map(|release| {
-            let at = release.due.unwrap_or_else(|| now.plus(HANDED_BACK_FOR));
-            (release.destination, at)
-        });
+            .filter_map(|settled| Some((settled.destination(), settled.next_attempt_at()?)));
+        let due_again = releases
+            .iter()
+            .map(|release| (release.destination, release.due_at(now)));
         for (id, at) in retries.chain(due_again) {
             if let Some(state) = self.targets.get(id) {
                 self.schedule.insert(state.origin, at);
@@ -128,7 +119,7 @@ impl Dispatcher {
     }
 
     /// Makes ready the destinations that a claim brought nothing: no attempt's end would.
-    pub(super) fn free_unclaimed(&mut self, claims: &[Want]) {
+    pub(super) fn free_unclaimed(&mut self, claims: &[ClaimRequest]) {
         for claim in claims {
             if self.ledger.counts(claim.destination).in_flight == 0 {
                 self.schedule.set_free(claim.destination);

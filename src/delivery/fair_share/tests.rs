@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::{DestinationId, OwnerId};
 use proptest::prelude::*;
 
 /// A lane's candidates: the ready deliveries of each, and the workers that it may have.
@@ -14,8 +15,13 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
     let candidates = (0_i64..)
         .zip(all)
         .map(|(id, (lane, (ready, _)))| Candidate {
-            target: Arc::new(Target::new(id, "http://x", &config, true)),
-            lane: Lane::Proven(Some(lane)),
+            target: Arc::new(Target::new(
+                DestinationId::of_test(id),
+                "http://x",
+                &config,
+                true,
+            )),
+            lane: Lane::Proven(Some(OwnerId::of_test(lane))),
             reputation: Reputation::Proven,
             in_flight: 0,
             prefetched: 0,
@@ -25,7 +31,7 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
         });
     shares.offer(candidates);
     shares.assign(|candidate| {
-        if candidate.share < limit(candidate.target.id) {
+        if candidate.share < limit(candidate.target.id.number()) {
             Ok(())
         } else {
             Err(Refusal::UntilAnAttemptEnds)
@@ -57,12 +63,13 @@ proptest! {
         prop_assert_eq!(shared, free.min(all));
         let most = given.values().max().copied().unwrap_or(0);
         for (lane, wishes) in (0_i64..).zip(&lanes) {
-            let got = given.get(&Lane::Proven(Some(lane))).copied().unwrap_or(0);
+            let got = given.get(&Lane::Proven(Some(OwnerId::of_test(lane)))).copied().unwrap_or(0);
             prop_assert!(got + 1 >= most || got == takable(wishes), "no lane is passed over");
         }
         prop_assert_eq!(candidates.len(), lanes.iter().map(Vec::len).sum::<usize>());
         for candidate in candidates {
-            prop_assert!(candidate.share <= candidate.ready.min(limit(candidate.target.id)));
+            let limit = limit(candidate.target.id.number());
+            prop_assert!(candidate.share <= candidate.ready.min(limit));
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::clock::Timestamp;
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::local::is_local;
-use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::Transport;
 use crate::model::{AddressPolicy, FailureKind, TargetUrl};
+use crate::store::OutboundMessage;
 
 /// Attempts that fail for `simulate_transient`.
 const TRANSIENT_FAILURES: u32 = 2;
@@ -75,7 +75,7 @@ impl Simulated {
 const NO_PANIC: &str = "no code panics while holding this lock";
 
 impl Transport for Simulated {
-    fn send(&self, shipment: &Shipment, attempt: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, shipment: &OutboundMessage, attempt: &Attempt, _wall: Timestamp) -> Outcome {
         let asked: Instructions = serde_json::from_slice(&shipment.body).unwrap_or_default();
         let delay = self.latency + Duration::from_millis(asked.delay_ms);
         self.wait(delay.min(self.timeout));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::delivery::attempt::{Attempt, Completion, DeliveryKey};
+use crate::store::DestinationId;
 
 /// The attempts between the dispatcher and the workers. Bounded by what is claimed.
 #[derive(Default)]
@@ -11,10 +12,10 @@ pub(super) struct PoolState {
     pub queue: VecDeque<Attempt>,
     /// By destination. A prefetched delivery begins in the place of a quick success: so there are
     /// never more attempts at once than were admitted, and no worker waits for a commit.
-    prefetched: HashMap<i64, PrefetchQueue>,
+    prefetched: HashMap<DestinationId, PrefetchQueue>,
     pub completions: Vec<Completion>,
     /// By destination, since the dispatcher took the completions last.
-    pub idle: HashMap<i64, IdleCompletions>,
+    pub idle: HashMap<DestinationId, IdleCompletions>,
     pub is_stopped: bool,
 }
 
@@ -61,7 +62,7 @@ impl PoolState {
     /// left. Anything but a quick success recalls the others.
     pub fn follow_up(
         &mut self,
-        destination: i64,
+        destination: DestinationId,
         is_quick_success: bool,
     ) -> Option<(Attempt, bool)> {
         if is_quick_success {
@@ -79,7 +80,7 @@ impl PoolState {
     }
 
     /// Takes back what is prefetched for a destination.
-    pub fn recall(&mut self, destination: i64) {
+    pub fn recall(&mut self, destination: DestinationId) {
         if let Some(queue) = self.prefetched.remove(&destination) {
             let attempts = queue.attempts.into_iter();
             self.completions.extend(attempts.map(Completion::not_begun));

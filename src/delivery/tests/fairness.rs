@@ -1,10 +1,21 @@
 //! More destinations than a tick looks at at first.
 
+use std::collections::HashMap;
+
 use super::*;
-use crate::store::StoreError;
+use crate::store::ListedDelivery;
 
 /// More than the first looks with two workers, and no multiple of their number.
 const MANY: i64 = 73;
+
+/// Attempts by destination.
+fn attempts(scene: &Scene) -> HashMap<String, u32> {
+    let mut attempts = HashMap::new();
+    for one in scene.store.all_deliveries(None) {
+        *attempts.entry(one.destination).or_default() += one.attempts;
+    }
+    attempts
+}
 
 fn accept_for_all(scene: &Scene) {
     for destination in 0..MANY {
@@ -19,17 +30,14 @@ fn many_destinations_are_served_in_turn() {
     for _ in 0..3 {
         accept_for_all(&scene);
     }
-    let count = |sql: &str| -> Result<i64, StoreError> {
-        let read = |db: &rusqlite::Connection| Ok(db.query_row(sql, [], |row| row.get(0))?);
-        scene.store.read_blocking(read)
-    };
+    let is_delivered = |one: &ListedDelivery| one.state == DeliveryState::Delivered;
     let mut claimed = 0;
-    while count("SELECT count(*) FROM deliveries WHERE state <> 3").expect("a count") > 0 {
+    while !scene.store.all_deliveries(None).iter().all(is_delivered) {
         let tick = scene.dispatcher.tick();
         claimed += tick.claimed;
-        let spread = "SELECT max(c) - min(c) FROM
-             (SELECT sum(attempts) c FROM deliveries GROUP BY destination_id)";
-        let spread = count(spread).expect("a spread");
+        let attempts = attempts(&scene);
+        let (most, least) = (attempts.values().max(), attempts.values().min());
+        let spread = most.zip(least).map_or(0, |(most, least)| most - least);
         assert!(spread <= 1, "{spread} ahead after {claimed} claims");
         if tick.claimed + tick.settled == 0 {
             scene.wake.wait(Duration::from_secs(60));
@@ -64,7 +72,7 @@ impl Admission for OneForSlow {
 
 #[test]
 fn destinations_that_share_a_worker_take_turns_while_others_are_served() {
-    const COUNT: i64 = 40;
+    const COUNT: u32 = 40;
     let receiver = Arc::new(Receiver::default());
     receiver.is_repaired.store(true, Ordering::SeqCst);
     let transport = Arc::<Receiver>::clone(&receiver);
@@ -76,20 +84,20 @@ fn destinations_that_share_a_worker_take_turns_while_others_are_served() {
             scene.accept_for(&format!("http://slow{slow}"));
         }
     }
-    let count = |sql: &str| -> i64 {
-        let read = |db: &rusqlite::Connection| Ok(db.query_row(sql, [], |row| row.get(0))?);
-        scene.store.read_blocking(read).expect("a count")
+    let of_slow = |scene: &Scene| -> Vec<u32> {
+        let all = attempts(scene).into_iter();
+        all.filter(|(name, _)| name.starts_with("http://slow"))
+            .map(|(_, attempts)| attempts)
+            .collect()
     };
-    let each = "SELECT sum(attempts) c FROM deliveries JOIN destinations t ON t.id = destination_id
-         WHERE t.name LIKE 'http://slow%' GROUP BY destination_id";
-    while count(&format!("SELECT sum(c) FROM ({each})")) < 2 * COUNT {
+    while of_slow(&scene).iter().sum::<u32>() < 2 * COUNT {
         scene.accept_for("http://quick");
         let tick = scene.dispatcher.tick();
         if tick.claimed + tick.settled == 0 {
             scene.wake.wait(Duration::from_secs(60));
         }
     }
-    let fewest = count(&format!("SELECT min(c) FROM ({each})"));
-    assert!(fewest >= 1, "each destination gets a turn");
+    let fewest = of_slow(&scene).into_iter().min();
+    assert!(fewest >= Some(1), "each destination gets a turn");
     scene.store.stop();
 }

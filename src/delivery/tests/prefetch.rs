@@ -42,7 +42,7 @@ struct Scripted {
 }
 
 impl Transport for Scripted {
-    fn send(&self, _: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
         // At its end the test is gone.
         let _ = self.begun.send(());
         let outcomes = self.outcomes.lock().expect("no panics");
@@ -102,7 +102,7 @@ struct Flaky {
 }
 
 impl Transport for Flaky {
-    fn send(&self, _: &Shipment, attempt: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, _: &OutboundMessage, attempt: &Attempt, _wall: Timestamp) -> Outcome {
         let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
         self.most.fetch_max(now, Ordering::SeqCst);
         let is_bad = rand::random_ratio(1, 4);
@@ -193,11 +193,10 @@ fn prefetched_deliveries_are_released_when_the_destination_is_paused() {
     }
     assert_eq!(scene.dispatcher.tick().claimed, 1 + PREFETCH_DEPTH);
     begun.recv().expect("the first one");
-    let pause = Pause {
-        destination: "http://x".to_owned(),
-        reason: "on purpose".to_owned(),
-    };
-    scene.store.write_blocking(pause).expect("it is known");
+    scene
+        .store
+        .pause("http://x", "on purpose")
+        .expect("it is known");
     // The destination is at its limit: it is looked at when an attempt ends.
     tell.send(Outcome::delivered()).expect("it listens");
     begun.recv().expect("the second one, which follows at once");
@@ -277,7 +276,8 @@ fn a_prefetched_delivery_is_released_by_a_stop() {
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| scene.dispatcher.run());
         // The first attempt keeps the stop waiting until it ends.
-        while scene.store.read_blocking(queued).expect("a count") == 0 {
+        let queued = Some(DeliveryState::Queued);
+        while scene.store.all_deliveries(queued).is_empty() {
             std::thread::yield_now();
         }
         tell.send(Outcome::delivered()).expect("it listens");
@@ -288,17 +288,12 @@ fn a_prefetched_delivery_is_released_by_a_stop() {
     scene.store.stop();
 }
 
-fn queued(sql: &rusqlite::Connection) -> Result<i64, crate::store::StoreError> {
-    let count = "SELECT count(*) FROM deliveries WHERE state = 0";
-    Ok(sql.query_row(count, [], |row| row.get(0))?)
-}
-
 /// Records the length of each body.
 #[derive(Default)]
 struct Scales(Mutex<Vec<usize>>);
 
 impl Transport for Scales {
-    fn send(&self, shipment: &Shipment, _: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, shipment: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
         let mut lengths = self.0.lock().expect("no panics");
         lengths.push(shipment.body.len());
         Outcome::delivered()

@@ -53,11 +53,7 @@ fn a_claim_that_finds_nothing_spends_no_token() {
     // Another process pauses the destination between the look and the claim.
     let (mut scene, spent) = counting(|store| {
         Box::new(move || {
-            let pause = Pause {
-                destination: "http://x".to_owned(),
-                reason: "on purpose".to_owned(),
-            };
-            store.write_blocking(pause).expect("it is known");
+            store.pause("http://x", "on purpose").expect("it is known");
         })
     });
     scene.accept();

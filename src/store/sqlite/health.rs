@@ -1,80 +1,48 @@
 //! The writer's heartbeat, for readiness. It is kept in atomics, so that a check costs neither a
-//! commit nor a reader, however often it is asked for.
+//! commit nor a reader, however often it is made.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::StoreError;
-use super::open::BUSY_TIMEOUT;
+use super::limits::BUSY_TIMEOUT;
+use crate::store::error::StoreError;
+use crate::store::types::Unready;
 
-/// How long the writer may be at one batch, or at one idle pass, before it counts as stalled: as
-/// long as it waits for another process's transaction. A batch takes milliseconds, and a checkpoint
-/// of the largest WAL (64 MiB) less than a second on a disk that writes 100 MB/s.
-pub(super) const STALLED_AFTER: Duration = BUSY_TIMEOUT;
+/// How long the writer may work on one batch, or tidy up, before it counts as stalled: as long as
+/// it waits for another process's transaction. A batch takes milliseconds, and a checkpoint of the
+/// largest WAL (64 MiB) less than a second on a disk that writes 100 MB/s.
+pub const STALLED_AFTER: Duration = BUSY_TIMEOUT;
 
-/// Why the store can't take writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Unready {
-    /// There is less free space than `database.min_free_bytes`.
-    LowOnSpace = 1,
-    /// The last batch was refused: the disk is full.
-    DiskFull,
-    /// The last batch was refused: another process held the database.
-    Locked,
-    /// The last batch was refused for another reason; the log has it.
-    Refused,
-    /// The writer has been at one batch for longer than [`STALLED_AFTER`]: a sync that hangs.
-    Stalled,
-    /// The writer has ended: the process is about to.
-    Ended,
+/// The reason that a refused batch gives.
+fn reason(error: &StoreError) -> Unready {
+    match error {
+        StoreError::Full => Unready::DiskFull,
+        StoreError::Busy => Unready::Locked,
+        _ => Unready::Refused,
+    }
 }
 
-impl Unready {
-    /// One sentence for a client; it shows nothing about what is stored.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::LowOnSpace => {
-                "too little free space on the database's disk (database.min_free_bytes)"
-            }
-            Self::DiskFull => "the database's disk is full",
-            Self::Locked => "another process keeps the database locked",
-            Self::Refused => "the database refuses writes",
-            Self::Stalled => "the database takes too long to answer",
-            Self::Ended => "the database does not answer",
-        }
-    }
-
-    fn of(error: &StoreError) -> Self {
-        match error {
-            StoreError::DiskFull => Self::DiskFull,
-            StoreError::Busy => Self::Locked,
-            _ => Self::Refused,
-        }
-    }
-
-    fn from_number(number: u8) -> Option<Self> {
-        [Self::DiskFull, Self::Locked, Self::Refused]
-            .into_iter()
-            .find(|&refused| refused as u8 == number)
-    }
+fn from_number(number: u8) -> Option<Unready> {
+    [Unready::DiskFull, Unready::Locked, Unready::Refused]
+        .into_iter()
+        .find(|&refused| refused as u8 == number)
 }
 
 /// Published by the writer, read by anybody.
 #[derive(Debug, Default)]
-pub(super) struct Health {
-    /// When the writer began its batch or its idle pass, in milliseconds of the monotonic clock,
+pub struct Health {
+    /// When the writer began its batch or its tidying up, in milliseconds of the monotonic clock,
     /// plus 1; 0 while it waits for work.
     busy_since: AtomicU64,
     /// Why the last batch was refused ([`Unready`] as a number); 0 if it was committed.
     refused: AtomicU8,
     has_ended: AtomicBool,
-    /// Whether the last look found it stalled, so that each stall is logged once.
+    /// Whether the last check found it stalled, so that each stall is logged once.
     was_stalled: AtomicBool,
 }
 
 impl Health {
-    /// The writer begins a batch or an idle pass.
+    /// The writer begins a batch, or tidies up.
     pub fn begin(&self, now: Duration) {
         self.busy_since.store(millis(now) + 1, Ordering::Relaxed);
     }
@@ -84,16 +52,14 @@ impl Health {
         self.busy_since.store(0, Ordering::Relaxed);
     }
 
-    /// A batch was committed. Whether the one before it was refused.
+    /// A batch was committed; whether the one before it was refused.
     pub fn accepting(&self) -> bool {
         self.refused.swap(0, Ordering::Relaxed) != 0
     }
 
-    /// A batch was refused as a whole. Whether the one before it was committed.
+    /// A batch was refused as a whole; whether the one before it was committed.
     pub fn refusing(&self, error: &StoreError) -> bool {
-        self.refused
-            .swap(Unready::of(error) as u8, Ordering::Relaxed)
-            == 0
+        self.refused.swap(reason(error) as u8, Ordering::Relaxed) == 0
     }
 
     /// Whether the last batch was refused as a whole.
@@ -106,8 +72,8 @@ impl Health {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether writes can be taken at `now` of the monotonic clock. A full queue is no reason
-    /// against it: it drains within a few batches, and the requests that it refuses are told so.
+    /// Whether writes can be taken at `now` of the monotonic clock. A full queue does not matter:
+    /// it drains within a few batches, and the requests that it refuses get an answer.
     pub fn check(&self, now: Duration) -> Result<(), Unready> {
         if self.has_ended.load(Ordering::Relaxed) {
             return Err(Unready::Ended);
@@ -117,7 +83,10 @@ impl Health {
         let is_stalled = busy_since > 0 && busy_for > millis(STALLED_AFTER);
         if self.was_stalled.swap(is_stalled, Ordering::Relaxed) != is_stalled {
             if is_stalled {
-                log::warn!(busy_for_ms = busy_for; "the writer is stalled: the disk, or another process that holds the database, doesn't let it go on");
+                log::warn!(
+                    busy_for_ms = busy_for;
+                    "the writer is stalled: the disk, or another process that holds the database, doesn't let it go on"
+                );
             } else {
                 log::info!("the writer is no longer stalled");
             }
@@ -125,7 +94,7 @@ impl Health {
         if is_stalled {
             return Err(Unready::Stalled);
         }
-        Unready::from_number(self.refused.load(Ordering::Relaxed)).map_or(Ok(()), Err)
+        from_number(self.refused.load(Ordering::Relaxed)).map_or(Ok(()), Err)
     }
 }
 

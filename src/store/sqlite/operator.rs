@@ -1,43 +1,49 @@
-//! The database as a command of the operator's sees it: beside a running server, or without one.
+//! The database as commands see it: beside a running server, or without one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::notes::{self, LockFileRecord};
-use super::writer::MAX_ROWS;
-use super::{LongWrite, OpenError, StoreError, Tx, WriteOp, lock, open};
+use super::limits::MAX_ROWS;
+use super::lock_file::{self, LockFileRecord};
+use super::open;
+use super::paths::canonical;
+use super::tx::Tx;
+use super::write_op::{LongWrite, WriteOp};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::store::error::{OpenError, StoreError};
 
-/// A command's own connection. It never migrates: a file of another version is refused, since a server
-/// of that version may be running.
-pub(crate) struct Operator {
+/// A command's own connection. It never migrates: a file of another version is refused, since a
+/// server of that version may be running.
+pub struct Operator {
     sql: Connection,
     path: PathBuf,
     has_written: bool,
 }
 
-/// Between two writes beside a server, whose writer asks for the lock again only every few
-/// milliseconds: SQLite's pauses grow to 100 ms, and the first eight of them are below this.
+/// The pause between two writes beside a server, whose writer retries its lock only every few
+/// milliseconds: SQLite's own pauses grow to 100 ms, and the first eight of them are below this.
 const REST: Duration = Duration::from_millis(30);
 
 impl Operator {
-    /// For commands that look.
+    /// For commands that read.
     pub fn reading(path: &Path) -> Result<Self, OpenError> {
-        let path = existing(path)?;
-        let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        Ok(Self {
-            sql,
-            path,
-            has_written: false,
-        })
+        Self::open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
     /// For commands that change something.
     pub fn writing(path: &Path) -> Result<Self, OpenError> {
-        let path = existing(path)?;
-        let sql = open::operator(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    /// A mistyped path is an error: a command never creates a database.
+    fn open(path: &Path, access: OpenFlags) -> Result<Self, OpenError> {
+        let path = canonical(path);
+        if !path.is_file() {
+            return Err(OpenError::Missing { path });
+        }
+        let sql = open::operator(&path, access)?;
         Ok(Self {
             sql,
             path,
@@ -45,24 +51,25 @@ impl Operator {
         })
     }
 
-    /// The time by the clock that the database is written by.
+    /// The time by relay's clock, by which the database is written: the system's, with the offset
+    /// that the lock file records.
     pub fn now(&self) -> Timestamp {
         LockFileRecord::beside(&self.path).now(SystemClock::new().wall())
     }
 
     /// Whether a server has the database open.
     pub fn has_server(&self) -> bool {
-        lock::is_held(&self.path)
+        lock_file::is_held(&self.path)
     }
 
-    pub fn read<T>(
+    pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         read(&self.sql)
     }
 
-    /// Moves the WAL into the database, as far as nobody else is in the way.
+    /// Moves the WAL into the database, as far as no reader is in the way.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let (busy, frames, moved): (i64, i64, i64) =
             self.sql
@@ -74,16 +81,16 @@ impl Operator {
     }
 
     /// Makes all steps of a change.
-    pub fn write_steps<L: LongWrite>(&mut self, change: &mut L) -> Result<(), StoreError> {
+    pub(super) fn write_steps<L: LongWrite>(&mut self, change: &mut L) -> Result<(), StoreError> {
         while let Some(step) = change.next_step(MAX_ROWS) {
             change.committed(self.write(&step)?);
         }
         Ok(())
     }
 
-    /// Does an operation in a transaction of its own; a server's writer waits for it, or it for the
-    /// writer.
-    pub fn write<W: WriteOp>(&mut self, op: &W) -> Result<W::Out, StoreError> {
+    /// Makes a change in a transaction of its own; a server's writer and a command wait for each
+    /// other.
+    pub(super) fn write<W: WriteOp>(&mut self, op: &W) -> Result<W::Out, StoreError> {
         if self.has_written && self.has_server() {
             std::thread::sleep(REST);
         }
@@ -100,21 +107,12 @@ impl Operator {
         let out = op.apply(&tx)?;
         tx.into_changes().leave(&transaction)?;
         if newest(&transaction)? != before {
-            // First, so that a start never misses what was deleted on purpose.
-            notes::forget(&self.path)
+            // Before the commit, so that a start never misses an intent that was deleted on
+            // purpose.
+            lock_file::forget_newest(&self.path)
                 .map_err(|error| StoreError::Unexpected(format!("the lock file: {error}")))?;
         }
         transaction.commit()?;
         Ok(out)
-    }
-}
-
-/// A command that makes an empty database, because somebody mistyped its path, helps nobody.
-fn existing(path: &Path) -> Result<PathBuf, OpenError> {
-    let path = super::canonical(path);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(OpenError::Missing { path })
     }
 }

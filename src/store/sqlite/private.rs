@@ -1,35 +1,36 @@
-//! Files that their owner alone may read: payloads, `Authorization` headers and answers are in them.
+//! The modes of a database's files: only their owner may read them, since payloads, `Authorization`
+//! headers and answers are in them.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::lock::path_beside;
+use super::paths::path_beside;
 
 /// Read and write for the owner, nothing for others.
-pub(super) const MODE: u32 = 0o600;
+pub const MODE: u32 = 0o600;
 
-/// The rights of everybody but the owner.
+/// The rights of users other than the owner.
 const OTHERS: u32 = 0o077;
 
-/// The endings of all files that `SQLite` and relay make for a database.
+/// The suffixes of all files that `SQLite` and relay create for a database.
 const ENDINGS: [&str; 5] = ["", "-wal", "-shm", "-journal", ".lock"];
 
-/// Makes an empty database, unless it is there, before `SQLite` opens it: that would make one with
-/// the rights that the umask leaves. It gives the other files the mode of this one.
+/// Creates an empty database, unless it exists, before `SQLite` opens it: `SQLite` would create one
+/// with the rights that the umask leaves. It gives the other files the mode of this one.
 ///
-/// Closing a database file drops the process's POSIX locks on it. This one is new (`O_EXCL`), and so
+/// Closing a database file drops the process's POSIX locks on it. This file is new (`O_EXCL`), so
 /// nobody has a lock on it.
-pub(super) fn create(database: &Path) -> Result<()> {
+pub fn create(database: &Path) -> Result<()> {
     match OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(MODE)
         .open(database)
     {
-        // A umask may have taken rights from the owner, too. A file system without modes refuses this,
-        // and `restrict` warns of it.
+        // A umask may have taken rights from the owner, too. A file system without modes refuses,
+        // and `restrict` warns about it.
         Ok(file) => {
             let _ = file.set_permissions(Permissions::from_mode(MODE));
             Ok(())
@@ -39,13 +40,13 @@ pub(super) fn create(database: &Path) -> Result<()> {
     }
 }
 
-/// Takes the rights of others from the files that an earlier version made, or somebody copied. Opens
-/// none of them.
-pub(super) fn restrict(database: &Path) {
+/// Removes the rights of other users from existing files: an earlier version may have created them,
+/// or somebody copied them. Opens none of them.
+pub fn restrict(database: &Path) {
     let mut restricted = Vec::new();
     for ending in ENDINGS {
         let path = path_beside(database, ending);
-        // Not through a link: it could lead to anything.
+        // Does not follow a link: it could lead anywhere.
         let Ok(found) = path.symlink_metadata() else {
             continue;
         };

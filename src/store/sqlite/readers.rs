@@ -1,4 +1,4 @@
-//! Connections that read: a pool that requests share, and those of single parts.
+//! Connections that read: a pool that requests share, and connections of single parts.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,15 @@ use r2d2::{ManageConnection, Pool};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{OnBroken, OpenError, StoreError, open};
+use super::open;
+use super::shared::OnBroken;
+use crate::store::error::{OpenError, StoreError};
 
-/// How long a reader is waited for: more means overload, which is better said than sat out.
+/// How long a request waits for a reader: longer means overload, which is better reported at once.
 const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Opens readers, and closes one that comes back in a transaction.
-pub(super) struct Readers(SqliteConnectionManager);
+pub struct Readers(SqliteConnectionManager);
 
 impl ManageConnection for Readers {
     type Connection = Connection;
@@ -34,11 +36,14 @@ impl ManageConnection for Readers {
     }
 }
 
-pub(super) fn pool(path: &Path, readers: u32) -> Result<Pool<Readers>, OpenError> {
+/// The pool that requests share.
+pub type ReaderPool = Pool<Readers>;
+
+pub fn pool(path: &Path, readers: u32) -> Result<ReaderPool, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let manager = SqliteConnectionManager::file(path)
         .with_flags(flags)
-        .with_init(|connection| open::reader(connection));
+        .with_init(|connection| open::set_reader(connection));
     Pool::builder()
         .max_size(readers)
         // Opened when first needed: an idle relay holds no page caches.
@@ -48,28 +53,28 @@ pub(super) fn pool(path: &Path, readers: u32) -> Result<Pool<Readers>, OpenError
         .build(Readers(manager))
         .map_err(|source| OpenError::Pool {
             path: path.to_owned(),
-            source,
+            source: source.into(),
         })
 }
 
-/// Connections for reading besides those of the pool: the dispatcher's, one that workers share, and
-/// that of maintenance.
-pub(crate) const OWN_READERS: u32 = 3;
+/// Connections for reading besides the pool's: the dispatcher's, one that workers share, and that
+/// of maintenance.
+pub const OWN_READERS: u32 = 3;
 
-/// A connection of one part's own. Anybody who can reach the listener can fill the pool; what
-/// delivers must not wait for a place in it.
+/// A connection of one part's own. Anybody who can reach the listener can fill the pool, and
+/// deliveries must not wait for a place in it.
 ///
 /// Opened when it is first needed: a relay that delivers nothing holds no page cache for it. Clones
 /// share the connection, one read at a time.
 #[derive(Clone)]
-pub(crate) struct Reader {
+pub struct Reader {
     path: PathBuf,
     connection: Arc<Mutex<Option<Connection>>>,
     on_broken: OnBroken,
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf, on_broken: OnBroken) -> Self {
+    pub fn new(path: PathBuf, on_broken: OnBroken) -> Self {
         Self {
             path,
             connection: Arc::default(),
@@ -77,8 +82,8 @@ impl Reader {
         }
     }
 
-    /// Reads, all of it in one snapshot.
-    pub fn read<T>(
+    /// Reads in one snapshot.
+    pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -100,7 +105,7 @@ impl Reader {
             .unwrap_or_else(PoisonError::into_inner);
         let connection = match &mut *connection {
             Some(connection) => connection,
-            none => none.insert(open::own_reader(&self.path)?),
+            none => none.insert(open::reader(&self.path)?),
         };
         let transaction = connection.unchecked_transaction()?;
         read(&transaction)

@@ -1,39 +1,42 @@
+//! The free space of the database's disk.
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Shared;
-use super::writer::MAX_BATCH_BYTES;
+use super::limits::MAX_BATCH_BYTES;
+use super::shared::Shared;
 
-/// How long a reading of the free space is good for, if little is written.
+/// How long a measurement of the free space is valid, if little is written.
 const GOOD_FOR: Duration = Duration::from_secs(1);
-/// The free space is read this many times while as much is written as is kept free: at 30 MB/s of
-/// WAL, a look a second would find half of the default's 64 MiB gone.
-const LOOKS: u64 = 16;
+/// Measurements while as much is written as is kept free: at 30 MB/s of WAL, one measurement a
+/// second would find half of the default's 64 MiB gone.
+const MEASUREMENTS: u64 = 16;
 /// Bytes of WAL for a batch: its payloads may be copied into overflow pages and indexes.
 const FOR_A_BATCH: u64 = 2 * MAX_BATCH_BYTES as u64;
 
-/// How much may be written to a disk, in bytes.
-pub(super) type FreeBytes = Box<dyn Fn(&Path) -> std::io::Result<u64> + Send>;
+/// Measures how much may be written to a disk, in bytes.
+pub type FreeBytes = Box<dyn Fn(&Path) -> std::io::Result<u64> + Send>;
 
 /// Watches the free space of the database's disk. On a full disk even a DELETE fails, so ingestion
-/// stops while there is still room to settle what was accepted. What the next checkpoint adds to the
-/// database counts as taken: without that room the WAL could never be emptied.
-pub(super) struct Space {
+/// stops while there is still room to settle accepted deliveries. The room that the next checkpoint
+/// needs in the database counts as taken: without it the WAL could never be emptied.
+pub struct Space {
     directory: PathBuf,
     database: PathBuf,
     min_free: u64,
     free_bytes: FreeBytes,
     read_at: Option<Duration>,
-    /// Bytes of the WAL at the last look.
+    /// Bytes of the WAL at the last measurement.
     wal: u64,
-    /// Free bytes at the last look, and those that the next checkpoint needs.
+    /// Free bytes at the last measurement.
     free: u64,
+    /// Bytes that the next checkpoint needs.
     needed: u64,
 }
 
-/// As the system says.
-pub(super) fn free_bytes(directory: &Path) -> std::io::Result<u64> {
+/// The free space according to the system.
+pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(directory)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
@@ -56,14 +59,15 @@ impl Space {
         }
     }
 
-    /// Reads the free space, unless it was read just now, and publishes whether it is enough. `wal`
-    /// is the size of the WAL, `pages` tells that of the database once all of it is moved.
+    /// Measures the free space, unless it was measured just now, and publishes whether it is
+    /// enough. `wal` is the size of the WAL; `size` tells the size of the database once the WAL is
+    /// moved.
     pub fn refresh(&mut self, shared: &Shared, wal: u64, size: impl FnOnce() -> u64) {
         let now = shared.clock.monotonic();
         let is_fresh = self
             .read_at
             .is_some_and(|at| now.saturating_sub(at) < GOOD_FOR);
-        if is_fresh && wal.abs_diff(self.wal) < (self.min_free / LOOKS).max(1 << 20) {
+        if is_fresh && wal.abs_diff(self.wal) < (self.min_free / MEASUREMENTS).max(1 << 20) {
             return;
         }
         self.read_at = Some(now);

@@ -1,87 +1,39 @@
-//! The transaction under way, as an operation sees it, and what the server remembers from one to the
-//! next.
+//! The transaction under way, as a change sees it.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Row, params};
 
-use super::StoreError;
 use super::counts::CountChanges;
-use super::keys::Keys;
-use super::origins::WaitingOrigins;
 use super::outside::Outside;
+use super::writer_state::WriterState;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId};
+use crate::store::error::StoreError;
+use crate::store::types::{DestinationId, IntentRow, OwnerId};
 
 /// The transaction under way.
-pub(crate) struct Tx<'a> {
+pub struct Tx<'a> {
     /// The connection, in the middle of a transaction.
     pub sql: &'a Connection,
     /// When the transaction began.
     pub now: Timestamp,
-    /// None for a command's: only the server accepts anything, and looks for what others changed.
-    writer: Option<&'a Rolling>,
-    /// What it has prepared, by the place of its text: to look that up in the connection's own cache
-    /// for each row was a tenth of the writer's work (profiled).
+    /// None for a command's transaction: only the server accepts intents and notices what others
+    /// changed.
+    writer: Option<&'a WriterState>,
+    /// Prepared statements by the address of their text: looking the text up in the connection's
+    /// own cache for each row was a tenth of the writer's work (profiled).
     prepared: RefCell<Vec<(&'static str, CachedStatement<'a>)>>,
     changes: RefCell<CountChanges>,
 }
 
-/// What the writer keeps from one transaction to the next.
-pub(super) struct Rolling {
-    last_row: Cell<i64>,
-    /// Destinations for which this transaction makes something due.
-    pub made_due: RefCell<Vec<i64>>,
-    /// The newest row that this transaction adds, or 0; and the newest that it deletes.
-    pub added: Cell<i64>,
-    pub deleted: Cell<i64>,
-    pub keys: RefCell<Keys>,
-    /// Destinations by name: all that are looked for are few.
-    destinations: RefCell<HashMap<String, i64>>,
-    pub origins: RefCell<WaitingOrigins>,
-    /// Ad hoc origins that may be unused, and haven't been used since that was asked.
-    pub unused: RefCell<HashSet<i64>>,
-}
-
-/// Destinations that are remembered: ad hoc origins can be any number.
-const MAX_DESTINATIONS: usize = 4096;
-
-impl Rolling {
-    pub fn new(last_row: i64, keys: Keys) -> Self {
-        Self {
-            last_row: Cell::new(last_row),
-            made_due: RefCell::default(),
-            added: Cell::new(0),
-            deleted: Cell::new(0),
-            keys: RefCell::new(keys),
-            destinations: RefCell::default(),
-            origins: RefCell::default(),
-            unused: RefCell::default(),
-        }
-    }
-
-    pub fn committed(&self) {
-        self.keys.borrow_mut().committed(self.last_row.get());
-    }
-
-    pub fn rolled_back(&self) {
-        self.keys.borrow_mut().rolled_back();
-        self.made_due.borrow_mut().clear();
-        // One of them may have been new.
-        self.destinations.borrow_mut().clear();
-    }
-}
-
 impl<'a> Tx<'a> {
     /// The server's transaction.
-    pub(super) fn of_server(sql: &'a Connection, now: Timestamp, writer: &'a Rolling) -> Self {
+    pub fn of_server(sql: &'a Connection, now: Timestamp, writer: &'a WriterState) -> Self {
         Self {
-            sql,
-            now,
             writer: Some(writer),
-            prepared: RefCell::default(),
-            changes: RefCell::default(),
+            ..Self::of_operator(sql, now)
         }
     }
 
@@ -148,14 +100,14 @@ impl<'a> Tx<'a> {
         })
     }
 
-    /// Whether it is a command's.
+    /// Whether it is a command's transaction.
     pub fn is_operators(&self) -> bool {
         self.writer.is_none()
     }
 
     /// The next intent's id. A rolled back transaction leaves a gap, never a repetition.
     pub fn next_id(&self) -> Result<IntentId, StoreError> {
-        let writer = self.rolling()?;
+        let writer = self.writer_state()?;
         let row = IntentId::next_row(writer.last_row.get(), self.now.as_millis());
         writer.last_row.set(row);
         writer.added.set(row);
@@ -163,16 +115,16 @@ impl<'a> Tx<'a> {
         Ok(IntentId::new(row, rand::random()))
     }
 
-    /// What has to be a server's.
-    pub(super) fn rolling(&self) -> Result<&Rolling, StoreError> {
+    /// The state of the server's writer; an error in a command's transaction.
+    pub fn writer_state(&self) -> Result<&'a WriterState, StoreError> {
         self.writer
             .ok_or_else(|| StoreError::Unexpected("only a server accepts anything".to_owned()))
     }
 
-    /// The intents that an idempotency key of this digest may name, the newest first: a key may have
+    /// The intents that an idempotency key of this digest may name, newest first: a key may have
     /// been used again after its window.
     pub fn candidates(&self, digest: i64) -> Result<Vec<i64>, StoreError> {
-        let mut candidates = self.rolling()?.keys.borrow().candidates(digest);
+        let mut candidates = self.writer_state()?.keys.borrow().candidates(digest);
         candidates.extend(self.rows(
             "SELECT intent_id FROM idempotency WHERE digest = ?1",
             [digest],
@@ -189,9 +141,12 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// One that is past its window names nothing any more.
+    /// Deletes a key that is past its window.
     pub fn forget_key(&self, digest: i64, intent: i64) -> Result<(), StoreError> {
-        self.rolling()?.keys.borrow_mut().forget((digest, intent));
+        self.writer_state()?
+            .keys
+            .borrow_mut()
+            .forget((digest, intent));
         self.execute(
             "DELETE FROM idempotency WHERE digest = ?1 AND intent_id = ?2",
             [digest, intent],
@@ -199,10 +154,14 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// The number of a destination, which is made known if it isn't. `owner` is a digest of the API
-    /// key whose relay it is for; a named destination has none. The only way to a number for what is
-    /// written: from here on the destination counts as used.
-    pub fn destination(&self, name: &str, owner: Option<i64>) -> Result<i64, StoreError> {
+    /// The id of a destination, which is created if it doesn't exist. `owner` is the API key whose
+    /// relay it is for; a named destination has none. All writes get ids from here: from here on
+    /// the destination counts as used.
+    pub fn destination(
+        &self,
+        name: &str,
+        owner: Option<OwnerId>,
+    ) -> Result<DestinationId, StoreError> {
         if let Some(id) = self.known_destination(name)? {
             if let Some(writer) = self.writer {
                 // Empty mostly, and then this costs nothing.
@@ -214,15 +173,14 @@ impl<'a> Tx<'a> {
             "INSERT INTO destinations (name, owner) VALUES (?1, ?2)",
             params![name, owner],
         )?;
-        let id = self.sql.last_insert_rowid();
+        let id = DestinationId(self.sql.last_insert_rowid());
         self.remember_destination(name, id);
         Ok(id)
     }
 
-    /// The number of a destination, if it has one.
-    pub(super) fn known_destination(&self, name: &str) -> Result<Option<i64>, StoreError> {
-        let known = self.writer.map(|writer| writer.destinations.borrow());
-        if let Some(id) = known.and_then(|known| known.get(name).copied()) {
+    /// The id of a destination, if it exists.
+    pub fn known_destination(&self, name: &str) -> Result<Option<DestinationId>, StoreError> {
+        if let Some(id) = self.writer.and_then(|writer| writer.destination(name)) {
             return Ok(Some(id));
         }
         let found = self.first(
@@ -236,28 +194,23 @@ impl<'a> Tx<'a> {
         Ok(found)
     }
 
-    fn remember_destination(&self, name: &str, id: i64) {
+    fn remember_destination(&self, name: &str, id: DestinationId) {
         if let Some(writer) = self.writer {
-            let mut known = writer.destinations.borrow_mut();
-            if known.len() >= MAX_DESTINATIONS {
-                known.clear();
-            }
-            known.insert(name.to_owned(), id);
+            writer.remember_destination(name, id);
         }
     }
 
-    /// Says that destinations are no longer there.
-    pub fn forget_destinations(&self, ids: &HashSet<i64>) -> Result<(), StoreError> {
-        let mut known = self.rolling()?.destinations.borrow_mut();
-        known.retain(|_, id| !ids.contains(id));
+    /// These destinations were deleted.
+    pub fn forget_destinations(&self, ids: &HashSet<DestinationId>) -> Result<(), StoreError> {
+        self.writer_state()?.forget_destinations(ids);
         Ok(())
     }
 
-    /// Says that a delivery goes from a state to another; none: it wasn't stored before, or isn't any
-    /// more. What is said counts once the transaction is durable.
+    /// Records that a delivery changes its state; none: it is created or deleted. The change counts
+    /// once the transaction is durable.
     pub fn moved(
         &self,
-        destination: i64,
+        destination: DestinationId,
         from: impl Into<Option<DeliveryState>>,
         to: impl Into<Option<DeliveryState>>,
     ) {
@@ -265,27 +218,27 @@ impl<'a> Tx<'a> {
         changes.moved(destination, from.into(), to.into());
     }
 
-    /// At its beginning: adds what commands have left.
-    pub(super) fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
+    /// At its beginning: takes the count changes that commands have left.
+    pub fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
         outside.take(self.sql, &mut self.changes.borrow_mut())
     }
 
-    /// What it changes about the counts.
-    pub(super) fn into_changes(self) -> CountChanges {
+    /// Its changes of the counts.
+    pub fn into_changes(self) -> CountChanges {
         self.changes.into_inner()
     }
 
-    /// Says that an intent is no longer there.
-    pub fn deleted(&self, row: i64) {
+    /// Records that an intent was deleted.
+    pub fn deleted(&self, row: IntentRow) {
         if let Some(writer) = self.writer {
-            writer.deleted.set(row.max(writer.deleted.get()));
+            writer.deleted.set(row.0.max(writer.deleted.get()));
         }
     }
 
-    /// Says that something became due for a destination: after the commit the executor is told.
-    pub fn made_due(&self, destination: i64) {
+    /// Something became due for a destination: after the commit the dispatcher is notified.
+    pub fn notify_dispatcher(&self, destination: DestinationId) {
         if let Some(writer) = self.writer {
-            let mut due = writer.made_due.borrow_mut();
+            let mut due = writer.due.borrow_mut();
             // Most batches go to few destinations, one after the other.
             if due.last() != Some(&destination) {
                 due.push(destination);

@@ -4,7 +4,7 @@ use super::*;
 fn a_destination_held_every_second_has_one_log_line_in_five_minutes() {
     let mut shown = Shown {
         is_known: true,
-        kept: Kept::NOTHING,
+        kept: DestinationStatus::ACTIVE,
         state: "",
         holds: 0,
         holds_logged_at: None,

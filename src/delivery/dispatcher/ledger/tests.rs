@@ -5,22 +5,25 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::store::{ClaimId, Claimed, IntentRow};
 
 const WORKERS: usize = 4;
 const DESTINATIONS: i64 = 5;
 const ALL: [Reputation; 3] = [Reputation::Fresh, Reputation::Proven, Reputation::Suspect];
 
-fn is_named(destination: i64) -> bool {
-    destination % 2 == 0
+fn is_named(destination: DestinationId) -> bool {
+    destination.number() % 2 == 0
 }
 
-fn release((intent, destination): DeliveryKey) -> HandBack {
-    HandBack {
+fn release((intent, destination): DeliveryKey) -> Release {
+    Release::untouched(&Claimed {
         intent,
         destination,
-        claim: 1,
-        due: Some(Timestamp::from_millis(0)),
-    }
+        claim: ClaimId::of_test(1),
+        due: Timestamp::from_millis(0),
+        attempt: 1,
+        history: 0,
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -30,38 +33,39 @@ enum Event {
     Promote(DeliveryKey, usize),
     Close(DeliveryKey),
     /// All that is prefetched for a destination comes back.
-    Recall(i64),
+    Recall(DestinationId),
     CloseAll,
     Wait(u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let key = || (0i64..12, 0..DESTINATIONS);
+    let destination = || (0..DESTINATIONS).prop_map(DestinationId::of_test);
+    let key = || ((0i64..12).prop_map(IntentRow::of_test), destination());
     prop_oneof![
         4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Start(key, at)),
         4 => key().prop_map(Event::Prefetch),
         4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Promote(key, at)),
         6 => key().prop_map(Event::Close),
-        1 => (0..DESTINATIONS).prop_map(Event::Recall),
+        1 => destination().prop_map(Event::Recall),
         1 => Just(Event::CloseAll),
         2 => (1u64..1_000).prop_map(Event::Wait),
     ]
 }
 
 /// A claim as the model has it: the reputation it began with, or the time of its prefetch.
-type Claimed = Result<Reputation, Duration>;
+type Phase = Result<Reputation, Duration>;
 
 /// Everything is counted anew for each question.
 #[derive(Default)]
 struct Model {
-    claims: BTreeMap<DeliveryKey, Claimed>,
+    claims: BTreeMap<DeliveryKey, Phase>,
     /// The last prefetch, of destinations with a claim.
-    prefetched_at: BTreeMap<i64, Duration>,
+    prefetched_at: BTreeMap<DestinationId, Duration>,
     now: Duration,
 }
 
 impl Model {
-    fn of(&self, destination: i64, is_in_flight: bool) -> usize {
+    fn of(&self, destination: DestinationId, is_in_flight: bool) -> usize {
         let claims = self
             .claims
             .iter()
@@ -141,7 +145,7 @@ impl Model {
             }
         }
         assert_eq!(occupancy.adhoc(), occupancy.count(false, &ALL));
-        for destination in 0..DESTINATIONS {
+        for destination in (0..DESTINATIONS).map(DestinationId::of_test) {
             let counts = ledger.counts(destination);
             assert_eq!(counts.in_flight, self.of(destination, true));
             assert_eq!(counts.prefetched, self.of(destination, false));
@@ -158,7 +162,7 @@ impl Model {
     }
 }
 
-fn key_of(release: &HandBack) -> DeliveryKey {
+fn key_of(release: &Release) -> DeliveryKey {
     (release.intent, release.destination)
 }
 

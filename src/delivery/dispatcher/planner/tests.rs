@@ -58,7 +58,7 @@ fn inputs(free_workers: usize) -> Inputs {
 
 fn origin(id: i64) -> Origin {
     Origin {
-        id,
+        id: DestinationId::of_test(id),
         is_named: false,
         owner: None,
         is_proven: true,
@@ -67,7 +67,12 @@ fn origin(id: i64) -> Origin {
 
 fn found(id: i64, ready: usize) -> Found {
     let name = format!("http://{id}.example");
-    let target = Target::new(id, &name, &Config::default().resolve(), true);
+    let target = Target::new(
+        DestinationId::of_test(id),
+        &name,
+        &Config::default().resolve(),
+        true,
+    );
     Found {
         target: Arc::new(target),
         reputation: Reputation::Proven,
@@ -98,7 +103,7 @@ fn plan(
     let mut planner = Planner::new(schedule, inputs);
     while let Some(origins) = planner.next_looks(schedule, admission) {
         let looks = origins.into_iter().map(|origin| Look {
-            found: find(origin.id),
+            found: find(origin.id.number()),
             origin,
         });
         planner.take(looks.collect(), admission);
@@ -134,9 +139,9 @@ proptest! {
         prop_assert!(workers(&first) <= free_workers.min(max_adhoc));
         for claim in &first.claims {
             prop_assert!(claim.begin <= max_in_flight);
-            prop_assert!(claim.wait <= max_prefetched.min(PREFETCH_DEPTH * claim.begin));
-            let ready = find(claim.destination).map_or(0, |found| found.ready);
-            prop_assert!(claim.begin + claim.wait <= ready);
+            prop_assert!(claim.prefetch <= max_prefetched.min(PREFETCH_DEPTH * claim.begin));
+            let ready = find(claim.destination.number()).map_or(0, |found| found.ready);
+            prop_assert!(claim.begin + claim.prefetch <= ready);
         }
     }
 }
@@ -174,8 +179,8 @@ fn a_paused_or_held_destination_is_not_claimed_and_loses_its_prefetched_deliveri
     let admission = Fixed::new(1, 0);
     let plan = plan(&schedule, inputs(3), &admission, find);
     let claimed: Vec<_> = plan.claims.iter().map(|claim| claim.destination).collect();
-    assert_eq!(claimed, [3]);
-    assert_eq!(plan.recalls(), [2]);
+    assert_eq!(claimed, [DestinationId::of_test(3)]);
+    assert_eq!(plan.recalls(), [DestinationId::of_test(2)]);
     let resting = plan.postponed.iter().filter(|one| one.resting.is_some());
     assert_eq!(resting.count(), 2);
     assert_eq!(plan.asked().count(), 1);
@@ -191,7 +196,10 @@ fn nothing_is_prefetched_while_another_destination_wants_a_worker() {
         let plan = plan(&schedule, inputs(workers), &admission, |id| {
             Some(found(id, 9))
         });
-        plan.claims.iter().map(|claim| claim.wait).sum::<usize>()
+        plan.claims
+            .iter()
+            .map(|claim| claim.prefetch)
+            .sum::<usize>()
     };
     assert_eq!(prefetched(1), 0);
     assert_eq!(prefetched(3), 10);

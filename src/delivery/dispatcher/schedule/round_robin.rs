@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
-use crate::delivery::lane::{Lane, Origin};
+use crate::delivery::lane::Lane;
+use crate::store::DestinationId;
+use crate::store::Origin;
 
 /// The ready destinations, by lane.
 #[derive(Default)]
@@ -17,14 +19,14 @@ pub(super) struct RoundRobin {
 /// The ready members of a lane.
 #[derive(Default)]
 struct Ring {
-    members: BTreeSet<i64>,
+    members: BTreeSet<DestinationId>,
     /// The next round begins after this member.
-    cursor: i64,
+    cursor: DestinationId,
 }
 
 impl Ring {
     /// The member after `last`, in one round that begins after `start`.
-    fn next(&self, start: i64, last: Option<i64>) -> Option<i64> {
+    fn next(&self, start: DestinationId, last: Option<DestinationId>) -> Option<DestinationId> {
         let to_start = |from| self.members.range((from, Included(start))).next().copied();
         let to_end = |from| {
             let rest = (Excluded(from), Unbounded);
@@ -51,16 +53,16 @@ pub(in crate::delivery) struct Picks {
 struct LanePicks {
     lane: Lane,
     /// The ring's cursor when the round began.
-    start: i64,
-    picked: Vec<i64>,
+    start: DestinationId,
+    picked: Vec<DestinationId>,
 }
 
 impl RoundRobin {
-    pub fn add(&mut self, lane: Lane, id: i64) {
+    pub fn add(&mut self, lane: Lane, id: DestinationId) {
         self.lanes.entry(lane).or_default().members.insert(id);
     }
 
-    pub fn remove(&mut self, lane: Lane, id: i64) {
+    pub fn remove(&mut self, lane: Lane, id: DestinationId) {
         if let Some(ring) = self.lanes.get_mut(&lane) {
             ring.members.remove(&id);
             if ring.members.is_empty() {
@@ -95,7 +97,7 @@ impl RoundRobin {
         &self,
         picks: &mut Picks,
         at_most: usize,
-        open: impl Fn(i64) -> Option<Origin>,
+        open: impl Fn(DestinationId) -> Option<Origin>,
     ) -> Vec<Origin> {
         let mut found = Vec::new();
         while found.len() < at_most
@@ -113,7 +115,7 @@ impl RoundRobin {
     }
 
     /// Whether an open lane has members that weren't picked.
-    pub fn has_more(&self, picks: &Picks, open: impl Fn(i64) -> Option<Origin>) -> bool {
+    pub fn has_more(&self, picks: &Picks, open: impl Fn(DestinationId) -> Option<Origin>) -> bool {
         let mut next = picks.open.iter().filter_map(|lane| self.next(lane));
         next.any(|id| open(id).is_some())
     }
@@ -135,7 +137,7 @@ impl RoundRobin {
             };
             // A member that is no longer ready has no turn to lose.
             let picked = lane.picked.iter().filter(|id| ring.members.contains(id));
-            let picked: Vec<i64> = picked.copied().collect();
+            let picked: Vec<DestinationId> = picked.copied().collect();
             if let Some(last) = assigned.checked_sub(1)
                 && !picked.is_empty()
             {
@@ -144,7 +146,7 @@ impl RoundRobin {
         }
     }
 
-    fn next(&self, picks: &LanePicks) -> Option<i64> {
+    fn next(&self, picks: &LanePicks) -> Option<DestinationId> {
         let ring = self.lanes.get(&picks.lane)?;
         ring.next(picks.start, picks.picked.last().copied())
     }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::store::OwnerId;
 use proptest::prelude::*;
 
 fn at(millis: i64) -> Timestamp {
@@ -10,9 +11,9 @@ fn at(millis: i64) -> Timestamp {
 /// Destinations 1 and 2 are named, the others belong to three API keys.
 fn origin(id: i64) -> Origin {
     Origin {
-        id,
+        id: DestinationId::of_test(id),
         is_named: id <= 2,
-        owner: (id > 2).then_some(id % 3),
+        owner: (id > 2).then(|| OwnerId::of_test(id % 3)),
         is_proven: id % 2 == 0,
     }
 }
@@ -26,7 +27,7 @@ fn pick_all(schedule: &Schedule, step: usize) -> Vec<i64> {
             assert!(!schedule.has_more(&picks, |_| true));
             return all;
         }
-        all.extend(found.iter().map(|origin| origin.id));
+        all.extend(found.iter().map(|origin| origin.id.number()));
     }
 }
 
@@ -78,28 +79,29 @@ proptest! {
                     }
                 }
                 Event::LookNow(id) => {
-                    prop_assert_eq!(schedule.look_now(id), model.contains_key(&id));
+                    let is_known = schedule.look_now(DestinationId::of_test(id));
+                    prop_assert_eq!(is_known, model.contains_key(&id));
                     if let Some(place @ Place::At(_)) = model.get_mut(&id) {
                         *place = Place::Ready;
                     }
                 }
                 Event::LookAt(id, time) => {
-                    schedule.look_at(id, at(time));
+                    schedule.look_at(DestinationId::of_test(id), at(time));
                     model.entry(id).and_modify(|place| *place = Place::At(at(time)));
                 }
                 Event::Busy(id) => {
-                    schedule.set_busy(id);
+                    schedule.set_busy(DestinationId::of_test(id));
                     model.entry(id).and_modify(|place| *place = Place::Busy);
                 }
                 Event::Free(id) => {
-                    schedule.set_free(id);
+                    schedule.set_free(DestinationId::of_test(id));
                     if let Some(place @ Place::Busy) = model.get_mut(&id) {
                         *place = Place::Ready;
                     }
                 }
-                Event::Prove(id, is) => schedule.set_proven(id, is),
+                Event::Prove(id, is) => schedule.set_proven(DestinationId::of_test(id), is),
                 Event::Remove(id) => {
-                    schedule.remove(id);
+                    schedule.remove(DestinationId::of_test(id));
                     model.remove(&id);
                 }
                 Event::Wait(by) => {
@@ -137,7 +139,7 @@ proptest! {
     fn members_of_a_lane_are_served_in_turn(count in 1i64..40, at_once in 1usize..7) {
         let mut schedule = Schedule::default();
         for id in 0..count {
-            let origin = Origin { id: 3 + 6 * id, ..origin(3) };
+            let origin = Origin { id: DestinationId::of_test(3 + 6 * id), ..origin(3) };
             schedule.insert(origin, at(0));
         }
         schedule.advance(at(0));
@@ -146,7 +148,7 @@ proptest! {
             let mut picks = schedule.picks();
             let found = schedule.pick(&mut picks, at_once, |_| true);
             for origin in &found {
-                *turns.entry(origin.id).or_default() += 1;
+                *turns.entry(origin.id.number()).or_default() += 1;
             }
             let assigned = HashMap::from([(found[0].lane(), found.len())]);
             schedule.advance_cursors(&picks, &assigned);
@@ -166,7 +168,13 @@ fn destinations_that_are_due_at_once_are_made_ready_in_batches() {
     let mut schedule = Schedule::default();
     let count = i64::try_from(MAX_MOVES).expect("small") + 1;
     for id in 0..count {
-        schedule.insert(Origin { id, ..origin(3) }, at(5));
+        schedule.insert(
+            Origin {
+                id: DestinationId::of_test(id),
+                ..origin(3)
+            },
+            at(5),
+        );
     }
     schedule.advance(at(5));
     assert_eq!(schedule.next_look(), Some(at(5)), "the last one");

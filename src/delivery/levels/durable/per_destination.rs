@@ -14,11 +14,12 @@ use crate::delivery::levels::durable::pool_share::PoolShare;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
 
+use crate::store::DestinationId;
 use Reputation::{Fresh, Proven, Suspect};
 
 pub(in crate::delivery::levels) struct PerDestination {
     config: Arc<Resolved>,
-    known: HashMap<i64, Limits>,
+    known: HashMap<DestinationId, Limits>,
     /// Workers for destinations that aren't proven.
     unproven: PoolShare,
     /// Workers for suspect destinations, among those.
@@ -90,7 +91,7 @@ impl Admission for PerDestination {
         limits.has_breaker()
     }
 
-    fn forget(&mut self, target: i64) {
+    fn forget(&mut self, target: DestinationId) {
         self.known.remove(&target);
     }
 
@@ -99,7 +100,7 @@ impl Admission for PerDestination {
         known.map_or(Fresh, |limits| limits.reputation)
     }
 
-    fn is_proven(&self, target: i64, is_remembered: bool) -> bool {
+    fn is_proven(&self, target: DestinationId, is_remembered: bool) -> bool {
         let known = self.known.get(&target);
         known.map_or(is_remembered, |limits| limits.reputation == Proven)
     }

@@ -18,6 +18,7 @@ use crate::delivery::levels::http::tls::{self, Roots};
 use crate::delivery::levels::http::wire::Dialer;
 use crate::model::AddressPolicy;
 use crate::ops::fd_limit::{self, AGENT_SHARDS};
+use crate::store::DestinationId;
 
 /// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
 /// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, at
@@ -41,9 +42,8 @@ pub(super) struct Agents {
 struct AgentShards([Agent; AGENT_SHARDS]);
 
 impl AgentShards {
-    fn of(&self, destination: i64) -> &Agent {
-        let shard = destination.unsigned_abs() % AGENT_SHARDS as u64;
-        &self.0[usize::try_from(shard).expect("there are few shards")]
+    fn of(&self, destination: DestinationId) -> &Agent {
+        &self.0[destination.shard(AGENT_SHARDS)]
     }
 }
 

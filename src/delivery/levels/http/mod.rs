@@ -27,10 +27,10 @@ use ureq::http::header::LOCATION;
 use crate::clock::{Clock, Timestamp};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
-use crate::delivery::ops::Shipment;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
+use crate::store::OutboundMessage;
 use agents::Agents;
 use request::Sign;
 
@@ -63,7 +63,7 @@ impl Http {
 
     fn post(
         &self,
-        message: &Shipment,
+        message: &OutboundMessage,
         attempt: &Attempt,
         wall: Timestamp,
     ) -> Result<Outcome, Box<Outcome>> {
@@ -145,7 +145,7 @@ impl Http {
 }
 
 impl Transport for Http {
-    fn send(&self, message: &Shipment, attempt: &Attempt, wall: Timestamp) -> Outcome {
+    fn send(&self, message: &OutboundMessage, attempt: &Attempt, wall: Timestamp) -> Outcome {
         trace::begin();
         let outcome = self.post(message, attempt, wall);
         Outcome {

@@ -6,8 +6,8 @@ use ureq::http::{Method, Request};
 use crate::clock::Timestamp;
 use crate::config::Secret;
 use crate::delivery::attempt::Attempt;
-use crate::delivery::ops::Shipment;
 use crate::model::Surface;
+use crate::store::OutboundMessage;
 
 /// Makes `webhook-signature` from secrets, id, Unix seconds and body.
 pub(in crate::delivery::levels) type Sign = fn(&[Secret], &str, i64, &[u8]) -> String;
@@ -18,7 +18,7 @@ const SIGNATURE: &str = "webhook-signature";
 
 /// Builds the request. An error says why there can be none.
 pub(super) fn build<'a>(
-    shipment: &'a Shipment,
+    shipment: &'a OutboundMessage,
     attempt: &Attempt,
     now: Timestamp,
     sign: Option<Sign>,

@@ -11,6 +11,7 @@ use crate::delivery::outage_log::tests::{MINUTE, SECOND};
 use crate::delivery::outage_log::*;
 use crate::delivery::outcome::Class;
 use crate::model::{Breaker, BreakerRules, FailureKind};
+use crate::store::{ClaimId, DestinationId, IntentRow};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
@@ -79,12 +80,12 @@ impl To {
         let rule = rules.map_or(Rule::InARow, |rules| Rule::Breaker {
             failures: rules.failures,
         });
-        let target = Target::new(id, name, &config.resolve(), true);
+        let target = Target::new(DestinationId::of_test(id), name, &config.resolve(), true);
         Self {
             attempt: Attempt {
-                intent: 1,
+                intent: IntentRow::of_test(1),
                 target: Arc::new(target),
-                claim: 1,
+                claim: ClaimId::of_test(1),
                 number: 1,
                 history: 0,
                 body: Body::Unreadable("on purpose".into()),

@@ -15,8 +15,6 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
-use crate::model::Surface;
-use crate::store::IntentRow;
 use redaction::redact;
 use view::EventView;
 
@@ -36,10 +34,7 @@ pub(in crate::http) async fn show(
     }
     let id = id.parse().map_err(|_| unknown())?;
     let mut row = context
-        .wait(
-            app.store
-                .read(move |sql| IntentRow::find(sql, id, Some(Surface::Event))),
-        )
+        .wait(app.store.event(id))
         .await?
         .ok_or_else(unknown)?;
     // An invalid key is treated as none, because the route is public.

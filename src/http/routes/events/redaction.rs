@@ -2,15 +2,15 @@
 //! status codes. All fields are named, so that a new one can't be shown without a decision.
 
 use crate::model::FailureKind;
-use crate::store::{AttemptRow, DeliveryRow};
+use crate::store::{StoredAttempt, StoredDelivery};
 
 /// Shown for an error whose class isn't recorded.
 const UNKNOWN_CLASS: &str = "failed";
 
 /// A delivery without its error texts, its pause's reason, and its attempts' answers and
 /// addresses.
-pub(super) fn redact(row: DeliveryRow) -> DeliveryRow {
-    let DeliveryRow {
+pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
+    let StoredDelivery {
         destination,
         state,
         attempts,
@@ -24,7 +24,7 @@ pub(super) fn redact(row: DeliveryRow) -> DeliveryRow {
     } = row;
     let history: Vec<_> = history.into_iter().map(redact_attempt).collect();
     let last_class = history.iter().rev().find_map(|entry| entry.error.clone());
-    DeliveryRow {
+    StoredDelivery {
         destination,
         state,
         attempts,
@@ -39,8 +39,8 @@ pub(super) fn redact(row: DeliveryRow) -> DeliveryRow {
     }
 }
 
-fn redact_attempt(row: AttemptRow) -> AttemptRow {
-    let AttemptRow {
+fn redact_attempt(row: StoredAttempt) -> StoredAttempt {
+    let StoredAttempt {
         attempt,
         started_at,
         duration_ms,
@@ -61,7 +61,7 @@ fn redact_attempt(row: AttemptRow) -> AttemptRow {
         None if outcome == "interrupted" => outcome.to_owned(),
         None => UNKNOWN_CLASS.to_owned(),
     };
-    AttemptRow {
+    StoredAttempt {
         attempt,
         started_at,
         duration_ms,

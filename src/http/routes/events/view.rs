@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::status_text::{describe, next_retry_at};
-use crate::store::{AttemptRow, DeliveryRow, IntentRow};
+use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
 
 /// An event's id as clients see it.
 pub(in crate::http::routes) fn event_id(id: IntentId) -> String {
@@ -81,7 +81,7 @@ struct AttemptView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    pub fn new(row: &'a IntentRow, config: &Resolved, now: Timestamp) -> Self {
+    pub fn new(row: &'a StoredIntent, config: &Resolved, now: Timestamp) -> Self {
         let deliveries: Vec<_> = row
             .deliveries
             .iter()
@@ -125,7 +125,7 @@ impl<'a> EventView<'a> {
 }
 
 impl<'a> DeliveryView<'a> {
-    fn new(row: &'a DeliveryRow, config: &Resolved) -> Self {
+    fn new(row: &'a StoredDelivery, config: &Resolved) -> Self {
         Self {
             destination: &row.destination,
             status: row.state.name(),
@@ -140,7 +140,7 @@ impl<'a> DeliveryView<'a> {
 }
 
 impl<'a> AttemptView<'a> {
-    fn new(row: &'a AttemptRow) -> Self {
+    fn new(row: &'a StoredAttempt) -> Self {
         Self {
             number: row.attempt,
             started_at: row.started_at,

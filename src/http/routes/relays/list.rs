@@ -6,9 +6,9 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
-use crate::http::routes::relays::page::{Page, token_after};
+use crate::http::routes::relays::page::Page;
 use crate::http::routes::relays::view::{RelayList, RelayView};
-use crate::store::RelayRow;
+use crate::store::StoredRelay;
 
 pub(super) async fn list(
     app: &App,
@@ -16,17 +16,13 @@ pub(super) async fn list(
     query: Option<&str>,
 ) -> Result<Response, ApiError> {
     let Page { size, after } = Page::parse(query.unwrap_or_default())?;
-    let (rows, has_more) = context
-        .wait(app.store.read(move |sql| RelayRow::page(sql, after, size)))
-        .await?;
+    let page = context.wait(app.store.relays_page(after, size)).await?;
     let request_id = context.id().to_owned();
-    let bytes = rows.iter().map(RelayRow::size).sum::<usize>();
+    let bytes = page.relays.iter().map(StoredRelay::size).sum::<usize>();
     let work = move || {
-        let next_page_token = rows
-            .last()
-            .filter(|_| has_more)
-            .map(|last| token_after(last.id));
-        let items = rows
+        let next_page_token = page.next.map(|next| next.to_string());
+        let items = page
+            .relays
             .iter()
             .map(|row| RelayView::new(row, &request_id))
             .collect::<Result<_, _>>()?;

@@ -1,24 +1,17 @@
 //! Reads which page of the list is asked for.
 
 use crate::http::api_error::ApiError;
-use crate::model::IntentId;
+use crate::store::RelayCursor;
 
 const DEFAULT_PAGE: u32 = 50;
 const MAX_PAGE: u32 = 200;
-/// The prefix of a page token. Tokens of another kind will have another one.
-const TOKEN_PREFIX: &str = "r1-";
-
-/// The token of the page after the relay `last`.
-pub(super) fn token_after(last: IntentId) -> String {
-    format!("{TOKEN_PREFIX}{:015x}", last.row())
-}
 
 /// A page of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
     pub size: u32,
-    /// The page begins after this row.
-    pub after: i64,
+    /// The page begins here; none: at the first relay.
+    pub after: Option<RelayCursor>,
 }
 
 impl Page {
@@ -35,7 +28,7 @@ impl Page {
         }
         Ok(Self {
             size: size.unwrap_or(DEFAULT_PAGE),
-            after: after.unwrap_or(-1),
+            after,
         })
     }
 }
@@ -63,19 +56,13 @@ fn parse_size(text: &str) -> Result<u32, ApiError> {
     })
 }
 
-fn parse_token(text: &str) -> Result<i64, ApiError> {
-    let is_digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    let digits = text
-        .strip_prefix(TOKEN_PREFIX)
-        .filter(|digits| digits.len() == 15 && digits.bytes().all(is_digit));
-    digits
-        .and_then(|digits| i64::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| {
-            ApiError::invalid(
-                "pageToken",
-                "pageToken: expected a nextPageToken of an earlier answer",
-            )
-        })
+fn parse_token(text: &str) -> Result<RelayCursor, ApiError> {
+    RelayCursor::parse(text).ok_or_else(|| {
+        ApiError::invalid(
+            "pageToken",
+            "pageToken: expected a nextPageToken of an earlier answer",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
 use crate::http::routes::relays::view::RelayView;
 use crate::model::IntentId;
-use crate::store::RelayRow;
+use crate::store::StoredRelay;
 
 pub(super) async fn show(
     app: &App,
@@ -29,17 +29,15 @@ pub(super) async fn find(
     app: &App,
     context: &RequestContext,
     id: IntentId,
-) -> Result<Option<RelayRow>, ApiError> {
-    context
-        .wait(app.store.read(move |sql| RelayRow::find(sql, id)))
-        .await
+) -> Result<Option<StoredRelay>, ApiError> {
+    context.wait(app.store.relay(id)).await
 }
 
 /// Responds with a stored relay.
 pub(super) async fn respond(
     app: &App,
     context: &RequestContext,
-    row: RelayRow,
+    row: StoredRelay,
     response: fn(&RelayView<'_>) -> Response,
 ) -> Result<Response, ApiError> {
     let request_id = context.id().to_owned();

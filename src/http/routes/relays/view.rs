@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 use crate::http::api_error::ApiError;
 use crate::model::{DeliveryState, IntentId};
-use crate::store::{RelayRow, StoreError};
+use crate::store::{StoreError, StoredRelay};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,7 +53,7 @@ fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, 
 }
 
 impl<'a> RelayView<'a> {
-    pub fn new(row: &'a RelayRow, request_id: &str) -> Result<Self, ApiError> {
+    pub fn new(row: &'a StoredRelay, request_id: &str) -> Result<Self, ApiError> {
         let damaged = |what: &str| {
             let error = StoreError::Unexpected(format!("{what} of relay {} isn't JSON", row.id));
             ApiError::from_store(&error, request_id)

@@ -1,32 +1,26 @@
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::*;
-use crate::clock::FakeClock;
+use crate::clock::{FakeClock, Timestamp};
 use crate::config;
 use crate::model::Level;
 use crate::ops::metrics::Metrics;
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::space::Space;
 use crate::store::sqlite::tests::{LONGEST_WAIT, fine};
-use crate::store::{Store, Tx, WriteOp};
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::WriteOp;
 
-fn shared(path: &Path, clock: &Arc<FakeClock>) -> Arc<Shared> {
-    Arc::new(Shared {
-        path: path.to_owned(),
-        on_outside_write: Arc::new(|| {}),
-        counts: crate::store::sqlite::counts::Counts::default(),
-        clock: Arc::<FakeClock>::clone(clock),
-        metrics: Arc::new(Metrics::new(Level::Off)),
-        on_work: Arc::new(|_| {}),
-        on_broken: Arc::new(|_| {}),
-        low_space: AtomicBool::new(false),
-        health: crate::store::sqlite::health::Health::default(),
-        queued: AtomicUsize::new(0),
-        clients_wrote_at: AtomicU64::new(0),
-        is_stopping: AtomicBool::new(false),
-        transactions: std::sync::Mutex::default(),
-        stopwatch: crate::clock::SystemClock::new(),
-    })
+fn shared(path: &Path, clock: &Arc<FakeClock>, metrics: Arc<Metrics>) -> Shared {
+    Shared::new(
+        path.to_owned(),
+        Arc::<FakeClock>::clone(clock),
+        metrics,
+        Arc::new(|_| {}),
+        Arc::new(|| {}),
+        Arc::new(|_| {}),
+    )
 }
 
 fn clock() -> Arc<FakeClock> {
@@ -46,7 +40,8 @@ impl Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("relay.db");
         let clock = clock();
-        let shared = shared(&path, &clock);
+        let metrics = Arc::new(Metrics::new(Level::Off));
+        let shared = Arc::new(shared(&path, &clock, metrics));
         let sql = open::writer(&path, &|| 0).expect("a database");
         let checkpoints = Checkpoints::new(&sql, Arc::clone(&shared));
         let mut scene = Self {
@@ -138,7 +133,7 @@ fn frames_that_a_reader_keeps_in_the_log_are_counted() {
 }
 
 #[test]
-fn what_a_checkpoint_was_cut_short_of_is_moved_after_a_time_under_little_load() {
+fn a_checkpoint_that_was_cut_short_is_repeated_after_a_time_under_little_load() {
     let mut scene = Scene::new();
     scene.write(10);
     let reader = scene.reader();
@@ -155,7 +150,7 @@ fn what_a_checkpoint_was_cut_short_of_is_moved_after_a_time_under_little_load() 
 }
 
 #[test]
-fn what_a_reader_leaves_at_its_end_is_moved_beside_the_writer() {
+fn the_backlog_of_a_reader_is_moved_beside_the_writer() {
     let mut scene = Scene::new();
     scene.write(10);
     let reader = scene.reader();
@@ -198,14 +193,6 @@ fn wait_for_thread(scene: &mut Scene) {
     assert!(scene.checkpoints.backlog.is_none());
 }
 
-fn found(frames: i64, moved: i64) -> Found {
-    Found {
-        is_busy: false,
-        frames,
-        moved,
-    }
-}
-
 #[test]
 fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
     let start = Timestamp::from_millis(0);
@@ -216,11 +203,11 @@ fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
         )
     };
     let mut reader = StayingReader::default();
-    let mut seen = |(now, time), frames, moved| reader.seen(found(frames, moved), now, time);
+    let mut seen = |(now, time), frames, moved| reader.observe(frames, moved, now, time);
     let since = |seconds| News::Stays {
         since: at(seconds).1,
     };
-    // Those that come and go leave further each time, however many they are.
+    // Readers that come and go let each checkpoint get further, however many they are.
     for round in 0..1_000_u32 {
         let moved = i64::from(round) * 100;
         assert_eq!(seen(at(u64::from(round)), moved + 50, moved), None);
@@ -253,7 +240,7 @@ fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
 }
 
 #[test]
-fn what_the_checkpoint_adds_to_the_database_counts_as_taken() {
+fn the_room_that_a_checkpoint_needs_counts_as_taken() {
     let mut scene = Scene::new();
     let path = scene.directory.path().join("relay.db");
     let free = Arc::new(AtomicU64::new(100 << 20));
@@ -335,17 +322,9 @@ fn a_reader_that_stays_has_writes_refused_before_the_disk_is_full_and_its_end_he
             .sum();
         Ok((80_u64 << 20).saturating_sub(taken))
     });
-    let store = Store::open_on(
-        &settings,
-        LONGEST_WAIT,
-        Arc::<FakeClock>::clone(&clock),
-        Arc::clone(&metrics),
-        Arc::new(|_| {}),
-        Arc::new(|| {}),
-        Arc::new(|_| {}),
-        free_bytes,
-    )
-    .expect("the store opens");
+    let shared = shared(&settings.path, &clock, Arc::clone(&metrics));
+    let store =
+        Sqlite::open_on(&settings, LONGEST_WAIT, shared, free_bytes).expect("the store opens");
     store.write_blocking(Large).expect("written");
     let staying = reader(&directory);
     let mut until_low = 0;
@@ -360,7 +339,7 @@ fn a_reader_that_stays_has_writes_refused_before_the_disk_is_full_and_its_end_he
         }
         assert!(until_refused < 80, "the disk is full");
     };
-    assert!(matches!(refused, StoreError::DiskFull), "{refused}");
+    assert!(matches!(refused, StoreError::Full), "{refused}");
     assert!(until_low < until_refused, "{until_low}, {until_refused}");
     // A megabyte in the WAL needs another in the database: of 80 MiB, 16 are for the last batch.
     assert!((20..=33).contains(&until_refused), "{until_refused}");

@@ -45,14 +45,14 @@ impl Scene {
         } else {
             format!("http://{id}.example")
         };
-        let target = Target::new(id, &name, &self.config, true);
+        let target = Target::new(DestinationId::of_test(id), &name, &self.config, true);
         self.limits
             .take_up(&target, remembered, self.clock.monotonic());
         target
     }
 
     fn admit(&mut self, target: &Target, planned: usize) -> Result<(), Refusal> {
-        let in_flight = self.count(target.id);
+        let in_flight = self.count(target.id.number());
         let occupancy = self.occupancy;
         self.limits.admit(&Request {
             target,
@@ -401,14 +401,17 @@ fn hanging_origins_leave_workers_to_fresh_named_destinations() {
 #[test]
 fn a_destination_that_answered_before_a_restart_is_proven_after_it() {
     let mut scene = with_a_named_destination(64);
-    assert!(!scene.limits.is_proven(7, false));
-    assert!(scene.limits.is_proven(7, true), "the database remembers");
+    assert!(!scene.limits.is_proven(DestinationId::of_test(7), false));
+    assert!(
+        scene.limits.is_proven(DestinationId::of_test(7), true),
+        "the database remembers"
+    );
     let proven = Remembered {
         is_proven: true,
         open_breaker: None,
     };
     let target = scene.remembered(7, proven);
-    assert!(scene.limits.is_proven(7, false));
+    assert!(scene.limits.is_proven(DestinationId::of_test(7), false));
     for id in 100..=3000 {
         scene.begin(id, 100);
     }

@@ -5,10 +5,15 @@ use super::*;
 #[test]
 fn page_sizes_are_bounded_and_only_our_tokens_are_read() {
     let page = |query: &str| Page::parse(query).ok().map(|page| (page.size, page.after));
-    assert_eq!(page(""), Some((50, -1)));
-    assert_eq!(page("pageSize=200&x=1"), Some((200, -1)));
-    assert_eq!(page("pageSize=%35&x"), Some((5, -1)));
-    assert_eq!(page("pageToken=r1-00000000000002a"), Some((50, 42)));
+    assert_eq!(page(""), Some((50, None)));
+    assert_eq!(page("pageSize=200&x=1"), Some((200, None)));
+    assert_eq!(page("pageSize=%35&x"), Some((5, None)));
+    let cursor = RelayCursor::of_test(42);
+    assert_eq!(cursor.to_string(), "r1-00000000000002a");
+    assert_eq!(
+        page("pageToken=r1-00000000000002a"),
+        Some((50, Some(cursor)))
+    );
     for query in [
         "pageSize=0",
         "pageSize=201",

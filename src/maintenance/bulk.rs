@@ -1,0 +1,43 @@
+//! Bulk operations on dead letters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pauses::{REST, REST_WHILE_WAITING};
+use crate::config::Resolved;
+use crate::model::Level;
+use crate::store::{AdvanceBulk, BulkId, Reader, Store, StoreError};
+
+/// Advances the bulk operations under way.
+pub(super) struct BulkAgent {
+    store: Store,
+    reader: Reader,
+    config: Arc<Resolved>,
+    /// The next step considers operations after this one.
+    after: Option<BulkId>,
+}
+
+impl BulkAgent {
+    pub fn new(store: Store, reader: Reader, config: Arc<Resolved>) -> Self {
+        Self {
+            store,
+            reader,
+            config,
+            after: None,
+        }
+    }
+
+    /// Makes a step; how long to rest after it, if an operation is under way.
+    pub fn run_once(&mut self) -> Result<Option<Duration>, StoreError> {
+        if !self.reader.has_bulk_under_way()? {
+            return Ok(None);
+        }
+        let advance = self.store.advance_bulk(AdvanceBulk {
+            is_paced: self.config.level() != Level::Off,
+            after: self.after,
+        })?;
+        self.after = advance.after;
+        let has_more = advance.done > 0 || advance.after.is_some();
+        Ok(Some(if has_more { REST } else { REST_WHILE_WAITING }))
+    }
+}

@@ -1,0 +1,159 @@
+//! Retention: deletes finished intents, idempotency keys and unused ad hoc origins after their
+//! time, and gives free space back. One sweep after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pauses::{REST, REST_FROM_LOOKING};
+use crate::clock::Clock;
+use crate::config::Resolved;
+use crate::store::{
+    Cutoffs, OriginsPassStep, Prune, PruneCursor, Reader, Store, StoreError, UnusedOrigins,
+};
+
+/// The time from one sweep to the next.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// The pause after a sweep, in lengths of that sweep, if that is longer than the usual time:
+/// looking through millions of rows takes a tenth of a reader's time at most.
+const PAUSE: u32 = 10;
+/// The longest pause between sweeps.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Sweeps through the finished intents.
+pub(super) struct RetentionAgent {
+    store: Store,
+    reader: Reader,
+    config: Arc<Resolved>,
+    clock: Arc<dyn Clock>,
+    sweep: Option<Sweep>,
+    sweep_began: Duration,
+    next_sweep: Duration,
+    /// Found to be expired, and not yet deleted.
+    pruning: Option<Prune>,
+    unused_origins: UnusedOrigins,
+}
+
+/// How far a sweep has come.
+#[derive(Clone, Copy)]
+struct Sweep {
+    cursor: PruneCursor,
+    /// Whether the pass through ad hoc origins is over.
+    is_origins_done: bool,
+}
+
+impl Sweep {
+    const BEGINNING: Self = Self {
+        cursor: PruneCursor::START,
+        is_origins_done: false,
+    };
+}
+
+/// The result of a step of a sweep.
+enum SweepStep {
+    Looked,
+    Deleted,
+    /// The sweep is over.
+    Over,
+}
+
+impl RetentionAgent {
+    pub fn new(store: Store, reader: Reader, config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            reader,
+            config,
+            sweep_began: clock.monotonic(),
+            clock,
+            sweep: Some(Sweep::BEGINNING),
+            next_sweep: Duration::ZERO,
+            pruning: None,
+            unused_origins: UnusedOrigins::new(),
+        }
+    }
+
+    /// Makes a step; how long to rest after it, if a sweep is under way.
+    pub fn run_once(&mut self) -> Result<Option<Duration>, StoreError> {
+        let Some(sweep) = self.sweep else {
+            if self.clock.monotonic() < self.next_sweep {
+                return Ok(None);
+            }
+            self.sweep = Some(Sweep::BEGINNING);
+            self.sweep_began = self.clock.monotonic();
+            return Ok(Some(REST_FROM_LOOKING));
+        };
+        match self.step(sweep)? {
+            SweepStep::Deleted => return Ok(Some(REST)),
+            SweepStep::Looked => {}
+            SweepStep::Over => {
+                let now = self.clock.monotonic();
+                let took = now.saturating_sub(self.sweep_began);
+                self.sweep = None;
+                self.next_sweep = now + (took * PAUSE).clamp(SWEEP_EVERY, LONGEST_PAUSE);
+            }
+        }
+        Ok(Some(REST_FROM_LOOKING))
+    }
+
+    /// Whether a sweep is under way.
+    #[cfg(test)]
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    fn step(&mut self, sweep: Sweep) -> Result<SweepStep, StoreError> {
+        if let Some(pruning) = &mut self.pruning {
+            if self.store.prune(pruning)? {
+                return Ok(SweepStep::Deleted);
+            }
+            self.pruning = None;
+        }
+        if !sweep.cursor.is_at_end() {
+            return self.look(sweep);
+        }
+        if !sweep.is_origins_done {
+            return self.forget_origins(sweep);
+        }
+        // The last step: free pages are given back to the file system.
+        Ok(if self.store.tidy_up()? {
+            SweepStep::Deleted
+        } else {
+            SweepStep::Over
+        })
+    }
+
+    /// Looks for expired intents and keys. When the last ones were looked at and none of them has
+    /// expired, goes on with ad hoc origins at once.
+    fn look(&mut self, mut sweep: Sweep) -> Result<SweepStep, StoreError> {
+        let now = self.clock.now();
+        let retention = &self.config.retention;
+        let cutoffs = Cutoffs {
+            delivered: retention.delivered.map(|kept| now.minus(kept)),
+            dead_lettered: retention.dead_lettered.map(|kept| now.minus(kept)),
+            keys: now.minus(self.config.api.idempotency_window),
+        };
+        let found = self.reader.expired(&cutoffs, sweep.cursor)?;
+        sweep.cursor = found.next;
+        self.sweep = Some(sweep);
+        if found.count() != (0, 0) {
+            self.pruning = Some(Prune::new(found));
+            return Ok(SweepStep::Looked);
+        }
+        if sweep.cursor.is_at_end() {
+            return self.step(sweep);
+        }
+        Ok(SweepStep::Looked)
+    }
+
+    fn forget_origins(&mut self, mut sweep: Sweep) -> Result<SweepStep, StoreError> {
+        let now = self.clock.now();
+        let (pass, reader) = (&mut self.unused_origins, &self.reader);
+        let step = self.store.forget_unused_origins(pass, reader, now)?;
+        sweep.is_origins_done = step == OriginsPassStep::Over;
+        self.sweep = Some(sweep);
+        Ok(if step == OriginsPassStep::Deleted {
+            SweepStep::Deleted
+        } else {
+            SweepStep::Looked
+        })
+    }
+}

@@ -1,0 +1,220 @@
+//! Why an operation of the store failed, and why a store cannot be opened. Neither knows an engine.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+
+/// An engine's own error.
+pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an operation of the store failed.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The writer's queue is full.
+    #[error("the write queue is full")]
+    Overloaded,
+    /// The disk is full, or has less free space than `database.min_free_bytes`.
+    #[error("the disk is full, or nearly so")]
+    Full,
+    /// Another process holds the database, or no reader is free.
+    #[error("the database is busy")]
+    Busy,
+    /// The store has stopped, or is stopping.
+    #[error("the store has stopped")]
+    Stopped,
+    /// The database or its disk can't be trusted any more: the process must end.
+    #[error("the database failed: {0}")]
+    Broken(EngineError),
+    /// A file of the database was removed or replaced while it was in use, so another server may
+    /// own the database: the process must end.
+    #[error("{0}")]
+    Displaced(String),
+    /// A row is missing, or its contents are not valid.
+    #[error("the database holds what it should not: {0}")]
+    Unexpected(String),
+    /// The engine refused the operation for another reason.
+    #[error("the database refused: {0}")]
+    Rejected(EngineError),
+}
+
+impl StoreError {
+    /// Whether the failure concerns the whole batch, rather than one operation of it.
+    pub(super) fn fails_whole_batch(&self) -> bool {
+        !matches!(self, Self::Rejected(_) | Self::Unexpected(_))
+    }
+
+    /// Whether the process must end.
+    pub(super) fn is_fatal(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Displaced(_))
+    }
+
+    /// A copy of the error for each waiter of a failed batch.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Overloaded => Self::Overloaded,
+            Self::Full => Self::Full,
+            Self::Busy => Self::Busy,
+            Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
+            Self::Unexpected(why) => Self::Unexpected(why.clone()),
+            Self::Rejected(error) => Self::Unexpected(error.to_string()),
+        }
+    }
+}
+
+/// Why a database can't be opened. One line; nothing was changed on disk.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A command was given a database that does not exist.
+    #[error(
+        "{}: there is no database here; expected the one that relay serve uses (database.path)",
+        path.display()
+    )]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// A command found a database of another schema version. It changes nothing: a server of that
+    /// version may be using the database.
+    #[error(
+        "{}: this is a database of schema version {found}, and this relay's commands know version {known}; use the commands of the relay that serves it",
+        path.display()
+    )]
+    OtherVersion {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// This relay's version.
+        known: i64,
+    },
+    /// Another process owns the database.
+    #[error(
+        "{}: in use by another relay ({holder}); stop that one, or give this one another database.path",
+        path.display()
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The owner, according to the lock file.
+        holder: String,
+    },
+    /// The lock file can't be created or locked: most often for want of rights to the directory.
+    #[error(
+        "{}: can't be locked: {source}; expected a directory that this user may write to",
+        path.display()
+    )]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A new database can't be created.
+    #[error(
+        "{}: can't be created: {source}; expected a directory that this user may write to",
+        path.display()
+    )]
+    Create {
+        /// The database.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// Not SQLite, or damaged.
+    #[error("{}: not a database, or a damaged one: {source}; nothing was changed", path.display())]
+    NotADatabase {
+        /// The database.
+        path: PathBuf,
+        /// The engine's error.
+        source: EngineError,
+    },
+    /// A database of another application.
+    #[error("{}: an SQLite database that isn't relay's; nothing was changed", path.display())]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database lacks acknowledged events: its WAL is missing or damaged, or it is an older
+    /// copy.
+    #[error(
+        "{}: it doesn't hold the last event that was accepted here (at {accepted_at}): its -wal file is missing or damaged, or this is an older copy; put the files that belong together in place, or run relay unlock --accept-data-loss to go on with what is left; nothing was changed",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// When the last event was accepted.
+        accepted_at: Timestamp,
+    },
+    /// Written by a newer relay.
+    #[error(
+        "{}: has schema version {found}, newer than this relay's {known}; use the newer binary; nothing was changed",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// This relay's version.
+        known: i64,
+    },
+    /// The tables are not those of the database's schema version: most often its first page is
+    /// damaged.
+    #[error(
+        "{}: it says that it has schema version {found}, and its tables are others ({why}): damaged, or changed by somebody else; restore it from a backup; nothing was changed",
+        path.display()
+    )]
+    Unlike {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The engine's error.
+        why: String,
+    },
+    /// A setting that durability depends on was not applied.
+    #[error(
+        "{}: {setting} is {found}, expected {expected}: this file system can't keep relay's promises",
+        path.display()
+    )]
+    Setting {
+        /// The database.
+        path: PathBuf,
+        /// The setting's name.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// The required value.
+        expected: &'static str,
+    },
+    /// The engine refused for another reason.
+    #[error("{}: can't be opened: {source}", path.display())]
+    Rejected {
+        /// The database.
+        path: PathBuf,
+        /// The engine's error.
+        source: EngineError,
+    },
+    /// The pool of readers can't be created.
+    #[error("{}: can't be opened for reading: {source}", path.display())]
+    Pool {
+        /// The database.
+        path: PathBuf,
+        /// The pool's error.
+        source: EngineError,
+    },
+    /// Recovery failed.
+    #[error("{}: can't be recovered: {source}", path.display())]
+    Recover {
+        /// The database.
+        path: PathBuf,
+        /// The store's error.
+        source: StoreError,
+    },
+    /// The system refuses a thread for the writer.
+    #[error("can't start the writer's thread: {0}")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,162 @@
+//! The store as commands see it: beside a running server, or without one.
+
+use crate::clock::Timestamp;
+use crate::config;
+use crate::model::IntentId;
+use crate::store::error::{OpenError, StoreError};
+use crate::store::sqlite;
+use crate::store::types::{
+    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, DeadLetterAction, DeadLetterCount,
+    DeadLetterFilter, DestinationStats, ListQuery, ListedDelivery, StoredIntent,
+};
+
+/// A command's own connection. All methods block.
+pub(crate) struct Operator {
+    engine: Engine,
+}
+
+enum Engine {
+    Sqlite(sqlite::Operator),
+}
+
+impl Operator {
+    /// For commands that read.
+    pub fn reading(settings: &config::Database) -> Result<Self, OpenError> {
+        let engine = Engine::Sqlite(sqlite::Operator::reading(&settings.path)?);
+        Ok(Self { engine })
+    }
+
+    /// For commands that change something.
+    pub fn writing(settings: &config::Database) -> Result<Self, OpenError> {
+        let engine = Engine::Sqlite(sqlite::Operator::writing(&settings.path)?);
+        Ok(Self { engine })
+    }
+
+    /// The time by the clock that everything stored was written by.
+    pub fn now(&self) -> Timestamp {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.now(),
+        }
+    }
+
+    /// Whether a server has the store open.
+    pub fn has_server(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_server(),
+        }
+    }
+
+    /// Moves the write-ahead log into the database, as far as no reader is in the way.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.checkpoint(),
+        }
+    }
+
+    /// Whether anything was ever sent to a destination of this name.
+    pub fn is_destination(&self, name: &str) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.is_destination(name),
+        }
+    }
+
+    /// The relay or event of this id, with its deliveries and their histories.
+    pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.intent(id),
+        }
+    }
+
+    /// The latest deliveries that match, latest first.
+    pub fn list(&self, query: &ListQuery) -> Result<Vec<ListedDelivery>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.list(query),
+        }
+    }
+
+    /// The deliveries of each destination in numbers, by name.
+    pub fn stats(&self) -> Result<Vec<DestinationStats>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.stats(),
+        }
+    }
+
+    /// Pauses a destination: nothing is sent to it until it is resumed. Whether it was not paused
+    /// before.
+    pub fn pause(&mut self, destination: &str, reason: &str) -> Result<bool, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.pause(destination, reason),
+        }
+    }
+
+    /// Resumes a destination; whether anything kept its deliveries back.
+    pub fn resume(&mut self, destination: &str) -> Result<bool, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.resume(destination),
+        }
+    }
+
+    /// Replays the dead letters of an intent; how many there were.
+    pub fn replay(&mut self, id: IntentId) -> Result<usize, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.replay(id),
+        }
+    }
+
+    /// Discards the dead letters of an intent; how many there were.
+    pub fn discard(&mut self, id: IntentId) -> Result<usize, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.discard(id),
+        }
+    }
+
+    /// The dead letters that a filter matches, counted by destination.
+    pub fn count_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetterCount>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_dead_letters(filter),
+        }
+    }
+
+    /// Creates a bulk operation for each destination that was counted.
+    pub fn create_bulk(
+        &mut self,
+        action: DeadLetterAction,
+        filter: DeadLetterFilter,
+        counts: Vec<DeadLetterCount>,
+    ) -> Result<Vec<BulkId>, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.create_bulk(action, filter, counts),
+        }
+    }
+
+    /// Ends a bulk operation before it is done; whether it was under way.
+    pub fn cancel_bulk(&mut self, id: BulkId) -> Result<bool, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.cancel_bulk(id),
+        }
+    }
+
+    /// Advances the bulk operations under way by one step, without a server.
+    pub fn advance_bulk(&mut self, step: AdvanceBulk) -> Result<BulkAdvance, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.advance_bulk(step),
+        }
+    }
+
+    /// The bulk operations under way.
+    pub fn bulk_under_way(&self) -> Result<Vec<BulkOperation>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.bulk_under_way(),
+        }
+    }
+
+    /// These bulk operations, as far as they exist.
+    pub fn bulk_operations(&self, ids: &[BulkId]) -> Result<Vec<BulkOperation>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.bulk_operations(ids),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A connection for the reads of one part: clients can't take its place.
+
+use crate::clock::Timestamp;
+use crate::model::FailureKind;
+use crate::store::error::StoreError;
+use crate::store::sqlite;
+use crate::store::types::{
+    Cutoffs, DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow,
+    OutboundMessage, PruneCursor,
+};
+
+/// A connection for the reads of one part; clones share it. All methods block.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    engine: Engine,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite(sqlite::Reader),
+}
+
+impl From<sqlite::Reader> for Reader {
+    fn from(reader: sqlite::Reader) -> Self {
+        let engine = Engine::Sqlite(reader);
+        Self { engine }
+    }
+}
+
+impl Reader {
+    /// The engine's own reader.
+    pub(super) fn sqlite(&self) -> &sqlite::Reader {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine,
+        }
+    }
+
+    /// Looks for destinations with waiting deliveries.
+    pub fn scan(&self, scan: &DueScan<'_>) -> Result<DueScanned, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.scan(scan),
+        }
+    }
+
+    /// The waiting deliveries of these destinations, those due at `now` counted up to `counted`
+    /// each; none of a destination that no longer exists.
+    pub fn due(
+        &self,
+        destinations: impl Iterator<Item = DestinationId>,
+        now: Timestamp,
+        counted: usize,
+    ) -> Result<Vec<Option<DestinationBacklog>>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.due(destinations, now, counted),
+        }
+    }
+
+    /// The messages of these intents, each loaded or not by itself; none of a message with more
+    /// than `max` bytes of headers and body.
+    pub fn messages(
+        &self,
+        intents: impl Iterator<Item = IntentRow>,
+        max: i64,
+    ) -> Result<Vec<Result<Option<OutboundMessage>, StoreError>>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.messages(intents, max),
+        }
+    }
+
+    /// The message of an intent, whatever its size.
+    pub fn message(&self, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.message(intent),
+        }
+    }
+
+    /// Whether an attempt of the delivery has failed so since its last replay.
+    pub fn has_failed_with(
+        &self,
+        intent: IntentRow,
+        destination: DestinationId,
+        failure: FailureKind,
+    ) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_failed_with(intent, destination, failure),
+        }
+    }
+
+    /// Whether a bulk operation is under way.
+    pub fn has_bulk_under_way(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_bulk_under_way(),
+        }
+    }
+
+    /// The next expired intents and idempotency keys after the cursor.
+    pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.expired(cutoffs, cursor),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How values of the domain are stored: ids, times and states are integers.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Result, Row};
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, IntentId};
+use crate::store::types::{BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, OwnerId};
+
+/// Binds and reads an id as its number.
+macro_rules! stored_as_number {
+    ($($id:ident),*) => {$(
+        impl ToSql for $id {
+            fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+                self.0.to_sql()
+            }
+        }
+
+        impl FromSql for $id {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                i64::column_result(value).map(Self)
+            }
+        }
+    )*};
+}
+
+stored_as_number!(BulkId, ClaimId, DestinationId, IntentRow, OwnerId);
+
+/// In milliseconds since the Unix epoch.
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(self.as_millis().into())
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self::from_millis)
+    }
+}
+
+impl ToSql for DeliveryState {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(self.number().into())
+    }
+}
+
+impl FromSql for DeliveryState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = i64::column_result(value)?;
+        Self::from_number(number).ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl FromSql for DeadLetterAction {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(if i64::column_result(value)? == Self::Replay as i64 {
+            Self::Replay
+        } else {
+            Self::Discard
+        })
+    }
+}
+
+/// The id of an intent whose row is in the column `at`, and whose random bits are in the next one.
+pub fn intent_id(row: &Row<'_>, at: usize) -> Result<IntentId> {
+    let random: i64 = row.get(at + 1)?;
+    Ok(IntentId::new(row.get(at)?, random.cast_unsigned()))
+}
+
+impl IntentRow {
+    /// The row of an intent's id.
+    pub fn of(id: IntentId) -> Self {
+        Self(id.row())
+    }
+
+    /// The first row of a time: intents accepted earlier are in rows below it.
+    pub fn first_at(time: Timestamp) -> Self {
+        Self(IntentId::first_row_at(time.as_millis()))
+    }
+
+    /// When the intent of this row was accepted.
+    pub fn accepted_at(self) -> Timestamp {
+        Timestamp::from_millis(IntentId::millis_of(self.0))
+    }
+}

@@ -1,0 +1,159 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::changes::{ByState, COUNT};
+use super::*;
+use crate::model::DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
+use crate::model::{DeliveryState, Surface};
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::tests::schema;
+use crate::store::sqlite::tests::{Insert, open};
+use crate::store::sqlite::tx::Tx;
+use crate::store::types::{Accept, DestinationId};
+
+fn changes(moves: &[(i64, Option<DeliveryState>, Option<DeliveryState>)]) -> CountChanges {
+    let mut changes = CountChanges::default();
+    for (destination, from, to) in moves {
+        changes.moved(DestinationId(*destination), *from, *to);
+    }
+    changes
+}
+
+#[test]
+fn transactions_change_what_was_stored_before_them() {
+    let counts = Counts::default();
+    // Committed while it is being counted.
+    counts.add(&changes(&[
+        (1, Some(Queued), Some(Processing)),
+        (2, None, Some(Queued)),
+    ]));
+    assert_eq!(
+        (counts.totals(), counts.waiting(DestinationId(1))),
+        (None, None)
+    );
+    counts.complete(&changes(&[
+        (1, None, Some(Queued)),
+        (1, None, Some(Retrying)),
+        (3, None, Some(DeadLettered)),
+    ]));
+    counts.add(&changes(&[(1, Some(Retrying), Some(Processing))]));
+    let totals = counts.totals().expect("they are counted");
+    assert_eq!(
+        totals,
+        [
+            (Queued, 1),
+            (Processing, 2),
+            (Retrying, 0),
+            (DeadLettered, 1)
+        ]
+    );
+    assert_eq!(
+        [1, 2, 3].map(|id| counts.waiting(DestinationId(id))),
+        [Some(0), Some(1), Some(0)]
+    );
+}
+
+#[test]
+fn a_destination_for_which_nothing_waits_takes_no_memory() {
+    let counts = Counts::default();
+    counts.complete(&changes(&[(1, None, Some(DeadLettered))]));
+    for step in [
+        (2, None, Some(Queued)),
+        (2, Some(Queued), Some(Processing)),
+        (2, Some(Processing), Some(Delivered)),
+    ] {
+        counts.add(&changes(&[step]));
+    }
+    assert_eq!(counts.known().by_destination.len(), 0);
+}
+
+fn waiting(store: &Sqlite, destination: i64) -> Option<i64> {
+    store.shared().counts.waiting(DestinationId(destination))
+}
+
+/// In the order of [`COUNTED_STATES`], once they are counted.
+fn totals(store: &Sqlite) -> ByState {
+    loop {
+        match store.deliveries() {
+            Some(totals) => break totals.map(|(_, count)| count),
+            None => std::thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn accepted_deliveries_are_counted_and_so_are_those_a_start_finds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    assert_eq!(totals(&store), [0, 0, 0, 0]);
+    let accept = Accept {
+        surface: Surface::Event,
+        label: "source".to_owned(),
+        url: None,
+        destinations: Arc::from(["a".to_owned(), "b".to_owned()]),
+        owner: None,
+        headers: Vec::new(),
+        metadata: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        key: None,
+        window: Duration::from_secs(3600),
+    };
+    store.write_blocking(accept).expect("committed");
+    assert_eq!(
+        (totals(&store), waiting(&store, 1)),
+        ([2, 0, 0, 0], Some(1))
+    );
+    store.stop();
+    let (store, _end) = open(&directory);
+    assert_eq!(
+        (totals(&store), waiting(&store, 2)),
+        ([2, 0, 0, 0], Some(1))
+    );
+    store.stop();
+}
+
+#[test]
+fn changes_of_commands_without_a_server_are_counted_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.stop();
+    let command = Connection::open(directory.path().join("relay.db")).expect("a connection");
+    command
+        .execute_batch(
+            "INSERT INTO destinations (id, name) VALUES (1, 'a');
+             INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'');
+             INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             VALUES (1, 1, 0, 0, 0);
+             INSERT INTO count_changes VALUES (1, 0, 1);",
+        )
+        .expect("rows");
+    let (store, _end) = open(&directory);
+    // A later command has the server look at what was left.
+    command
+        .execute_batch("UPDATE destinations SET name = 'b'")
+        .expect("a row");
+    store
+        .write_blocking(Insert("c", |_: &Tx<'_>| Ok(())))
+        .expect("committed");
+    assert_eq!(totals(&store), [1, 0, 0, 0]);
+    store.stop();
+}
+
+#[test]
+fn each_state_is_counted_in_its_partial_index() {
+    let sql = schema();
+    for (select, index) in COUNT.into_iter().zip(["due", "claimed", "dead"]) {
+        let plan = |row: &rusqlite::Row<'_>| row.get::<_, String>(3);
+        let mut statement = sql
+            .prepare(&format!("EXPLAIN QUERY PLAN {select}"))
+            .expect("good SQL");
+        let steps: Vec<_> = statement.query_map([], plan).expect("a plan").collect();
+        let reads = steps[0].as_ref().expect("text");
+        assert!(
+            reads.contains(&format!("COVERING INDEX {index}")),
+            "{reads}"
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! The counts in memory.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use super::changes::{ByState, CountChanges, DEAD};
+use crate::model::DeliveryState;
+use crate::store::types::{COUNTED_STATES, DestinationId};
+
+/// The counts after the last commit.
+#[derive(Debug, Default)]
+pub struct Counts(Mutex<Known>);
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Whether they include the deliveries stored at the start. Before that they are differences.
+    is_complete: bool,
+    total: ByState,
+    /// Without the dead letters. Bounded by the destinations with deliveries waiting or in flight:
+    /// a destination without any is removed.
+    pub(super) by_destination: HashMap<DestinationId, ByState>,
+}
+
+impl Counts {
+    /// Deliveries by state; none until the stored ones are counted.
+    pub fn totals(&self) -> Option<[(DeliveryState, i64); COUNTED_STATES.len()]> {
+        let known = self.known();
+        let total = |at: usize| (COUNTED_STATES[at], known.total[at]);
+        known.is_complete.then(|| std::array::from_fn(total))
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.known().is_complete
+    }
+
+    /// Deliveries waiting for a destination; none until the stored ones are counted.
+    pub fn waiting(&self, destination: DestinationId) -> Option<i64> {
+        let known = self.known();
+        known.is_complete.then(|| {
+            let counts = known.by_destination.get(&destination);
+            counts.map_or(0, |[queued, _, retrying, _]| queued + retrying)
+        })
+    }
+
+    /// Adds the changes of a durable transaction.
+    pub fn add(&self, changes: &CountChanges) {
+        if !changes.0.is_empty() {
+            self.known().add(changes);
+        }
+    }
+
+    /// From now on the counts are differences to the stored deliveries.
+    pub(super) fn restart(&self) {
+        *self.known() = Known::default();
+    }
+
+    /// Adds the deliveries that were stored when [`Self::restart`] was called.
+    pub fn complete(&self, stored: &CountChanges) {
+        let mut known = self.known();
+        known.add(stored);
+        known.is_complete = true;
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.0
+            .lock()
+            .expect("nobody panics while holding this lock")
+    }
+}
+
+impl Known {
+    fn add(&mut self, changes: &CountChanges) {
+        for (&destination, changes) in &changes.0 {
+            for (total, change) in self.total.iter_mut().zip(changes) {
+                *total += change;
+            }
+            let counts = self.by_destination.entry(destination).or_default();
+            for (count, change) in counts.iter_mut().zip(&changes[..DEAD]) {
+                *count += change;
+            }
+            if *counts == ByState::default() {
+                self.by_destination.remove(&destination);
+            }
+        }
+    }
+}

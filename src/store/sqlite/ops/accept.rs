@@ -1,0 +1,156 @@
+use rusqlite::params;
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, IntentId};
+use crate::ops::metrics::Metrics;
+use crate::store::error::StoreError;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::WriteOp;
+use crate::store::types::{Accept, Accepted, IdempotencyKey, Owner};
+
+impl Sqlite {
+    /// Records an intent; resolves once it is durable.
+    pub async fn accept(&self, intent: Accept) -> Result<Accepted, StoreError> {
+        if self.is_low_on_space() {
+            return Err(StoreError::Full);
+        }
+        self.write(intent).await
+    }
+}
+
+impl WriteOp for Accept {
+    type Out = Accepted;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<Accepted, StoreError> {
+        if let Some(key) = &self.key
+            && let Some(earlier) = earlier(self, key, tx)?
+        {
+            return Ok(earlier);
+        }
+        if let Some(owner) = self.owner {
+            for origin in self.destinations.iter() {
+                if !may_wait_for(owner, origin, tx)? {
+                    return Ok(Accepted::TooManyOrigins);
+                }
+            }
+        }
+        let owner = self.owner.map(|owner| owner.id);
+        let id = tx.next_id()?;
+        tx.execute(
+            "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
+                                  idempotency_key, request_digest, metadata, headers, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                id.row(),
+                id.random(),
+                self.surface as i64,
+                tx.now,
+                self.label,
+                self.url,
+                self.key.as_ref().and_then(|key| key.scope),
+                self.key.as_ref().map(|key| &key.key),
+                self.key.as_ref().and_then(|key| key.request_digest),
+                self.metadata,
+                self.headers,
+                &self.body[..],
+            ],
+        )?;
+        if let Some(key) = &self.key {
+            tx.add_key(key.digest, id.row());
+        }
+        for name in self.destinations.iter() {
+            let destination = tx.destination(name, owner)?;
+            tx.execute(
+                "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at,
+                                         updated_at)
+                 VALUES (?1, ?2, ?3, ?4, ?4)",
+                params![id.row(), destination, DeliveryState::Queued, tx.now],
+            )?;
+            tx.moved(destination, None, DeliveryState::Queued);
+            tx.notify_dispatcher(destination);
+        }
+        Ok(Accepted::New(id, tx.now))
+    }
+
+    fn count(&self, out: &Accepted, metrics: &Metrics) {
+        match out {
+            Accepted::New(..) => metrics.accepted(self.surface),
+            Accepted::Duplicate(_) => metrics.duplicate(self.surface),
+            Accepted::Conflict | Accepted::TooManyOrigins => {}
+        }
+    }
+
+    fn rows(&self) -> usize {
+        1 + self.destinations.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.len() + self.headers.len()
+    }
+}
+
+/// The intent that the key names, if one was accepted within the window. The digest finds
+/// candidates; the key itself decides. A key past its window is deleted, to make room for this one.
+fn earlier(
+    intent: &Accept,
+    key: &IdempotencyKey,
+    tx: &Tx<'_>,
+) -> Result<Option<Accepted>, StoreError> {
+    for row in tx.candidates(key.digest)? {
+        let found: Option<(i64, Timestamp, Option<[u8; 32]>)> = tx.first(
+            "SELECT random, created_at, request_digest FROM intents
+             WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
+               AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
+            params![row, intent.surface as i64, key.key, key.scope, intent.label],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let Some((random, created_at, request_digest)) = found else {
+            continue;
+        };
+        if created_at.plus(intent.window) <= tx.now {
+            tx.forget_key(key.digest, row)?;
+            continue;
+        }
+        if request_digest != key.request_digest {
+            return Ok(Some(Accepted::Conflict));
+        }
+        let id = IntentId::new(row, random.cast_unsigned());
+        return Ok(Some(Accepted::Duplicate(id)));
+    }
+    Ok(None)
+}
+
+/// Whether deliveries of an API key may wait for this origin: for at most
+/// [`Owner::max_waiting_origins`] at a time, so that one key can't fill the dispatcher's memory.
+fn may_wait_for(owner: Owner, origin: &str, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    if let Some(origin) = tx.known_destination(origin)? {
+        let waiting = tx.first(
+            "SELECT 1 FROM deliveries WHERE destination_id = ?1 AND next_attempt_at IS NOT NULL",
+            [origin],
+            |_| Ok(()),
+        )?;
+        if waiting.is_some() {
+            return Ok(true);
+        }
+    }
+    let mut origins = tx.writer_state()?.origins.borrow_mut();
+    origins.admit(owner.id, owner.max_waiting_origins, tx.now, || {
+        let waiting: Option<i64> = tx.first(
+            "SELECT count(*) FROM destinations t WHERE t.owner = ?1 AND EXISTS
+                 (SELECT 1 FROM deliveries d
+                  WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)",
+            [owner.id],
+            |row| row.get(0),
+        )?;
+        Ok(usize::try_from(waiting.unwrap_or(0)).unwrap_or(0))
+    })
+}
+
+#[cfg(test)]
+impl Sqlite {
+    /// Records an intent. Blocks.
+    pub fn accept_blocking(&self, intent: Accept) -> Result<Accepted, StoreError> {
+        self.write_blocking(intent)
+    }
+}

@@ -1,0 +1,28 @@
+//! The changes, one subject a file.
+//!
+//! - `accept`: records an intent. `settle_and_claim`: the dispatcher's transaction.
+//! - `replay`, `bulk`: dead letters, of one intent or of many. `pause`: pauses and resumes a
+//!   destination.
+//! - `prune`, `tidy_up`, `unused_origins`: retention.
+//! - `recover`: at the start, releases what a process that died had claimed.
+//! - `probe`, `take_outside`: the writer's own.
+
+mod accept;
+mod bulk;
+#[cfg(test)]
+mod overtake;
+mod pause;
+mod probe;
+mod prune;
+pub mod recover;
+mod replay;
+pub mod settle_and_claim;
+mod take_outside;
+mod tidy_up;
+mod unused_origins;
+
+pub use probe::Probe;
+pub use take_outside::TakeOutside;
+
+#[cfg(test)]
+pub use bulk::{CancelBulk, CreateBulk};

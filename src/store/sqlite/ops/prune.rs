@@ -1,0 +1,119 @@
+//! Deletes expired intents and idempotency keys, in steps.
+
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+use crate::store::error::StoreError;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::limits::STEP_ROWS;
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::types::{DestinationId, IntentRow, Prune, PrunePart, StoredKey};
+
+impl PrunePart {
+    fn rows(&self) -> usize {
+        match self {
+            Self::History { rows, .. } | Self::Intent { rows, .. } => *rows,
+            Self::Key(..) => 1,
+        }
+    }
+}
+
+impl LongWrite for Prune {
+    type Step = PruneStep;
+
+    fn next_step(&mut self, _rows: usize) -> Option<PruneStep> {
+        let rest = &self.parts[self.done..];
+        let count = RowBudget::of(STEP_ROWS).spend_on(rest, PrunePart::rows);
+        self.next = self.done + count;
+        (count > 0).then(|| PruneStep {
+            parts: rest[..count].to_vec(),
+        })
+    }
+
+    fn committed(&mut self, deleted: usize) {
+        self.done = self.next;
+        self.deleted += deleted;
+    }
+}
+
+/// One transaction's share of a [`Prune`]. Returns how many intents were deleted.
+pub struct PruneStep {
+    parts: Vec<PrunePart>,
+}
+
+impl WriteOp for PruneStep {
+    type Out = usize;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
+        let mut deleted = 0;
+        for part in &self.parts {
+            match *part {
+                PrunePart::History {
+                    intent,
+                    ended,
+                    destination,
+                    ..
+                } => delete_history(intent, ended, destination, tx)?,
+                PrunePart::Intent { intent, ended, .. } => {
+                    deleted += usize::from(delete_intent(intent, ended, tx)?);
+                }
+                PrunePart::Key(StoredKey { digest, intent }) => {
+                    tx.execute(
+                        "DELETE FROM idempotency WHERE digest = ?1 AND intent_id = ?2",
+                        [digest, intent.0],
+                    )?;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    fn rows(&self) -> usize {
+        self.parts.iter().map(PrunePart::rows).sum()
+    }
+}
+
+fn delete_history(
+    intent: IntentRow,
+    ended: Timestamp,
+    destination: DestinationId,
+    tx: &Tx<'_>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "DELETE FROM attempts WHERE intent_id = ?1 AND destination_id = ?3
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1
+                         AND (state < 3 OR updated_at > ?2))",
+        rusqlite::params![intent, ended, destination],
+    )?;
+    Ok(())
+}
+
+/// Deletes an intent, unless one of its deliveries was replayed; whether it did.
+fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    // They are deleted with the intent, by a cascade.
+    let dead_letters: Vec<DestinationId> = tx.rows(
+        "SELECT destination_id FROM deliveries WHERE intent_id = ?1 AND state = 4",
+        [intent],
+        |row| row.get(0),
+    )?;
+    let deleted = tx.execute(
+        "DELETE FROM intents WHERE id = ?1
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1
+                         AND (state < 3 OR updated_at > ?2))",
+        rusqlite::params![intent, ended],
+    )?;
+    if deleted > 0 {
+        for destination in dead_letters {
+            tx.moved(destination, DeliveryState::DeadLettered, None);
+        }
+    }
+    tx.deleted(intent);
+    Ok(deleted > 0)
+}
+
+impl Sqlite {
+    /// Deletes the next part of the expired intents and keys; false if there is none left. Blocks.
+    pub fn prune(&self, prune: &mut Prune) -> Result<bool, StoreError> {
+        self.write_step(prune)
+    }
+}

@@ -1,0 +1,235 @@
+//! Changes for many workers, and the plan of a claim.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::claim::SELECT_DUE;
+use super::*;
+use crate::model::Transition;
+use crate::store::sqlite::tests::{open, schema};
+use crate::store::types::{AttemptRecord, DestinationChange, IntentRow};
+
+const DESTINATIONS: i64 = 16;
+
+/// Makes this many deliveries due, spread over the destinations.
+struct Fill(i64);
+
+impl WriteOp for Fill {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        const ROWS: &str =
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)";
+
+        for sql in [
+            "INSERT OR IGNORE INTO destinations (id, name) SELECT 1 + n % ?2, 1 + n % ?2 FROM n",
+            "INSERT INTO intents SELECT n, ?2, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', zeroblob(300)
+             FROM n",
+            "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             SELECT n, 1 + n % ?2, 0, 1, 1 FROM n",
+        ] {
+            let sql = sql.replacen("INSERT", &format!("{ROWS} INSERT"), 1);
+            tx.sql.execute(&sql, [self.0, DESTINATIONS])?;
+        }
+        Ok(())
+    }
+}
+
+fn count(store: &Sqlite, what: &str) -> usize {
+    let sql = format!("SELECT count(*) FROM {what}");
+    let count: u32 = store
+        .read_blocking(|connection| Ok(connection.query_row(&sql, [], |row| row.get(0))?))
+        .expect("a count");
+    count as usize
+}
+
+fn requests(begin: usize, prefetch: usize) -> Vec<ClaimRequest> {
+    (1..=DESTINATIONS)
+        .map(|destination| ClaimRequest {
+            destination: DestinationId(destination),
+            begin,
+            prefetch,
+        })
+        .collect()
+}
+
+fn settlement(claimed: &Claimed) -> Settlement {
+    let record = AttemptRecord {
+        attempt: claimed.attempt,
+        history: claimed.history,
+        started_at: claimed.due,
+        took: Duration::from_millis(3),
+        status_code: Some(200),
+        failure: None,
+        is_transient: false,
+        error: None,
+        response: Some(vec![b'x'; 300]),
+        address: Some("127.0.0.1:80".to_owned()),
+        resolve: None,
+        connect: None,
+        first_byte: Some(Duration::from_millis(2)),
+        next: "done".to_owned(),
+    };
+    Settlement::delivered(claimed.claim(), record, DestinationChange::default())
+}
+
+#[test]
+fn a_turn_of_many_workers_is_divided_into_bounded_transactions() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(Fill(25_000)).expect("rows");
+    let mut claimed = Vec::new();
+    // As 1 024 workers claim at first, then as they settle and claim, with eight waiting behind
+    // each of them at last.
+    for (claim, wait) in [(1, 0), (2, 0), (3, 512), (4, 0)] {
+        let settlements: Vec<_> = claimed.iter().map(settlement).collect();
+        let settled = settlements.len();
+        store.take_transactions();
+        let mut turn = SettleAndClaim::new(
+            settlements,
+            Vec::new(),
+            Vec::new(),
+            requests(64, wait),
+            ClaimId(claim),
+        );
+        store.write_steps(&mut turn).expect("a turn");
+        claimed = turn.into_claimed();
+        let transactions = store.take_transactions();
+        let longest = transactions.iter().map(|one| one.took).max();
+        println!(
+            "settled {settled}, claimed {} in {} transactions, the longest of {longest:?}",
+            claimed.len(),
+            transactions.len()
+        );
+        let rows = transactions.iter().map(|one| one.rows).max();
+        assert!(rows <= Some(1024), "{rows:?} rows in one transaction");
+        assert_eq!(
+            claimed
+                .iter()
+                .filter(|one| !one.claim.is_prefetched())
+                .count(),
+            1024
+        );
+        assert_eq!(
+            claimed
+                .iter()
+                .filter(|one| one.claim.is_prefetched())
+                .count(),
+            16 * wait
+        );
+        assert_eq!(count(&store, "deliveries WHERE state = 1"), claimed.len());
+    }
+    assert_eq!(
+        count(&store, "deliveries WHERE state = 3"),
+        2 * 1024 + 9 * 1024
+    );
+    assert_eq!(count(&store, "attempts"), 2 * 1024 + 9 * 1024);
+    store.stop();
+}
+
+#[test]
+fn a_turn_that_fails_keeps_just_what_is_not_durable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(Fill(3_000)).expect("rows");
+    let mut turn = SettleAndClaim::new(
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        requests(100, 0),
+        ClaimId(1),
+    );
+    store.write_steps(&mut turn).expect("a turn");
+    let claimed = turn.into_claimed();
+    let mut settlements: Vec<_> = claimed.iter().map(settlement).collect();
+    let total = settlements.len();
+    // No step from processing leads there.
+    settlements[600].transition = Transition::Replay;
+    let back = Release {
+        intent: IntentRow(1),
+        destination: DestinationId(1),
+        claim: ClaimId(1),
+        due: None,
+    };
+    let mut turn = SettleAndClaim::new(
+        settlements,
+        vec![back],
+        Vec::new(),
+        requests(100, 0),
+        ClaimId(2),
+    );
+    let refused = store
+        .write_steps(&mut turn)
+        .expect_err("it can't be settled");
+    assert!(matches!(refused, StoreError::Unexpected(_)), "{refused}");
+    let (mut settlements, hand_backs) = turn.into_unfinished();
+    let settled = count(&store, "attempts");
+    assert!(settled > 0 && settled <= 600, "{settled}");
+    assert_eq!(settlements.len(), total - settled);
+    assert_eq!(hand_backs.len(), 1);
+    assert_eq!(
+        count(&store, "deliveries WHERE claim = 2"),
+        0,
+        "nor is anything claimed"
+    );
+    // The rest is gone on with.
+    settlements[600 - settled].transition = Transition::Deliver;
+    let mut turn = SettleAndClaim::new(settlements, Vec::new(), Vec::new(), Vec::new(), ClaimId(3));
+    store.write_steps(&mut turn).expect("settled");
+    assert_eq!(count(&store, "attempts"), total);
+    assert_eq!(
+        count(&store, "attempts WHERE entry > 1"),
+        0,
+        "each of them once"
+    );
+    store.stop();
+}
+
+#[test]
+fn claims_of_a_turn_that_fails_later_are_handed_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(Fill(25_000)).expect("rows");
+    let mut turn = SettleAndClaim::new(
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        requests(500, 0),
+        ClaimId(1),
+    );
+    assert!(store.write_step(&mut turn).expect("a step"));
+    store.stop();
+    let refused = store.write_steps(&mut turn).expect_err("it has stopped");
+    assert!(matches!(refused, StoreError::Stopped), "{refused}");
+    let (store, _end) = open(&directory);
+    let (settlements, hand_backs) = turn.into_unfinished();
+    assert!(settlements.is_empty());
+    // The start has handed them back itself; a running server has the dispatcher do it.
+    assert_eq!(
+        hand_backs.len(),
+        1021,
+        "a row for each of three destinations, and the rest"
+    );
+    assert!(
+        hand_backs
+            .iter()
+            .all(|back| back.due.is_some() && back.claim == ClaimId(1))
+    );
+    store.stop();
+}
+
+#[test]
+fn a_claim_reads_only_its_own_part_of_the_index_of_due_deliveries() {
+    let plan: String = schema()
+        .query_row(
+            &format!("EXPLAIN QUERY PLAN {SELECT_DUE}"),
+            params![1, 1, 1],
+            |row| row.get(3),
+        )
+        .expect("one step");
+    assert_eq!(
+        plan,
+        "SEARCH deliveries USING COVERING INDEX due (destination_id=? AND next_attempt_at<?)"
+    );
+}

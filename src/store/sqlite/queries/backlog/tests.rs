@@ -1,0 +1,130 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rusqlite::params;
+
+use super::*;
+use crate::store::sqlite::counts::CountChanges;
+use crate::store::types::DestinationId;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn database() -> Connection {
+    let sql = crate::store::sqlite::tests::schema();
+    sql.execute_batch(
+        "INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'')",
+    )
+    .expect("an intent");
+    sql
+}
+
+/// A destination, and how many deliveries wait for it, the first of them due so long ago.
+fn insert(sql: &Connection, counts: &mut CountChanges, name: &str, waiting: i64, due_ago: i64) {
+    sql.execute("INSERT INTO destinations (name) VALUES (?1)", [name])
+        .expect("a destination");
+    let destination = DestinationId(sql.last_insert_rowid());
+    for number in 0..waiting {
+        sql.execute(
+            "INSERT OR IGNORE INTO intents
+             SELECT ?1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x''",
+            [number + 1],
+        )
+        .expect("an intent");
+        sql.prepare_cached(
+            "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             VALUES (?1, ?2, 0, ?3, 0)",
+        )
+        .expect("good SQL")
+        .execute(params![
+            number + 1,
+            destination,
+            NOW.as_millis() - due_ago + number
+        ])
+        .expect("a delivery");
+        counts.moved(destination, None, Some(DeliveryState::Queued));
+    }
+}
+
+fn read(sql: &Connection, stored: &CountChanges) -> Backlog {
+    let counts = Counts::default();
+    counts.complete(stored);
+    super::read(sql, &counts, NOW, |name| name != "gone").expect("it reads")
+}
+
+#[test]
+fn kept_deliveries_are_counted_by_reason_and_do_not_count_as_oldest_due() {
+    let sql = database();
+    let mut counts = CountChanges::default();
+    for (name, waiting, due_ago) in [
+        ("fine", 2, 30),
+        ("paused", 3, 5_000),
+        ("held", 4, 6_000),
+        ("no longer held", 1, 40),
+        ("open", 5, 7_000),
+        ("gone", 6, 8_000),
+    ] {
+        insert(&sql, &mut counts, name, waiting, due_ago);
+    }
+    sql.execute_batch(
+        "UPDATE destinations SET paused_at = 1, pause_reason = 'x' WHERE name IN ('paused', 'gone');
+         UPDATE destinations SET held_until = 1000001 WHERE name IN ('held', 'paused');
+         UPDATE destinations SET held_until = 1000000 WHERE name = 'no longer held';
+         UPDATE destinations SET probe_at = 5, probe_wait = 5 WHERE name IN ('open', 'held')",
+    )
+    .expect("destinations");
+    let backlog = read(&sql, &counts);
+    assert_eq!(backlog.oldest_due, Some(Timestamp::from_millis(999_960)));
+    let kept = [
+        ("unknown_destination", 6),
+        ("paused", 3),
+        ("held", 4),
+        ("breaker_open", 5),
+    ];
+    assert_eq!(backlog.kept, Some(kept));
+}
+
+#[test]
+fn with_nothing_waiting_nothing_is_due_and_every_reason_is_there() {
+    let backlog = read(&database(), &CountChanges::default());
+    assert_eq!(backlog.oldest_due, None);
+    assert!(
+        backlog
+            .kept
+            .is_some_and(|kept| kept.iter().all(|(_, count)| *count == 0))
+    );
+}
+
+#[test]
+fn before_they_are_counted_it_is_not_said_how_many_are_kept() {
+    let backlog = super::read(&database(), &Counts::default(), NOW, |_| true);
+    assert_eq!(backlog.expect("it reads").kept, None);
+}
+
+#[test]
+fn it_costs_the_same_however_many_wait_for_a_destination() {
+    let cost = |waiting| {
+        let sql = database();
+        let mut counts = CountChanges::default();
+        for name in ["a", "b", "gone"] {
+            insert(&sql, &mut counts, name, waiting, 10);
+        }
+        let instructions = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&instructions);
+        sql.progress_handler(
+            1,
+            Some(move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                false
+            }),
+        )
+        .expect("a handler");
+        let backlog = read(&sql, &counts);
+        assert_eq!(backlog.kept.map(|kept| kept[0].1), Some(waiting));
+        instructions.load(Ordering::Relaxed)
+    };
+    let (few, many) = (cost(10), cost(10_000));
+    assert!(
+        many <= few * 3 / 2,
+        "{few} instructions, and {many} of many rows"
+    );
+}

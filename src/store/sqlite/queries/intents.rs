@@ -1,0 +1,141 @@
+//! An intent with its deliveries and their histories.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::model::{IntentId, Surface};
+use crate::store::error::StoreError;
+use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::operator::Operator;
+use crate::store::types::{DestinationId, StoredAttempt, StoredDelivery, StoredIntent};
+
+/// The names of `attempts.outcome`, by number.
+const OUTCOMES: [&str; 5] = [
+    "delivered",
+    "transient",
+    "permanent",
+    "interrupted",
+    "replayed",
+];
+
+/// The intent of this id; of one surface only, if given.
+fn find(
+    sql: &Connection,
+    id: IntentId,
+    of: Option<Surface>,
+) -> Result<Option<StoredIntent>, StoreError> {
+    // One snapshot, so that states and histories agree.
+    let sql = &*sql.unchecked_transaction()?;
+    let found = sql
+        .prepare_cached(
+            "SELECT id, random, surface, label, url, created_at, body FROM intents
+             WHERE id = ?1 AND random = ?2",
+        )?
+        .query_row(params![id.row(), id.random()], |row| {
+            Ok(StoredIntent {
+                id: intent_id(row, 0)?,
+                surface: Surface::from_number(row.get(2)?),
+                label: row.get(3)?,
+                url: row.get(4)?,
+                created_at: row.get(5)?,
+                payload: row.get(6)?,
+                deliveries: Vec::new(),
+            })
+        })
+        .optional()?;
+    let Some(mut intent) =
+        found.filter(|intent| of.is_none_or(|surface| intent.surface == surface))
+    else {
+        return Ok(None);
+    };
+    intent.deliveries = deliveries(sql, id)?;
+    Ok(Some(intent))
+}
+
+fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT t.name, d.state, d.attempts, d.next_attempt_at, d.updated_at, d.last_error,
+                t.pause_reason, t.held_until, t.probe_at, d.destination_id
+         FROM deliveries d JOIN destinations t ON t.id = d.destination_id
+         WHERE d.intent_id = ?1 ORDER BY d.destination_id",
+    )?;
+    let rows = statement.query_map([id.row()], |row| {
+        let delivery = StoredDelivery {
+            destination: row.get(0)?,
+            state: row.get(1)?,
+            attempts: row.get(2)?,
+            next_attempt_at: row.get(3)?,
+            updated_at: row.get(4)?,
+            last_error: row.get(5)?,
+            paused: row.get(6)?,
+            held_until: row.get(7)?,
+            probe_at: row.get(8)?,
+            history: Vec::new(),
+        };
+        Ok((row.get::<_, DestinationId>(9)?, delivery))
+    })?;
+    let mut deliveries = Vec::new();
+    for row in rows {
+        let (destination, mut delivery) = row?;
+        delivery.history = history(sql, id, destination)?;
+        deliveries.push(delivery);
+    }
+    Ok(deliveries)
+}
+
+fn history(
+    sql: &Connection,
+    id: IntentId,
+    destination: DestinationId,
+) -> Result<Vec<StoredAttempt>, StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT attempt, started_at, duration_ms, outcome, status_code, error, response,
+                failure, address, resolve_ms, connect_ms, first_byte_ms, next
+         FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 ORDER BY entry",
+    )?;
+    let rows = statement.query_map(params![id.row(), destination], |row| {
+        let outcome: u8 = row.get(3)?;
+        Ok(StoredAttempt {
+            attempt: row.get(0)?,
+            started_at: row.get(1)?,
+            duration_ms: row.get(2)?,
+            outcome: OUTCOMES
+                .get(usize::from(outcome))
+                .copied()
+                .unwrap_or("unknown"),
+            status_code: row.get(4)?,
+            error: row.get(5)?,
+            response: row.get(6)?,
+            failure: row.get(7)?,
+            address: row.get(8)?,
+            resolve_ms: row.get(9)?,
+            connect_ms: row.get(10)?,
+            first_byte_ms: row.get(11)?,
+            next: row.get(12)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+impl Sqlite {
+    /// A webhook event with its deliveries.
+    pub async fn event(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        self.read(move |sql| find(sql, id, Some(Surface::Event)))
+            .await
+    }
+}
+
+impl Operator {
+    /// An intent with its deliveries.
+    pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        self.read(|sql| find(sql, id, None))
+    }
+}
+
+#[cfg(test)]
+impl Sqlite {
+    /// An intent with its deliveries.
+    pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        self.read_blocking(|sql| find(sql, id, None))
+    }
+}

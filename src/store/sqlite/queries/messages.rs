@@ -1,0 +1,75 @@
+//! The messages that deliveries send.
+
+use rusqlite::Connection;
+
+use crate::model::{IntentId, Surface};
+use crate::store::error::StoreError;
+use crate::store::sqlite::readers::Reader;
+use crate::store::types::{IntentRow, OutboundMessage};
+
+/// The message of an intent; none if its headers and body are more than `max` bytes. Then the body
+/// is not read.
+fn load(
+    sql: &Connection,
+    intent: IntentRow,
+    max: i64,
+) -> Result<Option<OutboundMessage>, StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT random, surface, label, url, created_at, headers,
+                iif(length(headers) + length(body) <= ?2, body, NULL)
+         FROM intents WHERE id = ?1",
+    )?;
+    Ok(statement.query_row([intent.0, max], |row| {
+        let Some(body) = row.get(6)? else {
+            return Ok(None);
+        };
+        let random: i64 = row.get(0)?;
+        Ok(Some(OutboundMessage {
+            id: IntentId::new(intent.0, random.cast_unsigned()),
+            surface: Surface::from_number(row.get(1)?),
+            label: row.get(2)?,
+            url: row.get(3)?,
+            created_at: row.get(4)?,
+            headers: row.get(5)?,
+            body,
+        }))
+    })?)
+}
+
+impl Reader {
+    /// The message of an intent, whatever its size.
+    pub fn message(&self, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
+        self.read(|sql| load(sql, intent, i64::MAX))?
+            .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
+    }
+
+    /// The messages of these intents, each loaded or not by itself; none of a message with more
+    /// than `max` bytes of headers and body.
+    pub fn messages(
+        &self,
+        intents: impl Iterator<Item = IntentRow>,
+        max: i64,
+    ) -> Result<Vec<Result<Option<OutboundMessage>, StoreError>>, StoreError> {
+        self.read(|sql| Ok(intents.map(|intent| load(sql, intent, max)).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_and_body_together_count_as_a_messages_size() {
+        let sql = crate::store::sqlite::tests::schema();
+        sql.execute(
+            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 0, 1, 0, 'a', zeroblob(30), zeroblob(70))",
+            [],
+        )
+        .expect("an intent");
+        let small = |max| load(&sql, IntentRow(1), max).expect("it is there");
+        assert!(small(99).is_none());
+        let whole = small(100).expect("it fits");
+        assert_eq!((whole.headers.len(), whole.body.len()), (30, 70));
+    }
+}

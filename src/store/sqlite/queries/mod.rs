@@ -1,0 +1,24 @@
+//! The reads, one subject a file.
+//!
+//! - `relays`, `intents`: stored intents to be shown.
+//! - `due`: destinations with waiting deliveries. `messages`: the content that deliveries send.
+//!   `history`: earlier attempts of a delivery.
+//! - `backlog`, `stats`, `listing`: figures and lists for operators. `bulk`: dead letters in
+//!   numbers, and bulk operations.
+//! - `expired`: intents and keys that retention may delete.
+
+mod backlog;
+mod bulk;
+mod due;
+mod expired;
+mod history;
+mod intents;
+mod listing;
+mod messages;
+mod relays;
+mod stats;
+
+pub use bulk::DEAD_LETTER_MATCHES;
+pub use due::{backlog_of, waiting};
+#[cfg(test)]
+pub use stats::SELECT_STATS;

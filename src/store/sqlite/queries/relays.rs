@@ -1,0 +1,91 @@
+//! Relays, one or a page of them.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::model::IntentId;
+use crate::store::error::StoreError;
+use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::types::{RelayCursor, RelaysPage, StoredRelay};
+
+const COLUMNS: &str = "i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
+                       d.state, d.updated_at, d.last_error";
+
+/// The total size of payloads and metadata at which a page ends: a slow client keeps its page in
+/// memory for as long as it reads.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// A page of relays, by key and not by offset.
+fn select_page() -> String {
+    format!(
+        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+         WHERE i.surface = 0 AND i.id > ?1 ORDER BY i.id LIMIT ?2"
+    )
+}
+
+fn find(sql: &Connection, id: IntentId) -> Result<Option<StoredRelay>, StoreError> {
+    let mut statement = sql.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+         WHERE i.id = ?1 AND i.random = ?2 AND i.surface = 0"
+    ))?;
+    Ok(statement
+        .query_row(params![id.row(), id.random()], read)
+        .optional()?)
+}
+
+/// Up to `limit` relays after the cursor. Large ones end a page early, at [`PAGE_BYTES`].
+fn page(
+    sql: &Connection,
+    after: Option<RelayCursor>,
+    limit: u32,
+) -> Result<RelaysPage, StoreError> {
+    let mut statement = sql.prepare_cached(&select_page())?;
+    let after = after.map_or(-1, |cursor| cursor.0);
+    // One more than asked for tells whether there is a next page.
+    let rows = statement.query_map(params![after, limit + 1], read)?;
+    let mut relays: Vec<StoredRelay> = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        if relays.len() == limit as usize || bytes >= PAGE_BYTES {
+            let next = relays.last().map(|last| RelayCursor(last.id.row()));
+            return Ok(RelaysPage { relays, next });
+        }
+        let relay = row?;
+        bytes += relay.size();
+        relays.push(relay);
+    }
+    Ok(RelaysPage { relays, next: None })
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<StoredRelay> {
+    Ok(StoredRelay {
+        id: intent_id(row, 0)?,
+        event_type: row.get(2)?,
+        url: row.get(3)?,
+        payload: row.get(4)?,
+        metadata: row.get(5)?,
+        created_at: row.get(6)?,
+        state: row.get(7)?,
+        updated_at: row.get(8)?,
+        last_error: row.get(9)?,
+    })
+}
+
+impl Sqlite {
+    /// The relay of this id.
+    pub async fn relay(&self, id: IntentId) -> Result<Option<StoredRelay>, StoreError> {
+        self.read(move |sql| find(sql, id)).await
+    }
+
+    /// Up to `limit` relays after the cursor, oldest first.
+    pub async fn relays_page(
+        &self,
+        after: Option<RelayCursor>,
+        limit: u32,
+    ) -> Result<RelaysPage, StoreError> {
+        self.read(move |sql| page(sql, after, limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

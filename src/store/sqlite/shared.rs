@@ -1,0 +1,87 @@
+//! The state that the writer's thread and the handles share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+#[cfg(test)]
+use std::time::Duration;
+
+use super::counts::Counts;
+use super::health::Health;
+use crate::clock::Clock;
+use crate::ops::metrics::Metrics;
+use crate::store::types::DestinationId;
+
+/// Called after a commit with the destinations for which it made something due.
+pub type OnWork = Arc<dyn Fn(&[DestinationId]) + Send + Sync>;
+
+/// Called after another process has written: a command that replayed or resumed something, say.
+pub type OnOutsideWrite = Arc<dyn Fn() + Send + Sync>;
+
+/// Called with the reason when the database can't be trusted or the writer has ended.
+pub type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
+
+pub struct Shared {
+    pub path: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    pub on_work: OnWork,
+    pub on_outside_write: OnOutsideWrite,
+    pub on_broken: OnBroken,
+    pub low_space: AtomicBool,
+    pub health: Health,
+    pub counts: Counts,
+    /// Clients' operations in the queue: at most [`super::limits::QUEUE`].
+    pub queued: AtomicUsize,
+    /// When a batch last held a client's operation, in milliseconds of the monotonic clock; zero if
+    /// none did.
+    pub clients_wrote_at: AtomicU64,
+    /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
+    pub is_stopping: AtomicBool,
+    /// The transactions committed so far.
+    #[cfg(test)]
+    pub transactions: std::sync::Mutex<Vec<Transaction>>,
+    /// Real time, for tests with another clock.
+    #[cfg(test)]
+    pub stopwatch: crate::clock::SystemClock,
+}
+
+impl Shared {
+    pub fn new(
+        path: PathBuf,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        on_work: OnWork,
+        on_outside_write: OnOutsideWrite,
+        on_broken: OnBroken,
+    ) -> Self {
+        Self {
+            path,
+            clock,
+            metrics,
+            on_work,
+            on_outside_write,
+            on_broken,
+            low_space: AtomicBool::new(false),
+            health: Health::default(),
+            counts: Counts::default(),
+            queued: AtomicUsize::new(0),
+            clients_wrote_at: AtomicU64::new(0),
+            is_stopping: AtomicBool::new(false),
+            #[cfg(test)]
+            transactions: std::sync::Mutex::default(),
+            #[cfg(test)]
+            stopwatch: crate::clock::SystemClock::new(),
+        }
+    }
+}
+
+/// The cost of a transaction.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction {
+    /// Rows that it changed, those deleted by a cascade included.
+    pub rows: u64,
+    /// From its beginning until its commit was durable.
+    pub took: Duration,
+}

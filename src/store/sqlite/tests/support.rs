@@ -1,0 +1,183 @@
+//! Helpers of the engine's tests.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::clock::{Clock, FakeClock, SystemClock};
+use crate::config;
+use crate::model::{Level, Surface};
+use crate::ops::metrics::Metrics;
+use crate::store::error::{OpenError, StoreError};
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::shared::{OnOutsideWrite, OnWork};
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::WriteOp;
+use crate::store::types::{Accept, IdempotencyKey};
+
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// An empty database in memory, with the schema.
+pub fn schema() -> Connection {
+    let sql = Connection::open_in_memory().expect("a database");
+    sql.execute_batch(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schema.sql"
+    )))
+    .expect("the schema");
+    sql
+}
+
+pub fn settings(directory: &TempDir) -> config::Database {
+    config::Database {
+        path: directory.path().join("relay.db"),
+        min_free_bytes: 0,
+        ..config::Database::default()
+    }
+}
+
+/// Opens the store, and receives the reason if it breaks.
+pub fn open(directory: &TempDir) -> (Sqlite, Receiver<String>) {
+    open_with(directory, Arc::new(|_| {}))
+}
+
+pub fn open_with(directory: &TempDir, on_work: OnWork) -> (Sqlite, Receiver<String>) {
+    open_by(directory, Arc::new(SystemClock::new()), on_work)
+}
+
+pub fn open_by(
+    directory: &TempDir,
+    clock: Arc<dyn Clock>,
+    on_work: OnWork,
+) -> (Sqlite, Receiver<String>) {
+    open_watched(directory, clock, on_work, Arc::new(|| {}))
+}
+
+pub fn open_watched(
+    directory: &TempDir,
+    clock: Arc<dyn Clock>,
+    on_work: OnWork,
+    on_outside_write: OnOutsideWrite,
+) -> (Sqlite, Receiver<String>) {
+    let (broken, why) = channel();
+    let store = Sqlite::open(
+        &settings(directory),
+        LONGEST_WAIT,
+        clock,
+        Arc::new(Metrics::new(Level::Off)),
+        on_work,
+        on_outside_write,
+        Arc::new(move |reason| {
+            // A test may not listen.
+            let _ = broken.send(reason);
+        }),
+    )
+    .expect("the store opens");
+    (store, why)
+}
+
+/// Opens the store with settings and a clock alone.
+pub fn try_open(settings: &config::Database, clock: Arc<dyn Clock>) -> Result<Sqlite, OpenError> {
+    Sqlite::open(
+        settings,
+        LONGEST_WAIT,
+        clock,
+        Arc::new(Metrics::new(Level::Off)),
+        Arc::new(|_| {}),
+        Arc::new(|| {}),
+        Arc::new(|_| {}),
+    )
+}
+
+/// Opens the store by a clock that the test moves.
+pub fn open_at(directory: &TempDir, clock: &Arc<FakeClock>) -> Sqlite {
+    let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
+    try_open(&settings(directory), clock).expect("the store opens")
+}
+
+pub fn writing(directory: &TempDir) -> Operator {
+    Operator::writing(&directory.path().join("relay.db")).expect("a database")
+}
+
+pub fn destinations(store: &Sqlite) -> Vec<String> {
+    store
+        .read_blocking(|sql| {
+            let mut statement = sql.prepare("SELECT name FROM destinations ORDER BY id")?;
+            let names = statement.query_map([], |row| row.get(0))?;
+            Ok(names.collect::<Result<_, _>>()?)
+        })
+        .expect("a read")
+}
+
+/// An event with an idempotency key.
+pub fn event(key: &str) -> Accept {
+    Accept {
+        surface: Surface::Event,
+        label: "source".to_owned(),
+        url: None,
+        destinations: Arc::from(["d".to_owned()]),
+        owner: None,
+        headers: Vec::new(),
+        metadata: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        key: Some(IdempotencyKey::of_event("source", key.to_owned())),
+        window: Duration::from_secs(3600),
+    }
+}
+
+/// Adds a destination, and then calls the function with the transaction.
+pub struct Insert<F>(pub &'static str, pub F);
+
+impl<F: Fn(&Tx<'_>) -> Result<(), StoreError> + Send + 'static> WriteOp for Insert<F> {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.sql
+            .execute("INSERT INTO destinations (name) VALUES (?1)", [self.0])?;
+        (self.1)(tx)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "an operation may fail")]
+pub fn fine(_: &Tx<'_>) -> Result<(), StoreError> {
+    Ok(())
+}
+
+/// Holds the writer in the middle of a transaction until the test lets it continue.
+struct Hold {
+    begun: Sender<()>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl WriteOp for Hold {
+    type Out = ();
+
+    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.begun.send(()).expect("the test waits");
+        self.go_on
+            .lock()
+            .expect("no panics")
+            .recv()
+            .expect("the test tells");
+        Ok(())
+    }
+}
+
+/// Holds the writer. Returns what lets it continue, and the answer.
+pub fn hold(store: &Sqlite) -> (Sender<()>, oneshot::Receiver<Result<(), StoreError>>) {
+    let (begun, has_begun) = channel();
+    let (tell, go_on) = channel();
+    let answer = store
+        .send(Hold {
+            begun,
+            go_on: Mutex::new(go_on),
+        })
+        .expect("room in the queue");
+    has_begun.recv().expect("the writer has begun");
+    (tell, answer)
+}

@@ -1,0 +1,505 @@
+//! The writer's promises.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::{Insert, destinations, fine, hold, open, open_by, open_with, settings, try_open};
+use crate::clock::{FakeClock, SystemClock, Timestamp};
+use crate::model::Surface;
+use crate::store::error::StoreError;
+use crate::store::sqlite::limits::{OWN_PLACES, QUEUE};
+use crate::store::sqlite::ops::Probe;
+use crate::store::sqlite::paths::path_beside;
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::writer::{Command, PendingWrite};
+use crate::store::sqlite::{Sqlite, health};
+use crate::store::types::{Accept, Accepted, DestinationId, IdempotencyKey, Unready};
+
+#[test]
+fn nobody_is_answered_before_the_commit() {
+    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (give, slot) = channel();
+    let slot = Arc::new(Mutex::new(slot));
+    let (seen, at_commit) = channel();
+    let op = Insert("a", move |tx: &Tx<'_>| {
+        let (slot, seen) = (Arc::clone(&slot), seen.clone());
+        // Runs when SQLite is about to commit: the waiter must not have been answered by then.
+        tx.sql.commit_hook(Some(move || {
+            let mut answer: Answer = slot
+                .lock()
+                .expect("no panics")
+                .recv()
+                .expect("the test gives it");
+            let before = answer.try_recv();
+            seen.send((before, answer)).expect("the test waits");
+            false
+        }))?;
+        Ok(())
+    });
+    give.send(store.send(op).expect("room in the queue"))
+        .expect("the hook waits");
+    let (before, answer) = at_commit.recv().expect("the hook ran");
+    assert!(matches!(before, Err(TryRecvError::Empty)), "{before:?}");
+    answer
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    store.stop();
+}
+
+#[test]
+fn a_commit_that_fails_is_answered_with_its_failure() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
+        // A foreign key that is only looked at by COMMIT.
+        tx.sql.execute_batch(
+            "PRAGMA defer_foreign_keys = ON;
+             INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             VALUES (1, 1, 0, 0, 0);",
+        )?;
+        Ok(())
+    }));
+    assert!(refused.is_err());
+    store
+        .write_blocking(Insert("b", fine))
+        .expect("the next one is unharmed");
+    assert_eq!(destinations(&store), ["b"]);
+    store.stop();
+}
+
+#[test]
+fn a_rollback_that_fails_breaks_the_store() {
+    use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
+        // SQLite's own ROLLBACK doesn't fail on purpose: it isn't allowed instead.
+        tx.sql.authorizer(Some(|context: AuthContext<'_>| {
+            let operation = TransactionOperation::Rollback;
+            if context.action == (AuthAction::Transaction { operation }) {
+                Authorization::Deny
+            } else {
+                Authorization::Allow
+            }
+        }))?;
+        Err(StoreError::Unexpected("on purpose".to_owned()))
+    }));
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    let why = end.recv().expect("a reason");
+    assert!(why.contains("the writer stopped"), "{why}");
+    let next = store.write_blocking(Insert("b", fine));
+    assert!(matches!(next, Err(StoreError::Stopped)), "{next:?}");
+    store.stop();
+}
+
+#[test]
+fn a_reader_that_is_left_in_a_transaction_is_not_used_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let left = store.read_blocking(|sql| Ok(sql.execute_batch("BEGIN; SELECT * FROM intents")?));
+    left.expect("a read");
+    for _ in 0..64 {
+        let next = store.read_blocking(|sql| Ok(sql.is_autocommit()));
+        assert!(next.expect("a read"), "it would pin the WAL");
+    }
+    store.stop();
+}
+
+#[test]
+fn one_bad_operation_does_not_fail_its_batch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, held) = hold(&store);
+    // These three wait together, and so share the next transaction.
+    let first = store.send(Insert("a", fine)).expect("room");
+    let bad = store.send(Insert("a", fine)).expect("room");
+    let last = store.send(Insert("c", fine)).expect("room");
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    first
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    let error = bad
+        .blocking_recv()
+        .expect("an answer")
+        .expect_err("the name is taken");
+    assert!(error.to_string().contains("UNIQUE"), "{error}");
+    last.blocking_recv().expect("an answer").expect("committed");
+    assert_eq!(destinations(&store), ["a", "c"]);
+    store.stop();
+}
+
+#[test]
+fn queued_changes_share_a_commit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let commits = |store: &Sqlite| {
+        let text = store.shared().metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("relay_commits_total "));
+        line.expect("a counter").parse::<u64>().expect("a number")
+    };
+    let (go_on, held) = hold(&store);
+    let names = ["a", "b", "c", "d", "e"];
+    let waiting: Vec<_> = names
+        .map(|name| store.send(Insert(name, fine)).expect("room"))
+        .into();
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    assert_eq!(
+        commits(&store),
+        2,
+        "the one that was held, and the five that waited"
+    );
+    store.stop();
+}
+
+#[test]
+fn a_key_twice_in_one_commit_is_one_intent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let accept = |key: IdempotencyKey, surface| Accept {
+        surface,
+        label: "source".to_owned(),
+        url: (surface == Surface::Relay).then(|| "http://example.com/".to_owned()),
+        destinations: Arc::from(["d".to_owned()]),
+        owner: None,
+        headers: Vec::new(),
+        metadata: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        key: Some(key),
+        window: Duration::from_secs(3600),
+    };
+    let event = || {
+        accept(
+            IdempotencyKey::of_event("source", "k".to_owned()),
+            Surface::Event,
+        )
+    };
+    let relay = |api_key, body: &[u8]| {
+        let key = IdempotencyKey::of_relay(api_key, "k".to_owned(), body);
+        accept(key, Surface::Relay)
+    };
+    let (go_on, _held) = hold(&store);
+    let waiting: Vec<_> = [
+        event(),
+        event(),
+        relay("a", b"1"),
+        relay("a", b"1"),
+        relay("a", b"2"),
+        relay("b", b"2"),
+    ]
+    .into_iter()
+    .map(|op| store.send(op).expect("room in the queue"))
+    .collect();
+    go_on.send(()).expect("the writer waits");
+    let became: Vec<_> = waiting
+        .into_iter()
+        .map(|answer| {
+            answer
+                .blocking_recv()
+                .expect("an answer")
+                .expect("committed")
+        })
+        .collect();
+    let [
+        Accepted::New(event, _),
+        Accepted::Duplicate(same_event),
+        Accepted::New(first, _),
+        Accepted::Duplicate(same),
+        Accepted::Conflict,
+        Accepted::New(other, _),
+    ] = became[..]
+    else {
+        panic!("{became:?}");
+    };
+    assert_eq!((event, first), (same_event, same));
+    assert_ne!(first, other, "a key belongs to its API key");
+    store.stop();
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    go_on.send(()).expect("the writer waits");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    store.send(Probe).expect("there is room again");
+    store.stop();
+}
+
+#[test]
+fn own_operations_take_none_of_the_clients_places() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    for _ in 0..OWN_PLACES {
+        let own = Command::OwnWrite(PendingWrite::boxed(Probe, oneshot::channel().0));
+        assert!(store.queue().try_send(own).is_ok());
+    }
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    go_on.send(()).expect("the writer waits");
+    for answer in waiting {
+        answer
+            .blocking_recv()
+            .expect("an answer")
+            .expect("committed");
+    }
+    store.stop();
+}
+
+#[test]
+fn a_full_queue_is_ready() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let (go_on, held) = hold(&store);
+    let _waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    assert_eq!(store.readiness(), Ok(()));
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    store.stop();
+}
+
+#[test]
+fn a_writer_that_hangs_is_unready_until_it_goes_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+    let (store, _end) = open_by(
+        &directory,
+        Arc::<FakeClock>::clone(&clock),
+        Arc::new(|_| {}),
+    );
+    // While it has nothing to do, time passes without harm.
+    store.write_blocking(Probe).expect("committed");
+    let (go_on, held) = hold(&store);
+    clock.advance(health::STALLED_AFTER);
+    assert_eq!(store.readiness(), Ok(()));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(store.readiness(), Err(Unready::Stalled));
+    let next = store.send(Insert("a", fine)).expect("room");
+    go_on.send(()).expect("the writer waits");
+    held.blocking_recv().expect("an answer").expect("committed");
+    next.blocking_recv().expect("an answer").expect("committed");
+    assert_eq!(store.readiness(), Ok(()));
+    store.stop();
+    assert_eq!(store.readiness(), Err(Unready::Ended));
+}
+
+#[test]
+fn a_refused_batch_is_unready_until_the_idle_writer_has_proven_that_it_can_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store
+        .write_blocking(Insert("a", |tx: &Tx<'_>| {
+            // A foreign key that is only looked at by COMMIT.
+            tx.sql.execute_batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+                 VALUES (1, 1, 0, 0, 0);",
+            )?;
+            Ok(())
+        }))
+        .expect_err("the commit fails");
+    assert_eq!(store.readiness(), Err(Unready::Refused));
+    // Nobody writes; the idle writer does, a second after its last work.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while store.readiness() != Ok(()) {
+        assert!(std::time::Instant::now() < end, "it stays unready");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    store.stop();
+}
+
+#[test]
+fn a_probe_writes_to_the_disk() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let other = Connection::open(directory.path().join("relay.db")).expect("a connection");
+    let version = || -> i64 {
+        other
+            .query_row("PRAGMA data_version", [], |row| row.get(0))
+            .expect("a number")
+    };
+    let before = version();
+    store.write_blocking(Probe).expect("committed");
+    assert_ne!(version(), before);
+    store.stop();
+}
+
+#[test]
+fn a_stop_commits_what_was_sent_before_and_refuses_what_comes_after() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let (go_on, _held) = hold(&store);
+    let before = store.send(Insert("a", fine)).expect("room");
+    let stopping = {
+        let store = store.clone();
+        std::thread::spawn(move || store.stop())
+    };
+    go_on.send(()).expect("the writer waits");
+    stopping.join().expect("the stop returns");
+    before
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed");
+    assert!(end.try_recv().is_err(), "nothing is broken");
+    assert!(matches!(
+        store.write_blocking(Probe),
+        Err(StoreError::Stopped)
+    ));
+    drop(store);
+    let (store, _end) = open(&directory);
+    assert_eq!(destinations(&store), ["a"]);
+    store.stop();
+}
+
+#[test]
+fn a_panic_in_the_writer_ends_it_and_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, end) = open(&directory);
+    let answer = store.write_blocking(Insert("a", |_: &Tx<'_>| panic!("on purpose")));
+    assert!(matches!(answer, Err(StoreError::Stopped)));
+    let ended = end.recv().expect("a reason");
+    assert!(ended.contains("panicked"), "{ended}");
+}
+
+#[test]
+fn the_executor_hears_of_work_after_the_commit_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&calls);
+    let (store, _end) = open_with(
+        &directory,
+        Arc::new(move |due: &[DestinationId]| {
+            assert_eq!(due, [DestinationId(7)]);
+            counter.fetch_add(1, Ordering::SeqCst);
+        }),
+    );
+    let made_due = |name| {
+        Insert(name, |tx: &Tx<'_>| {
+            tx.notify_dispatcher(DestinationId(7));
+            Ok(())
+        })
+    };
+    store.write_blocking(made_due("a")).expect("committed");
+    store
+        .write_blocking(made_due("a"))
+        .expect_err("the name is taken");
+    store.write_blocking(Probe).expect("committed");
+    store.stop();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_wal_is_emptied_when_there_is_nothing_to_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    store.write_blocking(Insert("a", fine)).expect("committed");
+    assert!(store.file_sizes().1 > 0);
+    // The writer tidies up a second after its last work.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while store.file_sizes().1 > 0 {
+        assert!(std::time::Instant::now() < end, "the WAL was never emptied");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    store.stop();
+}
+
+#[test]
+fn little_free_space_refuses_new_intents_and_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut settings = settings(&directory);
+    settings.min_free_bytes = u64::MAX;
+    let store = try_open(&settings, Arc::new(SystemClock::new())).expect("the store opens");
+    assert!(store.is_low_on_space());
+    store.write_blocking(Probe).expect("settling goes on");
+    store.stop();
+}
+
+#[test]
+fn a_checkpoint_that_was_cut_short_is_no_damage() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _end) = open(&directory);
+    let path = directory.path().join("relay.db");
+    let reader = Connection::open(&path).expect("a second connection");
+    let checkpointer = Connection::open(&path).expect("a third connection");
+    let add = || {
+        let name = Insert("a", |tx: &Tx<'_>| {
+            let rename = "UPDATE destinations SET name = hex(randomblob(40)) WHERE name = 'a'";
+            tx.sql.execute(rename, [])?;
+            Ok(())
+        });
+        store.write_blocking(name).expect("committed");
+    };
+    let mut looked_damaged = 0;
+    for round in 1..=60 {
+        // A snapshot in between pins the second row: a page that the first one added, and which the
+        // second one changed, can't be moved, while the first page that announces it can.
+        add();
+        reader
+            .execute_batch("BEGIN; SELECT count(*) FROM intents")
+            .expect("a snapshot");
+        add();
+        checkpointer
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .expect("a checkpoint");
+        reader.execute_batch("COMMIT").expect("the snapshot's end");
+        // The files that a crash at this moment would leave.
+        let crashed = tempfile::tempdir().expect("a directory");
+        let copy = crashed.path().join("relay.db");
+        std::fs::copy(&path, &copy).expect("a copy");
+        let alone = Connection::open(&copy).expect("a connection");
+        let version = alone.query_row("PRAGMA user_version", [], |_| Ok(()));
+        drop(alone);
+        let code = version.err().and_then(|error| error.sqlite_error_code());
+        if code == Some(rusqlite::ErrorCode::DatabaseCorrupt) {
+            looked_damaged += 1;
+            let wal = |of: &Path| path_beside(of, "-wal");
+            std::fs::copy(wal(&path), wal(&copy)).expect("a copy");
+            let (recovered, _end) = open(&crashed);
+            assert_eq!(destinations(&recovered).len(), round * 2);
+            recovered.stop();
+        }
+    }
+    assert!(
+        looked_damaged > 0,
+        "the scene was never the one that is tested"
+    );
+    store.stop();
+}

@@ -1,0 +1,242 @@
+//! The one thread that writes: takes the queued changes, applies them in one transaction, commits
+//! (fsync), and only then answers. It knows nothing about HTTP or deliveries.
+//!
+//! - `queue`: the commands that it is sent. `batch`: one transaction, its retries and its answers.
+
+mod batch;
+mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+pub use queue::{Command, PendingWrite};
+
+use self::queue::ErasedWrite;
+use super::checkpoint::Checkpoints;
+use super::counts::Counting;
+use super::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_ROWS, PAGE};
+use super::lock_file::{LockFileWriter, Ownership};
+use super::ops::{Probe, TakeOutside};
+use super::outside::Outside;
+use super::recent_keys::{self, RecentKeys};
+use super::shared::Shared;
+use super::space::Space;
+use super::writer_state::WriterState;
+use crate::store::error::StoreError;
+
+/// The writer tidies up after being idle for this long.
+const IDLE: Duration = Duration::from_secs(1);
+
+pub struct Writer {
+    sql: Connection,
+    queue: Receiver<Command>,
+    /// Received, and too large for the batch that was being collected: begins the next one.
+    carried_over: Option<Box<dyn ErasedWrite>>,
+    /// Whether the batch holds a client's change.
+    is_for_clients: bool,
+    shared: Arc<Shared>,
+    space: Space,
+    state: WriterState,
+    outside: Outside,
+    counting: Option<Counting>,
+    record: LockFileWriter,
+    ownership: Ownership,
+    checkpoints: Checkpoints,
+}
+
+/// A command without its sender.
+enum Received {
+    Write(Box<dyn ErasedWrite>),
+    Stop,
+}
+
+/// The parts that a writer is made of, besides its connection.
+pub struct WriterParts {
+    pub queue: Receiver<Command>,
+    pub shared: Arc<Shared>,
+    pub space: Space,
+    pub record: LockFileWriter,
+    pub ownership: Ownership,
+    pub keys: RecentKeys,
+}
+
+/// The result of the writer's thread.
+pub type Ended = Result<(), StoreError>;
+
+impl Writer {
+    pub fn new(sql: Connection, parts: WriterParts) -> rusqlite::Result<Self> {
+        let WriterParts {
+            queue,
+            shared,
+            space,
+            record,
+            ownership,
+            mut keys,
+        } = parts;
+        let last_row = recent_keys::newest(&sql)?;
+        keys.flush_if_many(&sql);
+        Ok(Self {
+            outside: Outside::new(&sql)?,
+            checkpoints: Checkpoints::new(&sql, Arc::clone(&shared)),
+            sql,
+            queue,
+            carried_over: None,
+            is_for_clients: false,
+            shared,
+            space,
+            state: WriterState::new(last_row, keys),
+            counting: None,
+            record,
+            ownership,
+        })
+    }
+
+    /// Runs until told to stop, or until the database can't be trusted any more.
+    pub fn run(mut self) -> Ended {
+        self.count()?;
+        let mut stop = false;
+        while !stop {
+            self.shared.health.rest();
+            let is_stopping = self.shared.is_stopping.load(Ordering::SeqCst);
+            let idle = if is_stopping { Duration::ZERO } else { IDLE };
+            let received = match self.carried_over.take() {
+                Some(first) => Ok(Received::Write(first)),
+                None => match self.queue.recv_timeout(idle) {
+                    Ok(next) => Ok(self.received(next)),
+                    Err(error) => Err(error),
+                },
+            };
+            self.shared.health.begin(self.shared.clock.monotonic());
+            match received {
+                Ok(Received::Write(first)) => {
+                    let batch = self.collect(first, &mut stop);
+                    self.refresh_space();
+                    let has_committed = self.commit(batch)?;
+                    self.checkpoints.after_batch(&self.sql, has_committed)?;
+                }
+                Ok(Received::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
+                Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
+                Err(RecvTimeoutError::Timeout) => self.tidy_up()?,
+            }
+        }
+        self.finish()
+    }
+
+    /// Returns a client's place in the queue.
+    fn received(&mut self, command: Command) -> Received {
+        match command {
+            Command::ClientWrite(write) => {
+                self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+                self.is_for_clients = true;
+                Received::Write(write)
+            }
+            Command::OwnWrite(write) => Received::Write(write),
+            Command::Stop => Received::Stop,
+        }
+    }
+
+    /// The work of an idle writer.
+    fn tidy_up(&mut self) -> Ended {
+        self.ownership.check()?;
+        self.refresh_space();
+        self.record.note_offset(&*self.shared.clock);
+        if self.shared.health.is_refusing() {
+            self.commit(vec![PendingWrite::of_writer(Probe)])?;
+        } else if self.outside.has_written(&self.sql).or_else(unless_broken)? {
+            self.commit(vec![PendingWrite::of_writer(TakeOutside)])?;
+        }
+        if !self.shared.counts.is_complete() {
+            self.count()?;
+        }
+        self.checkpoints.when_idle(&self.sql)
+    }
+
+    /// Makes the last checkpoint, writes the lock file's record, and closes the database.
+    fn finish(mut self) -> Ended {
+        self.counting = None;
+        self.checkpoints.at_end(&self.sql)?;
+        self.record.note_exactly(&*self.shared.clock);
+        // The database file is complete on its own only if this checkpoint emptied the WAL.
+        if self.checkpoints.is_wal_used() {
+            log::warn!(
+                "somebody is reading the database: its -wal file holds a part of it, and has to stay with it"
+            );
+        } else if let Err(error) = self.record.forget_newest() {
+            log::warn!(
+                error:% = error;
+                "the lock file can't be written: another copy of the database may be refused"
+            );
+        }
+        self.sql.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Starts to count the stored deliveries, unless that is under way.
+    fn count(&mut self) -> Ended {
+        if self.counting.as_ref().is_some_and(Counting::is_under_way) {
+            return Ok(());
+        }
+        match Counting::begin(&self.sql, &self.shared) {
+            Ok(counting) => self.counting = Some(counting),
+            Err(broken @ StoreError::Broken(_)) => return Err(broken),
+            // Tried again when the writer is idle.
+            Err(error) => log::warn!(error:% = error; "deliveries can't be counted yet"),
+        }
+        Ok(())
+    }
+
+    /// Takes the queued changes, up to the bounds, without waiting for more: under load a batch
+    /// fills while the one before is being synced, and a lone request is not delayed. Keeps the
+    /// order: a change that doesn't fit begins the next batch.
+    fn collect(
+        &mut self,
+        first: Box<dyn ErasedWrite>,
+        stop: &mut bool,
+    ) -> Vec<Box<dyn ErasedWrite>> {
+        let (mut rows, mut bytes) = (first.rows(), first.bytes());
+        let mut batch = vec![first];
+        while batch.len() < MAX_BATCH && rows < MAX_ROWS && bytes < MAX_BATCH_BYTES {
+            let Ok(next) = self.queue.try_recv() else {
+                break;
+            };
+            match self.received(next) {
+                Received::Write(write) => {
+                    rows += write.rows();
+                    bytes += write.bytes();
+                    if rows > MAX_ROWS {
+                        self.carried_over = Some(write);
+                        break;
+                    }
+                    batch.push(write);
+                }
+                Received::Stop => {
+                    *stop = true;
+                    break;
+                }
+            }
+        }
+        batch
+    }
+
+    /// Measures the free space: a batch, and the checkpoint that follows it, need room.
+    fn refresh_space(&mut self) {
+        let sql = &self.sql;
+        self.space
+            .refresh(&self.shared, Checkpoints::wal_bytes(), || {
+                let pages = sql.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0));
+                // If it can't be read, the commit that follows reports why.
+                u64::from(pages.unwrap_or(0)) * u64::from(PAGE)
+            });
+    }
+}
+
+/// False, or the error if it means that the database is broken.
+fn unless_broken(error: rusqlite::Error) -> Result<bool, StoreError> {
+    match error.into() {
+        broken @ StoreError::Broken(_) => Err(broken),
+        _ => Ok(false),
+    }
+}

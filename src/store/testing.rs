@@ -1,0 +1,77 @@
+//! The store in tests: operations that a server's threads don't need, and looks at stored
+//! deliveries.
+
+use super::sqlite::Sqlite;
+use super::{Accept, Accepted, Engine, ListQuery, ListedDelivery, Store, StoreError, StoredIntent};
+use crate::model::{DeliveryState, IntentId};
+
+/// How another owner of the store might finish a claimed delivery.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Overtake {
+    Deliver,
+    DeadLetter,
+    /// Claims it anew.
+    Claim,
+}
+
+/// The store of an engine's own tests.
+impl From<Sqlite> for Store {
+    fn from(engine: Sqlite) -> Self {
+        let engine = Engine::Sqlite(engine);
+        Self { engine }
+    }
+}
+
+impl Store {
+    /// Records an intent. Blocks.
+    pub fn accept_blocking(&self, intent: Accept) -> Result<Accepted, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.accept_blocking(intent),
+        }
+    }
+
+    /// Pauses a destination; whether it was not paused before.
+    pub fn pause(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.pause(destination, reason),
+        }
+    }
+
+    /// The relay or event of this id, with its deliveries and their histories.
+    pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.intent(id),
+        }
+    }
+
+    /// All deliveries, in the order of acceptance; of a state only, if given.
+    pub fn all_deliveries(&self, state: Option<DeliveryState>) -> Vec<ListedDelivery> {
+        let query = ListQuery {
+            state,
+            destination: None,
+            source: None,
+            since: None,
+            limit: u32::MAX,
+        };
+        let listed = match &self.engine {
+            Engine::Sqlite(engine) => engine.list(&query),
+        };
+        let mut listed = listed.expect("a list");
+        listed.reverse();
+        listed
+    }
+
+    /// Finishes or claims all claimed deliveries, as another owner would; how many.
+    pub fn overtake(&self, how: Overtake) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.overtake(how),
+        }
+    }
+
+    /// Stops, and waits for it.
+    pub fn stop(&self) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.stop(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Intents as they are shown, with their deliveries and histories.
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, IntentId, Surface};
+
+/// An intent as it is shown, with its deliveries.
+pub(crate) struct StoredIntent {
+    pub id: IntentId,
+    pub surface: Surface,
+    /// An event's source, a relay's event type.
+    pub label: String,
+    /// A relay's URL.
+    pub url: Option<String>,
+    pub created_at: Timestamp,
+    pub payload: Vec<u8>,
+    /// In a fixed order.
+    pub deliveries: Vec<StoredDelivery>,
+}
+
+impl StoredIntent {
+    /// Bytes of its payload and of the answers in its deliveries' histories.
+    pub fn size(&self) -> usize {
+        let entries = self.deliveries.iter().flat_map(|one| &one.history);
+        let answers = entries.filter_map(|entry| entry.response.as_ref());
+        self.payload.len() + answers.map(Vec::len).sum::<usize>()
+    }
+}
+
+/// A delivery of an intent.
+pub(crate) struct StoredDelivery {
+    pub destination: String,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    pub next_attempt_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub last_error: Option<String>,
+    /// Why the destination is paused, if it is.
+    pub paused: Option<String>,
+    /// Until when the destination asked to be left alone.
+    pub held_until: Option<Timestamp>,
+    /// When the destination's circuit breaker, which is open, lets a probe go.
+    pub probe_at: Option<Timestamp>,
+    /// Oldest first.
+    pub history: Vec<StoredAttempt>,
+}
+
+/// An entry of a delivery's history.
+pub(crate) struct StoredAttempt {
+    pub attempt: u32,
+    pub started_at: Timestamp,
+    pub duration_ms: i64,
+    pub outcome: &'static str,
+    pub status_code: Option<u16>,
+    pub error: Option<String>,
+    pub response: Option<Vec<u8>>,
+    /// The kind of failure.
+    pub failure: Option<String>,
+    /// The address that the name resolved to.
+    pub address: Option<String>,
+    pub resolve_ms: Option<i64>,
+    pub connect_ms: Option<i64>,
+    pub first_byte_ms: Option<i64>,
+    /// The next step and its reason, in words.
+    pub next: Option<String>,
+}

@@ -1,0 +1,126 @@
+//! Lists and figures for operators: `relay list`, `relay stats` and `/metrics`.
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, IntentId, Surface};
+
+/// Selects the deliveries of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct ListQuery {
+    pub state: Option<DeliveryState>,
+    pub destination: Option<String>,
+    pub source: Option<String>,
+    /// Accepted at this time or later.
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+/// A delivery in a list.
+#[derive(Debug)]
+pub(crate) struct ListedDelivery {
+    pub id: IntentId,
+    pub surface: Surface,
+    pub label: String,
+    pub destination: String,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub next_attempt_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+}
+
+/// A destination's deliveries in numbers, and what keeps them back.
+#[derive(Debug)]
+pub(crate) struct DestinationStats {
+    pub destination: String,
+    pub waiting: i64,
+    pub processing: i64,
+    pub dead_lettered: i64,
+    pub oldest_due: Option<Timestamp>,
+    pub paused: Option<String>,
+    pub held_until: Option<Timestamp>,
+    pub probe_at: Option<Timestamp>,
+}
+
+impl DestinationStats {
+    /// Why nothing is sent to it at `now`; none if deliveries may go.
+    pub fn keep_reason(&self, is_deliverable: bool, now: Timestamp) -> Option<KeepReason> {
+        let obstacles = Obstacles {
+            is_paused: self.paused.is_some(),
+            held_until: self.held_until,
+            probe_at: self.probe_at,
+        };
+        obstacles.reason(is_deliverable, now)
+    }
+}
+
+/// Why the deliveries of a destination are kept back. If several reasons hold, the first is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepReason {
+    /// It is no longer configured: there is no URL to send to.
+    UnknownDestination,
+    /// An operator, or a 410, has paused it.
+    Paused,
+    /// It asked to be left alone until then (`Retry-After`).
+    Held(Timestamp),
+    /// Its circuit breaker is open: nothing but a probe is sent, the next one then.
+    BreakerOpen(Timestamp),
+}
+
+impl KeepReason {
+    /// The reasons' names in the metrics, in the order in which they are tested.
+    pub(in crate::store) const NAMES: [&str; 4] =
+        ["unknown_destination", "paused", "held", "breaker_open"];
+
+    /// Its index in [`Self::NAMES`].
+    pub(in crate::store) const fn index(self) -> usize {
+        match self {
+            Self::UnknownDestination => 0,
+            Self::Paused => 1,
+            Self::Held(_) => 2,
+            Self::BreakerOpen(_) => 3,
+        }
+    }
+}
+
+/// Stored facts about a destination that may keep its deliveries back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Obstacles {
+    pub is_paused: bool,
+    pub held_until: Option<Timestamp>,
+    pub probe_at: Option<Timestamp>,
+}
+
+impl Obstacles {
+    /// Why nothing is sent at `now`; none if deliveries may go.
+    pub fn reason(self, is_deliverable: bool, now: Timestamp) -> Option<KeepReason> {
+        if !is_deliverable {
+            return Some(KeepReason::UnknownDestination);
+        }
+        if self.is_paused {
+            return Some(KeepReason::Paused);
+        }
+        let held_until = self.held_until.filter(|&until| until > now);
+        held_until
+            .map(KeepReason::Held)
+            .or_else(|| self.probe_at.map(KeepReason::BreakerOpen))
+    }
+}
+
+/// The waiting deliveries of all destinations, in numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// When the oldest delivery that nothing keeps back was due.
+    pub oldest_due: Option<Timestamp>,
+    /// Deliveries kept back, due or not, by the reason's name; none until they are counted.
+    pub kept: Option<[(&'static str, i64); KeepReason::NAMES.len()]>,
+}
+
+/// The states that are counted. Delivered ones are not: only retention would ever reduce the
+/// number, and counting them at a start would read all rows.
+pub(crate) const COUNTED_STATES: [DeliveryState; 4] = [
+    DeliveryState::Queued,
+    DeliveryState::Processing,
+    DeliveryState::Retrying,
+    DeliveryState::DeadLettered,
+];

@@ -1,0 +1,28 @@
+//! The message of a delivery.
+
+use crate::clock::Timestamp;
+use crate::model::{IntentId, Surface};
+
+/// The content that a delivery sends: loaded apart from the delivery's state, and never changed.
+pub(crate) struct OutboundMessage {
+    pub id: IntentId,
+    pub surface: Surface,
+    /// A relay's event type.
+    pub label: String,
+    /// A relay's URL.
+    pub url: Option<String>,
+    pub created_at: Timestamp,
+    /// `name: value\r\n` each.
+    pub headers: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+impl OutboundMessage {
+    /// The id as its own API shows it.
+    pub fn public_id(&self) -> String {
+        match self.surface {
+            Surface::Relay => self.id.to_string(),
+            Surface::Event => format!("evt_{}", self.id),
+        }
+    }
+}

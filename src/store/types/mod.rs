@@ -1,0 +1,45 @@
+//! The types that the store's operations take and return. They know no engine: an engine reads and
+//! writes their fields, everybody else uses their methods.
+//!
+//! - `ids`: destinations, intents, claims and bulk operations by number.
+//! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
+//! - `destinations`: what the dispatcher reads of a destination. `messages`: what it sends.
+//!   `settle`: what it writes.
+//! - `bulk`: bulk operations on dead letters. `retention`: what is deleted after its time.
+//! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
+
+mod accept;
+mod bulk;
+mod destinations;
+mod ids;
+mod intents;
+mod listing;
+mod messages;
+mod readiness;
+mod relays;
+mod retention;
+mod settle;
+
+pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
+pub(crate) use bulk::{
+    AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
+};
+pub(crate) use destinations::{
+    DestinationBacklog, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor, ScanPart,
+};
+pub(crate) use ids::{BulkId, ClaimId, DestinationId, IntentRow, OwnerId};
+pub(crate) use intents::{StoredAttempt, StoredDelivery, StoredIntent};
+pub(crate) use listing::{
+    Backlog, COUNTED_STATES, DestinationStats, KeepReason, ListQuery, ListedDelivery, Obstacles,
+};
+pub(crate) use messages::OutboundMessage;
+pub(crate) use readiness::Unready;
+pub(crate) use relays::{RelayCursor, RelaysPage, StoredRelay};
+pub(crate) use retention::{
+    Cutoffs, Expired, ExpiredIntent, OriginsPassStep, OriginsStage, Prune, PruneCursor, PrunePart,
+    StoredKey, UnusedBatch, UnusedOrigins,
+};
+pub(crate) use settle::{
+    AttemptRecord, Claim, ClaimRequest, Claimed, DestinationChange, Release, SettleAndClaim,
+    Settlement,
+};
