@@ -94,8 +94,8 @@ impl ProviderFile {
         text
     }
 
-    /// The settings of a source, to be merged. Each value has the place of the key `provider` in the
-    /// operator's file: an error about a value then names a line of that file.
+    /// The settings of a source, to be merged. Each value has the place of the key `provider` in
+    /// the operator's file: an error about a value then names a line of that file.
     pub(super) fn source(&self, place: &Range<usize>) -> DeTable<'static> {
         let document = DeTable::parse(self.text).expect("a test reads every provider's file");
         let source = document.into_inner().remove("source");
