@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use relay::config::{
-    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, SignatureFormat, SignedContent,
-    Source, StandardWebhooks, Verify,
+    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, Source,
+    StandardWebhooks, Verify,
 };
 use relay::model::Level;
+use relay::model::request::{SignatureFormat, Template};
 use relay::{Config, Relay};
 
 fn address() -> SocketAddr {
@@ -89,10 +90,10 @@ fn config(directory: &std::path::Path) -> Config {
             source(&|source| {
                 let text = |text: &str| text.to_owned();
                 source.verify = Some(Verify::Hmac(HmacScheme {
-                    header: text("x-signature"),
+                    header: "x-signature".into(),
                     format: SignatureFormat::try_from(text("t={timestamp},v1={signature}"))
                         .expect("a format"),
-                    signed: SignedContent::try_from(text("{timestamp}.{body}")).expect("a content"),
+                    signed: Template::parse("{timestamp}.{body}").expect("a template"),
                     secrets: secrets(),
                     ..HmacScheme::default()
                 }));

@@ -86,7 +86,7 @@ impl Config {
                 return bad(&list, quoted(destination), "each destination once");
             }
         }
-        source.check(&key)
+        source.check(&key, self.server.public_url.as_deref())
     }
 
     fn listens_at(&self, address: SocketAddr) -> bool {

@@ -107,8 +107,8 @@ impl Config {
                 .resolve(env)?;
         }
         for (name, source) in &mut self.sources {
-            if let Some(list) = source.secret_list(&format!("sources.{name}")) {
-                list.resolve(env)?;
+            for reference in source.references(&format!("sources.{name}")) {
+                reference.resolve(env)?;
             }
         }
         Ok(())

@@ -28,12 +28,13 @@ mod units;
 
 pub use error::ConfigError;
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
-pub use secrets::Secret;
+pub use secrets::{Secret, VariableNames};
 pub use sections::{
-    Admin, Algorithm, Api, ApiRateLimit, BreakerSettings, Database, Defaults, Delivery,
-    Destination, Encoding, HmacScheme, IdempotencyKeyAt, Log, LogFormat, RateLimit, Retention,
-    RetrySettings, Server, SignatureFormat, SignedContent, SignedPart, Simulated, Source,
-    StandardWebhooks, Verify,
+    Admin, Algorithm, Alternative, Api, ApiRateLimit, BasicScheme, BreakerSettings,
+    CertificateHost, Database, Defaults, Delivery, Destination, Encoding, HeaderNames, HmacScheme,
+    IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme, RateLimit, Retention, RetrySettings,
+    SecretEncoding, Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks,
+    TimestampFormat, TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

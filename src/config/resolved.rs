@@ -11,9 +11,10 @@ use ipnet::IpNet;
 use crate::config::secrets::Secret;
 use crate::config::sections::{
     Admin, Api, BreakerSettings, Database, Defaults, Destination, IdempotencyKeyAt, RateLimit,
-    Retention, RetrySettings, Server, Simulated, Source, Verify,
+    Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
+use crate::model::request::Conditions;
 use crate::model::{AddressPolicy, BreakerRules, Level, Retry, RetryPlan, TargetUrl};
 
 /// The settings that take effect. The parts of the relay share one `Arc` of them, and keep no
@@ -103,8 +104,20 @@ pub struct SourcePolicy {
     pub forward_authorization: bool,
     /// Events a second; none: unlimited.
     pub rate_limit: Option<RateLimit>,
-    /// How a signature is checked; none: it is not.
-    pub verify: Option<Verify>,
+    /// How requests are verified; none: they are not.
+    pub verify: Option<SourceVerify>,
+    /// Conditions that verified requests must meet.
+    pub require: Conditions,
+    /// Values that templates name as `{param.NAME}`.
+    pub params: BTreeMap<String, String>,
+    /// The networks that may send; none: all.
+    pub allow_ips: Vec<IpNet>,
+    /// The beginning of the URL that the provider was given, without a slash at its end.
+    pub public_url: Option<String>,
+    /// Headers that hold a secret of this hop: they are neither stored nor sent on.
+    pub secret_headers: Vec<String>,
+    /// Fields of the query that hold a secret of this hop.
+    pub secret_query_fields: Vec<String>,
 }
 
 impl Config {
@@ -170,6 +183,8 @@ impl Config {
     }
 
     fn source_policy(&self, source: &Source) -> SourcePolicy {
+        let public_url = source.public_url.as_ref();
+        let public_url = public_url.or(self.server.public_url.as_ref());
         SourcePolicy {
             destinations: source.destinations.as_slice().into(),
             idempotency: source.idempotency.clone(),
@@ -178,7 +193,13 @@ impl Config {
             accept_any_content: source.accept_any_content,
             forward_authorization: source.forward_authorization,
             rate_limit: source.rate_limit,
-            verify: source.verify.clone(),
+            verify: source.resolve_verify(),
+            require: source.require.clone(),
+            params: source.params.clone(),
+            allow_ips: source.allow_ips.clone(),
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            secret_headers: source.secret_headers(),
+            secret_query_fields: source.secret_query_fields(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ::http::HeaderName;
+use ::http::{HeaderName, Uri};
 
 use crate::config::secrets::Secret;
 
@@ -107,4 +107,16 @@ pub(super) fn shown(duration: Duration) -> String {
     } else {
         format!("{}s", millis / 1000)
     }
+}
+
+/// A public URL is the beginning of other URLs: nothing may follow its path.
+pub(super) fn check_public_url(key: &str, url: &str) -> Checked {
+    let is_absolute = url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+    });
+    if is_absolute && !url.contains(['?', '#']) {
+        return Ok(());
+    }
+    let expected = "a URL without a query, such as \"https://hooks.example.com\"";
+    bad(key, quoted(url), expected)
 }

@@ -42,54 +42,145 @@ impl fmt::Debug for Secret {
 /// Reads an environment variable. A parameter, so that a test needs no process of its own.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
+/// The names of environment variables: one, or a list.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a variable's name, or a list of names")]
+pub enum VariableNames {
+    /// One name. Its value used to be split at commas, so that one with a comma is refused.
+    One(String),
+    /// Names of variables that hold one secret each, whatever its characters.
+    Many(Vec<String>),
+}
+
+/// Values of a section that stand in a variable or a file.
+pub(super) enum Reference<'a> {
+    Secrets(SecretList<'a>),
+    PublicKeys(PublicKeyList<'a>),
+}
+
 /// A section's secrets, with its references to more.
 pub(super) struct SecretList<'a> {
     /// The key of the secrets; the references' keys end in `_env` and `_file`.
     pub key: String,
     pub secrets: &'a mut Vec<Secret>,
-    pub variable: &'a mut Option<String>,
+    pub variables: &'a mut Option<VariableNames>,
     pub file: &'a mut Option<PathBuf>,
 }
 
+/// A section's public keys, with its reference to more.
+pub(super) struct PublicKeyList<'a> {
+    /// The key of the public keys; the reference's key ends in `_file`.
+    pub key: String,
+    pub public_keys: &'a mut Vec<String>,
+    pub file: &'a mut Option<PathBuf>,
+}
+
+impl Reference<'_> {
+    /// Adds the values, and removes the references. An error is a reference's key and the problem.
+    pub fn resolve(self, env: Env<'_>) -> Result<(), (String, String)> {
+        match self {
+            Self::Secrets(list) => list.resolve(env),
+            Self::PublicKeys(list) => list.resolve(),
+        }
+    }
+}
+
 impl SecretList<'_> {
-    /// Adds the secrets of the variable and of the file, and removes the references. An error is a
+    /// Adds the secrets of the variables and of the file, and removes the references. An error is a
     /// reference's key and the problem.
     pub fn resolve(self, env: Env<'_>) -> Result<(), (String, String)> {
         let Self {
             key,
             secrets,
-            variable,
+            variables,
             file,
         } = self;
-        if let Some(name) = variable.take() {
-            let found =
-                from_variable(&name, env).map_err(|problem| (format!("{key}_env"), problem))?;
+        if let Some(names) = variables.take() {
+            let key = format!("{key}_env");
+            let found = from_variables(&key, &names, env).map_err(|problem| (key, problem))?;
             secrets.extend(found);
         }
         if let Some(path) = file.take() {
-            let found = from_file(&path).map_err(|problem| (format!("{key}_file"), problem))?;
-            secrets.extend(found);
+            let found = read(&path).and_then(|text| {
+                let found = parse(&text, '\n');
+                some(found, &path, "a secret")
+            });
+            secrets.extend(found.map_err(|problem| (format!("{key}_file"), problem))?);
         }
         Ok(())
     }
 }
 
-fn from_variable(name: &str, env: Env<'_>) -> Result<Vec<Secret>, String> {
-    env(name)
-        .and_then(|text| text.into_string().ok())
-        .map(|text| parse(&text, ','))
-        .filter(|found| !found.is_empty())
-        .ok_or_else(|| format!("{name:?}: expected a variable that holds a secret"))
+impl PublicKeyList<'_> {
+    fn resolve(self) -> Result<(), (String, String)> {
+        let Some(path) = self.file.take() else {
+            return Ok(());
+        };
+        let found = read(&path)
+            .and_then(|text| some(public_keys(&text), &path, "a public key"))
+            .map_err(|problem| (format!("{}_file", self.key), problem))?;
+        self.public_keys.extend(found);
+        Ok(())
+    }
 }
 
-fn from_file(path: &Path) -> Result<Vec<Secret>, String> {
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("\"{shown}\": {error}"))?;
-    let found = parse(&text, '\n');
+/// One secret of each variable.
+fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<Secret>, String> {
+    let (names, is_list) = match names {
+        VariableNames::One(name) => (std::slice::from_ref(name), false),
+        VariableNames::Many(names) => (names.as_slice(), true),
+    };
+    let secrets = names.iter().map(|name| {
+        let text = env(name).and_then(|text| text.into_string().ok());
+        let text = text.unwrap_or_default();
+        let text = text.trim();
+        let is_blank = |part: &str| part.trim().is_empty();
+        if is_blank(text) || (!is_list && text.split(',').all(is_blank)) {
+            return Err(format!("{name:?}: expected a variable that holds a secret"));
+        }
+        if !is_list && text.contains(',') {
+            let key = key.rsplit('.').next().unwrap_or(key);
+            return Err(format!(
+                "{name:?}: the value has a comma, and a variable holds one secret: expected \
+                 {key} = [{name:?}] if the comma is part of it, or a variable for each secret"
+            ));
+        }
+        Ok(Secret::new(text))
+    });
+    secrets.collect()
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("\"{}\": {error}", path.display()))
+}
+
+fn some<T>(found: Vec<T>, path: &Path, expected: &str) -> Result<Vec<T>, String> {
     if found.is_empty() {
-        return Err(format!("\"{shown}\": expected a file that holds a secret"));
+        let shown = path.display();
+        return Err(format!(
+            "\"{shown}\": expected a file that holds {expected}"
+        ));
     }
     Ok(found)
+}
+
+/// The keys of a file: blocks of PEM, or one key a line.
+fn public_keys(text: &str) -> Vec<String> {
+    const END: &str = "-----END ";
+    if !text.contains("-----BEGIN ") {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        return lines.map(str::to_owned).collect();
+    }
+    let mut keys = Vec::new();
+    let mut key = String::new();
+    for line in text.lines() {
+        key.push_str(line);
+        key.push('\n');
+        if line.starts_with(END) {
+            keys.push(std::mem::take(&mut key));
+        }
+    }
+    keys
 }
 
 /// Splits a text into secrets; blank parts are left out.

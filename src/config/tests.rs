@@ -2,6 +2,7 @@
 
 mod errors;
 mod resolved;
+mod verification;
 mod verify;
 
 use std::time::Duration;
@@ -128,7 +129,7 @@ fn secrets_come_from_variables_and_files() {
 #[test]
 fn an_unresolved_reference_is_refused() {
     let mut config = Config::default();
-    config.api.keys_env = Some("K".to_owned());
+    config.api.keys_env = Some(VariableNames::One("K".to_owned()));
     let error = config
         .check()
         .expect_err("only a file's references are resolved");

@@ -95,6 +95,11 @@ impl ApiError {
         )
     }
 
+    /// 403: the sender is who it says, or needs no proof of it, and still may not send this.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }

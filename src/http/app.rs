@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::http::admission::{ApiKeys, SourceGates};
+use crate::http::admission::{ApiKeys, FetchCertificate, SourceGates};
 use crate::http::offload::Offload;
 use crate::model::AddressPolicy;
 use crate::ops::metrics::Metrics;
@@ -26,18 +26,20 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// `own_listeners` are the addresses that this process listens at.
+    /// `own_listeners` are the addresses that this process listens at. `fetch_certificate` fetches
+    /// certificates of providers.
     pub fn new(
         config: Arc<Resolved>,
         store: Store,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         own_listeners: Vec<SocketAddr>,
+        fetch_certificate: FetchCertificate,
     ) -> Self {
         Self {
             addresses: config.address_policy(own_listeners),
             api_keys: ApiKeys::new(&config.api, &clock),
-            source_gates: SourceGates::new(&config, &clock),
+            source_gates: SourceGates::new(&config, &clock, &metrics, fetch_certificate),
             offload: Offload::new(),
             config,
             store,

@@ -1,6 +1,7 @@
 //! Request bodies, with the bounds in size and time that hyper leaves to its users.
 
 use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) type Request = hyper::Request<Body>;
 /// A request's body.
 pub(crate) struct Body {
     incoming: Incoming,
+    /// The address of the other end of the connection.
+    pub(in crate::http) peer: IpAddr,
     connection: Arc<ConnectionState>,
     /// The client waits for `100 Continue` before it sends the body.
     is_held_back: bool,
@@ -36,8 +39,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub fn new(incoming: Incoming, headers: &HeaderMap, connection: Arc<ConnectionState>) -> Self {
+    pub fn new(
+        incoming: Incoming,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        connection: Arc<ConnectionState>,
+    ) -> Self {
         Self {
+            peer,
             connection,
             is_held_back: headers.contains_key(EXPECT),
             is_broken: false,

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+mod verification;
+
 use std::collections::HashMap;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +19,8 @@ use metrics::{
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
+
+pub(crate) use verification::{VerificationCounters, VerificationResult};
 
 use crate::model::{DeliveryState, Surface};
 
@@ -167,6 +171,21 @@ impl Metrics {
         self.rate_limited[surface as usize].increment(1);
     }
 
+    /// The counters of a source's verifications. `source` is its label, `*` for the catch-all.
+    pub(crate) fn verification_counters(&self, source: &str) -> VerificationCounters {
+        let register = |key: &Key| self.recorder.register_counter(key, &METADATA);
+        VerificationCounters::new(source, register)
+    }
+
+    /// A source refused a request by `allow_ips` or `require`.
+    pub(crate) fn refused(&self, source: &str, reason: &'static str) {
+        let source = Label::new("source", source.to_owned());
+        let labels = vec![source, Label::new("reason", reason)];
+        self.recorder
+            .register_counter(&Key::from_parts("relay_refused_total", labels), &METADATA)
+            .increment(1);
+    }
+
     /// A batch of so many operations was committed.
     pub fn committed(&self, operations: usize, took: Duration) {
         self.commits.increment(1);
@@ -276,6 +295,14 @@ fn describe(recorder: &PrometheusRecorder) {
     counter(
         "relay_duplicates_total",
         "Requests whose key named an earlier intent.",
+    );
+    counter(
+        "relay_verifications_total",
+        "Requests verified or not, by source and result.",
+    );
+    counter(
+        "relay_refused_total",
+        "Requests that a source refused, by reason.",
     );
     counter(
         "relay_rate_limited_total",

@@ -88,6 +88,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         clock,
         metrics,
         own_listeners,
+        Arc::new(|_| None),
     ));
     serve_on(&mut agents, &event_loops, listeners, limits, &app);
     Ok(Started {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_WAIT, bad, bad_secret, not_a_reference, resolved, shown};
-use crate::config::secrets::{Secret, SecretList};
+use crate::config::secrets::{Secret, SecretList, VariableNames};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::units;
 
@@ -16,8 +16,8 @@ use crate::config::units;
 pub struct Api {
     /// The keys that may call it; without any, every call is refused. Default: none.
     pub keys: Vec<Secret>,
-    /// An environment variable that holds more keys, comma-separated.
-    pub keys_env: Option<String>,
+    /// Environment variables that hold one key each.
+    pub keys_env: Option<VariableNames>,
     /// A file that holds more keys, one a line.
     pub keys_file: Option<PathBuf>,
     /// How long an idempotency key, of a relay or of an event, names its first request. Default:
@@ -70,7 +70,7 @@ impl Api {
         SecretList {
             key: format!("{key}.keys"),
             secrets: &mut self.keys,
-            variable: &mut self.keys_env,
+            variables: &mut self.keys_env,
             file: &mut self.keys_file,
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::config::rules::{
     Checked, bad, is_header_name, quoted, resolved, signing_secrets, timeout,
 };
-use crate::config::secrets::{Secret, SecretList};
+use crate::config::secrets::{Secret, SecretList, VariableNames};
 use crate::config::sections::breaker::BreakerSettings;
 use crate::config::sections::delivery::check_limits;
 use crate::config::sections::rate_limit::RateLimit;
@@ -42,9 +42,9 @@ pub struct Destination {
     /// `whsec_…` secrets; each signs, so that they can be rotated. Default: none, unsigned.
     #[serde(default)]
     pub secrets: Vec<Secret>,
-    /// An environment variable that holds more secrets, comma-separated.
+    /// Environment variables that hold one secret each.
     #[serde(default)]
-    pub secrets_env: Option<String>,
+    pub secrets_env: Option<VariableNames>,
     /// A file that holds more secrets, one a line.
     #[serde(default)]
     pub secrets_file: Option<PathBuf>,
@@ -102,7 +102,7 @@ impl Destination {
         SecretList {
             key: format!("{key}.secrets"),
             secrets: &mut self.secrets,
-            variable: &mut self.secrets_env,
+            variables: &mut self.secrets_env,
             file: &mut self.secrets_file,
         }
     }

@@ -26,6 +26,7 @@ pub use retention::Retention;
 pub use retry::RetrySettings;
 pub use server::Server;
 pub use source::{
-    Algorithm, Encoding, HmacScheme, IdempotencyKeyAt, SignatureFormat, SignedContent, SignedPart,
-    Source, StandardWebhooks, Verify,
+    Algorithm, Alternative, BasicScheme, CertificateHost, Encoding, HeaderNames, HmacScheme,
+    IdempotencyKeyAt, PublicKeyScheme, SecretEncoding, SignedRequest, Source, SourceVerify,
+    StandardWebhooks, TimestampFormat, TokenScheme, Verify,
 };

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, MAX_BODY_BYTES, timeout, within};
+use crate::config::rules::{Checked, MAX_BODY_BYTES, check_public_url, timeout, within};
 use crate::config::units;
 
 /// The public listener and its limits.
@@ -30,6 +31,10 @@ pub struct Server {
     /// The time for requests and attempts to finish when the relay stops. Default: 10 s.
     #[serde(deserialize_with = "units::duration")]
     pub shutdown_grace: Duration,
+    /// The beginning of the URLs that providers were given, up to the path. Default: none.
+    pub public_url: Option<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Server {
@@ -41,6 +46,8 @@ impl Default for Server {
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
+            public_url: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -61,6 +68,10 @@ impl Server {
         )?;
         timeout(&format!("{key}.header_timeout"), self.header_timeout)?;
         timeout(&format!("{key}.request_timeout"), self.request_timeout)?;
-        timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)
+        timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)?;
+        match &self.public_url {
+            Some(url) => check_public_url(&format!("{key}.public_url"), url),
+            None => Ok(()),
+        }
     }
 }

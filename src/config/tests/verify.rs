@@ -83,7 +83,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "hmac]\nheader = 'X'\ntolerance = '0s'\n$SECRET",
-        "hmac.tolerance: 0ms: expected 1ms to 1h",
+        "hmac.tolerance: 0ms: expected 1ms to 7d",
     ),
     (
         "hmac]\nheader = 'X'\nsecret = 'hush'\n$SECRET",
@@ -92,7 +92,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("hmac]\nheader = 'X'\nsecrets = 'hush'", "hmac.secrets: ***"),
     (
         "md5]\n$SECRET",
-        "unknown variant `md5`, expected `standard_webhooks` or `hmac`",
+        "unknown variant `md5`, expected one of `standard_webhooks`, `hmac`, `token`",
     ),
 ];
 

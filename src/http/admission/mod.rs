@@ -1,16 +1,22 @@
 //! Admission: decides whether a request is let in, and how fast requests may come.
 //!
 //! - `api_keys`: authenticates callers of the relay API, and limits each key's rate.
-//! - `source_gates`: the rate limit and the signature check of each webhook source.
+//! - `source_gates`: the rate limit, the senders and the verification of each webhook source.
+//! - `addresses`: the addresses that may send. `verification`: verifies a source's requests.
+//! - `signatures/`: the schemes of verification, one a file. `certificates`: keys that are fetched.
 //! - `rate_limits`: token buckets, and the headers that report them. `bounded_buckets`: bounds the
 //!   buckets of source names that senders choose.
-//! - `signatures/`: verifies events, one scheme a file.
 
+mod addresses;
 mod api_keys;
 mod bounded_buckets;
+mod certificates;
 mod rate_limits;
 pub(super) mod signatures;
 mod source_gates;
+mod verification;
 
 pub(super) use api_keys::{ApiKey, ApiKeys};
+pub(crate) use certificates::FetchCertificate;
 pub(super) use source_gates::SourceGates;
+pub(super) use verification::SourceVerification;

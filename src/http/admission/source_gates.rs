@@ -1,61 +1,98 @@
 //! The gates of webhook sources: what an event must pass before it is accepted.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::clock::Clock as _;
+use hyper::header::HeaderMap;
+use ipnet::IpNet;
 
 use crate::clock::Clock;
 use crate::config::{RateLimit, Resolved, SourcePolicy};
+use crate::http::admission::addresses::AllowedAddresses;
+use crate::http::admission::certificates::{Certificates, FetchCertificate};
 use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
-use crate::http::admission::signatures::{self, Verifier};
+use crate::http::admission::verification::SourceVerification;
 use crate::limiter::Monotonic;
-
-/// How often a rejected signature is logged. Anybody can send one, and must not fill the disk.
-const WARN_EVERY_SECONDS: u64 = 60;
+use crate::ops::metrics::Metrics;
 
 /// The gates of all sources.
 pub(in crate::http) struct SourceGates {
     declared: HashMap<String, SourceGate<TokenBucket>>,
-    /// For sources that are not declared, each with a bucket of its own.
-    catch_all: SourceGate<KeyedTokenBuckets>,
-    /// When the next rejected signature may be logged: seconds of the monotonic clock.
-    next_warning: AtomicU64,
+    /// For sources that are not declared, each with a bucket of its own. None if there is no
+    /// catch-all source.
+    catch_all: Option<SourceGate<KeyedTokenBuckets>>,
+    certificates: Arc<Certificates>,
     clock: Monotonic,
 }
 
-/// The rate limit and the signature check of a source, if it has them.
+/// The gates of one source.
 struct SourceGate<B> {
+    /// None if the source has no rate limit.
     buckets: Option<B>,
-    verifier: Option<Arc<dyn Verifier>>,
+    /// None if every address may send.
+    addresses: Option<AllowedAddresses>,
+    verification: Arc<SourceVerification>,
+}
+
+/// The parts that the gates of all sources share.
+struct Shared<'a> {
+    trusted_proxies: Arc<[IpNet]>,
+    certificates: Arc<Certificates>,
+    metrics: &'a Metrics,
 }
 
 impl<B> SourceGate<B> {
-    fn new(source: Option<&SourcePolicy>, buckets: impl FnOnce(RateLimit) -> B) -> Self {
-        let limit = source.and_then(|source| source.rate_limit);
-        let verify = source.and_then(|source| source.verify.as_ref());
+    fn new(
+        label: &str,
+        source: &SourcePolicy,
+        shared: &Shared<'_>,
+        buckets: impl FnOnce(RateLimit) -> B,
+    ) -> Self {
+        let Shared {
+            trusted_proxies,
+            certificates,
+            metrics,
+        } = shared;
         Self {
-            buckets: limit.map(buckets),
-            verifier: verify.map(signatures::verifier),
+            buckets: source.rate_limit.map(buckets),
+            addresses: AllowedAddresses::new(&source.allow_ips, trusted_proxies),
+            verification: Arc::new(SourceVerification::new(
+                label,
+                source,
+                certificates,
+                metrics,
+            )),
         }
     }
 }
 
 impl SourceGates {
-    pub fn new(config: &Resolved, clock: &Arc<dyn Clock>) -> Self {
+    pub fn new(
+        config: &Resolved,
+        clock: &Arc<dyn Clock>,
+        metrics: &Metrics,
+        fetch: FetchCertificate,
+    ) -> Self {
+        let certificates = Arc::new(Certificates::new(fetch, Arc::clone(clock)));
+        let shared = Shared {
+            trusted_proxies: config.server.trusted_proxies.as_slice().into(),
+            certificates: Arc::clone(&certificates),
+            metrics,
+        };
         let clock = Monotonic(Arc::clone(clock));
         let declared = config.sources.iter().filter(|(name, _)| *name != "*");
         let declared = declared.map(|(name, source)| {
             let bucket = |limit| TokenBucket::new(limit, clock.clone());
-            (name.clone(), SourceGate::new(Some(source.as_ref()), bucket))
+            (name.clone(), SourceGate::new(name, source, &shared, bucket))
         });
+        let buckets = |limit| KeyedTokenBuckets::new(limit, clock.clone());
+        let catch_all = config.sources.get("*");
         Self {
             declared: declared.collect(),
-            catch_all: SourceGate::new(config.sources.get("*").map(AsRef::as_ref), |limit| {
-                KeyedTokenBuckets::new(limit, clock.clone())
-            }),
-            next_warning: AtomicU64::new(0),
+            catch_all: catch_all.map(|source| SourceGate::new("*", source, &shared, buckets)),
+            certificates,
             clock,
         }
     }
@@ -65,33 +102,46 @@ impl SourceGates {
         if let Some(gate) = self.declared.get(source) {
             return gate.buckets.as_ref().map(TokenBucket::take);
         }
-        let buckets = self.catch_all.buckets.as_ref();
+        let buckets = self.catch_all.as_ref()?.buckets.as_ref();
         buckets.map(|buckets| buckets.take(source))
     }
 
-    /// The verifier of a source's events. `None` if they are not verified.
-    pub fn verifier(&self, source: &str) -> Option<&Arc<dyn Verifier>> {
+    /// Whether a request's sender may send to a source. `peer` is the other end of its connection.
+    pub fn allow(&self, source: &str, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let addresses = match self.declared.get(source) {
+            Some(gate) => gate.addresses.as_ref(),
+            None => self
+                .catch_all
+                .as_ref()
+                .and_then(|gate| gate.addresses.as_ref()),
+        };
+        addresses.is_none_or(|addresses| addresses.allow(peer, headers))
+    }
+
+    /// The verification of a source's requests. `None` if there is no such source.
+    pub fn verification(&self, source: &str) -> Option<&Arc<SourceVerification>> {
         match self.declared.get(source) {
-            Some(gate) => gate.verifier.as_ref(),
-            None => self.catch_all.verifier.as_ref(),
+            Some(gate) => Some(&gate.verification),
+            None => self.catch_all.as_ref().map(|gate| &gate.verification),
         }
     }
 
-    /// Whether a rejected signature is logged now: once in [`WARN_EVERY_SECONDS`].
-    pub fn may_warn(&self) -> bool {
-        let now = self.clock.now().as_secs();
-        let next = self.next_warning.load(Ordering::Relaxed);
-        let later = now + WARN_EVERY_SECONDS;
-        now >= next
-            && self
-                .next_warning
-                .compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Seconds of the monotonic clock, for the rates of warnings.
+    pub fn seconds(&self) -> u64 {
+        self.clock.now().as_secs()
+    }
+
+    /// Fetches a provider's certificate, so that the next verification has it.
+    pub async fn fetch_certificate(&self, url: String) {
+        let certificates = Arc::clone(&self.certificates);
+        // An error means that the work panicked, and the certificate stays unknown.
+        let _ = tokio::task::spawn_blocking(move || certificates.fetch(&url)).await;
     }
 
     /// Frees the buckets of undeclared sources that are full again.
     pub fn forget_full_buckets(&self) {
-        if let Some(buckets) = &self.catch_all.buckets {
+        let buckets = self.catch_all.as_ref();
+        if let Some(buckets) = buckets.and_then(|gate| gate.buckets.as_ref()) {
             buckets.forget_full();
         }
     }

@@ -1,5 +1,6 @@
 //! Accepts connections until the stop, and then drains them.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,9 +38,9 @@ pub(crate) async fn serve<H, F>(
     let mut acceptor = Acceptor::new(listener);
     let mut stopping = pin!(stop.asked());
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             _ = &mut stopping => break,
-            stream = acceptor.accept() => stream,
+            accepted = acceptor.accept() => accepted,
         };
         // A response is one small segment, which the kernel would delay to fill. The option fails
         // only on a socket that is about to fail anyway.
@@ -55,7 +56,7 @@ pub(crate) async fn serve<H, F>(
         EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
             let state = Arc::clone(&slot.state);
             let socket = Socket::new(stream, state, malformed, limits.write_timeout);
-            serve_connection(builder, socket, slot, handler, stop)
+            serve_connection(builder, socket, peer, slot, handler, stop)
         });
     }
     drop(acceptor);
@@ -80,15 +81,15 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&mut self) -> TcpStream {
+    async fn accept(&mut self) -> (TcpStream, IpAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     if self.is_failing {
                         log::info!("connections are being accepted again");
                         self.is_failing = false;
                     }
-                    return stream;
+                    return (stream, peer.ip());
                 }
                 Err(error) => {
                     if !self.is_failing {

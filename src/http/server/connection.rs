@@ -1,6 +1,7 @@
 //! Serves one connection.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use crate::http::server::connection_slots::ConnectionSlot;
 use crate::http::server::socket::Socket;
 use crate::stop::Stop;
 
-/// Serves a connection to its end, or until it is idle and should close.
+/// Serves a connection from `peer` to its end, or until it is idle and should close.
 pub(super) async fn serve_connection<H, F>(
     builder: http1::Builder,
     socket: Socket,
+    peer: IpAddr,
     slot: ConnectionSlot,
     handler: H,
     stop: Stop,
@@ -32,7 +34,7 @@ pub(super) async fn serve_connection<H, F>(
     let service = service_fn(|request: hyper::Request<Incoming>| {
         state.begin_request();
         let (head, incoming) = request.into_parts();
-        let body = Body::new(incoming, &head.headers, Arc::clone(state));
+        let body = Body::new(incoming, &head.headers, peer, Arc::clone(state));
         let answer = handler(Request::from_parts(head, body));
         async move {
             let response = answer.await;

@@ -1,15 +1,18 @@
 //! `[sources.NAME]`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, bad, within};
-use crate::config::secrets::SecretList;
+use crate::config::secrets::{Secret, VariableNames};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::source::keys::IdempotencyKeyAt;
-use crate::config::sections::source::verify::Verify;
+use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::config::units;
+use crate::model::request::Conditions;
 
 /// A webhook source.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,9 +41,37 @@ pub struct Source {
     /// Events a second; for the catch-all, of each source name. Default: unlimited.
     #[serde(default)]
     pub rate_limit: Option<RateLimit>,
-    /// How the provider's signature is checked. Default: it is not.
+    /// How requests are verified. Default: they are not.
     #[serde(default)]
     pub verify: Option<Verify>,
+    /// Several schemes, of which one has to verify a request; tried in order. At most four.
+    #[serde(default)]
+    pub verify_any: Vec<Alternative>,
+    /// The secrets of the schemes that have none of their own.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    /// Environment variables that hold one secret each.
+    #[serde(default)]
+    pub secrets_env: Option<VariableNames>,
+    /// A file that holds more secrets, one a line.
+    #[serde(default)]
+    pub secrets_file: Option<PathBuf>,
+    /// The public keys of the schemes that have none of their own.
+    #[serde(default)]
+    pub public_keys: Vec<String>,
+    /// A file that holds more public keys, one a line or in PEM.
+    #[serde(default)]
+    pub public_keys_file: Option<PathBuf>,
+    /// Conditions that verified requests must meet; others get 403. Default: none.
+    #[serde(default)]
+    pub require: Conditions,
+    /// The networks that may send; others get 403. Default: all.
+    #[serde(default)]
+    pub allow_ips: Vec<IpNet>,
+    /// The beginning of the URL that the provider was given, up to the path. Default: that of the
+    /// server.
+    #[serde(default)]
+    pub public_url: Option<String>,
 }
 
 impl Source {
@@ -60,6 +91,15 @@ impl Source {
             forward_authorization: false,
             rate_limit: None,
             verify: None,
+            verify_any: Vec::new(),
+            secrets: Vec::new(),
+            secrets_env: None,
+            secrets_file: None,
+            public_keys: Vec::new(),
+            public_keys_file: None,
+            require: Conditions::default(),
+            allow_ips: Vec::new(),
+            public_url: None,
         }
     }
 
@@ -68,12 +108,8 @@ impl Source {
         self.max_body_bytes.unwrap_or(Self::MAX_BODY_BYTES)
     }
 
-    pub(in crate::config) fn secret_list(&mut self, key: &str) -> Option<SecretList<'_>> {
-        let verify = self.verify.as_mut()?;
-        Some(verify.secret_list(&format!("{key}.verify")))
-    }
-
-    pub(in crate::config) fn check(&self, key: &str) -> Checked {
+    /// `server_url` is the server's public URL.
+    pub(in crate::config) fn check(&self, key: &str, server_url: Option<&str>) -> Checked {
         if self.destinations.is_empty() {
             return bad(
                 &format!("{key}.destinations"),
@@ -92,9 +128,6 @@ impl Source {
         if let Some(limit) = &self.rate_limit {
             limit.check(&format!("{key}.rate_limit"))?;
         }
-        match &self.verify {
-            Some(verify) => verify.check(&format!("{key}.verify")),
-            None => Ok(()),
-        }
+        self.check_verification(key, server_url)
     }
 }

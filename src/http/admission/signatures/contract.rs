@@ -1,26 +1,86 @@
 //! The contract of a scheme.
 
-use hyper::header::HeaderMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
 
 use crate::clock::Timestamp;
+use crate::model::request::{MissingPart, Part, RequestView};
+use crate::ops::metrics::VerificationResult;
 
-/// Verifies that an event comes from its provider. It fails closed: a part of the request that is
+/// The key of an HMAC.
+pub(in crate::http) type Key = Arc<[u8]>;
+
+/// Verifies that a request comes from its provider. It fails closed: a part of the request that is
 /// missing, doubled or unreadable never verifies.
 pub(in crate::http) trait Verifier: Send + Sync {
-    /// Reads the headers, before the body is read. `None` if no body could make the request verify
-    /// at this time.
-    fn read_headers(&self, headers: &HeaderMap, now: Timestamp) -> Option<SignatureClaim>;
+    /// Checks, before the body is read, what doesn't depend on it. An error means that no body
+    /// could make the request verify at this time.
+    fn check_head(&self, request: &RequestView<'_>, now: Timestamp) -> Result<(), Rejection>;
 
-    /// Whether the claim holds for this body.
-    fn verifies(&self, claim: &SignatureClaim, body: &[u8]) -> bool;
+    /// Verifies the request with its body. `learned` are keys that a handshake gave the source.
+    fn verify(
+        &self,
+        request: &RequestView<'_>,
+        now: Timestamp,
+        learned: &[Key],
+    ) -> Result<Verified, Rejection>;
 }
 
-/// The claim that a request's headers make. [`Verifier::verifies`] decides whether it is true.
-#[derive(Debug)]
-pub(in crate::http) struct SignatureClaim {
-    pub(super) signatures: Vec<Vec<u8>>,
-    /// The signed bytes before the body.
-    pub(super) before_body: Vec<u8>,
-    /// The signed bytes after the body.
-    pub(super) after_body: Vec<u8>,
+/// A request that was verified.
+#[derive(Clone, Debug, Default)]
+pub(in crate::http) struct Verified {
+    /// The key by which it was, if the scheme is an HMAC.
+    #[allow(dead_code, reason = "for handshakes")]
+    pub key: Option<Key>,
+}
+
+/// The reason why a request is not verified: for the log. It holds no secret, and nothing that was
+/// computed from one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(in crate::http) enum Rejection {
+    /// The header of the signature, of the time or of the secret is missing.
+    #[error("there is no {0}")]
+    NoHeader(String),
+    /// It is there, but twice, or in another form than the configuration says.
+    #[error("{0} can't be read: expected it once, in the configured form")]
+    Unreadable(String),
+    #[error("it matches none of the secrets or keys")]
+    Mismatch,
+    #[error("its time is {by:?} ago: expected at most {tolerance:?}")]
+    TooOld { by: Duration, tolerance: Duration },
+    #[error("its time is {by:?} ahead: expected at most {tolerance:?}")]
+    TooEarly { by: Duration, tolerance: Duration },
+    #[error("the request has no {0}, or has it twice")]
+    PartMissing(Part),
+    /// No scheme of `verify_any` is for this request.
+    #[error("no scheme of verify_any is for this request")]
+    NoScheme,
+    #[error("{0}")]
+    UnknownKey(String),
+    /// The certificate at this URL has to be fetched first.
+    #[error("the certificate at {0} could not be fetched")]
+    NeedsCertificate(String),
+}
+
+impl Rejection {
+    /// The result's label in the metrics.
+    pub fn result(&self) -> VerificationResult {
+        match self {
+            Self::NoHeader(_) => VerificationResult::NoHeader,
+            Self::Unreadable(_) => VerificationResult::Unreadable,
+            Self::Mismatch => VerificationResult::Mismatch,
+            Self::TooOld { .. } => VerificationResult::TooOld,
+            Self::TooEarly { .. } => VerificationResult::TooEarly,
+            Self::PartMissing(_) | Self::NoScheme => VerificationResult::PartMissing,
+            Self::UnknownKey(_) | Self::NeedsCertificate(_) => VerificationResult::UnknownKey,
+        }
+    }
+}
+
+impl From<MissingPart> for Rejection {
+    fn from(missing: MissingPart) -> Self {
+        Self::PartMissing(missing.0)
+    }
 }

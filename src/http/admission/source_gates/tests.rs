@@ -15,14 +15,16 @@ fn catch_all(clock: &Arc<FakeClock>) -> SourceGates {
     });
     config.sources.insert("*".to_owned(), source);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
-    SourceGates::new(&config.resolve(), &clock)
+    let metrics = Metrics::new(crate::model::Level::Off);
+    SourceGates::new(&config.resolve(), &clock, &metrics, Arc::new(|_| None))
 }
 
 #[test]
 fn buckets_of_undeclared_sources_are_bounded_and_freed_when_full() {
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
     let gates = catch_all(&clock);
-    let kept = || gates.catch_all.buckets.as_ref().map(KeyedTokenBuckets::len);
+    let catch_all = gates.catch_all.as_ref().expect("a catch-all");
+    let kept = || catch_all.buckets.as_ref().map(KeyedTokenBuckets::len);
     let is_allowed = |source: &str| {
         let status = gates.take_token(source);
         status.is_some_and(|status| status.is_allowed)
@@ -40,12 +42,17 @@ fn buckets_of_undeclared_sources_are_bounded_and_freed_when_full() {
 }
 
 #[test]
-fn a_rejected_signature_is_logged_once_a_minute() {
+fn a_rejected_request_is_logged_once_a_minute_and_source() {
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
     let gates = catch_all(&clock);
-    assert_eq!((gates.may_warn(), gates.may_warn()), (true, false));
+    let may_warn = |source: &str| {
+        let verification = gates.verification(source).expect("a catch-all");
+        assert_eq!(verification.label(), "*", "no label from strangers");
+        verification.may_warn(gates.seconds())
+    };
+    assert_eq!((may_warn("a"), may_warn("b")), (true, false));
     clock.advance(Duration::from_secs(59));
-    assert!(!gates.may_warn());
+    assert!(!may_warn("a"));
     clock.advance(Duration::from_secs(1));
-    assert!(gates.may_warn());
+    assert!(may_warn("b"));
 }

@@ -8,7 +8,10 @@ use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use serde::Serialize;
 
+use crate::clock::Timestamp;
 use crate::config::{IdempotencyKeyAt, SourcePolicy};
+use crate::http::admission::SourceVerification;
+use crate::http::admission::signatures::Rejection;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -16,7 +19,7 @@ use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
 use crate::http::routes::events::event_id;
 use crate::http::routes::idempotency;
-use crate::http::routes::webhooks::check::check_body;
+use crate::http::routes::webhooks::check::{CheckedBody, Refusal, check_body};
 use crate::http::routes::webhooks::forwarded_headers::forwarded_headers;
 use crate::model::{Surface, is_name};
 use crate::store::{Accept, Accepted, IdempotencyKey};
@@ -44,7 +47,7 @@ pub(in crate::http) async fn accept(
             )
         })?;
     let headers = &head.headers;
-    let (key, body) = admit(app, context, name, source, headers, body).await?;
+    let (key, body) = admit(app, context, name, source, head, body).await?;
     let op = Accept {
         surface: Surface::Event,
         label: name.to_owned(),
@@ -78,37 +81,87 @@ pub(in crate::http) async fn accept(
 
 /// Verifies, limits and reads an event. Returns its idempotency key and its body.
 ///
-/// A source that verifies takes a token only once the signature was checked, so that unsigned
+/// A source that verifies takes a token only once the request was verified, so that unsigned
 /// requests can't empty the provider's bucket. Other sources are limited before the body is read.
 async fn admit(
     app: &App,
     context: &RequestContext,
     name: &str,
     source: &Arc<SourcePolicy>,
-    headers: &HeaderMap,
+    head: &Parts,
     body: &mut Body,
 ) -> Result<(String, Bytes), ApiError> {
+    let headers = &head.headers;
+    let gates = &app.source_gates;
+    let verification = gates
+        .verification(name)
+        .expect("the gates are made of the same sources as the policies");
+    if !gates.allow(name, body.peer, headers) {
+        return Err(not_allowed(app, context, verification));
+    }
     let read = body.read(source.max_body_bytes, context.deadline);
-    let (key, body) = if let Some(verifier) = app.source_gates.verifier(name) {
-        let claim = verifier.read_headers(headers, app.clock.wall());
-        let claim = claim.ok_or_else(|| not_verified(app, context, name))?;
+    let (key, body) = if verification.has_verifier() {
+        let now = app.clock.wall();
+        verification
+            .check_head(head, now)
+            .map_err(|rejection| not_verified(app, context, verification, &rejection))?;
         let body = read.await?;
-        let checked = check_body(app, context, source, &body, Some((verifier, claim))).await?;
-        let key_in_body = checked.ok_or_else(|| not_verified(app, context, name))?;
+        let checked = verify(app, context, source, verification, head, &body, now).await?;
         take_token(app, name)?;
         let key = key_in_header(headers, source)?;
-        (key.or(key_in_body?), body)
+        (key.or(checked.key?), body)
     } else {
         take_token(app, name)?;
         let key = key_in_header(headers, source)?;
         let body = read.await?;
-        let checked = check_body(app, context, source, &body, None).await?;
-        let key_in_body = checked.expect("without a verifier nothing fails to verify");
-        (key.or(key_in_body?), body)
+        let now = Timestamp::from_millis(0);
+        let checked = verify(app, context, source, verification, head, &body, now).await?;
+        (key.or(checked.key?), body)
     };
     // The configuration's check refuses a pointer for a source whose bodies need not be JSON.
     let key = key.ok_or_else(|| ApiError::malformed("the body has no idempotency key"))?;
     Ok((key, body))
+}
+
+/// Verifies a request with its body, once more if a certificate has to be fetched for it.
+async fn verify(
+    app: &App,
+    context: &RequestContext,
+    source: &Arc<SourcePolicy>,
+    verification: &Arc<SourceVerification>,
+    head: &Parts,
+    body: &Bytes,
+    now: Timestamp,
+) -> Result<CheckedBody, ApiError> {
+    let check = || check_body(app, context, source, verification, head, body, now);
+    let mut checked = check().await?;
+    if let Err(Refusal::NotVerified(Rejection::NeedsCertificate(url))) = &checked {
+        let fetch = app.source_gates.fetch_certificate(url.clone());
+        // After the deadline the provider is asked to send the request again.
+        let _ = tokio::time::timeout_at(context.deadline, fetch).await;
+        checked = check().await?;
+    }
+    match checked {
+        Ok(checked) => {
+            verification.count_verified();
+            Ok(checked)
+        }
+        Err(Refusal::NotVerified(rejection)) => {
+            Err(not_verified(app, context, verification, &rejection))
+        }
+        Err(Refusal::Unmet(condition)) => {
+            verification.count_verified();
+            app.metrics.refused(verification.label(), "require");
+            if verification.may_warn(app.source_gates.seconds()) {
+                log::warn!(
+                    request_id = context.id(), source = verification.label(),
+                    condition = condition.as_str();
+                    "a request does not meet a condition of require"
+                );
+            }
+            Err(ApiError::forbidden("the source does not take this event"))
+        }
+    }
 }
 
 /// Takes a token of the source's bucket, if it has one.
@@ -131,15 +184,45 @@ fn key_in_header(headers: &HeaderMap, source: &SourcePolicy) -> Result<Option<St
     }
 }
 
-/// 401, with a line in the log once a minute: an operator who configured the wrong secret must see
-/// it, and a stranger must not fill the disk with such lines.
-fn not_verified(app: &App, context: &RequestContext, source: &str) -> ApiError {
-    if app.source_gates.may_warn() {
+/// 403, before the body is read.
+fn not_allowed(app: &App, context: &RequestContext, verification: &SourceVerification) -> ApiError {
+    app.metrics.refused(verification.label(), "allow_ips");
+    if verification.may_warn(app.source_gates.seconds()) {
         log::warn!(
-            request_id = context.id(), source;
+            request_id = context.id(), source = verification.label();
+            "a request comes from an address that is not in allow_ips, or from behind a proxy \
+             that is not in server.trusted_proxies"
+        );
+    }
+    ApiError::forbidden("this address may not send to the source")
+}
+
+/// 401, with a line in the log once a minute and source: an operator who configured the wrong
+/// secret must see it, and a stranger must not fill the disk with such lines.
+fn not_verified(
+    app: &App,
+    context: &RequestContext,
+    verification: &SourceVerification,
+    rejection: &Rejection,
+) -> ApiError {
+    let result = rejection.result().name();
+    let source = verification.label();
+    log::debug!(
+        request_id = context.id(), source, result, reason:% = rejection;
+        "a request is not verified"
+    );
+    if verification.count_rejection(rejection, app.source_gates.seconds()) {
+        log::warn!(
+            request_id = context.id(), source, result, reason:% = rejection;
             "a signature is missing or does not verify: somebody else's event, \
              or the wrong secret in sources.….verify"
         );
     }
-    ApiError::not_verified()
+    match rejection {
+        // The request may well be the provider's, which sends it again.
+        Rejection::NeedsCertificate(_) => {
+            ApiError::overloaded("the provider's certificate could not be fetched: try again")
+        }
+        _ => ApiError::not_verified(),
+    }
 }

@@ -48,7 +48,11 @@ pub(super) fn forwarded_headers(headers: &HeaderMap, source: &SourcePolicy) -> V
     for (name, value) in headers {
         let is_dropped = is_not_forwarded(name)
             || (*name == AUTHORIZATION && !source.forward_authorization)
-            || connection_options.contains(&name.as_str());
+            || connection_options.contains(&name.as_str())
+            || source
+                .secret_headers
+                .iter()
+                .any(|secret| name.as_str() == secret);
         if !is_dropped {
             kept.extend_from_slice(name.as_str().as_bytes());
             kept.extend_from_slice(b": ");

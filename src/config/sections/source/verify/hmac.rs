@@ -1,24 +1,29 @@
-//! `[sources.NAME.verify.hmac]`: an HMAC of the body, of a header and of fixed texts.
+//! `[sources.NAME.verify.hmac]`: an HMAC of parts of the request.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::rules::{
-    Checked, bad, bad_secret, is_header_name, not_a_reference, quoted, resolved, timeout,
+use crate::config::rules::{Checked, bad_secret, resolved};
+use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
+use crate::config::sections::source::verify::common::TOLERANCE;
+use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
+use crate::config::sections::source::verify::signed_request::{
+    Encoding, HeaderNames, SignedRequest, TimestampFormat,
 };
-use crate::config::secrets::{Secret, SecretList};
-use crate::config::sections::source::templates::{SignatureFormat, SignedContent, SignedPart};
-use crate::config::sections::source::verify::common::{TOLERANCE, check_some_secret};
 use crate::config::units;
+use crate::model::base64;
+use crate::model::request::{SignatureFormat, Template};
 
 /// The place of the signature, and the content that is signed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HmacScheme {
-    /// The header that holds the signature.
-    pub header: String,
+    /// The header that holds the signature, or a list of headers.
+    pub header: HeaderNames,
+    /// The place of the signature, if it is in no header of its own, such as `{json./signature}`.
+    pub signature: Option<Template>,
     /// The hash. Default: SHA-256.
     pub algorithm: Algorithm,
     /// The encoding of the signature. Default: hexadecimal.
@@ -26,19 +31,25 @@ pub struct HmacScheme {
     /// The layout of the header, such as `sha256={signature}` or `t={timestamp},v1={signature}`.
     /// Default: the signature and nothing else.
     pub format: SignatureFormat,
-    /// The header that holds the timestamp, if `format` has none.
+    /// The header that holds the timestamp.
     pub timestamp_header: Option<String>,
-    /// The content that is signed, such as `{timestamp}.{body}` or `v0:{timestamp}:{body}`. Any
-    /// other name in braces is a header's. Default: `{body}`.
-    pub signed: SignedContent,
+    /// The place of the timestamp, if it is in no header of its own, such as `{json./time}`.
+    pub timestamp: Option<Template>,
+    /// The format of the timestamp. Default: seconds.
+    pub timestamp_format: TimestampFormat,
+    /// The content that is signed, such as `{timestamp}.{body}` or `v0:{timestamp}:{body}`. A name
+    /// in braces that is no part is a header's. Default: `{body}`.
+    pub signed: Template,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(deserialize_with = "units::duration")]
     pub tolerance: Duration,
+    /// The bytes that a secret's text stands for. Default: those of the text.
+    pub secret_encoding: SecretEncoding,
     /// The secrets as the provider shows them; a signature by any of them verifies, so that they
     /// can be rotated.
     pub secrets: Vec<Secret>,
-    /// An environment variable that holds more secrets, comma-separated.
-    pub secrets_env: Option<String>,
+    /// Environment variables that hold one secret each.
+    pub secrets_env: Option<VariableNames>,
     /// A file that holds more secrets, one a line.
     pub secrets_file: Option<PathBuf>,
 }
@@ -46,13 +57,17 @@ pub struct HmacScheme {
 impl Default for HmacScheme {
     fn default() -> Self {
         Self {
-            header: String::new(),
+            header: HeaderNames::default(),
+            signature: None,
             algorithm: Algorithm::Sha256,
             encoding: Encoding::Hex,
             format: SignatureFormat::whole(),
             timestamp_header: None,
-            signed: SignedContent::body(),
+            timestamp: None,
+            timestamp_format: TimestampFormat::Seconds,
+            signed: Template::body(),
             tolerance: TOLERANCE,
+            secret_encoding: SecretEncoding::Text,
             secrets: Vec::new(),
             secrets_env: None,
             secrets_file: None,
@@ -72,80 +87,78 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// The encoding of a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// The bytes that a secret's text stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// Hexadecimal, of either case.
-    Hex,
+pub enum SecretEncoding {
+    /// The bytes of the text.
+    #[default]
+    Text,
     /// Base64, of either alphabet, padded or not.
     Base64,
+    /// Hexadecimal.
+    Hex,
+}
+
+impl SecretEncoding {
+    /// The key of a secret. None if it isn't encoded so, or is empty.
+    pub fn key(self, secret: &Secret) -> Option<Vec<u8>> {
+        let text = secret.reveal();
+        let key = match self {
+            Self::Text => Some(text.as_bytes().to_vec()),
+            Self::Base64 => base64(text),
+            Self::Hex => hex::decode(text).ok(),
+        };
+        key.filter(|key| !key.is_empty())
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a secret that isn't blank",
+            Self::Base64 => "base64 of at least one byte, by secret_encoding",
+            Self::Hex => "hexadecimal of at least one byte, by secret_encoding",
+        }
+    }
 }
 
 impl HmacScheme {
-    pub(super) fn secret_list(&mut self, key: &str) -> SecretList<'_> {
-        SecretList {
-            key: format!("{key}.secrets"),
-            secrets: &mut self.secrets,
-            variable: &mut self.secrets_env,
-            file: &mut self.secrets_file,
+    /// The settings that the scheme shares with `public_key`.
+    pub fn signed_request(&self) -> SignedRequest {
+        SignedRequest {
+            headers: self.header.0.clone(),
+            signature: self.signature.clone(),
+            format: self.format.clone(),
+            encoding: self.encoding,
+            timestamp_header: self.timestamp_header.clone(),
+            timestamp: self.timestamp.clone(),
+            timestamp_format: self.timestamp_format,
+            signed: self.signed.clone(),
+            tolerance: self.tolerance,
         }
     }
 
-    pub(super) fn check(&self, key: &str) -> Checked {
-        let secrets = format!("{key}.secrets");
+    pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
+        vec![Reference::Secrets(SecretList {
+            key: format!("{key}.secrets"),
+            secrets: &mut self.secrets,
+            variables: &mut self.secrets_env,
+            file: &mut self.secrets_file,
+        })]
+    }
+
+    pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
         resolved(
-            &secrets,
+            &format!("{key}.secrets"),
             self.secrets_env.is_some(),
             self.secrets_file.is_some(),
         )?;
-        check_some_secret(&secrets, &self.secrets)?;
-        for (at, secret) in self.secrets.iter().enumerate() {
-            if secret.reveal().trim().is_empty() {
-                return bad_secret(&secrets, at, "a secret that isn't blank");
-            }
-            not_a_reference(&secrets, at, secret)?;
-        }
-        for (name, header) in [
-            ("header", Some(&self.header)),
-            ("timestamp_header", self.timestamp_header.as_ref()),
-        ] {
-            if let Some(header) = header
-                && !is_header_name(header)
-            {
-                return bad(
-                    &format!("{key}.{name}"),
-                    quoted(header),
-                    "the name of an HTTP header",
-                );
+        let (secrets_key, secrets) = source.some_secrets(key, &self.secrets)?;
+        check_secret_texts(&secrets_key, secrets)?;
+        for (at, secret) in secrets.iter().enumerate() {
+            if self.secret_encoding.key(secret).is_none() {
+                return bad_secret(&secrets_key, at, self.secret_encoding.expected());
             }
         }
-        self.check_timestamp(key)?;
-        timeout(&format!("{key}.tolerance"), self.tolerance)
-    }
-
-    /// A timestamp that is signed stands in one place, and a timestamp that stands somewhere is
-    /// signed.
-    fn check_timestamp(&self, key: &str) -> Checked {
-        let places =
-            u8::from(self.format.timestamp.is_some()) + u8::from(self.timestamp_header.is_some());
-        let is_signed = self.signed.0.contains(&SignedPart::Timestamp);
-        let (name, problem) = match (places, is_signed) {
-            (0, false) | (1, true) => return Ok(()),
-            (0, true) => (
-                "signed",
-                "holds {timestamp}, but neither format nor timestamp_header says where it is",
-            ),
-            (1, false) => (
-                "signed",
-                "leaves out {timestamp}: expected it there, since a time that isn't signed proves \
-                 nothing",
-            ),
-            _ => (
-                "timestamp_header",
-                "contradicts format, which has {timestamp} too",
-            ),
-        };
-        Err((format!("{key}.{name}"), problem.to_owned()))
+        self.signed_request().check(key, source)
     }
 }

@@ -1,26 +1,33 @@
-//! `[sources.NAME.verify.standard_webhooks]`: the headers `webhook-id`, `webhook-timestamp` and
-//! `webhook-signature`.
+//! `[sources.NAME.verify.standard_webhooks]`: an id, a timestamp and signatures in headers that
+//! begin with `webhook-`, or with `svix-`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, resolved, signing_secrets, timeout};
-use crate::config::secrets::{Secret, SecretList};
-use crate::config::sections::source::verify::common::{TOLERANCE, check_some_secret};
+use crate::config::rules::{Checked, bad, quoted, resolved, signing_secrets};
+use crate::config::secrets::{PublicKeyList, Reference, Secret, SecretList, VariableNames};
+use crate::config::sections::source::verify::common::{TOLERANCE, check_tolerance};
+use crate::config::sections::source::verify::context::SourceContext;
 use crate::config::units;
+use crate::model::PublicKey;
 
 /// The scheme of the Standard Webhooks specification.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StandardWebhooks {
-    /// `whsec_…` secrets; a signature by any of them verifies, so that they can be rotated.
+    /// `whsec_…` secrets, of `v1` signatures; a signature by any of them verifies, so that they
+    /// can be rotated.
     pub secrets: Vec<Secret>,
-    /// An environment variable that holds more secrets, comma-separated.
-    pub secrets_env: Option<String>,
+    /// Environment variables that hold one secret each.
+    pub secrets_env: Option<VariableNames>,
     /// A file that holds more secrets, one a line.
     pub secrets_file: Option<PathBuf>,
+    /// `whpk_…` keys, of `v1a` signatures.
+    pub public_keys: Vec<String>,
+    /// A file that holds more public keys.
+    pub public_keys_file: Option<PathBuf>,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(deserialize_with = "units::duration")]
     pub tolerance: Duration,
@@ -32,30 +39,53 @@ impl Default for StandardWebhooks {
             secrets: Vec::new(),
             secrets_env: None,
             secrets_file: None,
+            public_keys: Vec::new(),
+            public_keys_file: None,
             tolerance: TOLERANCE,
         }
     }
 }
 
 impl StandardWebhooks {
-    pub(super) fn secret_list(&mut self, key: &str) -> SecretList<'_> {
-        SecretList {
-            key: format!("{key}.secrets"),
-            secrets: &mut self.secrets,
-            variable: &mut self.secrets_env,
-            file: &mut self.secrets_file,
-        }
+    pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
+        vec![
+            Reference::Secrets(SecretList {
+                key: format!("{key}.secrets"),
+                secrets: &mut self.secrets,
+                variables: &mut self.secrets_env,
+                file: &mut self.secrets_file,
+            }),
+            Reference::PublicKeys(PublicKeyList {
+                key: format!("{key}.public_keys"),
+                public_keys: &mut self.public_keys,
+                file: &mut self.public_keys_file,
+            }),
+        ]
     }
 
-    pub(super) fn check(&self, key: &str) -> Checked {
-        let secrets = format!("{key}.secrets");
+    pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
         resolved(
-            &secrets,
+            &format!("{key}.secrets"),
             self.secrets_env.is_some(),
             self.secrets_file.is_some(),
         )?;
-        check_some_secret(&secrets, &self.secrets)?;
-        signing_secrets(&secrets, &self.secrets)?;
-        timeout(&format!("{key}.tolerance"), self.tolerance)
+        resolved(
+            &format!("{key}.public_keys"),
+            false,
+            self.public_keys_file.is_some(),
+        )?;
+        let (keys_key, public_keys) = source.public_keys(key, &self.public_keys)?;
+        for text in public_keys {
+            if PublicKey::parse_standard(text).is_none() {
+                return bad(&keys_key, quoted(text), "whpk_ and the base64 of 32 bytes");
+            }
+        }
+        let (secrets_key, secrets) = if public_keys.is_empty() {
+            source.some_secrets(key, &self.secrets)?
+        } else {
+            source.secrets(key, &self.secrets)?
+        };
+        signing_secrets(&secrets_key, secrets)?;
+        check_tolerance(key, self.tolerance)
     }
 }

@@ -6,7 +6,10 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
 use super::{verifier_of, verifies};
-use crate::http::admission::signatures::hmac::LENIENT;
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 #[test]
 fn a_prefixed_hexadecimal_signature_verifies() {

@@ -1,27 +1,107 @@
+mod alternatives;
 mod hmac;
+mod places;
+mod public_key;
 mod standard_webhooks;
+mod token;
+
+use std::collections::BTreeMap;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::Timestamp;
+use crate::clock::{FakeClock, Timestamp};
+use crate::config::Source;
+use crate::model::request::RequestView;
 
-fn verifier_of(toml: &str) -> Arc<dyn Verifier> {
+/// No certificate can be fetched.
+fn no_certificates() -> Arc<Certificates> {
+    let clock = FakeClock::at(Timestamp::from_millis(0));
+    Arc::new(Certificates::new(Arc::new(|_| None), Arc::new(clock)))
+}
+
+/// The verifier of a scheme; the text is the content of `[sources.a.verify]`.
+fn verifier_of(toml: &str) -> Box<dyn Verifier> {
     let settings: Verify = toml::from_str(toml).expect(toml);
-    verifier(&settings)
+    scheme(&settings, &no_certificates())
+}
+
+/// The verifier of a source; the text is the content of `[sources.a]`.
+fn verifier_of_source(toml: &str) -> Box<dyn Verifier> {
+    let toml = format!("destinations = ['d']\n{toml}");
+    let source: Source = toml::from_str(&toml).expect(&toml);
+    let mut config = crate::Config::default();
+    config.sources.insert("a".to_owned(), source);
+    let resolved = config.resolve();
+    let policy = resolved.source("a").expect("a source");
+    verifier(
+        policy.verify.as_ref().expect("a scheme"),
+        &no_certificates(),
+    )
+}
+
+/// A request for a verifier.
+#[derive(Clone, Debug, Default)]
+struct Sent {
+    headers: HeaderMap,
+    query: Option<String>,
+    body: Vec<u8>,
+    params: BTreeMap<String, String>,
+}
+
+impl Sent {
+    fn new(headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        let mut sent = Self {
+            body: body.as_ref().to_vec(),
+            ..Self::default()
+        };
+        for (name, value) in headers {
+            let name = HeaderName::try_from(*name).expect("a name");
+            let value = HeaderValue::from_str(value).expect("a value");
+            sent.headers.append(name, value);
+        }
+        sent
+    }
+
+    /// The result of the verification at this millisecond. A request whose head is refused is
+    /// refused as a whole.
+    fn result_at(&self, verifier: &dyn Verifier, millis: i64) -> Result<Verified, Rejection> {
+        let now = Timestamp::from_millis(millis);
+        let view = |body| RequestView {
+            method: "POST",
+            path: "/webhooks/a",
+            query: self.query.as_deref(),
+            public_url: Some("https://hooks.example.com"),
+            headers: &self.headers,
+            body,
+            params: &self.params,
+        };
+        let result = verifier.verify(&view(&self.body), now, &[]);
+        let head = verifier.check_head(&view(&[]), now);
+        if let Err(rejection) = head {
+            assert!(result.is_err(), "the head alone is refused: {rejection}");
+        }
+        result
+    }
+
+    fn result(&self, verifier: &dyn Verifier) -> Result<Verified, Rejection> {
+        self.result_at(verifier, 0)
+    }
+
+    /// The name of the result.
+    fn name(&self, verifier: &dyn Verifier) -> &'static str {
+        match self.result(verifier) {
+            Ok(_) => "ok",
+            Err(rejection) => rejection.result().name(),
+        }
+    }
 }
 
 /// Whether a request of these headers and this body verifies at this second.
 fn verifies(verifier: &dyn Verifier, headers: &[(&str, &str)], body: &[u8], now: i64) -> bool {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let name = HeaderName::try_from(*name).expect("a name");
-        map.append(name, HeaderValue::from_str(value).expect("a value"));
-    }
-    verifier
-        .read_headers(&map, Timestamp::from_millis(now * 1000))
-        .is_some_and(|claim| verifier.verifies(&claim, body))
+    let sent = Sent::new(headers, body);
+    sent.result_at(verifier, now * 1000).is_ok()
 }
 
 proptest! {

@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use standardwebhooks::Webhook;
 
 use super::{verifier_of, verifies};
 use crate::http::admission::signatures::Verifier;
-use crate::http::admission::signatures::hmac::MAX_SIGNATURES;
+use crate::http::admission::signatures::signed_request::MAX_SIGNATURES;
 
 pub(super) const NOW: i64 = 1_614_265_330;
 // From the Standard Webhooks specification's reference libraries.
@@ -15,7 +13,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SIGNED: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 const BODY: &[u8] = br#"{"test": 2432232314}"#;
 
-pub(super) fn verifier_of_example() -> Arc<dyn Verifier> {
+pub(super) fn verifier_of_example() -> Box<dyn Verifier> {
     verifier_of(&format!("[standard_webhooks]\nsecrets = ['{SECRET}']"))
 }
 
@@ -96,6 +94,64 @@ fn signatures_beyond_the_bound_are_not_compared() {
         &[ID, AT, ("webhook-signature", &many)],
         NOW
     ));
+}
+
+#[test]
+fn the_older_names_of_the_headers_verify_alone() {
+    let svix = [
+        ("svix-id", ID.1),
+        ("svix-timestamp", AT.1),
+        ("svix-signature", SIGNED),
+    ];
+    assert!(example_verifies(&svix, NOW));
+    assert!(!example_verifies(&svix, NOW + 301));
+    // The parts of one request are not mixed with those of another.
+    let mixed = [ID, ("svix-timestamp", AT.1), ("svix-signature", SIGNED)];
+    assert!(!example_verifies(&mixed, NOW));
+    let standard = [ID, AT, ("webhook-signature", SIGNED)];
+    assert!(!example_verifies(&[&svix[..], &standard].concat(), NOW));
+}
+
+#[test]
+fn a_public_key_verifies_v1a_and_a_secret_v1() {
+    use base64::Engine as _;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let content = [format!("{}.{}.", ID.1, AT.1).as_bytes(), BODY].concat();
+    let signature = encode(pair.sign(&content).as_ref());
+    let key = format!("whpk_{}", encode(pair.public_key().as_ref()));
+    let public = verifier_of(&format!("[standard_webhooks]\npublic_keys = ['{key}']"));
+    let result = |verifier: &dyn Verifier, signatures: &str| {
+        let sent = super::Sent::new(&[ID, AT, ("webhook-signature", signatures)], BODY);
+        match sent.result_at(verifier, NOW * 1000) {
+            Ok(_) => "ok",
+            Err(rejection) => rejection.result().name(),
+        }
+    };
+    let v1a = format!("v1a,{signature}");
+    assert_eq!(result(&*public, &v1a), "ok");
+    assert_eq!(result(&*public, &format!("{SIGNED} {v1a}")), "ok");
+    assert_eq!(result(&*public, &format!("v1,{signature}")), "unknown_key");
+    assert_eq!(result(&*public, SIGNED), "unknown_key");
+    let secret = verifier_of_example();
+    assert_eq!(result(&*secret, &v1a), "unknown_key");
+    assert_eq!(
+        result(&*secret, &SIGNED.replace("v1,", "v1a,")),
+        "unknown_key"
+    );
+    let both = verifier_of(&format!(
+        "[standard_webhooks]\nsecrets = ['{SECRET}']\npublic_keys = ['{key}']"
+    ));
+    for (signatures, expected) in [
+        (SIGNED, "ok"),
+        (&v1a, "ok"),
+        (&SIGNED.replace("v1,", "v1a,"), "mismatch"),
+        (&format!("v1,{signature}"), "mismatch"),
+    ] {
+        assert_eq!(result(&*both, signatures), expected, "{signatures}");
+    }
 }
 
 proptest! {

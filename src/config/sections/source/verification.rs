@@ -1,0 +1,188 @@
+//! The settings of a source that belong to verification: its schemes with the secrets, parameters
+//! and conditions that they share.
+
+use crate::config::rules::{Checked, check_public_url, resolved};
+use crate::config::secrets::{PublicKeyList, Reference, SecretList};
+use crate::config::sections::source::conditions::check_conditions;
+use crate::config::sections::source::section::Source;
+use crate::config::sections::source::verify::context::SourceContext;
+use crate::config::sections::source::verify::{Alternative, Verify};
+use crate::model::request::{Conditions, Part, Template};
+
+/// The most schemes of `verify_any`: each costs time for a request that none of them verifies.
+const MAX_ALTERNATIVES: usize = 4;
+
+/// The schemes of a source, with their secrets.
+#[derive(Clone, Debug)]
+pub enum SourceVerify {
+    /// The only scheme.
+    One(Box<Verify>),
+    /// Schemes in the order in which they are tried, each with the requests that it is for.
+    Any(Vec<(Conditions, Verify)>),
+}
+
+impl SourceVerify {
+    /// The schemes in order.
+    pub fn schemes(&self) -> Vec<&Verify> {
+        match self {
+            Self::One(scheme) => vec![scheme],
+            Self::Any(schemes) => schemes.iter().map(|(_, scheme)| scheme).collect(),
+        }
+    }
+}
+
+impl Source {
+    /// The references of the source and of its schemes, to be resolved.
+    pub(in crate::config) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
+        let mut references = vec![
+            Reference::Secrets(SecretList {
+                key: format!("{key}.secrets"),
+                secrets: &mut self.secrets,
+                variables: &mut self.secrets_env,
+                file: &mut self.secrets_file,
+            }),
+            Reference::PublicKeys(PublicKeyList {
+                key: format!("{key}.public_keys"),
+                public_keys: &mut self.public_keys,
+                file: &mut self.public_keys_file,
+            }),
+        ];
+        if let Some(verify) = &mut self.verify {
+            references.extend(verify.references(&format!("{key}.verify")));
+        }
+        for (at, alternative) in self.verify_any.iter_mut().enumerate() {
+            references.extend(alternative.references(&format!("{key}.verify_any[{at}]")));
+        }
+        references
+    }
+
+    pub(super) fn check_verification(&self, key: &str, server_url: Option<&str>) -> Checked {
+        resolved(
+            &format!("{key}.secrets"),
+            self.secrets_env.is_some(),
+            self.secrets_file.is_some(),
+        )?;
+        resolved(
+            &format!("{key}.public_keys"),
+            false,
+            self.public_keys_file.is_some(),
+        )?;
+        if let Some(url) = &self.public_url {
+            check_public_url(&format!("{key}.public_url"), url)?;
+        }
+        let context = SourceContext {
+            key,
+            secrets: &self.secrets,
+            public_keys: &self.public_keys,
+            params: &self.params,
+            has_public_url: self.public_url.is_some() || server_url.is_some(),
+            accepts_any_content: self.accept_any_content,
+            learns_secrets: false,
+        };
+        check_conditions(&format!("{key}.require"), &self.require, &context)?;
+        self.check_schemes(key, &context)?;
+        self.check_forwarding(key)
+    }
+
+    fn check_schemes(&self, key: &str, context: &SourceContext<'_>) -> Checked {
+        let any = format!("{key}.verify_any");
+        if self.verify.is_some() && !self.verify_any.is_empty() {
+            return Err((any, "contradicts verify: expected one of them".to_owned()));
+        }
+        if self.verify_any.len() > MAX_ALTERNATIVES {
+            let problem = format!("expected at most {MAX_ALTERNATIVES} schemes");
+            return Err((any, problem));
+        }
+        for (at, alternative) in self.verify_any.iter().enumerate() {
+            alternative.check(&format!("{any}[{at}]"), context)?;
+        }
+        if let Some(verify) = &self.verify {
+            return verify.check(&format!("{key}.verify"), context);
+        }
+        // The operator would believe that requests are verified.
+        let unused = [
+            ("secrets", self.secrets.is_empty()),
+            ("public_keys", self.public_keys.is_empty()),
+        ];
+        match unused.into_iter().find(|(_, is_empty)| !is_empty) {
+            Some((name, _)) if self.verify_any.is_empty() => Err((
+                format!("{key}.{name}"),
+                format!("nothing is verified with it: expected {key}.verify, too"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// A secret of this hop is not forwarded, whatever else is set.
+    fn check_forwarding(&self, key: &str) -> Checked {
+        let is_secret = self
+            .secret_headers()
+            .iter()
+            .any(|name| name == "authorization");
+        if self.forward_authorization && is_secret {
+            return Err((
+                format!("{key}.forward_authorization"),
+                "contradicts verify, whose secret is in that header: it is not sent on".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The schemes with their secrets. None if requests are not verified.
+    pub(in crate::config) fn resolve_verify(&self) -> Option<SourceVerify> {
+        let resolve = |scheme: Verify| scheme.with_shared(&self.secrets, &self.public_keys);
+        if let Some(verify) = &self.verify {
+            return Some(SourceVerify::One(Box::new(resolve(verify.clone()))));
+        }
+        let schemes = self.verify_any.iter().filter_map(|alternative| {
+            let scheme = alternative.scheme()?;
+            Some((alternative.when.clone(), resolve(scheme)))
+        });
+        let schemes: Vec<_> = schemes.collect();
+        (!schemes.is_empty()).then_some(SourceVerify::Any(schemes))
+    }
+
+    fn schemes(&self) -> Vec<Verify> {
+        let alternatives = self.verify_any.iter().filter_map(Alternative::scheme);
+        self.verify.iter().cloned().chain(alternatives).collect()
+    }
+
+    /// The headers that hold a secret of this hop, in lower case.
+    pub(in crate::config) fn secret_headers(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for scheme in self.schemes() {
+            match &scheme {
+                Verify::Basic(_) => names.push("authorization".to_owned()),
+                Verify::Token(token) => {
+                    names.extend(token.header.as_ref().map(|name| name.to_ascii_lowercase()));
+                    names.extend(token.value.iter().flat_map(header_parts));
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// The fields of the query that hold a secret of this hop.
+    pub(in crate::config) fn secret_query_fields(&self) -> Vec<String> {
+        let schemes = self.schemes();
+        let values = schemes.iter().filter_map(|scheme| match scheme {
+            Verify::Token(token) => token.value.as_ref(),
+            _ => None,
+        });
+        let fields = values.flat_map(Template::all_parts);
+        let names = fields.filter_map(|part| match part {
+            Part::QueryField(name) => Some(name.clone()),
+            _ => None,
+        });
+        names.collect()
+    }
+}
+
+fn header_parts(template: &Template) -> Vec<String> {
+    let names = template.all_parts().filter_map(|part| match part {
+        Part::Header(name) => Some(name.to_string()),
+        _ => None,
+    });
+    names.collect()
+}

@@ -1,0 +1,218 @@
+//! Where a signature and its time are found, and the content that is signed.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, bad, quoted};
+use crate::config::sections::source::verify::common::{check_header_name, check_tolerance};
+use crate::config::sections::source::verify::context::{SourceContext, check_template};
+use crate::model::request::{Part, SignatureFormat, Template};
+
+/// The common settings of schemes whose signature has a configured place.
+#[derive(Clone, Debug)]
+pub struct SignedRequest {
+    /// The headers that hold signatures, if `signature` is none.
+    pub headers: Vec<String>,
+    /// The place of the signature, if it is in no header of its own.
+    pub signature: Option<Template>,
+    /// The layout of the header, or of the text of `signature`.
+    pub format: SignatureFormat,
+    /// The encoding of a signature.
+    pub encoding: Encoding,
+    /// The header that holds the timestamp.
+    pub timestamp_header: Option<String>,
+    /// The place of the timestamp, if it is in no header of its own.
+    pub timestamp: Option<Template>,
+    /// The format of the timestamp.
+    pub timestamp_format: TimestampFormat,
+    /// The content that is signed.
+    pub signed: Template,
+    /// The largest difference between the timestamp and relay's time.
+    pub tolerance: Duration,
+}
+
+/// The encoding of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// Hexadecimal, of either case.
+    Hex,
+    /// Base64, of either alphabet, padded or not.
+    Base64,
+}
+
+/// The format of a timestamp.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimestampFormat {
+    /// Whole seconds since the Unix epoch.
+    #[default]
+    Seconds,
+    /// Whole milliseconds since the Unix epoch.
+    Milliseconds,
+    /// RFC 3339, such as `2026-01-31T12:00:00Z`.
+    Rfc3339,
+}
+
+/// A header's name, or a list of names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrManyNames")]
+pub struct HeaderNames(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a header's name, or a list of names")]
+enum OneOrManyNames {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrManyNames> for HeaderNames {
+    fn from(names: OneOrManyNames) -> Self {
+        match names {
+            OneOrManyNames::One(name) => name.into(),
+            OneOrManyNames::Many(names) => Self(names),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for HeaderNames {
+    fn from(name: T) -> Self {
+        Self(vec![name.into()])
+    }
+}
+
+impl SignedRequest {
+    /// Whether a timestamp is read.
+    pub fn has_timestamp(&self) -> bool {
+        self.timestamp_places() > 0
+    }
+
+    /// Whether the signature covers every byte of the body.
+    pub fn covers_body(&self) -> bool {
+        let parts = self.signed.parts();
+        parts.contains(&Part::Body) || parts.contains(&Part::BodySha256)
+    }
+
+    fn timestamp_places(&self) -> usize {
+        [
+            self.format.has_timestamp(),
+            self.timestamp_header.is_some(),
+            self.timestamp.is_some(),
+        ]
+        .into_iter()
+        .filter(|&is_place| is_place)
+        .count()
+    }
+
+    pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
+        self.check_place(key)?;
+        let signed = format!("{key}.signed");
+        if !self.signed.parts().iter().any(is_of_request) {
+            return bad(
+                &signed,
+                quoted(self.signed.as_str()),
+                "something such as \"{timestamp}.{body}\", with a part that each request has",
+            );
+        }
+        self.check_timestamp(key)?;
+        for (name, template) in [
+            ("signature", &self.signature),
+            ("timestamp", &self.timestamp),
+        ] {
+            if let Some(template) = template {
+                check_template(&format!("{key}.{name}"), template, false, source)?;
+            }
+        }
+        check_template(&signed, &self.signed, self.has_timestamp(), source)?;
+        check_tolerance(key, self.tolerance)
+    }
+
+    fn check_place(&self, key: &str) -> Checked {
+        let header = format!("{key}.header");
+        if self.signature.is_some() {
+            return match self.headers.as_slice() {
+                [] => Ok(()),
+                _ => Err((
+                    header,
+                    "contradicts signature: expected one of them".to_owned(),
+                )),
+            };
+        }
+        if self.headers.is_empty() {
+            return bad(&header, quoted(""), "the name of an HTTP header");
+        }
+        for name in &self.headers {
+            check_header_name(&header, name)?;
+        }
+        match &self.timestamp_header {
+            Some(name) => check_header_name(&format!("{key}.timestamp_header"), name),
+            None => Ok(()),
+        }
+    }
+
+    /// A timestamp that is signed stands in one place, and a timestamp that stands somewhere is
+    /// signed.
+    fn check_timestamp(&self, key: &str) -> Checked {
+        let is_signed = self.signed.has(&Part::Timestamp);
+        let (name, problem) = match self.timestamp_places() {
+            0 if is_signed => (
+                "signed",
+                "holds {timestamp}, but neither format nor timestamp_header says where it is",
+            ),
+            1 if !is_signed && !self.covers_timestamp() => (
+                "signed",
+                "leaves out {timestamp}: expected it there, since a time that isn't signed proves \
+                 nothing",
+            ),
+            0 | 1 => return Ok(()),
+            _ if self.format.has_timestamp() => {
+                let name = match self.timestamp_header {
+                    Some(_) => "timestamp_header",
+                    None => "timestamp",
+                };
+                (name, "contradicts format, which has {timestamp} too")
+            }
+            _ => (
+                "timestamp",
+                "contradicts timestamp_header: expected one of them",
+            ),
+        };
+        Err((format!("{key}.{name}"), problem.to_owned()))
+    }
+
+    /// Whether the place of the timestamp is signed as a part of something else: of the body, or
+    /// under its own name.
+    fn covers_timestamp(&self) -> bool {
+        let signed = self.signed.parts();
+        let covers = |part: &Part| match part {
+            Part::Text(_) => true,
+            part if signed.contains(part) => true,
+            part if part.is_of_body() => self.covers_body(),
+            Part::QueryField(_) | Part::Query => {
+                signed.contains(&Part::Query) || signed.contains(&Part::Url)
+            }
+            _ => false,
+        };
+        if let Some(name) = &self.timestamp_header {
+            let name = name.to_ascii_lowercase();
+            let mut headers = signed.iter().filter_map(|part| match part {
+                Part::Header(header) => Some(header.as_str()),
+                _ => None,
+            });
+            return headers.any(|header| header == name);
+        }
+        let timestamp = self.timestamp.as_ref();
+        timestamp.is_some_and(|timestamp| timestamp.parts().iter().all(covers))
+    }
+}
+
+/// Whether a part makes the content depend on the event: a timestamp alone would be the signature
+/// of every event of its second.
+fn is_of_request(part: &Part) -> bool {
+    !part.is_optional()
+        && !matches!(
+            part,
+            Part::Text(_) | Part::Param(_) | Part::Method | Part::Timestamp
+        )
+}

@@ -1,0 +1,76 @@
+//! `[sources.NAME.verify.token]`: a secret that comes with the request.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, bad, quoted, resolved};
+use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
+use crate::config::sections::source::verify::common::check_header_name;
+use crate::config::sections::source::verify::context::{
+    SourceContext, check_secret_texts, check_template,
+};
+use crate::model::request::{Part, Template};
+
+/// The place of the secret.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenScheme {
+    /// The header that holds the secret. It is not stored, and not sent on.
+    pub header: Option<String>,
+    /// The place of the secret, if it is in no header, such as `{query.token}`.
+    pub value: Option<Template>,
+    /// The text before the secret, such as `Bearer `. Default: none.
+    pub prefix: String,
+    /// The secrets; any of them verifies, so that they can be rotated.
+    pub secrets: Vec<Secret>,
+    /// Environment variables that hold one secret each.
+    pub secrets_env: Option<VariableNames>,
+    /// A file that holds more secrets, one a line.
+    pub secrets_file: Option<PathBuf>,
+}
+
+impl TokenScheme {
+    pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
+        vec![Reference::Secrets(SecretList {
+            key: format!("{key}.secrets"),
+            secrets: &mut self.secrets,
+            variables: &mut self.secrets_env,
+            file: &mut self.secrets_file,
+        })]
+    }
+
+    pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
+        resolved(
+            &format!("{key}.secrets"),
+            self.secrets_env.is_some(),
+            self.secrets_file.is_some(),
+        )?;
+        let (secrets_key, secrets) = source.some_secrets(key, &self.secrets)?;
+        check_secret_texts(&secrets_key, secrets)?;
+        match (&self.header, &self.value) {
+            (Some(name), None) => check_header_name(&format!("{key}.header"), name),
+            (None, Some(value)) => Self::check_value(key, value, source),
+            (None, None) => Err((
+                format!("{key}.header"),
+                "missing: expected the header of the token, or value".to_owned(),
+            )),
+            (Some(_), Some(_)) => Err((
+                format!("{key}.value"),
+                "contradicts header: expected one of them".to_owned(),
+            )),
+        }
+    }
+
+    fn check_value(key: &str, value: &Template, source: &SourceContext<'_>) -> Checked {
+        let key = format!("{key}.value");
+        check_template(&key, value, false, source)?;
+        let is_of_request =
+            |part: &Part| !part.is_optional() && !matches!(part, Part::Text(_) | Part::Param(_));
+        if value.parts().iter().any(is_of_request) {
+            return Ok(());
+        }
+        let expected = "a part of the request such as \"{query.token}\"";
+        bad(&key, quoted(value.as_str()), expected)
+    }
+}

@@ -1,0 +1,271 @@
+//! Secrets, conditions and parameters of sources, and the templates that need them.
+
+use super::load;
+use crate::config::*;
+
+/// Loads a source; the text is the content of `[sources.a]`.
+fn load_source(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let text =
+        format!("[destinations.d]\nurl = 'http://x/'\n[sources.a]\ndestinations = ['d']\n{text}");
+    load(&text, env)
+}
+
+/// Sources that are refused, and what their errors contain.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "secrets = ['s']",
+        "sources.a.secrets: nothing is verified with it: expected sources.a.verify, too",
+    ),
+    (
+        "secrets = ['s']\nverify.token = { header = 'X', secrets = ['t'] }",
+        "sources.a.verify.token.secrets: contradicts sources.a.secrets",
+    ),
+    (
+        "verify.token = { header = 'X', value = '{query.a}', secrets = ['s'] }",
+        "sources.a.verify.token.value: contradicts header",
+    ),
+    (
+        "verify.token = { secrets = ['s'] }",
+        "sources.a.verify.token.header: missing",
+    ),
+    (
+        "verify.token = { value = 'x', secrets = ['s'] }",
+        "sources.a.verify.token.value: \"x\": expected a part of the request",
+    ),
+    (
+        "verify.token = { header = 'X' }",
+        "sources.a.verify.token.secrets: []: expected at least one secret",
+    ),
+    (
+        "forward_authorization = true\nverify.basic = { user = 'u', secrets = ['s'] }",
+        "sources.a.forward_authorization: contradicts verify",
+    ),
+    (
+        "verify.basic = { user = 'a:b', secrets = ['s'] }",
+        "sources.a.verify.basic.user: \"a:b\": expected a user's name without a colon",
+    ),
+    (
+        "verify.public_key = { algorithm = 'ed25519', header = 'X' }",
+        "sources.a.verify.public_key.public_keys: []: expected at least one public key",
+    ),
+    (
+        "verify.public_key = { algorithm = 'ed25519', header = 'X', public_keys = ['00'] }",
+        "public_key.public_keys: \"00\": expected an Ed25519 public key",
+    ),
+    (
+        "verify.public_key = { algorithm = 'rsa_md5', header = 'X' }",
+        "unknown variant `rsa_md5`",
+    ),
+    (
+        "verify.public_key = { algorithm = 'rsa_sha256', header = 'X', certificate_url = '{x}' }",
+        "public_key.certificate_hosts: []: expected the hosts",
+    ),
+    (
+        "verify.public_key = { algorithm = 'rsa_sha256', header = 'X', certificate_url = '{x}', \
+         certificate_hosts = ['*.com'] }",
+        "public_key.certificate_hosts: \"*.com\": expected a host in lower case",
+    ),
+    (
+        "verify.standard_webhooks.public_keys = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+        "standard_webhooks.public_keys: \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\": expected whpk_",
+    ),
+    (
+        "verify.hmac = { header = 'X', secret_encoding = 'hex', secrets = ['xyz'] }",
+        "sources.a.verify.hmac.secrets: *** (number 1): expected hexadecimal",
+    ),
+    (
+        "verify.hmac = { header = 'X', secret_encoding = 'base64', secrets = ['='] }",
+        "sources.a.verify.hmac.secrets: *** (number 1): expected base64 of at least one byte",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{param.id}{body}', secrets = ['s'] }",
+        "sources.a.params.id: missing: sources.a.verify.hmac.signed needs it",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{url}{body}', secrets = ['s'] }",
+        "sources.a.verify.hmac.signed: \"{url}{body}\": {url}: expected server.public_url",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{form_sorted}', secrets = ['s'] }",
+        "{form_sorted}: expected sources.a.accept_any_content = true",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{json./a?}', secrets = ['s'] }",
+        "sources.a.verify.hmac.signed: \"{json./a?}\": expected something such as",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{json./a', secrets = ['s'] }",
+        "sources.a.verify.hmac.signed: \"{json./a\": {json./a: expected a } that closes it",
+    ),
+    (
+        "verify.hmac = { signature = '{timestamp}', secrets = ['s'] }",
+        "sources.a.verify.hmac.signature: \"{timestamp}\": {timestamp}: expected a part",
+    ),
+    (
+        "verify.hmac = { header = 'X', signature = '{x}', secrets = ['s'] }",
+        "sources.a.verify.hmac.header: contradicts signature",
+    ),
+    (
+        "verify.hmac = { header = 'X', timestamp = '{x-t}', secrets = ['s'] }",
+        "a time that isn't signed proves nothing",
+    ),
+    (
+        "verify.hmac = { header = 'X', tolerance = '8d', secrets = ['s'] }",
+        "sources.a.verify.hmac.tolerance: 691200s: expected 1ms to 7d",
+    ),
+    (
+        "verify.token = { header = 'X', secrets = ['s'] }\n[[sources.a.verify_any]]\n\
+         token = { header = 'X', secrets = ['s'] }",
+        "sources.a.verify_any: contradicts verify",
+    ),
+    (
+        "[[sources.a.verify_any]]",
+        "sources.a.verify_any[0]: expected one of standard_webhooks, hmac",
+    ),
+    (
+        "require.body.kind = ['a']",
+        "sources.a.require.body: \"kind\": expected a JSON pointer",
+    ),
+    (
+        "require.body.'/kind' = []",
+        "sources.a.require.body./kind: []: expected at least one value",
+    ),
+    (
+        "require.body.'/kind' = [{ min = 2, max = 1 }]",
+        "sources.a.require.body./kind: min: expected at most max",
+    ),
+    (
+        "require.headers.x = [1]",
+        "sources.a.require.headers.x: 1: expected a text",
+    ),
+    (
+        "require.query.x = ['{param.y}']",
+        "sources.a.params.y: missing: sources.a.require needs it",
+    ),
+    (
+        "require.body.'/a' = [{ prefx = 'a' }]",
+        "unknown field `prefx`",
+    ),
+    (
+        "public_url = 'hooks.example.com'",
+        "sources.a.public_url: \"hooks.example.com\": expected a URL",
+    ),
+    (
+        "public_url = 'https://a/?b'",
+        "sources.a.public_url: \"https://a/?b\": expected a URL without a query",
+    ),
+    ("allow_ips = ['192.0.2.0/33']", "sources.a.allow_ips"),
+];
+
+#[test]
+fn a_source_that_could_not_be_verified_is_refused() {
+    for (text, expected) in REFUSED {
+        let error = load_source(text, &[]).expect_err(text);
+        assert!(
+            error.contains(expected),
+            "{text:?}\n  gave {error}\n  not  {expected}"
+        );
+    }
+}
+
+#[test]
+fn sources_of_every_scheme_are_valid() {
+    for text in [
+        "secrets = ['s']\nverify.token.header = 'X'",
+        "verify.token = { value = '{query.token}', secrets = ['s'] }",
+        "verify.hmac = { header = ['A', 'B'], secrets = ['s'] }",
+        "verify.hmac = { header = 'A', signed = '{timestamp}{body}', timestamp_header = 'T', \
+         tolerance = '4d', secrets = ['s'] }",
+        "public_url = 'https://a'\nverify.hmac = { header = 'A', signed = '{url}{body}', \
+         secrets = ['s'] }",
+        // The time is a part of the body that is signed.
+        "verify.hmac = { header = 'A', timestamp = '{json./t}', secrets = ['s'] }",
+        "verify.hmac = { header = 'A', timestamp_header = 'T', signed = '{t}{body}', \
+         secrets = ['s'] }",
+        "params.id = '1'\nverify.hmac = { header = 'A', signed = '{param.id}{body}', \
+         secrets = ['s'] }",
+        "public_keys = ['fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025']\n\
+         verify.public_key = { algorithm = 'ed25519', header = 'X' }",
+        "allow_ips = ['192.0.2.0/24']\nrequire.body.'/a' = ['b', 1, { exists = false }]",
+    ] {
+        load_source(text, &[]).expect(text);
+    }
+}
+
+#[test]
+fn a_variable_holds_one_secret() {
+    let secrets = |names: &str, env: &[(&str, &str)]| {
+        let text = format!("secrets_env = {names}\nverify.token.header = 'X'");
+        let config = load_source(&text, env)?;
+        let secrets = config.sources["a"].secrets.iter().map(Secret::reveal);
+        Ok::<_, String>(secrets.map(str::to_owned).collect::<Vec<_>>())
+    };
+    let comma = &[("S", "correct,horse"), ("T", " battery\n")];
+    assert_eq!(
+        secrets("['S', 'T']", comma).expect("two variables"),
+        ["correct,horse", "battery"]
+    );
+    assert_eq!(secrets("'T'", comma).expect("one variable"), ["battery"]);
+    let error = secrets("'S'", comma).expect_err("a comma under the old form");
+    assert!(
+        error.contains(
+            "sources.a.secrets_env: \"S\": the value has a comma, and a variable holds one \
+             secret: expected secrets_env = [\"S\"] if the comma is part of it, or a variable \
+             for each secret"
+        ),
+        "{error}"
+    );
+    assert!(!error.contains("horse"), "{error}");
+    let error = secrets("['T', 'U']", comma).expect_err("a variable that isn't set");
+    assert!(
+        error.contains("\"U\": expected a variable that holds a secret"),
+        "{error}"
+    );
+    let destination = "[delivery]\nlevel = 'off'\n[destinations.d]\nurl = 'http://x/'\n\
+                       secrets_env = 'S'";
+    let error = load(destination, comma).expect_err("a comma under the old form");
+    assert!(error.contains("destinations.d.secrets_env: \"S\": the value has a comma"));
+    let error = load("[api]\nkeys_env = 'S'", comma).expect_err("a comma under the old form");
+    assert!(error.contains("expected keys_env = [\"S\"]"), "{error}");
+    let keys = load("[api]\nkeys_env = ['S']", comma).expect("a list");
+    assert_eq!(keys.api.keys, [Secret::new("correct,horse")]);
+}
+
+#[test]
+fn public_keys_come_from_a_file() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("keys");
+    let key = "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025";
+    let pem = "-----BEGIN PUBLIC KEY-----\n\
+               MCowBQYDK2VwAyEA/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=\n\
+               -----END PUBLIC KEY-----\n";
+    for (text, count) in [
+        (format!("{key}\n\n{key}\n"), 2),
+        (format!("{pem}{pem}"), 2),
+        (pem.to_owned(), 1),
+    ] {
+        std::fs::write(&file, text).expect("writing the file");
+        let source = format!(
+            "public_keys_file = '{}'\n\
+             verify.public_key = {{ algorithm = 'ed25519', header = 'X' }}",
+            file.display()
+        );
+        let config = load_source(&source, &[]).expect("keys");
+        assert_eq!(config.sources["a"].public_keys.len(), count);
+    }
+}
+
+#[test]
+fn the_secret_of_a_token_ends_at_relay() {
+    let text = "[[sources.a.verify_any]]\ntoken = { header = 'X-Token', secrets = ['s'] }\n\
+                [[sources.a.verify_any]]\nbasic = { user = 'u', secrets = ['s'] }\n\
+                [[sources.a.verify_any]]\n\
+                token = { value = '{query.token}{header.X-Other}', secrets = ['s'] }";
+    let resolved = load_source(text, &[]).expect("schemes").resolve();
+    let source = resolved.source("a").expect("a source");
+    assert_eq!(
+        source.secret_headers,
+        ["x-token", "authorization", "x-other"]
+    );
+    assert_eq!(source.secret_query_fields, ["token"]);
+}
