@@ -34,7 +34,8 @@
 //! - [`config`]: `relay.toml` and the environment, checked. [`clock`]: the time. [`model`]: ids,
 //!   states, URLs; pure.
 //! - `http`: both contracts, on hyper.
-//! - `store`: the database: one writer that commits in groups, a pool of readers.
+//! - `store`: the operations on everything kept. `store/sqlite` is the engine: one writer that
+//!   commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
 //! - `maintenance`: bulk operations and retention, in small steps.
@@ -45,10 +46,10 @@
 //! # Invariants
 //!
 //! - `http` and `delivery` know nothing of each other.
-//! - No SQL stands outside `store` and `delivery/ops`; nobody else's connection writes.
+//! - No SQL and no `rusqlite` stand outside `store/sqlite`; one connection writes.
 //! - Nothing is answered before its commit is on disk.
-//! - `cfg(feature)` stands here, in `delivery/levels/mod.rs` and nowhere else: no error, column,
-//!   route or metric depends on the build.
+//! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs` and
+//!   `store/mod.rs`: no error, column, route or metric depends on the build.
 //! - Only `clock` asks the system for the time.
 //!
 //! `tests/tidy/` checks these.

@@ -1,4 +1,4 @@
-//! The engine's promises, from inside.
+//! Tests of the engine as a whole.
 
 mod counts;
 mod files;

@@ -76,7 +76,7 @@ impl Scene {
             .expect("a checkpoint");
     }
 
-    /// Another process's snapshot.
+    /// Takes a snapshot, as another process.
     fn reader(&self) -> Connection {
         reader(&self.directory)
     }
@@ -159,7 +159,7 @@ fn the_backlog_of_a_reader_is_moved_beside_the_writer() {
     }
     let many = scene.unfinished();
     assert!(many > 40 * 256, "{many}");
-    // While the reader is there, that is found out beside the writer, too.
+    // While the reader is there, the thread finds that out, too.
     scene.clock.advance(Duration::from_secs(10));
     scene.after_batch();
     wait_for_thread(&mut scene);
@@ -168,7 +168,7 @@ fn the_backlog_of_a_reader_is_moved_beside_the_writer() {
     scene.clock.advance(Duration::from_secs(10));
     scene.after_batch();
     assert_eq!(scene.unfinished(), many, "the writer has moved nothing");
-    // It goes on meanwhile.
+    // The writer goes on meanwhile.
     scene.write(10);
     wait_for_thread(&mut scene);
     assert!(scene.unfinished() < 20, "{}", scene.unfinished());
@@ -182,7 +182,7 @@ fn the_backlog_of_a_reader_is_moved_beside_the_writer() {
     assert_eq!(check, "ok");
 }
 
-/// Takes what the thread under way says.
+/// Waits for the result of the thread under way.
 fn wait_for_thread(scene: &mut Scene) {
     let told = scene.checkpoints.backlog.take().expect("a thread");
     let result = told.recv().expect("it doesn't panic");
@@ -194,7 +194,7 @@ fn wait_for_thread(scene: &mut Scene) {
 }
 
 #[test]
-fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
+fn a_reader_that_stays_is_reported_and_again_when_the_log_has_doubled() {
     let start = Timestamp::from_millis(0);
     let at = |seconds| {
         (
@@ -212,7 +212,7 @@ fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
         let moved = i64::from(round) * 100;
         assert_eq!(seen(at(u64::from(round)), moved + 50, moved), None);
     }
-    // One stays, while little is written.
+    // A reader stays, while little is written.
     assert_eq!(seen(at(2_000), 700, 200), None);
     assert_eq!(seen(at(2_059), 800, 200), None);
     assert_eq!(seen(at(2_060), 900, 200), Some(since(2_000)));
@@ -223,7 +223,7 @@ fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
         seen(at(90_003), 2 * TRUNCATE_FRAMES, 200),
         Some(since(2_000))
     );
-    // Another one takes its place: that isn't the end.
+    // Another reader takes its place: the reader is not reported as gone.
     assert_eq!(seen(at(90_004), 2 * TRUNCATE_FRAMES + 9, 300), None);
     let stayed = Duration::from_secs(90_005 - 2_000);
     assert_eq!(
@@ -231,7 +231,7 @@ fn a_reader_that_stays_is_worth_a_line_and_another_when_the_log_has_doubled() {
         Some(News::IsGone { stayed })
     );
     assert_eq!(seen(at(90_006), 90_000, 90_000), None);
-    // One under load is said as soon as the log is larger than it should be.
+    // Under load a reader is reported as soon as the log is larger than it should be.
     assert_eq!(seen(at(90_007), TRUNCATE_FRAMES + 4, 5), None);
     assert_eq!(
         seen(at(90_008), TRUNCATE_FRAMES + 5, 5),
@@ -270,7 +270,7 @@ fn the_room_that_a_checkpoint_needs_counts_as_taken() {
     for _ in 0..40 {
         scene.write(1 << 20);
     }
-    // Within the same second: much was written since.
+    // Within the same second, much was written since.
     assert_eq!(look(&scene), (true, false), "100 MiB are 60 without the 40");
     assert_eq!(looks.load(Ordering::SeqCst), 2);
     scene.write(10);
@@ -279,7 +279,7 @@ fn the_room_that_a_checkpoint_needs_counts_as_taken() {
     free.store(50 << 20, Ordering::SeqCst);
     scene.clock.advance(Duration::from_secs(1));
     assert_eq!(look(&scene), (true, true), "a batch may take 16 MiB");
-    // All is moved into the room that was kept.
+    // All frames are moved into the room that was kept.
     reader.execute_batch("COMMIT").expect("its end");
     scene.clock.advance(Duration::from_secs(10));
     scene.after_batch();
@@ -306,7 +306,7 @@ impl WriteOp for Large {
 }
 
 #[test]
-fn a_reader_that_stays_has_writes_refused_before_the_disk_is_full_and_its_end_heals_that() {
+fn writes_are_refused_before_a_staying_reader_fills_the_disk_and_again_taken_after_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let settings = config::Database {
         path: directory.path().join("relay.db"),

@@ -24,7 +24,7 @@ fn changes(moves: &[(i64, Option<DeliveryState>, Option<DeliveryState>)]) -> Cou
 #[test]
 fn transactions_change_what_was_stored_before_them() {
     let counts = Counts::default();
-    // Committed while it is being counted.
+    // Committed while the stored deliveries are being counted.
     counts.add(&changes(&[
         (1, Some(Queued), Some(Processing)),
         (2, None, Some(Queued)),
@@ -130,7 +130,7 @@ fn changes_of_commands_without_a_server_are_counted_once() {
         )
         .expect("rows");
     let (store, _end) = open(&directory);
-    // A later command has the server look at what was left.
+    // A later command makes the server look at the changes that were left.
     command
         .execute_batch("UPDATE destinations SET name = 'b'")
         .expect("a row");

@@ -12,7 +12,7 @@ fn the_schema_is_what_the_version_says() {
     );
 }
 
-/// All that `SQLite` knows of a schema: columns with types and defaults, indexes, references.
+/// A schema as `SQLite` knows it: columns with types and defaults, indexes, references.
 fn outline(sql: &Connection) -> Vec<String> {
     let mut outline: Vec<String> = [
         "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' '
@@ -48,7 +48,7 @@ fn migrations_lead_to_the_schema() {
 }
 
 #[test]
-fn an_older_file_is_brought_here_with_all_that_is_in_it() {
+fn an_older_file_is_migrated_with_its_contents() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("relay.db");
     {
@@ -111,7 +111,7 @@ fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
             .expect("a pragma");
         let migrated = writer(&path, &|| 0).expect("it opens");
         let reopened = Connection::open(&path).expect("it opens");
-        // One that has been open all the while reads the new schema, too.
+        // A connection opened before the migration reads the new schema, too.
         for sql in [&migrated, &reopened, &old] {
             let check: String = sql
                 .query_row("PRAGMA integrity_check", [], |row| row.get(0))

@@ -61,7 +61,7 @@ fn a_command_is_noticed_by_an_idle_server_and_by_a_busy_one() {
     assert!(noticed.try_recv().is_err(), "its own writes are none");
     pause("a");
     own("next").expect("committed");
-    // Its next batch had noticed it before it was answered, or soon after.
+    // The server notices it with its next batch.
     noticed.recv().expect("it is noticed");
     pause("b");
     noticed.recv().expect("it is noticed without a batch");

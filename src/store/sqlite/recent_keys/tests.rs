@@ -52,7 +52,7 @@ fn count(store: &Sqlite, sql: &'static str) -> u32 {
         .expect(sql)
 }
 
-/// The database as a crash would leave it.
+/// A copy of the database as a crash would leave it.
 fn crashed(directory: &TempDir) -> TempDir {
     let copy = tempfile::tempdir().expect("a directory");
     for entry in fs::read_dir(directory).expect("a directory") {

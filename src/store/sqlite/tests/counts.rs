@@ -24,7 +24,7 @@ const DESTINATIONS: [&str; 3] = ["a", "b", "https://c.example"];
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// To those destinations whose bit is set.
+    /// Accepts an event for the destinations whose bit is set.
     Accept(u8),
     /// Accepts, and then fails.
     Fail,
@@ -33,22 +33,22 @@ enum Action {
         begin: usize,
         prefetch: usize,
     },
-    /// All due deliveries.
+    /// Claims all due deliveries.
     ClaimAll,
-    /// All that is claimed.
+    /// Settles all claimed deliveries.
     SettleAll(Transition),
-    /// Of one that is claimed.
+    /// Settles one claimed delivery.
     Settle(usize, Transition),
-    /// Of one that is no longer claimed by that.
+    /// Settles and releases a delivery by a claim that is no longer its own.
     SettleLate(usize),
     Release(usize),
     Replay(usize, By),
     Discard(usize, By),
-    /// All dead letters of a destination, by a command that leaves a job.
+    /// All dead letters of a destination, by a command that creates a bulk operation.
     Bulk(usize, DeadLetterAction),
     AdvanceBulk,
     Prune,
-    /// The process ends, and the next one finds what was on the disk.
+    /// The process ends, and the next one opens the files as they were on the disk.
     Crash,
     Restart,
 }
@@ -56,9 +56,9 @@ enum Action {
 #[derive(Clone, Copy, Debug)]
 enum By {
     Server,
-    /// Beside the server.
+    /// A command beside the server.
     Command,
-    /// While there is no server.
+    /// A command while no server runs.
     CommandAlone,
 }
 
@@ -101,7 +101,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// An operation that says that it moves something, and fails.
+/// An operation that records a change of the counts, and fails.
 struct Failing(Accept);
 
 impl WriteOp for Failing {
@@ -267,7 +267,7 @@ impl World {
                 let copy = tempfile::tempdir().expect("a directory");
                 for file in std::fs::read_dir(self.directory.path()).expect("a directory") {
                     let name = file.expect("an entry").file_name();
-                    // Where its owner's lock is doesn't matter: it is another file's.
+                    // The copy of the lock file is another file, and is not locked.
                     std::fs::copy(self.directory.path().join(&name), copy.path().join(&name))
                         .expect("a copy");
                 }
@@ -361,7 +361,7 @@ impl World {
         (said, stored)
     }
 
-    /// The same for what waits for a destination.
+    /// The waiting deliveries of a destination, by the server and by the database.
     fn waiting(&self, destination: DestinationId) -> (i64, i64) {
         let stored = self
             .store

@@ -21,7 +21,7 @@ fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
     let root = directory.path().canonicalize().expect("it is there");
     std::fs::create_dir(root.join("data")).expect("a directory");
     let real = root.join("data/relay.db");
-    // One that is relative, one that leads to it, one of a directory.
+    // A relative link, a link to that link, and a link to a directory.
     symlink("data/relay.db", root.join("first")).expect("a link");
     symlink(root.join("first"), root.join("second")).expect("a link");
     symlink("data", root.join("elsewhere")).expect("a link");
@@ -52,12 +52,12 @@ fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
     assert_eq!(names, ["data", "elsewhere", "first", "second"]);
     assert!(root.join("data/relay.db.lock").is_file());
 
-    // Links in a circle end somewhere, and are refused by the system.
+    // Links in a circle are followed a bounded number of times, and the system refuses them.
     symlink("there", root.join("here")).expect("a link");
     symlink("here", root.join("there")).expect("a link");
     let refused = start("here").err().expect("there is no file");
     assert!(refused.to_string().contains("here"), "{refused}");
-    // A name alone is one in the working directory.
+    // A name alone is in the working directory.
     let here = std::env::current_dir().expect("a directory");
     let here = here.canonicalize().expect("it is there");
     let name = Path::new("not-there.db");
@@ -116,8 +116,8 @@ fn writes_that_fail_do_not_hide_a_removed_lock_file() {
     store.stop();
 }
 
-/// The first server has looked for its lock file, and is about to commit, when that is removed and
-/// a second one starts.
+/// The first server has checked its lock file, and is about to commit, when the file is removed and
+/// a second server starts.
 #[test]
 fn a_second_server_knows_all_that_the_first_one_acknowledges() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -134,7 +134,7 @@ fn a_second_server_knows_all_that_the_first_one_acknowledges() {
         }))?;
         Ok(())
     });
-    // Both share a transaction: the second one comes while the writer is held by a third.
+    // Both share a transaction: they are sent while a third change holds the writer.
     let (release, held) = hold(&first);
     let was_stuck = first.send(stuck).expect("room");
     let accepted = first.send(event("1")).expect("room");
@@ -145,8 +145,8 @@ fn a_second_server_knows_all_that_the_first_one_acknowledges() {
     std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| open(&directory).0);
-        // It makes a lock file, and then waits for the transaction. Were it not to, it would have
-        // read all that it goes by after this.
+        // The second server creates a lock file, and then waits for the transaction. Without that
+        // wait it would have read everything it relies on after this pause.
         wait_for_lock_file(&directory);
         std::thread::sleep(Duration::from_millis(300));
         tell.send(false).expect("the writer waits");

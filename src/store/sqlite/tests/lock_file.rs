@@ -63,13 +63,13 @@ fn a_database_that_lost_what_was_acknowledged_is_refused() {
             files
         };
         let before = files(&crashed);
-        // Again, too: a refusal doesn't make itself forgotten.
+        // A second time as well: a refusal doesn't clear the record.
         for _ in 0..2 {
             let why = refusal(&crashed).expect("it is refused");
             assert!(why.contains("doesn't hold the last event"), "{why}");
             assert_eq!(files(&crashed), before, "{missing:?}");
         }
-        // As it says, what is left is served after an unlock.
+        // After an unlock the rest is served, as the refusal says.
         let unlock = Unlock::of(&crashed.path().join("relay.db")).expect("no error");
         let unlock = unlock.expect("a lock file");
         assert_eq!(unlock.holds_last_event(), Some(false), "{missing:?}");
@@ -78,7 +78,7 @@ fn a_database_that_lost_what_was_acknowledged_is_refused() {
         assert_eq!(refusal(&crashed), None, "{missing:?}");
     }
     store.stop();
-    // Stopped in order, an older copy is the operator's business.
+    // After an orderly stop, an older copy is not refused.
     let older = crashed_without(&directory, &["relay.db"]);
     assert_eq!(refusal(&older), None);
 }
@@ -99,7 +99,7 @@ fn a_record_of_an_earlier_version_is_heeded_and_gets_checksums() {
         Accepted::New(id, _) => id.row(),
         other => panic!("{other:?}"),
     };
-    // As an earlier version would have left it, its clock an hour ahead.
+    // A lock file of an earlier version, whose clock was an hour ahead.
     let hour = Duration::from_secs(3600);
     let old = |missing: &[&str]| {
         let crashed = crashed_without(&directory, missing);
@@ -113,7 +113,7 @@ fn a_record_of_an_earlier_version_is_heeded_and_gets_checksums() {
     let clock = Arc::new(FakeClock::at(start));
     let again = open_at(&upgraded, &clock);
     assert_eq!(clock.now(), start.plus(hour));
-    // A crash right after that.
+    // The same after a crash right after the start.
     let later = crashed_without(&upgraded, &[]);
     let why = refusal(&crashed_without(&later, &["relay.db-wal"])).expect("it is refused");
     assert!(why.contains("doesn't hold the last event"), "{why}");
@@ -179,10 +179,10 @@ fn intents_deleted_on_purpose_are_not_missed() {
         .expect("given up");
     store.discard(ids[1]).expect("discarded");
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
-    // The next one is marked again.
+    // The next intent is recorded again.
     store.write_blocking(event("3")).expect("accepted");
     assert!(refusal(&crashed_without(&directory, &["relay.db-wal"])).is_some());
-    // And by a command.
+    // The same for an intent that a command deletes.
     let id = match store.write_blocking(event("4")).expect("accepted") {
         Accepted::New(id, _) => id,
         other => panic!("{other:?}"),
@@ -231,7 +231,7 @@ fn a_command_refuses_what_a_start_would_refuse_and_harms_nothing() {
         let kept = std::fs::read(crashed.path().join("relay.db-wal")).unwrap_or_default();
         assert_eq!(kept, wal, "the WAL is as it was");
     }
-    // A whole one is fine, after a crash as well.
+    // A whole database opens, after a crash as well.
     let crashed = crashed_without(&directory, &[]);
     assert!(Operator::writing(&crashed.path().join("relay.db")).is_ok());
     assert_eq!(refusal(&crashed), None);
@@ -267,7 +267,8 @@ fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
     };
     let (store, clock) = open(start);
     store.write_blocking(event("1")).expect("accepted");
-    // Set two hours ahead while it runs: the key is still known, and after a restart, too.
+    // The system's clock is set two hours ahead while the server runs: the key is still known, and
+    // after a restart, too.
     clock.set_wall(start.plus(hours(2)));
     let again = store.write_blocking(event("1")).expect("answered");
     assert!(matches!(again, Accepted::Duplicate(_)));
@@ -280,7 +281,7 @@ fn a_start_goes_on_by_the_clock_that_wrote_what_is_there() {
     let behind = SystemClock::new().wall().since(operator.now());
     assert!(behind > hours(1) && behind < hours(3), "{behind:?}");
     store.stop();
-    // Set back while it was off: time goes on from where it was.
+    // The system's clock was set back between two runs: the time continues from where it was.
     let (store, clock) = open(start.minus(hours(20)));
     assert_eq!(clock.now(), start);
     store.stop();
@@ -292,8 +293,8 @@ fn a_start_is_off_by_nothing_after_a_stop_and_by_little_after_a_crash() {
     let start = Timestamp::from_millis(1_700_000_000_000);
     let mut wall = start;
     let millis = Duration::from_millis;
-    // Set back by two hours: relay's clock, ahead by as much, goes more slowly than time until they
-    // agree again.
+    // The system's clock is set back by two hours: relay's clock is ahead by as much, and runs
+    // slower until both agree.
     let first = Arc::new(FakeClock::at(wall));
     let mut store = open_at(&directory, &first);
     wall = wall.minus(Duration::from_secs(7200));
@@ -304,7 +305,8 @@ fn a_start_is_off_by_nothing_after_a_stop_and_by_little_after_a_crash() {
         // The offset moves by a twentieth of the time that passes.
         last.advance(millis(life));
         wall = wall.plus(millis(life));
-        // It is killed as it comes to the end of this one, and goes on from what it noted before.
+        // The server is killed at the end of this life, and the next start continues from the
+        // record.
         let crashed = crashed_without(&directory, &[]);
         let after = Arc::new(FakeClock::at(wall));
         open_at(&crashed, &after).stop();

@@ -31,7 +31,7 @@ struct Scene {
     worker: Worker,
 }
 
-/// Does what it is told.
+/// Applies a function to a transaction.
 struct Do<F>(F);
 
 impl<F: Fn(&Tx<'_>) -> Result<i64, StoreError> + Send + 'static> WriteOp for Do<F> {
@@ -106,7 +106,7 @@ impl Scene {
         assert!(matches!(accepted, Accepted::New(..)));
     }
 
-    /// Gives up on all that waits.
+    /// Gives up all waiting deliveries.
     fn all_die(&self, error: &'static str) {
         let now = self.clock.now().as_millis();
         let op = Do(move |tx: &Tx<'_>| {
@@ -121,7 +121,7 @@ impl Scene {
         self.clock.advance(Duration::from_millis(1));
     }
 
-    /// Delivers all that waits.
+    /// Delivers all waiting deliveries.
     fn all_arrive(&self) {
         let now = self.clock.now().as_millis();
         let op = Do(move |tx: &Tx<'_>| {
@@ -135,7 +135,7 @@ impl Scene {
         self.store.write_blocking(op).expect("delivered");
     }
 
-    /// Goes through all of it once.
+    /// Makes one whole sweep.
     fn sweep(&mut self) {
         self.clock.advance(LONGEST_PAUSE);
         self.worker.run_once().expect("a step");
@@ -156,7 +156,7 @@ impl Scene {
             .expect("an event")
     }
 
-    /// Begins to go through all of it, and stops after the first deletion.
+    /// Begins a sweep, and stops after its first deletion.
     fn sweep_once_begun(&mut self) {
         self.clock.advance(LONGEST_PAUSE);
         self.store.take_transactions();
@@ -165,7 +165,7 @@ impl Scene {
         }
     }
 
-    /// Goes through what is left.
+    /// Finishes the sweep.
     fn finish_sweep(&mut self) {
         while self.worker.is_sweeping() {
             self.worker.run_once().expect("a step");
@@ -224,13 +224,13 @@ fn finished_intents_are_deleted_after_their_time_counted_from_their_end() {
     let mut scene = Scene::new(|_| {});
     scene.accept("s", "pending", &["d"], 10);
     scene.execute("UPDATE deliveries SET state = 2");
-    // Half an intent that arrived is still pending.
+    // An intent with one delivery left is still pending.
     scene.accept("s", "half", &["d", "e"], 10);
     scene.execute(
         "UPDATE deliveries SET state = 3, next_attempt_at = NULL
          WHERE destination_id = 2",
     );
-    // Accepted long before it is delivered: the end counts.
+    // Accepted long before they are delivered: the end counts.
     scene.execute("UPDATE deliveries SET state = 1, claim = 7, next_attempt_at = NULL WHERE next_attempt_at IS NOT NULL");
     for key in 0..100 {
         scene.accept("s", &format!("late{key}"), &["d"], 10);
@@ -285,7 +285,7 @@ fn an_ad_hoc_origin_is_forgotten_with_its_last_delivery() {
 }
 
 #[test]
-fn forever_means_forever() {
+fn without_a_retention_time_nothing_is_deleted() {
     let mut scene = Scene::new(|config| {
         config.retention.delivered = None;
         config.retention.dead_lettered = None;
@@ -299,7 +299,7 @@ fn forever_means_forever() {
 
 #[test]
 fn a_clock_that_jumps_deletes_nothing() {
-    // A sweep takes an hour.
+    // A sweep lets an hour pass.
     let mut scene = Scene::new(|config| config.api.idempotency_window = DAY);
     for key in 0..100 {
         scene.accept("s", &format!("k{key}"), &["d"], 10);
@@ -407,7 +407,7 @@ fn a_replay_yields_to_what_is_waiting() {
     for _ in 0..20 {
         scene.worker.run_once().expect("a step");
     }
-    // Nobody takes any, so no more than so many are put before what comes in live.
+    // Nobody claims any, so no more than 200 are put before deliveries of new events.
     assert_eq!(scene.jobs(&jobs), [(200, 500, false, false)]);
     scene.all_arrive();
     scene.worker.run_once().expect("a step");
@@ -423,7 +423,7 @@ fn a_job_can_be_cancelled_and_survives_a_restart() {
     scene.all_die("answered 500");
     let jobs = scene.create(DeadLetterAction::Discard, |_| {});
     scene.worker.run_once().expect("a step");
-    // Another process's worker goes on where this one left off.
+    // Another process continues where this one stopped.
     scene.worker = worker(&scene.store, &scene.config, &scene.clock);
     scene.worker.run_once().expect("a step");
     assert_eq!(scene.jobs(&jobs), [(200, 350, false, false)]);

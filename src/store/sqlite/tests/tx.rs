@@ -14,7 +14,7 @@ fn a_row_may_be_read_with_the_help_of_another_query() {
     let (store, _end) = open(&directory);
     let op = Insert("a", |tx: &Tx<'_>| {
         const NAMED: &str = "SELECT name FROM destinations WHERE name = ?1";
-        // The same statement within itself, and another one.
+        // Within the statement: the same statement, and another one.
         let names = tx.rows(NAMED, ["a"], |row| {
             let name: String = row.get(0)?;
             let inner = tx.first(NAMED, [&name], |row| row.get::<_, String>(0));
@@ -22,7 +22,7 @@ fn a_row_may_be_read_with_the_help_of_another_query() {
             Ok((inner.ok().flatten(), changed.ok()))
         })?;
         assert_eq!(names, [(Some("a".to_owned()), Some(1))]);
-        // And once more, after all of that.
+        // The first statement again.
         assert_eq!(tx.rows(NAMED, ["b"], |_| Ok(()))?, []);
         Ok(())
     });
@@ -73,7 +73,7 @@ fn an_api_key_has_deliveries_waiting_for_a_bounded_number_of_origins() {
     store.write_blocking(deliver).expect("delivered");
     store.stop();
     drop(store);
-    // A start counts what it finds.
+    // A start counts the waiting origins.
     let (store, _end) = open(&directory);
     let accept = |origin| {
         store

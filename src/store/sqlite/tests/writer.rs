@@ -62,7 +62,7 @@ fn a_commit_that_fails_is_answered_with_its_failure() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
-        // A foreign key that is only looked at by COMMIT.
+        // A foreign key that only COMMIT checks.
         tx.sql.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
              INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
@@ -85,7 +85,7 @@ fn a_rollback_that_fails_breaks_the_store() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, end) = open(&directory);
     let refused = store.write_blocking(Insert("a", |tx: &Tx<'_>| {
-        // SQLite's own ROLLBACK doesn't fail on purpose: it isn't allowed instead.
+        // SQLite's own ROLLBACK can't be made to fail, so it is forbidden instead.
         tx.sql.authorizer(Some(|context: AuthContext<'_>| {
             let operation = TransactionOperation::Rollback;
             if context.action == (AuthAction::Transaction { operation }) {
@@ -122,7 +122,7 @@ fn one_bad_operation_does_not_fail_its_batch() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     let (go_on, held) = hold(&store);
-    // These three wait together, and so share the next transaction.
+    // These three are queued together, and so share the next transaction.
     let first = store.send(Insert("a", fine)).expect("room");
     let bad = store.send(Insert("a", fine)).expect("room");
     let last = store.send(Insert("c", fine)).expect("room");
@@ -305,7 +305,7 @@ fn a_writer_that_hangs_is_unready_until_it_goes_on() {
         Arc::<FakeClock>::clone(&clock),
         Arc::new(|_| {}),
     );
-    // While it has nothing to do, time passes without harm.
+    // An idle writer does not count as stalled.
     store.write_blocking(Probe).expect("committed");
     let (go_on, held) = hold(&store);
     clock.advance(health::STALLED_AFTER);
@@ -327,7 +327,7 @@ fn a_refused_batch_is_unready_until_the_idle_writer_has_proven_that_it_can_write
     let (store, _end) = open(&directory);
     store
         .write_blocking(Insert("a", |tx: &Tx<'_>| {
-            // A foreign key that is only looked at by COMMIT.
+            // A foreign key that only COMMIT checks.
             tx.sql.execute_batch(
                 "PRAGMA defer_foreign_keys = ON;
                  INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
@@ -337,7 +337,7 @@ fn a_refused_batch_is_unready_until_the_idle_writer_has_proven_that_it_can_write
         }))
         .expect_err("the commit fails");
     assert_eq!(store.readiness(), Err(Unready::Refused));
-    // Nobody writes; the idle writer does, a second after its last work.
+    // No client writes; the idle writer does, a second after its last work.
     let end = std::time::Instant::now() + Duration::from_secs(60);
     while store.readiness() != Ok(()) {
         assert!(std::time::Instant::now() < end, "it stays unready");
@@ -469,8 +469,8 @@ fn a_checkpoint_that_was_cut_short_is_no_damage() {
     };
     let mut looked_damaged = 0;
     for round in 1..=60 {
-        // A snapshot in between pins the second row: a page that the first one added, and which the
-        // second one changed, can't be moved, while the first page that announces it can.
+        // A snapshot between the two rows: a page that the first row added and the second one
+        // changed can't be moved, while the first page, which announces it, can.
         add();
         reader
             .execute_batch("BEGIN; SELECT count(*) FROM intents")

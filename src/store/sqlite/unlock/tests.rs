@@ -10,7 +10,7 @@ fn an_unlock_makes_the_next_start_follow_the_systems_clock_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let wall = SystemClock::new().wall();
     let hour = Duration::from_secs(3600);
-    // A server that ran while the system's clock was an hour ahead.
+    // A server ran while the system's clock was an hour ahead.
     open_at(&directory, &Arc::new(FakeClock::at(wall.plus(hour)))).stop();
     let clock = Arc::new(FakeClock::at(wall));
     let store = open_at(&directory, &clock);

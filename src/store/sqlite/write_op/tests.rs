@@ -10,7 +10,7 @@ use crate::store::sqlite::handle::CLIENTS_RETURN_WITHIN;
 use crate::store::sqlite::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS};
 use crate::store::sqlite::tests::{Insert, destinations, fine, hold, open, open_by};
 
-/// Tells when each of its steps begins, and does nothing until told to.
+/// Reports when each of its steps begins, and waits in each until the test lets it continue.
 struct Steps {
     left: usize,
     begun: Sender<Vec<String>>,
@@ -66,7 +66,7 @@ fn a_write_waits_for_one_step_of_a_long_change_and_not_for_the_next() {
         scope.spawn(|| store.write_steps(&mut steps).expect("all steps"));
         for (name, seen) in [("a", &[][..]), ("b", &["a"]), ("c", &["a", "b"])] {
             assert_eq!(has_begun.recv().expect("a step"), seen);
-            // While the step is under way.
+            // Sent while the step is under way.
             store.send(Insert(name, fine)).expect("room in the queue");
             tell.send(()).expect("the step waits");
         }
@@ -98,7 +98,7 @@ fn steps_are_short_while_clients_write() {
     store.stop();
 }
 
-/// Counts as this many rows.
+/// A change that counts as this many rows.
 struct Rows(&'static str, usize);
 
 impl WriteOp for Rows {
@@ -122,7 +122,7 @@ fn a_transaction_takes_operations_up_to_its_rows_in_their_order() {
     let queued: Vec<_> = [
         ("a", half),
         ("b", half),
-        // One that is too large has a transaction to itself.
+        // A change that is too large has a transaction to itself.
         ("c", 2 * MAX_ROWS),
         ("d", half),
         ("e", 1),

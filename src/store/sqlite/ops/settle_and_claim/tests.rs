@@ -75,26 +75,26 @@ fn settlement(claimed: &Claimed) -> Settlement {
 }
 
 #[test]
-fn a_turn_of_many_workers_is_divided_into_bounded_transactions() {
+fn a_change_for_many_workers_is_divided_into_bounded_transactions() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     store.write_blocking(Fill(25_000)).expect("rows");
     let mut claimed = Vec::new();
-    // As 1 024 workers claim at first, then as they settle and claim, with eight waiting behind
-    // each of them at last.
+    // 1 024 workers claim, then settle and claim, and at last with eight prefetched deliveries
+    // behind each of them.
     for (claim, wait) in [(1, 0), (2, 0), (3, 512), (4, 0)] {
         let settlements: Vec<_> = claimed.iter().map(settlement).collect();
         let settled = settlements.len();
         store.take_transactions();
-        let mut turn = SettleAndClaim::new(
+        let mut change = SettleAndClaim::new(
             settlements,
             Vec::new(),
             Vec::new(),
             requests(64, wait),
             ClaimId(claim),
         );
-        store.write_steps(&mut turn).expect("a turn");
-        claimed = turn.into_claimed();
+        store.write_steps(&mut change).expect("a change");
+        claimed = change.into_claimed();
         let transactions = store.take_transactions();
         let longest = transactions.iter().map(|one| one.took).max();
         println!(
@@ -129,54 +129,55 @@ fn a_turn_of_many_workers_is_divided_into_bounded_transactions() {
 }
 
 #[test]
-fn a_turn_that_fails_keeps_just_what_is_not_durable() {
+fn a_change_that_fails_returns_only_its_undurable_part() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     store.write_blocking(Fill(3_000)).expect("rows");
-    let mut turn = SettleAndClaim::new(
+    let mut change = SettleAndClaim::new(
         Vec::new(),
         Vec::new(),
         Vec::new(),
         requests(100, 0),
         ClaimId(1),
     );
-    store.write_steps(&mut turn).expect("a turn");
-    let claimed = turn.into_claimed();
+    store.write_steps(&mut change).expect("a change");
+    let claimed = change.into_claimed();
     let mut settlements: Vec<_> = claimed.iter().map(settlement).collect();
     let total = settlements.len();
-    // No step from processing leads there.
+    // No transition from processing leads there.
     settlements[600].transition = Transition::Replay;
-    let back = Release {
+    let release = Release {
         intent: IntentRow(1),
         destination: DestinationId(1),
         claim: ClaimId(1),
         due: None,
     };
-    let mut turn = SettleAndClaim::new(
+    let mut change = SettleAndClaim::new(
         settlements,
-        vec![back],
+        vec![release],
         Vec::new(),
         requests(100, 0),
         ClaimId(2),
     );
     let refused = store
-        .write_steps(&mut turn)
+        .write_steps(&mut change)
         .expect_err("it can't be settled");
     assert!(matches!(refused, StoreError::Unexpected(_)), "{refused}");
-    let (mut settlements, hand_backs) = turn.into_unfinished();
+    let (mut settlements, releases) = change.into_unfinished();
     let settled = count(&store, "attempts");
     assert!(settled > 0 && settled <= 600, "{settled}");
     assert_eq!(settlements.len(), total - settled);
-    assert_eq!(hand_backs.len(), 1);
+    assert_eq!(releases.len(), 1);
     assert_eq!(
         count(&store, "deliveries WHERE claim = 2"),
         0,
         "nor is anything claimed"
     );
-    // The rest is gone on with.
+    // The rest can be settled later.
     settlements[600 - settled].transition = Transition::Deliver;
-    let mut turn = SettleAndClaim::new(settlements, Vec::new(), Vec::new(), Vec::new(), ClaimId(3));
-    store.write_steps(&mut turn).expect("settled");
+    let mut change =
+        SettleAndClaim::new(settlements, Vec::new(), Vec::new(), Vec::new(), ClaimId(3));
+    store.write_steps(&mut change).expect("settled");
     assert_eq!(count(&store, "attempts"), total);
     assert_eq!(
         count(&store, "attempts WHERE entry > 1"),
@@ -187,34 +188,34 @@ fn a_turn_that_fails_keeps_just_what_is_not_durable() {
 }
 
 #[test]
-fn claims_of_a_turn_that_fails_later_are_handed_back() {
+fn claims_of_a_change_that_fails_later_are_released() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     store.write_blocking(Fill(25_000)).expect("rows");
-    let mut turn = SettleAndClaim::new(
+    let mut change = SettleAndClaim::new(
         Vec::new(),
         Vec::new(),
         Vec::new(),
         requests(500, 0),
         ClaimId(1),
     );
-    assert!(store.write_step(&mut turn).expect("a step"));
+    assert!(store.write_step(&mut change).expect("a step"));
     store.stop();
-    let refused = store.write_steps(&mut turn).expect_err("it has stopped");
+    let refused = store.write_steps(&mut change).expect_err("it has stopped");
     assert!(matches!(refused, StoreError::Stopped), "{refused}");
     let (store, _end) = open(&directory);
-    let (settlements, hand_backs) = turn.into_unfinished();
+    let (settlements, releases) = change.into_unfinished();
     assert!(settlements.is_empty());
-    // The start has handed them back itself; a running server has the dispatcher do it.
+    // The start has released them itself; in a running server the dispatcher does.
     assert_eq!(
-        hand_backs.len(),
+        releases.len(),
         1021,
         "a row for each of three destinations, and the rest"
     );
     assert!(
-        hand_backs
+        releases
             .iter()
-            .all(|back| back.due.is_some() && back.claim == ClaimId(1))
+            .all(|release| release.due.is_some() && release.claim == ClaimId(1))
     );
     store.stop();
 }

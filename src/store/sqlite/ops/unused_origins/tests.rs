@@ -155,11 +155,11 @@ fn origins_that_nothing_needs_are_forgotten_and_no_others() {
             "http://held",
             "http://broken",
             "http://has-job",
-            // Its number must not be used again.
+            // The greatest row id must not be used again.
             "http://newest",
         ]
     );
-    // An origin that comes back is another row.
+    // A forgotten origin that is used again gets another row.
     accept(&scene.store, "http://pruned");
     let after = scene.ids();
     let (id, name) = after.last_key_value().expect("some");
@@ -197,7 +197,7 @@ fn an_origin_that_is_used_at_any_step_of_a_pass_stays() {
         assert_eq!(scene.orphans(), 0, "accepted before step {at}");
         for n in [0, 7, UNUSED - 1] {
             let is_there = destinations(&scene.store).contains(&format!("http://{n}"));
-            // The greatest one always is: here that is "named".
+            // The destination with the greatest row id always stays: here that is "named".
             assert_eq!(is_there, at < step, "{n}, accepted before step {at}");
         }
         scene.store.stop();
@@ -353,7 +353,7 @@ fn a_destination_is_deleted_by_indexes_alone() {
         "{steps:#?}"
     );
     assert!(steps.len() > 4, "{steps:#?}");
-    // Nor does the check of a reference, which no plan shows.
+    // The check of a reference, which no plan shows, uses an index too.
     let unindexed: i64 = sql
         .query_row(
             "SELECT count(*) FROM sqlite_schema m, pragma_foreign_key_list(m.name) f

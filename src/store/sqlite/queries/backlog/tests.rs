@@ -18,7 +18,7 @@ fn database() -> Connection {
     sql
 }
 
-/// A destination, and how many deliveries wait for it, the first of them due so long ago.
+/// Inserts a destination with waiting deliveries, the first of them due since `due_ago`.
 fn insert(sql: &Connection, counts: &mut CountChanges, name: &str, waiting: i64, due_ago: i64) {
     sql.execute("INSERT INTO destinations (name) VALUES (?1)", [name])
         .expect("a destination");
@@ -95,13 +95,13 @@ fn with_nothing_waiting_nothing_is_due_and_every_reason_is_there() {
 }
 
 #[test]
-fn before_they_are_counted_it_is_not_said_how_many_are_kept() {
+fn kept_deliveries_are_unknown_until_they_are_counted() {
     let backlog = super::read(&database(), &Counts::default(), NOW, |_| true);
     assert_eq!(backlog.expect("it reads").kept, None);
 }
 
 #[test]
-fn it_costs_the_same_however_many_wait_for_a_destination() {
+fn the_cost_does_not_depend_on_the_waiting_deliveries() {
     let cost = |waiting| {
         let sql = database();
         let mut counts = CountChanges::default();

@@ -33,8 +33,8 @@ fn insert_intent(sql: &Connection, id: i64, source: &str) {
     .expect("an intent");
 }
 
-/// A delivery as the operations leave them: what was attempted has a history, and what was not is
-/// due when it was accepted.
+/// A delivery as the operations leave it: an attempted one has a history, and another one is due
+/// when it was accepted.
 fn insert(sql: &Connection, intent: i64, destination: i64, state: DeliveryState, history: i64) {
     let due = match state {
         Queued if history == 0 => Some(IntentId::millis_of(intent)),
@@ -84,7 +84,7 @@ fn read(sql: &Connection, query: &ListQuery) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// The same by reading everything.
+/// The expected list, by reading all deliveries.
 fn read_all(sql: &Connection, query: &ListQuery) -> Vec<(i64, String)> {
     let mut statement = sql
         .prepare(
@@ -244,7 +244,8 @@ fn listing_a_state_costs_the_same_however_many_deliveries_there_are() {
         for row in 1..=rows {
             let intent = IntentId::first_row_at(NOW - 1_000) + row * 4;
             insert_intent(&sql, intent, "a");
-            // A few of each state, then many dead ones, and the many delivered ones are the newest.
+            // A few of each state, then many dead letters, then many delivered ones, which are the
+            // newest.
             let state = if row <= 60 {
                 DeliveryState::ALL[usize::try_from(row % 3).expect("small")]
             } else if row <= rows / 2 {

@@ -1,4 +1,4 @@
-//! How many rows maintenance writes at a time.
+//! The rows that maintenance writes in one transaction.
 
 use super::*;
 
@@ -59,7 +59,7 @@ fn an_event_that_is_replayed_while_it_is_being_pruned_stays() {
     let id = scene.any_event();
     scene.store.replay(id).expect("replayed");
     let left = scene.count("attempts");
-    // It ends anew at once: that is no longer long ago.
+    // Its deliveries end anew at once, and so it is no longer old enough.
     scene.all_arrive();
     scene.finish_sweep();
     assert_eq!((scene.count("intents"), scene.count("deliveries")), (1, 20));
@@ -78,7 +78,7 @@ fn a_discard_of_long_histories_deletes_few_rows_at_a_time() {
     assert_eq!(scene.jobs(&jobs), [(20, 20, true, false)]);
     let rows = most_rows(&scene);
     assert!(rows <= 256, "{rows} rows in one transaction");
-    // Nor does a command that names the event delete all at once.
+    // A command that names the event deletes in bounded transactions, too.
     let id = scene.any_event();
     scene.store.take_transactions();
     assert_eq!(scene.store.discard(id).expect("discarded"), 39);
@@ -108,7 +108,7 @@ fn jobs_for_very_many_destinations_are_made_and_done_in_bounded_transactions() {
     let rows = most_rows(&scene);
     assert!(rows <= 256, "{rows} rows in one transaction");
     assert_eq!(scene.count("deliveries WHERE state = 0"), 3001);
-    // Long after, they are forgotten.
+    // They are deleted long after their end.
     scene.clock.advance(DAY * 31);
     scene.sweep();
     let rows = most_rows(&scene);
