@@ -23,24 +23,25 @@
 //! ```
 //!
 //! A relay brings its own runtime and threads. Its methods may be called from asynchronous code, too;
-//! those that block say so, and belong on a thread where blocking is fine.
+//! those that block say so, and belong on a thread that may block.
 //!
 //! # Code map
 //!
 //! Data flows `http` → `store` → `delivery` → `store`. Each folder's `mod.rs` lists its files;
 //! `docs/architecture.md` draws the whole.
 //!
-//! - [`relay`](Relay): wiring and the ordered stop; the only place that knows every part.
-//! - [`config`]: `relay.toml` and the environment, checked. [`clock`]: the time. [`model`]: ids,
-//!   states, URLs; pure.
+//! - [`relay`](Relay): the wiring, and the table of the stop; the only part that knows every other.
+//! - [`config`]: `relay.toml` and the environment, checked and resolved. [`clock`]: the time.
+//!   [`model`]: ids, states, URLs; pure.
 //! - `http`: both contracts, on hyper.
 //! - `store`: the operations on everything kept. `store/sqlite` is the engine: one writer that
 //!   commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
 //! - `maintenance`: bulk operations and retention, in small steps.
-//! - `ops`: metrics, the log, the limit of open files, a delivery's state in words. `stop`, `limiter`:
-//!   shared by all parts.
+//! - `ops`: metrics, the log, the limit of open files, a delivery's state in words.
+//! - `stop`: the one way to stop a part. `limiter`: token buckets. `compiled_level`: the highest level
+//!   in this build.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants
@@ -50,7 +51,7 @@
 //! - Nothing is answered before its commit is on disk.
 //! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs` and
 //!   `store/mod.rs`: no error, column, route or metric depends on the build.
-//! - Only `clock` asks the system for the time.
+//! - Only `clock/system.rs` asks the system for the time.
 //!
 //! `tests/tidy/` checks these.
 

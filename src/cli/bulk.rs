@@ -1,4 +1,5 @@
-//! `relay replay` and `relay discard`: single dead letters at once, many as jobs in the database.
+//! The common part of `relay replay` and `relay discard`. Single dead letters are changed at once,
+//! many as a job in the database, which the server does.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -7,186 +8,202 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::error::CommandError;
-use super::operate::{Moment, explained, known_destination, moment, writing};
+use crate::cli::error::CommandError;
+use crate::cli::operate::{Moment, explained, known_destination, moment, writing};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::store::{AdvanceBulk, BulkId, DeadLetterAction, DeadLetterFilter, Operator};
+use crate::store::{
+    AdvanceBulk, BulkId, DeadLetterAction, DeadLetterCount, DeadLetterFilter, Operator,
+};
 
-/// Steps after which the WAL is emptied, when there is no server to do it: some 50 MB of it.
+/// Steps between two checkpoints if no server makes them: some 50 MB of WAL.
 const CHECKPOINT_EVERY: u64 = 50;
-/// How often the progress of a job is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The interval at which the progress of a job is read.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
+/// The dead letters that a command changes.
 #[derive(Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag on the command line"
 )]
-pub(super) struct BulkArgs {
-    /// Relays or events, by id
+pub(super) struct Selection {
+    /// Ids of relays or events, as the API shows them
     #[arg(
         value_name = "ID",
         required_unless_present = "dead",
         conflicts_with = "dead"
     )]
     ids: Vec<IntentId>,
-    /// All dead letters, or those that the filters leave
+    /// All dead letters, or those that match the filters
     #[arg(long)]
     dead: bool,
     #[arg(
         long,
         value_name = "NAME",
         requires = "dead",
-        help = "Only those of this name, or ad hoc origin such as https://example.com"
+        help = "Filter: destination, or ad hoc origin such as https://example.com"
     )]
     destination: Option<String>,
-    /// Only events of this source
+    /// Filter: source of the events
     #[arg(long, value_name = "NAME", requires = "dead")]
     source: Option<String>,
-    /// Only those whose last error holds this text
+    /// Filter: text that the last error contains
     #[arg(long, value_name = "TEXT", requires = "dead")]
     reason: Option<String>,
-    /// Only those given up since: a time (RFC 3339), or how long ago (2h, 7d)
+    /// Filter: given up since a time (RFC 3339), or an age (2h, 7d)
     #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
     since: Option<Moment>,
-    /// Only those given up until then
+    /// Filter: given up until a time, or an age
     #[arg(long, value_name = "TIME", requires = "dead", value_parser = moment)]
     until: Option<Moment>,
-    /// Say how many there are, and do nothing
+    /// Print the number of dead letters, and change nothing
     #[arg(long, requires = "dead")]
     dry_run: bool,
-    /// Don't wait for the end: the server goes on by itself
+    /// Start the job and exit; the server does it
     #[arg(long, requires = "dead")]
     detach: bool,
-    /// Print one JSON document; with --detach, JSON lines: one object for each job
+    /// Print one JSON document; with --detach, JSON lines, one for each job
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(
     file: Option<&Path>,
-    kind: DeadLetterAction,
-    args: &BulkArgs,
+    action: DeadLetterAction,
+    selection: &Selection,
 ) -> Result<(), CommandError> {
     let (mut operator, config) = writing(file)?;
-    if args.dead {
-        return many(&mut operator, &config, kind, args);
+    if selection.dead {
+        return run_many(&mut operator, &config, action, selection);
     }
     let mut all = 0;
-    for id in &args.ids {
-        let done = match kind {
+    for id in &selection.ids {
+        let done = match action {
             DeadLetterAction::Replay => operator.replay(*id),
             DeadLetterAction::Discard => operator.discard(*id),
         };
         let done = done.map_err(explained)?;
-        if done == 0 && !args.json {
+        if done == 0 && !selection.json {
             eprintln!("{id}: has no dead letter");
         }
         all += done;
     }
-    report(kind, all, args.json)?;
+    report(action, all, selection.json)?;
     if all == 0 {
         return Err("nothing was done".into());
     }
     Ok(())
 }
 
-fn report(kind: DeadLetterAction, count: usize, is_json: bool) -> Result<(), CommandError> {
+fn report(action: DeadLetterAction, count: usize, is_json: bool) -> Result<(), CommandError> {
     if is_json {
-        say!("{}", json!({ done_name(kind): count }));
+        say!("{}", json!({ done_name(action): count }));
     } else {
-        say!("{} {count}", done_name(kind));
+        say!("{} {count}", done_name(action));
     }
     Ok(())
 }
 
-fn done_name(kind: DeadLetterAction) -> &'static str {
-    match kind {
+fn done_name(action: DeadLetterAction) -> &'static str {
+    match action {
         DeadLetterAction::Replay => "replayed",
         DeadLetterAction::Discard => "discarded",
     }
 }
 
-fn many(
+fn run_many(
     operator: &mut Operator,
     config: &Resolved,
-    kind: DeadLetterAction,
-    args: &BulkArgs,
+    action: DeadLetterAction,
+    selection: &Selection,
 ) -> Result<(), CommandError> {
-    let destination = args
-        .destination
-        .as_deref()
-        .map(|text| known_destination(operator, config, text))
-        .transpose()?;
-    let filter = DeadLetterFilter {
-        destination,
-        source: args.source.clone(),
-        reason: args.reason.clone(),
-        since: args
-            .since
-            .map_or(Timestamp::from_millis(0), |since| since.when(operator)),
-        until: args
-            .until
-            .map_or(Timestamp::from_millis(i64::MAX), |until| {
-                until.when(operator)
-            }),
-    }
-    .before(operator.now());
+    let filter = filter(operator, config, selection)?;
     let found = operator.count_dead_letters(&filter).map_err(explained)?;
-    if args.dry_run {
-        let total: i64 = found.iter().map(|one| one.count).sum();
-        if args.json {
-            let by_destination: serde_json::Map<_, _> = found
-                .into_iter()
-                .map(|one| (one.destination, one.count.into()))
-                .collect();
-            say!(
-                "{}",
-                json!({ "total": total, "destinations": by_destination })
-            );
-        } else {
-            for one in &found {
-                say!("{:>8}  {}", one.count, one.destination);
-            }
-            say!("{total:>8}  in all; nothing was done");
-        }
-        return Ok(());
+    if selection.dry_run {
+        return print_counts(&found, selection.json);
     }
     let jobs = operator
-        .create_bulk(kind, filter, found)
+        .create_bulk(action, filter, found)
         .map_err(explained)?;
     if jobs.is_empty() {
-        report(kind, 0, args.json)?;
+        report(action, 0, selection.json)?;
         return Ok(());
     }
-    if args.detach && operator.has_server() {
+    if selection.detach && operator.has_server() {
         for job in &jobs {
-            if args.json {
+            if selection.json {
                 say!("{}", json!({ "job": job }));
             } else {
                 say!(
-                    "job {job}: the server is at it; relay stats shows how far, relay cancel {job} ends it"
+                    "job {job}: the server is at it; relay stats shows how far, \
+                     relay cancel {job} ends it"
                 );
             }
         }
         return Ok(());
     }
-    follow(operator, kind, &jobs, args.json)
+    follow(operator, action, &jobs, selection.json)
 }
 
-/// Waits for the jobs' end; without a server, does them.
+fn filter(
+    operator: &Operator,
+    config: &Resolved,
+    selection: &Selection,
+) -> Result<DeadLetterFilter, CommandError> {
+    let destination = selection
+        .destination
+        .as_deref()
+        .map(|text| known_destination(operator, config, text))
+        .transpose()?;
+    let time = |moment: Option<Moment>, unset| {
+        moment.map_or(Timestamp::from_millis(unset), |moment| {
+            moment.when(operator)
+        })
+    };
+    let filter = DeadLetterFilter {
+        destination,
+        source: selection.source.clone(),
+        reason: selection.reason.clone(),
+        since: time(selection.since, 0),
+        until: time(selection.until, i64::MAX),
+    };
+    Ok(filter.before(operator.now()))
+}
+
+/// Prints the number of dead letters of each destination.
+fn print_counts(found: &[DeadLetterCount], is_json: bool) -> Result<(), CommandError> {
+    let total: i64 = found.iter().map(|one| one.count).sum();
+    if is_json {
+        let by_destination: serde_json::Map<_, _> = found
+            .iter()
+            .map(|one| (one.destination.clone(), one.count.into()))
+            .collect();
+        say!(
+            "{}",
+            json!({ "total": total, "destinations": by_destination })
+        );
+    } else {
+        for one in found {
+            say!("{:>8}  {}", one.count, one.destination);
+        }
+        say!("{total:>8}  in all; nothing was done");
+    }
+    Ok(())
+}
+
+/// Waits for the end of the jobs, and shows their progress. Without a server it does them.
 fn follow(
     operator: &mut Operator,
-    kind: DeadLetterAction,
+    action: DeadLetterAction,
     jobs: &[BulkId],
     is_json: bool,
 ) -> Result<(), CommandError> {
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
     for round in 1_u64.. {
-        // One may start or stop meanwhile.
+        // A server may start or stop meanwhile.
         let has_server = operator.has_server();
         if !has_server {
             let step = AdvanceBulk {
@@ -202,14 +219,14 @@ fn follow(
         let done: i64 = states.iter().map(|job| job.done).sum();
         let total: i64 = states.iter().map(|job| job.total).sum();
         if is_terminal && done != shown {
-            eprint!("\r{} {done} of {total}", done_name(kind));
+            eprint!("\r{} {done} of {total}", done_name(action));
             shown = done;
         }
         if states.iter().all(|job| job.ended_at.is_some()) {
             if is_terminal {
                 eprintln!();
             }
-            report(kind, usize::try_from(done).unwrap_or(0), is_json)?;
+            report(action, usize::try_from(done).unwrap_or(0), is_json)?;
             return if states.iter().any(|job| job.is_cancelled) {
                 Err("somebody cancelled it".into())
             } else {
@@ -217,19 +234,8 @@ fn follow(
             };
         }
         if has_server {
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(PROGRESS_EVERY);
         }
     }
-    unreachable!("there are more rounds than anybody lives to see")
-}
-
-/// Ends a job before it is done.
-pub(super) fn cancel(file: Option<&Path>, job: BulkId) -> Result<(), CommandError> {
-    let (mut operator, _) = writing(file)?;
-    if operator.cancel_bulk(job).map_err(explained)? {
-        say!("cancelled; what it has done stays done");
-        Ok(())
-    } else {
-        Err(format!("job {job} isn't under way").into())
-    }
+    unreachable!("a 64-bit counter of rounds does not end")
 }

@@ -1,64 +1,87 @@
-use std::path::Path;
+//! `relay check`: prints the settings that take effect.
 
+use clap::Args;
 use serde_json::json;
 
-use super::error::CommandError;
-use crate::config::Config;
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::config::providers::EffectiveSource;
+use crate::config::{Config, Resolved};
 
-pub(super) fn run(file: Option<&Path>, json: bool) -> Result<(), CommandError> {
-    let config = Config::load(file)?;
-    let resolved = config.resolve();
-    let level = resolved.level().to_string();
-    let effective = Config::effective_sources(file);
-    let admin = config
+#[derive(Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let file = self.file.path();
+        let config = Config::load(file)?.resolve();
+        let effective = Config::effective_sources(file);
+        if self.json {
+            print_json(&config, &effective)
+        } else {
+            print_text(&config, &effective)
+        }
+    }
+}
+
+fn admin_address(config: &Resolved) -> String {
+    config
         .admin
         .listen
-        .map_or_else(|| "off".to_owned(), |address| address.to_string());
-    if json {
-        let summary = json!({
-            "ok": true,
-            "listen": config.server.listen.to_string(),
-            "admin": admin,
-            "database": config.database.path.display().to_string(),
-            "level": level,
-            "apiKeys": config.api.keys.len(),
-            "destinations": config.destinations.keys().collect::<Vec<_>>(),
-            "sources": config.sources.keys().collect::<Vec<_>>(),
-            "providers": effective
-                .iter()
-                .map(|source| (source.name.clone(), json!(source.settings)))
-                .collect::<serde_json::Map<_, _>>(),
-        });
-        say!("{summary}");
-        return Ok(());
-    }
+        .map_or_else(|| "off".to_owned(), |address| address.to_string())
+}
+
+fn print_json(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), CommandError> {
+    let summary = json!({
+        "ok": true,
+        "listen": config.server.listen.to_string(),
+        "admin": admin_address(config),
+        "database": config.database.path.display().to_string(),
+        "level": config.level().to_string(),
+        "apiKeys": config.api.keys.len(),
+        "destinations": config.destinations.keys().collect::<Vec<_>>(),
+        "sources": config.sources.keys().collect::<Vec<_>>(),
+        "providers": effective
+            .iter()
+            .map(|source| (source.name.clone(), json!(source.settings)))
+            .collect::<serde_json::Map<_, _>>(),
+    });
+    say!("{summary}");
+    Ok(())
+}
+
+fn print_text(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), CommandError> {
     say!("the configuration is fine");
     say!("  listen        {}", config.server.listen);
-    say!("  admin         {admin}");
+    say!("  admin         {}", admin_address(config));
     say!("  database      {}", config.database.path.display());
-    say!("  level         {level}");
+    say!("  level         {}", config.level());
     say!("  API keys      {}", config.api.keys.len());
     for (name, to) in &config.destinations {
-        let attempts = resolved.destination(name).retry.max_attempts();
+        let url = to.url.as_ref().map_or("", |url| url.origin());
+        let attempts = to.retry.max_attempts();
         let signed = if to.secrets.is_empty() {
             ""
         } else {
             ", signed"
         };
-        say!(
-            "  destination   {name} -> {} (up to {attempts} attempts{signed})",
-            to.url.origin()
-        );
+        say!("  destination   {name} -> {url} (up to {attempts} attempts{signed})");
     }
-    print_sources(&config)?;
-    for source in &effective {
+    print_sources(config)?;
+    for source in effective {
         say!("\n# {}, which takes over {}:", source.name, source.provider);
         say!("{}", source.to_toml().trim_end());
     }
     Ok(())
 }
 
-fn print_sources(config: &Config) -> Result<(), CommandError> {
+fn print_sources(config: &Resolved) -> Result<(), CommandError> {
     for (name, source) in &config.sources {
         let verified = if source.verify.is_some() {
             " (signatures verified)"

@@ -1,49 +1,61 @@
+//! `relay list`: lists deliveries.
+
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
 
-use super::error::CommandError;
-use super::operate::{Moment, explained, known_destination, moment, plain, public_id, reading};
-use super::table::{self, Column};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::operate::{
+    Moment, explained, known_destination, moment, plain, public_id, reading,
+};
+use crate::cli::table::{self, Column};
+use crate::config::Resolved;
 use crate::model::DeliveryState;
 use crate::ops::status_text::not_configured;
-use crate::store::ListQuery;
+use crate::store::{ListQuery, ListedDelivery};
 
 #[derive(Args)]
-pub(super) struct ListArgs {
+pub(super) struct List {
+    #[command(flatten)]
+    file: ConfigFile,
     #[arg(
         long,
         value_name = "STATE",
         value_parser = state,
-        help = "Only those in this state: queued, processing, retrying, delivered, dead_lettered",
-        long_help = "Only those in this state: queued, processing, retrying, delivered, \
-                     dead_lettered\n\nAll but delivered ones are found by an index, however many \
-                     deliveries are stored."
+        help = "State: queued, processing, retrying, delivered or dead_lettered",
+        long_help = "State: queued, processing, retrying, delivered or dead_lettered\n\n\
+                     Every state but delivered has an index: its deliveries are found at once,\n\
+                     however many are stored."
     )]
     status: Option<DeliveryState>,
     #[arg(
         long,
         value_name = "NAME",
-        help = "Only those to this name, or ad hoc origin such as https://example.com",
-        long_help = "Only those to this name, or ad hoc origin such as https://example.com\n\n\
-                     Found by an index together with --status, unless that is delivered. \
-                     Otherwise deliveries are read from the newest on until enough are found, \
-                     which takes a second for some millions."
+        help = "Destination, or ad hoc origin such as https://example.com",
+        long_help = "Destination, or ad hoc origin such as https://example.com\n\n\
+                     With a --status other than delivered they are found by an index. Otherwise\n\
+                     deliveries are read from the newest on until enough are found: a second for\n\
+                     some millions."
     )]
     destination: Option<String>,
-    /// Only events of this source
+    /// Source of the events
     ///
-    /// Sources have no index: deliveries that the other filters leave are read until enough are
-    /// found.
-    #[arg(long, value_name = "NAME")]
+    /// Sources have no index: deliveries that match the other filters are read until enough
+    /// are found.
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     source: Option<String>,
-    /// Only what was accepted since: a time (RFC 3339), or how long ago (2h, 7d)
+    /// Accepted since a time (RFC 3339), or an age (2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
-    /// At most so many, the latest ones
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Deliveries to list, at most
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=100_000)
+    )]
     limit: u32,
     /// Print JSON lines: one object for each delivery
     #[arg(long)]
@@ -58,51 +70,66 @@ fn state(text: &str) -> Result<DeliveryState, String> {
         .ok_or_else(|| format!("expected one of {names}"))
 }
 
-pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), CommandError> {
-    let (operator, config) = reading(file)?;
-    let destination = args
-        .destination
-        .as_deref()
-        .map(|text| known_destination(&operator, &config, text))
-        .transpose()?;
-    let query = ListQuery {
-        state: args.status,
-        destination,
-        source: args.source.clone(),
-        since: args.since.map(|since| since.when(&operator)),
-        limit: args.limit,
-    };
-    let found = operator.list(&query).map_err(explained)?;
-    if args.json {
-        for row in &found {
-            let line = json!({
-                "id": public_id(row.id, row.surface),
-                "surface": row.surface.name(),
-                "label": row.label,
-                "destination": row.destination,
-                "status": row.state.name(),
-                "attempts": row.attempts,
-                "created_at": row.created_at,
-                "updated_at": row.updated_at,
-                "next_attempt_at": row.next_attempt_at,
-                "last_error": row.last_error,
-                "is_configured": config.is_deliverable(&row.destination),
-            });
-            say!("{line}");
+impl List {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let (operator, config) = reading(self.file.path())?;
+        let destination = self
+            .destination
+            .as_deref()
+            .map(|text| known_destination(&operator, &config, text))
+            .transpose()?;
+        let query = ListQuery {
+            state: self.status,
+            destination,
+            source: self.source.clone(),
+            since: self.since.map(|since| since.when(&operator)),
+            limit: self.limit,
+        };
+        let found = operator.list(&query).map_err(explained)?;
+        if self.json {
+            return print_json(&found, &config);
         }
-        return Ok(());
+        if found.is_empty() {
+            eprintln!("nothing found");
+            return Ok(());
+        }
+        print_table(&found, &config)?;
+        if found.len() == self.limit as usize {
+            eprintln!("the latest {}; --limit shows more", self.limit);
+        }
+        Ok(())
     }
-    if found.is_empty() {
-        eprintln!("nothing found");
-        return Ok(());
+}
+
+fn print_json(found: &[ListedDelivery], config: &Resolved) -> Result<(), CommandError> {
+    for row in found {
+        let line = json!({
+            "id": public_id(row.id, row.surface),
+            "surface": row.surface.name(),
+            "label": row.label,
+            "destination": row.destination,
+            "status": row.state.name(),
+            "attempts": row.attempts,
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+            "next_attempt_at": row.next_attempt_at,
+            "last_error": row.last_error,
+            "is_configured": config.is_deliverable(&row.destination),
+        });
+        say!("{line}");
     }
-    let mut stranded = BTreeSet::new();
+    Ok(())
+}
+
+fn print_table(found: &[ListedDelivery], config: &Resolved) -> Result<(), CommandError> {
+    // Destinations that are no longer configured while deliveries wait for them.
+    let mut unknown = BTreeSet::new();
     let rows: Vec<_> = found
         .iter()
         .map(|row| {
             let mut destination = row.destination.clone();
             if row.state != DeliveryState::Delivered && !config.is_deliverable(&row.destination) {
-                stranded.insert(row.destination.as_str());
+                unknown.insert(row.destination.as_str());
                 destination += " (no longer configured)";
             }
             [
@@ -128,11 +155,8 @@ pub(super) fn run(file: Option<&Path>, args: &ListArgs) -> Result<(), CommandErr
         ],
         &rows,
     )?;
-    for destination in stranded {
+    for destination in unknown {
         eprintln!("{}", plain(&not_configured(destination)));
-    }
-    if found.len() == args.limit as usize {
-        eprintln!("the latest {}; --limit shows more", args.limit);
     }
     Ok(())
 }

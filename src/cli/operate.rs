@@ -1,27 +1,27 @@
-//! What commands that work on the database have in common.
+//! The common part of the commands that work on the database.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::CommandError;
+use crate::cli::error::CommandError;
 use crate::clock::Timestamp;
 use crate::config::{Config, Resolved};
 use crate::model::{IntentId, Surface, TargetUrl};
 use crate::store::{Operator, StoreError};
 
-/// The database that the configuration names, to look at.
+/// Opens the database that the configuration names, to read it.
 pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
     let config = Config::load_for_commands(file)?.resolve();
     Ok((Operator::reading(&config.database)?, config))
 }
 
-/// The database that the configuration names, to change.
+/// Opens the database that the configuration names, to change it.
 pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
     let config = Config::load_for_commands(file)?.resolve();
     Ok((Operator::writing(&config.database)?, config))
 }
 
-/// A moment as it is written: RFC 3339, or how long ago (`2h`).
+/// A moment on the command line: a time (RFC 3339), or an age (`2h`).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
     At(Timestamp),
@@ -29,7 +29,7 @@ pub(super) enum Moment {
 }
 
 impl Moment {
-    /// By the clock that the database is written by.
+    /// The time that is meant, by the clock of the database.
     pub fn when(self, operator: &Operator) -> Timestamp {
         match self {
             Self::At(at) => at,
@@ -50,7 +50,7 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
         })
 }
 
-/// An id as its own API shows it.
+/// The id as its API shows it.
 pub(super) fn public_id(id: IntentId, surface: Surface) -> String {
     match surface {
         Surface::Relay => id.to_string(),
@@ -58,15 +58,15 @@ pub(super) fn public_id(id: IntentId, surface: Surface) -> String {
     }
 }
 
-/// Text for a terminal: no control characters, which could be anybody's.
+/// Replaces control characters: a text from outside must not control the terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
 }
 
-/// A destination's name as it is stored: one of the configuration's, or the origin of a URL.
-pub(super) fn destination(config: &Resolved, text: &str) -> Result<String, CommandError> {
+/// The name under which a destination is stored: a configured one, or the origin of a URL.
+fn destination(config: &Resolved, text: &str) -> Result<String, CommandError> {
     if text.contains("://") {
         let url: TargetUrl = text.parse().map_err(|error| format!("{text:?} {error}"))?;
         return Ok(url.origin().to_owned());
@@ -76,13 +76,14 @@ pub(super) fn destination(config: &Resolved, text: &str) -> Result<String, Comma
     }
     let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
     Err(format!(
-        "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such as https://example.com",
+        "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such as \
+         https://example.com",
         known.join(", ")
     )
     .into())
 }
 
-/// The same, but one that is in the database will do, configured or not.
+/// As [`destination`], and any name that the database holds, configured or not.
 pub(super) fn known_destination(
     operator: &Operator,
     config: &Resolved,
@@ -95,13 +96,12 @@ pub(super) fn known_destination(
     }
 }
 
-/// What the store says, for a person.
+/// The store's error, for a person.
 pub(super) fn explained(error: StoreError) -> CommandError {
     match error {
-        StoreError::Busy => {
-            "the database is busy: another command or the server kept it for five seconds; try again"
-                .into()
-        }
+        StoreError::Busy => "the database is busy: another command or the server kept it for \
+                             five seconds; try again"
+            .into(),
         other => other.into(),
     }
 }

@@ -1,21 +1,34 @@
+//! `relay providers`: lists the known senders of webhooks, or shows one.
+
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::error::CommandError;
-use super::table::{self, Column};
+use crate::cli::error::CommandError;
+use crate::cli::table::{self, Column};
 use crate::config::providers::{FILES, ProviderFile};
 
-/// Lists the providers, or shows one.
-pub(super) fn run(name: Option<&str>, json: bool) -> Result<(), CommandError> {
-    let Some(name) = name else {
-        return list(json);
-    };
-    let file = ProviderFile::find(name)
-        .ok_or_else(|| format!("there is no provider {name:?}: relay providers lists them"))?;
-    if json {
-        say!("{}", document(file));
-        return Ok(());
+#[derive(Args)]
+pub(super) struct Providers {
+    /// The name of the provider to show
+    name: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Providers {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let Some(name) = &self.name else {
+            return list(self.json);
+        };
+        let file = ProviderFile::find(name)
+            .ok_or_else(|| format!("there is no provider {name:?}: relay providers lists them"))?;
+        if self.json {
+            say!("{}", document(file));
+            return Ok(());
+        }
+        show(file)
     }
-    show(file)
 }
 
 fn list(json: bool) -> Result<(), CommandError> {

@@ -1,71 +1,85 @@
-use std::path::Path;
+//! `relay serve`: runs the relay.
 
-use super::error::CommandError;
-use super::signals::StopSignals;
+use clap::Args;
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::signals::StopSignals;
 use crate::config::Config;
 use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::logging;
 use crate::relay::Relay;
 
-/// The key in the repository's relay.toml, which everybody knows.
+/// The key in the repository's relay.toml, which is public.
 const DEV_KEY: &str = "dev-key";
 
-pub(super) fn run(file: Option<&Path>) -> Result<(), CommandError> {
-    let signals = StopSignals::receive()?;
-    let config = Config::load(file)?;
-    logging::start(&config.log)?;
-    fd_limit::raise();
-    warn(&config);
-    warn_of_idle_settings(&config);
-    let level = config.level();
-    let database = config.database.path.display().to_string();
-    let relay = Relay::start(config)?;
-    signals.started();
-    let admin = relay
-        .admin_address()
-        .map_or_else(|| "off".to_owned(), |address| address.to_string());
-    log::info!(
-        version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
-        database = database.as_str(), admin = admin.as_str();
-        "listening at http://{}", relay.address()
-    );
-    if relay.wait(signals.asked()).is_ok() {
-        log::info!("stopping: draining requests and attempts");
-    }
-    signals.stopping();
-    // After a fatal error, which has been logged, this returns it.
-    let stopped = relay.stop();
-    match &stopped {
-        Ok(()) => log::info!("stopped"),
-        Err(error) => log::error!("ended: {error}"),
-    }
-    log::logger().flush();
-    if stopped.is_err() {
-        // At once: what hangs must not keep the process, nor must a standard error that nobody
-        // reads.
-        std::process::exit(1);
-    }
-    Ok(())
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
-fn warn(config: &Config) {
+impl Serve {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let signals = StopSignals::receive()?;
+        let config = Config::load(self.file.path())?;
+        logging::start(&config.log)?;
+        fd_limit::raise();
+        warn_of_keys(&config);
+        warn_of_idle_settings(&config);
+        let level = config.level();
+        let database = config.database.path.display().to_string();
+        let relay = Relay::start(config)?;
+        signals.started();
+        let admin = relay
+            .admin_address()
+            .map_or_else(|| "off".to_owned(), |address| address.to_string());
+        log::info!(
+            version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
+            database = database.as_str(), admin = admin.as_str();
+            "listening at http://{}", relay.address()
+        );
+        if relay.wait(signals.asked()).is_ok() {
+            log::info!("stopping: draining requests and attempts");
+        }
+        signals.stopping();
+        // Returns the fatal error, if there was one, which has been logged.
+        let stopped = relay.stop();
+        match &stopped {
+            Ok(()) => log::info!("stopped"),
+            Err(error) => log::error!("ended: {error}"),
+        }
+        log::logger().flush();
+        if stopped.is_err() {
+            // At once: neither a part that hangs nor a standard error that is not read may keep the
+            // process.
+            std::process::exit(1);
+        }
+        Ok(())
+    }
+}
+
+/// Warns of missing API keys, and of the public one.
+fn warn_of_keys(config: &Config) {
     if config.api.keys.is_empty() {
         log::warn!(
-            "no API key is configured: every call of /v1 answers 401 (set api.keys or RELAY_API_KEYS)"
+            "no API key is configured: every call of /v1 answers 401 \
+             (set api.keys or RELAY_API_KEYS)"
         );
     }
     let is_dev_key = config.api.keys.iter().any(|key| key.reveal() == DEV_KEY);
     if is_dev_key && !config.server.listen.ip().is_loopback() {
         log::warn!(
-            "api.keys holds {DEV_KEY:?}, which everybody knows, and server.listen is {}: choose another key",
+            "api.keys holds {DEV_KEY:?}, which everybody knows, and server.listen is {}: \
+             choose another key",
             config.server.listen
         );
     }
 }
 
-/// Settings that the level which runs has no use for. They may stand: a file is used by several
-/// builds. But nobody should believe that they hold.
+/// Warns of settings that have no effect at the level that runs. They are allowed, since several
+/// builds may share a file.
 fn warn_of_idle_settings(config: &Config) {
     let level = config.level();
     if !matches!(level, Level::Simulated | Level::Http) {
@@ -83,7 +97,8 @@ fn warn_of_idle_settings(config: &Config) {
         ];
         for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
             log::warn!(
-                "destinations.{name}.{key} has no effect at delivery.level = \"{level}\": it wants \"durable\""
+                "destinations.{name}.{key} has no effect at delivery.level = \"{level}\": \
+                 it wants \"durable\""
             );
         }
     }

@@ -1,54 +1,78 @@
-use std::path::Path;
+//! `relay show`: shows a relay or an event.
 
+use clap::Args;
 use serde_json::json;
 
-use super::error::CommandError;
-use super::operate::{explained, plain, public_id, reading};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::operate::{explained, plain, public_id, reading};
+use crate::clock::Timestamp;
+use crate::config::Resolved;
 use crate::model::IntentId;
 use crate::ops::status_text::{describe, next_retry_at};
-use crate::store::StoredAttempt;
+use crate::store::{StoredAttempt, StoredIntent};
 
-/// Characters of an answer that a timeline shows; `--json` has them all.
+/// Characters of an answer that the text shows; `--json` has them all.
 const SHOWN: usize = 200;
 
-pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<(), CommandError> {
-    let (operator, config) = reading(file)?;
-    let row = operator
-        .intent(id)
-        .map_err(explained)?
-        .ok_or_else(|| format!("there is no relay or event {id}"))?;
-    let id = public_id(row.id, row.surface);
-    let now = operator.now();
-    if is_json {
-        let deliveries: Vec<_> = row
-            .deliveries
-            .iter()
-            .map(|delivery| {
-                json!({
-                    "destination": delivery.destination,
-                    "status": delivery.state.name(),
-                    "attempts": delivery.attempts,
-                    "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
-                    "next_retry_at": next_retry_at(delivery),
-                    "last_error": delivery.last_error,
-                    "waits_for": describe(delivery, &config, now),
-                    "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        let shown = json!({
-            "id": id,
-            "surface": row.surface.name(),
-            "label": row.label,
-            "url": row.url,
-            "created_at": row.created_at,
-            "bytes": row.payload.len(),
-            "deliveries": deliveries,
-        });
-        say!("{shown}");
-        return Ok(());
+#[derive(Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The id of the relay or event, as the API shows it
+    id: IntentId,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let id = self.id;
+        let (operator, config) = reading(self.file.path())?;
+        let row = operator
+            .intent(id)
+            .map_err(explained)?
+            .ok_or_else(|| format!("there is no relay or event {id}"))?;
+        let now = operator.now();
+        if self.json {
+            say!("{}", as_json(&row, &config, now));
+            return Ok(());
+        }
+        print_text(&row, &config, now)
     }
-    say!("{id}");
+}
+
+fn as_json(row: &StoredIntent, config: &Resolved, now: Timestamp) -> serde_json::Value {
+    let deliveries: Vec<_> = row
+        .deliveries
+        .iter()
+        .map(|delivery| {
+            json!({
+                "destination": delivery.destination,
+                "status": delivery.state.name(),
+                "attempts": delivery.attempts,
+                "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
+                "next_retry_at": next_retry_at(delivery),
+                "last_error": delivery.last_error,
+                "waits_for": describe(delivery, config, now),
+                "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "id": public_id(row.id, row.surface),
+        "surface": row.surface.name(),
+        "label": row.label,
+        "url": row.url,
+        "created_at": row.created_at,
+        "bytes": row.payload.len(),
+        "deliveries": deliveries,
+    })
+}
+
+fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(), CommandError> {
+    say!("{}", public_id(row.id, row.surface));
     say!("  {:<11} {}", row.surface.name(), plain(&row.label));
     if let Some(url) = &row.url {
         say!("  {:<11} {}", "to", plain(url));
@@ -66,7 +90,7 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
                 .retry
                 .max_attempts()
         );
-        say!("  {}", plain(&describe(delivery, &config, now)));
+        say!("  {}", plain(&describe(delivery, config, now)));
         for entry in &delivery.history {
             print_attempt(entry)?;
         }
@@ -75,12 +99,12 @@ pub(super) fn run(file: Option<&Path>, id: IntentId, is_json: bool) -> Result<()
 }
 
 fn print_attempt(entry: &StoredAttempt) -> Result<(), CommandError> {
-    let what = match entry.status_code {
+    let outcome = match entry.status_code {
         Some(status) => format!("{} ({status})", entry.outcome),
         None => entry.outcome.to_owned(),
     };
     say!(
-        "  {}  attempt {:<3} {what}, {} ms{}",
+        "  {}  attempt {:<3} {outcome}, {} ms{}",
         entry.started_at,
         entry.attempt,
         entry.duration_ms,

@@ -1,39 +1,70 @@
-use std::path::Path;
+//! `relay stats`: shows the backlog of each destination.
 
+use clap::Args;
 use serde_json::json;
 
-use super::error::CommandError;
-use super::operate::{explained, plain, reading};
-use super::table::{self, Column};
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::operate::{explained, plain, reading};
+use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::ops::status_text::not_configured;
-use crate::store::{DestinationStats, KeepReason};
+use crate::store::{BulkOperation, DestinationStats, KeepReason};
 
-pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError> {
-    let (operator, config) = reading(file)?;
-    let destinations = operator.stats().map_err(explained)?;
-    let jobs = operator.bulk_under_way().map_err(explained)?;
-    let has_server = operator.has_server();
-    let bytes = config
-        .database
-        .path
-        .metadata()
-        .map_or(0, |metadata| metadata.len());
-    let now = operator.now();
-    if is_json {
-        let shown = json!({
-            "server": has_server,
-            "database_bytes": bytes,
-            "destinations": destinations.iter().map(|row| json!({
+#[derive(Args)]
+pub(super) struct Stats {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// The figures that the command shows.
+struct Figures {
+    has_server: bool,
+    database_bytes: u64,
+    destinations: Vec<DestinationStats>,
+    jobs: Vec<BulkOperation>,
+    now: Timestamp,
+}
+
+impl Stats {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let (operator, config) = reading(self.file.path())?;
+        let destinations = operator.stats().map_err(explained)?;
+        let jobs = operator.bulk_under_way().map_err(explained)?;
+        let metadata = config.database.path.metadata();
+        let figures = Figures {
+            has_server: operator.has_server(),
+            database_bytes: metadata.map_or(0, |metadata| metadata.len()),
+            destinations,
+            jobs,
+            now: operator.now(),
+        };
+        if self.json {
+            say!("{}", figures.as_json(&config));
+            return Ok(());
+        }
+        figures.print_text(&config)
+    }
+}
+
+impl Figures {
+    fn as_json(&self, config: &Resolved) -> serde_json::Value {
+        json!({
+            "server": self.has_server,
+            "database_bytes": self.database_bytes,
+            "destinations": self.destinations.iter().map(|row| json!({
                 "destination": row.destination,
                 "waiting": row.waiting,
                 "processing": row.processing,
                 "dead_lettered": row.dead_lettered,
                 "oldest_due": row.oldest_due,
-                "state": standing(row, &config, now),
+                "state": state_text(row, config, self.now),
             })).collect::<Vec<_>>(),
-            "jobs": jobs.iter().map(|job| json!({
+            "jobs": self.jobs.iter().map(|job| json!({
                 "job": job.id,
                 "kind": job.action.name(),
                 "destination": job.destination,
@@ -41,56 +72,59 @@ pub(super) fn run(file: Option<&Path>, is_json: bool) -> Result<(), CommandError
                 "total": job.total,
                 "created_at": job.created_at,
             })).collect::<Vec<_>>(),
-        });
-        say!("{shown}");
-        return Ok(());
+        })
     }
-    say!(
-        "{}: {bytes} bytes, {}",
-        config.database.path.display(),
-        if has_server {
+
+    fn print_text(&self, config: &Resolved) -> Result<(), CommandError> {
+        let server = if self.has_server {
             "a server has it open"
         } else {
             "no server has it open"
-        }
-    );
-    let rows: Vec<_> = destinations
-        .iter()
-        .map(|row| {
-            [
-                row.waiting.to_string(),
-                row.processing.to_string(),
-                row.dead_lettered.to_string(),
-                row.destination.clone(),
-                standing(row, &config, now),
-            ]
-        })
-        .collect();
-    table::print(
-        &[
-            Column::Right("WAITING"),
-            Column::Right("UNDER WAY"),
-            Column::Right("DEAD"),
-            Column::Left("DESTINATION"),
-            Column::Left("STATE"),
-        ],
-        &rows,
-    )?;
-    for job in &jobs {
+        };
         say!(
-            "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
-            job.id,
-            job.action.name(),
-            plain(&job.destination),
-            job.done,
-            job.total,
-            job.id
+            "{}: {} bytes, {server}",
+            config.database.path.display(),
+            self.database_bytes
         );
+        let destinations = self.destinations.iter();
+        let rows: Vec<_> = destinations
+            .map(|row| {
+                [
+                    row.waiting.to_string(),
+                    row.processing.to_string(),
+                    row.dead_lettered.to_string(),
+                    row.destination.clone(),
+                    state_text(row, config, self.now),
+                ]
+            })
+            .collect();
+        table::print(
+            &[
+                Column::Right("WAITING"),
+                Column::Right("UNDER WAY"),
+                Column::Right("DEAD"),
+                Column::Left("DESTINATION"),
+                Column::Left("STATE"),
+            ],
+            &rows,
+        )?;
+        for job in &self.jobs {
+            say!(
+                "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
+                job.id,
+                job.action.name(),
+                plain(&job.destination),
+                job.done,
+                job.total,
+                job.id
+            );
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn standing(row: &DestinationStats, config: &Resolved, now: Timestamp) -> String {
+/// The state of a destination, and the reason why its deliveries wait.
+fn state_text(row: &DestinationStats, config: &Resolved, now: Timestamp) -> String {
     let is_deliverable = config.is_deliverable(&row.destination);
     match row.keep_reason(is_deliverable, now) {
         Some(KeepReason::UnknownDestination) => {

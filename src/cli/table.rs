@@ -3,16 +3,16 @@
 #[cfg(test)]
 mod tests;
 
-use super::error::CommandError;
-use super::operate::plain;
+use crate::cli::error::CommandError;
+use crate::cli::operate::plain;
 
 /// The widest that a column is made, in characters. A longer value is shown whole and moves the
 /// rest of its own row only, so that one long URL doesn't push a whole table off the screen.
 const WIDEST: usize = 64;
-/// Between columns.
+/// The gap between columns.
 const GAP: &str = "  ";
 
-/// A column's heading, and the side that its values stand on.
+/// A column's heading, and the alignment of its values.
 pub(super) enum Column {
     Left(&'static str),
     /// For numbers.

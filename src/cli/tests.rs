@@ -21,7 +21,7 @@ fn all_helps() -> Vec<(String, String)> {
     found
 }
 
-/// Doc comments are rustdoc's to format, and a terminal's to show as they are.
+/// A terminal shows doc comments as they are written.
 #[test]
 fn help_shows_no_markup() {
     for (name, help) in all_helps() {
@@ -57,4 +57,16 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "stats"
         ]
     );
+}
+
+#[test]
+fn lines_of_help_end_at_100_columns() {
+    let helps = all_helps();
+    let lines = helps
+        .iter()
+        .flat_map(|(name, help)| help.lines().map(move |line| (name, line)));
+    let wide: Vec<_> = lines
+        .filter(|(_, line)| line.chars().count() > 100)
+        .collect();
+    assert!(wide.is_empty(), "{wide:#?}");
 }

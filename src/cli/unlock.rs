@@ -1,48 +1,62 @@
-use std::path::Path;
+//! `relay unlock`: shows what the lock file remembers, or makes it forget.
 
-use super::error::CommandError;
+use clap::Args;
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
 use crate::config::Config;
-use crate::store::{Remembered, Unlock};
+use crate::store::{self, Remembered};
 
-pub(super) fn run(file: Option<&Path>, accepts_data_loss: bool) -> Result<(), CommandError> {
-    let config = Config::load_for_commands(file)?;
-    let database = &config.database.path;
-    let Some(unlock) = Unlock::of(database)? else {
-        say!(
-            "{}: has no lock file, and so nothing is remembered; nothing was done",
-            database.display()
-        );
-        return Ok(());
-    };
-    let lock_file = unlock.lock_file.display();
-    if accepts_data_loss {
-        let forgotten = remembered(unlock.reset()?, "");
-        say!("{lock_file}: forgot {forgotten}; the next start serves the database as it is");
-        return Ok(());
-    }
-    let kept = unlock.remembered()?;
-    let state = match unlock.holds_last_event() {
-        Some(true) => " (the database holds it)",
-        Some(false) => " (the database lacks it, and what else it lacks would be lost, too)",
-        None => " (the database can't be read)",
-    };
-    let remembered = remembered(kept, state);
-    Err(format!(
-        "{lock_file}: remembers {remembered}; relay unlock --accept-data-loss makes it forget; nothing \
-         was done"
-    )
-    .into())
+#[derive(Args)]
+pub(super) struct Unlock {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Forget, and serve the database with whatever it has lost
+    #[arg(long)]
+    accept_data_loss: bool,
 }
 
-/// A difference of the clocks that is worth a word, in milliseconds.
-const APART: u64 = 1_000;
+impl Unlock {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let config = Config::load_for_commands(self.file.path())?;
+        let database = &config.database.path;
+        let Some(unlock) = store::Unlock::of(database)? else {
+            say!(
+                "{}: has no lock file, and so nothing is remembered; nothing was done",
+                database.display()
+            );
+            return Ok(());
+        };
+        let lock_file = unlock.lock_file.display();
+        if self.accept_data_loss {
+            let forgotten = remembered(unlock.reset()?, "");
+            say!("{lock_file}: forgot {forgotten}; the next start serves the database as it is");
+            return Ok(());
+        }
+        let kept = unlock.remembered()?;
+        let state = match unlock.holds_last_event() {
+            Some(true) => " (the database holds it)",
+            Some(false) => " (the database lacks it, and what else it lacks would be lost, too)",
+            None => " (the database can't be read)",
+        };
+        let remembered = remembered(kept, state);
+        Err(format!(
+            "{lock_file}: remembers {remembered}; relay unlock --accept-data-loss makes it \
+             forget; nothing was done"
+        )
+        .into())
+    }
+}
 
-/// `state` is what is known of the last event.
+/// The smallest difference of the clocks that is shown, in milliseconds.
+const SHOWN_DIFFERENCE: u64 = 1_000;
+
+/// The content of the lock file. `state` says whether the database holds the last event.
 fn remembered(kept: Remembered, state: &str) -> String {
     let event = kept
         .accepted_at
         .map(|at| format!("that an event was accepted at {at}{state}"));
-    let clock = (kept.ahead_millis.unsigned_abs() >= APART).then(|| {
+    let clock = (kept.ahead_millis.unsigned_abs() >= SHOWN_DIFFERENCE).then(|| {
         let seconds = kept.ahead_millis.unsigned_abs() / 1_000;
         let direction = if kept.ahead_millis < 0 {
             "behind"
@@ -50,8 +64,8 @@ fn remembered(kept: Remembered, state: &str) -> String {
             "ahead of"
         };
         format!(
-            "that relay's clock is {seconds} s {direction} the system's (waits, windows and retention \
-             change by as much)"
+            "that relay's clock is {seconds} s {direction} the system's \
+             (waits, windows and retention change by as much)"
         )
     });
     let all: Vec<_> = event.into_iter().chain(clock).collect();

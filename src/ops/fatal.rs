@@ -1,9 +1,11 @@
+//! The error that ends the relay.
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The error that ends the relay: raised by a part that can't go on. The process is then stopped,
-/// and a supervisor starts it anew. Only the first error counts; others follow from it.
+/// The error that ends the relay. A part that can't continue raises it; the process is then stopped,
+/// and a supervisor starts it again. Only the first error counts: others follow from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fatal(Arc<watch::Sender<Option<String>>>);
 
@@ -12,7 +14,7 @@ impl Fatal {
         Self(Arc::new(watch::Sender::new(None)))
     }
 
-    /// Ends the relay, with one line in the log however many parts then fail.
+    /// Ends the relay. Logs one line, however many parts fail after it.
     pub fn raise(&self, why: impl Into<String>) {
         let why = why.into();
         let is_first = self.0.send_if_modified(|first| {
@@ -34,7 +36,7 @@ impl Fatal {
         self.0.borrow().clone()
     }
 
-    /// Waits for the error. Needs no runtime of tokio.
+    /// Resolves with the error. Needs no runtime of tokio.
     pub async fn raised(&self) -> String {
         let mut error = self.0.subscribe();
         let why = error.wait_for(Option::is_some).await;

@@ -1,7 +1,7 @@
-//! Signals of life, under the same names in every build.
+//! The metrics, with the same names in every build.
 //!
-//! The recorder is our own rather than the process's global one, so that several relays in one
-//! process (tests, an embedding program) don't count together.
+//! Each relay has a recorder of its own rather than the process's global one, so that several relays
+//! in one process (tests, an embedding program) are not counted together.
 
 #[cfg(test)]
 mod tests;
@@ -13,36 +13,35 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{
-    Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit,
-};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
-use crate::model::{DeliveryState, Surface};
+use crate::model::{DeliveryState, Level, Surface};
 
-const METADATA: Metadata<'_> = Metadata::new("relay", Level::INFO, None);
+const METADATA: Metadata<'_> = Metadata::new("relay", metrics::Level::INFO, None);
 
-/// Upper bounds of the durations' buckets, in seconds: from a commit on a fast disk to a delivery's
-/// timeout.
+/// Upper bounds of the buckets of durations, in seconds: from a commit on a fast disk to the timeout
+/// of a delivery.
 const SECONDS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
 ];
-/// Of the latency from acceptance to delivery, which retries stretch to days.
+/// Upper bounds of the buckets of the latency from acceptance to delivery, in seconds: retries stretch
+/// it to days.
 const LATENCY_SECONDS: [f64; 12] = [
     0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0,
 ];
-/// Of the operations in a commit: powers of two up to a full batch.
+/// Upper bounds of the buckets of the operations in a commit: powers of two up to a full batch.
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// Log lines that were dropped. Process-wide, as standard error is: each relay of a process shows
-/// the same number.
+/// Dropped log lines. Process-wide, as standard error is: each relay of a process shows the same
+/// number.
 static LOG_LINES_DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// So many log lines were dropped: nobody read them in time, or they can't be written.
+/// Counts dropped log lines: they were not read in time, or can't be written.
 pub(crate) fn log_lines_dropped(lines: u64) {
     LOG_LINES_DROPPED.fetch_add(lines, Ordering::Relaxed);
 }
@@ -72,23 +71,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Everything at zero. `level` is the one that runs, for `relay_build_info`.
-    pub fn new(level: crate::model::Level) -> Self {
-        let buckets = |builder: PrometheusBuilder, name: &str, bounds: &[f64]| {
-            builder
-                .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
-                .expect("the bounds are not empty")
-        };
-        let builder = PrometheusBuilder::new();
-        let builder = buckets(builder, "relay_http_request_duration_seconds", &SECONDS);
-        let builder = buckets(builder, "relay_commit_duration_seconds", &SECONDS);
-        let builder = buckets(builder, "relay_attempt_duration_seconds", &SECONDS);
-        let builder = buckets(builder, "relay_delivery_latency_seconds", &LATENCY_SECONDS);
-        let builder = buckets(builder, "relay_commit_batch_size", &BATCH);
-        let recorder = builder.build_recorder();
+    /// All metrics at zero. `level` is the level that runs, for `relay_build_info`.
+    pub fn new(level: Level) -> Self {
+        let recorder = recorder();
         let handle = recorder.handle();
-        describe(&recorder);
-
+        set_build_info(&recorder, level);
         let counter = |name| recorder.register_counter(&Key::from_static_name(name), &METADATA);
         let gauge = |name| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
         let histogram = |name| recorder.register_histogram(&Key::from_static_name(name), &METADATA);
@@ -98,18 +85,6 @@ impl Metrics {
                 recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
             })
         };
-        recorder
-            .register_gauge(
-                &Key::from_parts(
-                    "relay_build_info",
-                    vec![
-                        Label::new("version", env!("CARGO_PKG_VERSION")),
-                        Label::new("level", level.to_string()),
-                    ],
-                ),
-                &METADATA,
-            )
-            .set(1.0);
         Self {
             requests: RwLock::new(HashMap::new()),
             request_duration: histogram("relay_http_request_duration_seconds"),
@@ -131,7 +106,7 @@ impl Metrics {
         }
     }
 
-    /// A request was answered.
+    /// Counts a request that was answered.
     pub fn request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
         self.request_duration.record(took);
         let labels = (route, method, status);
@@ -156,17 +131,17 @@ impl Metrics {
             .insert(labels, counter);
     }
 
-    /// An intent was recorded.
+    /// Counts an intent that was recorded.
     pub fn accepted(&self, surface: Surface) {
         self.accepted[surface as usize].increment(1);
     }
 
-    /// A key named an intent that was there already.
+    /// Counts a request whose key named an earlier intent.
     pub fn duplicate(&self, surface: Surface) {
         self.duplicates[surface as usize].increment(1);
     }
 
-    /// A request was refused for its rate.
+    /// Counts a request that a rate limit refused.
     pub fn rate_limited(&self, surface: Surface) {
         self.rate_limited[surface as usize].increment(1);
     }
@@ -177,7 +152,7 @@ impl Metrics {
         VerificationCounters::new(source, register)
     }
 
-    /// A source refused a request by `allow_ips` or `require`.
+    /// Counts a request that a source refused by `allow_ips` or `require`.
     pub(crate) fn refused(&self, source: &str, reason: &'static str) {
         let source = Label::new("source", source.to_owned());
         let labels = vec![source, Label::new("reason", reason)];
@@ -186,7 +161,7 @@ impl Metrics {
             .increment(1);
     }
 
-    /// A batch of so many operations was committed.
+    /// Records the commit of a batch of operations.
     pub fn committed(&self, operations: usize, took: Duration) {
         self.commits.increment(1);
         self.commit_duration.record(took);
@@ -194,7 +169,7 @@ impl Metrics {
         self.commit_batch_size.record(operations as f64);
     }
 
-    /// An attempt ended. `destination` is one of a bounded set of names.
+    /// Records the end of an attempt. `destination` is one of a bounded set of names.
     pub fn attempt(&self, destination: &str, outcome: &'static str, took: Duration) {
         let destination = Label::new("destination", destination.to_owned());
         let labels = vec![destination.clone(), Label::new("outcome", outcome)];
@@ -209,18 +184,18 @@ impl Metrics {
             .record(took);
     }
 
-    /// A delivery arrived so long after it was accepted.
+    /// Records the time from the acceptance of an intent to its delivery.
     pub fn delivered(&self, latency: Duration) {
         self.delivery_latency.record(latency);
     }
 
-    /// So many workers are in an attempt.
+    /// Sets the number of workers in an attempt.
     pub fn workers_busy(&self, busy: usize) {
         #[expect(clippy::cast_precision_loss, reason = "workers are few")]
         self.workers_busy.set(busy as f64);
     }
 
-    /// Whether a destination is in a state (`active`, `held`, `paused`, `unknown`).
+    /// Sets whether a destination is in a state (`active`, `held`, `paused`, `unknown`).
     pub fn destination_state(&self, destination: &str, state: &'static str, is: bool) {
         let labels = vec![
             Label::new("destination", destination.to_owned()),
@@ -234,7 +209,7 @@ impl Metrics {
             .set(f64::from(u8::from(is)));
     }
 
-    /// So many deliveries are in a state.
+    /// Sets the number of deliveries in a state.
     pub fn deliveries(&self, state: DeliveryState, count: i64) {
         let labels = vec![Label::new("state", state.name())];
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
@@ -243,7 +218,7 @@ impl Metrics {
             .set(count as f64);
     }
 
-    /// So many waiting deliveries are kept back for a reason.
+    /// Sets the number of waiting deliveries that are kept back for a reason.
     pub fn deliveries_kept(&self, reason: &'static str, count: i64) {
         let labels = vec![Label::new("reason", reason)];
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
@@ -252,33 +227,33 @@ impl Metrics {
             .set(count as f64);
     }
 
-    /// How long ago the longest-waiting delivery was due that should be going out.
+    /// Sets how long ago the oldest delivery was due, of those that nothing keeps back.
     pub fn oldest_due(&self, waiting: Duration) {
         self.oldest_due.set(waiting.as_secs_f64());
     }
 
-    /// The sizes of the files.
+    /// Sets the sizes of the database file and of the write-ahead log, in bytes.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
     pub fn file_sizes(&self, database: u64, wal: u64) {
         self.database_bytes.set(database as f64);
         self.wal_bytes.set(wal as f64);
     }
 
-    /// Frames of the write-ahead log that aren't in the database.
+    /// Sets the number of frames of the write-ahead log that are not in the database yet.
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 frames")]
     pub fn wal_unfinished(&self, frames: i64) {
         self.wal_unfinished.set(frames as f64);
     }
 
-    /// The Prometheus text format.
+    /// Renders all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed);
         self.log_lines_dropped.absolute(dropped);
         self.handle.render()
     }
 
-    /// Folds recorded durations into their buckets. Without it they pile up in memory until
-    /// somebody scrapes.
+    /// Folds recorded durations into their buckets. Otherwise they accumulate in memory until the next
+    /// scrape.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
@@ -286,87 +261,128 @@ impl Metrics {
 
 const NO_PANIC: &str = "nobody panics while holding this lock";
 
-fn describe(recorder: &PrometheusRecorder) {
-    let counter = |name: &'static str, text: &'static str| {
-        recorder.describe_counter(name.into(), None, SharedString::const_str(text));
+fn recorder() -> PrometheusRecorder {
+    let buckets = |builder: PrometheusBuilder, name: &str, bounds: &[f64]| {
+        builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
+            .expect("the bounds are not empty")
     };
-    counter("relay_http_requests_total", "Requests answered.");
-    counter("relay_accepted_total", "Intents recorded.");
-    counter(
+    let builder = PrometheusBuilder::new();
+    let builder = buckets(builder, "relay_http_request_duration_seconds", &SECONDS);
+    let builder = buckets(builder, "relay_commit_duration_seconds", &SECONDS);
+    let builder = buckets(builder, "relay_attempt_duration_seconds", &SECONDS);
+    let builder = buckets(builder, "relay_delivery_latency_seconds", &LATENCY_SECONDS);
+    let builder = buckets(builder, "relay_commit_batch_size", &BATCH);
+    let recorder = builder.build_recorder();
+    describe(&recorder);
+    recorder
+}
+
+fn set_build_info(recorder: &PrometheusRecorder, level: Level) {
+    let labels = vec![
+        Label::new("version", env!("CARGO_PKG_VERSION")),
+        Label::new("level", level.to_string()),
+    ];
+    recorder
+        .register_gauge(&Key::from_parts("relay_build_info", labels), &METADATA)
+        .set(1.0);
+}
+
+/// The help of the counters.
+const COUNTERS: [(&str, &str); 9] = [
+    ("relay_http_requests_total", "Requests answered."),
+    ("relay_accepted_total", "Intents recorded."),
+    (
         "relay_duplicates_total",
         "Requests whose key named an earlier intent.",
-    );
-    counter(
+    ),
+    (
         "relay_verifications_total",
         "Requests verified or not, by source and result.",
-    );
-    counter(
+    ),
+    (
         "relay_refused_total",
         "Requests that a source refused, by reason.",
-    );
-    counter(
+    ),
+    (
         "relay_rate_limited_total",
         "Requests refused for their rate.",
-    );
-    counter("relay_commits_total", "Transactions committed.");
-    counter(
+    ),
+    ("relay_commits_total", "Transactions committed."),
+    (
         "relay_attempts_total",
         "Delivery attempts that ended, by outcome.",
-    );
-    counter(
+    ),
+    (
         "relay_log_lines_dropped_total",
         "Log lines that nobody read in time, or that can't be written.",
-    );
-    let gauge = |name: &'static str, text: &'static str| {
-        recorder.describe_gauge(name.into(), None, SharedString::const_str(text));
-    };
-    gauge(
+    ),
+];
+
+/// The help of the gauges.
+const GAUGES: [(&str, &str); 9] = [
+    (
         "relay_deliveries",
-        "Deliveries by state; delivered ones are not counted. Absent until they are counted, soon after a start.",
-    );
-    gauge(
+        "Deliveries by state; delivered ones are not counted. Absent until they are \
+         counted, soon after a start.",
+    ),
+    (
         "relay_deliveries_kept",
-        "Waiting deliveries, due or not, that are kept back, by reason: their destination is paused, held by Retry-After, has an open circuit breaker, or is no longer configured.",
-    );
-    gauge(
+        "Waiting deliveries, due or not, that are kept back, by reason: their destination \
+         is paused, held by Retry-After, has an open circuit breaker, or is no longer \
+         configured.",
+    ),
+    (
         "relay_oldest_due_seconds",
-        "How long ago the longest-waiting delivery was due that should be going out: those that are kept back don't count. 0 if delivery is off.",
-    );
-    gauge(
+        "How long ago the longest-waiting delivery was due that should be going out: those \
+         that are kept back don't count. 0 if delivery is off.",
+    ),
+    (
         "relay_destination_state",
         "1 for the state that a destination is in.",
-    );
-    gauge("relay_workers_busy", "Workers in an attempt.");
-    gauge("relay_database_bytes", "Size of the database file.");
-    gauge("relay_wal_bytes", "Size of the write-ahead log.");
-    gauge(
+    ),
+    ("relay_workers_busy", "Workers in an attempt."),
+    ("relay_database_bytes", "Size of the database file."),
+    ("relay_wal_bytes", "Size of the write-ahead log."),
+    (
         "relay_wal_unfinished_frames",
-        "Pages in the write-ahead log that are not in the database yet; a reader that stays keeps them there.",
-    );
-    gauge(
+        "Pages in the write-ahead log that are not in the database yet; a reader that stays \
+         keeps them there.",
+    ),
+    (
         "relay_build_info",
         "1, with the version and the level that runs.",
-    );
-    let seconds = |name: &'static str, text: &'static str| {
-        recorder.describe_histogram(
-            name.into(),
-            Some(Unit::Seconds),
-            SharedString::const_str(text),
-        );
-    };
-    seconds(
+    ),
+];
+
+/// The help of the histograms of durations, in seconds.
+const DURATIONS: [(&str, &str); 4] = [
+    (
         "relay_http_request_duration_seconds",
         "From a request's headers to its answer.",
-    );
-    seconds(
+    ),
+    (
         "relay_commit_duration_seconds",
         "One transaction, its sync included.",
-    );
-    seconds("relay_attempt_duration_seconds", "One delivery attempt.");
-    seconds(
+    ),
+    ("relay_attempt_duration_seconds", "One delivery attempt."),
+    (
         "relay_delivery_latency_seconds",
         "From acceptance to delivery.",
-    );
+    ),
+];
+
+fn describe(recorder: &PrometheusRecorder) {
+    for (name, help) in COUNTERS {
+        recorder.describe_counter(name.into(), None, SharedString::const_str(help));
+    }
+    for (name, help) in GAUGES {
+        recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
+    }
+    for (name, help) in DURATIONS {
+        let seconds = Some(Unit::Seconds);
+        recorder.describe_histogram(name.into(), seconds, SharedString::const_str(help));
+    }
     recorder.describe_histogram(
         "relay_commit_batch_size".into(),
         None,

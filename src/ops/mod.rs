@@ -1,8 +1,8 @@
-//! What an operator meets of a running relay, and what all parts share.
+//! The operator's view of a running relay, and the tools that all parts share.
 //!
-//! - [`metrics`]: signals of life, for Prometheus. `logging`: the log, from a queue on a thread
-//!   of its own. `status_text`: a delivery's state in words.
-//! - `fd_limit`: the limit of open files, and its budget. `fatal`: the error that ends the relay.
+//! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error. `status_text`: a
+//!   delivery's state in words.
+//! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
 pub(crate) mod fatal;
 pub(crate) mod fd_limit;

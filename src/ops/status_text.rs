@@ -1,11 +1,11 @@
-//! What is said of a delivery to people: on the event API and on the command line.
+//! The state of a delivery in words, for the event API and the command line.
 
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
 use crate::store::StoredDelivery;
 
-/// When a failed delivery is tried again: its own time, or later if its destination is held.
+/// The time of the next attempt of a failed delivery: its own, or later if its destination is held.
 pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     if row.state != DeliveryState::Retrying {
         return None;
@@ -13,8 +13,7 @@ pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     row.next_attempt_at.max(row.held_until)
 }
 
-/// Says that a destination is no longer in the configuration, and how that is mended. Begins a
-/// sentence.
+/// Says that a destination is no longer configured, and how to mend that. Begins a sentence.
 pub(crate) fn not_configured(destination: &str) -> String {
     format!(
         "{destination} is no longer configured: add [destinations.{destination}] to the \
@@ -22,7 +21,7 @@ pub(crate) fn not_configured(destination: &str) -> String {
     )
 }
 
-/// What a delivery waits for, and until when, in one plain sentence.
+/// The state of a delivery in one sentence: for a waiting one, the reason and the time.
 pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> String {
     let to = &row.destination;
     let error = row.last_error.as_deref().unwrap_or("no reason recorded");
@@ -35,7 +34,8 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
         }
         if config.level() == Level::Off {
             return format!(
-                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not compiled in)."
+                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not \
+                 compiled in)."
             );
         }
         if let Some(reason) = &row.paused {
@@ -46,14 +46,15 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
             };
             return format!("Waits until {to} is resumed; it is paused{reason}.");
         }
-        // Whatever lasts longest is what it waits for.
+        // Of several reasons the one that lasts longest is shown.
         let due = row.next_attempt_at.unwrap_or(now);
         if let Some(until) = row.held_until.filter(|&until| until > now && until >= due) {
             return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
         }
         if let Some(probe_at) = row.probe_at.filter(|&probe_at| due <= probe_at.max(now)) {
             return format!(
-                "Waits until {to} is well again: its circuit breaker is open, and spends no attempt of this one; the next look at it is due at {probe_at}."
+                "Waits until {to} is well again: its circuit breaker is open, and spends no \
+                 attempt of this one; the next look at it is due at {probe_at}."
             );
         }
     }
@@ -62,7 +63,8 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
             format!("Waits until {at} for attempt {number} to {to}; the last one failed: {error}.")
         }
         (DeliveryState::Queued | DeliveryState::Retrying, _) => format!(
-            "Waits for its turn to begin attempt {number} to {to}: for a free worker, or for the rate or the number at once that {to} may have."
+            "Waits for its turn to begin attempt {number} to {to}: for a free worker, or for the \
+             rate or the number at once that {to} may have."
         ),
         (DeliveryState::Processing, _) => {
             format!("Attempt {} to {to} is under way.", row.attempts)

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn recorded_values_are_rendered() {
-    let metrics = Metrics::new(crate::model::Level::Off);
+    let metrics = Metrics::new(Level::Off);
     metrics.request("/v1/relays", "POST", 201, Duration::from_millis(3));
     metrics.request("/v1/relays", "POST", 201, Duration::from_millis(3));
     metrics.accepted(Surface::Event);
