@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! A relay brings its own runtime and threads. Its methods may be called from asynchronous code, too;
+//! A relay brings its own runtime and threads. Its methods may be called from asynchronous code;
 //! those that block say so, and belong on a thread that may block.
 //!
 //! # Code map
@@ -40,8 +40,8 @@
 //!   in the baseline build.
 //! - `maintenance`: bulk operations and retention, in small steps.
 //! - `ops`: metrics, the log, the limit of open files, a delivery's state in words.
-//! - `stop`: the one way to stop a part. `limiter`: token buckets. `compiled_level`: the highest level
-//!   in this build.
+//! - `stop`: the one way to stop a part. `limiter`: token buckets. `compiled_level`: the highest
+//!   level in this build.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants

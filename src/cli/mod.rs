@@ -4,8 +4,8 @@
 //! - `operate`, `bulk`, `table`: shared by the commands that work on the database.
 //! - `signals`: the signals that stop `relay serve`.
 
-/// Prints a line on standard output. A reader that has closed it is an error to return, no reason to
-/// panic.
+/// Prints a line on standard output. A reader that has closed it is an error to return, no reason
+/// to panic.
 macro_rules! say {
     ($($arg:tt)*) => {{
         use std::io::Write as _;

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::stop::Token;
 
-/// How long a start may go on after a signal. Most starts take some ten milliseconds, and are then
-/// followed by an orderly stop. A migration or a disk that hangs can take for ever: the process exits,
-/// as by a crash.
+/// How long a start may go on after a signal. Most starts take some ten milliseconds, and are
+/// then followed by an orderly stop. A migration or a disk that hangs can take for ever: the
+/// process exits, as by a crash.
 const START_WAIT: Duration = Duration::from_secs(1);
 
 const SECOND: &str = "a second signal: exiting at once; the next start recovers";
@@ -26,9 +26,9 @@ enum Phase {
     Stopping,
 }
 
-/// Receives SIGTERM, SIGINT and SIGHUP on a thread of its own, so that a part that hangs doesn't keep
-/// a signal from ending the process. The thread lives as long as the process: a signal that was
-/// handled once never regains its default action.
+/// Receives SIGTERM, SIGINT and SIGHUP on a thread of its own, so that a part that hangs doesn't
+/// keep a signal from ending the process. The thread lives as long as the process: a signal that
+/// was handled once never regains its default action.
 pub(super) struct StopSignals {
     phase: watch::Sender<Phase>,
     asked: Token,
@@ -66,8 +66,8 @@ impl StopSignals {
     }
 }
 
-/// Asks for a stop at the first signal. Ends the process at a second signal, and at one that arrives
-/// when the server is stopping already.
+/// Asks for a stop at the first signal. Ends the process at a second signal, and at one that
+/// arrives when the server is stopping already.
 async fn attend(mut signals: Signals, mut phase: watch::Receiver<Phase>, ask: Token) {
     signals.next().await;
     let at_first = *phase.borrow();

@@ -38,7 +38,7 @@ impl Default for BreakerRules {
     }
 }
 
-/// What the end of an attempt says about the destination's health.
+/// The verdict of an attempt on the health of its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// The destination works: it answered, if only to refuse this one event.

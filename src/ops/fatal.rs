@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// The error that ends the relay. A part that can't continue raises it; the process is then stopped,
-/// and a supervisor starts it again. Only the first error counts: others follow from it.
+/// The error that ends the relay. A part that can't continue raises it; the process is then
+/// stopped, and a supervisor starts it again. Only the first error counts: others follow from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fatal(Arc<watch::Sender<Option<String>>>);
 

@@ -1,7 +1,7 @@
 //! The metrics, with the same names in every build.
 //!
-//! Each relay has a recorder of its own rather than the process's global one, so that several relays
-//! in one process (tests, an embedding program) are not counted together.
+//! Each relay has a recorder of its own rather than the process's global one, so that several
+//! relays in one process (tests, an embedding program) are not counted together.
 
 #[cfg(test)]
 mod tests;
@@ -24,13 +24,13 @@ use crate::model::{DeliveryState, Level, Surface};
 
 const METADATA: Metadata<'_> = Metadata::new("relay", metrics::Level::INFO, None);
 
-/// Upper bounds of the buckets of durations, in seconds: from a commit on a fast disk to the timeout
-/// of a delivery.
+/// Upper bounds of the buckets of durations, in seconds: from a commit on a fast disk to the
+/// timeout of a delivery.
 const SECONDS: [f64; 14] = [
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
 ];
-/// Upper bounds of the buckets of the latency from acceptance to delivery, in seconds: retries stretch
-/// it to days.
+/// Upper bounds of the buckets of the latency from acceptance to delivery, in seconds: retries
+/// stretch it to days.
 const LATENCY_SECONDS: [f64; 12] = [
     0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0,
 ];
@@ -252,8 +252,8 @@ impl Metrics {
         self.handle.render()
     }
 
-    /// Folds recorded durations into their buckets. Otherwise they accumulate in memory until the next
-    /// scrape.
+    /// Folds recorded durations into their buckets. Otherwise they accumulate in memory until the
+    /// next scrape.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }

@@ -1,7 +1,7 @@
 //! The operator's view of a running relay, and the tools that all parts share.
 //!
-//! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error. `status_text`: a
-//!   delivery's state in words.
+//! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error.
+//!   `status_text`: a delivery's state in words.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
 pub(crate) mod fatal;
