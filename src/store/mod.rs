@@ -32,16 +32,14 @@ pub(crate) use reader::Reader;
 pub(crate) use sqlite::{
     OWN_READERS, OnBroken, OnOutsideWrite, OnWork, Remembered, Unlock, Unsaved, UnsavedTransaction,
 };
-#[cfg(test)]
-pub(crate) use types::ListedDelivery;
 pub(crate) use types::{
-    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, COUNTED_STATES,
-    Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction, DeadLetterFilter,
-    DestinationBacklog, DestinationChange, DestinationId, DestinationStats, DestinationStatus,
-    DueScan, IdempotencyKey, IntentRow, KeepReason, ListQuery, MAX_WAITING_ORIGINS, Origin,
-    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage,
-    Release, ScanCursor, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery, StoredIntent,
-    StoredRelay, Unready, UnusedOrigins,
+    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, BulkOperation,
+    COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
+    DeadLetterCount, DeadLetterFilter, DestinationBacklog, DestinationChange, DestinationId,
+    DestinationStats, DestinationStatus, DueScan, IdempotencyKey, IntentRow, KeepReason, ListQuery,
+    ListedDelivery, MAX_WAITING_ORIGINS, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId,
+    Prune, PruneCursor, RelayCursor, RelaysPage, Release, ScanCursor, SettleAndClaim, Settlement,
+    StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnusedOrigins,
 };
 
 use crate::clock::{Clock, Timestamp};
