@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::error::{ConfigError, Origin};
+use crate::config::providers::check_needs;
 use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener};
 use crate::config::sections::{Destination, Source};
 use crate::config::settings::Config;
@@ -86,7 +87,9 @@ impl Config {
                 return bad(&list, quoted(destination), "each destination once");
             }
         }
-        source.check(&key, self.server.public_url.as_deref())
+        let server_url = self.server.public_url.as_deref();
+        check_needs(&key, source, server_url)?;
+        source.check(&key, server_url)
     }
 
     fn listens_at(&self, address: SocketAddr) -> bool {

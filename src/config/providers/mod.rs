@@ -4,12 +4,14 @@
 //! A provider is data: the rest of the relay knows none by name.
 //!
 //! - `files`: the files, compiled in. `provider`: their contents.
+//! - `needs`: the settings that only the operator knows.
 //! - `merge`: lays a source's own settings over its provider's. `effective`: the result, for
 //!   people.
 
 mod effective;
 mod files;
 mod merge;
+mod needs;
 mod provider;
 #[cfg(test)]
 mod tests;
@@ -17,3 +19,4 @@ mod tests;
 pub(crate) use effective::{EffectiveSource, effective_sources};
 pub(crate) use files::{FILES, ProviderFile};
 pub(super) use merge::expand;
+pub(super) use needs::check_needs;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use serde::Deserialize;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
 
 use crate::config::providers::files::{FILES, ProviderFile};
 
@@ -59,13 +59,24 @@ impl ProviderFile {
     }
 
     /// The settings of a source.
-    pub fn settings(&self) -> toml::Table {
-        let mut document: toml::Table =
+    pub fn settings(&self) -> Table {
+        let mut document: Table =
             toml::from_str(self.text).expect("a test reads every provider's file");
         match document.remove("source") {
-            Some(toml::Value::Table(source)) => source,
+            Some(Value::Table(source)) => source,
             _ => unreachable!("a test finds the source of every provider's file"),
         }
+    }
+
+    /// The names of the provider's schemes.
+    pub fn scheme_names(&self) -> Vec<String> {
+        let settings = self.settings();
+        let one = settings.get("verify").and_then(Value::as_table);
+        let any = settings.get("verify_any").and_then(Value::as_array);
+        let any = any.into_iter().flatten().filter_map(Value::as_table);
+        let tables = one.into_iter().chain(any);
+        let names = tables.flat_map(Table::keys).filter(|name| *name != "when");
+        names.cloned().collect()
     }
 
     /// The settings of a source, as text with the file's layout, under the header `[sources.NAME]`.

@@ -147,6 +147,27 @@ impl Source {
         self.verify.iter().cloned().chain(alternatives).collect()
     }
 
+    /// The names of the schemes.
+    pub(in crate::config) fn scheme_names(&self) -> Vec<&'static str> {
+        self.schemes().iter().map(Verify::name).collect()
+    }
+
+    /// Whether there is a secret, the source's or a scheme's.
+    pub(in crate::config) fn has_secrets(&self) -> bool {
+        let schemes = self.schemes();
+        !self.secrets.is_empty() || schemes.iter().any(|scheme| !scheme.secrets().is_empty())
+    }
+
+    /// Whether there is a public key, the source's or a scheme's.
+    pub(in crate::config) fn has_public_keys(&self) -> bool {
+        let has_own = |scheme: &Verify| match scheme {
+            Verify::PublicKey(scheme) => !scheme.public_keys.is_empty(),
+            Verify::StandardWebhooks(scheme) => !scheme.public_keys.is_empty(),
+            _ => false,
+        };
+        !self.public_keys.is_empty() || self.schemes().iter().any(has_own)
+    }
+
     /// The headers that hold a secret of this hop, in lower case.
     pub(in crate::config) fn secret_headers(&self) -> Vec<String> {
         let mut names = Vec::new();

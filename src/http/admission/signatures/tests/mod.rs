@@ -1,6 +1,7 @@
 mod alternatives;
 mod hmac;
 mod places;
+mod providers;
 mod public_key;
 mod standard_webhooks;
 mod token;
