@@ -79,6 +79,30 @@ impl Line {
 
     pub fn log(&self, destination: Option<&str>) {
         match self {
+            Self::Failing { .. } | Self::StillFailing { .. } | Self::Recovered { .. } => {
+                self.log_outage(destination);
+            }
+            Self::Paused { reason } => log::warn!(
+                destination, reason = reason.as_str();
+                "destination paused until relay resume"
+            ),
+            Self::Withheld {
+                lines,
+                failing,
+                recovered,
+                failures,
+                dead_letters,
+                seconds,
+            } => log::warn!(
+                lines, failing, recovered, failures, dead_letters, seconds;
+                "lines about ad hoc origins withheld"
+            ),
+            _ => self.log_failures(destination),
+        }
+    }
+
+    fn log_outage(&self, destination: Option<&str>) {
+        match self {
             Self::Failing {
                 failures,
                 attempts,
@@ -109,6 +133,12 @@ impl Line {
                 destination, seconds = *seconds, failures, dead_letters;
                 "destination recovered"
             ),
+            _ => {}
+        }
+    }
+
+    fn log_failures(&self, destination: Option<&str>) {
+        match self {
             // The attempt is repeated, so no action is needed unless relay itself failed.
             Self::Failure {
                 is_internal,
@@ -145,21 +175,7 @@ impl Line {
                 destination, dead_letters, seconds, last_error = last_error.as_str();
                 "deliveries dead-lettered"
             ),
-            Self::Paused { reason } => log::warn!(
-                destination, reason = reason.as_str();
-                "destination paused until relay resume"
-            ),
-            Self::Withheld {
-                lines,
-                failing,
-                recovered,
-                failures,
-                dead_letters,
-                seconds,
-            } => log::warn!(
-                lines, failing, recovered, failures, dead_letters, seconds;
-                "lines about ad hoc origins withheld"
-            ),
+            _ => {}
         }
     }
 }

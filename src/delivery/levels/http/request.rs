@@ -31,10 +31,40 @@ pub(super) fn build<'a>(
             .as_deref()
             .ok_or("there is no URL: the destination is no longer configured")?,
     };
-    let secrets: &[Secret] = &policy.secrets;
-
     let mut headers = provider_headers(&shipment.headers)?;
-    // A provider's own signature still verifies downstream, unless relay signs anew.
+    set_webhook_headers(&mut headers, shipment, &policy.secrets, now, sign)?;
+    headers.insert("relay-attempt", HeaderValue::from(attempt.number));
+    if shipment.surface == Surface::Relay {
+        // A header's value takes any UTF-8 but control characters, which the API refuses.
+        let value = HeaderValue::from_bytes(shipment.label.as_bytes())
+            .map_err(|error| format!("the event type can't be a header: {error}"))?;
+        headers.insert("relay-event-type", value);
+    }
+    for (name, value) in &policy.headers {
+        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
+        let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(url)
+        .body(shipment.body.as_slice())
+        .map_err(|error| format!("the request can't be made: {error}"))?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Sets the headers of Standard Webhooks. Without secrets a provider's own signature stays, since it
+/// still verifies downstream; relay's headers then have a prefix.
+fn set_webhook_headers(
+    headers: &mut HeaderMap,
+    shipment: &Shipment,
+    secrets: &[Secret],
+    now: Timestamp,
+    sign: Option<Sign>,
+) -> Result<(), String> {
     let provider_signs = [ID, TIMESTAMP, SIGNATURE]
         .iter()
         .any(|name| headers.contains_key(*name));
@@ -61,27 +91,7 @@ pub(super) fn build<'a>(
     {
         set(SIGNATURE, &sign(secrets, &id, seconds, &shipment.body))?;
     }
-    headers.insert("relay-attempt", HeaderValue::from(attempt.number));
-    if shipment.surface == Surface::Relay {
-        // A header's value takes any UTF-8 but control characters, which the API refuses.
-        let value = HeaderValue::from_bytes(shipment.label.as_bytes())
-            .map_err(|error| format!("the event type can't be a header: {error}"))?;
-        headers.insert("relay-event-type", value);
-    }
-    for (name, value) in &policy.headers {
-        let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
-        let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(url)
-        .body(shipment.body.as_slice())
-        .map_err(|error| format!("the request can't be made: {error}"))?;
-    *request.headers_mut() = headers;
-    Ok(request)
+    Ok(())
 }
 
 /// Parses stored headers: `name: value\r\n` each, values byte for byte.
