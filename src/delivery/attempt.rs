@@ -55,14 +55,14 @@ impl Attempt {
     /// The public id, for the log; empty unless the body is loaded.
     pub fn event_id(&self) -> String {
         match &self.body {
-            Body::Loaded(shipment) => shipment.public_id(),
+            Body::Loaded(message) => message.public_id(),
             Body::Stored | Body::Unreadable(_) => String::new(),
         }
     }
 
     pub fn accepted_at(&self) -> Option<Timestamp> {
         match &self.body {
-            Body::Loaded(shipment) => Some(shipment.created_at),
+            Body::Loaded(message) => Some(message.created_at),
             Body::Stored | Body::Unreadable(_) => None,
         }
     }

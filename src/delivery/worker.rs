@@ -55,7 +55,7 @@ fn load_and_send(
     };
     if matches!(attempt.body, Body::Stored) {
         attempt.body = match reader.message(attempt.intent) {
-            Ok(shipment) => Body::Loaded(Arc::new(shipment)),
+            Ok(message) => Body::Loaded(Arc::new(message)),
             // Another process holds the database: the delivery is not at fault, and spends no
             // attempt.
             Err(StoreError::Busy) => return complete(attempt, None),
@@ -63,7 +63,7 @@ fn load_and_send(
         };
     }
     let outcome = match &attempt.body {
-        Body::Loaded(shipment) => transport.send(shipment, &attempt, clock.wall()),
+        Body::Loaded(message) => transport.send(message, &attempt, clock.wall()),
         // The next attempt may fail alike, and there must be an end to them.
         Body::Unreadable(why) => unreadable(why),
         Body::Stored => unreadable("it was not loaded"),

@@ -2,6 +2,7 @@
 //! Nothing else counts attempts in flight or prefetched deliveries.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::delivery::admission::{Occupancy, Reputation};
@@ -98,20 +99,22 @@ impl Ledger {
     /// A delivery came back from the pool. None if it isn't claimed any more.
     pub fn close(&mut self, key: DeliveryKey) -> Option<Closed> {
         let claim = self.claims.remove(&key)?;
-        let counts = self.counts_of(key.1);
         let was_in_flight = match claim.phase {
             Phase::InFlight(reputation) => {
-                counts.in_flight -= 1;
                 self.occupancy.remove(claim.is_named, reputation);
                 true
             }
-            Phase::Prefetched => {
-                counts.prefetched -= 1;
-                false
-            }
+            Phase::Prefetched => false,
         };
-        if self.counts(key.1).is_none_left() {
-            self.by_destination.remove(&key.1);
+        if let Entry::Occupied(mut counts) = self.by_destination.entry(key.1) {
+            if was_in_flight {
+                counts.get_mut().in_flight -= 1;
+            } else {
+                counts.get_mut().prefetched -= 1;
+            }
+            if counts.get().is_none_left() {
+                counts.remove();
+            }
         }
         Some(Closed {
             release: claim.release,

@@ -75,8 +75,8 @@ impl Simulated {
 const NO_PANIC: &str = "no code panics while holding this lock";
 
 impl Transport for Simulated {
-    fn send(&self, shipment: &OutboundMessage, attempt: &Attempt, _wall: Timestamp) -> Outcome {
-        let asked: Instructions = serde_json::from_slice(&shipment.body).unwrap_or_default();
+    fn send(&self, message: &OutboundMessage, attempt: &Attempt, _wall: Timestamp) -> Outcome {
+        let asked: Instructions = serde_json::from_slice(&message.body).unwrap_or_default();
         let delay = self.latency + Duration::from_millis(asked.delay_ms);
         self.wait(delay.min(self.timeout));
         if delay > self.timeout {
@@ -104,7 +104,7 @@ impl Transport for Simulated {
         }
         let url = match &attempt.target.policy.url {
             Some(url) => url.as_str(),
-            None => shipment.url.as_deref().unwrap_or_default(),
+            None => message.url.as_deref().unwrap_or_default(),
         };
         if self.is_own_listener(url) {
             return Outcome::failed(
@@ -115,9 +115,9 @@ impl Transport for Simulated {
         }
         let would = format!(
             "simulated: would POST {} bytes of {} and {} bytes of headers to {url}",
-            shipment.body.len(),
-            shipment.label,
-            shipment.headers.len()
+            message.body.len(),
+            message.label,
+            message.headers.len()
         );
         Outcome {
             status_code: Some(200),

@@ -293,9 +293,9 @@ fn a_prefetched_delivery_is_released_by_a_stop() {
 struct Scales(Mutex<Vec<usize>>);
 
 impl Transport for Scales {
-    fn send(&self, shipment: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
+    fn send(&self, message: &OutboundMessage, _: &Attempt, _wall: Timestamp) -> Outcome {
         let mut lengths = self.0.lock().expect("no panics");
-        lengths.push(shipment.body.len());
+        lengths.push(message.body.len());
         Outcome::delivered()
     }
 

@@ -18,7 +18,7 @@ const SIGNATURE: &str = "webhook-signature";
 
 /// Builds the request. An error says why there can be none.
 pub(super) fn build<'a>(
-    shipment: &'a OutboundMessage,
+    message: &'a OutboundMessage,
     attempt: &Attempt,
     now: Timestamp,
     sign: Option<Sign>,
@@ -26,17 +26,17 @@ pub(super) fn build<'a>(
     let policy = &attempt.target.policy;
     let url = match &policy.url {
         Some(url) => url.as_str(),
-        None => shipment
+        None => message
             .url
             .as_deref()
             .ok_or("there is no URL: the destination is no longer configured")?,
     };
-    let mut headers = provider_headers(&shipment.headers)?;
-    set_webhook_headers(&mut headers, shipment, &policy.secrets, now, sign)?;
+    let mut headers = provider_headers(&message.headers)?;
+    set_webhook_headers(&mut headers, message, &policy.secrets, now, sign)?;
     headers.insert("relay-attempt", HeaderValue::from(attempt.number));
-    if shipment.surface == Surface::Relay {
+    if message.surface == Surface::Relay {
         // A header's value takes any UTF-8 but control characters, which the API refuses.
-        let value = HeaderValue::from_bytes(shipment.label.as_bytes())
+        let value = HeaderValue::from_bytes(message.label.as_bytes())
             .map_err(|error| format!("the event type can't be a header: {error}"))?;
         headers.insert("relay-event-type", value);
     }
@@ -50,17 +50,17 @@ pub(super) fn build<'a>(
     let mut request = Request::builder()
         .method(Method::POST)
         .uri(url)
-        .body(shipment.body.as_slice())
+        .body(message.body.as_slice())
         .map_err(|error| format!("the request can't be made: {error}"))?;
     *request.headers_mut() = headers;
     Ok(request)
 }
 
-/// Sets the headers of Standard Webhooks. Without secrets a provider's own signature stays, since it
-/// still verifies downstream; relay's headers then have a prefix.
+/// Sets the headers of Standard Webhooks. Without secrets a provider's own signature stays, since
+/// it still verifies downstream; relay's headers then have a prefix.
 fn set_webhook_headers(
     headers: &mut HeaderMap,
-    shipment: &Shipment,
+    message: &OutboundMessage,
     secrets: &[Secret],
     now: Timestamp,
     sign: Option<Sign>,
@@ -82,14 +82,14 @@ fn set_webhook_headers(
         headers.insert(name, value);
         Ok(())
     };
-    let id = shipment.public_id();
+    let id = message.public_id();
     let seconds = now.as_seconds();
     set(ID, &id)?;
     set(TIMESTAMP, &seconds.to_string())?;
     if let Some(sign) = sign
         && !secrets.is_empty()
     {
-        set(SIGNATURE, &sign(secrets, &id, seconds, &shipment.body))?;
+        set(SIGNATURE, &sign(secrets, &id, seconds, &message.body))?;
     }
     Ok(())
 }
