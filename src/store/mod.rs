@@ -4,6 +4,7 @@
 //!   the same for commands, beside a running server.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
+//! - `conformance`: the tests that every engine passes.
 //!
 //! The engines are a closed enum with one variant, and each operation one `match`: no trait
 //! objects, no generics through the crate. Methods that block say so.
@@ -219,5 +220,7 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -12,6 +12,7 @@ use crate::clock::{Clock, FakeClock, SystemClock};
 use crate::config;
 use crate::model::{Level, Surface};
 use crate::ops::metrics::Metrics;
+use crate::store::conformance::NewStore;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
@@ -180,4 +181,32 @@ pub fn hold(store: &Sqlite) -> (Sender<()>, oneshot::Receiver<Result<(), StoreEr
         .expect("room in the queue");
     has_begun.recv().expect("the writer has begun");
     (tell, answer)
+}
+
+/// A store for the conformance suite.
+pub fn new_store() -> NewStore {
+    let directory = tempfile::tempdir().expect("a directory");
+    NewStore {
+        settings: settings(&directory),
+        check: check_references,
+        _guard: Box::new(directory),
+    }
+}
+
+/// Checks that the database is sound, and that no row refers to one that isn't there.
+fn check_references(settings: &config::Database) {
+    let sql = Connection::open(&settings.path).expect("a database");
+    let integrity = sql.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+    assert_eq!(integrity.as_deref(), Ok("ok"));
+    for orphans in [
+        "SELECT count(*) FROM pragma_foreign_key_check",
+        "SELECT count(*) FROM deliveries WHERE destination_id NOT IN (SELECT id FROM destinations)",
+        "SELECT count(*) FROM deliveries WHERE intent_id NOT IN (SELECT id FROM intents)",
+        "SELECT count(*) FROM intents WHERE id NOT IN (SELECT intent_id FROM deliveries)",
+        "SELECT count(*) FROM attempts a WHERE NOT EXISTS (SELECT 1 FROM deliveries d
+         WHERE d.intent_id = a.intent_id AND d.destination_id = a.destination_id)",
+    ] {
+        let count = sql.query_row(orphans, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count, Ok(0), "{orphans}");
+    }
 }

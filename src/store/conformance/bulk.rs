@@ -1,0 +1,186 @@
+//! Bulk operations on dead letters.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+use crate::store::conformance::NewStore;
+use crate::store::conformance::scene::{DAY, START, Scene, event, event_of};
+use crate::store::types::{AdvanceBulk, DeadLetterAction, DeadLetterFilter};
+
+/// Accepts this many events for these destinations, and dead-letters all of their deliveries.
+fn dead_letters(scene: &mut Scene, count: usize, destinations: &[&str]) {
+    scene.accept_all((0..count).map(|key| event_of("s", &key.to_string(), destinations)));
+    scene.dead_letter_due("answered 500");
+}
+
+pub fn a_replay_makes_each_dead_letter_due_once_and_ends(new: NewStore) {
+    let mut scene = Scene::new(new);
+    dead_letters(&mut scene, 350, &["d", "e"]);
+    scene.clock.advance(DAY);
+    let ids = scene.create_bulk(DeadLetterAction::Replay, |filter| {
+        filter.destination = Some("d".to_owned());
+    });
+    assert_eq!(scene.bulk(&ids), [(0, 350, false, false)]);
+    let shown = &scene.operator().bulk_under_way().expect("a read")[0];
+    assert_eq!((shown.id, &*shown.destination), (ids[0], "d"));
+    assert_eq!(shown.action, DeadLetterAction::Replay);
+    let first = scene.advance_bulk();
+    assert!((1..350).contains(&first), "{first}: in steps");
+    // A delivery that fails again meanwhile is not replayed again.
+    scene.dead_letter_due("answered 500");
+    scene.finish_bulk();
+    assert_eq!(scene.bulk(&ids), [(350, 350, true, false)]);
+    let queued = scene.list(Some(DeliveryState::Queued));
+    assert_eq!(queued.len(), 350 - first);
+    for one in &queued {
+        assert_eq!((&*one.destination, one.attempts), ("d", 0));
+        assert!(one.next_attempt_at.is_some());
+        let intent = scene.intent(one.id).expect("it is stored");
+        let of_d = intent.deliveries.iter().find(|one| one.destination == "d");
+        let outcomes = of_d.expect("it is there").history.iter();
+        let replays = outcomes.filter(|entry| entry.outcome == "replayed");
+        assert_eq!(replays.count(), 1, "the history shows it");
+    }
+    let dead = scene.list(Some(DeliveryState::DeadLettered));
+    let of_e = dead.iter().filter(|one| one.destination == "e");
+    assert_eq!((dead.len(), of_e.count()), (350 + first, 350));
+    assert!(
+        scene
+            .operator()
+            .bulk_under_way()
+            .expect("a read")
+            .is_empty()
+    );
+    scene.stop();
+}
+
+pub fn a_replay_waits_while_many_deliveries_wait(new: NewStore) {
+    let mut scene = Scene::new(new);
+    dead_letters(&mut scene, 500, &["d"]);
+    let ids = scene.create_bulk(DeadLetterAction::Replay, |_| {});
+    let paced = AdvanceBulk {
+        is_paced: true,
+        after: None,
+    };
+    for _ in 0..20 {
+        scene.store.advance_bulk(paced).expect("a step");
+    }
+    // Nothing is delivered, so no more than these are queued before live events.
+    assert_eq!(scene.bulk(&ids), [(200, 500, false, false)]);
+    scene.deliver_due();
+    scene.store.advance_bulk(paced).expect("a step");
+    let done = scene.bulk(&ids)[0].0;
+    assert!((201..=400).contains(&done), "{done}");
+    scene.stop();
+}
+
+pub fn a_bulk_operation_survives_a_restart_and_can_be_cancelled(new: NewStore) {
+    let mut scene = Scene::new(new);
+    dead_letters(&mut scene, 350, &["d"]);
+    let ids = scene.create_bulk(DeadLetterAction::Discard, |_| {});
+    let first = scene.advance_bulk();
+    scene.restart();
+    let second = scene.advance_bulk();
+    let done = first + second;
+    assert!(first > 0 && second > 0 && done < 350);
+    let shown = i64::try_from(done).expect("small");
+    assert_eq!(scene.bulk(&ids), [(shown, 350, false, false)]);
+    assert!(scene.operator().cancel_bulk(ids[0]).expect("cancelled"));
+    assert_eq!(scene.advance_bulk(), 0);
+    assert_eq!(scene.bulk(&ids), [(shown, 350, true, true)]);
+    assert_eq!(scene.size().0, 350 - done, "discarded ones stay discarded");
+    assert!(
+        !scene.operator().cancel_bulk(ids[0]).expect("an answer"),
+        "it has ended"
+    );
+    scene.stop();
+}
+
+pub fn filters_select_by_destination_source_reason_and_time(new: NewStore) {
+    let mut scene = Scene::new(new);
+    scene.accept(event_of("a", "1", &["d"]));
+    scene.accept(event_of("b", "1", &["d", "e"]));
+    scene.dead_letter_due("answered 500 Internal Server Error");
+    scene.clock.advance(DAY);
+    scene.accept(event_of("a", "2", &["e"]));
+    scene.dead_letter_due("timed out (global) after at most 15000 ms");
+    let later: Timestamp = START.plus(Duration::from_secs(60));
+    let count = |change: &dyn Fn(&mut DeadLetterFilter)| {
+        let ids = scene.create_bulk(DeadLetterAction::Replay, change);
+        let total: i64 = scene.bulk(&ids).iter().map(|one| one.1).sum();
+        for id in ids {
+            scene.operator().cancel_bulk(id).expect("cancelled");
+        }
+        total
+    };
+    assert_eq!(count(&|_| {}), 4);
+    assert_eq!(
+        count(&|filter| filter.destination = Some("d".to_owned())),
+        2
+    );
+    assert_eq!(count(&|filter| filter.source = Some("a".to_owned())), 2);
+    assert_eq!(
+        count(&|filter| filter.reason = Some("answered 500".to_owned())),
+        3
+    );
+    let pattern = count(&|filter| filter.reason = Some("%".to_owned()));
+    assert_eq!(pattern, 0, "a text, not a pattern");
+    assert_eq!(count(&|filter| filter.since = later), 1);
+    assert_eq!(count(&|filter| filter.until = later), 3);
+    // Dead letters that don't match stay.
+    let ids = scene.create_bulk(DeadLetterAction::Discard, |filter| {
+        filter.source = Some("b".to_owned());
+        filter.destination = Some("e".to_owned());
+    });
+    scene.finish_bulk();
+    assert_eq!(scene.bulk(&ids), [(1, 1, true, false)]);
+    assert_eq!(scene.size(), (3, 3));
+    scene.stop();
+}
+
+pub fn an_operation_is_not_blocked_by_many_that_wait_before_it(new: NewStore) {
+    let mut scene = Scene::new(new);
+    scene.accept(event_of("s", "dead", &["crowded", "calm"]));
+    scene.dead_letter_due("e");
+    scene.accept_all((0..250).map(|_| event("crowded")));
+    for _ in 0..200 {
+        scene.create_bulk(DeadLetterAction::Replay, |filter| {
+            filter.destination = Some("crowded".to_owned());
+        });
+    }
+    let calm = scene.create_bulk(DeadLetterAction::Replay, |filter| {
+        filter.destination = Some("calm".to_owned());
+    });
+    let mut after = None;
+    for _ in 0..5 {
+        let step = AdvanceBulk {
+            is_paced: true,
+            after,
+        };
+        after = scene.store.advance_bulk(step).expect("a step").after;
+    }
+    assert_eq!(scene.bulk(&calm), [(1, 1, true, false)]);
+    scene.stop();
+}
+
+pub fn an_operation_is_created_for_each_of_many_destinations(new: NewStore) {
+    const DESTINATIONS: usize = 150;
+    let mut scene = Scene::new(new);
+    let names: Vec<String> = (0..DESTINATIONS).map(|n| format!("http://{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let events = names.chunks(50).map(|names| event_of("s", names[0], names));
+    scene.accept_all(events);
+    scene.dead_letter_due("e");
+    let ids = scene.create_bulk(DeadLetterAction::Replay, |_| {});
+    assert_eq!(ids.len(), DESTINATIONS);
+    scene.finish_bulk();
+    assert!(
+        scene
+            .bulk(&ids)
+            .iter()
+            .all(|one| *one == (1, 1, true, false))
+    );
+    assert_eq!(scene.list(Some(DeliveryState::Queued)).len(), DESTINATIONS);
+    scene.stop();
+}

@@ -1,0 +1,95 @@
+//! Single intents are replayed and discarded.
+
+use std::time::Duration;
+
+use crate::model::DeliveryState;
+use crate::store::StoreError;
+use crate::store::conformance::NewStore;
+use crate::store::conformance::scene::{Scene, event, event_to};
+
+pub fn a_replay_queues_dead_letters_with_a_fresh_budget(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event_to(&["a", "b"]));
+    scene.settle_due(|scene, claimed| scene.retry(claimed, Duration::ZERO));
+    scene.dead_letter_due("answered 400");
+    assert_eq!(scene.states(id), [(DeliveryState::DeadLettered, 2); 2]);
+    assert_eq!(scene.store.replay(id).expect("replayed"), 2);
+    assert_eq!(scene.states(id), [(DeliveryState::Queued, 0); 2]);
+    for delivery in scene.intent(id).expect("it is stored").deliveries {
+        assert_eq!(delivery.next_attempt_at, Some(scene.now()));
+        let last = delivery.history.last().expect("a history");
+        assert_eq!(last.outcome, "replayed");
+    }
+    let claimed = scene.claim_due();
+    assert!(claimed.iter().all(|one| one.attempt == 1));
+    scene.stop();
+}
+
+pub fn only_dead_letters_are_replayed_or_discarded(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let delivered = scene.accept(event("d"));
+    scene.deliver_due();
+    let retrying = scene.accept(event("d"));
+    scene.settle_due(|scene, claimed| scene.retry(claimed, Duration::from_secs(60)));
+    let in_flight = scene.accept(event("d"));
+    scene.claim_due();
+    let queued = scene.accept(event("d"));
+    let before = scene.list(None);
+    for id in [delivered, retrying, in_flight, queued] {
+        assert_eq!(scene.store.replay(id).expect("an answer"), 0);
+        assert_eq!(scene.operator().replay(id).expect("an answer"), 0);
+        assert_eq!(scene.operator().discard(id).expect("an answer"), 0);
+    }
+    let after = scene.list(None);
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    }
+    assert_eq!(after.len(), 4);
+    scene.stop();
+}
+
+pub fn a_discard_deletes_the_delivery_and_with_the_last_one_the_intent(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event_to(&["a", "b"]));
+    let other = scene.accept(event("a"));
+    let a = scene.destination("a");
+    let claimed = scene.claim(a, 10);
+    let dead = claimed
+        .into_iter()
+        .map(|one| scene.dead_letter(one, "e"))
+        .collect();
+    scene.settle(dead);
+    assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
+    let left = scene.intent(id).expect("b's delivery is left").deliveries;
+    assert_eq!((left.len(), &*left[0].destination), (1, "b"));
+    scene.dead_letter_due("e");
+    assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
+    assert!(scene.intent(id).is_none());
+    assert_eq!(scene.states(other), [(DeliveryState::DeadLettered, 1)]);
+    assert_eq!(scene.operator().discard(id).expect("an answer"), 0);
+    scene.stop();
+}
+
+pub fn commands_work_beside_a_server_and_without_one(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let ids = [(); 4].map(|()| scene.accept(event("d")));
+    scene.dead_letter_due("e");
+    assert!(scene.operator().has_server());
+    assert_eq!(scene.operator().replay(ids[0]).expect("replayed"), 1);
+    assert_eq!(scene.operator().discard(ids[1]).expect("discarded"), 1);
+    // The server sees both, and still writes.
+    assert_eq!(scene.states(ids[0]), [(DeliveryState::Queued, 0)]);
+    assert_eq!(scene.claim_due().len(), 1);
+    scene.stop();
+    let mut operator = scene.operator();
+    assert!(!operator.has_server());
+    assert_eq!(operator.replay(ids[2]).expect("replayed"), 1);
+    assert_eq!(operator.discard(ids[3]).expect("discarded"), 1);
+    drop(operator);
+    let stopped = scene.store.replay(ids[2]);
+    assert!(matches!(stopped, Err(StoreError::Stopped)), "{stopped:?}");
+    scene.restart();
+    assert_eq!(scene.states(ids[2]), [(DeliveryState::Queued, 0)]);
+    assert_eq!(scene.size(), (2, 2));
+    scene.stop();
+}

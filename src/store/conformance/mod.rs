@@ -1,0 +1,132 @@
+//! One suite that every engine passes, run against the facade.
+//!
+//! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
+//!   operations of a server on it.
+//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `origins`,
+//!   `reading`, `counts`, `stopping`: the cases, by subject. Each is a function of a [`NewStore`].
+//!
+//! A case sees an engine's data through the facade's own reads. After a case the engine also checks
+//! its data in its own way ([`NewStore::check`]).
+
+mod accepting;
+mod bulk;
+mod claiming;
+mod counts;
+mod dead_letters;
+mod origins;
+mod reading;
+mod retention;
+mod scene;
+mod settling;
+mod stopping;
+
+use std::any::Any;
+
+use crate::config;
+
+/// An empty store of an engine.
+pub(crate) struct NewStore {
+    pub settings: config::Database,
+    /// Checks the engine's data: nothing refers to a row that isn't there.
+    pub check: fn(&config::Database),
+    /// Deletes the store when it is dropped.
+    pub _guard: Box<dyn Any>,
+}
+
+/// Makes a test of each case for an engine, given a function that returns a [`NewStore`].
+macro_rules! conformance {
+    ($engine:ident, $new:path) => {
+        conformance! { @of $engine, $new,
+            accepting {
+                an_accepted_event_is_stored_with_a_delivery_for_each_destination,
+                an_accepted_relay_is_stored_with_its_url_and_metadata,
+                an_event_key_names_one_intent_of_its_source,
+                a_relay_key_is_scoped_to_its_api_key_and_conflicts_with_other_bytes,
+                a_key_sent_by_many_threads_at_once_makes_one_intent,
+                a_key_expires_with_its_window_and_survives_a_restart,
+                ids_ascend_even_when_the_clock_is_set_back,
+                an_api_key_has_a_bounded_number_of_waiting_origins,
+                work_is_announced_after_its_commit_and_for_its_destinations,
+            }
+            claiming {
+                a_claim_takes_the_due_deliveries_that_were_requested,
+                a_delivery_is_claimed_once,
+                a_scan_finds_each_waiting_destination_once,
+                a_scan_reports_newcomers_and_statuses,
+                a_backlog_counts_due_deliveries_up_to_its_limit,
+                a_released_delivery_is_due_again_and_has_spent_no_attempt,
+                a_restart_releases_claims_and_counts_only_begun_attempts_as_interrupted,
+                a_delivery_interrupted_too_often_is_dead_lettered,
+                a_message_is_loaded_if_headers_and_body_fit,
+            }
+            settling {
+                each_outcome_moves_the_delivery_and_is_recorded,
+                a_settlement_of_another_claim_changes_nothing,
+                a_delivery_is_claimed_in_the_transaction_that_settles_another,
+                many_settlements_are_made_in_steps_and_all_are_durable,
+                a_history_keeps_its_latest_entries,
+                failures_are_remembered_until_a_replay,
+                a_hold_or_a_pause_prevents_claims_of_the_same_change,
+                a_hold_a_pause_and_a_breaker_are_stored_with_the_destination,
+            }
+            dead_letters {
+                a_replay_queues_dead_letters_with_a_fresh_budget,
+                only_dead_letters_are_replayed_or_discarded,
+                a_discard_deletes_the_delivery_and_with_the_last_one_the_intent,
+                commands_work_beside_a_server_and_without_one,
+            }
+            bulk {
+                a_replay_makes_each_dead_letter_due_once_and_ends,
+                a_replay_waits_while_many_deliveries_wait,
+                a_bulk_operation_survives_a_restart_and_can_be_cancelled,
+                filters_select_by_destination_source_reason_and_time,
+                an_operation_is_not_blocked_by_many_that_wait_before_it,
+                an_operation_is_created_for_each_of_many_destinations,
+            }
+            retention {
+                finished_intents_are_deleted_after_their_time_counted_from_their_end,
+                without_cutoffs_nothing_is_deleted,
+                expired_keys_are_deleted_and_others_are_kept,
+                a_delivery_replayed_after_it_was_found_expired_keeps_its_intent,
+                an_event_with_many_destinations_and_attempts_is_deleted_as_a_whole,
+                an_event_replayed_while_it_is_deleted_is_kept,
+            }
+            origins {
+                an_ad_hoc_origin_is_deleted_after_its_last_delivery,
+                only_origins_that_nothing_needs_are_deleted,
+                an_origin_used_during_a_pass_is_kept,
+                a_pass_of_an_earlier_process_deletes_nothing,
+                passes_and_accepted_events_leave_no_delivery_without_its_destination,
+                passes_beside_a_thread_that_accepts_leave_no_orphan,
+            }
+            reading {
+                a_list_has_the_latest_matching_deliveries,
+                stats_count_the_deliveries_of_each_destination,
+                relays_are_paged_in_the_order_of_their_ids,
+                the_backlog_excludes_deliveries_that_are_kept_back,
+                an_empty_backlog_has_every_reason,
+            }
+            counts {
+                counts_equal_a_recount_after_any_operations,
+            }
+            stopping {
+                a_stop_commits_earlier_writes_and_refuses_later_ones,
+                pauses_and_resumes_are_stored_and_announced,
+            }
+        }
+    };
+    (@of $engine:ident, $new:path, $($subject:ident { $($case:ident,)* })*) => {
+        mod $engine {
+            $(mod $subject {
+                $(
+                    #[test]
+                    fn $case() {
+                        $crate::store::conformance::$subject::$case($new());
+                    }
+                )*
+            })*
+        }
+    };
+}
+
+conformance!(sqlite, crate::store::sqlite::tests::new_store);

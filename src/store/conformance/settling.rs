@@ -1,0 +1,307 @@
+//! The results of attempts are recorded.
+
+use std::time::Duration;
+
+use crate::model::{BreakerChange, DeliveryState, FailureKind};
+use crate::store::conformance::NewStore;
+use crate::store::conformance::scene::{DAY, Scene, event};
+use crate::store::types::{
+    AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release, Settlement,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub fn each_outcome_moves_the_delivery_and_is_recorded(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event("d"));
+    let destination = scene.destination("d");
+    let claimed = scene.claim(destination, 1)[0];
+    let retry = scene.retry(claimed, MINUTE);
+    scene.settle(vec![retry]);
+    assert_eq!(scene.states(id), [(DeliveryState::Retrying, 1)]);
+    let delivery = &scene.intent(id).expect("it is stored").deliveries[0];
+    assert_eq!(delivery.next_attempt_at, Some(scene.now().plus(MINUTE)));
+    assert_eq!(delivery.last_error.as_deref(), Some("answered 500"));
+    let entry = &delivery.history[0];
+    assert_eq!(
+        (entry.attempt, entry.started_at, entry.duration_ms),
+        (1, scene.now(), 3)
+    );
+    assert_eq!((entry.outcome, entry.status_code), ("transient", Some(500)));
+    assert_eq!(entry.error.as_deref(), Some("answered 500"));
+    assert_eq!(entry.response.as_deref(), Some(&b"answer"[..]));
+    assert_eq!(entry.failure.as_deref(), Some("status"));
+    assert_eq!(entry.address.as_deref(), Some("127.0.0.1"));
+    let phases = (entry.resolve_ms, entry.connect_ms, entry.first_byte_ms);
+    assert_eq!(phases, (Some(1), Some(1), Some(2)));
+    assert_eq!(entry.next.as_deref(), Some("next step"));
+
+    scene.clock.advance(MINUTE);
+    let claimed = scene.claim(destination, 1)[0];
+    let dead = scene.dead_letter(claimed, "answered 410");
+    scene.settle(vec![dead]);
+    assert_eq!(scene.states(id), [(DeliveryState::DeadLettered, 2)]);
+    let delivery = &scene.intent(id).expect("it is stored").deliveries[0];
+    assert_eq!(delivery.next_attempt_at, None);
+    assert_eq!(delivery.updated_at, scene.now());
+    assert_eq!(delivery.last_error.as_deref(), Some("answered 410"));
+    assert_eq!(delivery.history[1].outcome, "permanent");
+
+    assert_eq!(scene.store.replay(id).expect("replayed"), 1);
+    let claimed = scene.claim(destination, 1)[0];
+    assert_eq!((claimed.attempt, claimed.history), (1, 3));
+    let delivered = scene.delivered(claimed);
+    scene.settle(vec![delivered]);
+    assert_eq!(scene.states(id), [(DeliveryState::Delivered, 1)]);
+    let stored = scene.intent(id).expect("it is stored");
+    let outcomes = stored.deliveries[0]
+        .history
+        .iter()
+        .map(|entry| entry.outcome);
+    let outcomes: Vec<_> = outcomes.collect();
+    assert_eq!(
+        outcomes,
+        ["transient", "permanent", "replayed", "delivered"]
+    );
+    scene.stop();
+}
+
+pub fn a_settlement_of_another_claim_changes_nothing(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event("d"));
+    let destination = scene.destination("d");
+    let late = scene.claim(destination, 1)[0];
+    scene.change(Vec::new(), vec![Release::untouched(&late)], Vec::new());
+    let settlements = [
+        scene.delivered(late),
+        scene.dead_letter(late, "late"),
+        scene.retry(late, MINUTE),
+    ];
+    let before = scene.now();
+    for settlement in settlements.clone() {
+        scene.settle(vec![settlement]);
+        assert_eq!(
+            scene.states(id),
+            [(DeliveryState::Queued, 0)],
+            "it is queued"
+        );
+    }
+    let claimed = scene.claim(destination, 1)[0];
+    for settlement in settlements {
+        scene.settle(vec![settlement]);
+        assert_eq!(
+            scene.states(id),
+            [(DeliveryState::Processing, 1)],
+            "another's"
+        );
+    }
+    let delivered = scene.delivered(claimed);
+    scene.settle(vec![delivered.clone()]);
+    scene.clock.advance(MINUTE);
+    scene.settle(vec![delivered]);
+    let delivery = &scene.intent(id).expect("it is stored").deliveries[0];
+    assert_eq!(
+        (delivery.state, delivery.updated_at),
+        (DeliveryState::Delivered, before)
+    );
+    assert_eq!(delivery.history.len(), 1, "settled once");
+    scene.stop();
+}
+
+pub fn a_delivery_is_claimed_in_the_transaction_that_settles_another(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let (first, second) = (scene.accept(event("d")), scene.accept(event("d")));
+    let destination = scene.destination("d");
+    let claimed = scene.claim(destination, 1)[0];
+    let settlement = scene.retry(claimed, Duration::ZERO);
+    let request = ClaimRequest {
+        destination,
+        begin: 2,
+        prefetch: 0,
+    };
+    // The delivery that was settled is due again at once.
+    let claimed = scene.change(vec![settlement], Vec::new(), vec![request]);
+    let mut attempts: Vec<_> = claimed.iter().map(|one| one.attempt).collect();
+    attempts.sort_unstable();
+    assert_eq!(attempts, [1, 2]);
+    for id in [first, second] {
+        assert_eq!(scene.states(id)[0].0, DeliveryState::Processing);
+    }
+    scene.stop();
+}
+
+pub fn many_settlements_are_made_in_steps_and_all_are_durable(new: NewStore) {
+    const EVENTS: usize = 1_500;
+    let mut scene = Scene::new(new);
+    scene.accept_all((0..EVENTS).map(|n| event(if n % 3 == 0 { "a" } else { "b" })));
+    scene.deliver_due();
+    assert_eq!(scene.list(Some(DeliveryState::Delivered)).len(), EVENTS);
+    scene.restart();
+    assert_eq!(scene.list(Some(DeliveryState::Delivered)).len(), EVENTS);
+    scene.stop();
+}
+
+pub fn a_history_keeps_its_latest_entries(new: NewStore) {
+    const KEPT: usize = 50;
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event("d"));
+    for _ in 0..KEPT + 3 {
+        scene.settle_due(|scene, claimed| scene.retry(claimed, Duration::ZERO));
+    }
+    let delivery = &scene.intent(id).expect("it is stored").deliveries[0];
+    let attempts: Vec<_> = delivery.history.iter().map(|entry| entry.attempt).collect();
+    let latest = 4..=u32::try_from(KEPT + 3).expect("small");
+    assert_eq!(attempts, latest.collect::<Vec<_>>());
+    scene.stop();
+}
+
+pub fn failures_are_remembered_until_a_replay(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let id = scene.accept(event("d"));
+    let destination = scene.destination("d");
+    let failed_by = |scene: &Scene, claimed: Claimed, failure: FailureKind| {
+        let record = AttemptRecord {
+            failure: Some(failure.name()),
+            ..scene.record(&claimed, Some("failed"))
+        };
+        Settlement::retry(
+            claimed.claim(),
+            record,
+            scene.now(),
+            DestinationChange::default(),
+        )
+    };
+    let claimed = scene.claim(destination, 1)[0];
+    let intent = claimed.intent;
+    let has_failed = |scene: &Scene, failure| {
+        let reader = scene.store.reader();
+        let found = reader.has_failed_with(intent, destination, failure);
+        found.expect("a read")
+    };
+    assert!(!has_failed(&scene, FailureKind::Timeout));
+    let settlement = failed_by(&scene, claimed, FailureKind::Timeout);
+    scene.settle(vec![settlement]);
+    assert!(has_failed(&scene, FailureKind::Timeout));
+    assert!(!has_failed(&scene, FailureKind::Refused));
+    let claimed = scene.claim(destination, 1)[0];
+    let dead = scene.dead_letter(claimed, "given up");
+    scene.settle(vec![dead]);
+    assert!(
+        has_failed(&scene, FailureKind::Timeout),
+        "other failures came since"
+    );
+    scene.store.replay(id).expect("replayed");
+    assert!(!has_failed(&scene, FailureKind::Timeout), "a fresh budget");
+    scene.stop();
+}
+
+pub fn a_hold_or_a_pause_prevents_claims_of_the_same_change(new: NewStore) {
+    let mut scene = Scene::new(new);
+    for name in ["held", "paused", "neither"] {
+        scene.accept(event(name));
+        scene.accept(event(name));
+    }
+    let until = scene.now().plus(MINUTE);
+    let names = ["held", "paused", "neither"];
+    let ids = names.map(|name| scene.destination(name));
+    let mut settlements = Vec::new();
+    for (name, id) in names.into_iter().zip(ids) {
+        let claimed = scene.claim(id, 1)[0];
+        let change = DestinationChange {
+            hold_until: (name == "held").then_some(until),
+            pause: (name == "paused").then_some("gone"),
+            ..DestinationChange::default()
+        };
+        let record = scene.record(&claimed, Some("answered 503"));
+        settlements.push(Settlement::retry(claimed.claim(), record, until, change));
+    }
+    let requests = ids.map(|destination| ClaimRequest {
+        destination,
+        begin: 10,
+        prefetch: 0,
+    });
+    let claimed = scene.change(settlements, Vec::new(), requests.to_vec());
+    let of: Vec<_> = claimed.iter().map(|one| one.destination).collect();
+    assert_eq!(of, [ids[2]]);
+    scene.clock.advance(MINUTE);
+    assert_eq!(scene.claim(ids[0], 10).len(), 2, "the hold is over");
+    assert!(scene.claim(ids[1], 10).is_empty(), "the pause is not");
+    scene.stop();
+}
+
+pub fn a_hold_a_pause_and_a_breaker_are_stored_with_the_destination(new: NewStore) {
+    let mut scene = Scene::new(new);
+    for _ in 0..5 {
+        scene.accept(event("d"));
+    }
+    let destination = scene.destination("d");
+    let mut claimed = scene.claim_due();
+    let mut change = |scene: &mut Scene, change: DestinationChange| {
+        let claimed = claimed.pop().expect("five are claimed");
+        let record = scene.record(&claimed, Some("answered 503"));
+        let at = scene.now().plus(DAY);
+        scene.settle(vec![Settlement::retry(claimed.claim(), record, at, change)]);
+        let mut found = scene
+            .store
+            .reader()
+            .due([destination].into_iter(), scene.now(), 1);
+        found
+            .as_mut()
+            .expect("a read")
+            .pop()
+            .expect("an answer")
+            .expect("it is stored")
+    };
+    let until = scene.now().plus(MINUTE);
+    let held = DestinationChange {
+        hold_until: Some(until),
+        ..DestinationChange::default()
+    };
+    assert_eq!(change(&mut scene, held).held_until, Some(until));
+    let shorter = DestinationChange {
+        hold_until: Some(scene.now()),
+        ..DestinationChange::default()
+    };
+    let backlog = change(&mut scene, shorter);
+    assert_eq!(backlog.held_until, Some(until), "the longer hold counts");
+    let open = DestinationChange {
+        breaker: Some(BreakerChange::Open(MINUTE)),
+        is_proven: Some(true),
+        ..DestinationChange::default()
+    };
+    assert_eq!(change(&mut scene, open).probe, Some((until, MINUTE)));
+    let closed = DestinationChange {
+        breaker: Some(BreakerChange::Closed),
+        ..DestinationChange::default()
+    };
+    assert_eq!(change(&mut scene, closed).probe, None);
+    let paused = DestinationChange {
+        pause: Some("it answered 410 Gone"),
+        ..DestinationChange::default()
+    };
+    assert!(change(&mut scene, paused).is_paused);
+    scene.restart();
+    let stats = scene.operator().stats().expect("a read");
+    assert_eq!(stats[0].paused.as_deref(), Some("it answered 410 Gone"));
+    assert_eq!(
+        (stats[0].held_until, stats[0].probe_at),
+        (Some(until), None)
+    );
+    let newcomers = std::collections::HashSet::from([destination]);
+    let scan = DueScan {
+        newcomers: &newcomers,
+        cursor: None,
+        at_most: 1,
+        names: &[],
+    };
+    let found = scene.store.reader().scan(&scan).expect("a scan");
+    assert!(found.newcomers[0].is_proven);
+    assert!(scene.operator().resume("d").expect("resumed"));
+    let stats = scene.operator().stats().expect("a read");
+    assert_eq!((&stats[0].paused, stats[0].held_until), (&None, None));
+    assert!(
+        !scene.operator().resume("d").expect("an answer"),
+        "nothing is left"
+    );
+    scene.stop();
+}
