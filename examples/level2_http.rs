@@ -34,6 +34,16 @@ fn main() -> Story {
         }
     })?;
 
+    deliver_a_webhook_once(&stage, &receiver)?;
+    retry_a_transient_failure(&stage, &receiver)?;
+    give_up_after_a_permanent_failure(&stage, &receiver)?;
+
+    stage.relay.stop()?;
+    println!("\nAll as told.");
+    Ok(())
+}
+
+fn deliver_a_webhook_once(stage: &Stage, receiver: &Receiver) -> Story {
     println!("\nA webhook event arrives byte for byte:");
     let body = r#"{"id": "o-1",  "total": 10.00, "name": "Zoë"}"#;
     let id = stage.event("unused", body)?;
@@ -54,8 +64,10 @@ fn main() -> Story {
     must(
         stage.event("unused", r#"{"id":"o-1"}"#)? == id,
         "no second delivery",
-    )?;
+    )
+}
 
+fn retry_a_transient_failure(stage: &Stage, receiver: &Receiver) -> Story {
     println!("\nA receiver that is down for a moment gets it a little later:");
     let id = stage.relay_to(&receiver.url("/flaky"), r#"{"n":1}"#)?;
     must(
@@ -67,7 +79,10 @@ fn main() -> Story {
         "tried again",
     )?;
     stage.until(&id, "delivered")?;
+    Ok(())
+}
 
+fn give_up_after_a_permanent_failure(stage: &Stage, receiver: &Receiver) -> Story {
     println!("\nA receiver that will never take it isn't bothered again:");
     let id = stage.relay_to(&receiver.url("/strict"), r#"{"n":2}"#)?;
     receiver.next();
@@ -75,9 +90,5 @@ fn main() -> Story {
     must(
         relay["failureReason"] == "answered 422 Unprocessable Entity",
         "the reason is shown",
-    )?;
-
-    stage.relay.stop()?;
-    println!("\nAll as told.");
-    Ok(())
+    )
 }

@@ -36,6 +36,16 @@ fn main() -> Story {
         config.destinations.insert("orders".to_owned(), orders);
     })?;
 
+    outlast_an_outage(&stage, &receiver, &status)?;
+    let id = give_up_after_the_schedule(&stage, &receiver, &status)?;
+    replay_the_dead_letter(&stage, &receiver, &status, &id)?;
+
+    stage.relay.stop()?;
+    println!("\nAll as told.");
+    Ok(())
+}
+
+fn outlast_an_outage(stage: &Stage, receiver: &Receiver, status: &AtomicU16) -> Story {
     println!("\nThe receiver is down (503). An event is accepted all the same:");
     let id = stage.event("a", r#"{"order":1}"#)?;
     let first = receiver.next();
@@ -66,7 +76,15 @@ fn main() -> Story {
         "under the same id, so that the receiver can tell",
     )?;
     stage.until(&id, "delivered")?;
+    Ok(())
+}
 
+/// Returns the id of the dead letter's event.
+fn give_up_after_the_schedule(
+    stage: &Stage,
+    receiver: &Receiver,
+    status: &AtomicU16,
+) -> Result<String, Box<dyn std::error::Error>> {
     println!("\nAn outage that outlasts the schedule ends in a dead letter:");
     status.store(500, Ordering::Relaxed);
     let id = stage.event("b", r#"{"order":2}"#)?;
@@ -78,15 +96,23 @@ fn main() -> Story {
     for _ in 0..4 {
         receiver.next();
     }
+    Ok(id)
+}
 
+fn replay_the_dead_letter(
+    stage: &Stage,
+    receiver: &Receiver,
+    status: &AtomicU16,
+    id: &str,
+) -> Story {
     println!("\nThe receiver is mended, and the dead letter replayed:");
     status.store(200, Ordering::Relaxed);
-    must(stage.relay.replay(&id)? == 1, "one dead letter")?;
+    must(stage.relay.replay(id)? == 1, "one dead letter")?;
     must(
         receiver.next().header("relay-attempt") == "1",
         "with a fresh budget of attempts",
     )?;
-    let event = stage.until(&id, "delivered")?;
+    let event = stage.until(id, "delivered")?;
     let outcomes: Vec<_> = event["deliveries"][0]["history"]
         .as_array()
         .into_iter()
@@ -94,9 +120,5 @@ fn main() -> Story {
         .filter_map(|entry| entry["outcome"].as_str())
         .collect();
     println!("  its history: {}", outcomes.join(", "));
-    must(outcomes[4..] == ["replayed", "delivered"], "which says so")?;
-
-    stage.relay.stop()?;
-    println!("\nAll as told.");
-    Ok(())
+    must(outcomes[4..] == ["replayed", "delivered"], "which says so")
 }

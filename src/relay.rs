@@ -188,12 +188,12 @@ const ORDER: [Step<Agents>; 6] = [
         asked: Asked::InTurn,
         wait: Wait::FromTurn(THREAD_WAIT),
     },
-    // The dispatcher asks the workers at its end. A worker that connects or resolves a name can't
-    // be cut short; its delivery has been released.
+    // The dispatcher asks the workers. A worker that connects or resolves a name can't be cut short;
+    // its delivery has been released.
     Step {
         name: "delivery workers",
         agent: |agents| &agents.workers,
-        asked: Asked::InTurn,
+        asked: Asked::ByAnother,
         wait: Wait::Optional(THREAD_WAIT),
     },
 ];

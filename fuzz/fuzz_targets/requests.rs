@@ -16,8 +16,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use relay::config::{
-    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, Source,
-    StandardWebhooks, Verify,
+    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, Source, StandardWebhooks, Verify,
 };
 use relay::model::Level;
 use relay::model::request::{SignatureFormat, Template};
@@ -61,13 +60,21 @@ fn config(directory: &std::path::Path) -> Config {
     config
         .destinations
         .insert("d".to_owned(), Destination::new(url));
+    for (name, source) in sources() {
+        config.sources.insert(name.to_owned(), source);
+    }
+    config
+}
+
+/// A source for each way to find a key and to check a signature.
+fn sources() -> [(&'static str, Source); 5] {
     let source = |change: &dyn Fn(&mut Source)| {
         let mut source = Source::to(["d"]);
         change(&mut source);
         source
     };
     let secrets = || vec![Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")];
-    for (name, source) in [
+    [
         ("plain", source(&|_| {})),
         ("any", source(&|source| source.accept_any_content = true)),
         (
@@ -99,10 +106,7 @@ fn config(directory: &std::path::Path) -> Config {
                 }));
             }),
         ),
-    ] {
-        config.sources.insert(name.to_owned(), source);
-    }
-    config
+    ]
 }
 
 /// The request for an input.

@@ -31,6 +31,8 @@ pub(crate) enum Asked {
     AtOnce,
     /// Once the agents before it have ended or are given up.
     InTurn,
+    /// By another agent, at that agent's end.
+    ByAnother,
 }
 
 /// How long the stop waits for an agent.
@@ -61,8 +63,9 @@ pub(crate) fn stop_in_order<A>(
             Wait::AfterGrace(more) => end_of_grace.plus(more),
             Wait::FromTurn(wait) | Wait::Optional(wait) => Deadline::within(wait),
         };
-        // An agent that was asked at once keeps its deadline.
-        agent.stop.ask(deadline);
+        if step.asked == Asked::InTurn {
+            agent.stop.ask(deadline);
+        }
         let has_ended = agent.ended.as_ref();
         if has_ended.is_none_or(|ended| ended.wait(&deadline)) {
             continue;
