@@ -188,8 +188,8 @@ const ORDER: [Step<Agents>; 6] = [
         asked: Asked::InTurn,
         wait: Wait::FromTurn(THREAD_WAIT),
     },
-    // The dispatcher asks the workers. A worker that connects or resolves a name can't be cut short;
-    // its delivery has been released.
+    // The dispatcher asks the workers. A worker that connects or resolves a name can't be cut
+    // short; its delivery has been released.
     Step {
         name: "delivery workers",
         agent: |agents| &agents.workers,
