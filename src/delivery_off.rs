@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
+use crate::model::FetchCertificate;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
 use crate::stop::{Ending, Stop};
@@ -42,6 +43,11 @@ pub(crate) struct Context {
 pub(crate) struct Executor {
     pub dispatcher: Ending,
     pub workers: Ending,
+}
+
+/// Fetches nothing: this build contacts nobody, and its configuration names no certificate.
+pub(crate) fn fetch_certificate(_context: &Context) -> FetchCertificate {
+    Arc::new(|_| None)
 }
 
 /// Starts nothing.

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::config::providers::EffectiveSource;
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Resolved, SourceVerify, Verify};
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -20,12 +20,13 @@ pub(super) struct Check {
 impl Check {
     pub fn run(&self) -> Result<(), CommandError> {
         let file = self.file.path();
-        let config = Config::load(file)?.resolve();
+        let config = Config::load(file)?;
+        let (notes, config) = (config.notes(), config.resolve());
         let effective = Config::effective_sources(file);
         if self.json {
-            print_json(&config, &effective)
+            print_json(&config, &effective, &notes)
         } else {
-            print_text(&config, &effective)
+            print_text(&config, &effective, &notes)
         }
     }
 }
@@ -37,7 +38,11 @@ fn admin_address(config: &Resolved) -> String {
         .map_or_else(|| "off".to_owned(), |address| address.to_string())
 }
 
-fn print_json(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), CommandError> {
+fn print_json(
+    config: &Resolved,
+    effective: &[EffectiveSource],
+    notes: &[String],
+) -> Result<(), CommandError> {
     let summary = json!({
         "ok": true,
         "listen": config.server.listen.to_string(),
@@ -47,6 +52,7 @@ fn print_json(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), Co
         "apiKeys": config.api.keys.len(),
         "destinations": config.destinations.keys().collect::<Vec<_>>(),
         "sources": config.sources.keys().collect::<Vec<_>>(),
+        "notes": notes,
         "providers": effective
             .iter()
             .map(|source| (source.name.clone(), json!(source.settings)))
@@ -56,7 +62,11 @@ fn print_json(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), Co
     Ok(())
 }
 
-fn print_text(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), CommandError> {
+fn print_text(
+    config: &Resolved,
+    effective: &[EffectiveSource],
+    notes: &[String],
+) -> Result<(), CommandError> {
     say!("the configuration is fine");
     say!("  listen        {}", config.server.listen);
     say!("  admin         {}", admin_address(config));
@@ -74,6 +84,9 @@ fn print_text(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), Co
         say!("  destination   {name} -> {url} (up to {attempts} attempts{signed})");
     }
     print_sources(config)?;
+    for note in notes {
+        say!("  note          {note}");
+    }
     for source in effective {
         say!("\n# {}, which takes over {}:", source.name, source.provider);
         say!("{}", source.to_toml().trim_end());
@@ -83,10 +96,13 @@ fn print_text(config: &Resolved, effective: &[EffectiveSource]) -> Result<(), Co
 
 fn print_sources(config: &Resolved) -> Result<(), CommandError> {
     for (name, source) in &config.sources {
-        let verified = if source.verify.is_some() {
-            " (signatures verified)"
-        } else {
-            ""
+        let verified = match &source.verify {
+            None => "",
+            Some(SourceVerify::Any(_)) => " (verified by one of several schemes)",
+            Some(SourceVerify::One(scheme)) => match **scheme {
+                Verify::Token(_) | Verify::Basic(_) => " (secrets verified)",
+                _ => " (signatures verified)",
+            },
         };
         say!(
             "  source        {name} -> {}{verified}",

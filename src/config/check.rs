@@ -89,7 +89,7 @@ impl Config {
         }
         let server_url = self.server.public_url.as_deref();
         check_needs(&key, source, server_url)?;
-        source.check(&key, server_url)
+        source.check(&key, server_url, crate::COMPILED_LEVEL)
     }
 
     fn listens_at(&self, address: SocketAddr) -> bool {

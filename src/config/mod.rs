@@ -9,13 +9,15 @@
 //! - `load`: reads the file. `environment`: the variables that override it. `secrets`: texts that
 //!   are never printed, and the references to them. `error`: the errors.
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
-//! - `check`: references and contradictions. `rules`: the rules of single values.
+//! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
+//!   settings that have a price.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 
 mod check;
 mod environment;
 mod error;
 mod load;
+mod notes;
 pub(crate) mod providers;
 mod resolved;
 mod rules;

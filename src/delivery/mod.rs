@@ -36,6 +36,7 @@ use std::sync::Arc;
 pub(crate) use context::Context;
 pub(crate) use wake::Wake;
 
+use crate::model::FetchCertificate;
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
 use pool::Pool;
@@ -60,6 +61,11 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
             workers: Ending::already(),
         }),
     }
+}
+
+/// Fetches certificates of providers, for the sources whose requests they sign.
+pub(crate) fn fetch_certificate(context: &Context) -> FetchCertificate {
+    levels::fetch_certificate(context)
 }
 
 /// Runs a level's parts on threads of their own.

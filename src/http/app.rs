@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::http::admission::{ApiKeys, FetchCertificate, SourceGates};
+use crate::http::admission::{ApiKeys, SourceGates};
 use crate::http::offload::Offload;
-use crate::model::AddressPolicy;
+use crate::model::{AddressPolicy, FetchCertificate};
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 

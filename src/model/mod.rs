@@ -27,7 +27,7 @@ pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
 pub use failure_kind::FailureKind;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
-pub use public_key::{PublicKey, PublicKeyAlgorithm, base64, is_certificate};
+pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;

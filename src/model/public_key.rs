@@ -1,6 +1,6 @@
 //! Public keys of providers, and the signatures that they verify.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -17,6 +17,12 @@ use rustls_pki_types::{
 };
 use serde::Deserialize;
 use webpki::{EndEntityCert, RawPublicKeyEntity};
+
+/// Fetches the certificate at an `https` URL, in PEM. It blocks. `None` if it can't be fetched.
+///
+/// The address of the host is a public one, the port is 443, no redirect is followed, and the
+/// answer has at most 64 KiB.
+pub type FetchCertificate = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
 
 /// The algorithm of a public key and of its signatures. It comes from the configuration, never from
 /// a request.

@@ -63,7 +63,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         let store = store.clone();
         move || store.begin_stop()
     });
-    let executor = delivery::start(delivery::Context {
+    let context = delivery::Context {
         config: Arc::clone(&config),
         store: store.clone(),
         clock: Arc::clone(&clock),
@@ -72,7 +72,9 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         stop: agents.dispatcher.stop.clone(),
         own_listeners: own_listeners.clone(),
         wake,
-    })?;
+    };
+    let fetch_certificate = delivery::fetch_certificate(&context);
+    let executor = delivery::start(context)?;
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);
     let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
@@ -88,7 +90,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         clock,
         metrics,
         own_listeners,
-        Arc::new(|_| None),
+        fetch_certificate,
     ));
     serve_on(&mut agents, &event_loops, listeners, limits, &app);
     Ok(Started {

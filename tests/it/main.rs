@@ -15,6 +15,7 @@ mod overload;
 mod pages;
 mod permissions;
 mod readiness;
+mod schemes;
 mod snapshots;
 mod standard_webhooks;
 mod starts;

@@ -147,6 +147,11 @@ const REFUSED: &[(&str, &str)] = &[
         "unknown field `prefx`",
     ),
     (
+        "idempotency = { header = 'x-token' }\n\
+         verify.token = { header = 'X-Token', secrets = ['s'] }",
+        "sources.a.idempotency: \"x-token\": expected another place",
+    ),
+    (
         "public_url = 'hooks.example.com'",
         "sources.a.public_url: \"hooks.example.com\": expected a URL",
     ),
@@ -159,8 +164,13 @@ const REFUSED: &[(&str, &str)] = &[
 
 #[test]
 fn a_source_that_could_not_be_verified_is_refused() {
+    let fetches = crate::COMPILED_LEVEL >= crate::model::Level::Http;
     for (text, expected) in REFUSED {
         let error = load_source(text, &[]).expect_err(text);
+        if text.contains("certificate_url") && !fetches {
+            assert!(error.contains("this one contacts nobody"), "{error}");
+            continue;
+        }
         assert!(
             error.contains(expected),
             "{text:?}\n  gave {error}\n  not  {expected}"
@@ -268,4 +278,38 @@ fn the_secret_of_a_token_ends_at_relay() {
         ["x-token", "authorization", "x-other"]
     );
     assert_eq!(source.secret_query_fields, ["token"]);
+}
+
+#[test]
+fn notes_tell_the_price_of_a_setting() {
+    let notes = |text: &str| load_source(text, &[]).expect(text).notes();
+    let body = "the body is not protected by the signature";
+    for (text, expected) in [
+        ("", &[][..]),
+        ("verify.hmac = { header = 'X', secrets = ['s'] }", &[]),
+        ("verify.token = { header = 'X', secrets = ['s'] }", &[body]),
+        (
+            "verify.hmac = { header = 'X', signed = '{header.Y}', secrets = ['s'] }",
+            &[body],
+        ),
+        (
+            "idempotency = { header = 'x' }\nverify.hmac = { header = 'X', secrets = ['s'] }",
+            &["sources.a.idempotency: x carries the signature"],
+        ),
+        (
+            "verify.standard_webhooks.secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+            &["destinations.d has no secrets, and gets the provider's signature"],
+        ),
+        (
+            "[[sources.a.verify_any]]\nhmac = { header = 'X', secrets = ['s'] }\n\
+             [[sources.a.verify_any]]\nhmac = { header = 'Y', secrets = ['s'] }",
+            &["sources.a.verify_any: as weak as its weakest scheme"],
+        ),
+    ] {
+        let notes = notes(text);
+        assert_eq!(notes.len(), expected.len(), "{text}: {notes:?}");
+        for (note, expected) in notes.iter().zip(expected) {
+            assert!(note.contains(expected), "{note}");
+        }
+    }
 }

@@ -16,12 +16,25 @@ use std::sync::Arc;
 use crate::delivery::admission::{Admission, Unlimited};
 use crate::delivery::context::Context;
 use crate::delivery::transport::Transport;
-use crate::model::Level;
+use crate::model::{FetchCertificate, Level};
 
 /// The parts of the executor that differ by level.
 pub(super) struct LevelParts {
     pub transport: Arc<dyn Transport>,
     pub admission: Box<dyn Admission>,
+}
+
+/// Fetches certificates of providers. A build without HTTP contacts nobody, and its configuration
+/// names none.
+pub(super) fn fetch_certificate(context: &Context) -> FetchCertificate {
+    #[cfg(feature = "delivery-http")]
+    let fetch = http::fetcher(context);
+    #[cfg(not(feature = "delivery-http"))]
+    let fetch: FetchCertificate = {
+        let _ = context;
+        Arc::new(|_| None)
+    };
+    fetch
 }
 
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with

@@ -5,13 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::model::is_certificate;
-
-/// Fetches the certificate at an `https` URL, in PEM. It blocks. `None` if it can't be fetched.
-///
-/// The address of the host is a public one, the port is 443, no redirect is followed, and the
-/// answer has at most 64 KiB.
-pub(crate) type FetchCertificate = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
+use crate::model::{FetchCertificate, is_certificate};
 
 /// Certificates kept. A provider has one or two, and a new one a year.
 const MAX_KEPT: usize = 16;

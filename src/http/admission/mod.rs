@@ -17,6 +17,5 @@ mod source_gates;
 mod verification;
 
 pub(super) use api_keys::{ApiKey, ApiKeys};
-pub(crate) use certificates::FetchCertificate;
 pub(super) use source_gates::SourceGates;
 pub(super) use verification::SourceVerification;

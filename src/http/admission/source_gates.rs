@@ -11,10 +11,11 @@ use ipnet::IpNet;
 use crate::clock::Clock;
 use crate::config::{RateLimit, Resolved, SourcePolicy};
 use crate::http::admission::addresses::AllowedAddresses;
-use crate::http::admission::certificates::{Certificates, FetchCertificate};
+use crate::http::admission::certificates::Certificates;
 use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
 use crate::http::admission::verification::SourceVerification;
 use crate::limiter::Monotonic;
+use crate::model::FetchCertificate;
 use crate::ops::metrics::Metrics;
 
 /// The gates of all sources.

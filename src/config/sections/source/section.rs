@@ -12,6 +12,7 @@ use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::source::keys::IdempotencyKeyAt;
 use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::config::units;
+use crate::model::Level;
 use crate::model::request::Conditions;
 
 /// A webhook source.
@@ -108,8 +109,13 @@ impl Source {
         self.max_body_bytes.unwrap_or(Self::MAX_BODY_BYTES)
     }
 
-    /// `server_url` is the server's public URL.
-    pub(in crate::config) fn check(&self, key: &str, server_url: Option<&str>) -> Checked {
+    /// `server_url` is the server's public URL, `compiled` the highest level of this build.
+    pub(in crate::config) fn check(
+        &self,
+        key: &str,
+        server_url: Option<&str>,
+        compiled: Level,
+    ) -> Checked {
         if self.destinations.is_empty() {
             return bad(
                 &format!("{key}.destinations"),
@@ -128,6 +134,6 @@ impl Source {
         if let Some(limit) = &self.rate_limit {
             limit.check(&format!("{key}.rate_limit"))?;
         }
-        self.check_verification(key, server_url)
+        self.check_verification(key, server_url, compiled)
     }
 }

@@ -1,12 +1,14 @@
 //! The settings of a source that belong to verification: its schemes with the secrets, parameters
 //! and conditions that they share.
 
-use crate::config::rules::{Checked, check_public_url, resolved};
+use crate::config::rules::{Checked, bad, check_public_url, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference, SecretList};
 use crate::config::sections::source::conditions::check_conditions;
+use crate::config::sections::source::keys::IdempotencyKeyAt;
 use crate::config::sections::source::section::Source;
 use crate::config::sections::source::verify::context::SourceContext;
 use crate::config::sections::source::verify::{Alternative, Verify};
+use crate::model::Level;
 use crate::model::request::{Conditions, Part, Template};
 
 /// The most schemes of `verify_any`: each costs time for a request that none of them verifies.
@@ -56,7 +58,12 @@ impl Source {
         references
     }
 
-    pub(super) fn check_verification(&self, key: &str, server_url: Option<&str>) -> Checked {
+    pub(super) fn check_verification(
+        &self,
+        key: &str,
+        server_url: Option<&str>,
+        compiled: Level,
+    ) -> Checked {
         resolved(
             &format!("{key}.secrets"),
             self.secrets_env.is_some(),
@@ -77,10 +84,12 @@ impl Source {
             params: &self.params,
             has_public_url: self.public_url.is_some() || server_url.is_some(),
             accepts_any_content: self.accept_any_content,
+            compiled,
             learns_secrets: false,
         };
         check_conditions(&format!("{key}.require"), &self.require, &context)?;
         self.check_schemes(key, &context)?;
+        self.check_key_is_no_secret(key)?;
         self.check_forwarding(key)
     }
 
@@ -113,6 +122,17 @@ impl Source {
         }
     }
 
+    /// A secret of this hop is not stored, as a key either.
+    fn check_key_is_no_secret(&self, key: &str) -> Checked {
+        if let IdempotencyKeyAt::Header(name) = &self.idempotency
+            && self.secret_headers().contains(&name.to_ascii_lowercase())
+        {
+            let expected = "another place: verify's secret is in that header";
+            return bad(&format!("{key}.idempotency"), quoted(name), expected);
+        }
+        Ok(())
+    }
+
     /// A secret of this hop is not forwarded, whatever else is set.
     fn check_forwarding(&self, key: &str) -> Checked {
         let is_secret = self
@@ -143,8 +163,24 @@ impl Source {
     }
 
     fn schemes(&self) -> Vec<Verify> {
-        let alternatives = self.verify_any.iter().filter_map(Alternative::scheme);
-        self.verify.iter().cloned().chain(alternatives).collect()
+        let placed = self.placed_schemes().into_iter();
+        placed.map(|(_, scheme)| scheme).collect()
+    }
+
+    /// The schemes, each with its place below the source's key.
+    pub(in crate::config) fn placed_schemes(&self) -> Vec<(String, Verify)> {
+        let single = self
+            .verify
+            .iter()
+            .cloned()
+            .map(|scheme| ("verify".to_owned(), scheme));
+        let alternatives = self.verify_any.iter().map(Alternative::scheme).enumerate();
+        let alternatives =
+            alternatives.filter_map(|(at, scheme)| Some((format!("verify_any[{at}]"), scheme?)));
+        let schemes = single.chain(alternatives);
+        schemes
+            .map(|(place, scheme)| (format!("{place}.{}", scheme.name()), scheme))
+            .collect()
     }
 
     /// The names of the schemes.

@@ -10,6 +10,7 @@ use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 
 use crate::clock::Clock;
+use crate::config::Resolved;
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::names::Names;
@@ -98,24 +99,35 @@ impl Agents {
 }
 
 /// Makes agents of one configuration.
-struct AgentMaker<'a> {
-    context: &'a Context,
+pub(super) struct AgentMaker {
+    config: Arc<Resolved>,
+    clock: Arc<dyn Clock>,
     policy: Arc<AddressPolicy>,
     fd_limit: u64,
     /// Idle connections that an agent keeps.
     max_idle: usize,
 }
 
-impl<'a> AgentMaker<'a> {
-    fn new(context: &'a Context) -> Self {
+impl AgentMaker {
+    pub fn new(context: &Context) -> Self {
         let config = &context.config;
         let fd_limit = fd_limit::limit();
         Self {
-            context,
+            config: Arc::clone(config),
+            clock: Arc::clone(&context.clock),
             policy: Arc::new(config.address_policy(context.own_listeners.clone())),
             fd_limit,
             max_idle: fd_limit::idle_per_shard(fd_limit, config.delivery.workers),
         }
+    }
+
+    /// An agent for URLs that come with requests, with look-ups and connections of its own.
+    pub fn client_agent(&self) -> Result<Agent, String> {
+        let names = Names::new(1, Arc::clone(&self.clock));
+        let tls = tls::client(Roots::Public {
+            may_have_file: false,
+        })?;
+        Ok(self.agent(UrlOrigin::Client, &names, &tls))
     }
 
     fn shards(&self, origin: UrlOrigin, names: &Arc<Names>) -> std::io::Result<AgentShards> {
@@ -125,8 +137,8 @@ impl<'a> AgentMaker<'a> {
         Ok(AgentShards(std::array::from_fn(agent)))
     }
 
-    fn agent(&self, origin: UrlOrigin, names: &Arc<Names>, tls: &Arc<ClientConfig>) -> Agent {
-        let connect_timeout = self.context.config.delivery.connect_timeout;
+    pub fn agent(&self, origin: UrlOrigin, names: &Arc<Names>, tls: &Arc<ClientConfig>) -> Agent {
+        let connect_timeout = self.config.delivery.connect_timeout;
         let config = Agent::config_builder()
             // The default takes HTTP_PROXY, which would bypass every address check.
             .proxy(None)
@@ -143,7 +155,7 @@ impl<'a> AgentMaker<'a> {
             .accept(AutoHeaderValue::None)
             .accept_encoding(AutoHeaderValue::None)
             .build();
-        let clock = || -> Arc<dyn Clock> { Arc::clone(&self.context.clock) };
+        let clock = || -> Arc<dyn Clock> { Arc::clone(&self.clock) };
         let dialer = Dialer::new(Arc::clone(&self.policy), Arc::clone(tls), clock());
         let resolver = Resolver::new(origin, Arc::clone(&self.policy), clock(), Arc::clone(names));
         Agent::with_parts(config, dialer, resolver)

@@ -1,12 +1,14 @@
 //! Level 2's transport: one POST through ureq.
 //!
 //! - `agents`: ureq's agents, and their connections. `request`: the request of an attempt.
+//! - `certificates`: fetches the certificates of providers.
 //! - `answer`: classifies an answer, or its absence. `errors`: the transport's own errors.
 //! - `resolver`, `names`: name look-ups, and the check of addresses. `wire`: connections.
 //! - `tls`: certificates. `trace`: the durations of an attempt's steps.
 
 mod agents;
 mod answer;
+mod certificates;
 mod errors;
 mod names;
 mod request;
@@ -32,6 +34,7 @@ use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
 use crate::store::OutboundMessage;
 use agents::Agents;
+pub(super) use certificates::fetcher;
 use request::Sign;
 
 /// Bytes of an answer that are read, so that its connection can be reused; past it the connection

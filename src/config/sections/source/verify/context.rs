@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::rules::{Checked, bad, bad_secret, not_a_reference};
 use crate::config::secrets::Secret;
+use crate::model::Level;
 use crate::model::request::{Part, Template};
 
 /// The settings of a source that its schemes depend on.
@@ -18,6 +19,8 @@ pub(in crate::config::sections) struct SourceContext<'a> {
     /// Whether there is a public URL, the source's own or the server's.
     pub has_public_url: bool,
     pub accepts_any_content: bool,
+    /// The highest level of this build: one below HTTP can't fetch certificates.
+    pub compiled: Level,
     /// Whether a handshake gives the source secrets while it runs.
     pub learns_secrets: bool,
 }

@@ -14,7 +14,7 @@ use crate::config::sections::source::verify::signed_request::{
 };
 use crate::config::units;
 use crate::model::request::{SignatureFormat, Template};
-use crate::model::{PublicKey, PublicKeyAlgorithm};
+use crate::model::{Level, PublicKey, PublicKeyAlgorithm};
 
 /// The place of the signature, the content that is signed, and the keys.
 #[derive(Clone, Debug, Deserialize)]
@@ -163,6 +163,10 @@ impl PublicKeyScheme {
             return Ok(());
         };
         let url_key = format!("{key}.certificate_url");
+        if source.compiled < Level::Http {
+            let expected = "a build that delivers (--features delivery): this one contacts nobody";
+            return bad(&url_key, quoted(url.as_str()), expected);
+        }
         if !keys.is_empty() {
             return Err((
                 url_key,

@@ -1,0 +1,84 @@
+//! Settings that are allowed and that an operator should know the price of. `relay check` prints
+//! them.
+
+use crate::config::sections::{IdempotencyKeyAt, Source, Verify};
+use crate::config::settings::Config;
+
+impl Config {
+    /// One line for each such setting, that begins with its key.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (name, source) in &self.sources {
+            let key = format!("sources.{name}");
+            if source.verify_any.len() > 1 {
+                notes.push(format!(
+                    "{key}.verify_any: as weak as its weakest scheme, since one is enough"
+                ));
+            }
+            let schemes = source.placed_schemes();
+            for (place, scheme) in &schemes {
+                notes.extend(unprotected_body(&format!("{key}.{place}"), scheme));
+                notes.extend(malleable_key(&key, source, scheme));
+            }
+            if schemes.iter().any(|(_, scheme)| has_time(scheme)) {
+                notes.extend(self.unsigned_destinations(&key, source));
+            }
+        }
+        notes
+    }
+
+    /// Destinations that get the provider's own signature, which expires.
+    fn unsigned_destinations(&self, key: &str, source: &Source) -> Option<String> {
+        let mut names = source.destinations.iter().filter(|name| {
+            let destination = self.destinations.get(*name);
+            destination.is_some_and(|to| to.secrets.is_empty())
+        });
+        let name = names.next()?;
+        Some(format!(
+            "{key}: destinations.{name} has no secrets, and gets the provider's signature: after \
+             its tolerance, five minutes as a rule, it is worth nothing, and a receiver's 400 is a \
+             dead letter. With secrets each attempt is signed anew"
+        ))
+    }
+}
+
+/// A scheme that leaves the body open to changes.
+fn unprotected_body(key: &str, scheme: &Verify) -> Option<String> {
+    let is_protected = match scheme {
+        Verify::StandardWebhooks(_) => true,
+        Verify::Token(_) | Verify::Basic(_) => false,
+        Verify::Hmac(_) | Verify::PublicKey(_) => scheme
+            .signed_request()
+            .is_some_and(|request| request.covers_body()),
+    };
+    (!is_protected).then(|| {
+        format!(
+            "{key}: the body is not protected by the signature: a condition in require closes \
+             the parts that matter"
+        )
+    })
+}
+
+/// An idempotency key that anybody can write otherwise without breaking the signature.
+fn malleable_key(key: &str, source: &Source, scheme: &Verify) -> Option<String> {
+    let request = scheme.signed_request()?;
+    let IdempotencyKeyAt::Header(name) = &source.idempotency else {
+        return None;
+    };
+    let mut headers = request.headers.iter();
+    headers.any(|header| header.eq_ignore_ascii_case(name)).then(|| {
+        format!(
+            "{key}.idempotency: {name} carries the signature, whose spelling anybody can change \
+             (case, padding): a copy of a request would be a new event"
+        )
+    })
+}
+
+fn has_time(scheme: &Verify) -> bool {
+    match scheme {
+        Verify::StandardWebhooks(_) => true,
+        _ => scheme
+            .signed_request()
+            .is_some_and(|request| request.has_timestamp()),
+    }
+}
