@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::http::admission::{ApiKeys, SourceGates};
 use crate::http::offload::Offload;
+use crate::http::own_authorities::OwnAuthorities;
 use crate::model::{AddressPolicy, FetchCertificate};
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(super) metrics: Arc<Metrics>,
     /// Checked for URLs that hold a literal address; names are checked when they are resolved.
     pub(super) addresses: AddressPolicy,
+    pub(super) own_authorities: OwnAuthorities,
     pub(super) api_keys: ApiKeys,
     pub(super) source_gates: SourceGates,
     pub(super) offload: Offload,
@@ -37,6 +39,7 @@ impl App {
         fetch_certificate: FetchCertificate,
     ) -> Self {
         Self {
+            own_authorities: OwnAuthorities::new(std::iter::empty(), own_listeners.clone()),
             addresses: config.address_policy(own_listeners),
             api_keys: ApiKeys::new(&config.api, &clock),
             source_gates: SourceGates::new(&config, &clock, &metrics, fetch_certificate),

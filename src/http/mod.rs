@@ -6,6 +6,7 @@
 //! - `admission/`: API keys, rate limits, signatures.
 //! - `admin/`: the operator's listener.
 //! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes.
+//! - `own_authorities`: the names of this relay in a request's target.
 //! - `raw_object`: JSON objects as they were sent. `offload`: work on large bodies.
 
 mod admin;
@@ -14,6 +15,7 @@ mod api_error;
 mod app;
 mod body;
 mod offload;
+mod own_authorities;
 mod raw_object;
 mod request_context;
 mod response;

@@ -12,10 +12,10 @@ use percent_encoding::percent_decode_str;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
+use crate::http::own_authorities::OwnAuthorities;
 use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{Response, with_type};
 use crate::http::routes::{events, health, relays, webhooks};
-use crate::http::server::{MAX_HEADER_BYTES, MAX_HEADERS};
 
 /// The contract itself, served at `/openapi.yaml`.
 const OPENAPI: &str = include_str!("../../openapi.yaml");
@@ -43,6 +43,12 @@ impl<'a> Route<'a> {
             "/health" => Self::Health,
             "/ready" => Self::Ready,
             _ => {
+                // Some providers end every URL that they are given with a slash.
+                let source = path.strip_prefix("/webhooks/");
+                let path = match source.and_then(|source| source.strip_suffix('/')) {
+                    Some(source) if !source.is_empty() => &path[..path.len() - 1],
+                    _ => path,
+                };
                 let (kind, last) = path.rsplit_once('/')?;
                 if last.is_empty() {
                     return None;
@@ -113,8 +119,9 @@ fn method_label(method: &Method) -> &'static str {
 
 /// Refuses requests that hyper accepts and that two servers could read differently (RFC 9112, 3.2
 /// and 6.1).
-fn check_framing(head: &Parts) -> Result<(), ApiError> {
-    if head.method == Method::CONNECT || head.uri.scheme().is_some() {
+fn check_framing(own: &OwnAuthorities, head: &Parts) -> Result<(), ApiError> {
+    let is_elsewhere = head.uri.scheme().is_some() && !own.has(&head.uri);
+    if head.method == Method::CONNECT || is_elsewhere {
         return Err(ApiError::malformed(
             "this is no proxy: expected a path such as /v1/relays as the request's target",
         ));
@@ -146,7 +153,7 @@ impl App {
         let context = RequestContext::new(&head.headers, self.config.server.request_timeout);
         let method = method_label(&head.method);
         let format = error_format(head.uri.path());
-        let framing = check_framing(&head);
+        let framing = check_framing(&self.own_authorities, &head);
         let is_well_framed = framing.is_ok();
         let (template, result) = match framing {
             Ok(()) => dispatch(&self, &context, &head, &mut body).await,
@@ -178,7 +185,10 @@ impl App {
         let format = error_format(line.split(' ').nth(1).unwrap_or_default());
         let context = RequestContext::new(&HeaderMap::new(), self.config.server.request_timeout);
         let error = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-            ApiError::head_too_large(MAX_HEADER_BYTES, MAX_HEADERS)
+            {
+                let server = &self.config.server;
+                ApiError::head_too_large(server.max_header_bytes, server.max_headers)
+            }
         } else {
             ApiError::malformed("this is not an HTTP/1.1 request")
         };

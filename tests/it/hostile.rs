@@ -1,6 +1,6 @@
 //! Misbehaving clients on raw sockets: their answers, and that other clients are served meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::hostile::{assert_refused, assert_served, begun, hook};
 use crate::support::{KEY, Process, TestRelay, URL, relay_to, until};
@@ -32,10 +32,37 @@ fn headers_that_never_end_end_the_connection() {
 
 #[test]
 fn a_keep_alive_connection_is_closed_after_its_idle_time() {
-    let relay = impatient(|_| {});
-    let mut kept = begun(&relay, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    for (header_timeout, keep_alive_timeout) in [(3_600_000, 300), (300, 600)] {
+        let relay = impatient(|config| {
+            config.server.header_timeout = Duration::from_millis(header_timeout);
+            config.server.keep_alive_timeout = Duration::from_millis(keep_alive_timeout);
+        });
+        let mut kept = begun(&relay, request);
+        assert_eq!(kept.reply().map(|reply| reply.status), Some(200));
+        let begin = Instant::now();
+        assert_eq!(kept.rest(), b"");
+        assert!(begin.elapsed() >= Duration::from_millis(keep_alive_timeout - 50));
+    }
+}
+
+#[test]
+fn the_headers_of_a_later_request_have_their_own_time_after_an_idle_one() {
+    let relay = impatient(|config| {
+        config.server.keep_alive_timeout = Duration::from_secs(3600);
+    });
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut kept = begun(&relay, request);
     assert_eq!(kept.reply().map(|reply| reply.status), Some(200));
-    assert_eq!(kept.rest(), b"");
+    // Idle for longer than headers may take.
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(kept.send(request.as_bytes()));
+    assert_eq!(kept.reply().map(|reply| reply.status), Some(200));
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(kept.send(b"GET /healthz HTTP/1.1\r\nX-"));
+    let begin = Instant::now();
+    assert_eq!(kept.rest(), b"", "the rest of the headers is waited for");
+    assert!(begin.elapsed() >= Duration::from_millis(250));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `[server]`: the public listener.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -21,10 +22,20 @@ pub struct Server {
     /// The largest body on `/v1`, in bytes. Default: 32 KiB.
     #[serde(deserialize_with = "units::size")]
     pub max_body_bytes: u64,
-    /// The time for a client to send its headers, and for a kept-alive connection to be idle.
-    /// Default: 10 s.
+    /// The time for a client to send the headers of a request, from their first byte on; for the
+    /// first request of a connection, from its beginning. Default: 10 s.
     #[serde(deserialize_with = "units::duration")]
     pub header_timeout: Duration,
+    /// The time for a connection to be idle between an answer and the next request. Default: 75 s,
+    /// longer than the minute for which proxies and load balancers keep an idle connection, so that
+    /// they never send a request on one that relay is closing.
+    #[serde(deserialize_with = "units::duration")]
+    pub keep_alive_timeout: Duration,
+    /// The headers of a request, at most. Default: 100.
+    pub max_headers: usize,
+    /// The largest line and headers of a request, in bytes. Default: 32 KiB.
+    #[serde(deserialize_with = "units::size")]
+    pub max_header_bytes: u64,
     /// The time for a request from its headers to its answer. Default: 30 s.
     #[serde(deserialize_with = "units::duration")]
     pub request_timeout: Duration,
@@ -44,6 +55,9 @@ impl Default for Server {
             max_connections: 1024,
             max_body_bytes: 32_768,
             header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            max_headers: 100,
+            max_header_bytes: 32 << 10,
             request_timeout: Duration::from_secs(30),
             shutdown_grace: Duration::from_secs(10),
             public_url: None,
@@ -53,6 +67,11 @@ impl Default for Server {
 }
 
 impl Server {
+    /// Fewer headers than a browser sends, or fewer bytes than hyper reads at once, are a typo;
+    /// more are held in memory for each connection.
+    const HEADERS: RangeInclusive<usize> = 8..=1024;
+    const HEADER_BYTES: RangeInclusive<u64> = 8 << 10..=1 << 20;
+
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
         within(
             &format!("{key}.max_connections"),
@@ -66,7 +85,23 @@ impl Server {
             1,
             MAX_BODY_BYTES,
         )?;
+        within(
+            &format!("{key}.max_headers"),
+            self.max_headers,
+            *Self::HEADERS.start(),
+            *Self::HEADERS.end(),
+        )?;
+        within(
+            &format!("{key}.max_header_bytes"),
+            self.max_header_bytes,
+            *Self::HEADER_BYTES.start(),
+            *Self::HEADER_BYTES.end(),
+        )?;
         timeout(&format!("{key}.header_timeout"), self.header_timeout)?;
+        timeout(
+            &format!("{key}.keep_alive_timeout"),
+            self.keep_alive_timeout,
+        )?;
         timeout(&format!("{key}.request_timeout"), self.request_timeout)?;
         timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)?;
         match &self.public_url {

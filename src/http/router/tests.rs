@@ -10,6 +10,10 @@ fn the_paths_of_the_contract_are_routed_and_no_others() {
         Route::find("/webhooks/git%68ub"),
         Some(Route::Webhook("github".into()))
     );
+    assert_eq!(
+        Route::find("/webhooks/github/"),
+        Some(Route::Webhook("github".into()))
+    );
     assert_eq!(Route::find("/events/evt_1"), Some(Route::Event("evt_1")));
     for path in [
         "",
@@ -20,6 +24,8 @@ fn the_paths_of_the_contract_are_routed_and_no_others() {
         "/v1/relays/x/y",
         "/webhooks",
         "/webhooks/",
+        "/webhooks//",
+        "/webhooks/a//",
         "/webhooks/a/b",
         "/health/",
         "/Health",

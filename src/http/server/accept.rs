@@ -55,7 +55,7 @@ pub(crate) async fn serve<H, F>(
         let (malformed, stop) = (Arc::clone(&malformed), stop.clone());
         EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
             let state = Arc::clone(&slot.state);
-            let socket = Socket::new(stream, state, malformed, limits.write_timeout);
+            let socket = Socket::new(stream, state, malformed, &limits);
             serve_connection(builder, socket, peer, slot, handler, stop)
         });
     }

@@ -70,6 +70,17 @@ impl ConnectionState {
         (IDLE..RECEIVING).contains(&self.phase.load(Ordering::Relaxed))
     }
 
+    /// The time of the timers, in whole milliseconds.
+    pub fn now(&self) -> Instant {
+        self.slots.start + Duration::from_millis(self.slots.now())
+    }
+
+    /// When an idle connection became idle.
+    pub fn idle_since(&self) -> Instant {
+        let phase = self.phase.load(Ordering::Relaxed);
+        self.slots.start + Duration::from_millis(phase.saturating_sub(IDLE))
+    }
+
     /// Whether no answer, nor the rest of one, is owed to the client.
     pub fn is_closable(&self) -> bool {
         self.is_idle() && !self.is_lingering()

@@ -15,4 +15,3 @@ mod socket;
 
 pub(crate) use accept::serve;
 pub(crate) use limits::ListenerLimits;
-pub(super) use limits::{MAX_HEADER_BYTES, MAX_HEADERS};

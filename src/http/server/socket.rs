@@ -12,10 +12,11 @@ use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_LENGTH};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::http::response::Response;
 use crate::http::server::connection_slots::ConnectionState;
+use crate::http::server::limits::{ListenerLimits, ReadTimeouts};
 
 /// How long a lingering close reads what the client still sends: long enough for the client to see
 /// the answer, and too short to be worth sending on for.
@@ -39,6 +40,13 @@ pub(super) struct Socket {
     request_start: Vec<u8>,
     /// The bytes of relay's own error that are not yet written.
     error: Bytes,
+    read_timeouts: ReadTimeouts,
+    /// Ends a read that waits while no request is under way.
+    read_timer: Option<Pin<Box<Sleep>>>,
+    /// When a read first had to wait for the rest of a request's headers.
+    head_since: Option<Instant>,
+    /// Whether the connection has carried a request.
+    has_answered: bool,
     /// Ends a lingering close.
     linger_deadline: Option<Pin<Box<Sleep>>>,
 }
@@ -48,16 +56,20 @@ impl Socket {
         stream: TcpStream,
         state: Arc<ConnectionState>,
         malformed: MalformedHandler,
-        write_timeout: Duration,
+        limits: &ListenerLimits,
     ) -> Self {
         Self {
             stream,
             state,
             malformed,
-            write_timeout,
+            write_timeout: limits.write_timeout,
             write_deadline: None,
             request_start: Vec::with_capacity(KEPT_START_BYTES),
             error: Bytes::new(),
+            read_timeouts: limits.read_timeouts,
+            read_timer: None,
+            head_since: None,
+            has_answered: false,
             linger_deadline: None,
         }
     }
@@ -91,6 +103,35 @@ impl Socket {
             }
         }
         result
+    }
+
+    /// Fails a read that has to wait past its timeout while no request is under way.
+    ///
+    /// The timer is left as it is while it is due earlier than the deadline: most deadlines are put
+    /// off by the next request, and a timer that fires too early is set anew.
+    fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (since, timeout) = if !self.has_answered {
+            (self.state.idle_since(), self.read_timeouts.head)
+        } else if self.request_start.is_empty() {
+            (self.state.idle_since(), self.read_timeouts.idle)
+        } else {
+            let since = self.head_since.get_or_insert_with(|| self.state.now());
+            (*since, self.read_timeouts.head)
+        };
+        let deadline = since + timeout;
+        let timer = self
+            .read_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if timer.deadline() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            timer.as_mut().reset(deadline);
+        }
     }
 
     fn poll_write_error(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,6 +191,9 @@ impl AsyncRead for Socket {
             self.request_start
                 .extend_from_slice(&read[..read.len().min(missing)]);
         }
+        if result.is_pending() && self.state.is_idle() {
+            return self.poll_read_deadline(cx);
+        }
         result
     }
 }
@@ -194,6 +238,8 @@ impl AsyncWrite for Socket {
         self.write_deadline = None;
         if self.state.end_write() {
             self.request_start.clear();
+            self.has_answered = true;
+            self.head_since = None;
         }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
