@@ -37,6 +37,8 @@ CREATE TABLE intents (
     metadata        TEXT,                -- a relay's metadata, as JSON
     headers         BLOB NOT NULL,       -- what goes downstream, "name: value\r\n" each
     body            BLOB NOT NULL,       -- byte for byte
+    event_type      TEXT,                -- an event's type, if its source says where it is
+    query           TEXT,                -- an event's query string, if it is appended to the URL
     CHECK (surface IN (0, 1)),
     CHECK ((surface = 0) = (url IS NOT NULL))
 ) STRICT;

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::check_needs;
-use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener};
-use crate::config::sections::{Destination, Source};
+use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener, shown};
+use crate::config::sections::{Destination, ForwardQuery, Source};
 use crate::config::settings::Config;
 use crate::model::{Level, is_name};
 
@@ -79,17 +79,43 @@ impl Config {
         }
         let list = format!("{key}.destinations");
         for (at, destination) in source.destinations.iter().enumerate() {
-            if !self.destinations.contains_key(destination) {
+            let Some(to) = self.destinations.get(destination) else {
                 let expected = "the name of a [destinations.…] section";
                 return bad(&list, quoted(destination), expected);
-            }
+            };
             if source.destinations[..at].contains(destination) {
                 return bad(&list, quoted(destination), "each destination once");
+            }
+            if source.forward_query == ForwardQuery::Append && to.url.as_str().contains('?') {
+                let problem = format!(
+                    "\"append\" contradicts destinations.{destination}.url, which has a query of \
+                     its own"
+                );
+                return Err((format!("{key}.forward_query"), problem));
             }
         }
         let server_url = self.server.public_url.as_deref();
         check_needs(&key, source, server_url)?;
-        source.check(&key, server_url, crate::COMPILED_LEVEL)
+        source.check(&key, server_url, crate::COMPILED_LEVEL)?;
+        self.check_window(&key, source)
+    }
+
+    /// An intent that is deleted takes its key with it: a source's window ends before.
+    fn check_window(&self, key: &str, source: &Source) -> Checked {
+        let retention = &self.retention;
+        for (name, kept) in [
+            ("delivered", retention.delivered),
+            ("dead_lettered", retention.dead_lettered),
+        ] {
+            if let (Some(kept), Some(window)) = (kept, source.idempotency_window)
+                && kept < window
+            {
+                let kept = shown(kept);
+                let most = format!("at most retention.{name} ({kept}): a key goes with its event");
+                return bad(&format!("{key}.idempotency_window"), shown(window), &most);
+            }
+        }
+        Ok(())
     }
 
     fn listens_at(&self, address: SocketAddr) -> bool {

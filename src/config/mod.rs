@@ -32,11 +32,11 @@ pub use error::ConfigError;
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
 pub use secrets::{Secret, VariableNames};
 pub use sections::{
-    Admin, Algorithm, Alternative, Api, ApiRateLimit, BasicScheme, BreakerSettings,
-    CertificateHost, Database, Defaults, Delivery, Destination, Encoding, HeaderNames, HmacScheme,
-    IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme, RateLimit, Retention, RetrySettings,
-    SecretEncoding, Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks,
-    TimestampFormat, TokenScheme, Verify,
+    Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
+    CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,
+    ForwardQuery, HeaderNames, HmacScheme, IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme,
+    RateLimit, RedeliveryAction, Retention, RetrySettings, SecretEncoding, Server, SignedRequest,
+    Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 
 use crate::config::secrets::Secret;
 use crate::config::sections::{
-    Admin, Api, BreakerSettings, Database, Defaults, Destination, IdempotencyKeyAt, RateLimit,
-    Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
+    Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
+    ForwardQuery, IdempotencyKeyAt, RateLimit, RedeliveryAction, Retention, RetrySettings, Server,
+    Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -41,6 +42,7 @@ pub struct Resolved {
     /// The webhook sources; `*` is the catch-all.
     pub sources: BTreeMap<String, Arc<SourcePolicy>>,
     longest_wait: Duration,
+    longest_window: Duration,
 }
 
 /// The settings of the executor.
@@ -96,6 +98,16 @@ pub struct SourcePolicy {
     pub idempotency: IdempotencyKeyAt,
     /// How long a key names its first event.
     pub idempotency_window: Duration,
+    /// The action of a duplicate whose event is dead-lettered.
+    pub on_redelivery: RedeliveryAction,
+    /// Where an event's type is found; none: events have no type.
+    pub event_type: Option<EventTypeAt>,
+    /// The answer to accepted events and duplicates; none: the contract's.
+    pub answer: Option<Answer>,
+    /// How the query string reaches the destinations.
+    pub forward_query: ForwardQuery,
+    /// How bodies are decoded before they are checked; none: they are not.
+    pub decode: Option<Decode>,
     /// The largest body, in bytes.
     pub max_body_bytes: u64,
     /// Whether bodies that aren't JSON are accepted.
@@ -150,6 +162,7 @@ impl Config {
                 .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source))))
                 .collect(),
             longest_wait: self.longest_wait(),
+            longest_window: self.longest_window(),
         }
     }
 
@@ -182,13 +195,24 @@ impl Config {
         }
     }
 
+    pub(super) fn source_window(&self, source: &Source) -> Duration {
+        source
+            .idempotency_window
+            .unwrap_or(self.api.idempotency_window)
+    }
+
     fn source_policy(&self, source: &Source) -> SourcePolicy {
         let public_url = source.public_url.as_ref();
         let public_url = public_url.or(self.server.public_url.as_ref());
         SourcePolicy {
             destinations: source.destinations.as_slice().into(),
             idempotency: source.idempotency.clone(),
-            idempotency_window: self.api.idempotency_window,
+            idempotency_window: self.source_window(source),
+            on_redelivery: source.on_redelivery,
+            event_type: source.event_type.clone(),
+            answer: source.answer.clone(),
+            forward_query: source.forward_query,
+            decode: source.decode,
             max_body_bytes: source.max_body_bytes(),
             accept_any_content: source.accept_any_content,
             forward_authorization: source.forward_authorization,
@@ -206,6 +230,13 @@ impl Config {
     /// The schedule at level durable.
     fn full_retry(&self, to: Option<&Destination>) -> Retry {
         RetrySettings::resolve(to.map(|to| &to.retry), &self.delivery.defaults.retry)
+    }
+
+    fn longest_window(&self) -> Duration {
+        let sources = self.sources.values();
+        sources
+            .map(|source| self.source_window(source))
+            .fold(self.api.idempotency_window, Duration::max)
     }
 
     fn longest_wait(&self) -> Duration {
@@ -244,10 +275,35 @@ impl Resolved {
         self.sources.get(name).or_else(|| self.sources.get("*"))
     }
 
+    /// The URLs that providers were given, up to their paths.
+    pub fn public_urls(&self) -> impl Iterator<Item = &str> {
+        let sources = self.sources.values();
+        let of_sources = sources.filter_map(|source| source.public_url.as_deref());
+        self.server
+            .public_url
+            .as_deref()
+            .into_iter()
+            .chain(of_sources)
+    }
+
+    /// The label of a source in logs and metrics: `*` for a name that a sender made up.
+    pub fn source_label<'a>(&self, name: &'a str) -> &'a str {
+        if self.sources.contains_key(name) {
+            name
+        } else {
+            "*"
+        }
+    }
+
     /// The longest time for which a delivery may wait for its next attempt, at any level: the level
     /// may have been a higher one before this start.
     pub fn longest_wait(&self) -> Duration {
         self.longest_wait
+    }
+
+    /// The longest time for which an idempotency key names its first request.
+    pub fn longest_window(&self) -> Duration {
+        self.longest_window
     }
 
     /// The addresses that deliveries may reach, given the relay's own listeners.

@@ -168,6 +168,8 @@ fn accept(store: &Store, origin: &str, body: Vec<u8>) {
         surface: Surface::Relay,
         label: "a".to_owned(),
         url: Some(format!("{origin}/")),
+        event_type: None,
+        query: None,
         destinations: Arc::from([origin.to_owned()]),
         owner: None,
         headers: Vec::new(),

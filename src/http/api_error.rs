@@ -66,7 +66,7 @@ impl ApiError {
     }
 
     /// 431 (RFC 6585, 5).
-    pub fn head_too_large(bytes: usize, headers: usize) -> Self {
+    pub fn head_too_large(bytes: u64, headers: usize) -> Self {
         Self::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "invalid_request",
@@ -139,6 +139,16 @@ impl ApiError {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Content-Type is not JSON: expected application/json, or none",
+        )
+    }
+
+    /// 415: the source decodes bodies, and this coding is none that it knows.
+    pub fn content_encoding() -> Self {
+        Self::in_member(
+            "Content-Encoding",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Content-Encoding is none that this source decodes: expected gzip, or none",
         )
     }
 

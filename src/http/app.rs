@@ -39,7 +39,7 @@ impl App {
         fetch_certificate: FetchCertificate,
     ) -> Self {
         Self {
-            own_authorities: OwnAuthorities::new(std::iter::empty(), own_listeners.clone()),
+            own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
             addresses: config.address_policy(own_listeners),
             api_keys: ApiKeys::new(&config.api, &clock),
             source_gates: SourceGates::new(&config, &clock, &metrics, fetch_certificate),

@@ -9,15 +9,6 @@ use serde_json::value::RawValue;
 
 pub(super) struct RawObject<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> RawObject<'a> {
-    /// The value of a member that the object has exactly once.
-    pub fn single(&self, name: &str) -> Option<&'a RawValue> {
-        let mut found = self.0.iter().filter(|(known, _)| known == name);
-        let (_, value) = found.next()?;
-        found.next().is_none().then_some(*value)
-    }
-}
-
 impl<'de> Deserialize<'de> for RawObject<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Collect;

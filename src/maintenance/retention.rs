@@ -129,7 +129,7 @@ impl RetentionAgent {
         let cutoffs = Cutoffs {
             delivered: retention.delivered.map(|kept| now.minus(kept)),
             dead_lettered: retention.dead_lettered.map(|kept| now.minus(kept)),
-            keys: now.minus(self.config.api.idempotency_window),
+            keys: now.minus(self.config.longest_window()),
         };
         let found = self.reader.expired(&cutoffs, sweep.cursor)?;
         sweep.cursor = found.next;

@@ -56,7 +56,8 @@ pub struct Metrics {
     requests: RwLock<HashMap<RequestLabels, Counter>>,
     request_duration: Histogram,
     accepted: [Counter; 2],
-    duplicates: [Counter; 2],
+    /// By surface, and by whether the body differs.
+    duplicates: [[Counter; 2]; 2],
     rate_limited: [Counter; 2],
     commits: Counter,
     commit_duration: Histogram,
@@ -89,7 +90,16 @@ impl Metrics {
             requests: RwLock::new(HashMap::new()),
             request_duration: histogram("relay_http_request_duration_seconds"),
             accepted: of_surfaces("relay_accepted_total"),
-            duplicates: of_surfaces("relay_duplicates_total"),
+            duplicates: [Surface::Relay, Surface::Event].map(|surface| {
+                ["same", "differs"].map(|body| {
+                    let labels = vec![
+                        Label::new("surface", surface.name()),
+                        Label::new("body", body),
+                    ];
+                    let key = Key::from_parts("relay_duplicates_total", labels);
+                    recorder.register_counter(&key, &METADATA)
+                })
+            }),
             rate_limited: of_surfaces("relay_rate_limited_total"),
             commits: counter("relay_commits_total"),
             commit_duration: histogram("relay_commit_duration_seconds"),
@@ -137,8 +147,8 @@ impl Metrics {
     }
 
     /// Counts a request whose key named an earlier intent.
-    pub fn duplicate(&self, surface: Surface) {
-        self.duplicates[surface as usize].increment(1);
+    pub fn duplicate(&self, surface: Surface, is_same_body: bool) {
+        self.duplicates[surface as usize][usize::from(!is_same_body)].increment(1);
     }
 
     /// Counts a request that a rate limit refused.

@@ -37,10 +37,11 @@ pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, BulkOperation,
     COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
     DeadLetterCount, DeadLetterFilter, DestinationBacklog, DestinationChange, DestinationId,
-    DestinationStats, DestinationStatus, DueScan, IdempotencyKey, IntentRow, KeepReason, ListQuery,
-    ListedDelivery, MAX_WAITING_ORIGINS, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId,
-    Prune, PruneCursor, RelayCursor, RelaysPage, Release, ScanCursor, SettleAndClaim, Settlement,
-    StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnusedOrigins,
+    DestinationStats, DestinationStatus, DueScan, Duplicate, IdempotencyKey, IntentRow, KeepReason,
+    ListQuery, ListedDelivery, MAX_WAITING_ORIGINS, Origin, OriginsPassStep, OutboundMessage,
+    Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release, ScanCursor,
+    SettleAndClaim, Settlement, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready,
+    UnusedOrigins,
 };
 
 use crate::clock::{Clock, Timestamp};

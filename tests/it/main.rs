@@ -20,6 +20,7 @@ mod snapshots;
 mod standard_webhooks;
 mod starts;
 mod stops;
+mod surface;
 mod verified;
 
 #[cfg(feature = "delivery-durable")]

@@ -26,7 +26,8 @@ pub use retention::Retention;
 pub use retry::RetrySettings;
 pub use server::Server;
 pub use source::{
-    Algorithm, Alternative, BasicScheme, CertificateHost, Encoding, HeaderNames, HmacScheme,
-    IdempotencyKeyAt, PublicKeyScheme, SecretEncoding, SignedRequest, Source, SourceVerify,
-    StandardWebhooks, TimestampFormat, TokenScheme, Verify,
+    Algorithm, Alternative, Answer, BasicScheme, CertificateHost, Decode, Encoding, EventTypeAt,
+    ForwardQuery, HeaderNames, HmacScheme, IdempotencyKeyAt, PublicKeyScheme, RedeliveryAction,
+    SecretEncoding, SignedRequest, Source, SourceVerify, StandardWebhooks, TimestampFormat,
+    TokenScheme, Verify,
 };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::clock::Clock as _;
 use hyper::header::HeaderMap;
@@ -18,6 +19,9 @@ use crate::limiter::Monotonic;
 use crate::model::FetchCertificate;
 use crate::ops::metrics::Metrics;
 
+/// Duplicates with other bytes that are logged in a minute. Anybody can send one.
+const MAX_DUPLICATES_LOGGED: u64 = 10;
+
 /// The gates of all sources.
 pub(in crate::http) struct SourceGates {
     declared: HashMap<String, SourceGate<TokenBucket>>,
@@ -25,6 +29,10 @@ pub(in crate::http) struct SourceGates {
     /// catch-all source.
     catch_all: Option<SourceGate<KeyedTokenBuckets>>,
     certificates: Arc<Certificates>,
+    /// Duplicates with other bytes that were logged in the minute that ends at `next_duplicates`,
+    /// in seconds of the monotonic clock.
+    duplicates: AtomicU64,
+    next_duplicates: AtomicU64,
     clock: Monotonic,
 }
 
@@ -94,6 +102,8 @@ impl SourceGates {
             declared: declared.collect(),
             catch_all: catch_all.map(|source| SourceGate::new("*", source, &shared, buckets)),
             certificates,
+            duplicates: AtomicU64::new(0),
+            next_duplicates: AtomicU64::new(0),
             clock,
         }
     }
@@ -137,6 +147,16 @@ impl SourceGates {
         let certificates = Arc::clone(&self.certificates);
         // An error means that the work panicked, and the certificate stays unknown.
         let _ = tokio::task::spawn_blocking(move || certificates.fetch(&url)).await;
+    }
+
+    /// Whether a duplicate with other bytes is logged now: ten a minute, of all sources together.
+    pub fn may_warn_of_duplicate(&self) -> bool {
+        let now = self.seconds();
+        if now >= self.next_duplicates.load(Ordering::Relaxed) {
+            self.next_duplicates.store(now + 60, Ordering::Relaxed);
+            self.duplicates.store(0, Ordering::Relaxed);
+        }
+        self.duplicates.fetch_add(1, Ordering::Relaxed) < MAX_DUPLICATES_LOGGED
     }
 
     /// Frees the buckets of undeclared sources that are full again.

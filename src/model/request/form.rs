@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
+use super::json::{Ambiguous, Lookup};
+
 /// Fields read of one form or query. The largest forms that providers send have some dozens.
 pub const MAX_FIELDS: usize = 1000;
 
@@ -34,6 +36,19 @@ pub(super) fn single<'a>(text: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
         .filter(|(known, _)| known.as_ref() == name.as_bytes());
     let (_, value) = found.next()?;
     found.next().is_none().then_some(value)
+}
+
+/// The value of the field of this name, told apart from one that is there twice.
+pub(super) fn find<'a>(text: &'a [u8], name: &str) -> Lookup<Cow<'a, [u8]>> {
+    let mut found = fields(text)
+        .ok_or(Ambiguous)?
+        .into_iter()
+        .filter(|(known, _)| known.as_ref() == name.as_bytes());
+    let value = found.next().map(|(_, value)| value);
+    match found.next() {
+        None => Ok(value),
+        Some(_) => Err(Ambiguous),
+    }
 }
 
 /// The distinct fields by name and then by value, each as its name and its value: the order that

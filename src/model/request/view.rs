@@ -5,6 +5,7 @@ use ::http::HeaderMap;
 use ::http::header::{CONTENT_TYPE, HeaderName};
 
 use super::form;
+use super::json::Lookup;
 
 /// A request, as it was sent. Before the body was read, `body` is empty, and only templates that
 /// don't need it are evaluated.
@@ -42,6 +43,20 @@ impl<'a> RequestView<'a> {
     /// The decoded value of a field that a form has exactly once. None if the body is no form.
     pub fn form_field(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.is_form().then(|| form::single(self.body, name))?
+    }
+
+    /// The decoded value of a field of the query, told apart from one that is there twice.
+    pub fn find_query_field(&self, name: &str) -> Lookup<Cow<'a, [u8]>> {
+        form::find(self.query.unwrap_or_default().as_bytes(), name)
+    }
+
+    /// The decoded value of a field of a form, told apart from one that is there twice.
+    pub fn find_form_field(&self, name: &str) -> Lookup<Cow<'a, [u8]>> {
+        if self.is_form() {
+            form::find(self.body, name)
+        } else {
+            Ok(None)
+        }
     }
 
     /// Whether the body is a form, by its content type.

@@ -5,12 +5,12 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use crate::clock::Clock as _;
-use crate::model::{DeliveryState, Surface};
+use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{
     DAY, Scene, WINDOW, event, event_of, event_to, relay_to, try_accept,
 };
-use crate::store::types::{Accept, Accepted, IdempotencyKey, Owner};
+use crate::store::types::{Accept, Accepted, Duplicate, IdempotencyKey, Owner};
 
 pub fn an_accepted_event_is_stored_with_a_delivery_for_each_destination(new: NewStore) {
     let mut scene = Scene::new(new);
@@ -81,6 +81,11 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
+/// A duplicate of an intent, with the same bytes.
+fn duplicate(id: IntentId) -> Accepted {
+    Accepted::Duplicate(Duplicate::of_same_body(id))
+}
+
 pub fn an_event_key_names_one_intent_of_its_source(new: NewStore) {
     let scene = Scene::new(new);
     let first = scene.accept(event_of("github", "k", &["a"]));
@@ -88,7 +93,11 @@ pub fn an_event_key_names_one_intent_of_its_source(new: NewStore) {
         body: bytes::Bytes::from_static(b"[]"),
         ..event_of("github", "k", &["a"])
     });
-    assert_eq!(again.expect("an answer"), Accepted::Duplicate(first));
+    let other_bytes = Duplicate {
+        is_same_body: false,
+        ..Duplicate::of_same_body(first)
+    };
+    assert_eq!(again.expect("an answer"), Accepted::Duplicate(other_bytes));
     let other_source = scene.accept(event_of("gitlab", "k", &["a"]));
     let other_key = scene.accept(event_of("github", "l", &["a"]));
     assert_eq!(scene.size(), (3, 3));
@@ -107,10 +116,7 @@ pub fn a_relay_key_is_scoped_to_its_api_key_and_conflicts_with_other_bytes(new: 
     let Ok(Accepted::New(first, _)) = relay("a", b"1") else {
         panic!("it is new");
     };
-    assert_eq!(
-        relay("a", b"1").expect("an answer"),
-        Accepted::Duplicate(first)
-    );
+    assert_eq!(relay("a", b"1").expect("an answer"), duplicate(first));
     assert_eq!(relay("a", b"2").expect("an answer"), Accepted::Conflict);
     let other = relay("b", b"2").expect("an answer");
     assert!(
@@ -139,7 +145,7 @@ pub fn a_key_sent_by_many_threads_at_once_makes_one_intent(new: NewStore) {
     let is_new = |one: &&Accepted| matches!(one, Accepted::New(..));
     assert_eq!(accepted.iter().filter(is_new).count(), 1);
     let ids = accepted.iter().map(|one| match one {
-        Accepted::New(id, _) | Accepted::Duplicate(id) => id.to_string(),
+        Accepted::New(id, _) | Accepted::Duplicate(Duplicate { id, .. }) => id.to_string(),
         other => panic!("{other:?}"),
     });
     let ids: std::collections::BTreeSet<_> = ids.collect();
@@ -160,16 +166,16 @@ pub fn a_key_expires_with_its_window_and_survives_a_restart(new: NewStore) {
             .checked_sub(Duration::from_millis(1))
             .expect("an hour"),
     );
-    assert_eq!(again(&scene), Accepted::Duplicate(first));
+    assert_eq!(again(&scene), duplicate(first));
     scene.restart();
-    assert_eq!(again(&scene), Accepted::Duplicate(first));
+    assert_eq!(again(&scene), duplicate(first));
     scene.clock.advance(Duration::from_millis(1));
     let Accepted::New(second, _) = again(&scene) else {
         panic!("the window is over");
     };
-    assert_eq!(again(&scene), Accepted::Duplicate(second), "the newer one");
+    assert_eq!(again(&scene), duplicate(second), "the newer one");
     scene.restart();
-    assert_eq!(again(&scene), Accepted::Duplicate(second));
+    assert_eq!(again(&scene), duplicate(second));
     scene.stop();
 }
 

@@ -49,7 +49,9 @@ pub fn event_to(destinations: &[&str]) -> Accept {
     Accept {
         surface: Surface::Event,
         label: "source".to_owned(),
+        event_type: None,
         url: None,
+        query: None,
         destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
         owner: None,
         headers: Vec::new(),

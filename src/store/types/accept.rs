@@ -15,8 +15,12 @@ pub(crate) struct Accept {
     pub surface: Surface,
     /// A relay's event type, an event's source.
     pub label: String,
+    /// An event's type; a relay's is its label.
+    pub event_type: Option<String>,
     /// A relay's URL.
     pub url: Option<String>,
+    /// An event's query string, if it is to be appended to the destinations' URLs.
+    pub query: Option<String>,
     /// Names of named destinations, or origins of ad hoc URLs.
     pub destinations: Arc<[String]>,
     /// The API key that ad hoc origins belong to; none for named destinations.
@@ -62,6 +66,8 @@ pub(crate) struct IdempotencyKey {
     /// Another request digest under the same key is a conflict; none accepts any body as the same.
     pub(in crate::store) request_digest: Option<[u8; 32]>,
     pub(in crate::store) digest: i64,
+    /// Whether a duplicate replays an event of which every delivery is dead-lettered.
+    pub(in crate::store) replays_dead: bool,
 }
 
 impl IdempotencyKey {
@@ -73,6 +79,7 @@ impl IdempotencyKey {
             digest: Self::digest_of(scope, "", &key),
             key,
             request_digest: Some(Sha256::digest(request).into()),
+            replays_dead: false,
         }
     }
 
@@ -83,6 +90,15 @@ impl IdempotencyKey {
             digest: Self::digest_of(None, source, &key),
             key,
             request_digest: None,
+            replays_dead: false,
+        }
+    }
+
+    /// The same key; a duplicate replays an event of which every delivery is dead-lettered.
+    pub fn replaying_dead(self, replays_dead: bool) -> Self {
+        Self {
+            replays_dead,
+            ..self
         }
     }
 
@@ -112,11 +128,33 @@ fn digest(parts: &[&[u8]]) -> i64 {
 pub(crate) enum Accepted {
     /// Recorded now.
     New(IntentId, Timestamp),
-    /// The key names this earlier intent.
-    Duplicate(IntentId),
+    /// The key names an earlier intent.
+    Duplicate(Duplicate),
     /// The key names an earlier intent that came with other bytes.
     Conflict,
     /// [`MAX_WAITING_ORIGINS`] origins of this API key have deliveries waiting, and this origin is
     /// not one of them.
     TooManyOrigins,
+}
+
+/// The earlier intent of a duplicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Duplicate {
+    pub id: IntentId,
+    /// Whether the body has the same bytes.
+    pub is_same_body: bool,
+    /// Dead letters that were replayed for it.
+    pub replayed: usize,
+}
+
+#[cfg(test)]
+impl Duplicate {
+    /// A duplicate that replays nothing.
+    pub fn of_same_body(id: IntentId) -> Self {
+        Self {
+            id,
+            is_same_body: true,
+            replayed: 0,
+        }
+    }
 }

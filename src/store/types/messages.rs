@@ -9,8 +9,12 @@ pub(crate) struct OutboundMessage {
     pub surface: Surface,
     /// A relay's event type.
     pub label: String,
+    /// An event's type, if it has one.
+    pub event_type: Option<String>,
     /// A relay's URL.
     pub url: Option<String>,
+    /// An event's query string, to be appended to the destination's URL.
+    pub query: Option<String>,
     pub created_at: Timestamp,
     /// `name: value\r\n` each.
     pub headers: Vec<u8>,

@@ -20,7 +20,7 @@ mod relays;
 mod retention;
 mod settle;
 
-pub(crate) use accept::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
+pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
 pub(crate) use bulk::{
     AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
 };

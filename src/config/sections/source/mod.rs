@@ -1,17 +1,25 @@
 //! `[sources.NAME]`: a webhook source.
 //!
 //! - `section`: the section itself. `keys`: where an event's idempotency key is found.
+//! - `event_type`, `answer`, `body_and_query`: the event's type, the answer to it, and the forms of
+//!   its body and query.
 //! - `verify`: the schemes by which requests are verified, one a file. `verification`: the
 //!   settings of a source that belong to them.
 //! - `conditions`: the checks of `when` and `require`.
 
+mod answer;
+mod body_and_query;
 mod conditions;
+mod event_type;
 mod keys;
 mod section;
 mod verification;
 mod verify;
 
-pub use keys::IdempotencyKeyAt;
+pub use answer::Answer;
+pub use body_and_query::{Decode, ForwardQuery};
+pub use event_type::EventTypeAt;
+pub use keys::{IdempotencyKeyAt, RedeliveryAction};
 pub use section::Source;
 pub use verification::SourceVerify;
 pub use verify::{

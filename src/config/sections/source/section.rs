@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -9,7 +10,10 @@ use serde::Deserialize;
 use crate::config::rules::{Checked, MAX_BODY_BYTES, bad, within};
 use crate::config::secrets::{Secret, VariableNames};
 use crate::config::sections::rate_limit::RateLimit;
-use crate::config::sections::source::keys::IdempotencyKeyAt;
+use crate::config::sections::source::answer::Answer;
+use crate::config::sections::source::body_and_query::{Decode, ForwardQuery};
+use crate::config::sections::source::event_type::EventTypeAt;
+use crate::config::sections::source::keys::{self, IdempotencyKeyAt, RedeliveryAction};
 use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::config::units;
 use crate::model::Level;
@@ -30,6 +34,24 @@ pub struct Source {
     /// Where the provider's idempotency key is found. Default: the header `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: IdempotencyKeyAt,
+    /// How long a key names its first event. Default: `api.idempotency_window`.
+    #[serde(default, deserialize_with = "units::some_duration")]
+    pub idempotency_window: Option<Duration>,
+    /// The action of a duplicate whose event is dead-lettered. Default: none.
+    #[serde(default)]
+    pub on_redelivery: RedeliveryAction,
+    /// Where an event's type is found. Default: events have none.
+    #[serde(default)]
+    pub event_type: Option<EventTypeAt>,
+    /// The answer to accepted events and duplicates. Default: 202 and the contract's JSON.
+    #[serde(default)]
+    pub answer: Option<Answer>,
+    /// How the query string reaches the destinations. Default: in the header `Relay-Query`.
+    #[serde(default)]
+    pub forward_query: ForwardQuery,
+    /// How bodies are decoded before they are verified and checked. Default: they are not.
+    #[serde(default)]
+    pub decode: Option<Decode>,
     /// The largest body, in bytes. Default: [`Source::MAX_BODY_BYTES`].
     #[serde(default, deserialize_with = "units::some_size")]
     pub max_body_bytes: Option<u64>,
@@ -87,6 +109,12 @@ impl Source {
             provider: None,
             params: BTreeMap::new(),
             idempotency: IdempotencyKeyAt::default(),
+            idempotency_window: None,
+            on_redelivery: RedeliveryAction::default(),
+            event_type: None,
+            answer: None,
+            forward_query: ForwardQuery::default(),
+            decode: None,
             max_body_bytes: None,
             accept_any_content: false,
             forward_authorization: false,
@@ -123,8 +151,13 @@ impl Source {
                 "at least one destination",
             );
         }
-        self.idempotency
-            .check(&format!("{key}.idempotency"), self.accept_any_content)?;
+        self.check_keys(key)?;
+        if let Some(at) = &self.event_type {
+            at.check(&format!("{key}.event_type"))?;
+        }
+        if let Some(answer) = &self.answer {
+            answer.check(&format!("{key}.answer"))?;
+        }
         within(
             &format!("{key}.max_body_bytes"),
             self.max_body_bytes(),
@@ -135,5 +168,22 @@ impl Source {
             limit.check(&format!("{key}.rate_limit"))?;
         }
         self.check_verification(key, server_url, compiled)
+    }
+
+    fn check_keys(&self, key: &str) -> Checked {
+        self.idempotency
+            .check(&format!("{key}.idempotency"), self.accept_any_content)?;
+        if let Some(window) = self.idempotency_window {
+            let key = format!("{key}.idempotency_window");
+            keys::check_window(&key, window, &self.idempotency)?;
+        }
+        if self.on_redelivery != RedeliveryAction::Ignore
+            && self.idempotency == IdempotencyKeyAt::None
+        {
+            let problem =
+                "contradicts idempotency = \"none\": without a key nothing is a redelivery";
+            return Err((format!("{key}.on_redelivery"), problem.to_owned()));
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! The request of an attempt.
 
+use std::borrow::Cow;
+
 use ureq::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Method, Request};
 
 use crate::clock::Timestamp;
-use crate::config::Secret;
+use crate::config::{DestinationPolicy, Secret};
 use crate::delivery::attempt::Attempt;
 use crate::model::Surface;
 use crate::store::OutboundMessage;
@@ -15,6 +17,8 @@ pub(in crate::delivery::levels) type Sign = fn(&[Secret], &str, i64, &[u8]) -> S
 const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
+/// The provider's id of the event, if relay's own takes its place.
+const SOURCE_ID: &str = "relay-source-webhook-id";
 
 /// Builds the request. An error says why there can be none.
 pub(super) fn build<'a>(
@@ -24,21 +28,14 @@ pub(super) fn build<'a>(
     sign: Option<Sign>,
 ) -> Result<Request<&'a [u8]>, String> {
     let policy = &attempt.target.policy;
-    let url = match &policy.url {
-        Some(url) => url.as_str(),
-        None => message
-            .url
-            .as_deref()
-            .ok_or("there is no URL: the destination is no longer configured")?,
-    };
+    let url = target_url(policy, message)?;
     let mut headers = provider_headers(&message.headers)?;
     set_webhook_headers(&mut headers, message, &policy.secrets, now, sign)?;
     headers.insert("relay-attempt", HeaderValue::from(attempt.number));
-    if message.surface == Surface::Relay {
-        // A header's value takes any UTF-8 but control characters, which the API refuses.
-        let value = HeaderValue::from_bytes(message.label.as_bytes())
-            .map_err(|error| format!("the event type can't be a header: {error}"))?;
-        headers.insert("relay-event-type", value);
+    let accepted_at = HeaderValue::from(message.created_at.as_seconds());
+    headers.insert("relay-accepted-at", accepted_at);
+    if let Some(event_type) = event_type(message)? {
+        headers.insert("relay-event-type", event_type);
     }
     for (name, value) in &policy.headers {
         let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
@@ -49,7 +46,7 @@ pub(super) fn build<'a>(
 
     let mut request = Request::builder()
         .method(Method::POST)
-        .uri(url)
+        .uri(&*url)
         .body(message.body.as_slice())
         .map_err(|error| format!("the request can't be made: {error}"))?;
     *request.headers_mut() = headers;
@@ -71,7 +68,11 @@ fn set_webhook_headers(
     let prefix = if secrets.is_empty() && provider_signs {
         "relay-"
     } else {
-        for name in [ID, TIMESTAMP, SIGNATURE] {
+        // A receiver that knows the provider's events by their ids still finds them.
+        if let Some(id) = headers.remove(ID) {
+            headers.insert(SOURCE_ID, id);
+        }
+        for name in [TIMESTAMP, SIGNATURE] {
             headers.remove(name);
         }
         ""
@@ -92,6 +93,42 @@ fn set_webhook_headers(
         set(SIGNATURE, &sign(secrets, &id, seconds, &message.body))?;
     }
     Ok(())
+}
+
+/// The URL: the destination's own or the relay's, with the event's query if that is appended. The
+/// configuration's check refuses a URL that has a query; one that was configured later keeps its
+/// own.
+fn target_url<'a>(
+    policy: &'a DestinationPolicy,
+    message: &'a OutboundMessage,
+) -> Result<Cow<'a, str>, String> {
+    let url = match (&policy.url, &message.url) {
+        (Some(url), _) => url.as_str(),
+        (None, Some(url)) => url,
+        (None, None) => {
+            return Err("there is no URL: the destination is no longer configured".to_owned());
+        }
+    };
+    Ok(match &message.query {
+        Some(query) => {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{separator}{query}").into()
+        }
+        None => url.into(),
+    })
+}
+
+/// A relay's event type, or that of an event which has one.
+fn event_type(message: &OutboundMessage) -> Result<Option<HeaderValue>, String> {
+    let event_type = match message.surface {
+        Surface::Relay => Some(&message.label),
+        Surface::Event => message.event_type.as_ref(),
+    };
+    // A header's value takes any UTF-8 but control characters, which the API refuses.
+    event_type
+        .map(|text| HeaderValue::from_bytes(text.as_bytes()))
+        .transpose()
+        .map_err(|error| format!("the event type can't be a header: {error}"))
 }
 
 /// Parses stored headers: `name: value\r\n` each, values byte for byte.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::config::Resolved;
+use crate::model::request::document;
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::status_text::{describe, next_retry_at};
 use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
@@ -46,7 +47,7 @@ enum PayloadView<'a> {
 impl<'a> PayloadView<'a> {
     /// The second value is the encoding, if there is one.
     fn new(bytes: &'a [u8]) -> (Self, Option<&'static str>) {
-        if let Ok(document) = serde_json::from_slice(bytes) {
+        if let Ok(document) = document(bytes) {
             return (Self::Json(document), None);
         }
         match std::str::from_utf8(bytes) {

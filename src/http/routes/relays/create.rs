@@ -19,7 +19,9 @@ use crate::http::routes::relays::create_request::{CreateRequest, check_content_t
 use crate::http::routes::relays::show::{find, respond};
 use crate::http::routes::relays::view::{RelayView, WebhookDestination};
 use crate::model::{DeliveryState, IntentId, Surface};
-use crate::store::{Accept, Accepted, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, StoreError};
+use crate::store::{
+    Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner, StoreError,
+};
 
 pub(super) async fn create(
     app: &App,
@@ -104,6 +106,8 @@ async fn accept(
         surface: Surface::Relay,
         label: request.event_type.clone(),
         url: Some(request.url.as_str().to_owned()),
+        event_type: None,
+        query: None,
         destinations: Arc::from([request.url.origin().to_owned()]),
         owner: Some(Owner::of(api_key.text())),
         headers: b"content-type: application/json\r\n".to_vec(),
@@ -126,7 +130,7 @@ async fn accept(
             let work = move || new(&request, id, created_at);
             app.offload.run(context, work).await
         }
-        Accepted::Duplicate(id) => {
+        Accepted::Duplicate(Duplicate { id, .. }) => {
             log::debug!(
                 event_id:% = id, request_id = context.id();
                 "the key names an earlier relay"

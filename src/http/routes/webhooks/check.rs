@@ -1,81 +1,151 @@
 //! Verifies a request with its body, and checks the body against its source's settings.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
-use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::config::{IdempotencyKeyAt, SourcePolicy};
+use crate::config::SourcePolicy;
 use crate::http::admission::SourceVerification;
-use crate::http::admission::signatures::{Rejection, Verified};
+use crate::http::admission::signatures::Rejection;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::offload::MAX_INLINE_BYTES;
 use crate::http::request_context::RequestContext;
-use crate::http::routes::idempotency;
+use crate::http::routes::webhooks::decode::gunzip;
+use crate::http::routes::webhooks::event_type::event_type;
+use crate::http::routes::webhooks::event_view::EventView;
+use crate::http::routes::webhooks::keys::event_key;
+use crate::model::request::document;
 
-/// A verified request.
-pub(super) struct CheckedBody {
-    /// How it was verified.
-    #[allow(dead_code, reason = "for handshakes")]
-    pub verified: Verified,
-    /// The idempotency key, if the source's keys are in bodies; an error if the source refuses the
-    /// body.
-    pub key: Result<Option<String>, ApiError>,
+/// Characters of a content type that an error shows.
+const SHOWN_TYPE: usize = 64;
+
+/// The values that are read from an event.
+pub(super) struct EventFacts {
+    /// The idempotency key; none if each request of the source is an event.
+    pub key: Option<String>,
+    pub event_type: Option<String>,
 }
 
-/// The reason why a request is refused before its body is looked at.
+/// The reason why a request is refused.
 pub(super) enum Refusal {
+    /// Its body can't be decoded, so that nothing could be verified.
+    Undecodable(ApiError),
     /// It is not the provider's.
     NotVerified(Rejection),
     /// It is, and doesn't meet this condition of `require`.
     Unmet(String),
+    /// It is, and its body or its key can't be used.
+    Unusable(ApiError),
 }
 
-/// Verifies a request and checks its body, a large one on another thread. `now` is the time at
-/// which its headers came.
+/// A request whose headers were checked.
+#[derive(Clone)]
+pub(super) struct Request<'a> {
+    pub source: Cow<'a, Arc<SourcePolicy>>,
+    pub verification: Cow<'a, Arc<SourceVerification>>,
+    pub head: Cow<'a, Parts>,
+    /// The time at which the headers came.
+    pub now: Timestamp,
+    /// Whether the body is decompressed before it is verified and checked.
+    pub is_compressed: bool,
+    /// The idempotency key, if it was found without the body.
+    pub early_key: Option<String>,
+}
+
+impl Request<'_> {
+    fn into_owned(self) -> Request<'static> {
+        Request {
+            source: Cow::Owned(self.source.into_owned()),
+            verification: Cow::Owned(self.verification.into_owned()),
+            head: Cow::Owned(self.head.into_owned()),
+            now: self.now,
+            is_compressed: self.is_compressed,
+            early_key: self.early_key,
+        }
+    }
+}
+
+/// Verifies a request and checks its body, a large one on another thread.
 pub(super) async fn check_body(
     app: &App,
     context: &RequestContext,
-    source: &Arc<SourcePolicy>,
-    verification: &Arc<SourceVerification>,
-    head: &Parts,
+    request: &Request<'_>,
     body: &Bytes,
-    now: Timestamp,
-) -> Result<Result<CheckedBody, Refusal>, ApiError> {
-    if body.len() <= MAX_INLINE_BYTES {
-        return Ok(check(source, verification, head, body, now));
+) -> Result<Result<EventFacts, Refusal>, ApiError> {
+    // A compressed body can become as large as the source allows.
+    if body.len() <= MAX_INLINE_BYTES && !request.is_compressed {
+        return Ok(check(request, body));
     }
-    let (source, verification) = (Arc::clone(source), Arc::clone(verification));
-    let (head, body) = (head.clone(), body.clone());
-    let work = move || check(&source, &verification, &head, &body, now);
-    app.offload.run(context, work).await
+    let (request, body) = (request.clone().into_owned(), body.clone());
+    app.offload
+        .run(context, move || check(&request, &body))
+        .await
 }
 
-fn check(
-    source: &SourcePolicy,
-    verification: &SourceVerification,
-    head: &Parts,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<CheckedBody, Refusal> {
-    let verified = verification
-        .verify(head, body, now)
+fn check(request: &Request<'_>, sent: &[u8]) -> Result<EventFacts, Refusal> {
+    let limit = request.source.max_body_bytes;
+    let decoded = if request.is_compressed {
+        Cow::Owned(gunzip(sent, limit).map_err(Refusal::Undecodable)?)
+    } else {
+        Cow::Borrowed(sent)
+    };
+    let verification = &request.verification;
+    verification
+        .verify(&request.head, &decoded, request.now)
         .map_err(Refusal::NotVerified)?;
-    if let Some(condition) = verification.unmet_requirement(head, body) {
+    if let Some(condition) = verification.unmet_requirement(&request.head, &decoded) {
         return Err(Refusal::Unmet(condition));
     }
-    let document = serde_json::from_slice::<&RawValue>(body);
-    let key = match (&source.idempotency, document) {
-        (IdempotencyKeyAt::JsonPointer(pointer), Ok(document)) => {
-            idempotency::event_key_in_body(document, pointer).map(Some)
-        }
-        (_, Err(error)) if !source.accept_any_content => Err(ApiError::malformed(format!(
-            "the body is not JSON ({error}): expected a JSON document"
-        ))),
-        _ => Ok(None),
+    facts(request, sent, &decoded).map_err(Refusal::Unusable)
+}
+
+fn facts(request: &Request<'_>, sent: &[u8], decoded: &[u8]) -> Result<EventFacts, ApiError> {
+    let source = &request.source;
+    let document = match document(decoded) {
+        Ok(document) => Some(document),
+        Err(_) if source.accept_any_content => None,
+        Err(error) => return Err(not_json(&request.head, decoded, &error)),
     };
-    Ok(CheckedBody { verified, key })
+    let event = EventView {
+        request: request.verification.view(&request.head, decoded),
+        document,
+        sent,
+    };
+    Ok(EventFacts {
+        key: match &request.early_key {
+            Some(key) => Some(key.clone()),
+            None => event_key(&source.idempotency, &event)?,
+        },
+        event_type: match &source.event_type {
+            Some(at) => event_type(at, &event),
+            None => None,
+        },
+    })
+}
+
+/// 400 that names the type that came and the key to set: a form is the most common mistake.
+fn not_json(head: &Parts, body: &[u8], error: &serde_json::Error) -> ApiError {
+    let problem = if body.is_empty() {
+        "the body is empty".to_owned()
+    } else {
+        format!("the body is not JSON ({error})")
+    };
+    let content_type = head.headers.get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let hint = match content_type.filter(|content_type| !content_type.contains("json")) {
+        Some(content_type) => {
+            let shown: String = content_type.chars().take(SHOWN_TYPE).collect();
+            format!(
+                ", and it came as {shown:?}: for a source of such bodies set \
+                 accept_any_content = true"
+            )
+        }
+        None => String::new(),
+    };
+    ApiError::malformed(format!("{problem}: expected a JSON document{hint}"))
 }

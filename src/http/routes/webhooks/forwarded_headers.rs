@@ -33,8 +33,13 @@ fn is_not_forwarded(name: &HeaderName) -> bool {
     || name.as_str().starts_with("relay-")
 }
 
-/// The end-to-end headers, as `name: value\r\n` each. A value can't hold CR or LF.
-pub(super) fn forwarded_headers(headers: &HeaderMap, source: &SourcePolicy) -> Vec<u8> {
+/// The end-to-end headers, as `name: value\r\n` each, and after them `own` ones of relay's. A value
+/// can't hold CR or LF.
+pub(super) fn forwarded_headers(
+    headers: &HeaderMap,
+    source: &SourcePolicy,
+    own: &[(&str, &str)],
+) -> Vec<u8> {
     let options = headers
         .get_all(CONNECTION)
         .iter()
@@ -54,17 +59,24 @@ pub(super) fn forwarded_headers(headers: &HeaderMap, source: &SourcePolicy) -> V
                 .iter()
                 .any(|secret| name.as_str() == secret);
         if !is_dropped {
-            kept.extend_from_slice(name.as_str().as_bytes());
-            kept.extend_from_slice(b": ");
-            kept.extend_from_slice(value.as_bytes());
-            kept.extend_from_slice(b"\r\n");
+            push(&mut kept, name.as_str(), value.as_bytes());
         }
+    }
+    for (name, value) in own {
+        push(&mut kept, name, value.as_bytes());
     }
     kept
 }
 
-/// The names that `Connection` lists. 16 KiB hold 8 000 options, so that each is looked up in the
-/// sorted names, of which there are at most [`MAX_HEADERS`](crate::http::server::MAX_HEADERS).
+fn push(kept: &mut Vec<u8>, name: &str, value: &[u8]) {
+    kept.extend_from_slice(name.as_bytes());
+    kept.extend_from_slice(b": ");
+    kept.extend_from_slice(value);
+    kept.extend_from_slice(b"\r\n");
+}
+
+/// The names that `Connection` lists. 32 KiB hold 16 000 options, so that each is looked up in the
+/// sorted names, of which there are at most `server.max_headers`.
 fn named_by<'a>(
     names: &[&'a str],
     options: impl Iterator<Item = &'a str>,

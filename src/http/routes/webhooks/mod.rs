@@ -1,10 +1,21 @@
 //! Events of other systems: `POST /webhooks/{source}`.
 //!
-//! - `accept`: the route. `check`: checks a body against its source's settings.
-//! - `forwarded_headers`: the headers that are kept for the destinations.
+//! - `accept`: the route. `admit`: verifies, limits and reads a request. `check`: checks its body
+//!   against its source's settings. `decode`: bodies that are compressed.
+//! - `event_view`: a request as `keys` and `event_type` are read from it.
+//! - `answer`: the answer to accepted events and duplicates.
+//! - `forwarded_headers`, `forwarded_query`: the parts of the request that are kept for the
+//!   destinations.
 
 mod accept;
+mod admit;
+mod answer;
 mod check;
+mod decode;
+mod event_type;
+mod event_view;
 mod forwarded_headers;
+mod forwarded_query;
+mod keys;
 
 pub(in crate::http) use accept::accept;

@@ -92,6 +92,8 @@ fn accepted_deliveries_are_counted_and_so_are_those_a_start_finds() {
         surface: Surface::Event,
         label: "source".to_owned(),
         url: None,
+        event_type: None,
+        query: None,
         destinations: Arc::from(["a".to_owned(), "b".to_owned()]),
         owner: None,
         headers: Vec::new(),
@@ -123,7 +125,8 @@ fn changes_of_commands_without_a_server_are_counted_once() {
     command
         .execute_batch(
             "INSERT INTO destinations (id, name) VALUES (1, 'a');
-             INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'');
+             INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 0, 1, 0, 'a', x'', x'');
              INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
              VALUES (1, 1, 0, 0, 0);
              INSERT INTO count_changes VALUES (1, 0, 1);",

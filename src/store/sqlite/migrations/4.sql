@@ -3,6 +3,8 @@
 
 ALTER TABLE destinations ADD COLUMN owner INTEGER;
 ALTER TABLE destinations ADD COLUMN proven_at INTEGER;
+ALTER TABLE intents ADD COLUMN event_type TEXT;
+ALTER TABLE intents ADD COLUMN query TEXT;
 
 CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rusqlite::params;
 
 use crate::clock::Timestamp;
@@ -7,7 +9,12 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::{Accept, Accepted, IdempotencyKey, Owner};
+use crate::store::types::{
+    Accept, Accepted, DeadLetterAction, DestinationId, Duplicate, IdempotencyKey, IntentRow, Owner,
+};
+
+/// The shortest time between two replays of an event by its sender.
+const REPLAY_EVERY: Duration = Duration::from_secs(60);
 
 impl Sqlite {
     /// Records an intent; resolves once it is durable.
@@ -39,8 +46,9 @@ impl WriteOp for Accept {
         let id = tx.next_id()?;
         tx.execute(
             "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
-                                  idempotency_key, request_digest, metadata, headers, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                  idempotency_key, request_digest, metadata, headers, body,
+                                  event_type, query)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 id.row(),
                 id.random(),
@@ -54,6 +62,8 @@ impl WriteOp for Accept {
                 self.metadata,
                 self.headers,
                 &self.body[..],
+                self.event_type,
+                self.query,
             ],
         )?;
         if let Some(key) = &self.key {
@@ -76,13 +86,17 @@ impl WriteOp for Accept {
     fn count(&self, out: &Accepted, metrics: &Metrics) {
         match out {
             Accepted::New(..) => metrics.accepted(self.surface),
-            Accepted::Duplicate(_) => metrics.duplicate(self.surface),
+            Accepted::Duplicate(duplicate) => {
+                metrics.duplicate(self.surface, duplicate.is_same_body);
+            }
             Accepted::Conflict | Accepted::TooManyOrigins => {}
         }
     }
 
     fn rows(&self) -> usize {
-        1 + self.destinations.len()
+        // A duplicate that replays writes two rows for each delivery instead.
+        let replays_dead = self.key.as_ref().is_some_and(|key| key.replays_dead);
+        1 + self.destinations.len() * if replays_dead { 2 } else { 1 }
     }
 
     fn bytes(&self) -> usize {
@@ -98,14 +112,25 @@ fn earlier(
     tx: &Tx<'_>,
 ) -> Result<Option<Accepted>, StoreError> {
     for row in tx.candidates(key.digest)? {
-        let found: Option<(i64, Timestamp, Option<[u8; 32]>)> = tx.first(
-            "SELECT random, created_at, request_digest FROM intents
+        // The bodies are compared only here, so that no event costs a digest of its body. The
+        // earlier one is read only if it is as long.
+        let found: Option<(i64, Timestamp, Option<[u8; 32]>, bool)> = tx.first(
+            "SELECT random, created_at, request_digest,
+                    iif(length(body) = length(?6), body = ?6, 0)
+             FROM intents
              WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
                AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
-            params![row, intent.surface as i64, key.key, key.scope, intent.label],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            params![
+                row,
+                intent.surface as i64,
+                key.key,
+                key.scope,
+                intent.label,
+                &intent.body[..],
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?;
-        let Some((random, created_at, request_digest)) = found else {
+        let Some((random, created_at, request_digest, is_same_body)) = found else {
             continue;
         };
         if created_at.plus(intent.window) <= tx.now {
@@ -115,10 +140,46 @@ fn earlier(
         if request_digest != key.request_digest {
             return Ok(Some(Accepted::Conflict));
         }
-        let id = IntentId::new(row, random.cast_unsigned());
-        return Ok(Some(Accepted::Duplicate(id)));
+        let is_same_body = is_same_body || key.request_digest.is_some();
+        let replayed = if key.replays_dead && is_same_body {
+            replay_if_dead(IntentRow(row), tx)?
+        } else {
+            0
+        };
+        return Ok(Some(Accepted::Duplicate(Duplicate {
+            id: IntentId::new(row, random.cast_unsigned()),
+            is_same_body,
+            replayed,
+        })));
     }
     Ok(None)
+}
+
+/// Replays an event's deliveries if all of them are dead-lettered, and none was replayed within the
+/// last minute. Returns their number.
+fn replay_if_dead(intent: IntentRow, tx: &Tx<'_>) -> Result<usize, StoreError> {
+    let deliveries: Vec<(DestinationId, DeliveryState)> = tx.rows(
+        "SELECT destination_id, state FROM deliveries WHERE intent_id = ?1",
+        [intent],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let is_dead = |(_, state): &(_, DeliveryState)| *state == DeliveryState::DeadLettered;
+    if !deliveries.iter().all(is_dead) {
+        return Ok(0);
+    }
+    // Of an outcome of 4: a replay, also an operator's.
+    let recent = tx.first(
+        "SELECT 1 FROM attempts WHERE intent_id = ?1 AND outcome = 4 AND started_at > ?2",
+        params![intent, tx.now.minus(REPLAY_EVERY)],
+        |_| Ok(()),
+    )?;
+    if recent.is_some() {
+        return Ok(0);
+    }
+    for (destination, _) in &deliveries {
+        DeadLetterAction::Replay.apply(intent, *destination, tx)?;
+    }
+    Ok(deliveries.len())
 }
 
 /// Whether deliveries of an API key may wait for this origin: for at most

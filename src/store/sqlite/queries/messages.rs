@@ -16,7 +16,7 @@ fn load(
 ) -> Result<Option<OutboundMessage>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT random, surface, label, url, created_at, headers,
-                iif(length(headers) + length(body) <= ?2, body, NULL)
+                iif(length(headers) + length(body) <= ?2, body, NULL), event_type, query
          FROM intents WHERE id = ?1",
     )?;
     Ok(statement.query_row([intent.0, max], |row| {
@@ -28,7 +28,9 @@ fn load(
             id: IntentId::new(intent.0, random.cast_unsigned()),
             surface: Surface::from_number(row.get(1)?),
             label: row.get(2)?,
+            event_type: row.get(7)?,
             url: row.get(3)?,
+            query: row.get(8)?,
             created_at: row.get(4)?,
             headers: row.get(5)?,
             body,

@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tests::{Insert, open};
 use crate::store::sqlite::tx::Tx;
-use crate::store::types::{Accept, Accepted, IntentRow};
+use crate::store::types::{Accept, Accepted, Duplicate, IntentRow};
 
 fn accept(store: &Sqlite, key: u32) -> Accepted {
     accept_within(store, key, Duration::from_secs(3600))
@@ -31,6 +31,8 @@ fn accept_within(store: &Sqlite, key: u32, window: Duration) -> Accepted {
             },
             label: "s".to_owned(),
             url: (!is_event).then(|| "https://example.com/".to_owned()),
+            event_type: None,
+            query: None,
             destinations: ["d".to_owned()].into(),
             owner: None,
             headers: Vec::new(),
@@ -77,7 +79,9 @@ fn no_key_is_forgotten_however_a_process_ends() {
             (Accepted::New(id, _), None) => {
                 known.insert(key, id);
             }
-            (Accepted::Duplicate(id), Some(earlier)) => assert_eq!(id, *earlier),
+            (Accepted::Duplicate(duplicate), Some(earlier)) => {
+                assert_eq!(duplicate.id, *earlier);
+            }
             (was, earlier) => {
                 panic!("step {step}: key {key} was {was:?}, and {earlier:?} before")
             }
@@ -140,7 +144,9 @@ fn a_start_with_many_keys_flushes_them_all() {
     let many = i64::try_from(BUFFERED + 1).expect("few");
     for row in 1..=many {
         sql.execute(
-            "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, ?1, NULL, NULL, x'', x'')",
+            "INSERT INTO intents (id, random, surface, created_at, label, idempotency_key,
+                                  headers, body)
+             VALUES (?1, 0, 1, 0, 's', ?1, x'', x'')",
             [row],
         )
         .expect("an intent");
@@ -180,7 +186,8 @@ fn intents_without_keys_advance_the_mark_too() {
     // A start with many intents advances the mark at once.
     for row in (2 * read..).take(PASS_EVERY + 1) {
         sql.execute(
-            "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'')",
+            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (?1, 0, 1, 0, 's', x'', x'')",
             [row],
         )
         .expect("an intent");
@@ -216,7 +223,10 @@ fn a_key_that_was_used_again_names_the_newer_one_after_a_start_too() {
         ids.push(id);
     }
     for _ in 0..2 {
-        assert_eq!(accept(&store, 1), Accepted::Duplicate(ids[1]));
+        assert_eq!(
+            accept(&store, 1),
+            Accepted::Duplicate(Duplicate::of_same_body(ids[1]))
+        );
         store.stop();
         store = open(&directory).0;
     }
@@ -241,7 +251,10 @@ fn new_intents_come_after_the_mark_of_flushed_keys() {
     };
     store.stop();
     let store = open(&directory).0;
-    assert_eq!(accept(&store, 1), Accepted::Duplicate(id));
+    assert_eq!(
+        accept(&store, 1),
+        Accepted::Duplicate(Duplicate::of_same_body(id))
+    );
     store.stop();
 }
 
@@ -254,7 +267,9 @@ fn a_chunk_of_a_failed_transaction_is_flushed_again() {
     let all = i64::try_from(BUFFERED).expect("few");
     for row in 1..=all {
         sql.execute(
-            "INSERT INTO intents VALUES (?1, 0, 1, 0, 's', NULL, NULL, 'k', NULL, NULL, x'', x'')",
+            "INSERT INTO intents (id, random, surface, created_at, label, idempotency_key,
+                                  headers, body)
+             VALUES (?1, 0, 1, 0, 's', 'k', x'', x'')",
             [row],
         )
         .expect("an intent");

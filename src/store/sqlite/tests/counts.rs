@@ -391,6 +391,8 @@ fn accept(bits: u8) -> Accept {
         surface: Surface::Event,
         label: "source".to_owned(),
         url: None,
+        event_type: None,
+        query: None,
         destinations: chosen.map(|(_, name)| (*name).to_owned()).collect(),
         owner: None,
         headers: Vec::new(),

@@ -11,7 +11,7 @@ use crate::config;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::paths::canonical;
 use crate::store::sqlite::tx::Tx;
-use crate::store::types::Accepted;
+use crate::store::types::{Accepted, Duplicate};
 
 #[test]
 fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
@@ -161,7 +161,7 @@ fn a_second_server_knows_all_that_the_first_one_acknowledges() {
         panic!("{accepted:?}");
     };
     let again = second.write_blocking(event("1")).expect("an answer");
-    assert_eq!(again, Accepted::Duplicate(id));
+    assert_eq!(again, Accepted::Duplicate(Duplicate::of_same_body(id)));
     let why = end.recv().expect("a reason");
     assert!(why.contains("relay.db.lock was removed"), "{why}");
     first.stop();

@@ -94,6 +94,8 @@ impl Scene {
             surface: Surface::Event,
             label: source.to_owned(),
             url: None,
+            event_type: None,
+            query: None,
             destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
             owner: None,
             headers: Vec::new(),

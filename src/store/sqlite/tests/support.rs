@@ -121,6 +121,8 @@ pub fn event(key: &str) -> Accept {
         surface: Surface::Event,
         label: "source".to_owned(),
         url: None,
+        event_type: None,
+        query: None,
         destinations: Arc::from(["d".to_owned()]),
         owner: None,
         headers: Vec::new(),

@@ -38,6 +38,8 @@ fn relay_of(key: &str, origin: &str) -> Accept {
         surface: Surface::Relay,
         label: "a".to_owned(),
         url: Some(format!("{origin}/")),
+        event_type: None,
+        query: None,
         destinations: Arc::from([origin.to_owned()]),
         owner: Some(owner),
         headers: Vec::new(),

@@ -182,6 +182,8 @@ fn a_key_twice_in_one_commit_is_one_intent() {
         surface,
         label: "source".to_owned(),
         url: (surface == Surface::Relay).then(|| "http://example.com/".to_owned()),
+        event_type: None,
+        query: None,
         destinations: Arc::from(["d".to_owned()]),
         owner: None,
         headers: Vec::new(),
@@ -233,7 +235,7 @@ fn a_key_twice_in_one_commit_is_one_intent() {
     else {
         panic!("{became:?}");
     };
-    assert_eq!((event, first), (same_event, same));
+    assert_eq!((event, first), (same_event.id, same.id));
     assert_ne!(first, other, "a key belongs to its API key");
     store.stop();
 }

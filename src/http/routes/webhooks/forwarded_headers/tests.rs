@@ -51,7 +51,7 @@ fn hop_by_hop_headers_and_secrets_are_not_forwarded() {
         config.sources.insert("s".to_owned(), source);
         config.resolve().source("s").expect("the source").clone()
     };
-    let kept = forwarded_headers(&headers, &policy(false));
+    let kept = forwarded_headers(&headers, &policy(false), &[("relay-query", "a=1")]);
     let lines: Vec<&[u8]> = kept.split(|&b| b == b'\n').collect();
     assert_eq!(
         lines,
@@ -60,9 +60,11 @@ fn hop_by_hop_headers_and_secrets_are_not_forwarded() {
             b"x-github-event: push\r",
             b"x-multi: 1\r",
             b"x-multi: \xff\r",
+            b"relay-query: a=1\r",
             b"",
         ]
     );
-    let kept = String::from_utf8_lossy(&forwarded_headers(&headers, &policy(true))).into_owned();
+    let kept =
+        String::from_utf8_lossy(&forwarded_headers(&headers, &policy(true), &[])).into_owned();
     assert!(kept.contains("authorization: Bearer x\r\n"));
 }

@@ -30,8 +30,10 @@ fn a_prefetched_delivery_does_not_count_as_interrupted() {
         .expect("a database");
     sql.execute_batch(
         "INSERT INTO destinations (name) VALUES ('a');
-         INSERT INTO intents VALUES (1, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'');
-         INSERT INTO intents VALUES (2, 0, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', x'');
+         INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+         VALUES (1, 0, 1, 0, 's', x'', x'');
+         INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+         VALUES (2, 0, 1, 0, 's', x'', x'');
          INSERT INTO deliveries (intent_id, destination_id, state, attempts, claim, updated_at)
          VALUES (1, 1, 1, 3, 7, 0), (2, 1, 1, 3, -7, 0);",
     )

@@ -24,8 +24,8 @@ impl WriteOp for Fill {
 
         for sql in [
             "INSERT OR IGNORE INTO destinations (id, name) SELECT 1 + n % ?2, 1 + n % ?2 FROM n",
-            "INSERT INTO intents SELECT n, ?2, 1, 0, 's', NULL, NULL, NULL, NULL, NULL, x'', zeroblob(300)
-             FROM n",
+            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             SELECT n, ?2, 1, 0, 's', x'', zeroblob(300) FROM n",
             "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
              SELECT n, 1 + n % ?2, 0, 1, 1 FROM n",
         ] {

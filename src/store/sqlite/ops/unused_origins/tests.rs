@@ -87,6 +87,8 @@ fn accept(store: &Sqlite, destination: &str) -> Accepted {
         surface: Surface::Event,
         label: "s".to_owned(),
         url: None,
+        event_type: None,
+        query: None,
         destinations: Arc::from([destination.to_owned()]),
         owner: None,
         headers: Vec::new(),

@@ -12,7 +12,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 fn database() -> Connection {
     let sql = crate::store::sqlite::tests::schema();
     sql.execute_batch(
-        "INSERT INTO intents VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'')",
+        "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+         VALUES (1, 0, 1, 0, 'a', x'', x'')",
     )
     .expect("an intent");
     sql
@@ -25,8 +26,8 @@ fn insert(sql: &Connection, counts: &mut CountChanges, name: &str, waiting: i64,
     let destination = DestinationId(sql.last_insert_rowid());
     for number in 0..waiting {
         sql.execute(
-            "INSERT OR IGNORE INTO intents
-             SELECT ?1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x''",
+            "INSERT OR IGNORE INTO intents (id, random, surface, created_at, label, headers, body)
+             SELECT ?1, 0, 1, 0, 'a', x'', x''",
             [number + 1],
         )
         .expect("an intent");

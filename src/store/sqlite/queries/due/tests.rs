@@ -12,8 +12,8 @@ proptest! {
     ) {
         let sql = schema();
         sql.execute_batch(
-            "INSERT INTO intents
-             VALUES (1, 0, 1, 0, 'a', NULL, NULL, NULL, NULL, NULL, x'', x'')",
+            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 0, 1, 0, 'a', x'', x'')",
         )
         .expect("an intent");
         for id in 1..40 {

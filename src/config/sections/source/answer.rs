@@ -1,0 +1,76 @@
+//! `[sources.NAME] answer`: the answer to an event that was accepted, or is a duplicate.
+
+use serde::Deserialize;
+
+use crate::config::rules::{Checked, bad, quoted};
+
+/// The longest body of an answer. Providers that look at it want a word or a line.
+const MAX_BODY_BYTES: usize = 4096;
+
+/// The answer to an accepted event or a duplicate, in place of 202 and the contract's JSON. The
+/// event's id is in the header `Relay-Event-Id`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Answer {
+    /// The status, 200 to 299. Default: 200.
+    pub status: u16,
+    /// The body, a constant. Default: empty.
+    pub body: String,
+    /// The body's type. Default: `text/plain`.
+    pub content_type: String,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            body: String::new(),
+            content_type: "text/plain".to_owned(),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn check(&self, key: &str) -> Checked {
+        if !(200..=299).contains(&self.status) {
+            let expected = "200 to 299: a refusal is relay's own to decide";
+            return bad(&format!("{key}.status"), self.status, expected);
+        }
+        check_body(key, self.status, &self.body)?;
+        check_content_type(&format!("{key}.content_type"), &self.content_type)
+    }
+}
+
+/// A status that has no body (RFC 9110, 15.3.5 and 15.3.6) gets none.
+fn check_body(key: &str, status: u16, body: &str) -> Checked {
+    if matches!(status, 204 | 205) && !body.is_empty() {
+        let problem = format!("contradicts status = {status}, which has no body");
+        return Err((format!("{key}.body"), problem));
+    }
+    if body.len() > MAX_BODY_BYTES {
+        let expected = format!("at most {MAX_BODY_BYTES} bytes");
+        return bad(
+            &format!("{key}.body"),
+            format_args!("{} bytes", body.len()),
+            &expected,
+        );
+    }
+    Ok(())
+}
+
+fn check_content_type(key: &str, text: &str) -> Checked {
+    let is_token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let is_type = essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    if is_type && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    bad(key, quoted(text), "a media type such as \"text/plain\"")
+}

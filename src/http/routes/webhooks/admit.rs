@@ -1,0 +1,184 @@
+//! Admits an event: verifies, limits and reads its request.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::http::request::Parts;
+
+use crate::clock::Timestamp;
+use crate::config::SourcePolicy;
+use crate::http::admission::SourceVerification;
+use crate::http::admission::signatures::Rejection;
+use crate::http::api_error::ApiError;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::request_context::RequestContext;
+use crate::http::routes::webhooks::check::{EventFacts, Refusal, Request, check_body};
+use crate::http::routes::webhooks::decode::is_compressed;
+use crate::http::routes::webhooks::event_view::EventView;
+use crate::http::routes::webhooks::keys::event_key;
+use crate::model::Surface;
+
+/// Verifies, limits and reads an event.
+///
+/// A source that verifies takes a token only once the request was verified, so that unsigned
+/// requests can't empty the provider's bucket. Other sources are limited before the body is read.
+pub(super) async fn admit(
+    app: &App,
+    context: &RequestContext,
+    name: &str,
+    source: &Arc<SourcePolicy>,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<(EventFacts, Bytes), ApiError> {
+    let gates = &app.source_gates;
+    let verification = gates
+        .verification(name)
+        .expect("the gates are made of the same sources as the policies");
+    if !gates.allow(name, body.peer, &head.headers) {
+        return Err(not_allowed(app, context, verification));
+    }
+    let mut request = Request {
+        source: Cow::Borrowed(source),
+        verification: Cow::Borrowed(verification),
+        head: Cow::Borrowed(head),
+        now: Timestamp::from_millis(0),
+        is_compressed: is_compressed(source.decode, &head.headers)?,
+        early_key: None,
+    };
+    let has_verifier = verification.has_verifier();
+    if has_verifier {
+        request.now = app.clock.wall();
+        verification
+            .check_head(head, request.now)
+            .map_err(|rejection| not_verified(app, context, verification, &rejection))?;
+    } else {
+        take_token(app, name)?;
+        request.early_key = early_key(source, verification, head)?;
+    }
+    let body = body.read(source.max_body_bytes, context.deadline).await?;
+    let facts = check(app, context, &request, &body).await?;
+    if has_verifier {
+        take_token(app, name)?;
+    }
+    Ok((facts?, body))
+}
+
+/// Checks a request with its body, once more if a certificate has to be fetched for it. The inner
+/// error is that of a verified request, which takes a token.
+async fn check(
+    app: &App,
+    context: &RequestContext,
+    request: &Request<'_>,
+    body: &Bytes,
+) -> Result<Result<EventFacts, ApiError>, ApiError> {
+    let mut checked = check_body(app, context, request, body).await?;
+    if let Err(Refusal::NotVerified(Rejection::NeedsCertificate(url))) = &checked {
+        let fetch = app.source_gates.fetch_certificate(url.clone());
+        // After the deadline the provider is asked to send the request again.
+        let _ = tokio::time::timeout_at(context.deadline, fetch).await;
+        checked = check_body(app, context, request, body).await?;
+    }
+    let verification = &request.verification;
+    let refusal = match checked {
+        Ok(facts) => {
+            verification.count_verified();
+            return Ok(Ok(facts));
+        }
+        Err(refusal) => refusal,
+    };
+    match refusal {
+        Refusal::NotVerified(rejection) => {
+            Err(not_verified(app, context, verification, &rejection))
+        }
+        Refusal::Undecodable(error) => Err(error),
+        Refusal::Unusable(error) => {
+            verification.count_verified();
+            Ok(Err(error))
+        }
+        Refusal::Unmet(condition) => {
+            verification.count_verified();
+            app.metrics.refused(verification.label(), "require");
+            if verification.may_warn(app.source_gates.seconds()) {
+                log::warn!(
+                    request_id = context.id(), source = verification.label(),
+                    condition = condition.as_str();
+                    "a request does not meet a condition of require"
+                );
+            }
+            Err(ApiError::forbidden("the source does not take this event"))
+        }
+    }
+}
+
+/// The idempotency key, if it is found without the body: a request without one is refused early.
+fn early_key(
+    source: &SourcePolicy,
+    verification: &SourceVerification,
+    head: &Parts,
+) -> Result<Option<String>, ApiError> {
+    if !source.idempotency.is_before_body() {
+        return Ok(None);
+    }
+    let event = EventView {
+        request: verification.view(head, b""),
+        document: None,
+        sent: b"",
+    };
+    event_key(&source.idempotency, &event)
+}
+
+/// Takes a token of the source's bucket, if it has one.
+fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
+    match app.source_gates.take_token(source) {
+        Some(rate) if !rate.is_allowed => {
+            app.metrics.rate_limited(Surface::Event);
+            Err(ApiError::rate_limited(rate.reset))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 403, before the body is read.
+fn not_allowed(app: &App, context: &RequestContext, verification: &SourceVerification) -> ApiError {
+    app.metrics.refused(verification.label(), "allow_ips");
+    if verification.may_warn(app.source_gates.seconds()) {
+        log::warn!(
+            request_id = context.id(), source = verification.label();
+            "a request comes from an address that is not in allow_ips, or from behind a proxy \
+             that is not in server.trusted_proxies"
+        );
+    }
+    ApiError::forbidden("this address may not send to the source")
+}
+
+/// 401, with a line in the log once a minute and source: an operator who configured the wrong
+/// secret must see it, and a stranger must not fill the disk with such lines.
+fn not_verified(
+    app: &App,
+    context: &RequestContext,
+    verification: &SourceVerification,
+    rejection: &Rejection,
+) -> ApiError {
+    let result = rejection.result().name();
+    let source = verification.label();
+    log::debug!(
+        request_id = context.id(), source, result, reason:% = rejection;
+        "a request is not verified"
+    );
+    if verification.count_rejection(rejection, app.source_gates.seconds()) {
+        log::warn!(
+            request_id = context.id(), source, result, reason:% = rejection;
+            "a signature is missing or does not verify: somebody else's event, \
+             or the wrong secret in sources.….verify"
+        );
+    }
+    match rejection {
+        // The request may well be the provider's, which sends it again.
+        Rejection::NeedsCertificate(_) => {
+            ApiError::overloaded("the provider's certificate could not be fetched: try again")
+        }
+        _ => ApiError::not_verified(),
+    }
+}
