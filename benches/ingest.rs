@@ -1,6 +1,7 @@
 //! Durable `POST /webhooks/{source}` a second beside two limits, interleaved in one run: a hyper
-//! handler that does nothing, and one that appends to a file and syncs it, a group at a time. Only
-//! the ratios can be compared between machines.
+//! handler that does nothing, and one that appends to a file and syncs it, a group at a time. Then
+//! the cost of each scheme of verification, beside a source without one. Only the ratios can be
+//! compared between machines.
 //!
 //! ```text
 //! cargo bench --bench ingest
@@ -8,10 +9,20 @@
 
 mod support;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use relay::Relay;
+use relay::config::Source;
 use relay::model::Level;
-use serde_json::json;
-use support::{Load, fsync_log, load, median, no_op, rounds, runtime, sample, spread};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use support::{
+    Load, WriteRequest, fsync_log, load, load_with, median, no_op, rounds, runtime, sample, spread,
+};
+use tokio::runtime::Runtime;
 
 /// One sample of each, in turn.
 struct Sample {
@@ -28,6 +39,12 @@ fn main() {
     let log = fsync_log(&idle, directory.path());
     let mut config = support::config(directory.path(), no_op);
     config.delivery.level = Some(Level::Off);
+    let schemes = schemes();
+    for scheme in &schemes {
+        config
+            .sources
+            .insert(scheme.name.to_owned(), scheme.source());
+    }
     let relay = Relay::start(config).expect("the relay starts");
 
     println!(
@@ -107,6 +124,95 @@ fn main() {
             "p99_by_log": p99.1,
         }));
     }
+    let schemes = cost_of_schemes(&client, relay.address(), &schemes);
     relay.stop().expect("the relay stops");
     support::keep("ingest", &json!(figures));
+    support::keep("ingest_schemes", &json!(schemes));
+}
+
+/// A source with a scheme, and a request that it verifies.
+struct Scheme {
+    name: &'static str,
+    /// The content of the source's section but for its destinations.
+    settings: String,
+    headers: String,
+}
+
+impl Scheme {
+    fn source(&self) -> Source {
+        let text = format!("destinations = [\"sink\"]\n{}", self.settings);
+        toml::from_str(&text).expect("a source")
+    }
+}
+
+/// A source of each kind. Their signatures have no time, so that they can be made before.
+fn schemes() -> Vec<Scheme> {
+    let body = support::body();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").expect("a key of any length");
+    mac.update(body.as_bytes());
+    let hmac = hex::encode(mac.finalize().into_bytes());
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a key");
+    let (key, signature) = (hex::encode(pair.public_key()), pair.sign(body.as_bytes()));
+    let ed25519 = hex::encode(signature);
+    let secret = "secrets = [\"secret\"]";
+    vec![
+        Scheme {
+            name: "none",
+            settings: String::new(),
+            headers: String::new(),
+        },
+        Scheme {
+            name: "token",
+            settings: format!("verify.token = {{ header = \"X-Token\", {secret} }}"),
+            headers: "X-Token: secret\r\n".to_owned(),
+        },
+        Scheme {
+            name: "basic",
+            settings: format!("verify.basic = {{ user = \"relay\", {secret} }}"),
+            headers: "Authorization: Basic cmVsYXk6c2VjcmV0\r\n".to_owned(),
+        },
+        Scheme {
+            name: "hmac",
+            settings: format!("verify.hmac = {{ header = \"X-Signature\", {secret} }}"),
+            headers: format!("X-Signature: {hmac}\r\n"),
+        },
+        Scheme {
+            name: "ed25519",
+            settings: format!(
+                "verify.public_key = {{ algorithm = \"ed25519\", header = \"X-Signature\", \
+                 public_keys = [\"{key}\"] }}"
+            ),
+            headers: format!("X-Signature: {ed25519}\r\n"),
+        },
+    ]
+}
+
+/// Events a second of each scheme over those of a source without one, from 16 connections.
+fn cost_of_schemes(client: &Runtime, to: SocketAddr, schemes: &[Scheme]) -> Vec<Value> {
+    println!("\n{:>8} | {:>8} | relay ÷ none", "scheme", "relay/s");
+    let mut rates = vec![Vec::new(); schemes.len()];
+    for _ in 0..rounds() {
+        for (scheme, rates) in schemes.iter().zip(&mut rates) {
+            let (name, headers, body) = (scheme.name, scheme.headers.clone(), support::body());
+            let write: WriteRequest =
+                Arc::new(move |client| client.write_event_of(name, &headers, &body));
+            rates.push(load_with(client, to, 16, sample(), &write).per_second);
+        }
+    }
+    let none = rates.first().cloned().unwrap_or_default();
+    let figures = schemes.iter().zip(rates).map(|(scheme, rates)| {
+        let ratios: Vec<f64> = rates
+            .iter()
+            .zip(&none)
+            .map(|(rate, none)| rate / none)
+            .collect();
+        let (least, most) = spread(&ratios);
+        let (rate, ratio) = (median(rates), median(ratios));
+        println!(
+            "{:>8} | {rate:>8.0} | {ratio:.2} ({least:.2}–{most:.2})",
+            scheme.name
+        );
+        json!({ "scheme": scheme.name, "per_second": rate, "by_none": ratio })
+    });
+    figures.collect()
 }

@@ -175,16 +175,32 @@ pub fn load_of(
     time: Duration,
     body: &Arc<String>,
 ) -> Load {
+    let body = Arc::clone(body);
+    let write: WriteRequest = Arc::new(move |client| client.write_event(&body));
+    load_with(runtime, to, connections, time, &write)
+}
+
+/// Prepares a client's next request.
+pub type WriteRequest = Arc<dyn Fn(&mut Client) + Send + Sync>;
+
+/// As [`load`], with given requests.
+pub fn load_with(
+    runtime: &Runtime,
+    to: SocketAddr,
+    connections: usize,
+    time: Duration,
+    write: &WriteRequest,
+) -> Load {
     runtime.block_on(async {
         let end = Instant::now() + time;
         let tasks: Vec<_> = (0..connections)
             .map(|_| {
-                let body = Arc::clone(body);
+                let write = Arc::clone(write);
                 tokio::spawn(async move {
                     let mut client = Client::connect(to).await;
                     let mut took = Vec::new();
                     while Instant::now() < end {
-                        client.write_event(&body);
+                        write(&mut client);
                         let start = Instant::now();
                         client.send().await;
                         took.push(start.elapsed());
@@ -242,12 +258,17 @@ impl Client {
 
     /// Prepares a webhook request under a key of its own.
     pub fn write_event(&mut self, body: &str) {
+        self.write_event_of("bench", "", body);
+    }
+
+    /// The same for a source of this name, with more header lines.
+    pub fn write_event_of(&mut self, source: &str, headers: &str, body: &str) {
         static KEY: AtomicU64 = AtomicU64::new(0);
         // Random keys, like those of providers: their order isn't that of arrival.
         let n = KEY.fetch_add(1, Ordering::Relaxed);
         let key = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         self.write(format_args!(
-            "POST /webhooks/bench HTTP/1.1\r\nHost: relay\r\nIdempotency-Key: {key:016x}-{n:08x}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /webhooks/{source} HTTP/1.1\r\nHost: relay\r\nIdempotency-Key: {key:016x}-{n:08x}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         ));
     }

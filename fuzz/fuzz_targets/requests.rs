@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use relay::config::{
-    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, Source, StandardWebhooks, Verify,
+    Destination, HmacScheme, IdempotencyKeyAt, RateLimit, Secret, Source, StandardWebhooks,
+    TokenScheme, Verify,
 };
 use relay::model::Level;
 use relay::model::request::{SignatureFormat, Template};
@@ -46,6 +47,7 @@ fn config(directory: &std::path::Path) -> Config {
     config.server.header_timeout = Duration::from_millis(10);
     config.server.request_timeout = Duration::from_millis(500);
     config.admin.listen = None;
+    config.server.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     config.database.path = directory.join("relay.db");
     config.database.min_free_bytes = 0;
     config.delivery.level = Some(Level::Off);
@@ -67,7 +69,7 @@ fn config(directory: &std::path::Path) -> Config {
 }
 
 /// A source for each way to find a key and to check a signature.
-fn sources() -> [(&'static str, Source); 5] {
+fn sources() -> [(&'static str, Source); 9] {
     let source = |change: &dyn Fn(&mut Source)| {
         let mut source = Source::to(["d"]);
         change(&mut source);
@@ -106,6 +108,46 @@ fn sources() -> [(&'static str, Source); 5] {
                 }));
             }),
         ),
+        (
+            "form",
+            source(&|source| {
+                source.accept_any_content = true;
+                source.verify = Some(Verify::Hmac(HmacScheme {
+                    header: "x-signature".into(),
+                    signed: Template::parse("{url}{form_sorted}{form.a}").expect("a template"),
+                    secrets: secrets(),
+                    ..HmacScheme::default()
+                }));
+                source.public_url = Some("https://a".to_owned());
+            }),
+        ),
+        (
+            "document",
+            source(&|source| {
+                let part = |text| Template::parse(text).expect("a template");
+                source.verify = Some(Verify::Hmac(HmacScheme {
+                    signature: Some(part("{json./s/0}")),
+                    timestamp: Some(part("{json./t}")),
+                    signed: part("{timestamp}{json./a?}{?json./b|b={json./b}}{body_sha256}"),
+                    secrets: secrets(),
+                    ..HmacScheme::default()
+                }));
+            }),
+        ),
+        (
+            "token",
+            source(&|source| {
+                source.verify = Some(Verify::Token(TokenScheme {
+                    value: Some(Template::parse("{query.token}").expect("a template")),
+                    secrets: secrets(),
+                    ..TokenScheme::default()
+                }));
+            }),
+        ),
+        (
+            "near",
+            source(&|source| source.allow_ips = vec!["192.0.2.0/24".parse().expect("a network")]),
+        ),
     ]
 }
 
@@ -121,7 +163,7 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
         request
     };
     let around = |before: &str, after: &str| [before.as_bytes(), input, after.as_bytes()].concat();
-    match kind % 11 {
+    match kind % 15 {
         0 => post("/v1/relays HTTP/1.1\r\nX-API-Key: key", input),
         1 => post("/webhooks/plain HTTP/1.1\r\nIdempotency-Key: k", input),
         2 => post("/webhooks/any HTTP/1.1\r\nIdempotency-Key: k", input),
@@ -146,6 +188,20 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
             "POST /webhooks/timed HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nx-signature: ",
             "\r\n\r\n{}",
         ),
+        9 => post(
+            "/webhooks/form HTTP/1.1\r\nx-signature: 00\r\n\
+             Content-Type: application/x-www-form-urlencoded",
+            input,
+        ),
+        10 => post("/webhooks/document HTTP/1.1", input),
+        11 => around(
+            "POST /webhooks/token?",
+            " HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+        ),
+        12 => around(
+            "POST /webhooks/near HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nX-Forwarded-For: ",
+            "\r\n\r\n{}",
+        ),
         // The fuzzer's bytes alone; and the same from a client that then closes its sending side.
         _ => input.to_vec(),
     }
@@ -162,7 +218,7 @@ fuzz_target!(|input: &[u8]| {
         .expect("a timeout above zero");
     // A refusal may come before everything is sent.
     let _ = stream.write_all(&request(kind, input));
-    if kind % 11 == 10 {
+    if kind % 15 == 14 {
         let _ = stream.shutdown(std::net::Shutdown::Write);
     }
     let mut answer = Vec::new();

@@ -1,6 +1,8 @@
 //! Settings that are allowed and that an operator should know the price of. `relay check` prints
 //! them.
 
+use std::time::Duration;
+
 use crate::config::sections::{IdempotencyKeyAt, Source, Verify};
 use crate::config::settings::Config;
 
@@ -16,7 +18,9 @@ impl Config {
                 ));
             }
             let schemes = source.placed_schemes();
+            let window = self.resolve_window(name);
             for (place, scheme) in &schemes {
+                notes.extend(replayable(&format!("{key}.{place}"), scheme, window));
                 notes.extend(unprotected_body(&format!("{key}.{place}"), scheme));
                 notes.extend(malleable_key(&key, source, scheme));
             }
@@ -25,6 +29,13 @@ impl Config {
             }
         }
         notes
+    }
+
+    /// How long a key of the source names its first event.
+    fn resolve_window(&self, source: &str) -> Duration {
+        let resolved = self.resolve();
+        let policy = resolved.source(source);
+        policy.map_or(Duration::MAX, |policy| policy.idempotency_window)
     }
 
     /// Destinations that get the provider's own signature, which expires.
@@ -55,6 +66,17 @@ fn unprotected_body(key: &str, scheme: &Verify) -> Option<String> {
         format!(
             "{key}: the body is not protected by the signature: a condition in require closes \
              the parts that matter"
+        )
+    })
+}
+
+/// A signature that is valid for longer than its event's key is known.
+fn replayable(key: &str, scheme: &Verify, window: Duration) -> Option<String> {
+    let request = scheme.signed_request()?;
+    (request.has_timestamp() && request.tolerance > window).then(|| {
+        format!(
+            "{key}.tolerance: longer than the idempotency window: within it a captured request \
+             can be sent again, and is a new event"
         )
     })
 }

@@ -301,6 +301,14 @@ fn notes_tell_the_price_of_a_setting() {
             &["destinations.d has no secrets, and gets the provider's signature"],
         ),
         (
+            "verify.hmac = { header = 'X', timestamp = '{json./t}', tolerance = '2h', \
+             secrets = ['s'] }",
+            &[
+                "sources.a.verify.hmac.tolerance: longer than the idempotency window",
+                "destinations.d has no secrets",
+            ],
+        ),
+        (
             "[[sources.a.verify_any]]\nhmac = { header = 'X', secrets = ['s'] }\n\
              [[sources.a.verify_any]]\nhmac = { header = 'Y', secrets = ['s'] }",
             &["sources.a.verify_any: as weak as its weakest scheme"],
