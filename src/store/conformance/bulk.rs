@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::conformance::NewStore;
-use crate::store::conformance::scene::{DAY, START, Scene, event, event_of};
+use crate::store::conformance::scene::{DAY, START, Scene, event_of};
 use crate::store::types::{AdvanceBulk, DeadLetterAction, DeadLetterFilter};
 
 /// Accepts this many events for these destinations, and dead-letters all of their deliveries.
@@ -136,31 +136,6 @@ pub fn filters_select_by_destination_source_reason_and_time(new: NewStore) {
     scene.finish_bulk();
     assert_eq!(scene.bulk(&ids), [(1, 1, true, false)]);
     assert_eq!(scene.size(), (3, 3));
-    scene.stop();
-}
-
-pub fn an_operation_is_not_blocked_by_many_that_wait_before_it(new: NewStore) {
-    let mut scene = Scene::new(new);
-    scene.accept(event_of("s", "dead", &["crowded", "calm"]));
-    scene.dead_letter_due("e");
-    scene.accept_all((0..250).map(|_| event("crowded")));
-    for _ in 0..200 {
-        scene.create_bulk(DeadLetterAction::Replay, |filter| {
-            filter.destination = Some("crowded".to_owned());
-        });
-    }
-    let calm = scene.create_bulk(DeadLetterAction::Replay, |filter| {
-        filter.destination = Some("calm".to_owned());
-    });
-    let mut after = None;
-    for _ in 0..5 {
-        let step = AdvanceBulk {
-            is_paced: true,
-            after,
-        };
-        after = scene.store.advance_bulk(step).expect("a step").after;
-    }
-    assert_eq!(scene.bulk(&calm), [(1, 1, true, false)]);
     scene.stop();
 }
 

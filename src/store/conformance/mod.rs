@@ -2,7 +2,7 @@
 //!
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
-//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `origins`,
+//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `maintenance`, `origins`,
 //!   `reading`, `counts`, `stopping`: the cases, by subject. Each is a function of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
@@ -13,6 +13,7 @@ mod bulk;
 mod claiming;
 mod counts;
 mod dead_letters;
+mod maintenance;
 mod origins;
 mod reading;
 mod retention;
@@ -80,8 +81,15 @@ macro_rules! conformance {
                 a_replay_waits_while_many_deliveries_wait,
                 a_bulk_operation_survives_a_restart_and_can_be_cancelled,
                 filters_select_by_destination_source_reason_and_time,
-                an_operation_is_not_blocked_by_many_that_wait_before_it,
                 an_operation_is_created_for_each_of_many_destinations,
+            }
+            maintenance {
+                retention_follows_the_configured_times,
+                without_a_retention_time_nothing_is_deleted,
+                a_clock_that_jumps_deletes_nothing,
+                a_replay_waits_for_deliveries_only_if_a_level_delivers,
+                another_worker_continues_a_bulk_operation,
+                many_waiting_operations_do_not_block_the_next_one,
             }
             retention {
                 finished_intents_are_deleted_after_their_time_counted_from_their_end,

@@ -147,6 +147,7 @@ pub fn only_origins_that_nothing_needs_are_deleted(new: NewStore) {
         ("http://dead", true),
         ("http://claimed", true),
         ("http://due", true),
+        ("http://newest", true),
     ];
     for (origin, is_kept) in expected {
         assert_eq!(scene.knows(origin), is_kept, "{origin}");

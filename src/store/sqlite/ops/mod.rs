@@ -25,4 +25,4 @@ pub use probe::Probe;
 pub use take_outside::TakeOutside;
 
 #[cfg(test)]
-pub use bulk::{CancelBulk, CreateBulk};
+pub use bulk::CreateBulk;

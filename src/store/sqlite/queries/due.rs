@@ -154,6 +154,3 @@ impl Reader {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -55,23 +55,3 @@ impl Reader {
         self.read(|sql| Ok(intents.map(|intent| load(sql, intent, max)).collect()))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_and_body_together_count_as_a_messages_size() {
-        let sql = crate::store::sqlite::tests::schema();
-        sql.execute(
-            "INSERT INTO intents (id, random, surface, created_at, label, headers, body)
-             VALUES (1, 0, 1, 0, 'a', zeroblob(30), zeroblob(70))",
-            [],
-        )
-        .expect("an intent");
-        let small = |max| load(&sql, IntentRow(1), max).expect("it is there");
-        assert!(small(99).is_none());
-        let whole = small(100).expect("it fits");
-        assert_eq!((whole.headers.len(), whole.body.len()), (30, 70));
-    }
-}

@@ -11,12 +11,11 @@ use crate::config::{Config, Resolved};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{IntentId, Level, Surface};
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::ops::{CancelBulk, CreateBulk};
+use crate::store::sqlite::ops::CreateBulk;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, BulkId, Cutoffs, DeadLetterAction, DeadLetterFilter, IdempotencyKey, Prune,
-    PruneCursor,
+    Accept, Accepted, BulkId, DeadLetterAction, DeadLetterFilter, IdempotencyKey,
 };
 use crate::store::{Store, StoreError};
 
@@ -27,7 +26,6 @@ struct Scene {
     directory: tempfile::TempDir,
     clock: Arc<FakeClock>,
     store: Sqlite,
-    config: Arc<Resolved>,
     worker: Worker,
 }
 
@@ -61,7 +59,6 @@ impl Scene {
         let config = Arc::new(config);
         Self {
             worker: worker(&store, &config, &clock),
-            config,
             directory,
             clock,
             store,
@@ -158,22 +155,6 @@ impl Scene {
             .expect("an event")
     }
 
-    /// Begins a sweep, and stops after its first deletion.
-    fn sweep_once_begun(&mut self) {
-        self.clock.advance(LONGEST_PAUSE);
-        self.store.take_transactions();
-        while self.store.take_transactions().is_empty() {
-            self.worker.run_once().expect("a step");
-        }
-    }
-
-    /// Finishes the sweep.
-    fn finish_sweep(&mut self) {
-        while self.worker.is_sweeping() {
-            self.worker.run_once().expect("a step");
-        }
-    }
-
     fn create(
         &self,
         kind: DeadLetterAction,
@@ -222,102 +203,26 @@ impl Scene {
 }
 
 #[test]
-fn finished_intents_are_deleted_after_their_time_counted_from_their_end() {
+fn expired_keys_and_the_attempts_of_deleted_intents_leave_their_tables() {
     let mut scene = Scene::new(|_| {});
-    scene.accept("s", "pending", &["d"], 10);
-    scene.execute("UPDATE deliveries SET state = 2");
-    // An intent with one delivery left is still pending.
-    scene.accept("s", "half", &["d", "e"], 10);
-    scene.execute(
-        "UPDATE deliveries SET state = 3, next_attempt_at = NULL
-         WHERE destination_id = 2",
-    );
-    // Accepted long before they are delivered: the end counts.
-    scene.execute("UPDATE deliveries SET state = 1, claim = 7, next_attempt_at = NULL WHERE next_attempt_at IS NOT NULL");
     for key in 0..100 {
-        scene.accept("s", &format!("late{key}"), &["d"], 10);
+        scene.accept("s", &format!("{key}"), &["d"], 10);
     }
     assert_ne!(scene.count("idempotency"), 0);
-    scene.clock.advance(DAY * 10);
-    scene.all_arrive();
-    scene.accept("s", "dead", &["d"], 10);
-    scene.all_die("answered 410 Gone");
-    scene.clock.advance(DAY * 6);
-    scene.sweep();
-    assert_eq!(
-        scene.count("intents"),
-        103,
-        "nothing has ended long enough ago"
+    scene.execute(
+        "INSERT INTO attempts SELECT intent_id, destination_id, 1, 1, 1, 3, 1, 500, 'e', NULL,
+                                     NULL, NULL, NULL, NULL, NULL, NULL FROM deliveries",
     );
-    assert_eq!(scene.count("idempotency"), 0, "keys go with their window");
+    scene.all_arrive();
     scene.clock.advance(DAY);
     scene.sweep();
-    assert_eq!(scene.count("intents"), 3);
-    assert_eq!(scene.count("deliveries"), 4);
-    scene.clock.advance(DAY * 24);
-    scene.sweep();
     assert_eq!(
-        scene.count("intents"),
-        2,
-        "the dead letter had its thirty days"
+        (scene.count("idempotency"), scene.count("attempts")),
+        (0, 100)
     );
-    scene.clock.advance(DAY * 3650);
+    scene.clock.advance(DAY * 7);
     scene.sweep();
-    assert_eq!(scene.count("intents"), 2, "pending work never goes");
-    assert_eq!(scene.count("attempts"), 0);
-}
-
-#[test]
-fn an_ad_hoc_origin_is_forgotten_with_its_last_delivery() {
-    let mut scene = Scene::new(|_| {});
-    scene.accept("s", "1", &["http://once"], 10);
-    scene.all_arrive();
-    scene.clock.advance(DAY * 4);
-    scene.accept("s", "2", &["http://later", "named"], 10);
-    scene.all_arrive();
-    scene.clock.advance(DAY * 4);
-    scene.sweep();
-    assert_eq!(scene.count("intents"), 1);
-    assert_eq!(scene.count("destinations WHERE name = 'http://once'"), 0);
-    assert_eq!(scene.count("destinations"), 2);
-    scene.clock.advance(DAY * 4);
-    scene.sweep();
-    assert_eq!(scene.count("destinations WHERE name = 'named'"), 1);
-    assert_eq!(scene.count("destinations"), 1);
-}
-
-#[test]
-fn without_a_retention_time_nothing_is_deleted() {
-    let mut scene = Scene::new(|config| {
-        config.retention.delivered = None;
-        config.retention.dead_lettered = None;
-    });
-    scene.accept("s", "k", &["d"], 10);
-    scene.all_arrive();
-    scene.clock.advance(DAY * 3650);
-    scene.sweep();
-    assert_eq!(scene.count("intents"), 1);
-}
-
-#[test]
-fn a_clock_that_jumps_deletes_nothing() {
-    // A sweep lets an hour pass.
-    let mut scene = Scene::new(|config| config.api.idempotency_window = DAY);
-    for key in 0..100 {
-        scene.accept("s", &format!("k{key}"), &["d"], 10);
-    }
-    scene.all_arrive();
-    let count = |scene: &Scene| (scene.count("intents"), scene.count("idempotency"));
-    let before = count(&scene);
-    assert!(before.1 > 0, "some keys are in their table");
-    scene
-        .clock
-        .set_wall(Timestamp::from_millis(START).plus(DAY * 3650));
-    scene.sweep();
-    assert_eq!(count(&scene), before);
-    scene.clock.set_wall(Timestamp::from_millis(0));
-    scene.sweep();
-    assert_eq!(count(&scene), before);
+    assert_eq!((scene.count("intents"), scene.count("attempts")), (0, 0));
 }
 
 #[test]
@@ -352,172 +257,4 @@ fn space_that_is_freed_is_used_again_or_given_back() {
         );
     }
     drop(scene.directory);
-}
-
-#[test]
-fn a_replay_meant_for_many_does_each_once_and_ends() {
-    let mut scene = Scene::new(|_| {});
-    for key in 0..350 {
-        scene.accept("s", &format!("{key}"), &["d", "e"], 10);
-    }
-    scene.all_die("answered 500");
-    scene.clock.advance(DAY);
-    let jobs = scene.create(DeadLetterAction::Replay, |filter| {
-        filter.destination = Some("d".to_owned());
-    });
-    assert_eq!(scene.jobs(&jobs), [(0, 350, false, false)]);
-    // The command's clock may be ahead.
-    let ahead = Do(|tx: &Tx<'_>| {
-        tx.sql
-            .execute("UPDATE jobs SET until = until + 1000000000", [])?;
-        Ok(0)
-    });
-    scene.store.write_blocking(ahead).expect("a change");
-    scene.worker.run_once().expect("a step");
-    assert_eq!(scene.jobs(&jobs), [(100, 350, false, false)]);
-    // Deliveries that fail again meanwhile are not replayed for ever.
-    scene.all_die("answered 500");
-    scene.until_jobs_end();
-    assert_eq!(scene.jobs(&jobs), [(350, 350, true, false)]);
-    assert_eq!(scene.count("deliveries WHERE state = 0"), 250);
-    assert_eq!(
-        scene.count("deliveries WHERE state = 0 AND attempts = 0 AND next_attempt_at IS NOT NULL"),
-        250
-    );
-    assert_eq!(
-        scene.count("attempts WHERE outcome = 4"),
-        350,
-        "the history says so"
-    );
-    assert_eq!(
-        scene.count("deliveries WHERE state = 4 AND destination_id = 2"),
-        350
-    );
-}
-
-#[test]
-fn a_replay_yields_to_what_is_waiting() {
-    let mut scene = Scene::new(|config| config.delivery.level = Some(crate::COMPILED_LEVEL));
-    if crate::COMPILED_LEVEL == Level::Off {
-        return;
-    }
-    for key in 0..500 {
-        scene.accept("s", &format!("{key}"), &["d"], 10);
-    }
-    scene.all_die("answered 500");
-    let jobs = scene.create(DeadLetterAction::Replay, |_| {});
-    for _ in 0..20 {
-        scene.worker.run_once().expect("a step");
-    }
-    // Nobody claims any, so no more than 200 are put before deliveries of new events.
-    assert_eq!(scene.jobs(&jobs), [(200, 500, false, false)]);
-    scene.all_arrive();
-    scene.worker.run_once().expect("a step");
-    assert_eq!(scene.jobs(&jobs), [(300, 500, false, false)]);
-}
-
-#[test]
-fn a_job_can_be_cancelled_and_survives_a_restart() {
-    let mut scene = Scene::new(|_| {});
-    for key in 0..350 {
-        scene.accept("s", &format!("{key}"), &["d"], 10);
-    }
-    scene.all_die("answered 500");
-    let jobs = scene.create(DeadLetterAction::Discard, |_| {});
-    scene.worker.run_once().expect("a step");
-    // Another process continues where this one stopped.
-    scene.worker = worker(&scene.store, &scene.config, &scene.clock);
-    scene.worker.run_once().expect("a step");
-    assert_eq!(scene.jobs(&jobs), [(200, 350, false, false)]);
-    assert!(
-        scene
-            .store
-            .write_blocking(CancelBulk(jobs[0]))
-            .expect("cancelled")
-    );
-    scene.worker.run_once().expect("a step");
-    assert_eq!(scene.jobs(&jobs), [(200, 350, true, true)]);
-    assert_eq!(scene.count("intents"), 150, "what was done stays done");
-    assert!(
-        !scene
-            .store
-            .write_blocking(CancelBulk(jobs[0]))
-            .expect("an answer")
-    );
-}
-
-#[test]
-fn filters_choose_by_destination_source_reason_and_time() {
-    let mut scene = Scene::new(|_| {});
-    scene.accept("a", "1", &["d"], 10);
-    scene.accept("b", "1", &["d", "e"], 10);
-    scene.all_die("answered 500 Internal Server Error");
-    scene.clock.advance(DAY);
-    scene.accept("a", "2", &["e"], 10);
-    scene.all_die("timed out (global) after at most 15000 ms");
-    let later = Timestamp::from_millis(START).plus(Duration::from_secs(60));
-    let count = |change: &dyn Fn(&mut DeadLetterFilter)| {
-        let jobs = scene.create(DeadLetterAction::Replay, change);
-        let total: i64 = scene.jobs(&jobs).iter().map(|job| job.1).sum();
-        for job in jobs {
-            scene
-                .store
-                .write_blocking(CancelBulk(job))
-                .expect("cancelled");
-        }
-        total
-    };
-    assert_eq!(count(&|_| {}), 4);
-    assert_eq!(
-        count(&|filter| filter.destination = Some("d".to_owned())),
-        2
-    );
-    assert_eq!(count(&|filter| filter.source = Some("a".to_owned())), 2);
-    assert_eq!(
-        count(&|filter| filter.reason = Some("answered 500".to_owned())),
-        3
-    );
-    assert_eq!(
-        count(&|filter| filter.reason = Some("%".to_owned())),
-        0,
-        "text, not a pattern"
-    );
-    assert_eq!(count(&|filter| filter.since = later), 1);
-    assert_eq!(count(&|filter| filter.until = later), 3);
-    // Letters that don't match stay.
-    let jobs = scene.create(DeadLetterAction::Discard, |filter| {
-        filter.source = Some("b".to_owned());
-        filter.destination = Some("e".to_owned());
-    });
-    scene.until_jobs_end();
-    assert_eq!(scene.jobs(&jobs), [(1, 1, true, false)]);
-    assert_eq!((scene.count("deliveries"), scene.count("intents")), (3, 3));
-}
-
-#[test]
-fn an_intent_replayed_between_the_look_and_the_deletion_stays() {
-    let scene = Scene::new(|_| {});
-    scene.accept("s", "k", &["d"], 10);
-    scene.all_die("answered 500");
-    scene.clock.advance(DAY * 40);
-    let cutoffs = Cutoffs {
-        delivered: None,
-        dead_lettered: Some(scene.clock.now().minus(DAY * 30)),
-        keys: scene.clock.now(),
-    };
-    let look = || {
-        let cursor = PruneCursor {
-            key: None,
-            ..PruneCursor::START
-        };
-        let reader = scene.store.reader();
-        reader.expired(&cutoffs, cursor).expect("a look")
-    };
-    let found = look();
-    assert_eq!(found.count(), (1, 0));
-    scene.execute("UPDATE deliveries SET state = 0, next_attempt_at = 1");
-    let mut prune = Prune::new(found);
-    scene.store.write_steps(&mut prune).expect("a prune");
-    assert_eq!((prune.deleted, scene.count("intents")), (0, 1));
-    assert_eq!(look().count(), (0, 0), "and it isn't found again");
 }

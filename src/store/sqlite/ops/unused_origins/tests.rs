@@ -1,12 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::Surface;
-use crate::store::sqlite::tests::{Insert, destinations, open};
+use crate::store::sqlite::tests::{Insert, open};
 use crate::store::types::{Accept, Accepted};
 
 struct Scene {
@@ -100,150 +99,6 @@ fn accept(store: &Sqlite, destination: &str) -> Accepted {
     store.write_blocking(op).expect("accepted")
 }
 
-#[test]
-fn origins_that_nothing_needs_are_forgotten_and_no_others() {
-    let mut scene = Scene::new();
-    for name in [
-        "named",
-        "http://pruned",
-        "http://delivered",
-        "http://dead",
-        "http://claimed",
-        "http://due",
-        "http://paused",
-        "http://held",
-        "http://was-held",
-        "http://broken",
-        "http://was-broken",
-        "http://has-job",
-        "http://newest",
-    ] {
-        accept(&scene.store, name);
-    }
-    scene.execute(DELIVER);
-    scene.execute(
-        "DELETE FROM intents WHERE id NOT IN
-             (SELECT intent_id FROM deliveries d JOIN destinations t ON t.id = d.destination_id
-              WHERE name IN ('http://delivered', 'http://dead', 'http://claimed', 'http://due'))",
-    );
-    for sql in [
-        "UPDATE deliveries SET state = 4, last_error = 'e'
-         WHERE destination_id = (SELECT id FROM destinations WHERE name = 'http://dead')",
-        "UPDATE deliveries SET state = 1, claim = 7
-         WHERE destination_id = (SELECT id FROM destinations WHERE name = 'http://claimed')",
-        "UPDATE deliveries SET state = 0, next_attempt_at = 1
-         WHERE destination_id = (SELECT id FROM destinations WHERE name = 'http://due')",
-        "UPDATE destinations SET held_until = 1 << 60 WHERE name = 'http://held'",
-        "UPDATE destinations SET held_until = 1 WHERE name = 'http://was-held'",
-        "UPDATE destinations SET probe_wait = 1, probe_at = 1 << 60 WHERE name = 'http://broken'",
-        "UPDATE destinations SET probe_wait = 1, probe_at = 1 WHERE name = 'http://was-broken'",
-        "INSERT INTO jobs (kind, destination_id, since, until, total, cursor_at, cursor_intent, created_at, ended_at)
-         SELECT 0, id, 0, 0, 0, 0, 0, 0, 1 FROM destinations WHERE name = 'http://has-job'",
-    ] {
-        scene.execute(sql);
-    }
-    scene.store.pause("http://paused", "r").expect("paused");
-    let before = scene.ids();
-    scene.whole_pass();
-    assert_eq!(
-        destinations(&scene.store),
-        [
-            "named",
-            "http://delivered",
-            "http://dead",
-            "http://claimed",
-            "http://due",
-            "http://paused",
-            "http://held",
-            "http://broken",
-            "http://has-job",
-            // The greatest row id must not be used again.
-            "http://newest",
-        ]
-    );
-    // A forgotten origin that is used again gets another row.
-    accept(&scene.store, "http://pruned");
-    let after = scene.ids();
-    let (id, name) = after.last_key_value().expect("some");
-    assert_eq!(name, "http://pruned");
-    assert!(!before.contains_key(id));
-    assert_eq!(scene.orphans(), 0);
-    scene.store.stop();
-}
-
-#[test]
-fn an_origin_that_is_used_at_any_step_of_a_pass_stays() {
-    // With more deliveries than one look sees, and more origins than one step deletes.
-    const UNUSED: usize = 20;
-    let mut steps = 0;
-    for at in 0.. {
-        let mut scene = Scene::new();
-        for n in 0..UNUSED {
-            accept(&scene.store, &format!("http://{n}"));
-        }
-        scene.execute(DELIVER);
-        scene.execute(PRUNE);
-        for _ in 0..30 {
-            accept(&scene.store, "named");
-        }
-        let (mut step, mut is_over) = (0, false);
-        while !is_over {
-            if step == at {
-                for n in [0, 7, UNUSED - 1] {
-                    accept(&scene.store, &format!("http://{n}"));
-                }
-            }
-            is_over = scene.step() == OriginsPassStep::Over;
-            step += 1;
-        }
-        assert_eq!(scene.orphans(), 0, "accepted before step {at}");
-        for n in [0, 7, UNUSED - 1] {
-            let is_there = destinations(&scene.store).contains(&format!("http://{n}"));
-            // The destination with the greatest row id always stays: here that is "named".
-            assert_eq!(is_there, at < step, "{n}, accepted before step {at}");
-        }
-        scene.store.stop();
-        steps = step;
-        if at >= step {
-            break;
-        }
-    }
-    assert!(steps > 8, "{steps} steps: the scene is too small");
-}
-
-#[test]
-fn a_pass_that_fails_halfway_or_a_restart_forgets_nothing_that_is_used() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _end) = open(&directory);
-    for n in 0..20 {
-        accept(&store, &format!("http://{n}"));
-    }
-    store.write_blocking(Do(DELIVER)).expect("delivered");
-    store.write_blocking(Do(PRUNE)).expect("pruned");
-    let mut pass = UnusedOrigins::new();
-    let now = Scene::now();
-    while !matches!(pass.stage, OriginsStage::Delete(_)) {
-        store
-            .forget_unused_origins(&mut pass, &store.reader(), now)
-            .expect("a step");
-    }
-    store.stop();
-    // This pass does not know the deliveries that another process accepts.
-    let (store, _end) = open(&directory);
-    accept(&store, "http://3");
-    while store
-        .forget_unused_origins(&mut pass, &store.reader(), now)
-        .expect("a step")
-        != OriginsPassStep::Over
-    {}
-    assert_eq!(
-        destinations(&store).len(),
-        20,
-        "nothing is deleted by another server's set"
-    );
-    store.stop();
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Accept(u8),
@@ -298,38 +153,6 @@ proptest! {
         prop_assert!(scene.ids().len() <= 1, "all but the newest are forgotten");
         scene.store.stop();
     }
-}
-
-#[test]
-fn passes_beside_accepted_events_leave_no_delivery_without_its_destination() {
-    let mut scene = Scene::new();
-    let is_over = AtomicBool::new(false);
-    let forgotten = std::thread::scope(|scope| {
-        let store = scene.store.clone();
-        let is_over = &is_over;
-        scope.spawn(move || {
-            for round in 0..40 {
-                for n in 0..20 {
-                    accept(&store, &format!("http://{n}"));
-                }
-                store.write_blocking(Do(DELIVER)).expect("delivered");
-                if round % 2 == 0 {
-                    store.write_blocking(Do(PRUNE)).expect("pruned");
-                }
-            }
-            is_over.store(true, Ordering::SeqCst);
-        });
-        let mut ids = BTreeSet::new();
-        while !is_over.load(Ordering::SeqCst) {
-            scene.step();
-            ids.extend(scene.ids().into_keys());
-        }
-        ids.len()
-    });
-    assert_eq!(scene.orphans(), 0);
-    println!("{forgotten} numbers for 20 origins");
-    assert!(forgotten > 20, "no origin was forgotten meanwhile");
-    scene.store.stop();
 }
 
 #[test]

@@ -53,49 +53,6 @@ fn read(sql: &Connection, stored: &CountChanges) -> Backlog {
 }
 
 #[test]
-fn kept_deliveries_are_counted_by_reason_and_do_not_count_as_oldest_due() {
-    let sql = database();
-    let mut counts = CountChanges::default();
-    for (name, waiting, due_ago) in [
-        ("fine", 2, 30),
-        ("paused", 3, 5_000),
-        ("held", 4, 6_000),
-        ("no longer held", 1, 40),
-        ("open", 5, 7_000),
-        ("gone", 6, 8_000),
-    ] {
-        insert(&sql, &mut counts, name, waiting, due_ago);
-    }
-    sql.execute_batch(
-        "UPDATE destinations SET paused_at = 1, pause_reason = 'x' WHERE name IN ('paused', 'gone');
-         UPDATE destinations SET held_until = 1000001 WHERE name IN ('held', 'paused');
-         UPDATE destinations SET held_until = 1000000 WHERE name = 'no longer held';
-         UPDATE destinations SET probe_at = 5, probe_wait = 5 WHERE name IN ('open', 'held')",
-    )
-    .expect("destinations");
-    let backlog = read(&sql, &counts);
-    assert_eq!(backlog.oldest_due, Some(Timestamp::from_millis(999_960)));
-    let kept = [
-        ("unknown_destination", 6),
-        ("paused", 3),
-        ("held", 4),
-        ("breaker_open", 5),
-    ];
-    assert_eq!(backlog.kept, Some(kept));
-}
-
-#[test]
-fn with_nothing_waiting_nothing_is_due_and_every_reason_is_there() {
-    let backlog = read(&database(), &CountChanges::default());
-    assert_eq!(backlog.oldest_due, None);
-    assert!(
-        backlog
-            .kept
-            .is_some_and(|kept| kept.iter().all(|(_, count)| *count == 0))
-    );
-}
-
-#[test]
 fn kept_deliveries_are_unknown_until_they_are_counted() {
     let backlog = super::read(&database(), &Counts::default(), NOW, |_| true);
     assert_eq!(backlog.expect("it reads").kept, None);

@@ -50,23 +50,6 @@ fn a_prune_of_wide_events_deletes_few_rows_at_a_time() {
 }
 
 #[test]
-fn an_event_that_is_replayed_while_it_is_being_pruned_stays() {
-    let mut scene = Scene::new(|_| {});
-    wide_events(&scene, 1, 20);
-    scene.clock.advance(DAY * 31);
-    scene.sweep_once_begun();
-    assert!((1..1000).contains(&scene.count("attempts")), "it has begun");
-    let id = scene.any_event();
-    scene.store.replay(id).expect("replayed");
-    let left = scene.count("attempts");
-    // Its deliveries end anew at once, and so it is no longer old enough.
-    scene.all_arrive();
-    scene.finish_sweep();
-    assert_eq!((scene.count("intents"), scene.count("deliveries")), (1, 20));
-    assert_eq!(scene.count("attempts"), left);
-}
-
-#[test]
 fn a_discard_of_long_histories_deletes_few_rows_at_a_time() {
     let mut scene = Scene::new(|_| {});
     wide_events(&scene, 20, 40);
@@ -114,33 +97,4 @@ fn jobs_for_very_many_destinations_are_made_and_done_in_bounded_transactions() {
     let rows = most_rows(&scene);
     assert!(rows <= 256, "{rows} rows in one transaction");
     assert_eq!(scene.count("jobs"), 0);
-}
-
-#[test]
-fn a_job_is_done_though_more_wait_before_it_than_are_looked_at() {
-    let mut scene = Scene::new(|config| config.delivery.level = Some(crate::COMPILED_LEVEL));
-    if crate::COMPILED_LEVEL == Level::Off {
-        return;
-    }
-    for key in 0..250 {
-        scene.accept("s", &format!("{key}"), &["crowded"], 10);
-    }
-    scene.accept("s", "dead", &["crowded", "calm"], 10);
-    scene.execute(
-        "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'e'
-         WHERE intent_id = (SELECT max(id) FROM intents)",
-    );
-    scene.clock.advance(Duration::from_secs(1));
-    for _ in 0..200 {
-        scene.create(DeadLetterAction::Replay, |filter| {
-            filter.destination = Some("crowded".to_owned());
-        });
-    }
-    let calm = scene.create(DeadLetterAction::Replay, |filter| {
-        filter.destination = Some("calm".to_owned());
-    });
-    for _ in 0..5 {
-        scene.worker.run_once().expect("a step");
-    }
-    assert_eq!(scene.jobs(&calm), [(1, 1, true, false)]);
 }
