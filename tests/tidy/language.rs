@@ -3,7 +3,6 @@
 use crate::documents::{code_spans, documents};
 use crate::sizes::per_file;
 use crate::source::{Kind, Source};
-use crate::still;
 use crate::{Found, assert_none, check, prose};
 
 /// Beginnings that make a reader look for the subject, in a text and in a name.
@@ -88,7 +87,7 @@ pub fn riddles_of_sources() -> Found {
 #[test]
 fn no_comment_or_name_begins_with_a_riddle() {
     let rule = "a comment or a name begins with a riddle";
-    check(rule, &riddles_of_sources(), still::RIDDLES);
+    check(rule, &riddles_of_sources());
 }
 
 #[test]

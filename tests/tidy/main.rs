@@ -3,9 +3,9 @@
 //! - [`invariants`]: absences in the code. [`seam`]: SQL stands below the store's engine.
 //! - [`circles`]: no files import each other in a circle; [`modules`]: which file imports which.
 //! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
-//! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and comments.
-//! - [`still`]: files that break a rule today, and are to be mended. [`figures`]: a table of it
-//!   all.
+//! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and
+//!   comments.
+//! - [`figures`]: a table of it all.
 
 mod circles;
 mod documents;
@@ -17,7 +17,6 @@ mod modules;
 mod seam;
 mod sizes;
 mod source;
-mod still;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -84,24 +83,23 @@ fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
 }
 
-/// Fails for each file that offends and isn't excepted, and for each exception that isn't needed
-/// any more: the list only shrinks.
-fn check(rule: &str, found: &Found, still: &[&str]) {
-    let mut wrong = Vec::new();
-    for (name, lines) in found {
-        if !still.contains(&name.as_str()) {
-            wrong.extend(lines.iter().map(|line| format!("{name}: {line}")));
-        }
-    }
-    let mended = still.iter().filter(|name| !found.contains_key(**name));
-    wrong.extend(mended.map(|name| format!("{name}: mended; take it out of tests/tidy/still.rs")));
-    assert_none(&wrong, rule);
+/// Fails for each offence.
+fn check(rule: &str, found: &Found) {
+    let offences = found
+        .iter()
+        .flat_map(|(name, lines)| lines.iter().map(move |line| format!("{name}: {line}")));
+    assert_none(&offences.collect::<Vec<_>>(), rule);
 }
 
 #[test]
-#[should_panic(expected = "a rule:\nsrc/new.rs: line 1\nsrc/gone.rs: mended")]
-fn an_offence_and_an_exception_without_one_are_reported() {
-    let found =
-        ["src/new.rs", "src/old.rs"].map(|name| (name.to_owned(), vec!["line 1".to_owned()]));
-    check("a rule", &found.into(), &["src/old.rs", "src/gone.rs"]);
+#[should_panic(expected = "a rule:\nsrc/a.rs: line 1\nsrc/a.rs: line 2\nsrc/b.rs: line 1")]
+fn each_offence_is_reported() {
+    let found = [
+        (
+            "src/a.rs".to_owned(),
+            vec!["line 1".to_owned(), "line 2".to_owned()],
+        ),
+        ("src/b.rs".to_owned(), vec!["line 1".to_owned()]),
+    ];
+    check("a rule", &found.into());
 }

@@ -1,7 +1,6 @@
 //! The store's seam: its engine stands below one folder, and no SQL outside of it.
 
 use crate::source::{Kind, Source};
-use crate::still;
 use crate::{Found, check, files};
 
 /// The folders of the engines.
@@ -47,7 +46,7 @@ pub fn engine_outside() -> Found {
 #[test]
 fn the_engine_and_sql_stand_in_one_folder() {
     let rule = "a file outside of store/sqlite knows the engine";
-    check(rule, &engine_outside(), still::KNOWS_THE_ENGINE);
+    check(rule, &engine_outside());
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::source::{Kind, Source, Token, close, lines_of};
-use crate::still;
 use crate::{Found, assert_none, check, code_of_src, files, prose};
 
 /// Lines of code that a file may have: without blank lines, comments and tests.
@@ -33,7 +32,7 @@ pub fn long_files() -> Found {
 
 #[test]
 fn files_of_src_have_350_lines_of_code_at_most() {
-    check("a file has too much code", &long_files(), still::TOO_LONG);
+    check("a file has too much code", &long_files());
 }
 
 #[test]
@@ -54,7 +53,7 @@ pub fn long_with_tests() -> Found {
 #[test]
 fn files_have_600_lines_at_most() {
     let rule = "a file of more than 600 lines wants splitting";
-    check(rule, &long_with_tests(), still::LONG_WITH_TESTS);
+    check(rule, &long_with_tests());
 }
 
 /// The functions of a file, each with its line and the lines of code between its braces.
@@ -103,7 +102,7 @@ pub fn long_functions() -> Found {
 #[test]
 fn functions_of_src_have_60_lines_at_most() {
     let rule = "a function is too long";
-    check(rule, &long_functions(), still::LONG_FUNCTIONS);
+    check(rule, &long_functions());
 }
 
 #[test]
@@ -153,7 +152,7 @@ pub fn wide_lines(text: &str) -> Vec<String> {
 #[test]
 fn lines_of_sources_end_at_100_columns() {
     let found = per_file(wide_lines);
-    check("a line is too wide", &found, still::WIDE);
+    check("a line is too wide", &found);
 }
 
 /// Offenders in all Rust files of the project, by file.

@@ -149,7 +149,7 @@ struct SlotTable {
     start: Instant,
     /// Whether the listener waits for a slot.
     is_slot_wanted: AtomicBool,
-    /// As many as there are slots, at most.
+    /// At most one for each slot.
     open: Mutex<Vec<Arc<ConnectionState>>>,
 }
 

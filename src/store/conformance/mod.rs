@@ -2,8 +2,9 @@
 //!
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
-//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `maintenance`, `origins`,
-//!   `reading`, `counts`, `stopping`: the cases, by subject. Each is a function of a [`NewStore`].
+//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `maintenance`,
+//!   `origins`, `reading`, `counts`, `stopping`: the cases, by subject. Each is a function of a
+//!   [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
