@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::sections::{IdempotencyKeyAt, Source, Verify};
+use crate::config::sections::{Source, Verify};
 use crate::config::settings::Config;
 
 impl Config {
@@ -84,16 +84,19 @@ fn replayable(key: &str, scheme: &Verify, window: Duration) -> Option<String> {
 /// An idempotency key that anybody can write otherwise without breaking the signature.
 fn malleable_key(key: &str, source: &Source, scheme: &Verify) -> Option<String> {
     let request = scheme.signed_request()?;
-    let IdempotencyKeyAt::Header(name) = &source.idempotency else {
-        return None;
+    let is_signature = |name: &&str| {
+        let mut headers = request.headers.iter();
+        headers.any(|header| header.eq_ignore_ascii_case(name))
     };
-    let mut headers = request.headers.iter();
-    headers.any(|header| header.eq_ignore_ascii_case(name)).then(|| {
-        format!(
-            "{key}.idempotency: {name} carries the signature, whose spelling anybody can change \
-             (case, padding): a copy of a request would be a new event"
-        )
-    })
+    let name = source
+        .idempotency
+        .headers()
+        .into_iter()
+        .find(is_signature)?;
+    Some(format!(
+        "{key}.idempotency: {name} carries the signature, whose spelling anybody can change \
+         (case, padding): a copy of a request would be a new event"
+    ))
 }
 
 fn has_time(scheme: &Verify) -> bool {

@@ -152,6 +152,16 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.idempotency: \"x-token\": expected another place",
     ),
     (
+        "idempotency = { query = 'token' }\n\
+         verify.token = { value = '{query.token}', secrets = ['s'] }",
+        "sources.a.idempotency: \"token\": expected another place",
+    ),
+    (
+        "event_type = { header = 'x-token' }\n\
+         verify.token = { header = 'X-Token', secrets = ['s'] }",
+        "sources.a.event_type: \"x-token\": expected another place",
+    ),
+    (
         "public_url = 'hooks.example.com'",
         "sources.a.public_url: \"hooks.example.com\": expected a URL",
     ),
@@ -295,6 +305,11 @@ fn notes_tell_the_price_of_a_setting() {
         (
             "idempotency = { header = 'x' }\nverify.hmac = { header = 'X', secrets = ['s'] }",
             &["sources.a.idempotency: x carries the signature"],
+        ),
+        (
+            "idempotency = [{ headers = ['y', 'X'] }, 'body']\n\
+             verify.hmac = { header = 'X', secrets = ['s'] }",
+            &["sources.a.idempotency: X carries the signature"],
         ),
         (
             "verify.standard_webhooks.secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",

@@ -1,12 +1,10 @@
 //! The gates of webhook sources: what an event must pass before it is accepted.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use governor::clock::Clock as _;
-use hyper::header::HeaderMap;
 use ipnet::IpNet;
 
 use crate::clock::Clock;
@@ -40,8 +38,6 @@ pub(in crate::http) struct SourceGates {
 struct SourceGate<B> {
     /// None if the source has no rate limit.
     buckets: Option<B>,
-    /// None if every address may send.
-    addresses: Option<AllowedAddresses>,
     verification: Arc<SourceVerification>,
 }
 
@@ -59,20 +55,16 @@ impl<B> SourceGate<B> {
         shared: &Shared<'_>,
         buckets: impl FnOnce(RateLimit) -> B,
     ) -> Self {
+        let addresses = AllowedAddresses::new(&source.allow_ips, &shared.trusted_proxies);
         let Shared {
-            trusted_proxies,
             certificates,
             metrics,
+            ..
         } = shared;
+        let verification = SourceVerification::new(label, source, addresses, certificates, metrics);
         Self {
             buckets: source.rate_limit.map(buckets),
-            addresses: AllowedAddresses::new(&source.allow_ips, trusted_proxies),
-            verification: Arc::new(SourceVerification::new(
-                label,
-                source,
-                certificates,
-                metrics,
-            )),
+            verification: Arc::new(verification),
         }
     }
 }
@@ -115,18 +107,6 @@ impl SourceGates {
         }
         let buckets = self.catch_all.as_ref()?.buckets.as_ref();
         buckets.map(|buckets| buckets.take(source))
-    }
-
-    /// Whether a request's sender may send to a source. `peer` is the other end of its connection.
-    pub fn allow(&self, source: &str, peer: IpAddr, headers: &HeaderMap) -> bool {
-        let addresses = match self.declared.get(source) {
-            Some(gate) => gate.addresses.as_ref(),
-            None => self
-                .catch_all
-                .as_ref()
-                .and_then(|gate| gate.addresses.as_ref()),
-        };
-        addresses.is_none_or(|addresses| addresses.allow(peer, headers))
     }
 
     /// The verification of a source's requests. `None` if there is no such source.

@@ -1,13 +1,16 @@
 //! The verification of a source's requests, and the conditions that verified ones must meet.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 
 use crate::clock::Timestamp;
 use crate::config::SourcePolicy;
+use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
 use crate::http::admission::signatures::{self, Key, Rejection, Verified, Verifier};
 use crate::model::request::{Conditions, RequestView};
@@ -21,6 +24,8 @@ const WARN_EVERY_SECONDS: u64 = 60;
 pub(in crate::http) struct SourceVerification {
     /// The source's label: its name, or `*` for the catch-all.
     label: String,
+    /// None if every address may send.
+    addresses: Option<AllowedAddresses>,
     verifier: Option<Box<dyn Verifier>>,
     /// The conditions of verified requests.
     require: Conditions,
@@ -35,15 +40,17 @@ pub(in crate::http) struct SourceVerification {
 
 impl SourceVerification {
     /// `label` is `*` for the catch-all.
-    pub fn new(
+    pub(super) fn new(
         label: &str,
         source: &SourcePolicy,
+        addresses: Option<AllowedAddresses>,
         certificates: &Arc<Certificates>,
         metrics: &Metrics,
     ) -> Self {
         let verify = source.verify.as_ref();
         Self {
             label: label.to_owned(),
+            addresses,
             verifier: verify.map(|settings| signatures::verifier(settings, certificates)),
             require: source.require.clone(),
             public_url: source.public_url.clone(),
@@ -57,6 +64,12 @@ impl SourceVerification {
     /// The source's label in logs and metrics.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Whether a request's sender may send. `peer` is the other end of its connection.
+    pub fn allows(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let addresses = self.addresses.as_ref();
+        addresses.is_none_or(|addresses| addresses.allow(peer, headers))
     }
 
     /// Whether requests are verified.

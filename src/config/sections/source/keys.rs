@@ -63,6 +63,25 @@ impl IdempotencyKeyAt {
         }
     }
 
+    /// The headers that keys are found in.
+    pub(in crate::config) fn headers(&self) -> Vec<&str> {
+        let headers = self.places().iter().flat_map(|place| match place {
+            Self::Header(name) => std::slice::from_ref(name),
+            Self::Headers(names) => names.as_slice(),
+            _ => &[],
+        });
+        headers.map(String::as_str).collect()
+    }
+
+    /// The fields of the query that keys are found in.
+    pub(in crate::config) fn query_fields(&self) -> Vec<&str> {
+        let fields = self.places().iter().filter_map(|place| match place {
+            Self::Query(name) => Some(name.as_str()),
+            _ => None,
+        });
+        fields.collect()
+    }
+
     /// Whether every request has a key, or needs none.
     pub(crate) fn is_always_found(&self) -> bool {
         let last = self.places().last();

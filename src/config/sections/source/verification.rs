@@ -4,7 +4,7 @@
 use crate::config::rules::{Checked, bad, check_public_url, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference, SecretList};
 use crate::config::sections::source::conditions::check_conditions;
-use crate::config::sections::source::keys::IdempotencyKeyAt;
+use crate::config::sections::source::event_type::EventTypeAt;
 use crate::config::sections::source::section::Source;
 use crate::config::sections::source::verify::context::SourceContext;
 use crate::config::sections::source::verify::{Alternative, Verify};
@@ -89,7 +89,7 @@ impl Source {
         };
         check_conditions(&format!("{key}.require"), &self.require, &context)?;
         self.check_schemes(key, &context)?;
-        self.check_key_is_no_secret(key)?;
+        self.check_secret_is_not_kept(key)?;
         self.check_forwarding(key)
     }
 
@@ -122,15 +122,35 @@ impl Source {
         }
     }
 
-    /// A secret of this hop is not stored, as a key either.
-    fn check_key_is_no_secret(&self, key: &str) -> Checked {
-        if let IdempotencyKeyAt::Header(name) = &self.idempotency
-            && self.secret_headers().contains(&name.to_ascii_lowercase())
+    /// A secret of this hop is not stored, as a key or an event type either.
+    fn check_secret_is_not_kept(&self, key: &str) -> Checked {
+        let (headers, fields) = (self.secret_headers(), self.secret_query_fields());
+        let is_secret_header = |name: &&str| headers.contains(&name.to_ascii_lowercase());
+        let is_secret_field = |name: &&str| fields.iter().any(|field| field == name);
+        let expected = "another place: verify's secret is there";
+        let keys = format!("{key}.idempotency");
+        if let Some(name) = self
+            .idempotency
+            .headers()
+            .into_iter()
+            .find(is_secret_header)
         {
-            let expected = "another place: verify's secret is in that header";
-            return bad(&format!("{key}.idempotency"), quoted(name), expected);
+            return bad(&keys, quoted(name), expected);
         }
-        Ok(())
+        if let Some(name) = self
+            .idempotency
+            .query_fields()
+            .into_iter()
+            .find(is_secret_field)
+        {
+            return bad(&keys, quoted(name), expected);
+        }
+        match &self.event_type {
+            Some(EventTypeAt::Header(name)) if is_secret_header(&name.as_str()) => {
+                bad(&format!("{key}.event_type"), quoted(name), expected)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A secret of this hop is not forwarded, whatever else is set.

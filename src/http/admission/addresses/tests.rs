@@ -46,6 +46,12 @@ fn the_sender_is_the_first_address_from_the_right_that_is_no_trusted_proxy() {
             &["198.51.100.1", "10.1.1.1"],
             Some("198.51.100.1"),
         ),
+        // The last line is the nearest proxy's; the first may be the sender's own.
+        (
+            "127.0.0.1",
+            &["203.0.113.5", "198.51.100.1"],
+            Some("198.51.100.1"),
+        ),
         (
             "::ffff:127.0.0.1",
             &["::ffff:198.51.100.1"],

@@ -32,11 +32,11 @@ pub(super) async fn admit(
     head: &Parts,
     body: &mut Body,
 ) -> Result<(EventFacts, Bytes), ApiError> {
-    let gates = &app.source_gates;
-    let verification = gates
+    let verification = app
+        .source_gates
         .verification(name)
         .expect("the gates are made of the same sources as the policies");
-    if !gates.allow(name, body.peer, &head.headers) {
+    if !verification.allows(body.peer, &head.headers) {
         return Err(not_allowed(app, context, verification));
     }
     let mut request = Request {
