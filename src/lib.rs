@@ -55,6 +55,11 @@
 //!
 //! `tests/tidy/` checks these.
 
+#![cfg_attr(
+    test,
+    allow(clippy::too_many_lines, reason = "tables of cases are long")
+)]
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -59,6 +59,7 @@ pub fn draw(panels: &[Panel]) -> String {
 }
 
 impl Panel {
+    #[expect(clippy::too_many_lines, reason = "draws one panel from top to bottom")]
     fn draw(&self, svg: &mut String) {
         let middle = f64::midpoint(LEFT, RIGHT);
         text(

@@ -91,15 +91,20 @@ fn figures() {
     for (name, figure) in table {
         println!("{name:<40} {figure}");
     }
+    write_down(&rules, &imports);
+}
+
+/// Writes all offences and imports to target/tmp/tidy.tsv.
+fn write_down(rules: &[(&str, Found)], imports: &Imports) {
     let mut listed = String::new();
-    for (rule, found) in &rules {
+    for (rule, found) in rules {
         for (name, lines) in found {
             for line in lines {
                 writeln!(listed, "{rule}\t{name}\t{line}").expect("a String takes all");
             }
         }
     }
-    for ((importer, imported), names) in &imports {
+    for ((importer, imported), names) in imports {
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let names = names.join(", ");
         writeln!(listed, "import\t{importer}\t{imported}\t{names}").expect("a String takes all");

@@ -2,6 +2,8 @@
 //! arrivals and the database. `cargo test --features delivery --test torture` is the short form;
 //! with `RELAY_TORTURE=long` it takes tens of minutes. See README.md beside this file.
 
+#![allow(clippy::too_many_lines, reason = "tables of cases are long")]
+
 mod crashes;
 mod disk;
 mod files;
