@@ -58,3 +58,6 @@ fn fetch(agent: &Agent, url: &str) -> Result<Vec<u8>, String> {
     }
     Ok(certificate)
 }
+
+#[cfg(test)]
+mod tests;
