@@ -34,9 +34,11 @@ pub use secrets::{Secret, VariableNames};
 pub use sections::{
     Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
     CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,
-    ForwardQuery, HeaderNames, HmacScheme, IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme,
-    RateLimit, RedeliveryAction, Retention, RetrySettings, SecretEncoding, Server, SignedRequest,
-    Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme, Verify,
+    ForwardQuery, Handshake, HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames,
+    HmacScheme, IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme, RateLimit, RedeliveryAction,
+    ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding, Server,
+    SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme,
+    Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

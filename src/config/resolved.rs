@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use crate::config::secrets::Secret;
 use crate::config::sections::{
     Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
-    ForwardQuery, IdempotencyKeyAt, RateLimit, RedeliveryAction, Retention, RetrySettings, Server,
-    Simulated, Source, SourceVerify,
+    ForwardQuery, Handshake, IdempotencyKeyAt, RateLimit, RedeliveryAction, Retention,
+    RetrySettings, Server, Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -104,6 +104,14 @@ pub struct SourcePolicy {
     pub event_type: Option<EventTypeAt>,
     /// The answer to accepted events and duplicates; none: the contract's.
     pub answer: Option<Answer>,
+    /// The questions that the provider asks.
+    pub handshakes: Vec<Handshake>,
+    /// The tokens of `hub`.
+    pub hub_tokens: Vec<Secret>,
+    /// The topics of `hub`.
+    pub hub_topics: Vec<String>,
+    /// The origins of `cloudevents`; none: any.
+    pub origins: Option<Vec<String>>,
     /// How the query string reaches the destinations.
     pub forward_query: ForwardQuery,
     /// How bodies are decoded before they are checked; none: they are not.
@@ -211,6 +219,10 @@ impl Config {
             on_redelivery: source.on_redelivery,
             event_type: source.event_type.clone(),
             answer: source.answer.clone(),
+            handshakes: source.handshakes.clone(),
+            hub_tokens: source.hub_tokens.clone(),
+            hub_topics: source.hub_topics.clone(),
+            origins: source.origins.clone(),
             forward_query: source.forward_query,
             decode: source.decode,
             max_body_bytes: source.max_body_bytes(),

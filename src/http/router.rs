@@ -231,6 +231,7 @@ async fn dispatch(
         (Route::Webhook(source), &Method::POST) => {
             webhooks::accept(app, context, &source, head, body).await
         }
+        (Route::Webhook(source), _) => webhooks::ask(app, context, &source, head, body),
         (Route::Event(id), &Method::GET) => events::show(app, context, id, &head.headers).await,
         (Route::Healthz, &Method::GET) => Ok(health::healthz()),
         (Route::Readyz, &Method::GET) => health::readyz(app),

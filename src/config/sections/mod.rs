@@ -27,7 +27,8 @@ pub use retry::RetrySettings;
 pub use server::Server;
 pub use source::{
     Algorithm, Alternative, Answer, BasicScheme, CertificateHost, Decode, Encoding, EventTypeAt,
-    ForwardQuery, HeaderNames, HmacScheme, IdempotencyKeyAt, PublicKeyScheme, RedeliveryAction,
-    SecretEncoding, SignedRequest, Source, SourceVerify, StandardWebhooks, TimestampFormat,
-    TokenScheme, Verify,
+    ForwardQuery, Handshake, HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames,
+    HmacScheme, IdempotencyKeyAt, PublicKeyScheme, RedeliveryAction, ReplyJson, ReplyPart,
+    ReplyText, SecretEncoding, SignedRequest, Source, SourceVerify, StandardWebhooks,
+    TimestampFormat, TokenScheme, Verify,
 };

@@ -11,6 +11,7 @@ mod addresses;
 mod api_keys;
 mod bounded_buckets;
 mod certificates;
+pub(super) mod handshakes;
 mod rate_limits;
 pub(super) mod signatures;
 mod source_gates;

@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{RateLimit, Resolved, SourcePolicy};
 use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
+use crate::http::admission::handshakes::UNSIGNED_RATE;
 use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
 use crate::http::admission::verification::SourceVerification;
 use crate::limiter::Monotonic;
@@ -39,6 +40,8 @@ struct SourceGate<B> {
     /// None if the source has no rate limit.
     buckets: Option<B>,
     verification: Arc<SourceVerification>,
+    /// For unsigned handshakes.
+    handshake_buckets: B,
 }
 
 /// The parts that the gates of all sources share.
@@ -53,7 +56,7 @@ impl<B> SourceGate<B> {
         label: &str,
         source: &SourcePolicy,
         shared: &Shared<'_>,
-        buckets: impl FnOnce(RateLimit) -> B,
+        buckets: impl Fn(RateLimit) -> B,
     ) -> Self {
         let addresses = AllowedAddresses::new(&source.allow_ips, &shared.trusted_proxies);
         let Shared {
@@ -63,6 +66,7 @@ impl<B> SourceGate<B> {
         } = shared;
         let verification = SourceVerification::new(label, source, addresses, certificates, metrics);
         Self {
+            handshake_buckets: buckets(UNSIGNED_RATE),
             buckets: source.rate_limit.map(buckets),
             verification: Arc::new(verification),
         }
@@ -109,6 +113,14 @@ impl SourceGates {
         buckets.map(|buckets| buckets.take(source))
     }
 
+    /// Takes a token of a source's bucket of unsigned handshakes.
+    pub fn take_handshake_token(&self, source: &str) -> Option<RateLimitStatus> {
+        match self.declared.get(source) {
+            Some(gate) => Some(gate.handshake_buckets.take()),
+            None => Some(self.catch_all.as_ref()?.handshake_buckets.take(source)),
+        }
+    }
+
     /// The verification of a source's requests. `None` if there is no such source.
     pub fn verification(&self, source: &str) -> Option<&Arc<SourceVerification>> {
         match self.declared.get(source) {
@@ -141,8 +153,9 @@ impl SourceGates {
 
     /// Frees the buckets of undeclared sources that are full again.
     pub fn forget_full_buckets(&self) {
-        let buckets = self.catch_all.as_ref();
-        if let Some(buckets) = buckets.and_then(|gate| gate.buckets.as_ref()) {
+        let Some(gate) = &self.catch_all else { return };
+        gate.handshake_buckets.forget_full();
+        if let Some(buckets) = &gate.buckets {
             buckets.forget_full();
         }
     }

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::SourcePolicy;
 use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
+use crate::http::admission::handshakes::Handshakes;
 use crate::http::admission::signatures::{self, Key, Rejection, Verified, Verifier};
 use crate::model::request::{Conditions, RequestView};
 use crate::ops::metrics::{Metrics, VerificationCounters, VerificationResult};
@@ -33,6 +34,8 @@ pub(in crate::http) struct SourceVerification {
     params: BTreeMap<String, String>,
     /// Keys that a handshake gave the source.
     learned: RwLock<Arc<[Key]>>,
+    /// None if the source has no handshakes.
+    handshakes: Option<Arc<Handshakes>>,
     counters: VerificationCounters,
     /// When the next rejection may be logged as a warning: seconds of the monotonic clock.
     next_warning: AtomicU64,
@@ -56,6 +59,7 @@ impl SourceVerification {
             public_url: source.public_url.clone(),
             params: source.params.clone(),
             learned: RwLock::new(Arc::from([])),
+            handshakes: Handshakes::new(source),
             counters: metrics.verification_counters(label),
             next_warning: AtomicU64::new(0),
         }
@@ -70,6 +74,11 @@ impl SourceVerification {
     pub fn allows(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let addresses = self.addresses.as_ref();
         addresses.is_none_or(|addresses| addresses.allow(peer, headers))
+    }
+
+    /// The handshakes of the source, if it has some.
+    pub fn handshakes(&self) -> Option<&Arc<Handshakes>> {
+        self.handshakes.as_ref()
     }
 
     /// Whether requests are verified.

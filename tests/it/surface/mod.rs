@@ -3,6 +3,7 @@
 mod answers;
 #[cfg(feature = "delivery-durable")]
 mod deliveries;
+mod handshakes;
 mod keys;
 mod requests;
 
@@ -69,6 +70,10 @@ impl Scene {
 
     fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         self.client.send("POST", path, headers, body)
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        self.client.send("GET", path, &[], b"")
     }
 
     /// Events that are stored.

@@ -13,6 +13,7 @@ use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::source::answer::Answer;
 use crate::config::sections::source::body_and_query::{Decode, ForwardQuery};
 use crate::config::sections::source::event_type::EventTypeAt;
+use crate::config::sections::source::handshakes::Handshake;
 use crate::config::sections::source::keys::{self, IdempotencyKeyAt, RedeliveryAction};
 use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::config::units;
@@ -46,6 +47,24 @@ pub struct Source {
     /// The answer to accepted events and duplicates. Default: 202 and the contract's JSON.
     #[serde(default)]
     pub answer: Option<Answer>,
+    /// The questions that the provider asks, in the order in which they are tried. Default: none.
+    #[serde(default)]
+    pub handshakes: Vec<Handshake>,
+    /// The tokens of `hub`.
+    #[serde(default)]
+    pub hub_tokens: Vec<Secret>,
+    /// Environment variables that hold one token each.
+    #[serde(default)]
+    pub hub_tokens_env: Option<VariableNames>,
+    /// A file that holds more tokens, one a line.
+    #[serde(default)]
+    pub hub_tokens_file: Option<PathBuf>,
+    /// The topics of `hub`.
+    #[serde(default)]
+    pub hub_topics: Vec<String>,
+    /// The origins of `cloudevents`. Default: any.
+    #[serde(default)]
+    pub origins: Option<Vec<String>>,
     /// How the query string reaches the destinations. Default: in the header `Relay-Query`.
     #[serde(default)]
     pub forward_query: ForwardQuery,
@@ -113,6 +132,12 @@ impl Source {
             on_redelivery: RedeliveryAction::default(),
             event_type: None,
             answer: None,
+            handshakes: Vec::new(),
+            hub_tokens: Vec::new(),
+            hub_tokens_env: None,
+            hub_tokens_file: None,
+            hub_topics: Vec::new(),
+            origins: None,
             forward_query: ForwardQuery::default(),
             decode: None,
             max_body_bytes: None,

@@ -5,8 +5,9 @@ use crate::config::rules::{Checked, bad, check_public_url, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference, SecretList};
 use crate::config::sections::source::conditions::check_conditions;
 use crate::config::sections::source::event_type::EventTypeAt;
+use crate::config::sections::source::handshake_checks;
 use crate::config::sections::source::section::Source;
-use crate::config::sections::source::verify::context::SourceContext;
+use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
 use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::model::Level;
 use crate::model::request::{Conditions, Part, Template};
@@ -49,6 +50,12 @@ impl Source {
                 file: &mut self.public_keys_file,
             }),
         ];
+        references.push(Reference::Secrets(SecretList {
+            key: format!("{key}.hub_tokens"),
+            secrets: &mut self.hub_tokens,
+            variables: &mut self.hub_tokens_env,
+            file: &mut self.hub_tokens_file,
+        }));
         if let Some(verify) = &mut self.verify {
             references.extend(verify.references(&format!("{key}.verify")));
         }
@@ -70,6 +77,11 @@ impl Source {
             self.secrets_file.is_some(),
         )?;
         resolved(
+            &format!("{key}.hub_tokens"),
+            self.hub_tokens_env.is_some(),
+            self.hub_tokens_file.is_some(),
+        )?;
+        resolved(
             &format!("{key}.public_keys"),
             false,
             self.public_keys_file.is_some(),
@@ -89,6 +101,8 @@ impl Source {
         };
         check_conditions(&format!("{key}.require"), &self.require, &context)?;
         self.check_schemes(key, &context)?;
+        check_secret_texts(&format!("{key}.hub_tokens"), &self.hub_tokens)?;
+        handshake_checks::check(key, self, &context)?;
         self.check_secret_is_not_kept(key)?;
         self.check_forwarding(key)
     }

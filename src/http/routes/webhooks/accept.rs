@@ -12,7 +12,7 @@ use crate::http::body::Body;
 use crate::http::request_context::RequestContext;
 use crate::http::response::Response;
 use crate::http::routes::events::event_id;
-use crate::http::routes::webhooks::admit::admit;
+use crate::http::routes::webhooks::admit::{Admitted, admit};
 use crate::http::routes::webhooks::answer::answer;
 use crate::http::routes::webhooks::check::EventFacts;
 use crate::http::routes::webhooks::forwarded_headers::forwarded_headers;
@@ -36,7 +36,14 @@ pub(in crate::http) async fn accept(
                  of 1 to 64 characters out of A-Z a-z 0-9 . _ -",
             )
         })?;
-    let (facts, body) = admit(app, context, name, source, head, body).await?;
+    let (facts, body) = match admit(app, context, name, source, head, body).await? {
+        Admitted::Event(facts, body) => (facts, body),
+        Admitted::Handshake(answer) => {
+            let source = app.config.source_label(name);
+            log::debug!(request_id = context.id(), source; "a handshake was answered");
+            return Ok(answer);
+        }
+    };
     let op = operation(name, source, head, facts, body);
     let (id, status) = match context.wait(app.store.accept(op)).await? {
         Accepted::New(id, _) => (id, "accepted"),

@@ -7,18 +7,26 @@ use bytes::Bytes;
 use hyper::http::request::Parts;
 
 use crate::clock::Timestamp;
-use crate::config::SourcePolicy;
+use crate::config::{HandshakeMethod, SourcePolicy};
 use crate::http::admission::SourceVerification;
 use crate::http::admission::signatures::Rejection;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::request_context::RequestContext;
-use crate::http::routes::webhooks::check::{EventFacts, Refusal, Request, check_body};
+use crate::http::response::Response;
+use crate::http::routes::webhooks::check::{Checked, EventFacts, Refusal, Request, check_body};
 use crate::http::routes::webhooks::decode::is_compressed;
 use crate::http::routes::webhooks::event_view::EventView;
 use crate::http::routes::webhooks::keys::event_key;
 use crate::model::Surface;
+
+/// A request that was let in.
+pub(super) enum Admitted {
+    Event(EventFacts, Bytes),
+    /// The answer to a handshake, which is no event.
+    Handshake(Response),
+}
 
 /// Verifies, limits and reads an event.
 ///
@@ -31,13 +39,23 @@ pub(super) async fn admit(
     source: &Arc<SourcePolicy>,
     head: &Parts,
     body: &mut Body,
-) -> Result<(EventFacts, Bytes), ApiError> {
+) -> Result<Admitted, ApiError> {
     let verification = app
         .source_gates
         .verification(name)
         .expect("the gates are made of the same sources as the policies");
     if !verification.allows(body.peer, &head.headers) {
         return Err(not_allowed(app, context, verification));
+    }
+    let handshakes = verification.handshakes();
+    let view = verification.view(head, b"");
+    if let Some(handshakes) = handshakes
+        && let Some(rule) = handshakes.asked_in_head(HandshakeMethod::Post, &view)
+    {
+        take_handshake_token(app, name)?;
+        return rule
+            .answer(&view, handshakes.first_key())
+            .map(Admitted::Handshake);
     }
     let mut request = Request {
         source: Cow::Borrowed(source),
@@ -46,23 +64,40 @@ pub(super) async fn admit(
         now: Timestamp::from_millis(0),
         is_compressed: is_compressed(source.decode, &head.headers)?,
         early_key: None,
+        handshakes: handshakes.cloned(),
+        rejection: None,
     };
+    let may_ask_in_body =
+        handshakes.is_some_and(|all| all.may_be_asked_in_body(HandshakeMethod::Post, &view));
     let has_verifier = verification.has_verifier();
     if has_verifier {
         request.now = app.clock.wall();
-        verification
-            .check_head(head, request.now)
-            .map_err(|rejection| not_verified(app, context, verification, &rejection))?;
+        match verification.check_head(head, request.now) {
+            Err(rejection) if may_ask_in_body => request.rejection = Some(rejection),
+            Err(rejection) => return Err(not_verified(app, context, verification, &rejection)),
+            Ok(()) => {}
+        }
     } else {
         take_token(app, name)?;
-        request.early_key = early_key(source, verification, head)?;
+        if !may_ask_in_body {
+            request.early_key = early_key(source, verification, head)?;
+        }
     }
     let body = body.read(source.max_body_bytes, context.deadline).await?;
-    let facts = check(app, context, &request, &body).await?;
+    let checked = check(app, context, &request, &body).await?;
+    if let Ok(Checked::UnsignedHandshake(answer)) = checked {
+        take_handshake_token(app, name)?;
+        return answer.map(Admitted::Handshake);
+    }
     if has_verifier {
         take_token(app, name)?;
     }
-    Ok((facts?, body))
+    match checked? {
+        Checked::Event(facts) => Ok(Admitted::Event(facts, body)),
+        Checked::SignedHandshake(answer) | Checked::UnsignedHandshake(answer) => {
+            answer.map(Admitted::Handshake)
+        }
+    }
 }
 
 /// Checks a request with its body, once more if a certificate has to be fetched for it. The inner
@@ -72,7 +107,7 @@ async fn check(
     context: &RequestContext,
     request: &Request<'_>,
     body: &Bytes,
-) -> Result<Result<EventFacts, ApiError>, ApiError> {
+) -> Result<Result<Checked, ApiError>, ApiError> {
     let mut checked = check_body(app, context, request, body).await?;
     if let Err(Refusal::NotVerified(Rejection::NeedsCertificate(url))) = &checked {
         let fetch = app.source_gates.fetch_certificate(url.clone());
@@ -82,9 +117,11 @@ async fn check(
     }
     let verification = &request.verification;
     let refusal = match checked {
-        Ok(facts) => {
-            verification.count_verified();
-            return Ok(Ok(facts));
+        Ok(checked) => {
+            if !matches!(checked, Checked::UnsignedHandshake(_)) {
+                verification.count_verified();
+            }
+            return Ok(Ok(checked));
         }
         Err(refusal) => refusal,
     };
@@ -129,6 +166,17 @@ fn early_key(
     event_key(&source.idempotency, &event)
 }
 
+/// Takes a token of the source's bucket for unsigned handshakes.
+pub(super) fn take_handshake_token(app: &App, source: &str) -> Result<(), ApiError> {
+    match app.source_gates.take_handshake_token(source) {
+        Some(rate) if !rate.is_allowed => {
+            app.metrics.rate_limited(Surface::Event);
+            Err(ApiError::rate_limited(rate.reset))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes a token of the source's bucket, if it has one.
 fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
     match app.source_gates.take_token(source) {
@@ -141,7 +189,11 @@ fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
 }
 
 /// 403, before the body is read.
-fn not_allowed(app: &App, context: &RequestContext, verification: &SourceVerification) -> ApiError {
+pub(super) fn not_allowed(
+    app: &App,
+    context: &RequestContext,
+    verification: &SourceVerification,
+) -> ApiError {
     app.metrics.refused(verification.label(), "allow_ips");
     if verification.may_warn(app.source_gates.seconds()) {
         log::warn!(
@@ -155,7 +207,7 @@ fn not_allowed(app: &App, context: &RequestContext, verification: &SourceVerific
 
 /// 401, with a line in the log once a minute and source: an operator who configured the wrong
 /// secret must see it, and a stranger must not fill the disk with such lines.
-fn not_verified(
+pub(super) fn not_verified(
     app: &App,
     context: &RequestContext,
     verification: &SourceVerification,

@@ -8,8 +8,9 @@ use hyper::header::CONTENT_TYPE;
 use hyper::http::request::Parts;
 
 use crate::clock::Timestamp;
-use crate::config::SourcePolicy;
+use crate::config::{HandshakeMethod, SourcePolicy};
 use crate::http::admission::SourceVerification;
+use crate::http::admission::handshakes::{HandshakeAnswer, Handshakes};
 use crate::http::admission::signatures::Rejection;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
@@ -29,6 +30,15 @@ pub(super) struct EventFacts {
     /// The idempotency key; none if each request of the source is an event.
     pub key: Option<String>,
     pub event_type: Option<String>,
+}
+
+/// The result of checking a request.
+pub(super) enum Checked {
+    Event(EventFacts),
+    /// A handshake of a verified request.
+    SignedHandshake(HandshakeAnswer),
+    /// A handshake that anybody may ask.
+    UnsignedHandshake(HandshakeAnswer),
 }
 
 /// The reason why a request is refused.
@@ -55,6 +65,10 @@ pub(super) struct Request<'a> {
     pub is_compressed: bool,
     /// The idempotency key, if it was found without the body.
     pub early_key: Option<String>,
+    /// The source's handshakes, if it has some.
+    pub handshakes: Option<Arc<Handshakes>>,
+    /// Why the request can't be verified; it may be an unsigned handshake nevertheless.
+    pub rejection: Option<Rejection>,
 }
 
 impl Request<'_> {
@@ -66,6 +80,8 @@ impl Request<'_> {
             now: self.now,
             is_compressed: self.is_compressed,
             early_key: self.early_key,
+            handshakes: self.handshakes,
+            rejection: self.rejection,
         }
     }
 }
@@ -76,7 +92,7 @@ pub(super) async fn check_body(
     context: &RequestContext,
     request: &Request<'_>,
     body: &Bytes,
-) -> Result<Result<EventFacts, Refusal>, ApiError> {
+) -> Result<Result<Checked, Refusal>, ApiError> {
     // A compressed body can become as large as the source allows.
     if body.len() <= MAX_INLINE_BYTES && !request.is_compressed {
         return Ok(check(request, body));
@@ -87,7 +103,7 @@ pub(super) async fn check_body(
         .await
 }
 
-fn check(request: &Request<'_>, sent: &[u8]) -> Result<EventFacts, Refusal> {
+fn check(request: &Request<'_>, sent: &[u8]) -> Result<Checked, Refusal> {
     let limit = request.source.max_body_bytes;
     let decoded = if request.is_compressed {
         Cow::Owned(gunzip(sent, limit).map_err(Refusal::Undecodable)?)
@@ -95,13 +111,31 @@ fn check(request: &Request<'_>, sent: &[u8]) -> Result<EventFacts, Refusal> {
         Cow::Borrowed(sent)
     };
     let verification = &request.verification;
-    verification
+    let view = verification.view(&request.head, &decoded);
+    if let Some(handshakes) = &request.handshakes
+        && let Some(rule) = handshakes.asked_in_body(HandshakeMethod::Post, &view)
+    {
+        let answer = rule.answer(&view, handshakes.first_key());
+        return Ok(Checked::UnsignedHandshake(answer));
+    }
+    if let Some(rejection) = &request.rejection {
+        return Err(Refusal::NotVerified(rejection.clone()));
+    }
+    let verified = verification
         .verify(&request.head, &decoded, request.now)
         .map_err(Refusal::NotVerified)?;
+    if let Some(handshakes) = &request.handshakes
+        && let Some(rule) = handshakes.asked_by_provider(HandshakeMethod::Post, &view)
+    {
+        let answer = rule.answer(&view, verified.key.as_deref());
+        return Ok(Checked::SignedHandshake(answer));
+    }
     if let Some(condition) = verification.unmet_requirement(&request.head, &decoded) {
         return Err(Refusal::Unmet(condition));
     }
-    facts(request, sent, &decoded).map_err(Refusal::Unusable)
+    facts(request, sent, &decoded)
+        .map(Checked::Event)
+        .map_err(Refusal::Unusable)
 }
 
 fn facts(request: &Request<'_>, sent: &[u8], decoded: &[u8]) -> Result<EventFacts, ApiError> {

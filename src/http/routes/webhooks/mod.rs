@@ -3,13 +3,14 @@
 //! - `accept`: the route. `admit`: verifies, limits and reads a request. `check`: checks its body
 //!   against its source's settings. `decode`: bodies that are compressed.
 //! - `event_view`: a request as `keys` and `event_type` are read from it.
-//! - `answer`: the answer to accepted events and duplicates.
+//! - `ask`: handshakes of other methods. `answer`: the answer to accepted events and duplicates.
 //! - `forwarded_headers`, `forwarded_query`: the parts of the request that are kept for the
 //!   destinations.
 
 mod accept;
 mod admit;
 mod answer;
+mod ask;
 mod check;
 mod decode;
 mod event_type;
@@ -19,3 +20,4 @@ mod forwarded_query;
 mod keys;
 
 pub(in crate::http) use accept::accept;
+pub(in crate::http) use ask::ask;

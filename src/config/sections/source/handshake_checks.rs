@@ -1,0 +1,162 @@
+//! The checks of handshakes: one that could never be asked, or that would sign for strangers, is
+//! refused.
+
+use crate::config::rules::{Checked, bad, quoted};
+use crate::config::sections::source::answer::check_no_body;
+use crate::config::sections::source::conditions::check_conditions;
+use crate::config::sections::source::handshakes::{
+    Handshake, HandshakeMethod, HandshakeName, HandshakeTable, ReplyJson, ReplyText,
+};
+use crate::config::sections::source::section::Source;
+use crate::config::sections::source::verify::context::{SourceContext, check_template};
+
+/// Handshakes of a source, at most.
+const MAX_HANDSHAKES: usize = 16;
+
+/// The handshakes of a source, with the settings that only they use.
+pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> Checked {
+    let key_of = |name: &str| format!("{key}.{name}");
+    let list = key_of("handshakes");
+    let handshakes = &source.handshakes;
+    if handshakes.len() > MAX_HANDSHAKES {
+        return bad(
+            &list,
+            handshakes.len(),
+            &format!("at most {MAX_HANDSHAKES}"),
+        );
+    }
+    for (at, handshake) in handshakes.iter().enumerate() {
+        if handshakes[..at].contains(handshake) {
+            return bad(&format!("{list}[{at}]"), handshake, "each handshake once");
+        }
+        let key = format!("{list}[{at}]");
+        match handshake {
+            Handshake::Named(name) => check_name(*name, &key, source)?,
+            Handshake::Described(table) => check_table(table, &key, source, context)?,
+        }
+    }
+    let has = |name| handshakes.contains(&Handshake::Named(name));
+    let unused = [
+        (
+            "hub_tokens",
+            !source.hub_tokens.is_empty(),
+            HandshakeName::Hub,
+        ),
+        (
+            "hub_topics",
+            !source.hub_topics.is_empty(),
+            HandshakeName::Hub,
+        ),
+        (
+            "origins",
+            source.origins.is_some(),
+            HandshakeName::Cloudevents,
+        ),
+    ];
+    for (name, is_set, handshake) in unused {
+        if is_set && !has(handshake) {
+            let problem = format!(
+                "is never used: expected {:?} in handshakes",
+                handshake.as_str()
+            );
+            return Err((key_of(name), problem));
+        }
+    }
+    Ok(())
+}
+
+/// A handshake that has a name.
+fn check_name(name: HandshakeName, key: &str, source: &Source) -> Checked {
+    let problem = |problem: &str| Err((key.to_owned(), format!("{:?}: {problem}", name.as_str())));
+    if name == HandshakeName::Hub && source.hub_tokens.is_empty() && source.hub_topics.is_empty() {
+        return problem("expected hub_tokens (Meta) or hub_topics (WebSub): nothing would match");
+    }
+    if name == HandshakeName::Asana {
+        return problem("is not built yet: expected the secret of an existing webhook in secrets");
+    }
+    let tables = name.tables();
+    if tables.iter().any(|table| table.signed) && source.scheme_names().is_empty() {
+        return problem("is answered only after verification, and the source has no verify");
+    }
+    if tables.iter().any(|table| table.hmac_of.is_some()) {
+        return check_hmac_secret(key, source);
+    }
+    Ok(())
+}
+
+/// A handshake that is described.
+fn check_table(
+    table: &HandshakeTable,
+    key: &str,
+    source: &Source,
+    context: &SourceContext<'_>,
+) -> Checked {
+    let key_of = |name: &str| format!("{key}.{name}");
+    check_conditions(&key_of("when"), &table.when, context)?;
+    for template in table.templates() {
+        check_template(key, template, false, context)?;
+    }
+    if table.method == HandshakeMethod::Post && table.when.is_empty() {
+        let problem = "is missing: without a condition every event would be a handshake";
+        return Err((key_of("when"), problem.to_owned()));
+    }
+    if table.method != HandshakeMethod::Post && !table.when.body.is_empty() {
+        let problem = "can never match: only a POST has a body here";
+        return Err((key_of("when.body"), problem.to_owned()));
+    }
+    if table.signed && source.scheme_names().is_empty() {
+        let problem = "is true, and the source has no verify: nothing would ever be answered";
+        return Err((key_of("signed"), problem.to_owned()));
+    }
+    if !(200..=299).contains(&table.status) {
+        return bad(&key_of("status"), table.status, "200 to 299");
+    }
+    if table.text.is_some() && table.json.is_some() {
+        let problem = "contradicts text: expected one of them";
+        return Err((key_of("json"), problem.to_owned()));
+    }
+    check_hmac(table, key, source)?;
+    if table.text.as_ref().is_some_and(|text| !text.0.is_empty()) {
+        check_no_body(&key_of("text"), table.status)?;
+    }
+    if table.json.is_some() {
+        check_no_body(&key_of("json"), table.status)?;
+    }
+    Ok(())
+}
+
+/// Strangers get nothing signed: what they choose could be the content of a forged event.
+fn check_hmac(table: &HandshakeTable, key: &str, source: &Source) -> Checked {
+    let key_of = |name: &str| format!("{key}.{name}");
+    let text = table.text.as_ref().is_some_and(ReplyText::has_hmac);
+    let is_used = text || table.json.as_ref().is_some_and(ReplyJson::has_hmac);
+    match (&table.hmac_of, is_used) {
+        (None, false) => Ok(()),
+        (None, true) => {
+            let problem = "is missing: the answer has {hmac}, and nothing says what it is of";
+            Err((key_of("hmac_of"), problem.to_owned()))
+        }
+        (Some(template), false) => {
+            let expected = "{hmac} or {hmac_base64} in the answer's text or json";
+            bad(&key_of("hmac_of"), quoted(template.as_str()), expected)
+        }
+        (Some(_), true) => {
+            if !table.signed {
+                let problem = "contradicts signed = false: whoever asked would get whatever \
+                               they like signed";
+                return Err((key_of("hmac_of"), problem.to_owned()));
+            }
+            check_hmac_secret(&key_of("hmac_of"), source)
+        }
+    }
+}
+
+/// An HMAC needs a secret, which only the schemes with an HMAC have.
+fn check_hmac_secret(key: &str, source: &Source) -> Checked {
+    let is_hmac = |name: &&str| matches!(*name, "hmac" | "standard_webhooks");
+    if source.scheme_names().iter().any(is_hmac) {
+        return Ok(());
+    }
+    let problem = "needs the secret of an HMAC, and the source's verify has none";
+    Err((key.to_owned(), problem.to_owned()))
+}
