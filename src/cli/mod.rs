@@ -25,6 +25,7 @@ mod pause;
 mod providers;
 mod replay;
 mod resume;
+mod send;
 mod serve;
 mod show;
 mod signals;
@@ -73,6 +74,8 @@ enum Command {
     Unlock(unlock::Unlock),
     /// List the known senders of webhooks, or show the settings that one of them stands for
     Providers(providers::Providers),
+    /// Make up a request of a source's sender, signed as it would, and post it to the relay
+    Send(send::Send),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
 }
@@ -91,6 +94,7 @@ impl Command {
             Self::Resume(resume) => resume.run(),
             Self::Unlock(unlock) => unlock.run(),
             Self::Providers(providers) => providers.run(),
+            Self::Send(send) => send.run(),
             Self::Stats(stats) => stats.run(),
         }
     }

@@ -72,7 +72,7 @@ impl Config {
         Ok(())
     }
 
-    fn check_source(&self, name: &str, source: &Source) -> Checked {
+    pub(super) fn check_source(&self, name: &str, source: &Source) -> Checked {
         let key = format!("sources.{name}");
         if name != "*" && !is_name(name) {
             return Err((key, EXPECTED_NAME.to_owned()));

@@ -39,6 +39,29 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the same for a command that stands in for a source's sender: the source checked, and
+    /// with its secrets and no others. A source that isn't declared is the catch-all.
+    pub(crate) fn load_for_source(file: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
+        let env: Env<'_> = &|name| std::env::var_os(name);
+        let (mut config, origin, _) = Self::read(file, env)?;
+        let name = if config.sources.contains_key(name) {
+            name
+        } else {
+            "*"
+        };
+        if let Some(source) = config.sources.get_mut(name) {
+            for reference in source.references(&format!("sources.{name}")) {
+                let resolved = reference.resolve(env);
+                resolved.map_err(|problem| origin.setting(problem))?;
+            }
+        }
+        if let Some(source) = config.sources.get(name) {
+            let checked = config.check_source(name, source);
+            checked.map_err(|problem| origin.setting(problem))?;
+        }
+        Ok(config)
+    }
+
     /// The sources that name a provider, as they take effect. Empty if the file can't be used:
     /// loading it says why.
     pub(crate) fn effective_sources(file: Option<&Path>) -> Vec<EffectiveSource> {

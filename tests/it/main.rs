@@ -16,6 +16,7 @@ mod logs;
 mod overload;
 mod pages;
 mod permissions;
+mod providers;
 mod readiness;
 mod schemes;
 mod snapshots;

@@ -1,0 +1,144 @@
+//! The command.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::send::draft::Draft;
+use crate::cli::send::{key, post, sign};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, SourcePolicy};
+use crate::model::is_name;
+use crate::model::request::document;
+
+#[derive(Args)]
+pub(in crate::cli) struct Send {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The source, as in /webhooks/SOURCE
+    source: String,
+    /// The file that holds the body; - is standard input
+    payload: PathBuf,
+    /// Show the request without its tokens and passwords, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// A header of the request, such as 'X-GitHub-Event: push'; may be given several times
+    #[arg(long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// The query of the request, such as 'tenant=7'
+    #[arg(long, value_name = "QUERY")]
+    query: Option<String>,
+}
+
+impl Send {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let name = self.source.as_str();
+        let config = Config::load_for_source(self.file.path(), name)?;
+        let resolved = config.resolve();
+        let source = resolved.source(name).filter(|_| is_name(name));
+        let source =
+            source.ok_or_else(|| format!("there is no source {name:?}, and no [sources.\"*\"]"))?;
+        let draft = self.draft(source)?;
+        let to = post::reachable(config.server.listen);
+        if self.dry_run {
+            let target = draft.masked(&draft.target());
+            say!("would post to http://{to}{target}");
+            say!("would go to {}\n", source.destinations.join(", "));
+            return show(&draft);
+        }
+        post_draft(&draft, to)
+    }
+
+    /// The request that the source's sender would send.
+    fn draft(&self, source: &SourcePolicy) -> Result<Draft, CommandError> {
+        let mut draft = Draft::new(&self.source, read(&self.payload)?);
+        for header in &self.headers {
+            let (name, value) = parse_header(header)
+                .ok_or_else(|| format!("{header:?}: expected a header such as 'X-Event: push'"))?;
+            draft.headers.append(name, value);
+        }
+        if let Some(query) = &self.query {
+            draft.set_query(query_of(query)?);
+        }
+        add_content_type(&mut draft, source);
+        key::add(&mut draft, &source.idempotency);
+        sign::sign(&mut draft, source, SystemClock::new().wall())?;
+        Ok(draft)
+    }
+}
+
+/// Posts the request, and prints the answer. An answer that isn't a success is a failure.
+fn post_draft(draft: &Draft, to: SocketAddr) -> Result<(), CommandError> {
+    let answer = post::post(to, &draft.to_bytes(&to.to_string()));
+    let answer = answer.map_err(|error| {
+        format!("http://{to}: {error}: expected the relay that serves this configuration")
+    })?;
+    let (status, code, body) =
+        post::split(&answer).ok_or_else(|| format!("http://{to}: the answer is no HTTP"))?;
+    let body = String::from_utf8_lossy(body);
+    if !(200..300).contains(&code) {
+        return Err(format!("the relay answered {status}: {}", body.trim()).into());
+    }
+    say!("{status}");
+    if !body.trim().is_empty() {
+        say!("{}", body.trim());
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    let mut body = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut body)?;
+        return Ok(body);
+    }
+    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+fn parse_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = text.split_once(':')?;
+    let name = HeaderName::try_from(name.trim()).ok()?;
+    Some((name, HeaderValue::try_from(value.trim()).ok()?))
+}
+
+fn query_of(text: &str) -> Result<&str, String> {
+    let query = text.strip_prefix('?').unwrap_or(text);
+    let is_sendable = query.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let wrong = || format!("{text:?}: expected a query as it is sent, such as \"tenant=7\"");
+    is_sendable.then_some(query).ok_or_else(wrong)
+}
+
+/// A body that is no JSON is a form, if the source reads its fields.
+fn add_content_type(draft: &mut Draft, source: &SourcePolicy) {
+    if draft.headers.contains_key(CONTENT_TYPE) {
+        return;
+    }
+    let content_type = if document(&draft.body).is_ok() {
+        "application/json"
+    } else if sign::reads_form(source) || key::reads_form(&source.idempotency) {
+        "application/x-www-form-urlencoded"
+    } else {
+        "application/octet-stream"
+    };
+    draft
+        .headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+}
+
+fn show(draft: &Draft) -> Result<(), CommandError> {
+    for (name, value) in &draft.headers {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        say!("{name}: {}", draft.masked(&value));
+    }
+    if let Ok(text) = std::str::from_utf8(&draft.body) {
+        say!("\n{}", draft.masked(text));
+    } else {
+        say!("\n({} bytes)", draft.body.len());
+    }
+    Ok(())
+}

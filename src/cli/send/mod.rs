@@ -1,0 +1,15 @@
+//! `relay send`: makes up the request that a source's sender would send, and posts it to the relay
+//! that serves the configuration.
+//!
+//! - `draft`: the request. `key`: its idempotency key. `sign`: its signature or token.
+//! - `post`: sends it. `command`: the command.
+
+mod command;
+mod draft;
+mod key;
+mod post;
+mod sign;
+#[cfg(test)]
+mod tests;
+
+pub(super) use command::Send;
