@@ -264,15 +264,20 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a String takes all");
     }
+    // These columns are in no CHECK. Rebuilding the table would drop its index.
+    script += "ALTER TABLE intents DROP COLUMN event_type; ALTER TABLE intents DROP COLUMN query;";
     sql.execute_batch(&script).expect("a step back");
-    // A foreign key isn't part of the stored rows, so changing the text is enough.
+    // A foreign key isn't part of the stored rows, so changing the text is enough; and DROP COLUMN
+    // has left other text than version 1's.
     sql.execute_batch("PRAGMA writable_schema = ON")
         .expect("a setting");
-    sql.execute(
-        "UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = 'deliveries'",
-        [&old["table deliveries"]],
-    )
-    .expect("the text");
+    for table in ["deliveries", "intents"] {
+        sql.execute(
+            "UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = ?2",
+            [&old[&format!("table {table}")], table],
+        )
+        .expect("the text");
+    }
     sql.execute_batch("PRAGMA writable_schema = RESET; PRAGMA user_version = 1; COMMIT")
         .expect("a step back");
     close(sql, wal);
