@@ -24,6 +24,7 @@ pub(in crate::config) fn check_needs(
             "secrets_env" => source.has_secrets(),
             "public_keys" => source.has_public_keys(),
             "secrets_env or public_keys" => source.has_secrets() || source.has_public_keys(),
+            "hub_tokens_env" => !source.hub_tokens.is_empty(),
             "server.public_url" => source.public_url.is_some() || server_url.is_some(),
             name => name
                 .strip_prefix("params.")

@@ -5,6 +5,7 @@ mod page;
 mod requests;
 mod sends;
 mod table;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,6 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use toml::Table;
 
 /// A file of `providers/`.
@@ -27,6 +27,8 @@ struct Provider {
     verified_by: String,
     /// The origin of each fact, and the facts that could not be confirmed.
     confirmed: String,
+    /// The reason why the provider is connected only in part.
+    missing: Option<String>,
     setup: Vec<String>,
     notes: Vec<String>,
     /// The vector that is a real event, which has to be stored.
@@ -35,8 +37,8 @@ struct Provider {
     needs: Vec<Need>,
     source: Table,
     vectors: Vec<Vector>,
-    #[serde(default, rename = "handshake_vectors")]
-    _handshake_vectors: IgnoredAny,
+    #[serde(default)]
+    handshake_vectors: Vec<Handshake>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +76,21 @@ struct Vector {
     origin: String,
     #[serde(flatten)]
     request: Request,
+}
+
+/// A request that is answered, and not stored.
+#[derive(Debug, Deserialize)]
+struct Handshake {
+    #[serde(flatten)]
+    request: Request,
+    /// Whether the source expects a secret: relay can't be told so yet.
+    #[serde(default)]
+    armed: Option<bool>,
+    status: u16,
+    #[serde(default)]
+    answer: String,
+    #[serde(default)]
+    answer_headers: BTreeMap<String, String>,
 }
 
 impl Request {
@@ -125,13 +142,6 @@ fn all() -> Vec<Provider> {
             provider
         })
         .collect()
-}
-
-/// The providers that ask nothing before they send.
-fn without_handshakes() -> Vec<Provider> {
-    let mut providers = all();
-    providers.retain(|provider| !provider.source.contains_key("handshakes"));
-    providers
 }
 
 #[test]

@@ -7,7 +7,7 @@ use relay::Config;
 use relay::clock::{FakeClock, Timestamp};
 use serde_json::Value;
 
-use super::{Provider, Request, without_handshakes};
+use super::{Handshake, Provider, Request, all};
 use crate::support::{Client, Process, Reply, TestRelay};
 
 /// A server that delivers to nobody who listens.
@@ -118,7 +118,7 @@ fn answer_status(provider: &Provider) -> u16 {
 
 #[test]
 fn the_real_event_of_each_provider_is_stored() {
-    for provider in without_handshakes() {
+    for provider in all() {
         let name = &provider.name;
         let request = &provider.vectors[provider.event].request;
         if fetches_certificates(request) {
@@ -150,7 +150,7 @@ fn the_real_event_of_each_provider_is_stored() {
 
 #[test]
 fn a_request_of_a_stranger_is_refused_by_each_provider() {
-    for provider in without_handshakes() {
+    for provider in all() {
         let name = &provider.name;
         let mut request = provider.vectors[provider.event].request.clone();
         if fetches_certificates(&request) {
@@ -173,7 +173,7 @@ fn a_request_of_a_stranger_is_refused_by_each_provider() {
 /// The header that carries a token or a password ends at relay.
 #[test]
 fn no_token_of_a_provider_is_stored() {
-    for provider in without_handshakes()
+    for provider in all()
         .iter()
         .filter(|provider| provider.verified_by == "token")
     {
@@ -204,10 +204,60 @@ fn no_token_of_a_provider_is_stored() {
     }
 }
 
+/// A request with the settings of the provider's event, where it has none of its own.
+fn with_settings_of_event(provider: &Provider, request: &Request) -> Request {
+    let event = &provider.vectors[provider.event].request;
+    let mut request = request.clone();
+    if request.secrets.is_empty() && request.public_keys.is_empty() {
+        request.secrets.clone_from(&event.secrets);
+        request.public_keys.clone_from(&event.public_keys);
+    }
+    if request.public_url.is_none() {
+        request.public_url.clone_from(&event.public_url);
+    }
+    request
+}
+
+#[test]
+fn the_handshakes_of_each_provider_are_answered_and_not_stored() {
+    let mut answered = 0;
+    for provider in all() {
+        let name = &provider.name;
+        let unarmed = |handshake: &&Handshake| handshake.armed != Some(true);
+        let handshakes = provider.handshake_vectors.iter().filter(unarmed);
+        for (at, handshake) in handshakes.enumerate() {
+            let request = with_settings_of_event(&provider, &handshake.request);
+            let mut relay = start(name, &request);
+            let reply = send(&relay, name, &request);
+            let shown = format!("{name}, handshake {at}: {} {}", reply.status, reply.text());
+            assert_eq!(reply.status, handshake.status, "{shown}");
+            for (header, value) in &handshake.answer_headers {
+                assert_eq!(
+                    reply.header(header),
+                    Some(value.as_str()),
+                    "{shown}: {header}"
+                );
+            }
+            if handshake.status < 300 {
+                answered += 1;
+                match serde_json::from_str::<Value>(&handshake.answer) {
+                    Ok(Value::Object(expected)) => {
+                        assert_eq!(reply.json(), Value::Object(expected), "{shown}");
+                    }
+                    _ => assert_eq!(reply.text(), handshake.answer, "{shown}"),
+                }
+            }
+            assert_eq!(events(&relay), 0, "{shown}");
+            relay.stop();
+        }
+    }
+    assert!(answered > 10, "{answered}");
+}
+
 /// The lines of the page, with the operator's own values, are a configuration that starts.
 #[test]
 fn the_lines_to_paste_are_a_configuration() {
-    for provider in without_handshakes() {
+    for provider in all() {
         let name = &provider.name;
         let request = &provider.vectors[provider.event].request;
         if fetches_certificates(request) && !cfg!(feature = "delivery-http") {
@@ -257,7 +307,7 @@ fn variables(line: &str) -> impl Iterator<Item = &str> {
 /// A setting that a provider needs is named when it is missing.
 #[test]
 fn a_missing_setting_of_a_provider_is_named() {
-    for provider in without_handshakes() {
+    for provider in all() {
         let name = &provider.name;
         if fetches_certificates(&provider.vectors[provider.event].request)
             && !cfg!(feature = "delivery-http")

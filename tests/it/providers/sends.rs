@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use super::requests::{SERVER, add_hub_token, section};
-use super::{Provider, without_handshakes};
+use super::{Provider, all};
 use crate::support::Process;
 
 /// The secrets of a dry run that must not be shown.
@@ -52,7 +52,7 @@ fn prepare(directory: &Path, providers: &[Provider]) -> String {
 #[test]
 fn a_request_that_relay_send_makes_up_is_verified() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let providers = without_handshakes();
+    let providers = all();
     let process = Process::serve(directory.path(), &prepare(directory.path(), &providers));
     let address = process.client.address().to_string();
     for provider in &providers {
@@ -80,7 +80,7 @@ fn a_request_that_relay_send_makes_up_is_verified() {
 #[test]
 fn a_dry_run_sends_nothing_and_shows_no_secret() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let providers = without_handshakes();
+    let providers = all();
     let toml = prepare(directory.path(), &providers);
     std::fs::write(directory.path().join("relay.toml"), toml).expect("writing relay.toml");
     for provider in providers
