@@ -27,7 +27,7 @@ pub(in crate::cli) struct Send {
     /// Show the request without its tokens and passwords, and send nothing
     #[arg(long)]
     dry_run: bool,
-    /// A header of the request, such as 'X-GitHub-Event: push'; may be given several times
+    /// A header such as 'X-GitHub-Event: push'; may be given several times
     #[arg(long = "header", value_name = "HEADER")]
     headers: Vec<String>,
     /// The query of the request, such as 'tenant=7'
