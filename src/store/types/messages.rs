@@ -4,6 +4,10 @@ use crate::clock::Timestamp;
 use crate::model::{IntentId, Surface};
 
 /// The content that a delivery sends: loaded apart from the delivery's state, and never changed.
+#[allow(
+    dead_code,
+    reason = "a build that doesn't deliver over HTTP sends none of an event's type and query"
+)]
 pub(crate) struct OutboundMessage {
     pub id: IntentId,
     pub surface: Surface,
