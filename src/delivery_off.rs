@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::Live;
 use crate::model::FetchCertificate;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
@@ -29,7 +29,7 @@ impl Wake {
 
 /// The parts of a relay that an executor works with. This one drops them.
 pub(crate) struct Context {
-    pub config: Arc<Resolved>,
+    pub config: Live,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,

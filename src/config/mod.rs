@@ -11,11 +11,13 @@
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
 //!   settings that have a price.
-//! - `resolved`: the policies that the rest of the relay reads, with every default applied.
+//! - `resolved`: the policies that the rest of the relay reads, with every default applied. `live`:
+//!   the handle to those that run.
 
 mod check;
 mod environment;
 mod error;
+mod live;
 mod load;
 mod notes;
 pub(crate) mod providers;
@@ -29,6 +31,7 @@ mod tests;
 mod units;
 
 pub use error::ConfigError;
+pub(crate) use live::Live;
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
 pub use secrets::{Secret, VariableNames};
 pub use sections::{

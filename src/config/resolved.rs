@@ -38,7 +38,7 @@ pub struct Resolved {
     pub destinations: BTreeMap<String, Arc<DestinationPolicy>>,
     /// The policy of every other destination: ad hoc origins, and names that are no longer
     /// configured.
-    adhoc: Arc<DestinationPolicy>,
+    pub(super) adhoc: Arc<DestinationPolicy>,
     /// The webhook sources; `*` is the catch-all.
     pub sources: BTreeMap<String, Arc<SourcePolicy>>,
     longest_wait: Duration,
@@ -63,7 +63,7 @@ pub struct DeliveryPolicy {
 }
 
 /// The settings of a destination.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct DestinationPolicy {
     /// None for an ad hoc origin, whose deliveries carry their own URL.
     pub url: Option<TargetUrl>,
@@ -90,7 +90,7 @@ pub struct DestinationPolicy {
 }
 
 /// The settings of a webhook source.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct SourcePolicy {
     /// The names of its destinations; each gets a delivery of its own.
     pub destinations: Arc<[String]>,

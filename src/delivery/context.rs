@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::Live;
 use crate::delivery::wake::Wake;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
@@ -13,7 +13,7 @@ use crate::store::Store;
 
 /// The parts of a relay that an executor works with.
 pub(crate) struct Context {
-    pub config: Arc<Resolved>,
+    pub config: Live,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,

@@ -53,7 +53,7 @@ pub(crate) struct Executor {
 
 /// Starts the executor of the configured level.
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
-    let level = context.config.level();
+    let level = context.config.current().level();
     match levels::assemble(level, &context)? {
         Some(parts) => run(context, parts),
         None => Ok(Executor {

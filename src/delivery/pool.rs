@@ -40,7 +40,7 @@ impl Pool {
             ready: Condvar::new(),
             wake: context.wake.clone(),
         });
-        let workers = context.config.delivery.workers;
+        let workers = context.config.current().delivery.workers;
         let (running, ended) = Ending::new();
         // If the system refuses one of the threads, dropping the pool ends the others.
         let pool = Self {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::delivery::admission::{Admission, Occupancy, Refusal, Reputation, Request, Unlimited};
 use crate::delivery::attempt::{Attempt, QUICK};
 use crate::delivery::dispatcher::{Dispatcher, MAX_PRELOADED, PREFETCH_DEPTH};
@@ -85,7 +85,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     )
     .expect("the store opens");
     let context = Context {
-        config: Arc::new(config),
+        config: Live::from(config),
         stop: Stop::default(),
         store,
         clock: Arc::<FakeClock>::clone(&clock),

@@ -12,8 +12,8 @@ use crate::model::{AddressPolicy, FetchCertificate};
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
 
-/// Shared by all requests of both listeners. Their entry points are [`App::answer`] in `router` and
-/// [`App::answer_admin`] in `admin`.
+/// Shared by all requests of both listeners under one configuration. Their entry points are
+/// [`App::answer`] in `router` and [`App::answer_admin`] in `admin`.
 pub(crate) struct App {
     pub(super) config: Arc<Resolved>,
     pub(super) store: Store,

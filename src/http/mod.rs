@@ -5,7 +5,8 @@
 //! - `router`: maps a path and a method to a route. `routes/`: the routes of the public contract.
 //! - `admission/`: API keys, rate limits, signatures.
 //! - `admin/`: the operator's listener.
-//! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes.
+//! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes. `live_app`:
+//!   the app of the configuration that runs.
 //! - `own_authorities`: the names of this relay in a request's target.
 //! - `raw_object`: JSON objects as they were sent. `offload`: work on large bodies.
 
@@ -14,6 +15,7 @@ mod admission;
 mod api_error;
 mod app;
 mod body;
+mod live_app;
 mod offload;
 mod own_authorities;
 mod raw_object;
@@ -24,5 +26,6 @@ mod routes;
 mod server;
 
 pub(crate) use app::App;
+pub(crate) use live_app::LiveApp;
 pub(crate) use server::event_loops::{self, EventLoops};
 pub(crate) use server::{ListenerLimits, serve};

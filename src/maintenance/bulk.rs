@@ -1,10 +1,9 @@
 //! Bulk operations on dead letters.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::pauses::{REST, REST_WHILE_WAITING};
-use crate::config::Resolved;
+use crate::config::Live;
 use crate::model::Level;
 use crate::store::{AdvanceBulk, BulkId, Reader, Store, StoreError};
 
@@ -12,13 +11,13 @@ use crate::store::{AdvanceBulk, BulkId, Reader, Store, StoreError};
 pub(super) struct BulkAgent {
     store: Store,
     reader: Reader,
-    config: Arc<Resolved>,
+    config: Live,
     /// The next step considers operations after this one.
     after: Option<BulkId>,
 }
 
 impl BulkAgent {
-    pub fn new(store: Store, reader: Reader, config: Arc<Resolved>) -> Self {
+    pub fn new(store: Store, reader: Reader, config: Live) -> Self {
         Self {
             store,
             reader,
@@ -33,7 +32,7 @@ impl BulkAgent {
             return Ok(None);
         }
         let advance = self.store.advance_bulk(AdvanceBulk {
-            is_paced: self.config.level() != Level::Off,
+            is_paced: self.config.current().level() != Level::Off,
             after: self.after,
         })?;
         self.after = advance.after;

@@ -18,7 +18,7 @@ use self::bulk::BulkAgent;
 use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::Live;
 use crate::ops::fatal::Fatal;
 use crate::stop::{Ending, Stop};
 use crate::store::{Store, StoreError};
@@ -30,10 +30,10 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub fn new(store: Store, config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, config: Live, clock: Arc<dyn Clock>) -> Self {
         let reader = store.reader();
         Self {
-            bulk: BulkAgent::new(store.clone(), reader.clone(), Arc::clone(&config)),
+            bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
             retention: RetentionAgent::new(store, reader, config, clock),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::pauses::{REST, REST_FROM_LOOKING};
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::Live;
 use crate::store::{
     Cutoffs, OriginsPassStep, Prune, PruneCursor, Reader, Store, StoreError, UnusedOrigins,
 };
@@ -23,7 +23,7 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 pub(super) struct RetentionAgent {
     store: Store,
     reader: Reader,
-    config: Arc<Resolved>,
+    config: Live,
     clock: Arc<dyn Clock>,
     sweep: Option<Sweep>,
     sweep_began: Duration,
@@ -57,7 +57,7 @@ enum SweepStep {
 }
 
 impl RetentionAgent {
-    pub fn new(store: Store, reader: Reader, config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, reader: Reader, config: Live, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
             reader,
@@ -125,11 +125,12 @@ impl RetentionAgent {
     /// expired, goes on with ad hoc origins at once.
     fn look(&mut self, mut sweep: Sweep) -> Result<SweepStep, StoreError> {
         let now = self.clock.now();
-        let retention = &self.config.retention;
+        let config = self.config.current();
+        let retention = &config.retention;
         let cutoffs = Cutoffs {
             delivered: retention.delivered.map(|kept| now.minus(kept)),
             dead_lettered: retention.dead_lettered.map(|kept| now.minus(kept)),
-            keys: now.minus(self.config.longest_window()),
+            keys: now.minus(config.longest_window()),
         };
         let found = self.reader.expired(&cutoffs, sweep.cursor)?;
         sweep.cursor = found.next;

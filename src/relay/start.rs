@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
-use crate::http::{App, EventLoops, ListenerLimits, event_loops, serve};
+use crate::http::{App, EventLoops, ListenerLimits, LiveApp, event_loops, serve};
 use crate::maintenance::{self, Worker};
 use crate::ops::fatal::Fatal;
 use crate::ops::fd_limit::{self, Demand};
@@ -56,6 +56,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         .flatten()
         .collect();
 
+    let live = Live::new(Arc::clone(&config));
     let wake = Wake::new();
     let store = open(&config, &clock, &metrics, &agents.fatal, &wake)?;
     agents.writer.ended = Some(store.ended().clone());
@@ -64,7 +65,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         move || store.begin_stop()
     });
     let context = delivery::Context {
-        config: Arc::clone(&config),
+        config: live.clone(),
         store: store.clone(),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
@@ -77,14 +78,14 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
     let executor = delivery::start(context)?;
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);
-    let worker = Worker::new(store.clone(), Arc::clone(&config), Arc::clone(&clock));
+    let worker = Worker::new(store.clone(), live, Arc::clone(&clock));
     let stop = agents.maintenance.stop.clone();
     agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
 
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
     let limits = ListenerLimits::new(&config.server).with_connections(connections);
-    let app = Arc::new(App::new(
+    let app = LiveApp::new(App::new(
         config,
         store.clone(),
         clock,
@@ -192,7 +193,7 @@ fn serve_on(
     event_loops: &EventLoops,
     listeners: Listeners,
     limits: ListenerLimits,
-    app: &Arc<App>,
+    app: &LiveApp,
 ) {
     let (running, ended) = Ending::new();
     agents.requests.ended = Some(ended);
@@ -201,14 +202,14 @@ fn serve_on(
         fatal: &agents.fatal,
     };
     let malformed = {
-        let app = Arc::clone(app);
-        Arc::new(move |status, start: &[u8]| app.answer_malformed(status, start))
+        let app = app.clone();
+        Arc::new(move |status, start: &[u8]| app.current().answer_malformed(status, start))
     };
-    let public = Arc::clone(app);
+    let public = app.clone();
     let server = serve(
         listeners.public,
         limits,
-        move |request| Arc::clone(&public).answer(request),
+        move |request| public.current().answer(request),
         malformed.clone(),
         agents.requests.stop.clone(),
         event_loops.serving(),
@@ -219,22 +220,22 @@ fn serve_on(
         Some(running.clone()),
     );
     if let Some(listener) = listeners.admin {
-        let operators = Arc::clone(app);
+        let operators = app.clone();
         let server = serve(
             listener,
             limits.with_connections(ADMIN_CONNECTIONS),
-            move |request| Arc::clone(&operators).answer_admin(request),
+            move |request| operators.current().answer_admin(request),
             malformed,
             agents.requests.stop.clone(),
             event_loops.serving(),
         );
         spawner.spawn("the listener at admin.listen", server, Some(running));
     }
-    let app = Arc::clone(app);
+    let app = app.clone();
     let upkeep = async move {
         loop {
             tokio::time::sleep(UPKEEP_INTERVAL).await;
-            app.upkeep();
+            app.current().upkeep();
         }
     };
     spawner.spawn("the upkeep of limits and metrics", upkeep, None);

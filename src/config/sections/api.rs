@@ -11,7 +11,7 @@ use crate::config::sections::rate_limit::RateLimit;
 use crate::config::units;
 
 /// The relay API.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// The keys that may call it; without any, every call is refused. Default: none.
@@ -41,7 +41,7 @@ impl Default for Api {
 }
 
 /// The API's token buckets. Each key has its own.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiRateLimit {
     /// For `POST`. Default: 10 a second, bursts of 20.

@@ -13,7 +13,7 @@ const MAX_BREAKER_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A circuit breaker as it is written. A key that is missing comes from `[delivery.defaults]`,
 /// and if it is missing there, from the default of [`BreakerRules`].
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
     /// Whether the destination has a breaker. Default: true.

@@ -13,7 +13,7 @@ use crate::config::units;
 use crate::model::Level;
 
 /// The executor.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
     /// The level that runs. Default: the highest one that is compiled in.
@@ -49,7 +49,7 @@ impl Default for Delivery {
 }
 
 /// Level simulated.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Simulated {
     /// The duration of a simulated attempt. Default: 50 ms.
@@ -66,7 +66,7 @@ impl Default for Simulated {
 }
 
 /// The settings of destinations that don't set them, ad hoc origins among them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Defaults {
     /// Attempts a second. Default: unlimited.

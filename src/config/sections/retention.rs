@@ -9,7 +9,7 @@ use crate::config::units;
 
 /// How long finished intents are kept, counted from their end; none: forever. Pending intents are
 /// never deleted.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// For intents whose deliveries all arrived. Default: 7 days.

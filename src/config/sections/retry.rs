@@ -13,7 +13,7 @@ const MAX_WAITS: u32 = 100;
 
 /// A retry schedule as it is written. A key that is missing comes from `[delivery.defaults]`, and
 /// if it is missing there, from the built-in schedule.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
     /// The wait after each failed attempt. Default: [`RetrySettings::SCHEDULE`].

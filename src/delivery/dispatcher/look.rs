@@ -91,7 +91,9 @@ impl Dispatcher {
         let next_attempt_at = due.next_attempt_at?;
         let now = (inputs.now, inputs.monotonic);
         let admission = &mut *self.admission;
-        let state = self.targets.take_up(origin, due, admission, now);
+        let state = self
+            .targets
+            .take_up(origin, due, &self.config, admission, now);
         if StateGauges::shows(&state.target) {
             let kept = DestinationStatus {
                 is_paused: due.is_paused,
@@ -117,7 +119,7 @@ impl Dispatcher {
     /// destinations for which to keep the rest.
     fn max_adhoc(&self) -> usize {
         let workers = self.pool.workers();
-        if self.context.config.destinations.is_empty() {
+        if self.config.destinations.is_empty() {
             workers
         } else {
             (workers - workers.div_ceil(4)).max(1)

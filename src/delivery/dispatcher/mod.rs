@@ -37,6 +37,7 @@ use schedule::Schedule;
 use targets::Targets;
 
 use crate::clock::Timestamp;
+use crate::config::Resolved;
 use crate::delivery::admission::Admission;
 use crate::delivery::context::Context;
 use crate::delivery::levels::LevelParts;
@@ -49,6 +50,8 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Dispatcher {
     context: Context,
+    /// The configuration of the tick under way.
+    config: Arc<Resolved>,
     reader: Reader,
     admission: Box<dyn Admission>,
     pool: Pool,
@@ -90,7 +93,8 @@ impl Dispatcher {
         Self {
             gauges: StateGauges::new(Arc::clone(&context.metrics)),
             reader: context.store.reader(),
-            targets: Targets::new(Arc::clone(&context.config)),
+            targets: Targets::default(),
+            config: context.config.current(),
             ledger: Ledger::new(pool.workers()),
             context,
             admission: parts.admission,

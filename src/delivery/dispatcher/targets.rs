@@ -29,8 +29,8 @@ pub(super) struct DestinationState {
 
 /// The destinations that the dispatcher has looked at. Bounded by [`MAX_IDLE`], the claims, and the
 /// destinations of relay.toml.
+#[derive(Default)]
 pub(super) struct Targets {
-    config: Arc<Resolved>,
     states: HashMap<DestinationId, DestinationState>,
     /// Origins with a label of their own in the metrics.
     adhoc_labels: HashSet<String>,
@@ -40,15 +40,6 @@ pub(super) struct Targets {
 }
 
 impl Targets {
-    pub fn new(config: Arc<Resolved>) -> Self {
-        Self {
-            config,
-            states: HashMap::new(),
-            adhoc_labels: HashSet::new(),
-            without_breaker: Vec::new(),
-        }
-    }
-
     pub fn get(&self, destination: DestinationId) -> Option<&DestinationState> {
         self.states.get(&destination)
     }
@@ -82,6 +73,7 @@ impl Targets {
         &mut self,
         origin: &Origin,
         due: &DestinationBacklog,
+        config: &Resolved,
         admission: &mut dyn Admission,
         (now, monotonic): (Timestamp, Duration),
     ) -> &mut DestinationState {
@@ -91,7 +83,7 @@ impl Targets {
         };
         let labels = &mut self.adhoc_labels;
         let has_own_label = labels.contains(&due.name) || labels.len() < ADHOC_LABELS;
-        let (config, id) = (&self.config, origin.id);
+        let id = origin.id;
         let target = Target::new(id, &due.name, config, has_own_label);
         if !target.policy.is_configured() && has_own_label {
             labels.insert(due.name.clone());

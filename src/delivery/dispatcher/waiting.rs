@@ -62,7 +62,7 @@ impl Dispatcher {
         }
         self.scan = found.part.next;
         for (label, kept) in labels.iter().zip(found.statuses) {
-            let is_known = self.context.config.is_deliverable(label);
+            let is_known = self.config.is_deliverable(label);
             let kept = kept.unwrap_or(DestinationStatus::ACTIVE);
             self.gauges.see(label, is_known, kept, now);
         }
@@ -92,7 +92,7 @@ impl Dispatcher {
 
     /// Destinations whose state is shown: those of relay.toml, and those seen besides.
     fn labels(&self) -> Vec<String> {
-        let configured = self.context.config.destinations.keys().cloned();
+        let configured = self.config.destinations.keys().cloned();
         let mut labels = self.gauges.labels();
         labels.extend(configured);
         labels.sort_unstable();

@@ -57,7 +57,7 @@ pub(super) fn assemble(level: Level, context: &Context) -> std::io::Result<Optio
         #[cfg(feature = "delivery-durable")]
         Level::Durable => Some(LevelParts {
             transport: Arc::new(http::Http::new(context, Some(durable::sign))?),
-            admission: Box::new(durable::PerDestination::new(&context.config)),
+            admission: Box::new(durable::PerDestination::new(&context.config.current())),
         }),
         _ => None,
     })

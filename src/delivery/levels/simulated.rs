@@ -40,9 +40,10 @@ struct Instructions {
 
 impl Simulated {
     pub fn new(context: &Context) -> Self {
-        let delivery = &context.config.delivery;
+        let config = context.config.current();
+        let delivery = &config.delivery;
         Self {
-            addresses: context.config.address_policy(context.own_listeners.clone()),
+            addresses: config.address_policy(context.own_listeners.clone()),
             latency: delivery.simulated.latency,
             timeout: delivery.timeout,
             aborted: Mutex::new(false),

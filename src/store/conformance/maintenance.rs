@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, Live};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{DeliveryState, Level};
 use crate::store::conformance::NewStore;
@@ -16,7 +16,7 @@ fn worker(scene: &Scene, change: impl FnOnce(&mut Config)) -> Worker {
     config.delivery.level = Some(Level::Off);
     change(&mut config);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(&scene.clock);
-    Worker::new(scene.store.clone(), Arc::new(config.resolve()), clock)
+    Worker::new(scene.store.clone(), Live::from(config.resolve()), clock)
 }
 
 /// Makes a whole sweep of retention.

@@ -16,7 +16,7 @@ use crate::model::request::{Conditions, Part, Template};
 const MAX_ALTERNATIVES: usize = 4;
 
 /// The schemes of a source, with their secrets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SourceVerify {
     /// The only scheme.
     One(Box<Verify>),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::Resolved;
 use crate::delivery::admission::{Refusal, Reputation, Request};
 use crate::delivery::attempt::QUICK;
 use crate::delivery::levels::durable::token_bucket::TokenBucket;
@@ -34,10 +33,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub fn new(target: &Target, config: &Resolved) -> Self {
+    /// The limits of a destination that nothing is known about, in a pool of `workers`.
+    pub fn new(target: &Target, workers: usize) -> Self {
         let policy = &target.policy;
         // Never the whole pool, whatever is configured.
-        let below_pool = config.delivery.workers.saturating_sub(1).max(1);
+        let below_pool = workers.saturating_sub(1).max(1);
         Self {
             reputation: Reputation::Fresh,
             max_window: (policy.concurrency as usize).min(below_pool),

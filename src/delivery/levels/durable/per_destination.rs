@@ -2,7 +2,6 @@
 //! suspect destinations share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Resolved;
@@ -18,7 +17,7 @@ use crate::store::DestinationId;
 use Reputation::{Fresh, Proven, Suspect};
 
 pub(in crate::delivery::levels) struct PerDestination {
-    config: Arc<Resolved>,
+    workers: usize,
     known: HashMap<DestinationId, Limits>,
     /// Workers for destinations that aren't proven.
     unproven: PoolShare,
@@ -29,7 +28,7 @@ pub(in crate::delivery::levels) struct PerDestination {
 }
 
 impl PerDestination {
-    pub fn new(config: &Arc<Resolved>) -> Self {
+    pub fn new(config: &Resolved) -> Self {
         let workers = config.delivery.workers;
         let share = |workers, of| {
             let share = PoolShare::new(workers, of);
@@ -49,14 +48,14 @@ impl PerDestination {
             // Proven destinations may begin to hang all at once: an eighth of the workers is for
             // destinations with nothing in flight.
             shared: PoolShare::new(workers - workers / 8, &[Fresh, Proven, Suspect]),
-            config: Arc::clone(config),
+            workers,
         }
     }
 
     fn limits(&mut self, target: &Target) -> &mut Limits {
-        let config = &self.config;
+        let workers = self.workers;
         let limits = self.known.entry(target.id);
-        limits.or_insert_with(|| Limits::new(target, config))
+        limits.or_insert_with(|| Limits::new(target, workers))
     }
 
     /// Whether the parts of the pool that a destination shares with others have a worker left.

@@ -58,7 +58,7 @@ impl Agents {
         let names = || Names::new(max_pending, Arc::clone(&context.clock));
         let (operator, client) = (names(), names());
         let mut private = HashMap::new();
-        for (name, to) in &context.config.destinations {
+        for (name, to) in &maker.config.destinations {
             if let Some(path) = &to.ca_file {
                 let tls = tls::certificates(path)
                     .and_then(|certificates| tls::client(Roots::File(certificates)))
@@ -110,14 +110,14 @@ pub(super) struct AgentMaker {
 
 impl AgentMaker {
     pub fn new(context: &Context) -> Self {
-        let config = &context.config;
+        let config = context.config.current();
         let fd_limit = fd_limit::limit();
         Self {
-            config: Arc::clone(config),
             clock: Arc::clone(&context.clock),
             policy: Arc::new(config.address_policy(context.own_listeners.clone())),
             fd_limit,
             max_idle: fd_limit::idle_per_shard(fd_limit, config.delivery.workers),
+            config,
         }
     }
 

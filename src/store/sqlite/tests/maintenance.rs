@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::open_at;
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::config::{Config, Resolved};
+use crate::config::{Config, Live};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{IntentId, Level, Surface};
 use crate::store::sqlite::handle::Sqlite;
@@ -40,9 +40,9 @@ impl<F: Fn(&Tx<'_>) -> Result<i64, StoreError> + Send + 'static> WriteOp for Do<
     }
 }
 
-fn worker(store: &Sqlite, config: &Arc<Resolved>, clock: &Arc<FakeClock>) -> Worker {
+fn worker(store: &Sqlite, config: &Live, clock: &Arc<FakeClock>) -> Worker {
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
-    Worker::new(Store::from(store.clone()), Arc::clone(config), clock)
+    Worker::new(Store::from(store.clone()), config.clone(), clock)
 }
 
 impl Scene {
@@ -56,7 +56,7 @@ impl Scene {
         let config = config.resolve();
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(START)));
         let store = open_at(&directory, &clock);
-        let config = Arc::new(config);
+        let config = Live::from(config);
         Self {
             worker: worker(&store, &config, &clock),
             directory,

@@ -9,7 +9,7 @@ use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
 use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
 
 /// The user, whose passwords the secrets are.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicScheme {
     /// The user's name.

@@ -17,7 +17,7 @@ use crate::model::base64;
 use crate::model::request::{SignatureFormat, Template};
 
 /// The place of the signature, and the content that is signed.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HmacScheme {
     /// The header that holds the signature, or a list of headers.

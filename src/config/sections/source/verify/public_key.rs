@@ -17,7 +17,7 @@ use crate::model::request::{SignatureFormat, Template};
 use crate::model::{Level, PublicKey, PublicKeyAlgorithm};
 
 /// The place of the signature, the content that is signed, and the keys.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublicKeyScheme {
     /// The algorithm of the keys and of the signature.

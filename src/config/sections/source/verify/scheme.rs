@@ -13,7 +13,7 @@ use crate::config::sections::source::verify::standard_webhooks::StandardWebhooks
 use crate::config::sections::source::verify::token::TokenScheme;
 
 /// The scheme by which a source's requests are verified.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verify {
     /// The Standard Webhooks specification.

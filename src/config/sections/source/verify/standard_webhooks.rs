@@ -14,7 +14,7 @@ use crate::config::units;
 use crate::model::PublicKey;
 
 /// The scheme of the Standard Webhooks specification.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StandardWebhooks {
     /// `whsec_…` secrets, of `v1` signatures; a signature by any of them verifies, so that they

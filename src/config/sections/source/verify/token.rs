@@ -13,7 +13,7 @@ use crate::config::sections::source::verify::context::{
 use crate::model::request::{Part, Template};
 
 /// The place of the secret.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenScheme {
     /// The header that holds the secret. It is not stored, and not sent on.

@@ -9,7 +9,7 @@ use crate::model::{BreakerChange, FailureKind, Level};
 struct Scene {
     clock: FakeClock,
     limits: PerDestination,
-    config: Arc<Resolved>,
+    config: Resolved,
     /// The reputations with which attempts in flight began, by destination.
     in_flight: HashMap<i64, Vec<Reputation>>,
     occupancy: Occupancy,
@@ -23,7 +23,7 @@ impl Scene {
         config.delivery.workers = workers;
         config.delivery.level = Some(Level::Durable);
         change(&mut config);
-        let config = Arc::new(config.resolve());
+        let config = config.resolve();
         Self {
             limits: PerDestination::new(&config),
             clock: FakeClock::at(Timestamp::from_millis(0)),

@@ -1,0 +1,25 @@
+//! The handle to the [`App`] that answers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::http::app::App;
+
+/// The [`App`] of the configuration that runs; clones share it.
+///
+/// A request takes it at its headers and keeps to it until it is answered: a source that a reload
+/// removes while a body is read still accepts that event.
+#[derive(Clone)]
+pub(crate) struct LiveApp(Arc<ArcSwap<App>>);
+
+impl LiveApp {
+    pub fn new(app: App) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(app)))
+    }
+
+    /// The one that answers now.
+    pub fn current(&self) -> Arc<App> {
+        self.0.load_full()
+    }
+}
