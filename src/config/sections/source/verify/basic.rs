@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, quoted, resolved};
-use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
-use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
+use crate::config::rules::{Checked, bad, quoted};
+use crate::config::secrets::{Reference, Secret, VariableNames};
+use crate::config::sections::source::verify::common::{has_secrets, secret_list};
+use crate::config::sections::source::verify::context::SourceContext;
 
 /// The user, whose passwords the secrets are.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -22,24 +23,16 @@ pub struct BasicScheme {
     pub secrets_file: Option<PathBuf>,
 }
 
+has_secrets!(BasicScheme, some_secrets);
+
 impl BasicScheme {
     pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
-        vec![Reference::Secrets(SecretList {
-            key: format!("{key}.secrets"),
-            secrets: &mut self.secrets,
-            variables: &mut self.secrets_env,
-            file: &mut self.secrets_file,
-        })]
+        let (variables, file) = (&mut self.secrets_env, &mut self.secrets_file);
+        vec![secret_list(key, &mut self.secrets, variables, file)]
     }
 
     pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
-        resolved(
-            &format!("{key}.secrets"),
-            self.secrets_env.is_some(),
-            self.secrets_file.is_some(),
-        )?;
-        let (secrets_key, secrets) = source.some_secrets(key, &self.secrets)?;
-        check_secret_texts(&secrets_key, secrets)?;
+        self.checked_secrets(key, source)?;
         // A colon would end the name (RFC 7617, 2).
         if self.user.is_empty() || self.user.contains(':') {
             let expected = "a user's name without a colon";

@@ -65,7 +65,7 @@ impl SourceContext<'_> {
         }
     }
 
-    /// The secrets of a scheme, of which there is at least one.
+    /// The secrets of a scheme: at least one, and each can be one.
     pub fn some_secrets<'s>(
         &'s self,
         key: &str,
@@ -73,10 +73,23 @@ impl SourceContext<'_> {
     ) -> Result<(String, &'s [Secret]), (String, String)> {
         let (key, secrets) = self.secrets(key, own)?;
         // A scheme without a secret would verify nothing, and look as if it did.
-        if secrets.is_empty() && !self.learns_secrets {
+        if secrets.is_empty() {
             bad(&key, "[]", "at least one secret")?;
         }
+        check_secret_texts(&key, secrets)?;
         Ok((key, secrets))
+    }
+
+    /// The secrets of an HMAC, which needs none if a handshake brings them.
+    pub fn hmac_secrets<'s>(
+        &'s self,
+        key: &str,
+        own: &'s [Secret],
+    ) -> Result<(String, &'s [Secret]), (String, String)> {
+        if self.learns_secrets && own.is_empty() && self.secrets.is_empty() {
+            return self.secrets(key, own);
+        }
+        self.some_secrets(key, own)
     }
 }
 

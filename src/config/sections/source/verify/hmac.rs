@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad_secret, resolved};
-use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
-use crate::config::sections::source::verify::common::TOLERANCE;
-use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
+use crate::config::rules::{Checked, bad_secret};
+use crate::config::secrets::{Reference, Secret, VariableNames};
+use crate::config::sections::source::verify::common::{
+    TOLERANCE, has_secrets, has_signed_request, secret_list,
+};
+use crate::config::sections::source::verify::context::SourceContext;
 use crate::config::sections::source::verify::signed_request::{
     Encoding, HeaderNames, SignedRequest, TimestampFormat,
 };
@@ -121,39 +123,17 @@ impl SecretEncoding {
     }
 }
 
-impl HmacScheme {
-    /// The settings that the scheme shares with `public_key`.
-    pub fn signed_request(&self) -> SignedRequest {
-        SignedRequest {
-            headers: self.header.0.clone(),
-            signature: self.signature.clone(),
-            format: self.format.clone(),
-            encoding: self.encoding,
-            timestamp_header: self.timestamp_header.clone(),
-            timestamp: self.timestamp.clone(),
-            timestamp_format: self.timestamp_format,
-            signed: self.signed.clone(),
-            tolerance: self.tolerance,
-        }
-    }
+has_secrets!(HmacScheme, hmac_secrets);
+has_signed_request!(HmacScheme);
 
+impl HmacScheme {
     pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
-        vec![Reference::Secrets(SecretList {
-            key: format!("{key}.secrets"),
-            secrets: &mut self.secrets,
-            variables: &mut self.secrets_env,
-            file: &mut self.secrets_file,
-        })]
+        let (variables, file) = (&mut self.secrets_env, &mut self.secrets_file);
+        vec![secret_list(key, &mut self.secrets, variables, file)]
     }
 
     pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
-        resolved(
-            &format!("{key}.secrets"),
-            self.secrets_env.is_some(),
-            self.secrets_file.is_some(),
-        )?;
-        let (secrets_key, secrets) = source.some_secrets(key, &self.secrets)?;
-        check_secret_texts(&secrets_key, secrets)?;
+        let (secrets_key, secrets) = self.checked_secrets(key, source)?;
         for (at, secret) in secrets.iter().enumerate() {
             if self.secret_encoding.key(secret).is_none() {
                 return bad_secret(&secrets_key, at, self.secret_encoding.expected());

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference};
-use crate::config::sections::source::verify::common::TOLERANCE;
+use crate::config::sections::source::verify::common::{TOLERANCE, has_signed_request};
 use crate::config::sections::source::verify::context::{SourceContext, check_template};
 use crate::config::sections::source::verify::signed_request::{
     Encoding, HeaderNames, SignedRequest, TimestampFormat,
@@ -115,22 +115,9 @@ fn is_wildcard_label(label: &str) -> bool {
     is_label(label) && label.len() >= 3 && !label.starts_with("s3")
 }
 
-impl PublicKeyScheme {
-    /// The settings that the scheme shares with `hmac`.
-    pub fn signed_request(&self) -> SignedRequest {
-        SignedRequest {
-            headers: self.header.0.clone(),
-            signature: self.signature.clone(),
-            format: self.format.clone(),
-            encoding: self.encoding,
-            timestamp_header: self.timestamp_header.clone(),
-            timestamp: self.timestamp.clone(),
-            timestamp_format: self.timestamp_format,
-            signed: self.signed.clone(),
-            tolerance: self.tolerance,
-        }
-    }
+has_signed_request!(PublicKeyScheme);
 
+impl PublicKeyScheme {
     pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
         vec![Reference::PublicKeys(PublicKeyList {
             key: format!("{key}.public_keys"),

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, resolved, signing_secrets};
-use crate::config::secrets::{PublicKeyList, Reference, Secret, SecretList, VariableNames};
-use crate::config::sections::source::verify::common::{TOLERANCE, check_tolerance};
+use crate::config::secrets::{PublicKeyList, Reference, Secret, VariableNames};
+use crate::config::sections::source::verify::common::{
+    TOLERANCE, check_tolerance, has_secrets, secret_list,
+};
 use crate::config::sections::source::verify::context::SourceContext;
 use crate::config::units;
 use crate::model::PublicKey;
@@ -46,15 +48,13 @@ impl Default for StandardWebhooks {
     }
 }
 
+has_secrets!(StandardWebhooks, secrets);
+
 impl StandardWebhooks {
     pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
+        let (variables, file) = (&mut self.secrets_env, &mut self.secrets_file);
         vec![
-            Reference::Secrets(SecretList {
-                key: format!("{key}.secrets"),
-                secrets: &mut self.secrets,
-                variables: &mut self.secrets_env,
-                file: &mut self.secrets_file,
-            }),
+            secret_list(key, &mut self.secrets, variables, file),
             Reference::PublicKeys(PublicKeyList {
                 key: format!("{key}.public_keys"),
                 public_keys: &mut self.public_keys,
@@ -64,11 +64,7 @@ impl StandardWebhooks {
     }
 
     pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
-        resolved(
-            &format!("{key}.secrets"),
-            self.secrets_env.is_some(),
-            self.secrets_file.is_some(),
-        )?;
+        let (secrets_key, secrets) = self.checked_secrets(key, source)?;
         resolved(
             &format!("{key}.public_keys"),
             false,
@@ -80,11 +76,9 @@ impl StandardWebhooks {
                 return bad(&keys_key, quoted(text), "whpk_ and the base64 of 32 bytes");
             }
         }
-        let (secrets_key, secrets) = if public_keys.is_empty() {
-            source.some_secrets(key, &self.secrets)?
-        } else {
-            source.secrets(key, &self.secrets)?
-        };
+        if public_keys.is_empty() {
+            source.hmac_secrets(key, &self.secrets)?;
+        }
         signing_secrets(&secrets_key, secrets)?;
         check_tolerance(key, self.tolerance)
     }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, quoted, resolved};
-use crate::config::secrets::{Reference, Secret, SecretList, VariableNames};
-use crate::config::sections::source::verify::common::check_header_name;
-use crate::config::sections::source::verify::context::{
-    SourceContext, check_secret_texts, check_template,
+use crate::config::rules::{Checked, bad, quoted};
+use crate::config::secrets::{Reference, Secret, VariableNames};
+use crate::config::sections::source::verify::common::{
+    check_header_name, has_secrets, secret_list,
 };
+use crate::config::sections::source::verify::context::{SourceContext, check_template};
 use crate::model::request::{Part, Template};
 
 /// The place of the secret.
@@ -30,24 +30,16 @@ pub struct TokenScheme {
     pub secrets_file: Option<PathBuf>,
 }
 
+has_secrets!(TokenScheme, some_secrets);
+
 impl TokenScheme {
     pub(super) fn references(&mut self, key: &str) -> Vec<Reference<'_>> {
-        vec![Reference::Secrets(SecretList {
-            key: format!("{key}.secrets"),
-            secrets: &mut self.secrets,
-            variables: &mut self.secrets_env,
-            file: &mut self.secrets_file,
-        })]
+        let (variables, file) = (&mut self.secrets_env, &mut self.secrets_file);
+        vec![secret_list(key, &mut self.secrets, variables, file)]
     }
 
     pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
-        resolved(
-            &format!("{key}.secrets"),
-            self.secrets_env.is_some(),
-            self.secrets_file.is_some(),
-        )?;
-        let (secrets_key, secrets) = source.some_secrets(key, &self.secrets)?;
-        check_secret_texts(&secrets_key, secrets)?;
+        self.checked_secrets(key, source)?;
         match (&self.header, &self.value) {
             (Some(name), None) => check_header_name(&format!("{key}.header"), name),
             (None, Some(value)) => Self::check_value(key, value, source),
