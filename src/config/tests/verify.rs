@@ -50,8 +50,12 @@ const REFUSED: &[(&str, &str)] = &[
         "expected fields such as",
     ),
     (
-        "hmac]\nheader = 'X'\nformat = '{timestamp},{signature}'\nsigned = '{timestamp}{body}'\n$SECRET",
-        "to begin with a text of its own",
+        "hmac]\nheader = 'X'\nformat = 'v{timestamp},va{signature}'\nsigned = '{timestamp}{body}'\n$SECRET",
+        "hmac.format: \"v{timestamp},va{signature}\": expected each field",
+    ),
+    (
+        "hmac]\nsignature = '{json./s}'\ntimestamp_header = 'a b'\nsigned = '{timestamp}{body}'\n$SECRET",
+        "hmac.timestamp_header: \"a b\": expected the name of an HTTP header",
     ),
     (
         "hmac]\nheader = 'X'\nformat = 'v={timestamp},v={signature}'\nsigned = '{timestamp}{body}'\n$SECRET",

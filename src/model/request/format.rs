@@ -27,6 +27,12 @@ enum Layout {
         timestamp: String,
         separators: Separators,
     },
+    /// A timestamp without a text of its own at one end, and a list of signatures.
+    TimestampAtEnd {
+        is_first: bool,
+        signature: String,
+        separator: char,
+    },
     /// One timestamp and one signature, in this order.
     TimestampFirst([String; 3]),
     /// One signature and one timestamp, in this order.
@@ -140,6 +146,24 @@ impl SignatureFormat {
                     time.or_else(|| field.strip_prefix(signature.as_str()).map(Signature))
                 })
                 .collect(),
+            Layout::TimestampAtEnd {
+                is_first,
+                signature,
+                separator,
+            } => {
+                let mut fields: Vec<&str> = value.split(*separator).map(str::trim).collect();
+                let timestamp = if *is_first {
+                    fields.remove(0)
+                } else {
+                    fields.pop().unwrap_or_default()
+                };
+                let signatures = fields
+                    .into_iter()
+                    .filter_map(|field| field.strip_prefix(signature.as_str()))
+                    .map(Signature);
+                let timestamp = Some(Timestamp(timestamp)).filter(|_| value.contains(*separator));
+                timestamp.into_iter().chain(signatures).collect()
+            }
             // A signature holds no separator, so that the one next to it is meant.
             Layout::TimestampFirst([first, between, last]) => within(value, first, last)
                 .and_then(|value| value.rsplit_once(between.as_str()))
@@ -192,6 +216,13 @@ impl Layout {
         } else {
             (second, first)
         };
+        if timestamp.is_empty() && !signature.contains(separator) {
+            return Some(Self::TimestampAtEnd {
+                is_first: is_timestamp_first,
+                signature: signature.to_owned(),
+                separator,
+            });
+        }
         // The timestamp's text is tried first.
         let is_ambiguous = signature.starts_with(timestamp)
             || timestamp.contains(separator)

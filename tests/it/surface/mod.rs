@@ -6,6 +6,7 @@ mod deliveries;
 mod handshakes;
 mod keys;
 mod requests;
+mod senders;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

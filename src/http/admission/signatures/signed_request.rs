@@ -39,6 +39,8 @@ pub(super) struct SignatureClaim {
     /// The signatures that can be decoded.
     pub signatures: Vec<Vec<u8>>,
     timestamp: Option<String>,
+    /// Whether a signature came after the timestamp.
+    has_signature_since: bool,
 }
 
 impl SignedRequestReader {
@@ -155,15 +157,23 @@ impl SignedRequestReader {
         for field in self.format.fields(text) {
             match field {
                 SignatureField::Timestamp(time) => {
-                    if claim.timestamp.replace(time.to_owned()).is_some() {
+                    let is_first = claim.timestamp.is_none();
+                    // A provider may repeat the time beside each of its signatures.
+                    let is_repeated =
+                        claim.has_signature_since && claim.timestamp.as_deref() == Some(time);
+                    if !is_first && !is_repeated {
                         return Err(Rejection::Unreadable(format!("the time in {place}")));
                     }
+                    claim.timestamp = Some(time.to_owned());
+                    claim.has_signature_since = false;
                 }
-                // A signature that can't be decoded may stand beside one that can.
-                SignatureField::Signature(text) if claim.signatures.len() < MAX_SIGNATURES => {
-                    claim.signatures.extend(decode(text, self.encoding));
+                SignatureField::Signature(text) => {
+                    claim.has_signature_since = true;
+                    // A signature that can't be decoded may stand beside one that can.
+                    if claim.signatures.len() < MAX_SIGNATURES {
+                        claim.signatures.extend(decode(text, self.encoding));
+                    }
                 }
-                SignatureField::Signature(_) => {}
             }
         }
         Ok(())

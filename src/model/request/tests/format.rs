@@ -62,6 +62,22 @@ fn a_timestamp_may_stand_beside_the_signatures() {
             &[Signature("aa"), Timestamp("1|2")],
         ),
         ("{timestamp}.{signature}", "1", &[]),
+        (
+            "{timestamp},{signature}",
+            "1, aa,bb",
+            &[Timestamp("1"), Signature("aa"), Signature("bb")],
+        ),
+        (
+            "{timestamp};v1={signature}",
+            "1;v0=zz;v1=aa",
+            &[Timestamp("1"), Signature("aa")],
+        ),
+        (
+            "{signature},{timestamp}",
+            "aa,bb,1",
+            &[Timestamp("1"), Signature("aa"), Signature("bb")],
+        ),
+        ("{timestamp},{signature}", "aa", &[]),
     ] {
         assert_eq!(fields(format, value), expected, "{format} {value}");
     }
@@ -76,7 +92,6 @@ fn a_format_that_finds_no_signature_is_refused() {
         "{signature}{timestamp}",
         "{signature}.{signature}",
         "{other}",
-        "{timestamp},{signature}",
         "v={timestamp},v={signature}",
         "{signature",
         "{signature}{",
@@ -97,6 +112,7 @@ proptest! {
         for format in [
             "{signature}", "sha256={signature}", "v1,{signature}", "HMAC {signature}",
             "t={timestamp},v1={signature}", "{timestamp}.{signature}", "{signature} {timestamp}",
+            "{timestamp},{signature}",
         ] {
             let format = SignatureFormat::parse(format).expect(format);
             let _ = format.fields(&value);

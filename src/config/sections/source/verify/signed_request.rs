@@ -130,6 +130,9 @@ impl SignedRequest {
 
     fn check_place(&self, key: &str) -> Checked {
         let header = format!("{key}.header");
+        if let Some(name) = &self.timestamp_header {
+            check_header_name(&format!("{key}.timestamp_header"), name)?;
+        }
         if self.signature.is_some() {
             return match self.headers.as_slice() {
                 [] => Ok(()),
@@ -145,10 +148,7 @@ impl SignedRequest {
         for name in &self.headers {
             check_header_name(&header, name)?;
         }
-        match &self.timestamp_header {
-            Some(name) => check_header_name(&format!("{key}.timestamp_header"), name),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// A timestamp that is signed stands in one place, and a timestamp that stands somewhere is
