@@ -11,18 +11,28 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use relay::Relay;
 use relay::config::Source;
 use relay::model::Level;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    RsaKeyPair,
+};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use support::{
     Load, WriteRequest, fsync_log, load, load_with, median, no_op, rounds, runtime, sample, spread,
 };
 use tokio::runtime::Runtime;
+
+/// An RSA key of 2048 bits, the public part first: ring makes none. It protects nothing.
+const RSA: &str = include_str!("support/rsa.pem");
 
 /// One sample of each, in turn.
 struct Sample {
@@ -149,17 +159,12 @@ impl Scheme {
     }
 }
 
-/// A source of each kind. Their signatures have no time, so that they can be made before.
+/// A source of each kind. Their signatures are made before: they have no time, or the longest
+/// tolerance.
 fn schemes() -> Vec<Scheme> {
     let body = support::body();
-    let mut mac = Hmac::<Sha256>::new_from_slice(b"secret").expect("a key of any length");
-    mac.update(body.as_bytes());
-    let hmac = hex::encode(mac.finalize().into_bytes());
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a key");
-    let (key, signature) = (hex::encode(pair.public_key()), pair.sign(body.as_bytes()));
-    let ed25519 = hex::encode(signature);
     let secret = "secrets = [\"secret\"]";
-    vec![
+    let mut schemes = vec![
         Scheme {
             name: "none",
             settings: String::new(),
@@ -178,16 +183,81 @@ fn schemes() -> Vec<Scheme> {
         Scheme {
             name: "hmac",
             settings: format!("verify.hmac = {{ header = \"X-Signature\", {secret} }}"),
-            headers: format!("X-Signature: {hmac}\r\n"),
-        },
-        Scheme {
-            name: "ed25519",
-            settings: format!(
-                "verify.public_key = {{ algorithm = \"ed25519\", header = \"X-Signature\", \
-                 public_keys = [\"{key}\"] }}"
+            headers: format!(
+                "X-Signature: {}\r\n",
+                hex::encode(hmac(b"secret", body.as_bytes()))
             ),
-            headers: format!("X-Signature: {ed25519}\r\n"),
         },
+        standard_webhooks(&body),
+    ];
+    schemes.extend(public_keys(body.as_bytes()));
+    schemes
+}
+
+fn hmac(key: &[u8], content: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.update(content);
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn standard_webhooks(body: &str) -> Scheme {
+    let key = [7; 32];
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = now.expect("a time after 1970").as_secs();
+    let signature = STANDARD.encode(hmac(&key, format!("msg_1.{seconds}.{body}").as_bytes()));
+    Scheme {
+        name: "standard",
+        settings: format!(
+            "verify.standard_webhooks = {{ tolerance = \"7d\", secrets = [\"whsec_{}\"] }}",
+            STANDARD.encode(key)
+        ),
+        headers: format!(
+            "webhook-id: msg_1\r\nwebhook-timestamp: {seconds}\r\n\
+             webhook-signature: v1,{signature}\r\n"
+        ),
+    }
+}
+
+/// The schemes of public keys.
+fn public_keys(body: &[u8]) -> [Scheme; 3] {
+    let scheme = |name, algorithm: &str, key: &str, signature: &[u8]| Scheme {
+        name,
+        settings: format!(
+            "verify.public_key = {{ algorithm = \"{algorithm}\", header = \"X-Signature\", \
+             public_keys = [\'\'\'{key}\'\'\'] }}"
+        ),
+        headers: format!("X-Signature: {}\r\n", hex::encode(signature)),
+    };
+    let random = SystemRandom::new();
+    let ed25519 = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a key");
+    let p256 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random);
+    let p256 = p256.expect("a key");
+    let p256 = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, p256.as_ref(), &random);
+    let p256 = p256.expect("a key");
+    let (rsa_public, rsa) = RSA.split_once("-----BEGIN PRIVATE").expect("two keys");
+    let rsa: String = rsa
+        .lines()
+        .skip(1)
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let rsa = RsaKeyPair::from_pkcs8(&STANDARD.decode(rsa).expect("base64")).expect("a key");
+    let mut of_rsa = vec![0; rsa.public().modulus_len()];
+    rsa.sign(&RSA_PKCS1_SHA256, &random, body, &mut of_rsa)
+        .expect("a signature");
+    [
+        scheme(
+            "ed25519",
+            "ed25519",
+            &hex::encode(ed25519.public_key()),
+            ed25519.sign(body).as_ref(),
+        ),
+        scheme(
+            "p256",
+            "ecdsa_p256_sha256",
+            &hex::encode(p256.public_key()),
+            p256.sign(&random, body).expect("a signature").as_ref(),
+        ),
+        scheme("rsa2048", "rsa_sha256", rsa_public, &of_rsa),
     ]
 }
 
