@@ -100,6 +100,43 @@ fn a_log_read_late_has_whole_lines_in_order_and_reports_dropped_ones() {
     assert_eq!(end, Some(Some("stopped")), "the end isn't lost");
 }
 
+/// An operator whose sender uses a key twice must find both requests.
+#[test]
+fn a_duplicate_with_other_bytes_is_logged_with_both_ids() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Process::serve(directory.path(), TOML);
+    let post = |request: &str, body: &[u8]| {
+        let headers = [("Idempotency-Key", "k"), ("X-Request-ID", request)];
+        let reply = server
+            .client
+            .send("POST", "/webhooks/github", &headers, body);
+        event_id(&reply)
+    };
+    let first = post("the-first", b"1");
+    assert_eq!(post("the-same", b"1"), first);
+    assert_eq!(post("another", b"2"), first);
+    for number in 0..20 {
+        post("many", format!("1{number}").as_bytes());
+    }
+    server.signal("-TERM");
+    let (_, log) = server.wait();
+    let lines = parsed(&log);
+    let is_other = |line: &&Value| {
+        let message = line["message"].as_str().unwrap_or_default();
+        message.contains("the idempotency key of an event and other bytes")
+    };
+    let warnings: Vec<&Value> = lines.iter().filter(is_other).collect();
+    let one = warnings.first().expect("a warning");
+    assert_eq!(
+        one["level"].as_str().map(str::to_lowercase).as_deref(),
+        Some("warn")
+    );
+    assert_eq!(one["event_id"], first.as_str(), "{one}");
+    assert_eq!(one["request_id"], "another", "{one}");
+    assert_eq!(one["source"], "github", "{one}");
+    assert_eq!(warnings.len(), 10, "ten a minute");
+}
+
 /// A pipe whose buffer is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
