@@ -50,6 +50,31 @@ pub(crate) fn fetch_certificate(_context: &Context) -> FetchCertificate {
     Arc::new(|_| None)
 }
 
+/// A server of a test that serves certificates in place of providers.
+#[cfg(test)]
+pub(crate) struct CertificateServer {
+    pub hosts: &'static [&'static str],
+    pub address: SocketAddr,
+    pub authority: String,
+    pub timeout: std::time::Duration,
+}
+
+/// Fetches nothing.
+#[cfg(test)]
+pub(crate) fn fetch_certificate_from(
+    context: &Context,
+    server: &CertificateServer,
+) -> FetchCertificate {
+    let CertificateServer {
+        hosts,
+        address,
+        authority,
+        timeout,
+    } = server;
+    let _ = (hosts, address, authority, timeout);
+    fetch_certificate(context)
+}
+
 /// Starts nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {

@@ -19,8 +19,9 @@ pub use error::{RelayError, StartError};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::delivery;
 use crate::http::EventLoops;
-use crate::model::IntentId;
+use crate::model::{FetchCertificate, IntentId};
 use crate::stop::{self, Asked, Step, Wait, stop_in_order};
 use crate::store::Store;
 
@@ -53,8 +54,17 @@ impl Relay {
         reason = "the relay takes its configuration over"
     )]
     pub fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        Self::start_fetching(&config, clock, delivery::fetch_certificate)
+    }
+
+    /// As [`Relay::start_with_clock`]. `fetch` makes what fetches certificates of providers.
+    fn start_fetching(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
+    ) -> Result<Self, StartError> {
         config.check()?;
-        let started = start::start(Arc::new(config.resolve()), clock)?;
+        let started = start::start(Arc::new(config.resolve()), clock, fetch)?;
         Ok(Self {
             agents: started.agents,
             address: started.address,

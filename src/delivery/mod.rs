@@ -68,6 +68,27 @@ pub(crate) fn fetch_certificate(context: &Context) -> FetchCertificate {
     levels::fetch_certificate(context)
 }
 
+/// A server of a test that serves certificates in place of providers.
+#[cfg(test)]
+pub(crate) struct CertificateServer {
+    /// The hosts that it stands for.
+    pub hosts: &'static [&'static str],
+    pub address: std::net::SocketAddr,
+    /// The authority that signs its own certificate, in PEM.
+    pub authority: String,
+    /// The time for a fetch.
+    pub timeout: std::time::Duration,
+}
+
+/// As [`fetch_certificate`], from a server of a test.
+#[cfg(test)]
+pub(crate) fn fetch_certificate_from(
+    context: &Context,
+    server: &CertificateServer,
+) -> FetchCertificate {
+    levels::fetch_certificate_from(context, server)
+}
+
 /// Runs a level's parts on threads of their own.
 fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor> {
     let fatal = context.fatal.clone();

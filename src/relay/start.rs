@@ -9,6 +9,7 @@ use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
 use crate::http::{App, EventLoops, ListenerLimits, LiveApp, event_loops, serve};
 use crate::maintenance::{self, Worker};
+use crate::model::FetchCertificate;
 use crate::ops::fatal::Fatal;
 use crate::ops::fd_limit::{self, Demand};
 use crate::ops::metrics::Metrics;
@@ -42,8 +43,13 @@ pub(super) struct Started {
     pub event_loops: EventLoops,
 }
 
-/// Starts a relay. An error drops the agents that are started by then, which stops them.
-pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Started, StartError> {
+/// Starts a relay. An error drops the agents that are started by then, which stops them. `fetch`
+/// makes what fetches certificates of providers.
+pub(super) fn start(
+    config: Arc<Resolved>,
+    clock: Arc<dyn Clock>,
+    fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
+) -> Result<Started, StartError> {
     let metrics = Arc::new(Metrics::new(config.level()));
     let mut agents = Agents::new(config.server.shutdown_grace);
     let event_loops = EventLoops::start(&agents.fatal, &agents.http_threads.stop)?;
@@ -74,7 +80,7 @@ pub(super) fn start(config: Arc<Resolved>, clock: Arc<dyn Clock>) -> Result<Star
         own_listeners: own_listeners.clone(),
         wake,
     };
-    let fetch_certificate = delivery::fetch_certificate(&context);
+    let fetch_certificate = fetch(&context);
     let executor = delivery::start(context)?;
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);

@@ -37,6 +37,22 @@ pub(super) fn fetch_certificate(context: &Context) -> FetchCertificate {
     fetch
 }
 
+/// As [`fetch_certificate`], from a server of a test.
+#[cfg(test)]
+pub(super) fn fetch_certificate_from(
+    context: &Context,
+    server: &crate::delivery::CertificateServer,
+) -> FetchCertificate {
+    #[cfg(feature = "delivery-http")]
+    let fetch = http::fetcher_from(context, server);
+    #[cfg(not(feature = "delivery-http"))]
+    let fetch: FetchCertificate = {
+        let _ = (context, server);
+        Arc::new(|_| None)
+    };
+    fetch
+}
+
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with
 /// the configuration. An error is a file that the configuration names and that can't be used.
 #[allow(

@@ -32,8 +32,11 @@ fn sha256(content: &[u8]) -> Vec<u8> {
     mac::<Hmac<Sha256>>(KEY.as_bytes(), content)
 }
 
-/// Posts each of these requests to the source `a`: query, headers, body, and the status.
-fn assert_answers(scene: &Scene, requests: &[(&str, &[(&str, &str)], &[u8], u16)]) {
+/// A request to the source `a`: query, headers, body, and the status of the answer.
+type Sent<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
+
+/// Posts requests, of which those that are accepted are stored.
+fn assert_answers(scene: &Scene, requests: &[Sent<'_>]) {
     for (query, headers, body, status) in requests {
         let before = scene.stored();
         let reply = scene.post(&format!("/webhooks/a{query}"), headers, body);

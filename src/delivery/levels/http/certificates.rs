@@ -8,6 +8,12 @@ use ureq::Agent;
 
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::agents::AgentMaker;
+#[cfg(test)]
+use crate::delivery::levels::http::{
+    names::Names,
+    resolver::UrlOrigin,
+    tls::{self, Roots},
+};
 use crate::model::FetchCertificate;
 
 /// The largest certificate, with its chain.
@@ -19,14 +25,21 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// inside the network is asked.
 pub(in crate::delivery) fn fetcher(context: &Context) -> FetchCertificate {
     let maker = AgentMaker::new(context);
-    // Made for the first fetch: few relays have a source that needs one.
+    fetch_by(TIMEOUT, move || maker.client_agent())
+}
+
+/// Fetches by an agent that is made for the first fetch: few relays have a source that needs one.
+fn fetch_by(
+    timeout: Duration,
+    new_agent: impl Fn() -> Result<Agent, String> + Send + Sync + 'static,
+) -> FetchCertificate {
     let agent = OnceLock::new();
     Arc::new(move |url| {
-        let made = agent.get_or_init(|| maker.client_agent());
+        let made = agent.get_or_init(&new_agent);
         let fetched = made
             .as_ref()
             .map_err(Clone::clone)
-            .and_then(|agent| fetch(agent, url));
+            .and_then(|agent| fetch(agent, url, timeout));
         match fetched {
             Ok(certificate) => Some(certificate),
             Err(error) => {
@@ -37,11 +50,11 @@ pub(in crate::delivery) fn fetcher(context: &Context) -> FetchCertificate {
     })
 }
 
-fn fetch(agent: &Agent, url: &str) -> Result<Vec<u8>, String> {
+fn fetch(agent: &Agent, url: &str, timeout: Duration) -> Result<Vec<u8>, String> {
     let request = agent
         .get(url)
         .config()
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .build();
     let response = request.call().map_err(|error| error.to_string())?;
     let status = response.status();
@@ -57,6 +70,28 @@ fn fetch(agent: &Agent, url: &str) -> Result<Vec<u8>, String> {
         return Err(format!("expected at most {MAX_BYTES} bytes"));
     }
     Ok(certificate)
+}
+
+/// As [`fetcher`], from a server of a test: it stands for hosts, and an authority of its own is
+/// trusted.
+#[cfg(test)]
+pub(in crate::delivery) fn fetcher_from(
+    context: &Context,
+    server: &crate::delivery::CertificateServer,
+) -> FetchCertificate {
+    use rustls::pki_types::pem::PemObject as _;
+
+    let maker = AgentMaker::new(context);
+    let names = Names::new(1, Arc::clone(&context.clock));
+    for host in server.hosts {
+        names.set(((*host).to_owned(), 443), server.address);
+    }
+    let authority = rustls::pki_types::CertificateDer::from_pem_slice(server.authority.as_bytes());
+    let authority = authority.expect("a certificate");
+    fetch_by(server.timeout, move || {
+        let tls = tls::client(Roots::File(vec![authority.clone()]))?;
+        Ok(maker.agent(UrlOrigin::Client, &names, &tls))
+    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ use crate::model::FailureKind;
 use crate::store::OutboundMessage;
 use agents::Agents;
 pub(super) use certificates::fetcher;
+#[cfg(test)]
+pub(super) use certificates::fetcher_from;
 use request::Sign;
 
 /// Bytes of an answer that are read, so that its connection can be reused; past it the connection

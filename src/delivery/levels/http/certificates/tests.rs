@@ -17,7 +17,7 @@ fn fetch_answer(answer: Vec<u8>) -> Result<Vec<u8>, String> {
         let _ = stream.write_all(&answer);
     });
     let config = Agent::config_builder().max_redirects(0).build();
-    let fetched = fetch(&Agent::new_with_config(config), &url);
+    let fetched = fetch(&Agent::new_with_config(config), &url, TIMEOUT);
     server.join().expect("no panic");
     fetched
 }
