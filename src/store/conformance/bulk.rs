@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::conformance::NewStore;
-use crate::store::conformance::scene::{DAY, START, Scene, event_of};
+use crate::store::conformance::scene::{DAY, START, Scene, event, event_of};
 use crate::store::types::{AdvanceBulk, DeadLetterAction, DeadLetterFilter};
 
 /// Accepts this many events for these destinations, and dead-letters all of their deliveries.
@@ -157,5 +157,27 @@ pub fn an_operation_is_created_for_each_of_many_destinations(new: NewStore) {
             .all(|one| *one == (1, 1, true, false))
     );
     assert_eq!(scene.list(Some(DeliveryState::Queued)).len(), DESTINATIONS);
+    scene.stop();
+}
+
+pub fn an_origin_deleted_after_its_dead_letters_were_counted_gets_no_operation(new: NewStore) {
+    let mut scene = Scene::new(new);
+    // The newest origin would never be deleted.
+    let [_, gone, _] =
+        ["http://a", "http://gone", "http://newest"].map(|origin| scene.accept(event(origin)));
+    scene.dead_letter_due("answered 500");
+    let filter = scene.all_dead_letters();
+    let mut operator = scene.operator();
+    let counts = operator.count_dead_letters(&filter).expect("counts");
+    assert_eq!(counts.len(), 3);
+    assert_eq!(scene.operator().discard(gone).expect("discarded"), 1);
+    scene.forget_unused_origins();
+    assert!(!scene.knows("http://gone"));
+    let ids = operator
+        .create_bulk(DeadLetterAction::Replay, filter, counts)
+        .expect("operations of the others");
+    assert_eq!(scene.bulk(&ids), [(0, 1, false, false); 2]);
+    scene.finish_bulk();
+    assert_eq!(scene.list(Some(DeliveryState::Queued)).len(), 2);
     scene.stop();
 }

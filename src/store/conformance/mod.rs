@@ -83,6 +83,7 @@ macro_rules! conformance {
                 a_bulk_operation_survives_a_restart_and_can_be_cancelled,
                 filters_select_by_destination_source_reason_and_time,
                 an_operation_is_created_for_each_of_many_destinations,
+                an_origin_deleted_after_its_dead_letters_were_counted_gets_no_operation,
             }
             maintenance {
                 retention_follows_the_configured_times,

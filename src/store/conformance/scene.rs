@@ -328,20 +328,25 @@ impl Scene {
         action: DeadLetterAction,
         change: impl FnOnce(&mut DeadLetterFilter),
     ) -> Vec<BulkId> {
-        let mut filter = DeadLetterFilter {
+        let mut filter = self.all_dead_letters();
+        change(&mut filter);
+        let mut operator = self.operator();
+        let counts = operator.count_dead_letters(&filter).expect("counts");
+        operator
+            .create_bulk(action, filter, counts)
+            .expect("operations")
+    }
+
+    /// A filter that matches the dead letters of now.
+    pub fn all_dead_letters(&self) -> DeadLetterFilter {
+        let filter = DeadLetterFilter {
             destination: None,
             source: None,
             reason: None,
             since: Timestamp::from_millis(0),
             until: Timestamp::from_millis(i64::MAX),
         };
-        change(&mut filter);
-        let filter = filter.before(self.now());
-        let mut operator = self.operator();
-        let counts = operator.count_dead_letters(&filter).expect("counts");
-        operator
-            .create_bulk(action, filter, counts)
-            .expect("operations")
+        filter.before(self.now())
     }
 
     /// Bulk operations as (done, total, has ended, is cancelled).

@@ -32,6 +32,10 @@ pub struct CreateBulk {
     action: DeadLetterAction,
     filter: DeadLetterFilter,
     counts: Vec<DeadLetterCount>,
+    /// Destinations whose operations are durable, or that had been deleted by then.
+    done: usize,
+    /// `done` once the step under way is durable.
+    next: usize,
     /// The operations that were created.
     pub created: Vec<BulkId>,
 }
@@ -46,6 +50,8 @@ impl CreateBulk {
             action,
             filter,
             counts,
+            done: 0,
+            next: 0,
             created: Vec::new(),
         }
     }
@@ -55,8 +61,9 @@ impl LongWrite for CreateBulk {
     type Step = CreateBulkStep;
 
     fn next_step(&mut self, rows: usize) -> Option<CreateBulkStep> {
-        let rest = &self.counts[self.created.len()..];
+        let rest = &self.counts[self.done..];
         let count = RowBudget::of(rows).spend_on(rest, |_| 1);
+        self.next = self.done + count;
         (count > 0).then(|| CreateBulkStep {
             action: self.action,
             filter: self.filter.clone(),
@@ -68,6 +75,7 @@ impl LongWrite for CreateBulk {
     }
 
     fn committed(&mut self, created: Vec<BulkId>) {
+        self.done = self.next;
         self.created.extend(created);
     }
 }
@@ -87,10 +95,11 @@ impl WriteOp for CreateBulkStep {
         let filter = &self.filter;
         let mut created = Vec::new();
         for (destination, total) in &self.totals {
-            tx.execute(
+            // An ad hoc origin whose dead letters were pruned since the count may be deleted, too.
+            let inserted = tx.execute(
                 "INSERT INTO jobs (kind, destination_id, source, reason, since, until, total,
                                    cursor_at, cursor_intent, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, 0, ?8)",
+                 SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?5, 0, ?8 FROM destinations WHERE id = ?2",
                 params![
                     self.action as i64,
                     destination,
@@ -102,7 +111,9 @@ impl WriteOp for CreateBulkStep {
                     tx.now,
                 ],
             )?;
-            created.push(BulkId(tx.sql.last_insert_rowid()));
+            if inserted > 0 {
+                created.push(BulkId(tx.sql.last_insert_rowid()));
+            }
         }
         Ok(created)
     }
