@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use relay::config::RetrySettings;
+use relay::config::{Destination, RetrySettings, Source};
+use relay::model::Level;
 
 use crate::support::{
-    Answer, Receiver, TestRelay, config, event_id, event_with_status, relay_id, relay_to,
+    Answer, Arrival, Receiver, TestRelay, config, event_id, event_with_status, relay_id, relay_to,
     relay_with_status, until,
 };
 
@@ -149,6 +150,52 @@ fn origins_of_one_key_are_served_beside_many_origins_of_another() {
         .next_within(Duration::from_secs(30))
         .expect("it arrives");
     relay_id(&reply);
+    relay.stop();
+}
+
+#[test]
+fn two_named_destinations_and_a_key_with_many_origins_get_equal_turns() {
+    const ORIGINS: usize = 400;
+    const EVENTS: usize = 100;
+    let receiver = Receiver::start_at("0.0.0.0:0".parse().expect("an address"), |_: &Arrival| {
+        Answer::status(200)
+    })
+    .expect("a free port");
+    let port = receiver.address().port();
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let config = |level| {
+        let url = |path: &str| format!("http://127.0.0.1:{port}/{path}");
+        let mut config = config(directory.path(), &url("orders"));
+        let billing = Destination::new(url("billing").parse().expect("a URL"));
+        config.destinations.insert("billing".to_owned(), billing);
+        let source = Source::to(["orders", "billing"]);
+        config.sources.insert("github".to_owned(), source);
+        // One attempt at a time, so that arrivals are in the order of the turns.
+        config.delivery.workers = 1;
+        config.delivery.level = Some(level);
+        config
+    };
+    let mut relay = TestRelay::start_in(Arc::clone(&directory), config(Level::Off), None);
+    for n in 0..ORIGINS {
+        let origin = format!("http://127.1.{}.{}:{port}/adhoc", n / 250, n % 250 + 1);
+        relay_id(&relay.client.create(&[], &relay_to(&origin, "{}")));
+    }
+    for n in 0..EVENTS {
+        event_id(&relay.client.hook(&n.to_string(), b"{}"));
+    }
+    relay.stop();
+    let mut relay = TestRelay::start_in(Arc::clone(&directory), config(Level::Durable), None);
+    let lanes = ["/orders", "/billing", "/adhoc"];
+    let mut turns = [0_usize; 3];
+    for _ in 0..turns.len() * (EVENTS - 10) {
+        let path = receiver.next().path;
+        let lane = lanes.iter().position(|lane| *lane == path);
+        turns[lane.expect("a known path")] += 1;
+        let most = turns.iter().max().expect("three lanes");
+        let least = turns.iter().min().expect("three lanes");
+        // The first scan finds destinations in the order of their rows.
+        assert!(most - least <= 3, "turns of {lanes:?}: {turns:?}");
+    }
     relay.stop();
 }
 
