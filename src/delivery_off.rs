@@ -35,6 +35,7 @@ pub(crate) struct Context {
     pub metrics: Arc<Metrics>,
     pub fatal: Fatal,
     pub stop: Stop,
+    pub stop_workers: Stop,
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,
 }
@@ -85,6 +86,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         metrics,
         fatal,
         stop,
+        stop_workers,
         own_listeners,
         wake,
     } = context;
@@ -95,6 +97,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         metrics,
         fatal,
         stop,
+        stop_workers,
         own_listeners,
         wake,
     ));

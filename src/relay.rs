@@ -165,6 +165,8 @@ const THREAD_WAIT: Duration = Duration::from_millis(500);
 /// can, and a supervisor waits to start again.
 const FATAL_GRACE: Duration = Duration::from_secs(1);
 
+const DISPATCHER: &str = "delivery dispatcher";
+
 /// The order of the stop. An agent that exceeds its wait is given up: the next start recovers, as
 /// it does after a crash.
 const ORDER: [Step<Agents>; 6] = [
@@ -181,7 +183,7 @@ const ORDER: [Step<Agents>; 6] = [
         wait: Wait::AfterGrace(OVERTIME),
     },
     Step {
-        name: "delivery dispatcher",
+        name: DISPATCHER,
         agent: |agents| &agents.dispatcher,
         asked: Asked::AtOnce,
         wait: Wait::AfterGrace(OVERTIME),
@@ -198,12 +200,12 @@ const ORDER: [Step<Agents>; 6] = [
         asked: Asked::InTurn,
         wait: Wait::FromTurn(THREAD_WAIT),
     },
-    // The dispatcher asks the workers. A worker that connects or resolves a name can't be cut
-    // short; its delivery has been released.
+    // Asked as soon as the dispatcher has released their deliveries, and waited for last: a worker
+    // that connects or resolves a name can't be cut short.
     Step {
         name: "delivery workers",
         agent: |agents| &agents.workers,
-        asked: Asked::ByAnother,
+        asked: Asked::After(DISPATCHER),
         wait: Wait::Optional(THREAD_WAIT),
     },
 ];

@@ -21,6 +21,8 @@ pub(crate) struct Context {
     /// Asks the dispatcher to claim nothing more, to let attempts finish until the deadline, and to
     /// release the rest.
     pub stop: Stop,
+    /// Asks the workers to end: idle ones at once, the others by a cut of their connections.
+    pub stop_workers: Stop,
     /// Addresses that no attempt may go to.
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,

@@ -31,7 +31,6 @@ mod wake;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 pub(crate) use context::Context;
 pub(crate) use wake::Wake;
@@ -45,9 +44,8 @@ use pool::Pool;
 pub(crate) struct Executor {
     /// The end of claims, settlements and releases.
     pub dispatcher: Ending,
-    /// The end of all attempts. The dispatcher's end cuts those in flight, but a worker that
-    /// connects or resolves a name ends after its timeout only; its delivery has been released by
-    /// then.
+    /// The end of all attempts. A worker that connects or resolves a name can't be cut short, and
+    /// ends after its timeout; its delivery has been released by then.
     pub workers: Ending,
 }
 
@@ -96,7 +94,7 @@ fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor>
     context.clock.on_jump(Box::new(move || wake.wake()));
     let wake = context.wake.clone();
     context.stop.on_ask(move || wake.wake());
-    let pool = Pool::start(&context, Arc::clone(&parts.transport))?;
+    let pool = Pool::start(&context, &parts.transport)?;
     let workers = pool.ended();
     let mut dispatcher = Dispatcher::new(context, parts, pool);
     let (running, ended) = Ending::new();

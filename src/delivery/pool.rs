@@ -21,7 +21,6 @@ const STACK: usize = 512 * 1024;
 pub(super) struct Pool {
     shared: Arc<Shared>,
     workers: usize,
-    transport: Arc<dyn Transport>,
     /// The end of all threads.
     ended: Ending,
 }
@@ -34,25 +33,28 @@ struct Shared {
 }
 
 impl Pool {
-    pub fn start(context: &Context, transport: Arc<dyn Transport>) -> std::io::Result<Self> {
+    /// Starts the threads. They end once `Context::stop_workers` is asked: idle ones at once, the
+    /// others by a cut of their connections. The completions that they still report are ignored.
+    pub fn start(context: &Context, transport: &Arc<dyn Transport>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             ready: Condvar::new(),
             wake: context.wake.clone(),
         });
         let workers = context.config.current().delivery.workers;
+        context.stop_workers.on_ask({
+            let (shared, transport) = (Arc::clone(&shared), Arc::clone(transport));
+            move || {
+                shared.state().is_stopped = true;
+                shared.ready.notify_all();
+                transport.abort();
+            }
+        });
         let (running, ended) = Ending::new();
-        // If the system refuses one of the threads, dropping the pool ends the others.
-        let pool = Self {
-            shared,
-            workers,
-            transport,
-            ended,
-        };
         let reader = context.store.reader();
         for _ in 0..workers {
-            let shared = Arc::clone(&pool.shared);
-            let transport = Arc::clone(&pool.transport);
+            let shared = Arc::clone(&shared);
+            let transport = Arc::clone(transport);
             let clock = Arc::clone(&context.clock);
             let reader = reader.clone();
             let fatal = context.fatal.clone();
@@ -73,7 +75,11 @@ impl Pool {
                 }
             })?;
         }
-        Ok(pool)
+        Ok(Self {
+            shared,
+            workers,
+            ended,
+        })
     }
 
     /// The end of all threads.
@@ -120,20 +126,6 @@ impl Pool {
         for destination in destinations {
             state.recall(destination);
         }
-    }
-
-    /// Ends the threads: idle ones at once, the others by cutting their connections. The
-    /// completions that they still report are ignored.
-    pub fn abort(&self) {
-        self.shared.state().is_stopped = true;
-        self.shared.ready.notify_all();
-        self.transport.abort();
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        self.abort();
     }
 }
 

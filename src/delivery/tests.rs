@@ -6,7 +6,7 @@ mod tokens;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender, channel};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::*;
@@ -25,7 +25,7 @@ use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
 use crate::stop::{Deadline, Stop};
 use crate::store::testing::Overtake;
-use crate::store::{Accept, DestinationId, OutboundMessage, Store};
+use crate::store::{Accept, DestinationId, OutboundMessage, Store, StoreContext};
 
 /// Fails until it is repaired, or panics.
 #[derive(Default)]
@@ -53,8 +53,15 @@ struct Scene {
     store: Store,
     wake: Wake,
     stop: Stop,
+    stop_workers: Stop,
     receiver: Arc<Receiver>,
     dispatcher: Dispatcher,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.stop_workers.ask(Deadline::now());
+    }
 }
 
 fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
@@ -74,19 +81,20 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
         Arc::new(move |due: &[DestinationId]| wake.due(due))
     };
     let config = config.resolve();
-    let store = Store::open(
-        &config.database,
-        config.longest_wait(),
-        Arc::<FakeClock>::clone(&clock),
-        Arc::clone(&metrics),
+    let surroundings = StoreContext {
+        clock: Arc::<FakeClock>::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        stop: Stop::default(),
         on_work,
-        Arc::new(|| {}),
-        Arc::new(|_| {}),
-    )
-    .expect("the store opens");
+        on_outside_write: Arc::new(|| {}),
+        on_broken: Arc::new(|_| {}),
+    };
+    let store = Store::open(&config.database, config.longest_wait(), surroundings)
+        .expect("the store opens");
     let context = Context {
         config: Live::from(config),
         stop: Stop::default(),
+        stop_workers: Stop::default(),
         store,
         clock: Arc::<FakeClock>::clone(&clock),
         metrics,
@@ -121,8 +129,8 @@ fn scene_in(
     admission: Box<dyn Admission>,
 ) -> Scene {
     let (store, wake) = (context.store.clone(), context.wake.clone());
-    let stop = context.stop.clone();
-    let pool = Pool::start(&context, Arc::clone(&transport)).expect("threads");
+    let (stop, stop_workers) = (context.stop.clone(), context.stop_workers.clone());
+    let pool = Pool::start(&context, &transport).expect("threads");
     let parts = LevelParts {
         transport,
         admission,
@@ -133,6 +141,7 @@ fn scene_in(
         store,
         wake,
         stop,
+        stop_workers,
         receiver,
         dispatcher: Dispatcher::new(context, parts, pool),
     }
@@ -360,6 +369,7 @@ fn a_panic_in_the_dispatcher_is_fatal_with_one_line() {
 
     let (_directory, _clock, context) = context();
     let (store, fatal) = (context.store.clone(), context.fatal.clone());
+    let stop_workers = context.stop_workers.clone();
     let parts = LevelParts {
         transport: Arc::new(Receiver::default()),
         admission: Box::new(Broken),
@@ -368,6 +378,8 @@ fn a_panic_in_the_dispatcher_is_fatal_with_one_line() {
     let executor = run(context, parts).expect("threads");
     assert!(executor.dispatcher.wait(&soon()));
     assert_eq!(fatal.get().as_deref(), Some("the dispatcher panicked"));
+    stop_workers.ask(Deadline::now());
+    assert!(executor.workers.wait(&soon()));
     store.stop();
 }
 
@@ -411,9 +423,29 @@ impl Transport for Hanging {
 }
 
 /// An executor in the middle of an attempt that hangs.
-fn hanging() -> (tempfile::TempDir, Store, Stop, Executor, Arc<Hanging>) {
+struct HangingExecutor {
+    _directory: tempfile::TempDir,
+    store: Store,
+    stop: Stop,
+    stop_workers: Stop,
+    executor: Executor,
+    transport: Arc<Hanging>,
+}
+
+impl HangingExecutor {
+    /// Asserts that the dispatcher ends, and then the workers when they are asked.
+    fn assert_ends(&self) {
+        assert!(self.executor.dispatcher.wait(&soon()));
+        assert!(!self.executor.workers.wait(&Deadline::now()));
+        self.stop_workers.ask(Deadline::now());
+        assert!(self.executor.workers.wait(&soon()));
+    }
+}
+
+fn hanging() -> HangingExecutor {
     let (directory, _clock, context) = context();
     let (store, stop) = (context.store.clone(), context.stop.clone());
+    let stop_workers = context.stop_workers.clone();
     let (transport, begun) = Hanging::new();
     let parts = LevelParts {
         transport: Arc::<Hanging>::clone(&transport),
@@ -422,33 +454,38 @@ fn hanging() -> (tempfile::TempDir, Store, Stop, Executor, Arc<Hanging>) {
     let executor = run(context, parts).expect("threads");
     accept(&store, "http://x", b"{}".to_vec());
     begun.recv().expect("an attempt begins");
-    (directory, store, stop, executor, transport)
+    HangingExecutor {
+        _directory: directory,
+        store,
+        stop,
+        stop_workers,
+        executor,
+        transport,
+    }
 }
 
 #[test]
 fn an_outcome_that_a_stopped_store_refuses_ends_the_dispatcher() {
-    let (_directory, store, _stop, executor, transport) = hanging();
-    store.stop();
-    transport.abort();
-    assert!(executor.dispatcher.wait(&soon()));
-    assert!(executor.workers.wait(&soon()));
+    let running = hanging();
+    running.store.stop();
+    running.transport.abort();
+    running.assert_ends();
 }
 
 #[test]
 fn a_stop_without_a_store_does_not_wait_for_attempts() {
-    let (_directory, store, stop, executor, _transport) = hanging();
-    store.stop();
-    stop.ask(Deadline::within(Duration::MAX));
-    assert!(executor.dispatcher.wait(&soon()));
-    assert!(executor.workers.wait(&soon()));
+    let running = hanging();
+    running.store.stop();
+    running.stop.ask(Deadline::within(Duration::MAX));
+    running.assert_ends();
 }
 
 #[test]
 fn a_stop_releases_attempts_that_hang_and_ends_the_workers() {
-    let (_directory, store, stop, executor, _transport) = hanging();
-    stop.ask(Deadline::now());
-    assert!(executor.dispatcher.wait(&soon()));
-    assert!(executor.workers.wait(&soon()));
+    let running = hanging();
+    running.stop.ask(Deadline::now());
+    running.assert_ends();
+    let store = &running.store;
     let claimed = store.all_deliveries(Some(DeliveryState::Processing));
     assert!(claimed.is_empty());
     store.stop();

@@ -16,7 +16,7 @@ use crate::ops::metrics::Metrics;
 use crate::relay::agents::Agents;
 use crate::relay::error::StartError;
 use crate::stop::{Ending, Running};
-use crate::store::{DestinationId, OWN_READERS, OpenError, Store};
+use crate::store::{DestinationId, OWN_READERS, OpenError, Store, StoreContext};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
@@ -64,12 +64,8 @@ pub(super) fn start(
 
     let live = Live::new(Arc::clone(&config));
     let wake = Wake::new();
-    let store = open(&config, &clock, &metrics, &agents.fatal, &wake)?;
+    let store = open(&config, &clock, &metrics, &agents, &wake)?;
     agents.writer.ended = Some(store.ended().clone());
-    agents.writer.stop.on_ask({
-        let store = store.clone();
-        move || store.begin_stop()
-    });
     let context = delivery::Context {
         config: live.clone(),
         store: store.clone(),
@@ -77,6 +73,7 @@ pub(super) fn start(
         metrics: Arc::clone(&metrics),
         fatal: agents.fatal.clone(),
         stop: agents.dispatcher.stop.clone(),
+        stop_workers: agents.workers.stop.clone(),
         own_listeners: own_listeners.clone(),
         wake,
     };
@@ -152,7 +149,7 @@ fn open(
     config: &Resolved,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
-    fatal: &Fatal,
+    agents: &Agents,
     wake: &Wake,
 ) -> Result<Store, OpenError> {
     let on_work = {
@@ -164,18 +161,18 @@ fn open(
         Arc::new(move || wake.outside_write())
     };
     let on_broken = {
-        let fatal = fatal.clone();
+        let fatal = agents.fatal.clone();
         Arc::new(move |why| fatal.raise(why))
     };
-    Store::open(
-        &config.database,
-        config.longest_wait(),
-        Arc::clone(clock),
-        Arc::clone(metrics),
+    let context = StoreContext {
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(metrics),
+        stop: agents.writer.stop.clone(),
         on_work,
         on_outside_write,
         on_broken,
-    )
+    };
+    Store::open(&config.database, config.longest_wait(), context)
 }
 
 /// The relay's other users of file descriptors.

@@ -21,6 +21,16 @@ fn the_documents_show_the_order_of_the_stop() {
 }
 
 #[test]
+fn an_agent_that_is_asked_after_another_stands_behind_it() {
+    for (at, step) in ORDER.iter().enumerate() {
+        if let Asked::After(name) = step.asked {
+            let before = ORDER[..at].iter();
+            assert!(before.map(|step| step.name).any(|other| other == name));
+        }
+    }
+}
+
+#[test]
 fn the_stop_ends_before_a_supervisor_kills() {
     let grace = Config::default().server.shutdown_grace;
     let longest: Duration = ORDER

@@ -31,8 +31,8 @@ pub(crate) enum Asked {
     AtOnce,
     /// Once the agents before it have ended or are given up.
     InTurn,
-    /// By another agent, at that agent's end.
-    ByAnother,
+    /// Once the agent of this name, which stands before it, has ended or is given up.
+    After(&'static str),
 }
 
 /// How long the stop waits for an agent.
@@ -44,6 +44,15 @@ pub(crate) enum Wait {
     FromTurn(Duration),
     /// This long from its turn; the stop succeeds without it.
     Optional(Duration),
+}
+
+impl Wait {
+    fn deadline(self, end_of_grace: Deadline) -> Deadline {
+        match self {
+            Self::AfterGrace(more) => end_of_grace.plus(more),
+            Self::FromTurn(wait) | Self::Optional(wait) => Deadline::within(wait),
+        }
+    }
 }
 
 /// Stops the agents in the order of the table. Returns the names of those that did not end in time.
@@ -59,24 +68,24 @@ pub(crate) fn stop_in_order<A>(
     let mut stuck = Vec::new();
     for step in order {
         let agent = (step.agent)(agents);
-        let deadline = match step.wait {
-            Wait::AfterGrace(more) => end_of_grace.plus(more),
-            Wait::FromTurn(wait) | Wait::Optional(wait) => Deadline::within(wait),
-        };
+        let deadline = step.wait.deadline(end_of_grace);
         if step.asked == Asked::InTurn {
             agent.stop.ask(deadline);
         }
-        let has_ended = agent.ended.as_ref();
-        if has_ended.is_none_or(|ended| ended.wait(&deadline)) {
-            continue;
-        }
-        if let Wait::Optional(_) = step.wait {
+        let ended = agent.ended.as_ref();
+        let is_late = ended.is_some_and(|ended| !ended.wait(&deadline));
+        if let (true, Wait::Optional(_)) = (is_late, step.wait) {
             log::info!(
                 part = step.name;
                 "a part has not ended yet, and the stop goes on without it"
             );
-        } else {
+        } else if is_late {
             stuck.push(step.name);
+        }
+        let after_it = Asked::After(step.name);
+        for next in order.iter().filter(|next| next.asked == after_it) {
+            let deadline = next.wait.deadline(end_of_grace);
+            (next.agent)(agents).stop.ask(deadline);
         }
     }
     stuck

@@ -20,6 +20,11 @@ impl Stop {
         self.token.cancel();
     }
 
+    /// Whether the request was made. One atomic load.
+    pub fn is_asked(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     /// The deadline, once the request was made.
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline.get().copied()
@@ -37,7 +42,8 @@ impl Stop {
     }
 
     /// Runs `call` once the request is made, on the thread that makes it; at once if it was made.
-    /// For threads that wait for something else, too. `call` must not block.
+    /// For an agent whose threads wait for something else, too: `call` wakes them, so that they
+    /// look at the request. It must not block.
     pub fn on_ask(&self, call: impl FnOnce() + Send + 'static) {
         self.token.on_cancel(call);
     }

@@ -40,7 +40,7 @@ fn a_future_that_another_thread_wakes_is_waited_for() {
 #[test]
 fn a_request_reaches_tasks_threads_and_calls() {
     let stop = Stop::default();
-    assert!(stop.deadline().is_none());
+    assert!(stop.deadline().is_none() && !stop.is_asked());
     assert!(!stop.wait(Duration::ZERO));
     let (sender, called) = channel();
     for call in ["before", "too"] {
@@ -57,6 +57,7 @@ fn a_request_reaches_tasks_threads_and_calls() {
     };
     stop.ask(Deadline::within(SOON));
     stop.ask(Deadline::now());
+    assert!(stop.is_asked());
     assert!(waiting.join().expect("no panic"));
     let deadline = task.join().expect("no panic");
     assert!(deadline.left() > SOON / 2, "the first request counts");
@@ -126,4 +127,31 @@ fn an_agent_that_does_not_end_in_time_is_named_and_one_that_was_not_started_is_n
         },
     };
     assert_eq!(stop_in_order(&PAIR, &pair, Duration::ZERO), ["second"]);
+}
+
+#[test]
+fn an_agent_is_asked_when_the_one_that_it_follows_has_ended_or_is_given_up() {
+    let step = |name, agent: fn(&[Agent; 3]) -> &Agent, asked| Step {
+        name,
+        agent,
+        asked,
+        wait: Wait::FromTurn(Duration::ZERO),
+    };
+    let order: [Step<[Agent; 3]>; 3] = [
+        step("first", |all| &all[0], Asked::AtOnce),
+        step("second", |all| &all[1], Asked::InTurn),
+        step("last", |all| &all[2], Asked::After("first")),
+    ];
+    for hangs in [false, true] {
+        let (tell, told) = channel();
+        let (_running, never) = Ending::new();
+        let mut agents = ["first", "second", "last"].map(|name| agent(name, &tell));
+        if hangs {
+            agents[0].ended = Some(never);
+        }
+        let stuck = stop_in_order(&order, &agents, Duration::ZERO);
+        assert_eq!(stuck.contains(&"first"), hangs);
+        drop((tell, agents));
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["first", "last", "second"]);
+    }
 }

@@ -1,7 +1,8 @@
 //! The store: the operations on everything that is kept, whatever engine keeps it.
 //!
 //! - [`Store`]: the server's handle. [`Reader`]: a part's own connection for reading. [`Operator`]:
-//!   the same for commands, beside a running server.
+//!   the same for commands, beside a running server. `context`: the parts of a relay that a store
+//!   works with.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
 //! - `conformance`: the tests that every engine passes.
@@ -18,21 +19,20 @@
     )
 )]
 
+mod context;
 mod error;
 mod operator;
 mod reader;
 mod sqlite;
 mod types;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use context::StoreContext;
 pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
-pub(crate) use sqlite::{
-    OWN_READERS, OnBroken, OnOutsideWrite, OnWork, Remembered, Unlock, Unsaved, UnsavedTransaction,
-};
+pub(crate) use sqlite::{OWN_READERS, Remembered, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, BulkOperation,
     COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
@@ -44,10 +44,9 @@ pub(crate) use types::{
     UnusedOrigins,
 };
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::config;
 use crate::model::{DeliveryState, IntentId};
-use crate::ops::metrics::Metrics;
 use crate::stop::Ending;
 use sqlite::Sqlite;
 
@@ -68,29 +67,10 @@ impl Store {
     pub fn open(
         settings: &config::Database,
         longest_wait: Duration,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        on_work: OnWork,
-        on_outside_write: OnOutsideWrite,
-        on_broken: OnBroken,
+        context: StoreContext,
     ) -> Result<Self, OpenError> {
-        let engine = Engine::Sqlite(Sqlite::open(
-            settings,
-            longest_wait,
-            clock,
-            metrics,
-            on_work,
-            on_outside_write,
-            on_broken,
-        )?);
+        let engine = Engine::Sqlite(Sqlite::open(settings, longest_wait, context)?);
         Ok(Self { engine })
-    }
-
-    /// Commits everything sent before, and closes. Later writes are refused. Doesn't block.
-    pub fn begin_stop(&self) {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.begin_stop(),
-        }
     }
 
     /// When the store is closed.

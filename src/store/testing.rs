@@ -68,6 +68,13 @@ impl Store {
         }
     }
 
+    /// Asks the store to end.
+    pub fn begin_stop(&self) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.begin_stop(),
+        }
+    }
+
     /// Stops, and waits for it.
     pub fn stop(&self) {
         match &self.engine {

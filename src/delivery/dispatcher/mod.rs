@@ -123,7 +123,7 @@ impl Dispatcher {
             }
             let tick = self.tick();
             if self.is_over {
-                return self.pool.abort();
+                return;
             }
             wait = tick.look_again.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
         }

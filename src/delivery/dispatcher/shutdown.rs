@@ -37,6 +37,5 @@ impl Dispatcher {
             self.releases.extend(self.ledger.close_all());
             self.commit(&[]);
         }
-        self.pool.abort();
     }
 }

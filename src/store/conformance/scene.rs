@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::clock::{Clock as _, FakeClock, Timestamp};
 use crate::model::{DeliveryState, IntentId, Level, Surface};
 use crate::ops::metrics::Metrics;
-use crate::stop;
+use crate::stop::{self, Stop};
 use crate::store::conformance::NewStore;
 use crate::store::types::{
     Accept, Accepted, AdvanceBulk, AttemptRecord, BulkId, BulkOperation, ClaimId, ClaimRequest,
@@ -17,7 +17,7 @@ use crate::store::types::{
     IdempotencyKey, ListQuery, ListedDelivery, Owner, Prune, PruneCursor, Release, ScanCursor,
     SettleAndClaim, Settlement, StoredIntent, UnusedOrigins,
 };
-use crate::store::{Cutoffs, Operator, OriginsPassStep, Store, StoreError};
+use crate::store::{Cutoffs, Operator, OriginsPassStep, Store, StoreContext, StoreError};
 
 /// The fake clock's first time.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -435,15 +435,18 @@ fn open(new: &NewStore, clock: &Arc<FakeClock>) -> (Store, Receiver<Vec<Destinat
     let store = Store::open(
         &new.settings,
         LONGEST_WAIT,
-        Arc::<FakeClock>::clone(clock),
-        Arc::new(Metrics::new(Level::Off)),
-        Arc::new(move |destinations: &[DestinationId]| {
-            let announce = announce.lock().expect("no panics");
-            // The test may have ended.
-            let _ = announce.send(destinations.to_vec());
-        }),
-        Arc::new(|| {}),
-        Arc::new(|why| panic!("{why}")),
+        StoreContext {
+            clock: Arc::<FakeClock>::clone(clock),
+            metrics: Arc::new(Metrics::new(Level::Off)),
+            stop: Stop::default(),
+            on_work: Arc::new(move |destinations: &[DestinationId]| {
+                let announce = announce.lock().expect("no panics");
+                // The test may have ended.
+                let _ = announce.send(destinations.to_vec());
+            }),
+            on_outside_write: Arc::new(|| {}),
+            on_broken: Arc::new(|why| panic!("{why}")),
+        },
     )
     .expect("the store opens");
     (store, work)

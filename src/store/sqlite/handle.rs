@@ -43,14 +43,20 @@ impl Sqlite {
         shared: Arc<Shared>,
         ended: Ending,
     ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                queue,
-                readers,
-                shared,
-                ended,
-            }),
-        }
+        let inner = Arc::new(Inner {
+            queue,
+            readers,
+            shared,
+            ended,
+        });
+        let weak = Arc::downgrade(&inner);
+        inner.shared.stop.on_ask(move || {
+            // With a full queue the writer is awake, and sees the request.
+            if let Some(inner) = weak.upgrade() {
+                let _ = inner.queue.try_send(Command::Wake);
+            }
+        });
+        Self { inner }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -130,7 +136,7 @@ impl Sqlite {
     }
 
     fn refuse_if_stopping(&self) -> Result<(), StoreError> {
-        if self.shared().is_stopping.load(Ordering::SeqCst) {
+        if self.shared().stop.is_asked() {
             return Err(StoreError::Stopped);
         }
         Ok(())
@@ -186,14 +192,6 @@ impl Sqlite {
         (size(database), size(&path_beside(database, "-wal")))
     }
 
-    /// Asks the writer to commit everything sent before, to checkpoint and to close the database.
-    /// Later writes are refused. Doesn't block, even if the queue is full and the disk hangs.
-    pub fn begin_stop(&self) {
-        self.shared().is_stopping.store(true, Ordering::SeqCst);
-        // Only wakes the writer: with a full queue it is awake, and tests whether it should stop.
-        let _ = self.inner.queue.try_send(Command::Stop);
-    }
-
     /// When the database is closed and unlocked.
     pub fn ended(&self) -> &Ending {
         &self.inner.ended
@@ -211,10 +209,15 @@ impl Sqlite {
         &self.inner.queue
     }
 
+    /// Asks the writer to end.
+    pub fn begin_stop(&self) {
+        self.shared().stop.ask(stop::Deadline::now());
+    }
+
     /// Stops, and waits for it.
     pub fn stop(&self) {
         self.begin_stop();
-        let deadline = stop::Deadline::within(std::time::Duration::from_secs(60));
+        let deadline = stop::Deadline::within(Duration::from_secs(60));
         assert!(self.ended().wait(&deadline), "the writer hangs");
     }
 }

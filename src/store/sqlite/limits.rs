@@ -14,8 +14,8 @@ pub const MAX_HISTORY: i64 = 50;
 pub const QUEUE: usize = 1024;
 
 /// Places in the queue besides the clients', for relay's own operations. The dispatcher and
-/// maintenance have one operation in flight at a time, and block until it is durable; the stop has
-/// one command. If more are sent, they wait for a place.
+/// maintenance have one operation in flight at a time, and block until it is durable; a request to
+/// stop sends one command. If more are sent, they wait for a place.
 pub const OWN_PLACES: usize = 8;
 
 /// Operations in one transaction. Accepted events a second still grow at 512 a commit (measured).

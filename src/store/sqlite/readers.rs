@@ -9,7 +9,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
 use super::open;
-use super::shared::OnBroken;
+use crate::store::context::OnBroken;
 use crate::store::error::{OpenError, StoreError};
 
 /// How long a request waits for a reader: longer means overload, which is better reported at once.

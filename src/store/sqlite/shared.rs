@@ -10,21 +10,15 @@ use super::counts::Counts;
 use super::health::Health;
 use crate::clock::Clock;
 use crate::ops::metrics::Metrics;
-use crate::store::types::DestinationId;
-
-/// Called after a commit with the destinations for which it made something due.
-pub type OnWork = Arc<dyn Fn(&[DestinationId]) + Send + Sync>;
-
-/// Called after another process has written: a command that replayed or resumed something, say.
-pub type OnOutsideWrite = Arc<dyn Fn() + Send + Sync>;
-
-/// Called with the reason when the database can't be trusted or the writer has ended.
-pub type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
+use crate::stop::Stop;
+use crate::store::context::{OnBroken, OnOutsideWrite, OnWork, StoreContext};
 
 pub struct Shared {
     pub path: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Once it is asked, nothing more is sent, and the writer ends when its queue is empty.
+    pub stop: Stop,
     pub on_work: OnWork,
     pub on_outside_write: OnOutsideWrite,
     pub on_broken: OnBroken,
@@ -36,8 +30,6 @@ pub struct Shared {
     /// When a batch last held a client's operation, in milliseconds of the monotonic clock; zero if
     /// none did.
     pub clients_wrote_at: AtomicU64,
-    /// Set once by the stop: nothing more is sent, and the writer ends when its queue is empty.
-    pub is_stopping: AtomicBool,
     /// The transactions committed so far.
     #[cfg(test)]
     pub transactions: std::sync::Mutex<Vec<Transaction>>,
@@ -47,18 +39,20 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(
-        path: PathBuf,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        on_work: OnWork,
-        on_outside_write: OnOutsideWrite,
-        on_broken: OnBroken,
-    ) -> Self {
+    pub fn new(path: PathBuf, context: StoreContext) -> Self {
+        let StoreContext {
+            clock,
+            metrics,
+            stop,
+            on_work,
+            on_outside_write,
+            on_broken,
+        } = context;
         Self {
             path,
             clock,
             metrics,
+            stop,
             on_work,
             on_outside_write,
             on_broken,
@@ -67,7 +61,6 @@ impl Shared {
             counts: Counts::default(),
             queued: AtomicUsize::new(0),
             clients_wrote_at: AtomicU64::new(0),
-            is_stopping: AtomicBool::new(false),
             #[cfg(test)]
             transactions: std::sync::Mutex::default(),
             #[cfg(test)]

@@ -13,14 +13,13 @@ use super::lock_file::{self, Lock, Ownership};
 use super::ops::recover;
 use super::paths::canonical;
 use super::recent_keys::RecentKeys;
-use super::shared::{OnBroken, OnOutsideWrite, OnWork, Shared};
+use super::shared::Shared;
 use super::space::{self, Space};
 use super::writer::{Ended, Writer, WriterParts};
 use super::{open, readers};
-use crate::clock::Clock;
 use crate::config;
-use crate::ops::metrics::Metrics;
 use crate::stop::Ending;
+use crate::store::context::{OnBroken, StoreContext};
 use crate::store::error::{OpenError, StoreError};
 
 impl Sqlite {
@@ -30,20 +29,20 @@ impl Sqlite {
     pub fn open(
         settings: &config::Database,
         longest_wait: Duration,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        on_work: OnWork,
-        on_outside_write: OnOutsideWrite,
-        on_broken: OnBroken,
+        context: StoreContext,
     ) -> Result<Self, OpenError> {
         // One database has one lock, whatever link it is reached by.
         let path = canonical(&settings.path);
         // The reason for the end of the process names the file.
         let on_broken: OnBroken = {
-            let path = path.display().to_string();
+            let (path, on_broken) = (path.display().to_string(), context.on_broken);
             Arc::new(move |why| on_broken(format!("{path}: {why}")))
         };
-        let shared = Shared::new(path, clock, metrics, on_work, on_outside_write, on_broken);
+        let context = StoreContext {
+            on_broken,
+            ..context
+        };
+        let shared = Shared::new(path, context);
         let free_bytes = Box::new(space::free_bytes);
         Self::open_on(settings, longest_wait, shared, free_bytes)
     }

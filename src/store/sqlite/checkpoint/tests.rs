@@ -6,21 +6,19 @@ use crate::clock::{FakeClock, Timestamp};
 use crate::config;
 use crate::model::Level;
 use crate::ops::metrics::Metrics;
+use crate::store::context::StoreContext;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::space::Space;
-use crate::store::sqlite::tests::{LONGEST_WAIT, fine};
+use crate::store::sqlite::tests::{LONGEST_WAIT, context, fine};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 
 fn shared(path: &Path, clock: &Arc<FakeClock>, metrics: Arc<Metrics>) -> Shared {
-    Shared::new(
-        path.to_owned(),
-        Arc::<FakeClock>::clone(clock),
+    let context = StoreContext {
         metrics,
-        Arc::new(|_| {}),
-        Arc::new(|| {}),
-        Arc::new(|_| {}),
-    )
+        ..context(Arc::<FakeClock>::clone(clock))
+    };
+    Shared::new(path.to_owned(), context)
 }
 
 fn clock() -> Arc<FakeClock> {

@@ -12,11 +12,12 @@ use crate::clock::{Clock, FakeClock, SystemClock};
 use crate::config;
 use crate::model::{Level, Surface};
 use crate::ops::metrics::Metrics;
+use crate::stop::Stop;
 use crate::store::conformance::NewStore;
+use crate::store::context::{OnOutsideWrite, OnWork, StoreContext};
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::shared::{OnOutsideWrite, OnWork};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{Accept, IdempotencyKey};
@@ -69,14 +70,15 @@ pub fn open_watched(
     let store = Sqlite::open(
         &settings(directory),
         LONGEST_WAIT,
-        clock,
-        Arc::new(Metrics::new(Level::Off)),
-        on_work,
-        on_outside_write,
-        Arc::new(move |reason| {
-            // A test may not listen.
-            let _ = broken.send(reason);
-        }),
+        StoreContext {
+            on_work,
+            on_outside_write,
+            on_broken: Arc::new(move |reason| {
+                // A test may not listen.
+                let _ = broken.send(reason);
+            }),
+            ..context(clock)
+        },
     )
     .expect("the store opens");
     (store, why)
@@ -84,15 +86,19 @@ pub fn open_watched(
 
 /// Opens the store with settings and a clock alone.
 pub fn try_open(settings: &config::Database, clock: Arc<dyn Clock>) -> Result<Sqlite, OpenError> {
-    Sqlite::open(
-        settings,
-        LONGEST_WAIT,
+    Sqlite::open(settings, LONGEST_WAIT, context(clock))
+}
+
+/// A relay that ignores the store's calls.
+pub fn context(clock: Arc<dyn Clock>) -> StoreContext {
+    StoreContext {
         clock,
-        Arc::new(Metrics::new(Level::Off)),
-        Arc::new(|_| {}),
-        Arc::new(|| {}),
-        Arc::new(|_| {}),
-    )
+        metrics: Arc::new(Metrics::new(Level::Off)),
+        stop: Stop::default(),
+        on_work: Arc::new(|_| {}),
+        on_outside_write: Arc::new(|| {}),
+        on_broken: Arc::new(|_| {}),
+    }
 }
 
 /// Opens the store by a clock that the test moves.

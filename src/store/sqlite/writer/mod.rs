@@ -48,12 +48,6 @@ pub struct Writer {
     checkpoints: Checkpoints,
 }
 
-/// A command without its sender.
-enum Received {
-    Write(Box<dyn ErasedWrite>),
-    Stop,
-}
-
 /// The parts that a writer is made of, besides its connection.
 pub struct WriterParts {
     pub queue: Receiver<Command>,
@@ -95,47 +89,51 @@ impl Writer {
         })
     }
 
-    /// Runs until told to stop, or until the database can't be trusted any more.
+    /// Runs until it is asked to stop and its queue is empty, or until the database can't be
+    /// trusted any more.
     pub fn run(mut self) -> Ended {
         self.count()?;
-        let mut stop = false;
-        while !stop {
+        loop {
             self.shared.health.rest();
-            let is_stopping = self.shared.is_stopping.load(Ordering::SeqCst);
-            let idle = if is_stopping { Duration::ZERO } else { IDLE };
-            let received = match self.carried_over.take() {
-                Some(first) => Ok(Received::Write(first)),
-                None => match self.queue.recv_timeout(idle) {
-                    Ok(next) => Ok(self.received(next)),
-                    Err(error) => Err(error),
-                },
-            };
+            // Asked before the queue is found empty: everything sent before is committed.
+            let is_stopping = self.shared.stop.is_asked();
+            let next = self.next(if is_stopping { Duration::ZERO } else { IDLE });
             self.shared.health.begin(self.shared.clock.monotonic());
-            match received {
-                Ok(Received::Write(first)) => {
-                    let batch = self.collect(first, &mut stop);
+            match next {
+                Ok(Some(first)) => {
+                    let batch = self.collect(first);
                     self.refresh_space();
                     let has_committed = self.commit(batch)?;
                     self.checkpoints.after_batch(&self.sql, has_committed)?;
                 }
-                Ok(Received::Stop) | Err(RecvTimeoutError::Disconnected) => stop = true,
-                Err(RecvTimeoutError::Timeout) if is_stopping => stop = true,
+                Ok(None) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if is_stopping => break,
                 Err(RecvTimeoutError::Timeout) => self.tidy_up()?,
             }
         }
         self.finish()
     }
 
-    /// Returns a client's place in the queue.
-    fn received(&mut self, command: Command) -> Received {
+    /// The change that begins the next batch. None if the writer was only woken.
+    fn next(&mut self, idle: Duration) -> Result<Option<Box<dyn ErasedWrite>>, RecvTimeoutError> {
+        if let Some(first) = self.carried_over.take() {
+            return Ok(Some(first));
+        }
+        let command = self.queue.recv_timeout(idle)?;
+        Ok(self.received(command))
+    }
+
+    /// The change of a command, if it has one. Returns a client's place in the queue.
+    fn received(&mut self, command: Command) -> Option<Box<dyn ErasedWrite>> {
         match command {
             Command::ClientWrite(write) => {
                 self.shared.queued.fetch_sub(1, Ordering::Relaxed);
                 self.is_for_clients = true;
-                Received::Write(write)
+                Some(write)
             }
-            Command::OwnWrite(write) => Received::Write(write),
-            Command::Stop => Received::Stop,
+            Command::OwnWrite(write) => Some(write),
+            Command::Wake => None,
         }
     }
 
@@ -191,32 +189,23 @@ impl Writer {
     /// Takes the queued changes, up to the bounds, without waiting for more: under load a batch
     /// fills while the one before is being synced, and a lone request is not delayed. Keeps the
     /// order: a change that doesn't fit begins the next batch.
-    fn collect(
-        &mut self,
-        first: Box<dyn ErasedWrite>,
-        stop: &mut bool,
-    ) -> Vec<Box<dyn ErasedWrite>> {
+    fn collect(&mut self, first: Box<dyn ErasedWrite>) -> Vec<Box<dyn ErasedWrite>> {
         let (mut rows, mut bytes) = (first.rows(), first.bytes());
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH && rows < MAX_ROWS && bytes < MAX_BATCH_BYTES {
             let Ok(next) = self.queue.try_recv() else {
                 break;
             };
-            match self.received(next) {
-                Received::Write(write) => {
-                    rows += write.rows();
-                    bytes += write.bytes();
-                    if rows > MAX_ROWS {
-                        self.carried_over = Some(write);
-                        break;
-                    }
-                    batch.push(write);
-                }
-                Received::Stop => {
-                    *stop = true;
-                    break;
-                }
+            let Some(write) = self.received(next) else {
+                continue;
+            };
+            rows += write.rows();
+            bytes += write.bytes();
+            if rows > MAX_ROWS {
+                self.carried_over = Some(write);
+                break;
             }
+            batch.push(write);
         }
         batch
     }

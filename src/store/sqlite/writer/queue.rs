@@ -13,8 +13,8 @@ pub enum Command {
     ClientWrite(Box<dyn ErasedWrite>),
     /// A change of relay's own.
     OwnWrite(Box<dyn ErasedWrite>),
-    /// Sent last: everything sent before it is committed first.
-    Stop,
+    /// Wakes the writer, so that it looks at the request to stop.
+    Wake,
 }
 
 /// A change and its waiter.
