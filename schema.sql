@@ -1,4 +1,4 @@
--- The whole schema, version 4 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
+-- The whole schema, version 5 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
@@ -39,12 +39,16 @@ CREATE TABLE intents (
     body            BLOB NOT NULL,       -- byte for byte
     event_type      TEXT,                -- an event's type, if its source says where it is
     query           TEXT,                -- an event's query string, if it is appended to the URL
+    unrouted        INTEGER,             -- 1 if no route wanted it, so that it has no delivery
     CHECK (surface IN (0, 1)),
     CHECK ((surface = 0) = (url IS NOT NULL))
 ) STRICT;
 
 -- GET /v1/relays pages through these in order of acceptance. The row id is the index's last column.
 CREATE INDEX relays ON intents(surface) WHERE surface = 0;
+
+-- Events without deliveries, for retention and for operators.
+CREATE INDEX unrouted ON intents(id) WHERE unrouted = 1;
 
 -- Idempotency keys that name an intent: a 64-bit digest of surface, scope and key. The digest only
 -- finds candidates; the key itself stands in the intent and is compared. Keys come here in sweeps, in
@@ -72,10 +76,13 @@ CREATE TABLE deliveries (
     attempts        INTEGER NOT NULL DEFAULT 0, -- spent of the budget; counted when claimed
     history         INTEGER NOT NULL DEFAULT 0, -- entries ever written to attempts
     interruptions   INTEGER NOT NULL DEFAULT 0, -- times in a row that the process ended during an attempt
-    next_attempt_at INTEGER,                    -- set while it waits
+    next_attempt_at INTEGER,                    -- set while it waits; the greatest number while it is behind another in its line
     claim           INTEGER,                    -- set while an attempt is under way: whose it is; below zero while it waits to begin
     updated_at      INTEGER NOT NULL,
     last_error      TEXT,
+    order_key       INTEGER,                    -- which line it belongs to: 64 bits of a digest; NULL if it has no order
+    place           INTEGER,                    -- set while it stands in the line: unfinished, or a dead letter that blocks
+    discarded_at    INTEGER,                    -- set once a dead letter was discarded
     PRIMARY KEY (intent_id, destination_id),
     CHECK (state BETWEEN 0 AND 4),
     CHECK ((state IN (0, 2)) = (next_attempt_at IS NOT NULL)),
@@ -98,6 +105,10 @@ CREATE INDEX dead ON deliveries(destination_id, updated_at) WHERE state = 4;
 -- has failed: accepting, the first claim and a delivery at once don't touch it.
 CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
 WHERE state IN (2, 4) OR (state = 0 AND history > 0);
+
+-- The lines: deliveries of one ordering key of one destination, by place. All but one of a line wait behind
+-- another one. Deliveries without an order are not in it.
+CREATE INDEX line ON deliveries(destination_id, order_key, place) WHERE place IS NOT NULL;
 
 -- What happened to a delivery, oldest first; the oldest entries give way (bounded).
 CREATE TABLE attempts (

@@ -23,13 +23,14 @@ pub(super) struct List {
     #[arg(
         long,
         value_name = "STATE",
-        value_parser = state,
-        help = "State: queued, processing, retrying, delivered or dead_lettered",
-        long_help = "State: queued, processing, retrying, delivered or dead_lettered\n\n\
+        value_parser = status,
+        help = "State: queued, processing, retrying, delivered, dead_lettered; or blocked",
+        long_help = "State: queued, processing, retrying, delivered, dead_lettered; or blocked:\n\
+                     queued, and behind another in the order of its destination\n\n\
                      Every state but delivered has an index: its deliveries are found at once,\n\
                      however many are stored."
     )]
-    status: Option<DeliveryState>,
+    status: Option<Status>,
     #[arg(
         long,
         value_name = "NAME",
@@ -62,12 +63,26 @@ pub(super) struct List {
     json: bool,
 }
 
-fn state(text: &str) -> Result<DeliveryState, String> {
+/// The deliveries that `--status` selects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    State(DeliveryState),
+    /// Queued, and behind another in the order of its destination.
+    Blocked,
+}
+
+const BLOCKED: &str = "blocked";
+
+fn status(text: &str) -> Result<Status, String> {
+    if text == BLOCKED {
+        return Ok(Status::Blocked);
+    }
     let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
     DeliveryState::ALL
         .into_iter()
         .find(|state| state.name() == text)
-        .ok_or_else(|| format!("expected one of {names}"))
+        .map(Status::State)
+        .ok_or_else(|| format!("expected one of {names}, {BLOCKED}"))
 }
 
 impl List {
@@ -79,7 +94,11 @@ impl List {
             .map(|text| known_destination(&operator, &config, text))
             .transpose()?;
         let query = ListQuery {
-            state: self.status,
+            state: match self.status {
+                Some(Status::State(state)) => Some(state),
+                Some(Status::Blocked) | None => None,
+            },
+            is_blocked: self.status == Some(Status::Blocked),
             destination,
             source: self.source.clone(),
             since: self.since.map(|since| since.when(&operator)),

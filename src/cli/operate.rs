@@ -52,10 +52,7 @@ pub(super) fn moment(text: &str) -> Result<Moment, String> {
 
 /// The id as its API shows it.
 pub(super) fn public_id(id: IntentId, surface: Surface) -> String {
-    match surface {
-        Surface::Relay => id.to_string(),
-        Surface::Event => format!("evt_{id}"),
-    }
+    surface.public_id(id)
 }
 
 /// Replaces control characters: a text from outside must not control the terminal.

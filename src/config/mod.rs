@@ -38,10 +38,10 @@ pub use sections::{
     Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
     CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,
     ForwardQuery, Handshake, HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames,
-    HmacScheme, IdempotencyKeyAt, Log, LogFormat, PublicKeyScheme, RateLimit, RedeliveryAction,
-    ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding, Server,
-    SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme,
-    Verify,
+    HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering, PublicKeyScheme, RateLimit,
+    RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding,
+    Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat,
+    TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

@@ -11,12 +11,14 @@ use ipnet::IpNet;
 use crate::config::secrets::Secret;
 use crate::config::sections::{
     Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
-    ForwardQuery, Handshake, IdempotencyKeyAt, RateLimit, RedeliveryAction, Retention,
+    ForwardQuery, Handshake, IdempotencyKeyAt, Ordering, RateLimit, RedeliveryAction, Retention,
     RetrySettings, Server, Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
-use crate::model::{AddressPolicy, BreakerRules, Level, Retry, RetryPlan, TargetUrl};
+use crate::model::{
+    AddressPolicy, BreakerRules, DeliveryOrder, Level, OnDead, OrderBy, Retry, RetryPlan, TargetUrl,
+};
 
 /// The settings that take effect. The parts of the relay share one `Arc` of them, and keep no
 /// setting of their own beside it, so that all of them can be replaced together.
@@ -85,6 +87,8 @@ pub struct DestinationPolicy {
     pub retry: Retry,
     /// The circuit breaker at the level that runs; none if there is none.
     pub breaker: Option<BreakerRules>,
+    /// Which deliveries are made one after the other; none: each is made for itself.
+    pub order: Option<DeliveryOrder>,
     /// The only certificates to trust; none: the usual roots.
     pub ca_file: Option<PathBuf>,
 }
@@ -94,6 +98,8 @@ pub struct DestinationPolicy {
 pub struct SourcePolicy {
     /// The names of its destinations; each gets a delivery of its own.
     pub destinations: Arc<[String]>,
+    /// Where the ordering keys are found, by destination; of all destinations that have an order.
+    pub orders: Arc<BTreeMap<String, OrderBy>>,
     /// Where the idempotency key is found.
     pub idempotency: IdempotencyKeyAt,
     /// How long a key names its first event.
@@ -148,6 +154,7 @@ impl Config {
         let policy = |to: Option<&Destination>| Arc::new(self.destination_policy(to, level));
         let destinations = self.destinations.iter();
         let sources = self.sources.iter();
+        let orders = Arc::new(self.orders());
         Resolved {
             server: self.server.clone(),
             admin: self.admin.clone(),
@@ -167,7 +174,7 @@ impl Config {
                 .collect(),
             adhoc: policy(None),
             sources: sources
-                .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source))))
+                .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source, &orders))))
                 .collect(),
             longest_wait: self.longest_wait(),
             longest_window: self.longest_window(),
@@ -199,6 +206,7 @@ impl Config {
                 .unwrap_or_default(),
             retry: RetryPlan::of(level).apply(&retry).into_owned(),
             breaker: breaker.filter(|_| level == Level::Durable),
+            order: to.and_then(|to| to.ordering.as_ref()?.resolve()),
             ca_file: to.and_then(|to| to.ca_file.clone()),
         }
     }
@@ -209,11 +217,24 @@ impl Config {
             .unwrap_or(self.api.idempotency_window)
     }
 
-    fn source_policy(&self, source: &Source) -> SourcePolicy {
+    fn orders(&self) -> BTreeMap<String, OrderBy> {
+        let orders = self.destinations.iter().filter_map(|(name, to)| {
+            let order = to.ordering.as_ref().and_then(Ordering::resolve)?;
+            Some((name.clone(), order.by))
+        });
+        orders.collect()
+    }
+
+    fn source_policy(
+        &self,
+        source: &Source,
+        orders: &Arc<BTreeMap<String, OrderBy>>,
+    ) -> SourcePolicy {
         let public_url = source.public_url.as_ref();
         let public_url = public_url.or(self.server.public_url.as_ref());
         SourcePolicy {
             destinations: source.destinations.as_slice().into(),
+            orders: Arc::clone(orders),
             idempotency: source.idempotency.clone(),
             idempotency_window: self.source_window(source),
             on_redelivery: source.on_redelivery,
@@ -328,6 +349,11 @@ impl Resolved {
 }
 
 impl DestinationPolicy {
+    /// The fate of a key's later deliveries once one is dead-lettered; none without an order.
+    pub fn on_dead(&self) -> Option<OnDead> {
+        self.order.as_ref().map(|order| order.on_dead)
+    }
+
     /// Whether the destination has a section of its own.
     pub fn is_configured(&self) -> bool {
         self.url.is_some()

@@ -180,6 +180,7 @@ fn accept(store: &Store, origin: &str, body: Vec<u8>) {
         event_type: None,
         query: None,
         destinations: Arc::from([origin.to_owned()]),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

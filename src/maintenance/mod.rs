@@ -2,11 +2,12 @@
 //! that neither ingestion nor delivery has to wait.
 //!
 //! - `retention`: deletes what is finished after its time. `bulk`: bulk operations on dead letters.
-//!   `pauses`: between the steps.
+//!   `skipping`: dead letters that no longer block others. `pauses`: between the steps.
 
 mod bulk;
 mod pauses;
 mod retention;
+mod skipping;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) use self::retention::LONGEST_PAUSE;
 use self::bulk::BulkAgent;
 use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
+use self::skipping::SkippingAgent;
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::ops::fatal::Fatal;
@@ -26,6 +28,7 @@ use crate::store::{Store, StoreError};
 /// The agents, one step of each at a time.
 pub(crate) struct Worker {
     bulk: BulkAgent,
+    skipping: SkippingAgent,
     retention: RetentionAgent,
 }
 
@@ -34,18 +37,20 @@ impl Worker {
         let reader = store.reader();
         Self {
             bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
+            skipping: SkippingAgent::new(store.clone(), reader.clone(), config.clone()),
             retention: RetentionAgent::new(store, reader, config, clock),
         }
     }
 
     /// Makes a step of each agent that has work; how long to rest after it.
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
+        let skipping = self.skipping.run_once()?;
         let bulk = self.bulk.run_once()?;
         let retention = self.retention.run_once()?;
         if bulk == Some(REST) {
             return Ok(REST);
         }
-        Ok(retention.or(bulk).unwrap_or(LOOK_EVERY))
+        Ok(skipping.or(retention).or(bulk).unwrap_or(LOOK_EVERY))
     }
 
     /// Whether a sweep of retention is under way.

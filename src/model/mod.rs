@@ -7,6 +7,7 @@
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
 //! - `url`, `address`: the destinations that a delivery may reach.
+//! - `ordering`: the keys by which deliveries are kept in order.
 //! - `request`: a request as the configuration speaks of it. `public_key`: the signatures of
 //!   providers that have one.
 
@@ -15,6 +16,7 @@ mod breaker;
 mod failure_kind;
 mod id;
 mod level;
+mod ordering;
 mod public_key;
 pub mod request;
 mod retry;
@@ -27,6 +29,7 @@ pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
 pub use failure_kind::FailureKind;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
+pub use ordering::{DeliveryOrder, KeySource, OnDead, OrderBy, OrderKey};
 pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
 pub use state::{DeliveryState, Transition};

@@ -1,5 +1,7 @@
 //! The two contracts by which an intent comes in.
 
+use super::id::IntentId;
+
 /// The contract by which an intent came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
@@ -17,6 +19,14 @@ impl Surface {
             Self::Relay
         } else {
             Self::Event
+        }
+    }
+
+    /// The id of an intent as clients see it.
+    pub fn public_id(self, id: IntentId) -> String {
+        match self {
+            Self::Relay => id.to_string(),
+            Self::Event => format!("evt_{id}"),
         }
     }
 

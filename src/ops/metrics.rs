@@ -237,6 +237,18 @@ impl Metrics {
             .set(count as f64);
     }
 
+    /// Sets the number of a destination's dead letters that block the deliveries behind them.
+    pub fn ordering_blocked(&self, destination: &str, count: i64) {
+        let labels = vec![Label::new("destination", destination.to_owned())];
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
+        self.recorder
+            .register_gauge(
+                &Key::from_parts("relay_ordering_blocked", labels),
+                &METADATA,
+            )
+            .set(count as f64);
+    }
+
     /// Sets how long ago the oldest delivery was due, of those that nothing keeps back.
     pub fn oldest_due(&self, waiting: Duration) {
         self.oldest_due.set(waiting.as_secs_f64());
@@ -330,7 +342,7 @@ const COUNTERS: [(&str, &str); 9] = [
 ];
 
 /// The help of the gauges.
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 10] = [
     (
         "relay_deliveries",
         "Deliveries by state; delivered ones are not counted. Absent until they are \
@@ -341,6 +353,11 @@ const GAUGES: [(&str, &str); 9] = [
         "Waiting deliveries, due or not, that are kept back, by reason: their destination \
          is paused, held by Retry-After, has an open circuit breaker, or is no longer \
          configured.",
+    ),
+    (
+        "relay_ordering_blocked",
+        "Dead letters that keep the later deliveries of their ordering keys waiting, until they \
+         are replayed or discarded. Absent until they are counted, soon after a start.",
     ),
     (
         "relay_oldest_due_seconds",

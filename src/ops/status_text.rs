@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
-use crate::store::StoredDelivery;
+use crate::store::{InLine, StoredDelivery};
 
 /// The time of the next attempt of a failed delivery: its own, or later if its destination is held.
 pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
@@ -28,35 +28,8 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
     let number = row.attempts + 1;
     let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
     let is_deliverable = config.is_deliverable(to);
-    if is_waiting {
-        if !is_deliverable {
-            return format!("Waits, for {} to deliver it.", not_configured(to));
-        }
-        if config.level() == Level::Off {
-            return format!(
-                "Recorded for {to}; this relay delivers nothing (delivery.level is off or not \
-                 compiled in)."
-            );
-        }
-        if let Some(reason) = &row.paused {
-            let reason = if reason.is_empty() {
-                String::new()
-            } else {
-                format!(": {reason}")
-            };
-            return format!("Waits until {to} is resumed; it is paused{reason}.");
-        }
-        // Of several reasons the one that lasts longest is shown.
-        let due = row.next_attempt_at.unwrap_or(now);
-        if let Some(until) = row.held_until.filter(|&until| until > now && until >= due) {
-            return format!("Waits until {until}: {to} asked to be left alone (Retry-After).");
-        }
-        if let Some(probe_at) = row.probe_at.filter(|&probe_at| due <= probe_at.max(now)) {
-            return format!(
-                "Waits until {to} is well again: its circuit breaker is open, and spends no \
-                 attempt of this one; the next look at it is due at {probe_at}."
-            );
-        }
+    if is_waiting && let Some(obstacle) = obstacle(row, config, now) {
+        return obstacle;
     }
     match (row.state, row.next_attempt_at) {
         (DeliveryState::Retrying, Some(at)) if at > now => {
@@ -75,9 +48,62 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
             row.attempts,
             not_configured(to)
         ),
+        (DeliveryState::DeadLettered, _) if row.in_line == InLine::Blocks => format!(
+            "Given up on {to} after attempt {}: {error}. Later ones of its order wait until it is \
+             replayed or discarded.",
+            row.attempts
+        ),
         (DeliveryState::DeadLettered, _) => format!(
             "Given up on {to} after attempt {}: {error}. A replay sends it once more.",
             row.attempts
         ),
     }
+}
+
+/// Why a waiting delivery isn't attempted, in one sentence; none if nothing but its time and a free
+/// worker are missing.
+fn obstacle(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> Option<String> {
+    let to = &row.destination;
+    if !config.is_deliverable(to) {
+        return Some(format!("Waits, for {} to deliver it.", not_configured(to)));
+    }
+    if config.level() == Level::Off {
+        return Some(format!(
+            "Recorded for {to}; this relay delivers nothing (delivery.level is off or not \
+             compiled in)."
+        ));
+    }
+    if let InLine::Behind(before) = row.in_line {
+        let before = before.map_or_else(
+            || "an earlier one".to_owned(),
+            |(id, surface)| surface.public_id(id),
+        );
+        return Some(format!(
+            "Its turn at {to} has not come: it waits behind {before} in its order."
+        ));
+    }
+    if let Some(reason) = &row.paused {
+        let reason = if reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {reason}")
+        };
+        return Some(format!(
+            "Waits until {to} is resumed; it is paused{reason}."
+        ));
+    }
+    // Of several reasons the one that lasts longest is shown.
+    let due = row.next_attempt_at.unwrap_or(now);
+    if let Some(until) = row.held_until.filter(|&until| until > now && until >= due) {
+        return Some(format!(
+            "Waits until {until}: {to} asked to be left alone (Retry-After)."
+        ));
+    }
+    if let Some(probe_at) = row.probe_at.filter(|&probe_at| due <= probe_at.max(now)) {
+        return Some(format!(
+            "Waits until {to} is well again: its circuit breaker is open, and spends no \
+             attempt of this one; the next look at it is due at {probe_at}."
+        ));
+    }
+    None
 }

@@ -34,14 +34,14 @@ pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{OWN_READERS, Remembered, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
-    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BulkAdvance, BulkId, BulkOperation,
-    COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
-    DeadLetterCount, DeadLetterFilter, DestinationBacklog, DestinationChange, DestinationId,
-    DestinationStats, DestinationStatus, DueScan, Duplicate, IdempotencyKey, IntentRow, KeepReason,
-    ListQuery, ListedDelivery, MAX_WAITING_ORIGINS, Origin, OriginsPassStep, OutboundMessage,
-    Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release, ScanCursor,
-    SettleAndClaim, Settlement, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready,
-    UnusedOrigins,
+    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BlockingLetters, BulkAdvance, BulkId,
+    BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs,
+    DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterFilter, DestinationBacklog,
+    DestinationChange, DestinationId, DestinationStats, DestinationStatus, DueScan, Duplicate,
+    IdempotencyKey, InLine, IntentRow, KeepReason, ListQuery, ListedDelivery, MAX_WAITING_ORIGINS,
+    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor,
+    RelaysPage, Release, ScanCursor, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
+    StoredIntent, StoredRelay, Unready, UnusedOrigins,
 };
 
 use crate::clock::Timestamp;
@@ -116,6 +116,28 @@ impl Store {
     ) -> Result<Backlog, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.backlog(is_deliverable).await,
+        }
+    }
+
+    /// The destinations that have, or had since the start, dead letters that block the deliveries
+    /// behind them, each with their number; none until they are counted, soon after a start.
+    pub fn blocking(&self) -> Option<Vec<(DestinationId, i64)>> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.blocking(),
+        }
+    }
+
+    /// The same by name.
+    pub async fn blocking_by_name(&self) -> Result<Option<Vec<(String, i64)>>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.blocking_by_name().await,
+        }
+    }
+
+    /// Lets dead letters no longer block the deliveries behind them. Blocks.
+    pub fn skip_dead(&self, letters: BlockingLetters) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.skip_dead(letters),
         }
     }
 

@@ -5,8 +5,8 @@ use crate::model::FailureKind;
 use crate::store::error::StoreError;
 use crate::store::sqlite;
 use crate::store::types::{
-    Cutoffs, DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow,
-    OutboundMessage, PruneCursor,
+    BlockingPart, Cutoffs, DeadLetterCursor, DestinationBacklog, DestinationId, DueScan,
+    DueScanned, Expired, IntentRow, OutboundMessage, PruneCursor,
 };
 
 /// A connection for the reads of one part; clones share it. All methods block.
@@ -83,6 +83,24 @@ impl Reader {
     ) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.has_failed_with(intent, destination, failure),
+        }
+    }
+
+    /// The next dead letters of a destination that block the deliveries behind them.
+    pub fn blocking_letters(
+        &self,
+        destination: DestinationId,
+        after: DeadLetterCursor,
+    ) -> Result<BlockingPart, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.blocking_letters(destination, after),
+        }
+    }
+
+    /// The name of a destination.
+    pub fn destination_name(&self, id: DestinationId) -> Result<Option<String>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.destination_name(id),
         }
     }
 

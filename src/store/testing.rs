@@ -48,6 +48,7 @@ impl Store {
     pub fn all_deliveries(&self, state: Option<DeliveryState>) -> Vec<ListedDelivery> {
         let query = ListQuery {
             state,
+            is_blocked: false,
             destination: None,
             source: None,
             since: None,

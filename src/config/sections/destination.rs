@@ -13,6 +13,7 @@ use crate::config::rules::{
 use crate::config::secrets::{Secret, SecretList, VariableNames};
 use crate::config::sections::breaker::BreakerSettings;
 use crate::config::sections::delivery::check_limits;
+use crate::config::sections::ordering::Ordering;
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::retry::RetrySettings;
 use crate::config::units;
@@ -72,6 +73,9 @@ pub struct Destination {
     /// The circuit breaker (level durable).
     #[serde(default)]
     pub breaker: BreakerSettings,
+    /// Which deliveries are made one after the other. Default: none.
+    #[serde(default)]
+    pub ordering: Option<Ordering>,
     /// A PEM file of the only certificates to trust: a private authority, or the destination's own
     /// certificate, such as a self-signed one. Default: the usual roots.
     #[serde(default)]
@@ -94,6 +98,7 @@ impl Destination {
             permanent_statuses: Vec::new(),
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
+            ordering: None,
             ca_file: None,
         }
     }
@@ -109,6 +114,9 @@ impl Destination {
 
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
         self.breaker.check(&format!("{key}.breaker"))?;
+        if let Some(ordering) = &self.ordering {
+            ordering.check(&format!("{key}.ordering"))?;
+        }
         let secrets = format!("{key}.secrets");
         resolved(
             &secrets,

@@ -1,5 +1,5 @@
 //! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
-//! check of their values. `rate_limit`, `retry` and `breaker` are tables within several sections.
+//! check of their values. `rate_limit`, `retry`, `breaker` and `ordering` are tables within sections.
 
 mod admin;
 mod api;
@@ -8,6 +8,7 @@ mod database;
 mod delivery;
 mod destination;
 mod log;
+mod ordering;
 mod rate_limit;
 mod retention;
 mod retry;
@@ -21,6 +22,7 @@ pub use database::Database;
 pub use delivery::{Defaults, Delivery, Simulated};
 pub use destination::Destination;
 pub use log::{Log, LogFormat};
+pub use ordering::Ordering;
 pub use rate_limit::RateLimit;
 pub use retention::Retention;
 pub use retry::RetrySettings;

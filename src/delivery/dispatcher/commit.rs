@@ -40,6 +40,7 @@ impl Dispatcher {
             Ok(()) => {
                 self.is_refused = false;
                 self.targets.without_breaker.clear();
+                self.successors.clear();
                 let claimed = change.into_claimed();
                 Some(Committed { claimed, settled })
             }

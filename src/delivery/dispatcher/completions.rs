@@ -123,8 +123,21 @@ impl Dispatcher {
             kept.is_paused |= pause.is_some();
             kept.held_until = kept.held_until.max(decision.hold_until);
         });
+        let on_dead = target.policy.on_dead();
+        if on_dead.is_some() && decision.step != Transition::Retry {
+            self.expect_successor(target.id, now);
+        }
         let settlement = settlement(completion, outcome, decision, change, pause);
-        self.unsettled.push(settlement);
+        self.unsettled.push(settlement.ordered(on_dead));
+    }
+
+    /// The coming commit may let the next delivery of an order go: this tick's plan claims it, in
+    /// the same transaction.
+    fn expect_successor(&mut self, destination: DestinationId, now: Timestamp) {
+        *self.successors.entry(destination).or_default() += 1;
+        if let Some(state) = self.targets.get(destination) {
+            self.schedule.insert(state.origin, now);
+        }
     }
 }
 

@@ -76,19 +76,23 @@ impl Dispatcher {
         let due = self.reader.due(ids, now, counted)?;
         let looks = origins.iter().zip(due).map(|(origin, due)| Look {
             origin: *origin,
-            found: due.and_then(|due| self.found(origin, &due, inputs)),
+            found: due.and_then(|due| self.found(origin, &due, counted, inputs)),
         });
         Ok(looks.collect())
     }
 
-    /// A destination with deliveries waiting. None if there are none.
+    /// A destination with deliveries waiting. None if there are none. The successors of those that
+    /// the coming commit settles count as due: the claim comes after the settlements.
     fn found(
         &mut self,
         origin: &Origin,
         due: &DestinationBacklog,
+        counted: usize,
         inputs: Inputs,
     ) -> Option<Found> {
-        let next_attempt_at = due.next_attempt_at?;
+        let successors = self.successors.get(&origin.id).copied().unwrap_or(0);
+        let successor = (successors > 0).then_some(inputs.now);
+        let next_attempt_at = due.next_attempt_at.into_iter().chain(successor).min()?;
         let now = (inputs.now, inputs.monotonic);
         let admission = &mut *self.admission;
         let state = self
@@ -109,7 +113,7 @@ impl Dispatcher {
             target: Arc::clone(&state.target),
             counts: self.ledger.counts(origin.id),
             next_attempt_at,
-            ready: due.ready,
+            ready: (due.ready + successors).min(counted),
             is_paused: due.is_paused,
             held_until: due.held_until,
         })

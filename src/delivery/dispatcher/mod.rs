@@ -22,7 +22,7 @@ mod shutdown;
 mod targets;
 pub(super) mod waiting;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ pub(super) struct Dispatcher {
     scanned_at: Duration,
     /// Outcomes that are known and not yet durable. They are kept until they are.
     unsettled: Vec<Settlement>,
+    /// Deliveries that the coming commit may make due, by destination: each follows one in
+    /// `unsettled` in its order.
+    successors: HashMap<DestinationId, usize>,
     /// Claims that are given back, and not yet durably.
     releases: Vec<Release>,
     next_claim: ClaimId,
@@ -105,6 +108,7 @@ impl Dispatcher {
             scan: Some(ScanCursor::START),
             scanned_at: Duration::ZERO,
             unsettled: Vec::new(),
+            successors: HashMap::new(),
             releases: Vec::new(),
             next_claim: ClaimId::first(),
             looked_at: 0,

@@ -35,6 +35,21 @@ pub(super) async fn render(app: &App) -> Response {
         // The counters are useful without these gauges.
         Err(error) => log::warn!(error:% = error; "the backlog can't be read"),
     }
+    match app.store.blocking_by_name().await {
+        Ok(Some(counts)) => {
+            for (name, count) in &counts {
+                app.metrics.ordering_blocked(name, *count);
+            }
+            // Zero is shown, too, so that an alert can tell it from an absent gauge.
+            for (name, to) in &app.config.destinations {
+                if to.order.is_some() && !counts.iter().any(|(known, _)| known == name) {
+                    app.metrics.ordering_blocked(name, 0);
+                }
+            }
+        }
+        Ok(None) => {}
+        Err(error) => log::warn!(error:% = error; "the blocking dead letters can't be read"),
+    }
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);
     with_type(

@@ -2,9 +2,9 @@
 //!
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
-//! - `accepting`, `claiming`, `settling`, `dead_letters`, `bulk`, `retention`, `maintenance`,
-//!   `origins`, `reading`, `counts`, `stopping`: the cases, by subject. Each is a function of a
-//!   [`NewStore`].
+//! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
+//!   `maintenance`, `origins`, `reading`, `counts`, `stopping`: the cases, by subject. Each is a
+//!   function of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
@@ -15,6 +15,7 @@ mod claiming;
 mod counts;
 mod dead_letters;
 mod maintenance;
+mod ordering;
 mod origins;
 mod reading;
 mod retention;
@@ -70,6 +71,19 @@ macro_rules! conformance {
                 failures_are_remembered_until_a_replay,
                 a_hold_or_a_pause_prevents_claims_of_the_same_change,
                 a_hold_a_pause_and_a_breaker_are_stored_with_the_destination,
+            }
+            ordering {
+                deliveries_of_one_key_are_claimed_in_order_of_acceptance,
+                a_release_is_announced_to_the_dispatcher,
+                a_retry_a_release_and_a_restart_keep_the_place,
+                a_dead_letter_is_skipped_or_blocks_as_its_destination_says,
+                a_replayed_dead_letter_that_blocked_goes_first_and_another_one_last,
+                a_discarded_dead_letter_lets_the_next_one_go,
+                a_dead_letter_that_blocks_outlives_retention,
+                a_blocked_delivery_has_no_time_and_is_no_work,
+                dead_letters_no_longer_block_once_their_destination_skips_them,
+                a_delivery_interrupted_too_often_blocks_or_is_skipped,
+                a_paced_replay_waits_for_a_crowded_line_but_not_for_one_that_stands_still,
             }
             dead_letters {
                 a_replay_queues_dead_letters_with_a_fresh_budget,

@@ -53,6 +53,7 @@ pub fn event_to(destinations: &[&str]) -> Accept {
         url: None,
         query: None,
         destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,
@@ -307,6 +308,7 @@ impl Scene {
     pub fn list(&self, state: Option<DeliveryState>) -> Vec<ListedDelivery> {
         let query = ListQuery {
             state,
+            is_blocked: false,
             destination: None,
             source: None,
             since: None,

@@ -4,7 +4,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Result, Row};
 
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, IntentId};
+use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::types::{BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, OwnerId};
 
 /// Binds and reads an id as its number.
@@ -36,6 +36,29 @@ impl ToSql for Timestamp {
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         i64::column_result(value).map(Self::from_millis)
+    }
+}
+
+/// In `next_attempt_at` of a delivery that waits behind another one in its line: later than all
+/// times, so that no look at what is due meets it. It is no time, and nobody outside sees it:
+/// [`waits_until`].
+pub const BLOCKED: Timestamp = Timestamp::from_millis(i64::MAX);
+
+/// When a delivery is due; none if it isn't waiting, or waits behind another one.
+pub fn waits_until(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>> {
+    let until: Option<Timestamp> = row.get(at)?;
+    Ok(until.filter(|until| *until != BLOCKED))
+}
+
+impl ToSql for OrderKey {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(self.number().into())
+    }
+}
+
+impl FromSql for OrderKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        i64::column_result(value).map(Self::from_number)
     }
 }
 

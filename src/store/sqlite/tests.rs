@@ -4,6 +4,7 @@ mod counts;
 mod files;
 mod lock_file;
 mod maintenance;
+mod order;
 mod support;
 mod tx;
 mod writer;

@@ -218,6 +218,16 @@ impl<'a> Tx<'a> {
         changes.moved(destination, from.into(), to.into());
     }
 
+    /// Records that a dead letter blocks the deliveries behind it in its line.
+    pub fn blocked(&self, destination: DestinationId) {
+        self.changes.borrow_mut().blocking(destination, 1);
+    }
+
+    /// Records that a dead letter no longer blocks the deliveries behind it.
+    pub fn unblocked(&self, destination: DestinationId) {
+        self.changes.borrow_mut().blocking(destination, -1);
+    }
+
     /// At its beginning: takes the count changes that commands have left.
     pub fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
         outside.take(self.sql, &mut self.changes.borrow_mut())

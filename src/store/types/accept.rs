@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ids::OwnerId;
 use crate::clock::Timestamp;
-use crate::model::{IntentId, Surface};
+use crate::model::{IntentId, OrderKey, Surface};
 
 /// An intent to record, with its deliveries and its idempotency key.
 pub(crate) struct Accept {
@@ -23,6 +23,9 @@ pub(crate) struct Accept {
     pub query: Option<String>,
     /// Names of named destinations, or origins of ad hoc URLs.
     pub destinations: Arc<[String]>,
+    /// The ordering keys, each with the index of its destination. A delivery to any other is
+    /// unordered.
+    pub order_keys: Vec<(usize, OrderKey)>,
     /// The API key that ad hoc origins belong to; none for named destinations.
     pub owner: Option<Owner>,
     /// `name: value\r\n` each.
@@ -33,6 +36,14 @@ pub(crate) struct Accept {
     pub key: Option<IdempotencyKey>,
     /// How long the key names this intent.
     pub window: Duration,
+}
+
+impl Accept {
+    /// The ordering key of the delivery to the destination of this index.
+    pub(in crate::store) fn order_key(&self, destination: usize) -> Option<OrderKey> {
+        let mut keys = self.order_keys.iter();
+        keys.find(|(at, _)| *at == destination).map(|(_, key)| *key)
+    }
 }
 
 /// An API key, as the store knows it.

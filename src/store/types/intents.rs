@@ -31,7 +31,9 @@ pub(crate) struct StoredDelivery {
     pub destination: String,
     pub state: DeliveryState,
     pub attempts: u32,
+    /// None as well while it waits behind another one.
     pub next_attempt_at: Option<Timestamp>,
+    pub in_line: InLine,
     pub updated_at: Timestamp,
     pub last_error: Option<String>,
     /// Why the destination is paused, if it is.
@@ -42,6 +44,17 @@ pub(crate) struct StoredDelivery {
     pub probe_at: Option<Timestamp>,
     /// Oldest first.
     pub history: Vec<StoredAttempt>,
+}
+
+/// Where a delivery stands in the line of its ordering key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InLine {
+    /// No other one keeps it back: it has no order, or it is the one that may go.
+    Free,
+    /// It waits behind this one; none if that one isn't to be told.
+    Behind(Option<(IntentId, Surface)>),
+    /// A dead letter: those behind it wait until it is replayed or discarded.
+    Blocks,
 }
 
 /// An entry of a delivery's history.

@@ -7,6 +7,8 @@ use crate::model::{DeliveryState, IntentId, Surface};
 #[derive(Clone, Debug)]
 pub(crate) struct ListQuery {
     pub state: Option<DeliveryState>,
+    /// Only those that wait behind others in their order.
+    pub is_blocked: bool,
     pub destination: Option<String>,
     pub source: Option<String>,
     /// Accepted at this time or later.

@@ -28,9 +28,6 @@ pub(crate) struct OutboundMessage {
 impl OutboundMessage {
     /// The id as its own API shows it.
     pub fn public_id(&self) -> String {
-        match self.surface {
-            Surface::Relay => self.id.to_string(),
-            Surface::Event => format!("evt_{}", self.id),
-        }
+        self.surface.public_id(self.id)
     }
 }

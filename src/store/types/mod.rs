@@ -5,10 +5,11 @@
 //! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
 //! - `destinations`: what the dispatcher reads of a destination. `messages`: what it sends.
 //!   `settle`: what it writes.
-//! - `bulk`: bulk operations on dead letters. `retention`: what is deleted after its time.
+//! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others. `retention`: what is deleted after its time.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 
 mod accept;
+mod blocking;
 mod bulk;
 mod destinations;
 mod ids;
@@ -21,6 +22,7 @@ mod retention;
 mod settle;
 
 pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
+pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{
     AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
 };
@@ -28,7 +30,7 @@ pub(crate) use destinations::{
     DestinationBacklog, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor, ScanPart,
 };
 pub(crate) use ids::{BulkId, ClaimId, DestinationId, IntentRow, OwnerId};
-pub(crate) use intents::{StoredAttempt, StoredDelivery, StoredIntent};
+pub(crate) use intents::{InLine, StoredAttempt, StoredDelivery, StoredIntent};
 pub(crate) use listing::{
     Backlog, COUNTED_STATES, DestinationStats, KeepReason, ListQuery, ListedDelivery, Obstacles,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ids::{ClaimId, DestinationId, IntentRow};
 use crate::clock::Timestamp;
-use crate::model::{BreakerChange, Transition};
+use crate::model::{BreakerChange, OnDead, Transition};
 
 /// How long a released delivery waits that could not be loaded.
 pub(in crate::store) const RELEASED_FOR: Duration = Duration::from_millis(250);
@@ -146,6 +146,8 @@ pub(crate) struct Settlement {
     pub(in crate::store) record: AttemptRecord,
     pub(in crate::store) transition: Transition,
     pub(in crate::store) next_attempt_at: Option<Timestamp>,
+    /// The fate of the deliveries behind it, if its destination has an order.
+    pub(in crate::store) on_dead: Option<OnDead>,
     pub(in crate::store) change: DestinationChange,
 }
 
@@ -157,6 +159,7 @@ impl Settlement {
             record,
             transition: Transition::Deliver,
             next_attempt_at: None,
+            on_dead: None,
             change,
         }
     }
@@ -183,8 +186,23 @@ impl Settlement {
         }
     }
 
+    /// The same, by the order of its destination.
+    #[must_use]
+    pub fn ordered(self, on_dead: Option<OnDead>) -> Self {
+        Self { on_dead, ..self }
+    }
+
     pub fn destination(&self) -> DestinationId {
         self.claim.destination
+    }
+
+    /// Whether the next delivery in its line may go.
+    pub(in crate::store) fn leaves_its_line(&self) -> bool {
+        match self.transition {
+            Transition::Deliver => true,
+            Transition::DeadLetter => self.on_dead != Some(OnDead::Block),
+            _ => false,
+        }
     }
 
     /// When the next attempt is due, if there is one.

@@ -17,14 +17,15 @@ use crate::world::World;
 pub const VERSION_1: &str = include_str!("../../../src/store/sqlite/migrations/1.sql");
 
 /// The migrations, from each version to the next. [`to_version_1`] undoes each of them.
-pub const MIGRATIONS: [&str; 3] = [
+pub const MIGRATIONS: [&str; 4] = [
     include_str!("../../../src/store/sqlite/migrations/2.sql"),
     include_str!("../../../src/store/sqlite/migrations/3.sql"),
     include_str!("../../../src/store/sqlite/migrations/4.sql"),
+    include_str!("../../../src/store/sqlite/migrations/5.sql"),
 ];
 
 /// The newest version.
-pub const NEWEST: i64 = 4;
+pub const NEWEST: i64 = 5;
 
 pub const APPLICATION_ID: i64 = 0x524C_4159;
 
@@ -265,7 +266,17 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         .expect("a String takes all");
     }
     // These columns are in no CHECK. Rebuilding the table would drop its index.
-    script += "ALTER TABLE intents DROP COLUMN event_type; ALTER TABLE intents DROP COLUMN query;";
+    script += "DROP INDEX line; DROP INDEX unrouted;";
+    for (table, column) in [
+        ("intents", "event_type"),
+        ("intents", "query"),
+        ("intents", "unrouted"),
+        ("deliveries", "order_key"),
+        ("deliveries", "place"),
+        ("deliveries", "discarded_at"),
+    ] {
+        write!(script, "ALTER TABLE {table} DROP COLUMN {column};").expect("a String takes all");
+    }
     sql.execute_batch(&script).expect("a step back");
     // A foreign key isn't part of the stored rows, so changing the text is enough; and DROP COLUMN
     // has left other text than version 1's.

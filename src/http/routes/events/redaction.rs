@@ -2,19 +2,20 @@
 //! status codes. All fields are named, so that a new one can't be shown without a decision.
 
 use crate::model::FailureKind;
-use crate::store::{StoredAttempt, StoredDelivery};
+use crate::store::{InLine, StoredAttempt, StoredDelivery};
 
 /// Shown for an error whose class isn't recorded.
 const UNKNOWN_CLASS: &str = "failed";
 
-/// A delivery without its error texts, its pause's reason, and its attempts' answers and
-/// addresses.
+/// A delivery without its error texts, its pause's reason, the id of the event before it, and its
+/// attempts' answers and addresses.
 pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
     let StoredDelivery {
         destination,
         state,
         attempts,
         next_attempt_at,
+        in_line,
         updated_at,
         last_error,
         paused,
@@ -29,6 +30,11 @@ pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
         state,
         attempts,
         next_attempt_at,
+        // Who knows the id of an event may read its payload.
+        in_line: match in_line {
+            InLine::Behind(_) => InLine::Behind(None),
+            InLine::Free | InLine::Blocks => in_line,
+        },
         updated_at,
         last_error: last_error.map(|_| last_class.unwrap_or_else(|| UNKNOWN_CLASS.to_owned())),
         // The reason is text that an operator wrote.

@@ -109,6 +109,7 @@ async fn accept(
         event_type: None,
         query: None,
         destinations: Arc::from([request.url.origin().to_owned()]),
+        order_keys: Vec::new(),
         owner: Some(Owner::of(api_key.text())),
         headers: b"content-type: application/json\r\n".to_vec(),
         metadata: request.metadata.as_ref().map(|text| text.get().to_owned()),

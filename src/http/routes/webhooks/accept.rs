@@ -106,6 +106,7 @@ fn operation(
         url: None,
         query: query.as_deref().filter(|_| is_appended).map(str::to_owned),
         destinations: Arc::clone(&source.destinations),
+        order_keys: facts.order_keys,
         owner: None,
         headers: forwarded_headers(&head.headers, source, &own),
         metadata: None,

@@ -1,12 +1,10 @@
 //! Admits an event: verifies, limits and reads its request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::http::request::Parts;
 
-use crate::clock::Timestamp;
 use crate::config::{HandshakeMethod, SourcePolicy};
 use crate::http::admission::SourceVerification;
 use crate::http::admission::signatures::Rejection;
@@ -16,7 +14,6 @@ use crate::http::body::Body;
 use crate::http::request_context::RequestContext;
 use crate::http::response::Response;
 use crate::http::routes::webhooks::check::{Checked, EventFacts, Refusal, Request, check_body};
-use crate::http::routes::webhooks::decode::is_compressed;
 use crate::http::routes::webhooks::event_view::EventView;
 use crate::http::routes::webhooks::keys::event_key;
 use crate::model::Surface;
@@ -57,16 +54,7 @@ pub(super) async fn admit(
             .answer(&view, handshakes.first_key())
             .map(Admitted::Handshake);
     }
-    let mut request = Request {
-        source: Cow::Borrowed(source),
-        verification: Cow::Borrowed(verification),
-        head: Cow::Borrowed(head),
-        now: Timestamp::from_millis(0),
-        is_compressed: is_compressed(source.decode, &head.headers)?,
-        early_key: None,
-        handshakes: handshakes.cloned(),
-        rejection: None,
-    };
+    let mut request = Request::new(name, source, verification, head)?;
     let may_ask_in_body =
         handshakes.is_some_and(|all| all.may_be_asked_in_body(HandshakeMethod::Post, &view));
     let has_verifier = verification.has_verifier();

@@ -16,10 +16,12 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::offload::MAX_INLINE_BYTES;
 use crate::http::request_context::RequestContext;
-use crate::http::routes::webhooks::decode::gunzip;
+use crate::http::routes::webhooks::decode::{gunzip, is_compressed};
 use crate::http::routes::webhooks::event_type::event_type;
 use crate::http::routes::webhooks::event_view::EventView;
 use crate::http::routes::webhooks::keys::event_key;
+use crate::http::routes::webhooks::order_keys::order_keys;
+use crate::model::OrderKey;
 use crate::model::request::document;
 
 /// Characters of a content type that an error shows.
@@ -30,6 +32,8 @@ pub(super) struct EventFacts {
     /// The idempotency key; none if each request of the source is an event.
     pub key: Option<String>,
     pub event_type: Option<String>,
+    /// The ordering keys, each with the index of its destination.
+    pub order_keys: Vec<(usize, OrderKey)>,
 }
 
 /// The result of checking a request.
@@ -65,13 +69,35 @@ pub(super) struct Request<'a> {
     pub is_compressed: bool,
     /// The idempotency key, if it was found without the body.
     pub early_key: Option<String>,
+    /// The source's name, if a destination has an order.
+    pub ordered_source: Option<Cow<'a, str>>,
     /// The source's handshakes, if it has some.
     pub handshakes: Option<Arc<Handshakes>>,
     /// Why the request can't be verified; it may be an unsigned handshake nevertheless.
     pub rejection: Option<Rejection>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// A request whose headers are still to be checked.
+    pub fn new(
+        name: &'a str,
+        source: &'a Arc<SourcePolicy>,
+        verification: &'a Arc<SourceVerification>,
+        head: &'a Parts,
+    ) -> Result<Self, ApiError> {
+        Ok(Self {
+            source: Cow::Borrowed(source),
+            verification: Cow::Borrowed(verification),
+            head: Cow::Borrowed(head),
+            now: Timestamp::from_millis(0),
+            is_compressed: is_compressed(source.decode, &head.headers)?,
+            early_key: None,
+            ordered_source: (!source.orders.is_empty()).then_some(Cow::Borrowed(name)),
+            handshakes: verification.handshakes().cloned(),
+            rejection: None,
+        })
+    }
+
     fn into_owned(self) -> Request<'static> {
         Request {
             source: Cow::Owned(self.source.into_owned()),
@@ -80,6 +106,9 @@ impl Request<'_> {
             now: self.now,
             is_compressed: self.is_compressed,
             early_key: self.early_key,
+            ordered_source: self
+                .ordered_source
+                .map(|name| Cow::Owned(name.into_owned())),
             handshakes: self.handshakes,
             rejection: self.rejection,
         }
@@ -158,6 +187,10 @@ fn facts(request: &Request<'_>, sent: &[u8], decoded: &[u8]) -> Result<EventFact
         event_type: match &source.event_type {
             Some(at) => event_type(at, &event),
             None => None,
+        },
+        order_keys: match &request.ordered_source {
+            Some(name) => order_keys(source, name, &source.destinations, &event),
+            None => Vec::new(),
         },
     })
 }

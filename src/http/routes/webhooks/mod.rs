@@ -2,7 +2,7 @@
 //!
 //! - `accept`: the route. `admit`: verifies, limits and reads a request. `check`: checks its body
 //!   against its source's settings. `decode`: bodies that are compressed.
-//! - `event_view`: a request as `keys` and `event_type` are read from it.
+//! - `event_view`: a request as `keys`, `event_type` and `order_keys` are read from it.
 //! - `ask`: handshakes of other methods. `answer`: the answer to accepted events and duplicates.
 //! - `forwarded_headers`, `forwarded_query`: the parts of the request that are kept for the
 //!   destinations.
@@ -18,6 +18,7 @@ mod event_view;
 mod forwarded_headers;
 mod forwarded_query;
 mod keys;
+mod order_keys;
 
 pub(in crate::http) use accept::accept;
 pub(in crate::http) use ask::ask;

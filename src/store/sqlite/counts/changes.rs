@@ -20,7 +20,14 @@ fn index(state: DeliveryState) -> Option<usize> {
 
 /// By how much the deliveries of each destination change.
 #[derive(Debug, Default)]
-pub struct CountChanges(pub(super) HashMap<DestinationId, ByState>);
+pub struct CountChanges {
+    pub(super) by_state: HashMap<DestinationId, ByState>,
+    /// Dead letters that block the deliveries behind them.
+    pub(super) blocking: HashMap<DestinationId, i64>,
+}
+
+/// In `count_changes.state`: no state, but the dead letters that block.
+const BLOCKING: i64 = 5;
 
 impl CountChanges {
     /// A delivery changes its state; none: it is created or deleted.
@@ -39,8 +46,18 @@ impl CountChanges {
 
     fn add(&mut self, destination: DestinationId, state: DeliveryState, change: i64) {
         if let Some(index) = index(state) {
-            self.0.entry(destination).or_default()[index] += change;
+            self.by_state.entry(destination).or_default()[index] += change;
         }
+    }
+
+    /// So many more dead letters of a destination block the deliveries behind them.
+    pub fn blocking(&mut self, destination: DestinationId, change: i64) {
+        *self.blocking.entry(destination).or_default() += change;
+    }
+
+    /// Whether nothing changes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_state.is_empty() && self.blocking.is_empty()
     }
 
     /// In a command's transaction: leaves the changes for the server.
@@ -49,12 +66,15 @@ impl CountChanges {
             "INSERT INTO count_changes (destination_id, state, change) VALUES (?1, ?2, ?3)
              ON CONFLICT DO UPDATE SET change = change + excluded.change",
         )?;
-        for (destination, changes) in &self.0 {
+        for (destination, changes) in &self.by_state {
             for (state, change) in COUNTED_STATES.iter().zip(changes) {
                 if *change != 0 {
                     statement.execute(params![destination, state, change])?;
                 }
             }
+        }
+        for (destination, change) in &self.blocking {
+            statement.execute(params![destination, BLOCKING, change])?;
         }
         Ok(())
     }
@@ -67,7 +87,10 @@ impl CountChanges {
         let mut is_empty = true;
         while let Some(row) = rows.next()? {
             is_empty = false;
-            if let Some(state) = DeliveryState::from_number(row.get(1)?) {
+            let state: i64 = row.get(1)?;
+            if state == BLOCKING {
+                self.blocking(row.get(0)?, row.get(2)?);
+            } else if let Some(state) = DeliveryState::from_number(state) {
                 self.add(row.get(0)?, state, row.get(2)?);
             }
         }
@@ -84,15 +107,33 @@ impl CountChanges {
             let mut statement = sql.prepare(select)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let counts = counted.0.entry(row.get(0)?).or_default();
+                let counts = counted.by_state.entry(row.get(0)?).or_default();
                 for (place, count) in counts.iter_mut().enumerate() {
                     *count += row.get::<_, i64>(1 + place)?;
                 }
             }
         }
+        let mut statement = sql.prepare(COUNT_BLOCKING)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            counted.blocking(row.get(0)?, row.get(1)?);
+        }
         Ok(counted)
     }
 }
+
+/// Counts the dead letters that block, by destination. Reads all dead letters of the destinations
+/// that have a line, and nothing if none has one.
+pub(super) const COUNT_BLOCKING: &str = "WITH RECURSIVE lines(id) AS (
+         SELECT min(destination_id) FROM deliveries INDEXED BY line WHERE place IS NOT NULL
+         UNION ALL
+         SELECT (SELECT min(destination_id) FROM deliveries INDEXED BY line
+                 WHERE place IS NOT NULL AND destination_id > lines.id)
+         FROM lines WHERE lines.id IS NOT NULL
+     )
+     SELECT d.destination_id, count(*)
+     FROM lines CROSS JOIN deliveries d INDEXED BY dead ON d.destination_id = lines.id
+     WHERE d.state = 4 AND d.place IS NOT NULL GROUP BY d.destination_id";
 
 /// Counts by destination, each in the order of its index: a destination, and its counts in the
 /// order of [`COUNTED_STATES`].

@@ -95,6 +95,7 @@ fn accepted_deliveries_are_counted_and_so_are_those_a_start_finds() {
         event_type: None,
         query: None,
         destinations: Arc::from(["a".to_owned(), "b".to_owned()]),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

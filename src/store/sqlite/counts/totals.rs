@@ -19,6 +19,9 @@ pub(super) struct Known {
     /// Without the dead letters. Bounded by the destinations with deliveries waiting or in flight:
     /// a destination without any is removed.
     pub(super) by_destination: HashMap<DestinationId, ByState>,
+    /// Dead letters that block others. A destination stays at zero, so that its gauge does; bounded
+    /// by the destinations that relay.toml names, now or formerly.
+    blocking: HashMap<DestinationId, i64>,
 }
 
 impl Counts {
@@ -42,9 +45,17 @@ impl Counts {
         })
     }
 
+    /// The destinations that have, or had, dead letters that block the deliveries behind them, each
+    /// with their number; none until the stored ones are counted.
+    pub fn blocking(&self) -> Option<Vec<(DestinationId, i64)>> {
+        let known = self.known();
+        let blocking = known.blocking.iter().map(|(id, count)| (*id, *count));
+        known.is_complete.then(|| blocking.collect())
+    }
+
     /// Adds the changes of a durable transaction.
     pub fn add(&self, changes: &CountChanges) {
-        if !changes.0.is_empty() {
+        if !changes.is_empty() {
             self.known().add(changes);
         }
     }
@@ -70,7 +81,10 @@ impl Counts {
 
 impl Known {
     fn add(&mut self, changes: &CountChanges) {
-        for (&destination, changes) in &changes.0 {
+        for (&destination, change) in &changes.blocking {
+            *self.blocking.entry(destination).or_default() += change;
+        }
+        for (&destination, changes) in &changes.by_state {
             for (total, change) in self.total.iter_mut().zip(changes) {
                 *total += change;
             }

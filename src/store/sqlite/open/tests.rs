@@ -98,7 +98,8 @@ fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
         }
         old.execute_batch(
             "INSERT INTO destinations (name) VALUES ('a'), ('http://b'), ('http://c');
-             INSERT INTO intents VALUES (1, 2, 1, 3, 's', NULL, NULL, NULL, NULL, NULL, x'', x'7b7d');
+             INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 2, 1, 3, 's', x'', x'7b7d');
              INSERT INTO deliveries (intent_id, destination_id, state, updated_at, last_error)
              VALUES (1, 1, 4, 3, 'e');
              INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome)

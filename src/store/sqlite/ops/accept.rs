@@ -3,10 +3,11 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, IntentId};
+use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::ops::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
@@ -69,14 +70,12 @@ impl WriteOp for Accept {
         if let Some(key) = &self.key {
             tx.add_key(key.digest, id.row());
         }
-        for name in self.destinations.iter() {
+        for (at, name) in self.destinations.iter().enumerate() {
             let destination = tx.destination(name, owner)?;
-            tx.execute(
-                "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at,
-                                         updated_at)
-                 VALUES (?1, ?2, ?3, ?4, ?4)",
-                params![id.row(), destination, DeliveryState::Queued, tx.now],
-            )?;
+            match self.order_key(at) {
+                None => insert_unordered(IntentRow::of(id), destination, tx)?,
+                Some(key) => insert_ordered(IntentRow::of(id), destination, key, tx)?,
+            }
             tx.moved(destination, None, DeliveryState::Queued);
             tx.notify_dispatcher(destination);
         }
@@ -102,6 +101,35 @@ impl WriteOp for Accept {
     fn bytes(&self) -> usize {
         self.body.len() + self.headers.len()
     }
+}
+
+fn insert_unordered(
+    intent: IntentRow,
+    destination: DestinationId,
+    tx: &Tx<'_>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?4)",
+        params![intent, destination, DeliveryState::Queued, tx.now],
+    )?;
+    Ok(())
+}
+
+fn insert_ordered(
+    intent: IntentRow,
+    destination: DestinationId,
+    key: OrderKey,
+    tx: &Tx<'_>,
+) -> Result<(), StoreError> {
+    let due = line::enter(tx, intent, destination, key, tx.now)?;
+    tx.execute(
+        "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at,
+                                 order_key, place)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?1)",
+        params![intent, destination, DeliveryState::Queued, due, tx.now, key],
+    )?;
+    Ok(())
 }
 
 /// The intent that the key names, if one was accepted within the window. The digest finds

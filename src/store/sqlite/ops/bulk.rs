@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use rusqlite::{Row, params};
 
+use crate::model::OrderKey;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::limits::{MAX_HISTORY, STEP_ROWS};
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::ops::line;
 use crate::store::sqlite::queries::DEAD_LETTER_MATCHES;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
@@ -22,8 +24,9 @@ const LETTERS_A_STEP: i64 = 100;
 /// whether a replay has to wait takes 20 µs.
 const OPERATIONS_A_STEP: i64 = 64;
 
-/// A paced replay adds nothing while this many deliveries wait for the destination: a delivery
-/// accepted meanwhile has no more than these before it.
+/// A paced replay adds nothing while this many deliveries are due for the destination, or stand in
+/// the line of the dead letter's ordering key: a delivery accepted meanwhile has no more than these
+/// before it.
 const MAX_WAITING: i64 = 200;
 
 /// Creates an operation for each of these destinations. Their dead letters are counted before: that
@@ -184,7 +187,7 @@ impl WriteOp for AdvanceBulk {
                 break;
             }
             has_advanced = true;
-            let (done, is_at_end) = cursor.advance(&mut budget, tx)?;
+            let (done, is_at_end) = cursor.advance(&mut budget, self.is_paced, tx)?;
             advance.done += done;
             tx.execute(
                 "UPDATE jobs
@@ -233,10 +236,22 @@ impl Cursor {
         Ok(waiting >= MAX_WAITING)
     }
 
+    /// Whether a letter of this key, which has no place in the line, has to wait: too many stand in
+    /// it already.
+    fn is_crowded(&self, key: Option<OrderKey>, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        match key {
+            Some(key) if self.action == DeadLetterAction::Replay => {
+                line::is_crowded(tx, self.destination, key, MAX_WAITING)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// Acts on the next few letters; on how many, and whether there are no more.
     fn advance(
         &mut self,
         budget: &mut RowBudget,
+        is_paced: bool,
         tx: &Tx<'_>,
     ) -> Result<(usize, bool), StoreError> {
         // The command that created the operation has a clock of its own. A delivery that fails anew
@@ -246,7 +261,7 @@ impl Cursor {
             "UPDATE jobs SET until = ?2 WHERE id = ?1 AND until > ?2",
             params![self.operation, before],
         )?;
-        let letters = self.next_letters(budget, tx)?;
+        let letters = self.next_letters(budget, is_paced, tx)?;
         let mut done = 0;
         for intent in letters.found {
             done += usize::from(self.action.apply(intent, self.destination, tx)?);
@@ -257,10 +272,15 @@ impl Cursor {
     /// Moves past the next letters, and collects those that match. The index `dead` is read to the
     /// end before anything is changed. A replayed delivery leaves the index; one that doesn't match
     /// stays, so the cursor moves past it.
-    fn next_letters(&mut self, budget: &mut RowBudget, tx: &Tx<'_>) -> Result<Letters, StoreError> {
+    fn next_letters(
+        &mut self,
+        budget: &mut RowBudget,
+        is_paced: bool,
+        tx: &Tx<'_>,
+    ) -> Result<Letters, StoreError> {
         let mut statement = tx.sql.prepare_cached(&format!(
             "SELECT d.updated_at, d.intent_id, ({DEAD_LETTER_MATCHES}), min(d.history, ?9),
-                    length(i.headers) + length(i.body)
+                    length(i.headers) + length(i.body), iif(d.place IS NULL, d.order_key, NULL)
              FROM deliveries d INDEXED BY dead JOIN intents i ON i.id = d.intent_id
              WHERE d.state = 4 AND d.destination_id = ?1
                AND (d.updated_at, d.intent_id) > (?6, ?7) AND d.updated_at <= ?5
@@ -284,23 +304,28 @@ impl Cursor {
             MAX_HISTORY,
         ])?;
         let mut found = Vec::new();
-        let mut passed = 0;
+        let (mut passed, mut is_cut) = (0, false);
         while let Some(row) = rows.next()? {
             let (at, intent, matches): (i64, IntentRow, bool) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
+            is_cut = matches && is_paced && self.is_crowded(row.get(5)?, tx)?;
+            if is_cut {
+                break;
+            }
             let cost = if matches {
                 self.action.rows(row.get(3)?, row.get(4)?)
             } else {
                 1
             };
-            if !budget.spend(cost) {
+            is_cut = !budget.spend(cost);
+            if is_cut {
                 break;
             }
             passed += 1;
             (self.at, self.intent) = (at, intent);
             found.extend(matches.then_some(intent));
         }
-        let is_at_end = passed < LETTERS_A_STEP && rows.next()?.is_none();
+        let is_at_end = !is_cut && passed < LETTERS_A_STEP;
         Ok(Letters { found, is_at_end })
     }
 }

@@ -1,6 +1,7 @@
 //! The changes, one subject a file.
 //!
 //! - `accept`: records an intent. `settle_and_claim`: the dispatcher's transaction.
+//! - `line`: deliveries that are kept in order. `skip_dead`: dead letters that no longer block.
 //! - `replay`, `bulk`: dead letters, of one intent or of many. `pause`: pauses and resumes a
 //!   destination.
 //! - `prune`, `tidy_up`, `unused_origins`: retention.
@@ -9,6 +10,7 @@
 
 mod accept;
 mod bulk;
+pub mod line;
 #[cfg(test)]
 mod overtake;
 mod pause;
@@ -17,6 +19,7 @@ mod prune;
 pub mod recover;
 mod replay;
 pub mod settle_and_claim;
+mod skip_dead;
 mod take_outside;
 mod tidy_up;
 mod unused_origins;

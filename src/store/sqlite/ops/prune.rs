@@ -82,13 +82,14 @@ fn delete_history(
     tx.execute(
         "DELETE FROM attempts WHERE intent_id = ?1 AND destination_id = ?3
          AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1
-                         AND (state < 3 OR updated_at > ?2))",
+                         AND (state < 3 OR updated_at > ?2 OR place IS NOT NULL))",
         rusqlite::params![intent, ended, destination],
     )?;
     Ok(())
 }
 
-/// Deletes an intent, unless one of its deliveries was replayed; whether it did.
+/// Deletes an intent, unless one of its deliveries was replayed, or stands in a line: whether it
+/// did. A dead letter that blocks stays until somebody replays or discards it.
 fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<bool, StoreError> {
     // They are deleted with the intent, by a cascade.
     let dead_letters: Vec<DestinationId> = tx.rows(
@@ -99,7 +100,7 @@ fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<boo
     let deleted = tx.execute(
         "DELETE FROM intents WHERE id = ?1
          AND NOT EXISTS (SELECT 1 FROM deliveries WHERE intent_id = ?1
-                         AND (state < 3 OR updated_at > ?2))",
+                         AND (state < 3 OR updated_at > ?2 OR place IS NOT NULL))",
         rusqlite::params![intent, ended],
     )?;
     if deleted > 0 {

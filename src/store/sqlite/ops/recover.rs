@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
 use crate::store::types::IntentRow;
 
 /// Waits for transactions that began before, so that later reads see their changes. Another server
@@ -30,11 +31,11 @@ const STAGGER_MILLIS: i64 = 250;
 /// Names the index, because `SQLite` would otherwise read all deliveries to get them in order.
 const RELEASE: &str = "UPDATE deliveries
          SET state = ?1, claim = NULL, updated_at = ?2, history = history + 1,
-             next_attempt_at = ?2 + iif(interruptions = 0, 0, ?3 * place),
+             next_attempt_at = ?2 + iif(interruptions = 0, 0, ?3 * nth),
              interruptions = interruptions + 1,
              last_error = 'interrupted: the process ended before the outcome was known'
          FROM (SELECT intent_id AS i, destination_id AS d,
-                      row_number() OVER (ORDER BY intent_id, destination_id) - 1 AS place
+                      row_number() OVER (ORDER BY intent_id, destination_id) - 1 AS nth
                FROM deliveries INDEXED BY claimed WHERE claim IS NOT NULL)
          WHERE intent_id = i AND destination_id = d";
 
@@ -65,6 +66,8 @@ pub fn run(
          FROM deliveries WHERE claim IS NOT NULL",
         [],
     )?;
+    // One with an order keeps its place, as a dead letter that blocks: the database doesn't say what
+    // its destination wants. If it is to be skipped, maintenance lets it leave the line.
     let given_up = tx.execute(
         "UPDATE deliveries
          SET state = ?1, claim = NULL, updated_at = ?2, history = history + 1,
@@ -104,16 +107,23 @@ fn bring_forward(
     // key: there are none, mostly.
     let queued = sql.execute(
         "UPDATE deliveries SET next_attempt_at = ?1
-         WHERE intent_id >= ?2 AND state = ?3 AND next_attempt_at > ?1 AND updated_at > ?1",
-        params![now, IntentRow::first_at(now), DeliveryState::Queued],
+         WHERE intent_id >= ?2 AND state = ?3 AND next_attempt_at > ?1 AND next_attempt_at < ?4
+           AND updated_at > ?1",
+        params![
+            now,
+            IntentRow::first_at(now),
+            DeliveryState::Queued,
+            BLOCKED
+        ],
     )?;
     let waiting = sql.execute(
         "UPDATE deliveries SET next_attempt_at = ?1
          WHERE (intent_id, destination_id) IN
                (SELECT d.intent_id, d.destination_id FROM destinations t
                 CROSS JOIN deliveries d INDEXED BY due
-                ON d.destination_id = t.id AND d.next_attempt_at > ?1)",
-        [latest],
+                ON d.destination_id = t.id AND d.next_attempt_at > ?1
+                   AND d.next_attempt_at < ?2)",
+        [latest, BLOCKED],
     )?;
     sql.execute(
         "UPDATE destinations SET held_until = ?1 WHERE held_until > ?1",

@@ -2,16 +2,18 @@
 
 use rusqlite::params;
 
-use crate::model::{DeliveryState, IntentId};
+use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::limits::{MAX_HISTORY, PAGE};
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
 use crate::store::types::{DeadLetterAction, DestinationId, IntentRow};
 
-/// Rows that replaying a dead letter writes: the delivery and an entry in its history.
+/// Rows that replaying a dead letter writes: the delivery and an entry in its history. With an order
+/// the delivery is written a second time, in the same page.
 const REPLAY_ROWS: usize = 2;
 
 impl DeadLetterAction {
@@ -138,13 +140,14 @@ fn replay(tx: &Tx<'_>, intent: IntentRow, destination: DestinationId) -> Result<
          FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
         params![intent, destination, dead, tx.now],
     )?;
-    let replayed = tx.execute(
+    let replayed: Option<(Option<OrderKey>, bool)> = tx.first(
         "UPDATE deliveries
          SET state = ?4, attempts = 0, interruptions = 0, history = history + 1,
              next_attempt_at = iif(?6, min(?5, max(updated_at,
                  (SELECT max(id) >> 12 FROM intents))), ?5),
              updated_at = ?5
-         WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
+         WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3
+         RETURNING order_key, place IS NOT NULL",
         params![
             intent,
             destination,
@@ -153,21 +156,35 @@ fn replay(tx: &Tx<'_>, intent: IntentRow, destination: DestinationId) -> Result<
             tx.now,
             tx.is_operators(),
         ],
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if replayed > 0 {
-        tx.moved(destination, dead, DeliveryState::Queued);
-        tx.notify_dispatcher(destination);
+    let Some((key, blocked_others)) = replayed else {
+        return Ok(false);
+    };
+    tx.moved(destination, dead, DeliveryState::Queued);
+    if blocked_others {
+        tx.unblocked(destination);
     }
-    Ok(replayed > 0)
+    if let Some(key) = key {
+        line::enter_again(tx, intent, destination, key)?;
+    }
+    tx.notify_dispatcher(destination);
+    Ok(true)
 }
 
 /// Discards one dead letter; whether it was one.
 fn discard(tx: &Tx<'_>, intent: IntentRow, destination: DestinationId) -> Result<bool, StoreError> {
-    let deleted = tx.execute(
-        "DELETE FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
+    let dead = tx.first(
+        "SELECT 1 FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?3",
         params![intent, destination, DeliveryState::DeadLettered],
+        |_| Ok(()),
     )?;
-    if deleted > 0 {
+    if dead.is_some() {
+        line::leave(tx, intent, destination)?;
+        tx.execute(
+            "DELETE FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2",
+            params![intent, destination],
+        )?;
         tx.moved(destination, DeliveryState::DeadLettered, None);
         tx.execute(
             "DELETE FROM intents WHERE id = ?1
@@ -176,7 +193,7 @@ fn discard(tx: &Tx<'_>, intent: IntentRow, destination: DestinationId) -> Result
         )?;
         tx.deleted(intent);
     }
-    Ok(deleted > 0)
+    Ok(dead.is_some())
 }
 
 impl Sqlite {

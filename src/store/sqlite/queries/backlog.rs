@@ -8,12 +8,13 @@ use rusqlite::Connection;
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{Backlog, COUNTED_STATES, KeepReason, Obstacles};
 
 /// Selects the destinations with waiting deliveries, from one to the next in the index, the facts
-/// that may keep these back, and when the first one is due.
+/// that may keep these back, and when the first one is due that waits behind no other (?1).
 const SELECT_WAITING: &str = "WITH RECURSIVE waiting(id) AS (
          SELECT min(destination_id) FROM deliveries WHERE next_attempt_at IS NOT NULL
          UNION ALL
@@ -23,7 +24,7 @@ const SELECT_WAITING: &str = "WITH RECURSIVE waiting(id) AS (
      )
      SELECT t.id, t.name, t.paused_at IS NOT NULL, t.held_until, t.probe_at,
             (SELECT min(d.next_attempt_at) FROM deliveries d
-             WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+             WHERE d.destination_id = t.id AND d.next_attempt_at < ?1)
      FROM waiting CROSS JOIN destinations t ON t.id = waiting.id";
 
 fn read(
@@ -33,7 +34,7 @@ fn read(
     is_deliverable: impl Fn(&str) -> bool,
 ) -> Result<Backlog, StoreError> {
     let mut statement = sql.prepare_cached(SELECT_WAITING)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query([BLOCKED])?;
     let mut oldest_due: Option<Timestamp> = None;
     let mut kept = KeepReason::NAMES.map(|name| (name, 0));
     let mut is_counted = counts.is_complete();

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
     DestinationBacklog, DestinationId, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor,
@@ -24,13 +25,13 @@ pub fn backlog_of(
         "SELECT t.name, t.paused_at IS NOT NULL, t.held_until,
                 t.probe_at, t.probe_wait,
                 (SELECT min(d.next_attempt_at) FROM deliveries d
-                 WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
+                 WHERE d.destination_id = t.id AND d.next_attempt_at < ?4),
                 (SELECT count(*) FROM (SELECT 1 FROM deliveries d
                  WHERE d.destination_id = t.id AND d.next_attempt_at <= ?2 LIMIT ?3))
          FROM destinations t WHERE t.id = ?1",
     )?;
     let counted = i64::try_from(counted).unwrap_or(i64::MAX);
-    let found = statement.query_row(params![destination, now, counted], |row| {
+    let found = statement.query_row(params![destination, now, counted, BLOCKED], |row| {
         let wait = row.get::<_, Option<i64>>(4)?;
         let wait = wait.map(|wait| Duration::from_millis(wait.unsigned_abs()));
         let ready: i64 = row.get(6)?;
@@ -69,7 +70,7 @@ fn find_origin(sql: &Connection, id: DestinationId) -> Result<Option<Origin>, St
 /// which its first delivery is due, and where the scan continues. One whose circuit breaker was
 /// left open is due at once, since the configuration may have removed the breaker. Steps from one
 /// destination to the next in the index: the cost is that of the destinations, however many
-/// deliveries wait.
+/// deliveries wait. A destination whose deliveries all wait behind others has none that is due.
 pub fn waiting(
     sql: &Connection,
     after: ScanCursor,
@@ -88,17 +89,19 @@ pub fn waiting(
          SELECT {ORIGIN},
                 iif(t.probe_at IS NULL,
                     (SELECT min(d.next_attempt_at) FROM deliveries d
-                     WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
+                     WHERE d.destination_id = t.id AND d.next_attempt_at < ?3),
                     0)
          FROM waiting CROSS JOIN destinations t ON t.id = waiting.id"
     ))?;
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![after.0, limit], |row| {
-        Ok((origin(row)?, row.get(4)?))
-    })?;
-    let waiting: Vec<(Origin, Timestamp)> = rows.collect::<Result<_, _>>()?;
-    let last = waiting.last().filter(|_| waiting.len() >= at_most);
-    let next = last.map(|(last, _)| ScanCursor(last.id.0));
+    let mut rows = statement.query(params![after.0, limit, BLOCKED])?;
+    let (mut waiting, mut read, mut last) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        let found = origin(row)?;
+        (read, last) = (read + 1, Some(found.id));
+        waiting.extend(row.get::<_, Option<Timestamp>>(4)?.map(|at| (found, at)));
+    }
+    let next = last.filter(|_| read >= at_most).map(|id| ScanCursor(id.0));
     Ok(ScanPart { waiting, next })
 }
 

@@ -45,7 +45,8 @@ fn find_intents(
     };
     // The narrow table alone: it is in the order of acceptance, too.
     let mut statement = sql.prepare_cached(
-        "SELECT intent_id, max(updated_at), max(state = 4), max(state < 3), count(*),
+        "SELECT intent_id, max(updated_at), max(state = 4),
+                max(state < 3 OR place IS NOT NULL), count(*),
                 sum(min(history, ?4))
          FROM deliveries WHERE intent_id > ?1 AND intent_id < ?2
          GROUP BY intent_id ORDER BY intent_id LIMIT ?3",

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::model::{IntentId, Surface};
+use crate::model::{DeliveryState, IntentId, OrderKey, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::types::{DestinationId, StoredAttempt, StoredDelivery, StoredIntent};
+use crate::store::types::{DestinationId, InLine, StoredAttempt, StoredDelivery, StoredIntent};
 
 /// The names of `attempts.outcome`, by number.
 const OUTCOMES: [&str; 5] = [
@@ -55,16 +55,18 @@ fn find(
 fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT t.name, d.state, d.attempts, d.next_attempt_at, d.updated_at, d.last_error,
-                t.pause_reason, t.held_until, t.probe_at, d.destination_id
+                t.pause_reason, t.held_until, t.probe_at, d.destination_id,
+                d.next_attempt_at = ?2, iif(d.place IS NULL, NULL, d.order_key)
          FROM deliveries d JOIN destinations t ON t.id = d.destination_id
          WHERE d.intent_id = ?1 ORDER BY d.destination_id",
     )?;
-    let rows = statement.query_map([id.row()], |row| {
+    let rows = statement.query_map(params![id.row(), BLOCKED], |row| {
         let delivery = StoredDelivery {
             destination: row.get(0)?,
             state: row.get(1)?,
             attempts: row.get(2)?,
-            next_attempt_at: row.get(3)?,
+            next_attempt_at: waits_until(row, 3)?,
+            in_line: InLine::Free,
             updated_at: row.get(4)?,
             last_error: row.get(5)?,
             paused: row.get(6)?,
@@ -72,15 +74,48 @@ fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, Sto
             probe_at: row.get(8)?,
             history: Vec::new(),
         };
-        Ok((row.get::<_, DestinationId>(9)?, delivery))
+        let is_blocked: Option<bool> = row.get(10)?;
+        let place = (row.get(9)?, row.get(11)?, is_blocked.unwrap_or(false));
+        Ok((place, delivery))
     })?;
     let mut deliveries = Vec::new();
     for row in rows {
-        let (destination, mut delivery) = row?;
+        let ((destination, key, is_blocked), mut delivery) = row?;
+        if let Some(key) = key {
+            if is_blocked {
+                delivery.in_line = InLine::Behind(first_in_line(sql, destination, key)?);
+            } else if delivery.state == DeliveryState::DeadLettered {
+                delivery.in_line = InLine::Blocks;
+            }
+        }
         delivery.history = history(sql, id, destination)?;
         deliveries.push(delivery);
     }
     Ok(deliveries)
+}
+
+/// The deliveries of a line among which the one that isn't blocked is looked for. It is the first,
+/// unless older events came late and wait behind an attempt that had begun.
+const LOOKED_AT: i64 = 100;
+
+/// The delivery that keeps the others of a line waiting.
+fn first_in_line(
+    sql: &Connection,
+    destination: DestinationId,
+    key: OrderKey,
+) -> Result<Option<(IntentId, Surface)>, StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT i.id, i.random, i.surface
+         FROM (SELECT intent_id, place, next_attempt_at FROM deliveries INDEXED BY line
+               WHERE destination_id = ?1 AND order_key = ?2 AND place IS NOT NULL
+               ORDER BY place, intent_id LIMIT ?4) d
+              CROSS JOIN intents i ON i.id = d.intent_id
+         ORDER BY d.next_attempt_at IS ?3, d.place LIMIT 1",
+    )?;
+    let found = statement.query_row(params![destination, key, BLOCKED, LOOKED_AT], |row| {
+        Ok((intent_id(row, 0)?, Surface::from_number(row.get(2)?)))
+    });
+    Ok(found.optional()?)
 }
 
 fn history(

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{DestinationId, IntentRow, ListQuery, ListedDelivery};
 
@@ -21,6 +21,9 @@ enum Access {
     /// In the index `due`, a destination at a time, the latest due first. ?3 is the latest time to
     /// look at.
     Waiting,
+    /// In the index `due`, a destination at a time, the newest first: those that wait behind others
+    /// in their lines. ?3 is the time that marks them.
+    Blocked,
     /// In the index `claimed`, which never holds more than nine rows for each worker.
     Claimed,
     /// From the newest delivery on, until enough are found; of one destination if ?1 isn't null.
@@ -40,7 +43,7 @@ impl Access {
     fn of(state: Option<DeliveryState>) -> &'static [Self] {
         use DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
         match state {
-            Some(Queued) => &[Self::Attempted(Queued), Self::Waiting],
+            Some(Queued) => &[Self::Attempted(Queued), Self::Waiting, Self::Blocked],
             Some(Processing) => &[Self::Claimed],
             Some(Retrying) => &[Self::Attempted(Retrying)],
             Some(DeadLettered) => &[Self::Attempted(DeadLettered)],
@@ -69,6 +72,12 @@ impl Access {
                     .to_owned(),
                 "d.next_attempt_at",
                 "d.next_attempt_at DESC",
+            ),
+            Self::Blocked => (
+                "INDEXED BY due",
+                "d.destination_id = ?1 AND d.next_attempt_at = ?3 AND d.state = 0".to_owned(),
+                "NULL",
+                "d.intent_id DESC",
             ),
             Self::Claimed => (
                 "INDEXED BY claimed",
@@ -106,7 +115,7 @@ impl Access {
                 "listed",
                 format!("{ATTEMPTED} AND d.state = {}", state.number()),
             ),
-            Self::Waiting => ("due", "d.next_attempt_at IS NOT NULL".to_owned()),
+            Self::Waiting | Self::Blocked => ("due", "d.next_attempt_at IS NOT NULL".to_owned()),
             Self::Claimed | Self::Walk(_) => return None,
         };
         Some(format!(
@@ -163,7 +172,10 @@ impl Newest {
     ) -> Result<(), StoreError> {
         let mut statement = sql.prepare_cached(&access.select())?;
         let first = query.since.map_or(IntentRow(0), IntentRow::first_at);
-        let latest = now.as_millis().saturating_add(LATEST_DUE_MILLIS);
+        let latest = match access {
+            Access::Blocked => BLOCKED.as_millis(),
+            _ => now.as_millis().saturating_add(LATEST_DUE_MILLIS),
+        };
         let mut rows = statement.query(params![destination, first, latest, query.source])?;
         while let Some(row) = rows.next()? {
             let (intent, destination) = (row.get(0)?, row.get(1)?);
@@ -218,7 +230,12 @@ fn read(
         limit: usize::try_from(query.limit).unwrap_or(usize::MAX),
         keys: BTreeSet::new(),
     };
-    for access in Access::of(query.state) {
+    let accesses = if query.is_blocked {
+        &[Access::Blocked]
+    } else {
+        Access::of(query.state)
+    };
+    for access in accesses {
         match (destination, access.destinations()) {
             (None, Some(select)) => {
                 let mut statement = sql.prepare_cached(&select)?;
@@ -246,7 +263,7 @@ fn read(
                     attempts: row.get(6)?,
                     created_at: row.get(7)?,
                     updated_at: row.get(8)?,
-                    next_attempt_at: row.get(9)?,
+                    next_attempt_at: waits_until(row, 9)?,
                     last_error: row.get(10)?,
                 })
             })?)

@@ -5,9 +5,11 @@
 //!   `history`: earlier attempts of a delivery.
 //! - `backlog`, `stats`, `listing`: figures and lists for operators. `bulk`: dead letters in
 //!   numbers, and bulk operations.
+//! - `blocking`: dead letters that block the deliveries behind them.
 //! - `expired`: intents and keys that retention may delete.
 
 mod backlog;
+mod blocking;
 mod bulk;
 mod due;
 mod expired;

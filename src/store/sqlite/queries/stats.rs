@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::DestinationStats;
 
@@ -18,13 +19,13 @@ pub const SELECT_STATS: &str = "WITH claims AS MATERIALIZED (
             (SELECT count(*) FROM deliveries d
              WHERE d.destination_id = t.id AND d.state = 4),
             (SELECT min(d.next_attempt_at) FROM deliveries d
-             WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
+             WHERE d.destination_id = t.id AND d.next_attempt_at < ?1),
             t.pause_reason, t.held_until, t.probe_at
      FROM destinations t LEFT JOIN claims c ON c.destination_id = t.id ORDER BY t.name";
 
 fn read(sql: &Connection) -> Result<Vec<DestinationStats>, StoreError> {
     let mut statement = sql.prepare(SELECT_STATS)?;
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map([BLOCKED], |row| {
         Ok(DestinationStats {
             destination: row.get(0)?,
             waiting: row.get(1)?,

@@ -34,6 +34,7 @@ fn accept_within(store: &Sqlite, key: u32, window: Duration) -> Accepted {
             event_type: None,
             query: None,
             destinations: ["d".to_owned()].into(),
+            order_keys: Vec::new(),
             owner: None,
             headers: Vec::new(),
             metadata: None,

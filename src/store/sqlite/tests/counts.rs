@@ -394,6 +394,7 @@ fn accept(bits: u8) -> Accept {
         event_type: None,
         query: None,
         destinations: chosen.map(|(_, name)| (*name).to_owned()).collect(),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

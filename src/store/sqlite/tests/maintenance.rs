@@ -94,6 +94,7 @@ impl Scene {
             event_type: None,
             query: None,
             destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+            order_keys: Vec::new(),
             owner: None,
             headers: Vec::new(),
             metadata: None,

@@ -130,6 +130,7 @@ pub fn event(key: &str) -> Accept {
         event_type: None,
         query: None,
         destinations: Arc::from(["d".to_owned()]),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

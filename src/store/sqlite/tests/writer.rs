@@ -185,6 +185,7 @@ fn a_key_twice_in_one_commit_is_one_intent() {
         event_type: None,
         query: None,
         destinations: Arc::from(["d".to_owned()]),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use crate::model::{BreakerChange, DeliveryState, Transition};
+use crate::model::{BreakerChange, DeliveryState, OrderKey, Transition};
 use crate::store::error::StoreError;
 use crate::store::sqlite::limits::MAX_HISTORY;
+use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{Claim, DestinationChange, DestinationId, Release, Settlement};
 
@@ -18,7 +19,7 @@ fn state_after(transition: Transition) -> Result<DeliveryState, StoreError> {
 }
 
 /// Rows that a settlement writes: the delivery and the attempt, the oldest attempt if it is
-/// deleted, and the destination for each of its changes.
+/// deleted, the destination for each of its changes, and with an order the line.
 pub fn rows_of(settlement: &Settlement) -> usize {
     let change = &settlement.change;
     2 + usize::from(i64::from(settlement.record.history) >= MAX_HISTORY)
@@ -26,6 +27,7 @@ pub fn rows_of(settlement: &Settlement) -> usize {
         + usize::from(change.pause.is_some())
         + usize::from(change.breaker.is_some())
         + usize::from(change.is_proven.is_some())
+        + if settlement.on_dead.is_some() { 2 } else { 0 }
 }
 
 /// Records the result of an attempt. Guarded by state and claim: a delivery that this claim no
@@ -37,12 +39,12 @@ pub fn settle(settlement: &Settlement, tx: &Tx<'_>) -> Result<(), StoreError> {
         id,
     } = settlement.claim;
     let state = state_after(settlement.transition)?;
-    let entry: Option<i64> = tx.first(
+    let settled: Option<(i64, Option<OrderKey>)> = tx.first(
         "UPDATE deliveries
          SET state = ?1, claim = NULL, next_attempt_at = ?2, updated_at = ?3,
              history = history + 1, interruptions = 0, last_error = coalesce(?4, last_error)
          WHERE intent_id = ?5 AND destination_id = ?6 AND state = ?7 AND claim = ?8
-         RETURNING history",
+         RETURNING history, iif(place IS NULL, NULL, order_key)",
         params![
             state,
             settlement.next_attempt_at,
@@ -53,9 +55,9 @@ pub fn settle(settlement: &Settlement, tx: &Tx<'_>) -> Result<(), StoreError> {
             DeliveryState::Processing,
             id,
         ],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let Some(entry) = entry else {
+    let Some((entry, in_line)) = settled else {
         log::warn!(
             intent = intent.0, destination = destination.0;
             "an attempt ended whose delivery was no longer claimed by it"
@@ -63,6 +65,13 @@ pub fn settle(settlement: &Settlement, tx: &Tx<'_>) -> Result<(), StoreError> {
         return Ok(());
     };
     tx.moved(destination, DeliveryState::Processing, state);
+    if let Some(key) = in_line {
+        if settlement.leaves_its_line() {
+            line::leave_first(tx, intent, destination, key)?;
+        } else if state == DeliveryState::DeadLettered {
+            tx.blocked(destination);
+        }
+    }
     insert_attempt(settlement, entry, tx)?;
     if entry > MAX_HISTORY {
         tx.execute(

@@ -89,6 +89,7 @@ fn accept(store: &Sqlite, destination: &str) -> Accepted {
         event_type: None,
         query: None,
         destinations: Arc::from([destination.to_owned()]),
+        order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,

@@ -69,6 +69,7 @@ fn insert(sql: &Connection, intent: i64, destination: i64, state: DeliveryState,
 fn query(state: Option<DeliveryState>, destination: Option<&str>, limit: u32) -> ListQuery {
     ListQuery {
         state,
+        is_blocked: false,
         destination: destination.map(str::to_owned),
         source: None,
         since: None,
@@ -282,7 +283,7 @@ fn stats_read_the_partial_indexes_alone() {
             "SEARCH d USING COVERING INDEX claimed (claim>?)",
             "SEARCH d USING COVERING INDEX due (destination_id=? AND next_attempt_at>?)",
             "SEARCH d USING COVERING INDEX dead (destination_id=?)",
-            "SEARCH d USING COVERING INDEX due (destination_id=? AND next_attempt_at>?)",
+            "SEARCH d USING COVERING INDEX due (destination_id=? AND next_attempt_at<?)",
         ]
     );
 }

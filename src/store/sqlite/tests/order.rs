@@ -1,0 +1,508 @@
+//! The lines of ordering keys, under random operations and crashes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rusqlite::params;
+use tempfile::TempDir;
+
+use super::{open_at, writing};
+use crate::clock::{FakeClock, Timestamp};
+use crate::model::{IntentId, OnDead, OrderKey, Surface, Transition};
+use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::ops::line;
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::WriteOp;
+use crate::store::types::{
+    Accept, Accepted, AttemptRecord, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
+    DeadLetterCursor, DestinationChange, DestinationId, IntentRow, Prune, PruneCursor, Release,
+    SettleAndClaim, Settlement,
+};
+
+const DESTINATIONS: [&str; 2] = ["a", "b"];
+
+#[derive(Clone, Debug)]
+enum Action {
+    /// Accepts an event for one destination; with the key zero it is unordered.
+    Accept(usize, i64),
+    /// Claims due deliveries of a destination.
+    Claim {
+        destination: usize,
+        begin: usize,
+        prefetch: usize,
+    },
+    /// Settles one claimed delivery.
+    Settle(usize, Transition, OnDead),
+    /// Settles all claimed deliveries, and claims in the same transaction.
+    SettleAllAndClaim(Transition, OnDead),
+    Release(usize),
+    /// Replays or discards an event's dead letters, by the server or by a command.
+    OfIntent(usize, DeadLetterAction, bool),
+    /// Sends a stored event to the other destination, too.
+    Backfill(usize, i64),
+    /// Dead letters of a destination no longer block.
+    SkipDead(usize),
+    Prune,
+    /// The process ends, and the next one opens the files as they were on the disk.
+    Crash,
+    Restart,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    use Action::{
+        Accept, Backfill, Claim, Crash, OfIntent, Prune, Release, Restart, Settle,
+        SettleAllAndClaim, SkipDead,
+    };
+    let step = prop_oneof![
+        2 => Just(Transition::Deliver),
+        2 => Just(Transition::Retry),
+        2 => Just(Transition::DeadLetter)
+    ];
+    let on_dead = prop_oneof![Just(OnDead::Skip), Just(OnDead::Block)];
+    let fate = prop_oneof![
+        Just(DeadLetterAction::Replay),
+        Just(DeadLetterAction::Discard)
+    ];
+    prop_oneof![
+        10 => (0..2usize, 0..3i64).prop_map(|(to, key)| Accept(to, key)),
+        6 => (0..2usize, 0..4usize, 0..3usize)
+            .prop_map(|(destination, begin, prefetch)| Claim { destination, begin, prefetch }),
+        8 => (any::<usize>(), step.clone(), on_dead.clone())
+            .prop_map(|(which, step, on_dead)| Settle(which, step, on_dead)),
+        3 => (step, on_dead).prop_map(|(step, on_dead)| SettleAllAndClaim(step, on_dead)),
+        2 => any::<usize>().prop_map(Release),
+        5 => (any::<usize>(), fate, any::<bool>())
+            .prop_map(|(which, fate, by_command)| OfIntent(which, fate, by_command)),
+        2 => (any::<usize>(), 0..3i64).prop_map(|(which, key)| Backfill(which, key)),
+        1 => (0..2usize).prop_map(SkipDead),
+        1 => Just(Prune),
+        1 => Just(Crash),
+        1 => Just(Restart),
+    ]
+}
+
+/// A delivery of a stored event to a destination that it wasn't for.
+struct AddDelivery {
+    intent: IntentRow,
+    destination: DestinationId,
+    key: OrderKey,
+}
+
+impl WriteOp for AddDelivery {
+    type Out = bool;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let Self {
+            intent,
+            destination,
+            key,
+        } = *self;
+        let may_be_added = tx.first(
+            "SELECT 1 FROM intents WHERE id = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2)",
+            params![intent, destination],
+            |_| Ok(()),
+        )?;
+        if may_be_added.is_none() {
+            return Ok(false);
+        }
+        let due = line::enter(tx, intent, destination, key, tx.now)?;
+        tx.execute(
+            "INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at,
+                                     updated_at, order_key, place)
+             VALUES (?1, ?2, 0, ?3, ?4, ?5, ?1)",
+            params![intent, destination, due, tx.now, key],
+        )?;
+        Ok(true)
+    }
+}
+
+/// A delivery that stands in a line.
+#[derive(Debug)]
+struct InLine {
+    intent: i64,
+    destination: i64,
+    key: i64,
+    place: i64,
+    state: i64,
+    is_blocked: bool,
+}
+
+struct World {
+    directory: TempDir,
+    clock: Arc<FakeClock>,
+    store: Sqlite,
+    accepted: Vec<IntentId>,
+    claimed: Vec<Claimed>,
+    claim: ClaimId,
+    /// Deliveries that were ever claimed, replayed, or made later than at acceptance: the others
+    /// are to be claimed in the order of acceptance.
+    old: HashSet<(i64, i64)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+        Self {
+            store: open_at(&directory, &clock),
+            directory,
+            clock,
+            accepted: Vec::new(),
+            claimed: Vec::new(),
+            claim: ClaimId(1),
+            old: HashSet::new(),
+        }
+    }
+
+    fn destination(&self, at: usize) -> Option<DestinationId> {
+        self.store
+            .read_blocking(|sql| {
+                let mut statement = sql.prepare("SELECT id FROM destinations WHERE name = ?1")?;
+                let mut rows = statement.query([DESTINATIONS[at]])?;
+                Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
+            })
+            .expect("a read")
+    }
+
+    fn change(
+        &mut self,
+        settlements: Vec<Settlement>,
+        releases: Vec<Release>,
+        requests: Vec<ClaimRequest>,
+    ) {
+        self.claim = self.claim.next();
+        let mut change =
+            SettleAndClaim::new(settlements, releases, Vec::new(), requests, self.claim);
+        self.store.settle_and_claim(&mut change).expect("committed");
+        let claimed = change.into_claimed();
+        self.check_first_claims(&claimed);
+        self.claimed.extend(claimed);
+    }
+
+    /// A delivery that is claimed for the first time has no older one before it in its line that
+    /// was not claimed yet.
+    fn check_first_claims(&mut self, claimed: &[Claimed]) {
+        let standing = self.standing();
+        for one in claimed {
+            let id = (one.intent.0, one.destination.0);
+            let own = standing
+                .iter()
+                .find(|other| (other.intent, other.destination) == id);
+            if let Some(own) = own.filter(|_| !self.old.contains(&id)) {
+                for other in &standing {
+                    let is_older = (other.destination, other.key) == (own.destination, own.key)
+                        && other.intent < own.intent
+                        && other.place < own.place;
+                    let is_late = self.old.contains(&(other.intent, other.destination));
+                    assert!(!is_older || is_late, "{other:?} is overtaken by {own:?}");
+                }
+            }
+            self.old.insert(id);
+        }
+    }
+
+    fn standing(&self) -> Vec<InLine> {
+        self.store
+            .read_blocking(|sql| {
+                let mut statement = sql.prepare(
+                    "SELECT intent_id, destination_id, order_key, place, state,
+                            next_attempt_at IS ?1
+                     FROM deliveries WHERE place IS NOT NULL",
+                )?;
+                let rows = statement.query_map([BLOCKED], |row| {
+                    Ok(InLine {
+                        intent: row.get(0)?,
+                        destination: row.get(1)?,
+                        key: row.get(2)?,
+                        place: row.get(3)?,
+                        state: row.get(4)?,
+                        is_blocked: row.get(5)?,
+                    })
+                })?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .expect("a read")
+    }
+
+    /// Exactly one delivery of each line is not blocked; none stands in a line that is finished,
+    /// but for dead letters; and nothing waits for ever.
+    fn check(&self) {
+        let mut free: HashMap<(i64, i64), Vec<InLine>> = HashMap::new();
+        let mut lines = HashSet::new();
+        for one in self.standing() {
+            assert_ne!(one.state, 3, "delivered, and in a line: {one:?}");
+            assert!(!one.is_blocked || one.state == 0, "{one:?}");
+            lines.insert((one.destination, one.key));
+            if !one.is_blocked {
+                free.entry((one.destination, one.key))
+                    .or_default()
+                    .push(one);
+            }
+        }
+        for line in lines {
+            let free = free.remove(&line).unwrap_or_default();
+            assert_eq!(free.len(), 1, "of line {line:?} these may go: {free:?}");
+        }
+        let wrong = |condition: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM deliveries WHERE {condition}");
+            self.store
+                .read_blocking(|connection| {
+                    Ok(connection.query_row(&sql, [BLOCKED], |row| row.get(0))?)
+                })
+                .expect("a count")
+        };
+        assert_eq!(wrong("next_attempt_at = ?1 AND place IS NULL"), 0);
+        assert_eq!(
+            wrong("state < 3 AND order_key IS NOT NULL AND place IS NULL AND ?1 > 0"),
+            0
+        );
+        self.check_counts();
+    }
+
+    fn check_counts(&self) {
+        self.store.write_blocking(Idle).expect("committed");
+        let said = loop {
+            match self.store.blocking() {
+                Some(said) => break said,
+                None => std::thread::yield_now(),
+            }
+        };
+        let said: i64 = said.iter().map(|(_, count)| count).sum();
+        let stored = self.standing().into_iter().filter(|one| one.state == 4);
+        assert_eq!(said, i64::try_from(stored.count()).expect("few"));
+    }
+
+    fn take_claimed(&mut self, which: usize) -> Option<Claimed> {
+        let count = self.claimed.len();
+        (count > 0).then(|| self.claimed.swap_remove(which % count))
+    }
+
+    fn act(&mut self, action: &Action) {
+        self.clock.advance(Duration::from_secs(2));
+        match *action {
+            Action::Accept(destination, key) => self.accept(destination, key),
+            Action::Claim {
+                destination,
+                begin,
+                prefetch,
+            } => {
+                if let Some(destination) = self.destination(destination) {
+                    let request = ClaimRequest {
+                        destination,
+                        begin,
+                        prefetch,
+                    };
+                    self.change(Vec::new(), Vec::new(), vec![request]);
+                }
+            }
+            Action::Settle(which, step, on_dead) => {
+                if let Some(claimed) = self.take_claimed(which) {
+                    let settlement = settlement(&claimed, step, on_dead);
+                    self.change(vec![settlement], Vec::new(), Vec::new());
+                }
+            }
+            Action::SettleAllAndClaim(step, on_dead) => {
+                let claimed = std::mem::take(&mut self.claimed);
+                let settlements = claimed.iter().map(|one| settlement(one, step, on_dead));
+                let known = (0..DESTINATIONS.len()).filter_map(|at| self.destination(at));
+                let requests = known.map(|destination| ClaimRequest {
+                    destination,
+                    begin: 20,
+                    prefetch: 0,
+                });
+                self.change(settlements.collect(), Vec::new(), requests.collect());
+            }
+            Action::Release(which) => {
+                if let Some(claimed) = self.take_claimed(which) {
+                    self.change(Vec::new(), vec![Release::untouched(&claimed)], Vec::new());
+                }
+            }
+            Action::OfIntent(which, fate, by_command) => self.of_intent(which, fate, by_command),
+            Action::Backfill(which, key) => self.backfill(which, key),
+            Action::SkipDead(destination) => self.skip_dead(destination),
+            Action::Prune => self.prune(),
+            Action::Crash => {
+                let copy = tempfile::tempdir().expect("a directory");
+                for file in std::fs::read_dir(self.directory.path()).expect("a directory") {
+                    let name = file.expect("an entry").file_name();
+                    // The copy of the lock file is another file, and is not locked.
+                    std::fs::copy(self.directory.path().join(&name), copy.path().join(&name))
+                        .expect("a copy");
+                }
+                self.store.stop();
+                self.store = open_at(&copy, &self.clock);
+                self.directory = copy;
+                self.claimed.clear();
+            }
+            Action::Restart => {
+                self.store.stop();
+                self.store = open_at(&self.directory, &self.clock);
+                self.claimed.clear();
+            }
+        }
+    }
+
+    fn accept(&mut self, destination: usize, key: i64) {
+        let intent = Accept {
+            surface: Surface::Event,
+            label: "source".to_owned(),
+            url: None,
+            event_type: None,
+            query: None,
+            destinations: Arc::from([DESTINATIONS[destination].to_owned()]),
+            order_keys: (key > 0)
+                .then_some((0, OrderKey::from_number(key)))
+                .into_iter()
+                .collect(),
+            owner: None,
+            headers: Vec::new(),
+            metadata: None,
+            body: bytes::Bytes::from_static(b"{}"),
+            key: None,
+            window: Duration::from_secs(3600),
+        };
+        let accepted = self.store.write_blocking(intent).expect("committed");
+        let Accepted::New(id, _) = accepted else {
+            panic!("{accepted:?}");
+        };
+        self.accepted.push(id);
+    }
+
+    fn of_intent(&mut self, which: usize, fate: DeadLetterAction, by_command: bool) {
+        if self.accepted.is_empty() {
+            return;
+        }
+        let id = self.accepted[which % self.accepted.len()];
+        let done = match (fate, by_command) {
+            (DeadLetterAction::Replay, true) => writing(&self.directory).replay(id),
+            (DeadLetterAction::Replay, false) => self.store.replay(id),
+            (DeadLetterAction::Discard, true) => writing(&self.directory).discard(id),
+            (DeadLetterAction::Discard, false) => self.store.discard(id),
+        };
+        done.expect("committed");
+    }
+
+    fn backfill(&mut self, which: usize, key: i64) {
+        if self.accepted.is_empty() || key == 0 {
+            return;
+        }
+        let id = self.accepted[which % self.accepted.len()];
+        let known = [0, 1].map(|at| self.destination(at));
+        for destination in known.into_iter().flatten() {
+            let op = AddDelivery {
+                intent: IntentRow::of(id),
+                destination,
+                key: OrderKey::from_number(key),
+            };
+            if self.store.write_blocking(op).expect("committed") {
+                self.old.insert((id.row(), destination.0));
+            }
+        }
+    }
+
+    fn skip_dead(&self, destination: usize) {
+        let Some(destination) = self.destination(destination) else {
+            return;
+        };
+        let found = self
+            .store
+            .reader()
+            .blocking_letters(destination, DeadLetterCursor::START)
+            .expect("a read");
+        self.store.skip_dead(found.letters).expect("committed");
+    }
+
+    fn prune(&self) {
+        let end = Timestamp::from_millis(i64::MAX);
+        let cutoffs = Cutoffs {
+            delivered: Some(end),
+            dead_lettered: Some(end),
+            keys: Timestamp::from_millis(0),
+        };
+        let found = self
+            .store
+            .reader()
+            .expired(&cutoffs, PruneCursor::START)
+            .expect("a read");
+        let mut prune = Prune::new(found);
+        while self.store.prune(&mut prune).expect("committed") {}
+    }
+}
+
+/// Changes nothing; its transaction takes what commands have left.
+struct Idle;
+
+impl WriteOp for Idle {
+    type Out = ();
+
+    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn settlement(claimed: &Claimed, step: Transition, on_dead: OnDead) -> Settlement {
+    let record = AttemptRecord {
+        attempt: claimed.attempt,
+        history: claimed.history,
+        started_at: claimed.due,
+        took: Duration::from_millis(1),
+        status_code: None,
+        failure: None,
+        is_transient: true,
+        error: (step != Transition::Deliver).then(|| "error".to_owned()),
+        response: None,
+        address: None,
+        resolve: None,
+        connect: None,
+        first_byte: None,
+        next: "next".to_owned(),
+    };
+    let change = DestinationChange::default();
+    let settled = match step {
+        Transition::Deliver => Settlement::delivered(claimed.claim(), record, change),
+        // Due at once, so that it is claimed again.
+        Transition::Retry => Settlement::retry(claimed.claim(), record, claimed.due, change),
+        _ => Settlement::dead_letter(claimed.claim(), record, change),
+    };
+    settled.ordered(Some(on_dead))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn one_delivery_of_each_line_may_go_after_any_operations(
+        actions in prop::collection::vec(action(), 1..120)
+    ) {
+        let mut world = World::new();
+        for action in &actions {
+            world.act(action);
+            world.check();
+        }
+        world.store.stop();
+    }
+
+    /// The lines drain once nothing fails any more and the dead letters that block are replayed.
+    #[test]
+    fn every_line_drains(actions in prop::collection::vec(action(), 1..80)) {
+        let mut world = World::new();
+        for action in &actions {
+            world.act(action);
+        }
+        world.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
+        for id in world.accepted.clone() {
+            world.store.replay(id).expect("committed");
+        }
+        for _ in 0..=world.accepted.len() * DESTINATIONS.len() {
+            world.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
+        }
+        world.check();
+        prop_assert!(world.standing().is_empty(), "{:?}", world.standing());
+        world.store.stop();
+    }
+}
