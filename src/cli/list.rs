@@ -24,9 +24,9 @@ pub(super) struct List {
         long,
         value_name = "STATE",
         value_parser = status,
-        help = "State: queued, processing, retrying, delivered, dead_lettered; or blocked",
-        long_help = "State: queued, processing, retrying, delivered, dead_lettered; or blocked:\n\
-                     queued, and behind another in the order of its destination\n\n\
+        help = "queued, blocked, processing, retrying, delivered or dead_lettered",
+        long_help = "queued, blocked, processing, retrying, delivered or dead_lettered\n\n\
+                     Blocked ones are queued, and behind another in the order of their destination.\n\
                      Every state but delivered has an index: its deliveries are found at once,\n\
                      however many are stored."
     )]

@@ -87,7 +87,7 @@ pub struct DestinationPolicy {
     pub retry: Retry,
     /// The circuit breaker at the level that runs; none if there is none.
     pub breaker: Option<BreakerRules>,
-    /// Which deliveries are made one after the other; none: each is made for itself.
+    /// The order in which deliveries are made; none: each is made for itself.
     pub order: Option<DeliveryOrder>,
     /// The only certificates to trust; none: the usual roots.
     pub ca_file: Option<PathBuf>,

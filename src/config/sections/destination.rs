@@ -73,7 +73,7 @@ pub struct Destination {
     /// The circuit breaker (level durable).
     #[serde(default)]
     pub breaker: BreakerSettings,
-    /// Which deliveries are made one after the other. Default: none.
+    /// The order in which deliveries are made. Default: none.
     #[serde(default)]
     pub ordering: Option<Ordering>,
     /// A PEM file of the only certificates to trust: a private authority, or the destination's own

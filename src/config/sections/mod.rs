@@ -1,5 +1,5 @@
 //! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
-//! check of their values. `rate_limit`, `retry`, `breaker` and `ordering` are tables within sections.
+//! check of their values. `rate_limit`, `retry`, `breaker`, `ordering`: tables within sections.
 
 mod admin;
 mod api;

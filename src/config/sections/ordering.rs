@@ -1,4 +1,4 @@
-//! `[destinations.NAME] ordering`: which deliveries are made one after the other.
+//! `[destinations.NAME] ordering`: deliveries that are made one after the other.
 
 use std::fmt;
 

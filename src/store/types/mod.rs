@@ -5,7 +5,8 @@
 //! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
 //! - `destinations`: what the dispatcher reads of a destination. `messages`: what it sends.
 //!   `settle`: what it writes.
-//! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others. `retention`: what is deleted after its time.
+//! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others.
+//!   `retention`: what is deleted after its time.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 
 mod accept;

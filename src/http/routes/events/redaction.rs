@@ -30,7 +30,7 @@ pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
         state,
         attempts,
         next_attempt_at,
-        // Who knows the id of an event may read its payload.
+        // The id of an event is the right to read its payload.
         in_line: match in_line {
             InLine::Behind(_) => InLine::Behind(None),
             InLine::Free | InLine::Blocks => in_line,

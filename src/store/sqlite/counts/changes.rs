@@ -50,7 +50,7 @@ impl CountChanges {
         }
     }
 
-    /// So many more dead letters of a destination block the deliveries behind them.
+    /// Changes the number of a destination's dead letters that block the deliveries behind them.
     pub fn blocking(&mut self, destination: DestinationId, change: i64) {
         *self.blocking.entry(destination).or_default() += change;
     }

@@ -66,8 +66,8 @@ pub fn run(
          FROM deliveries WHERE claim IS NOT NULL",
         [],
     )?;
-    // One with an order keeps its place, as a dead letter that blocks: the database doesn't say what
-    // its destination wants. If it is to be skipped, maintenance lets it leave the line.
+    // One with an order keeps its place, as a dead letter that blocks: the database doesn't say
+    // what its destination wants. If it is to be skipped, maintenance lets it leave the line.
     let given_up = tx.execute(
         "UPDATE deliveries
          SET state = ?1, claim = NULL, updated_at = ?2, history = history + 1,

@@ -12,8 +12,8 @@ use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
 use crate::store::types::{DeadLetterAction, DestinationId, IntentRow};
 
-/// Rows that replaying a dead letter writes: the delivery and an entry in its history. With an order
-/// the delivery is written a second time, in the same page.
+/// Rows that replaying a dead letter writes: the delivery and an entry in its history. With an
+/// order the delivery is written a second time, in the same page.
 const REPLAY_ROWS: usize = 2;
 
 impl DeadLetterAction {
