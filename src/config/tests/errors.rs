@@ -54,6 +54,40 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
     ),
     (
+        "[destinations.a]\nurl='http://x/'\nordering = '/customer/id'",
+        "destinations.a.ordering: invalid value: string \"/customer/id\", expected \"source\", \
+         \"all\", or a table such as { by = \"/customer/id\", on_dead = \"block\" }",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { by = 'customer' }",
+        "destinations.a.ordering.by: \"customer\": expected a JSON pointer such as \
+         \"/customer/id\", \"source\" or \"all\"",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { by = '/a', header = 'X-Account' }",
+        "destinations.a.ordering: by contradicts header: expected one of them",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { on_dead = 'block' }",
+        "destinations.a.ordering: has neither by nor header: expected one of them",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { header = 'X Account' }",
+        "destinations.a.ordering.header: \"X Account\": expected the name of an HTTP header",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { by = 'all', on_dead = 'stop' }",
+        "unknown variant `stop`, expected `block` or `skip`",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = { key = 'all' }",
+        "unknown field `key`, expected one of `by`, `header`, `on_dead`",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nordering = ['/a']",
+        "destinations.a.ordering: invalid type: sequence, expected \"source\", \"all\", or a table",
+    ),
+    (
         "[destinations.a]\nurl='http://x/'\ntransient_statuses=[200]",
         "destinations.a.transient_statuses: 200: expected a status from 300 to 599",
     ),
