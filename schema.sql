@@ -171,3 +171,19 @@ CREATE INDEX ended_jobs ON jobs(ended_at) WHERE ended_at IS NOT NULL;
 
 -- A destination with jobs isn't deleted.
 CREATE INDEX jobs_of ON jobs(destination_id);
+
+-- Secrets that senders gave to sources by a handshake: whoever knows one can sign events. Only commands
+-- let a source learn one.
+CREATE TABLE learned_secrets (
+    id         INTEGER PRIMARY KEY,
+    source     TEXT NOT NULL,
+    secret     TEXT NOT NULL,
+    learned_at INTEGER NOT NULL,
+    UNIQUE (source, secret)
+) STRICT;
+
+-- Sources that learn the next secret that comes, and until when.
+CREATE TABLE expected_secrets (
+    source TEXT NOT NULL PRIMARY KEY,
+    until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -25,6 +25,7 @@ mod pause;
 mod providers;
 mod replay;
 mod resume;
+mod secrets;
 mod send;
 mod serve;
 mod show;
@@ -76,6 +77,8 @@ enum Command {
     Providers(providers::Providers),
     /// Make up a request of a source's sender, signed as it would, and post it to the relay
     Send(send::Send),
+    /// Let a source learn its sender's secret by a handshake; list or forget such secrets
+    Secrets(secrets::Secrets),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
 }
@@ -95,6 +98,7 @@ impl Command {
             Self::Unlock(unlock) => unlock.run(),
             Self::Providers(providers) => providers.run(),
             Self::Send(send) => send.run(),
+            Self::Secrets(secrets) => secrets.run(),
             Self::Stats(stats) => stats.run(),
         }
     }

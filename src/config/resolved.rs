@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use crate::config::secrets::Secret;
 use crate::config::sections::{
     Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
-    ForwardQuery, Handshake, IdempotencyKeyAt, Ordering, RateLimit, RedeliveryAction, Retention,
-    RetrySettings, Server, Simulated, Source, SourceVerify,
+    ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt, Ordering, RateLimit,
+    RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -345,6 +345,14 @@ impl Resolved {
             allow_networks: self.delivery.allow_networks.clone(),
             own_listeners,
         }
+    }
+}
+
+impl SourcePolicy {
+    /// Whether a handshake brings the source secrets.
+    pub fn learns_secrets(&self) -> bool {
+        self.handshakes
+            .contains(&Handshake::Named(HandshakeName::Asana))
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct ApiError {
     member: Option<String>,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
+    /// Whether only the status is sent.
+    has_no_body: bool,
 }
 
 impl ApiError {
@@ -39,6 +41,15 @@ impl ApiError {
             member: None,
             retry_after: None,
             allow: None,
+            has_no_body: false,
+        }
+    }
+
+    /// The same error without its body.
+    pub fn without_body(self) -> Self {
+        Self {
+            has_no_body: true,
+            ..self
         }
     }
 
@@ -218,6 +229,11 @@ impl ApiError {
 
     pub fn respond(&self, format: ErrorFormat, request_id: &str) -> Response {
         let mut response = match format {
+            _ if self.has_no_body => {
+                let mut response = Response::default();
+                *response.status_mut() = self.status;
+                response
+            }
             ErrorFormat::Relay => json(
                 self.status,
                 &RelayErrorBody {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::http::admission::{ApiKeys, SourceGates};
+use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
 use crate::model::{AddressPolicy, FetchCertificate};
@@ -25,6 +25,7 @@ pub(crate) struct App {
     pub(super) api_keys: ApiKeys,
     pub(super) source_gates: SourceGates,
     pub(super) offload: Offload,
+    pub(super) learned_secrets: Arc<LearnedSecrets>,
 }
 
 impl App {
@@ -37,13 +38,21 @@ impl App {
         metrics: Arc<Metrics>,
         own_listeners: Vec<SocketAddr>,
         fetch_certificate: FetchCertificate,
+        learned_secrets: Arc<LearnedSecrets>,
     ) -> Self {
         Self {
             own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
             addresses: config.address_policy(own_listeners),
             api_keys: ApiKeys::new(&config.api, &clock),
-            source_gates: SourceGates::new(&config, &clock, &metrics, fetch_certificate),
+            source_gates: SourceGates::new(
+                &config,
+                &clock,
+                &metrics,
+                fetch_certificate,
+                &learned_secrets,
+            ),
             offload: Offload::new(),
+            learned_secrets,
             config,
             store,
             clock,

@@ -25,6 +25,7 @@ mod router;
 mod routes;
 mod server;
 
+pub(crate) use admission::LearnedSecrets;
 pub(crate) use app::App;
 pub(crate) use live_app::LiveApp;
 pub(crate) use server::event_loops::{self, EventLoops};

@@ -25,6 +25,9 @@ pub enum StartError {
     /// The database can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database can't be read.
+    #[error("can't start: {0}")]
+    Store(#[from] StoreError),
     /// The system refuses threads.
     #[error("can't start: {0}")]
     System(#[from] std::io::Error),

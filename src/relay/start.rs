@@ -3,11 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
-use crate::http::{App, EventLoops, ListenerLimits, LiveApp, event_loops, serve};
+use crate::http::{App, EventLoops, LearnedSecrets, ListenerLimits, LiveApp, event_loops, serve};
 use crate::maintenance::{self, Worker};
 use crate::model::FetchCertificate;
 use crate::ops::fatal::Fatal;
@@ -64,7 +65,8 @@ pub(super) fn start(
 
     let live = Live::new(Arc::clone(&config));
     let wake = Wake::new();
-    let store = open(&config, &clock, &metrics, &agents, &wake)?;
+    let outside_write = Arc::new(Notify::new());
+    let store = open(&config, &clock, &metrics, &agents, &wake, &outside_write)?;
     agents.writer.ended = Some(store.ended().clone());
     let context = delivery::Context {
         config: live.clone(),
@@ -85,6 +87,8 @@ pub(super) fn start(
     let stop = agents.maintenance.stop.clone();
     agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
 
+    let learned_secrets = Arc::new(LearnedSecrets::default());
+    learned_secrets.load(&store)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
     let limits = ListenerLimits::new(&config.server).with_connections(connections);
@@ -95,8 +99,15 @@ pub(super) fn start(
         metrics,
         own_listeners,
         fetch_certificate,
+        Arc::clone(&learned_secrets),
     ));
     serve_on(&mut agents, &event_loops, listeners, limits, &app);
+    let follow = follow_commands(outside_write, learned_secrets, store.clone());
+    let spawner = Spawner {
+        event_loops: &event_loops,
+        fatal: &agents.fatal,
+    };
+    spawner.spawn("the task that follows commands", follow, None);
     Ok(Started {
         agents,
         address,
@@ -151,14 +162,18 @@ fn open(
     metrics: &Arc<Metrics>,
     agents: &Agents,
     wake: &Wake,
+    outside_write: &Arc<Notify>,
 ) -> Result<Store, OpenError> {
     let on_work = {
         let wake = wake.clone();
         Arc::new(move |due: &[DestinationId]| wake.due(due))
     };
     let on_outside_write = {
-        let wake = wake.clone();
-        Arc::new(move || wake.outside_write())
+        let (wake, outside_write) = (wake.clone(), Arc::clone(outside_write));
+        Arc::new(move || {
+            wake.outside_write();
+            outside_write.notify_one();
+        })
     };
     let on_broken = {
         let fatal = agents.fatal.clone();
@@ -242,6 +257,18 @@ fn serve_on(
         }
     };
     spawner.spawn("the upkeep of limits and metrics", upkeep, None);
+}
+
+/// Puts the changes of commands to use that requests depend on.
+async fn follow_commands(
+    outside_write: Arc<Notify>,
+    learned_secrets: Arc<LearnedSecrets>,
+    store: Store,
+) {
+    loop {
+        outside_write.notified().await;
+        Arc::clone(&learned_secrets).refresh(store.clone()).await;
+    }
 }
 
 /// Runs tasks on the thread that accepts connections.

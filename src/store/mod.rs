@@ -38,14 +38,15 @@ pub(crate) use types::{
     BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs,
     DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterFilter, DestinationBacklog,
     DestinationChange, DestinationId, DestinationStats, DestinationStatus, DueScan, Duplicate,
-    IdempotencyKey, InLine, IntentRow, KeepReason, ListQuery, ListedDelivery, MAX_WAITING_ORIGINS,
-    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor,
-    RelaysPage, Release, ScanCursor, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
+    ExpectOutcome, IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId,
+    ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, Origin, OriginsPassStep,
+    OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release,
+    ScanCursor, SecretExpectation, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
     StoredIntent, StoredRelay, Unready, UnusedOrigins,
 };
 
 use crate::clock::Timestamp;
-use crate::config;
+use crate::config::{self, Secret};
 use crate::model::{DeliveryState, IntentId};
 use crate::stop::Ending;
 use sqlite::Sqlite;
@@ -145,6 +146,21 @@ impl Store {
     pub async fn accept(&self, intent: Accept) -> Result<Accepted, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.accept(intent).await,
+        }
+    }
+
+    /// Whether a source expects a handshake to bring a secret.
+    pub async fn expects_secret(&self, source: &str, now: Timestamp) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.expects_secret(source, now).await,
+        }
+    }
+
+    /// Learns a secret that a handshake brought, if the source expects one now; resolves once that
+    /// is durable. Whether it was learned: the source expects none afterwards.
+    pub async fn learn_secret(&self, source: &str, secret: Secret) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.learn_secret(source, secret).await,
         }
     }
 

@@ -7,7 +7,8 @@ use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite;
 use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, DeadLetterAction, DeadLetterCount,
-    DeadLetterFilter, DestinationStats, ListQuery, ListedDelivery, StoredIntent,
+    DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery,
+    ListedDelivery, SecretExpectation, StoredIntent,
 };
 
 /// A command's own connection. All methods block.
@@ -93,6 +94,45 @@ impl Operator {
     pub fn resume(&mut self, destination: &str) -> Result<bool, StoreError> {
         match &mut self.engine {
             Engine::Sqlite(engine) => engine.resume(destination),
+        }
+    }
+
+    /// Makes a source expect that a handshake brings a secret, until this time. `is_addition` if
+    /// the source keeps the secrets that it has learned; otherwise it must have none.
+    pub fn expect_secret(
+        &mut self,
+        source: &str,
+        until: Timestamp,
+        is_addition: bool,
+    ) -> Result<ExpectOutcome, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.expect_secret(source, until, is_addition),
+        }
+    }
+
+    /// The secrets that sources have learned, by source.
+    pub fn learned_secrets(&self) -> Result<Vec<LearnedSecret>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.learned_secrets(),
+        }
+    }
+
+    /// The sources that expect a secret, by name.
+    pub fn secret_expectations(&self) -> Result<Vec<SecretExpectation>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.secret_expectations(),
+        }
+    }
+
+    /// Forgets learned secrets of a source: these, or all and its expectation. Returns how many of
+    /// them there were.
+    pub fn forget_secrets(
+        &mut self,
+        source: &str,
+        ids: Option<Vec<LearnedSecretId>>,
+    ) -> Result<usize, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.forget_secrets(source, ids),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite;
 use crate::store::types::{
     BlockingPart, Cutoffs, DeadLetterCursor, DestinationBacklog, DestinationId, DueScan,
-    DueScanned, Expired, IntentRow, OutboundMessage, PruneCursor,
+    DueScanned, Expired, IntentRow, LearnedSecret, OutboundMessage, PruneCursor,
 };
 
 /// A connection for the reads of one part; clones share it. All methods block.
@@ -108,6 +108,13 @@ impl Reader {
     pub fn has_bulk_under_way(&self) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.has_bulk_under_way(),
+        }
+    }
+
+    /// The secrets that sources have learned, by source.
+    pub fn learned_secrets(&self) -> Result<Vec<LearnedSecret>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.learned_secrets(),
         }
     }
 

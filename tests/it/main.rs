@@ -11,6 +11,7 @@ mod durability;
 mod framing;
 mod hostile;
 mod idempotency;
+mod learned_secrets;
 mod limits;
 mod logs;
 mod overload;

@@ -12,6 +12,7 @@ use crate::config::{RateLimit, Resolved, SourcePolicy};
 use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
 use crate::http::admission::handshakes::UNSIGNED_RATE;
+use crate::http::admission::learned_secrets::LearnedSecrets;
 use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
 use crate::http::admission::verification::SourceVerification;
 use crate::limiter::Monotonic;
@@ -48,6 +49,7 @@ struct SourceGate<B> {
 struct Shared<'a> {
     trusted_proxies: Arc<[IpNet]>,
     certificates: Arc<Certificates>,
+    learned: &'a Arc<LearnedSecrets>,
     metrics: &'a Metrics,
 }
 
@@ -61,10 +63,12 @@ impl<B> SourceGate<B> {
         let addresses = AllowedAddresses::new(&source.allow_ips, &shared.trusted_proxies);
         let Shared {
             certificates,
+            learned,
             metrics,
             ..
         } = shared;
-        let verification = SourceVerification::new(label, source, addresses, certificates, metrics);
+        let verification =
+            SourceVerification::new(label, source, addresses, certificates, learned, metrics);
         Self {
             handshake_buckets: buckets(UNSIGNED_RATE),
             buckets: source.rate_limit.map(buckets),
@@ -79,11 +83,13 @@ impl SourceGates {
         clock: &Arc<dyn Clock>,
         metrics: &Metrics,
         fetch: FetchCertificate,
+        learned: &Arc<LearnedSecrets>,
     ) -> Self {
         let certificates = Arc::new(Certificates::new(fetch, Arc::clone(clock)));
         let shared = Shared {
             trusted_proxies: config.server.trusted_proxies.as_slice().into(),
             certificates: Arc::clone(&certificates),
+            learned,
             metrics,
         };
         let clock = Monotonic(Arc::clone(clock));

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 
 use crate::clock::Timestamp;
-use crate::config::SourcePolicy;
+use crate::config::{Secret, SourcePolicy, SourceVerify, Verify};
 use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
 use crate::http::admission::handshakes::Handshakes;
+use crate::http::admission::learned_secrets::LearnedSecrets;
 use crate::http::admission::signatures::{self, Key, Rejection, Verified, Verifier};
 use crate::model::request::{Conditions, RequestView};
 use crate::ops::metrics::{Metrics, VerificationCounters, VerificationResult};
@@ -32,13 +33,45 @@ pub(in crate::http) struct SourceVerification {
     require: Conditions,
     public_url: Option<String>,
     params: BTreeMap<String, String>,
-    /// Keys that a handshake gave the source.
-    learned: RwLock<Arc<[Key]>>,
+    /// None if no handshake brings the source secrets.
+    learned: Option<LearnedKeys>,
+    /// Whether the source's own answer has no body. Such a provider wants none of a 401 either:
+    /// Xero tests it.
+    answers_without_body: bool,
     /// None if the source has no handshakes.
     handshakes: Option<Arc<Handshakes>>,
     counters: VerificationCounters,
     /// When the next rejection may be logged as a warning: seconds of the monotonic clock.
     next_warning: AtomicU64,
+}
+
+/// The keys of the secrets that handshakes bring.
+struct LearnedKeys {
+    /// The source's name.
+    source: String,
+    /// The scheme that they are secrets of.
+    scheme: Verify,
+    secrets: Arc<LearnedSecrets>,
+}
+
+impl LearnedKeys {
+    /// None if no handshake brings the source secrets.
+    fn new(name: &str, source: &SourcePolicy, secrets: &Arc<LearnedSecrets>) -> Option<Self> {
+        let schemes = source.verify.as_ref().map(SourceVerify::schemes);
+        let scheme = schemes?.into_iter().find(|scheme| scheme.is_hmac())?;
+        source.learns_secrets().then(|| Self {
+            source: name.to_owned(),
+            scheme: scheme.clone(),
+            secrets: Arc::clone(secrets),
+        })
+    }
+
+    fn all(&self) -> Vec<Key> {
+        let secrets = self.secrets.of(&self.source);
+        let keys = secrets.iter().flat_map(|secrets| secrets.iter());
+        let keys = keys.filter_map(|secret| self.scheme.hmac_key(secret));
+        keys.map(Key::from).collect()
+    }
 }
 
 impl SourceVerification {
@@ -48,6 +81,7 @@ impl SourceVerification {
         source: &SourcePolicy,
         addresses: Option<AllowedAddresses>,
         certificates: &Arc<Certificates>,
+        learned: &Arc<LearnedSecrets>,
         metrics: &Metrics,
     ) -> Self {
         let verify = source.verify.as_ref();
@@ -58,7 +92,11 @@ impl SourceVerification {
             require: source.require.clone(),
             public_url: source.public_url.clone(),
             params: source.params.clone(),
-            learned: RwLock::new(Arc::from([])),
+            learned: LearnedKeys::new(label, source, learned),
+            answers_without_body: source
+                .answer
+                .as_ref()
+                .is_some_and(|answer| answer.body.is_empty()),
             handshakes: Handshakes::new(source),
             counters: metrics.verification_counters(label),
             next_warning: AtomicU64::new(0),
@@ -79,6 +117,11 @@ impl SourceVerification {
     /// The handshakes of the source, if it has some.
     pub fn handshakes(&self) -> Option<&Arc<Handshakes>> {
         self.handshakes.as_ref()
+    }
+
+    /// Whether a request that isn't verified is answered without a body.
+    pub fn answers_without_body(&self) -> bool {
+        self.answers_without_body
     }
 
     /// Whether requests are verified.
@@ -111,8 +154,8 @@ impl SourceVerification {
     pub fn verify(&self, head: &Parts, body: &[u8], now: Timestamp) -> Result<Verified, Rejection> {
         match &self.verifier {
             Some(verifier) => {
-                let learned = self.learned();
-                verifier.verify(&self.view(head, body), now, &learned)
+                let learned = self.learned.as_ref().map(LearnedKeys::all);
+                verifier.verify(&self.view(head, body), now, &learned.unwrap_or_default())
             }
             None => Ok(Verified::default()),
         }
@@ -123,14 +166,10 @@ impl SourceVerification {
         self.require.first_mismatch(&self.view(head, body))
     }
 
-    /// Replaces the keys that handshakes gave the source.
-    #[allow(dead_code, reason = "for handshakes")]
-    pub fn learn(&self, keys: Vec<Key>) {
-        *self.learned.write().expect(NO_PANIC) = keys.into();
-    }
-
-    fn learned(&self) -> Arc<[Key]> {
-        Arc::clone(&self.learned.read().expect(NO_PANIC))
+    /// Whether a secret can be the source's: it is in the form that the scheme expects.
+    pub fn can_learn(&self, secret: &Secret) -> bool {
+        let learned = self.learned.as_ref();
+        learned.is_some_and(|learned| learned.scheme.hmac_key(secret).is_some())
     }
 
     /// Counts a verified request.
@@ -158,5 +197,3 @@ impl SourceVerification {
                 .is_ok()
     }
 }
-
-const NO_PANIC: &str = "nobody panics while holding this lock";

@@ -3,7 +3,8 @@
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
 //! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
-//!   `maintenance`, `origins`, `reading`, `counts`, `stopping`: the cases, by subject. Each is a
+//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `stopping`: the cases, by
+//!   subject. Each is a
 //!   function of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
@@ -14,6 +15,7 @@ mod bulk;
 mod claiming;
 mod counts;
 mod dead_letters;
+mod learned_secrets;
 mod maintenance;
 mod ordering;
 mod origins;
@@ -122,6 +124,12 @@ macro_rules! conformance {
                 a_pass_of_an_earlier_process_deletes_nothing,
                 passes_and_accepted_events_leave_no_delivery_without_its_destination,
                 passes_beside_a_thread_that_accepts_leave_no_orphan,
+            }
+            learned_secrets {
+                a_secret_is_learned_once_while_it_is_expected,
+                an_expectation_ends_with_its_time,
+                a_source_keeps_a_bounded_number_of_secrets,
+                a_source_forgets_its_own_secrets_only,
             }
             reading {
                 a_list_has_the_latest_matching_deliveries,

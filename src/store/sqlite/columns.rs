@@ -5,7 +5,9 @@ use rusqlite::{Result, Row};
 
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
-use crate::store::types::{BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, OwnerId};
+use crate::store::types::{
+    BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, LearnedSecretId, OwnerId,
+};
 
 /// Binds and reads an id as its number.
 macro_rules! stored_as_number {
@@ -24,7 +26,14 @@ macro_rules! stored_as_number {
     )*};
 }
 
-stored_as_number!(BulkId, ClaimId, DestinationId, IntentRow, OwnerId);
+stored_as_number!(
+    BulkId,
+    ClaimId,
+    DestinationId,
+    IntentRow,
+    LearnedSecretId,
+    OwnerId
+);
 
 /// In milliseconds since the Unix epoch.
 impl ToSql for Timestamp {

@@ -80,6 +80,11 @@ impl Operator {
         Ok(())
     }
 
+    /// From now on this connection overwrites what it deletes with zeros.
+    pub(super) fn erase_deleted(&self) -> Result<(), StoreError> {
+        Ok(self.sql.pragma_update(None, "secure_delete", true)?)
+    }
+
     /// Makes all steps of a change.
     pub(super) fn write_steps<L: LongWrite>(&mut self, change: &mut L) -> Result<(), StoreError> {
         while let Some(step) = change.next_step(MAX_ROWS) {

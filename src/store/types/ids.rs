@@ -119,3 +119,27 @@ impl std::str::FromStr for BulkId {
         text.parse().map(Self)
     }
 }
+
+/// A secret that a source has learned, as operators name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LearnedSecretId(pub(in crate::store) i64);
+
+impl fmt::Display for LearnedSecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl serde::Serialize for LearnedSecretId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.0)
+    }
+}
+
+impl std::str::FromStr for LearnedSecretId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}

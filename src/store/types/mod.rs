@@ -7,6 +7,7 @@
 //!   `settle`: what it writes.
 //! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others.
 //!   `retention`: what is deleted after its time.
+//! - `learned_secrets`: secrets that handshakes bring.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 
 mod accept;
@@ -15,6 +16,7 @@ mod bulk;
 mod destinations;
 mod ids;
 mod intents;
+mod learned_secrets;
 mod listing;
 mod messages;
 mod readiness;
@@ -30,8 +32,11 @@ pub(crate) use bulk::{
 pub(crate) use destinations::{
     DestinationBacklog, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor, ScanPart,
 };
-pub(crate) use ids::{BulkId, ClaimId, DestinationId, IntentRow, OwnerId};
+pub(crate) use ids::{BulkId, ClaimId, DestinationId, IntentRow, LearnedSecretId, OwnerId};
 pub(crate) use intents::{InLine, StoredAttempt, StoredDelivery, StoredIntent};
+pub(crate) use learned_secrets::{
+    ExpectOutcome, LearnedSecret, MAX_LEARNED_SECRETS, SecretExpectation,
+};
 pub(crate) use listing::{
     Backlog, COUNTED_STATES, DestinationStats, KeepReason, ListQuery, ListedDelivery, Obstacles,
 };

@@ -83,7 +83,7 @@ struct Vector {
 struct Handshake {
     #[serde(flatten)]
     request: Request,
-    /// Whether the source expects a secret: relay can't be told so yet.
+    /// Whether the source expects a secret, by `relay secrets expect`.
     #[serde(default)]
     armed: Option<bool>,
     status: u16,

@@ -1,6 +1,9 @@
 //! `answer`: what the provider is told.
 
-use super::{Scene, error};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Scene, error, hmac};
 use crate::support::event_id;
 
 #[test]
@@ -37,6 +40,40 @@ fn an_empty_answer_has_neither_a_body_nor_a_type() {
         assert_eq!((reply.status, reply.text().as_str()), (status, ""));
         assert_eq!(reply.header("content-type"), None);
     }
+}
+
+/// Xero disables a webhook whose answers have a body, that to a wrong signature included.
+#[test]
+fn a_source_whose_answer_is_empty_answers_401_without_a_body() {
+    let scene = Scene::new(
+        "[sources.xero]\nprovider = \"xero\"\nsecrets = [\"key\"]\ndestinations = [\"orders\"]\n\
+         [sources.word]\ndestinations = [\"orders\"]\nanswer = { body = \"ok\" }\n\
+         verify.hmac = { header = \"X-Signature\", secrets = [\"key\"] }",
+    );
+    let intent = br#"{"events":[],"lastEventSequence":0,"firstEventSequence":0,"entropy":"S0m3"}"#;
+    let post = |key: &str, body: &[u8]| {
+        let signature = STANDARD.encode(hmac(key.as_bytes(), body));
+        scene.post("/webhooks/xero", &[("x-xero-signature", &signature)], body)
+    };
+    for (reply, status) in [
+        (post("key", intent), 200),
+        (post("other", intent), 401),
+        (post("other", b"{\"events\":[{}]}"), 401),
+        (scene.post("/webhooks/xero", &[], intent), 401),
+        (
+            scene.post("/webhooks/xero", &[("x-xero-signature", "!")], intent),
+            401,
+        ),
+    ] {
+        assert_eq!((reply.status, reply.text().as_str()), (status, ""));
+        assert_eq!(reply.header("content-type"), None);
+        assert_eq!(reply.header("content-length"), Some("0"));
+        assert!(reply.header("x-request-id").is_some());
+    }
+    assert_eq!(scene.stored(), 0);
+    let reply = scene.post("/webhooks/word", &[], b"{}");
+    assert_eq!(reply.status, 401);
+    assert!(reply.json()["error"].is_string(), "{}", reply.text());
 }
 
 #[test]

@@ -72,7 +72,10 @@ fn check_name(name: HandshakeName, key: &str, source: &Source) -> Checked {
         return problem("expected hub_tokens (Meta) or hub_topics (WebSub): nothing would match");
     }
     if name == HandshakeName::Asana {
-        return problem("is not built yet: expected the secret of an existing webhook in secrets");
+        if key.starts_with("sources.*.") {
+            return problem("contradicts \"*\": a secret is learned by a source of its own name");
+        }
+        return check_hmac_secret(key, source);
     }
     let tables = name.tables();
     if tables.iter().any(|table| table.signed) && source.scheme_names().is_empty() {

@@ -6,6 +6,7 @@ use crate::config::secrets::{PublicKeyList, Reference, SecretList};
 use crate::config::sections::source::conditions::check_conditions;
 use crate::config::sections::source::event_type::EventTypeAt;
 use crate::config::sections::source::handshake_checks;
+use crate::config::sections::source::handshakes::{Handshake, HandshakeName};
 use crate::config::sections::source::section::Source;
 use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
 use crate::config::sections::source::verify::{Alternative, Verify};
@@ -97,7 +98,7 @@ impl Source {
             has_public_url: self.public_url.is_some() || server_url.is_some(),
             accepts_any_content: self.accept_any_content,
             compiled,
-            learns_secrets: false,
+            learns_secrets: self.learns_secrets(),
         };
         check_conditions(&format!("{key}.require"), &self.require, &context)?;
         self.check_schemes(key, &context)?;
@@ -134,6 +135,12 @@ impl Source {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a handshake brings the source secrets.
+    pub(super) fn learns_secrets(&self) -> bool {
+        self.handshakes
+            .contains(&Handshake::Named(HandshakeName::Asana))
     }
 
     /// A secret of this hop is not stored, as a key or an event type either.
@@ -241,6 +248,9 @@ impl Source {
     /// The headers that hold a secret of this hop, in lower case.
     pub(in crate::config) fn secret_headers(&self) -> Vec<String> {
         let mut names = Vec::new();
+        if self.learns_secrets() {
+            names.push("x-hook-secret".to_owned());
+        }
         for scheme in self.schemes() {
             match &scheme {
                 Verify::Basic(_) => names.push("authorization".to_owned()),

@@ -4,16 +4,19 @@
 //! - `rule`: one handshake, and the requests that ask it.
 //! - `reply`: the answer, and the rules for values that strangers choose.
 //! - `hub`, `cloudevents`: handshakes with a condition that no pattern can state.
+//! - `hook_secret`: the handshake that brings a secret.
 
 mod cloudevents;
+mod hook_secret;
 mod hub;
 mod reply;
 mod rule;
 use std::sync::Arc;
 
-use crate::config::{HandshakeMethod, RateLimit, SourcePolicy, SourceVerify, Verify};
+use crate::config::{HandshakeMethod, RateLimit, SourcePolicy, SourceVerify};
 use crate::http::admission::signatures::Key;
 use crate::model::request::RequestView;
+pub(in crate::http) use hook_secret::{confirmation, hook_secret};
 pub(in crate::http) use reply::HandshakeAnswer;
 use rule::Rule;
 
@@ -98,10 +101,6 @@ impl Handshakes {
 
 fn first_key(source: &SourcePolicy) -> Option<Key> {
     let schemes = source.verify.iter().flat_map(SourceVerify::schemes);
-    let mut keys = schemes.filter_map(|scheme| match scheme {
-        Verify::Hmac(scheme) => scheme.secret_encoding.key(scheme.secrets.first()?),
-        Verify::StandardWebhooks(scheme) => scheme.secrets.first()?.signing_key(),
-        _ => None,
-    });
+    let mut keys = schemes.filter_map(|scheme| scheme.hmac_key(scheme.secrets().first()?));
     keys.next().map(Key::from)
 }

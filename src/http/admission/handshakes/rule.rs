@@ -4,6 +4,7 @@ use crate::config::{Handshake, HandshakeMethod, HandshakeName, HandshakeTable, S
 use crate::http::admission::handshakes::cloudevents::CloudEvents;
 use crate::http::admission::handshakes::hub::Hub;
 use crate::http::admission::handshakes::reply::{Charset, HandshakeAnswer, Reply};
+use crate::http::api_error::ApiError;
 use crate::model::request::{Conditions, RequestView};
 
 /// A handshake.
@@ -22,6 +23,8 @@ enum Answer {
     Reply(Reply),
     Hub(Hub),
     CloudEvents(CloudEvents),
+    /// The request brings a secret, which is answered once it is stored.
+    LearnSecret,
 }
 
 impl Rule {
@@ -49,6 +52,11 @@ impl Rule {
                 HandshakeMethod::Options,
                 name.conditions(),
                 Answer::CloudEvents(CloudEvents::new(source)),
+            )],
+            HandshakeName::Asana => vec![Self::of_head(
+                HandshakeMethod::Post,
+                name.conditions(),
+                Answer::LearnSecret,
             )],
             name => {
                 let tables = name.tables().iter();
@@ -99,9 +107,14 @@ impl Rule {
     pub fn needs_body(&self) -> bool {
         let reply_needs_body = match &self.answer {
             Answer::Reply(reply) => reply.needs_body(),
-            Answer::Hub(_) | Answer::CloudEvents(_) => false,
+            Answer::Hub(_) | Answer::CloudEvents(_) | Answer::LearnSecret => false,
         };
         !self.body.is_empty() || reply_needs_body || self.head.needs_body()
+    }
+
+    /// Whether a request that asks it brings a secret, which the source may learn.
+    pub fn brings_secret(&self) -> bool {
+        matches!(self.answer, Answer::LearnSecret)
     }
 
     pub fn matches_head(&self, request: &RequestView<'_>) -> bool {
@@ -119,6 +132,8 @@ impl Rule {
             Answer::Reply(reply) => reply.answer(request, key),
             Answer::Hub(hub) => hub.answer(request),
             Answer::CloudEvents(cloudevents) => cloudevents.answer(request),
+            // It is answered where the secret is stored.
+            Answer::LearnSecret => Err(ApiError::not_verified()),
         }
     }
 }

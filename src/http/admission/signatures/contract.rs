@@ -32,7 +32,6 @@ pub(in crate::http) trait Verifier: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub(in crate::http) struct Verified {
     /// The key by which it was, if the scheme is an HMAC.
-    #[allow(dead_code, reason = "for handshakes")]
     pub key: Option<Key>,
 }
 
@@ -59,6 +58,9 @@ pub(in crate::http) enum Rejection {
     NoScheme,
     #[error("{0}")]
     UnknownKey(String),
+    /// A handshake brings a secret, and the source expects none.
+    #[error("it brings a secret, and none is expected: relay secrets expect SOURCE allows it")]
+    UnexpectedSecret,
     /// The certificate at this URL has to be fetched first.
     #[error("the certificate at {0} could not be fetched")]
     NeedsCertificate(String),
@@ -74,7 +76,9 @@ impl Rejection {
             Self::TooOld { .. } => VerificationResult::TooOld,
             Self::TooEarly { .. } => VerificationResult::TooEarly,
             Self::PartMissing(_) | Self::NoScheme => VerificationResult::PartMissing,
-            Self::UnknownKey(_) | Self::NeedsCertificate(_) => VerificationResult::UnknownKey,
+            Self::UnknownKey(_) | Self::NeedsCertificate(_) | Self::UnexpectedSecret => {
+                VerificationResult::UnknownKey
+            }
         }
     }
 }

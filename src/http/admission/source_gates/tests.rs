@@ -16,7 +16,14 @@ fn catch_all(clock: &Arc<FakeClock>) -> SourceGates {
     config.sources.insert("*".to_owned(), source);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
     let metrics = Metrics::new(crate::model::Level::Off);
-    SourceGates::new(&config.resolve(), &clock, &metrics, Arc::new(|_| None))
+    let none = Arc::default();
+    SourceGates::new(
+        &config.resolve(),
+        &clock,
+        &metrics,
+        Arc::new(|_| None),
+        &none,
+    )
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::http::response::Response;
 use crate::http::routes::webhooks::check::{Checked, EventFacts, Refusal, Request, check_body};
 use crate::http::routes::webhooks::event_view::EventView;
 use crate::http::routes::webhooks::keys::event_key;
+use crate::http::routes::webhooks::learn::learn;
+use crate::http::routes::webhooks::refusals::{not_allowed, not_verified};
 use crate::model::Surface;
 
 /// A request that was let in.
@@ -50,9 +52,12 @@ pub(super) async fn admit(
         && let Some(rule) = handshakes.asked_in_head(HandshakeMethod::Post, &view)
     {
         take_handshake_token(app, name)?;
-        return rule
-            .answer(&view, handshakes.first_key())
-            .map(Admitted::Handshake);
+        if rule.brings_secret() {
+            let answer = learn(app, context, name, verification, head).await;
+            return answer.map(Admitted::Handshake);
+        }
+        let answer = rule.answer(&view, handshakes.first_key());
+        return answer.map(Admitted::Handshake);
     }
     let mut request = Request::new(name, source, verification, head)?;
     let may_ask_in_body =
@@ -173,52 +178,5 @@ fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
             Err(ApiError::rate_limited(rate.reset))
         }
         _ => Ok(()),
-    }
-}
-
-/// 403, before the body is read.
-pub(super) fn not_allowed(
-    app: &App,
-    context: &RequestContext,
-    verification: &SourceVerification,
-) -> ApiError {
-    app.metrics.refused(verification.label(), "allow_ips");
-    if verification.may_warn(app.source_gates.seconds()) {
-        log::warn!(
-            request_id = context.id(), source = verification.label();
-            "a request comes from an address that is not in allow_ips, or from behind a proxy \
-             that is not in server.trusted_proxies"
-        );
-    }
-    ApiError::forbidden("this address may not send to the source")
-}
-
-/// 401, with a line in the log once a minute and source: an operator who configured the wrong
-/// secret must see it, and a stranger must not fill the disk with such lines.
-pub(super) fn not_verified(
-    app: &App,
-    context: &RequestContext,
-    verification: &SourceVerification,
-    rejection: &Rejection,
-) -> ApiError {
-    let result = rejection.result().name();
-    let source = verification.label();
-    log::debug!(
-        request_id = context.id(), source, result, reason:% = rejection;
-        "a request is not verified"
-    );
-    if verification.count_rejection(rejection, app.source_gates.seconds()) {
-        log::warn!(
-            request_id = context.id(), source, result, reason:% = rejection;
-            "a signature is missing or does not verify: somebody else's event, \
-             or the wrong secret in sources.….verify"
-        );
-    }
-    match rejection {
-        // The request may well be the provider's, which sends it again.
-        Rejection::NeedsCertificate(_) => {
-            ApiError::overloaded("the provider's certificate could not be fetched: try again")
-        }
-        _ => ApiError::not_verified(),
     }
 }

@@ -9,7 +9,8 @@ use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::request_context::RequestContext;
 use crate::http::response::Response;
-use crate::http::routes::webhooks::admit::{not_allowed, not_verified, take_handshake_token};
+use crate::http::routes::webhooks::admit::take_handshake_token;
+use crate::http::routes::webhooks::refusals::{not_allowed, not_verified};
 use crate::model::is_name;
 
 /// Answers a handshake. A source that isn't asked one answers 405, like one without handshakes.

@@ -4,12 +4,14 @@
 //! - `line`: deliveries that are kept in order. `skip_dead`: dead letters that no longer block.
 //! - `replay`, `bulk`: dead letters, of one intent or of many. `pause`: pauses and resumes a
 //!   destination.
+//! - `learn_secret`: secrets that handshakes bring.
 //! - `prune`, `tidy_up`, `unused_origins`: retention.
 //! - `recover`: at the start, releases what a process that died had claimed.
 //! - `probe`, `take_outside`: the writer's own.
 
 mod accept;
 mod bulk;
+mod learn_secret;
 pub mod line;
 #[cfg(test)]
 mod overtake;

@@ -6,6 +6,7 @@
 //! - `backlog`, `stats`, `listing`: figures and lists for operators. `bulk`: dead letters in
 //!   numbers, and bulk operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
+//! - `learned_secrets`: secrets that handshakes brought.
 //! - `expired`: intents and keys that retention may delete.
 
 mod backlog;
@@ -15,6 +16,7 @@ mod due;
 mod expired;
 mod history;
 mod intents;
+mod learned_secrets;
 mod listing;
 mod messages;
 mod relays;
@@ -22,5 +24,6 @@ mod stats;
 
 pub use bulk::DEAD_LETTER_MATCHES;
 pub use due::{backlog_of, waiting};
+pub use learned_secrets::count_learned_secrets;
 #[cfg(test)]
 pub use stats::SELECT_STATS;

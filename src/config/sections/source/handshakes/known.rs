@@ -33,7 +33,7 @@ pub enum HandshakeName {
     Discord,
     /// Discord's interactions: a signed POST whose `type` is 1.
     DiscordInteractions,
-    /// Asana: POST with `X-Hook-Secret`. Not built yet, and refused.
+    /// Asana: POST with `X-Hook-Secret`, answered while a secret is expected.
     Asana,
     /// Trello, Mandrill: any GET or HEAD.
     Reachable,

@@ -81,6 +81,21 @@ impl Verify {
         }
     }
 
+    /// The key of an HMAC that a secret stands for. None if the scheme is no HMAC, or if the secret
+    /// is not in the form that the scheme expects.
+    pub fn hmac_key(&self, secret: &Secret) -> Option<Vec<u8>> {
+        match self {
+            Self::StandardWebhooks(_) => secret.signing_key(),
+            Self::Hmac(scheme) => scheme.secret_encoding.key(secret),
+            Self::Token(_) | Self::Basic(_) | Self::PublicKey(_) => None,
+        }
+    }
+
+    /// Whether the scheme is an HMAC, whose secrets a handshake can bring.
+    pub fn is_hmac(&self) -> bool {
+        matches!(self, Self::StandardWebhooks(_) | Self::Hmac(_))
+    }
+
     /// The common settings of the schemes whose signature has a configured place.
     pub fn signed_request(&self) -> Option<SignedRequest> {
         match self {
