@@ -76,6 +76,12 @@ pub(crate) fn fetch_certificate_from(
     fetch_certificate(context)
 }
 
+/// Finds nothing: this build uses no certificates.
+#[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
+pub(crate) fn check(_config: &Resolved) -> Result<(), (String, String)> {
+    Ok(())
+}
+
 /// Starts nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {

@@ -1,12 +1,16 @@
 //! `relay check`: prints the settings that take effect.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::config::providers::EffectiveSource;
-use crate::config::{Config, Resolved, SourceVerify, Verify};
+use crate::config::{Config, DestinationPolicy, Resolved, SourceVerify, Verify};
+use crate::delivery;
+use crate::model::ProxyUrl;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -22,6 +26,7 @@ impl Check {
         let file = self.file.path();
         let config = Config::load(file)?;
         let (notes, config) = (config.notes(), config.resolve());
+        delivery::check(&config).map_err(|problem| Config::refused(file, problem))?;
         let effective = Config::effective_sources(file);
         if self.json {
             print_json(&config, &effective, &notes)
@@ -75,13 +80,17 @@ fn print_text(
     say!("  API keys      {}", config.api.keys.len());
     for (name, to) in &config.destinations {
         let url = to.url.as_ref().map_or("", |url| url.origin());
-        let attempts = to.retry.max_attempts();
-        let signed = if to.secrets.is_empty() {
-            ""
-        } else {
-            ", signed"
-        };
-        say!("  destination   {name} -> {url} (up to {attempts} attempts{signed})");
+        let mut facts = format!("up to {} attempts", to.retry.max_attempts());
+        if !to.secrets.is_empty() {
+            facts.push_str(", signed");
+        }
+        if let Some(proxy) = proxy_of(to) {
+            write!(facts, ", through the proxy {proxy}").expect("a String takes all");
+        }
+        if to.network.client_certificate.is_some() {
+            facts.push_str(", with a client certificate");
+        }
+        say!("  destination   {name} -> {url} ({facts})");
     }
     print_sources(config)?;
     for note in notes {
@@ -92,6 +101,13 @@ fn print_text(
         say!("{}", source.to_toml().trim_end());
     }
     Ok(())
+}
+
+/// The proxy that a named destination is reached through.
+fn proxy_of(to: &DestinationPolicy) -> Option<&ProxyUrl> {
+    let proxy = to.network.proxy.as_deref()?;
+    let is_used = proxy.is_for(to.url.as_ref()?.host());
+    is_used.then_some(&proxy.url)
 }
 
 fn print_sources(config: &Resolved) -> Result<(), CommandError> {

@@ -28,6 +28,9 @@ impl Serve {
         fd_limit::raise();
         warn_of_keys(&config);
         warn_of_idle_settings(&config);
+        for note in config.network_notes() {
+            log::warn!("{note}");
+        }
         let level = config.level();
         let database = config.database.path.display().to_string();
         let relay = Relay::start(config)?;

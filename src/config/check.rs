@@ -7,9 +7,9 @@ use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::check_needs;
 use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener, shown};
-use crate::config::sections::{Destination, ForwardQuery, Source};
+use crate::config::sections::{Destination, ForwardQuery, ProxySetting, Source};
 use crate::config::settings::Config;
-use crate::model::{Level, is_name};
+use crate::model::{Level, is_name, known_address};
 
 impl Config {
     /// Checks ranges, names, references and contradictions. A setting that this version knows and
@@ -26,6 +26,7 @@ impl Config {
         self.log.check("log")?;
         self.api.check("api")?;
         self.delivery.check("delivery", COMPILED_LEVEL)?;
+        self.check_proxy("delivery", self.delivery.proxy.as_ref())?;
         self.retention
             .check("retention", self.api.idempotency_window)?;
         for (name, destination) in &self.destinations {
@@ -64,6 +65,7 @@ impl Config {
             );
         }
         to.check(&key)?;
+        self.check_proxy(&key, to.proxy.as_ref())?;
         if !to.secrets.is_empty() && self.level() == Level::Http {
             let problem = "contradicts delivery.level = \"http\", which doesn't sign: \
                            expected level \"durable\"";
@@ -116,6 +118,20 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// A proxy at our own listeners would answer CONNECT with an error for ever.
+    fn check_proxy(&self, key: &str, proxy: Option<&ProxySetting>) -> Checked {
+        let url = proxy.and_then(ProxySetting::url);
+        let address = url.and_then(|url| Some((url, known_address(url.host())?)));
+        match address {
+            Some((url, address)) if self.listens_at(SocketAddr::new(address, url.port())) => bad(
+                &format!("{key}.proxy"),
+                quoted(&url.to_string()),
+                "an address other than our own listeners",
+            ),
+            _ => Ok(()),
+        }
     }
 
     fn listens_at(&self, address: SocketAddr) -> bool {

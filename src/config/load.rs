@@ -28,6 +28,12 @@ impl Config {
         Ok(config)
     }
 
+    /// The error of a setting that another part found to be wrong: a key and its problem.
+    pub(crate) fn refused(file: Option<&Path>, problem: (String, String)) -> ConfigError {
+        let origin = file_in_use(file).map(|path| Origin::File(path.to_owned(), None));
+        origin.unwrap_or(Origin::Program).setting(problem)
+    }
+
     pub(super) fn load_with(file: Option<&Path>, env: Env<'_>) -> Result<Self, ConfigError> {
         let (mut config, origin, overrides) = Self::read(file, env)?;
         config
@@ -125,9 +131,11 @@ impl Config {
     /// Adds the secrets of variables and files to those written in place.
     fn resolve_secrets(&mut self, env: Env<'_>) -> Result<(), (String, String)> {
         self.api.secret_list("api").resolve(env)?;
+        self.delivery.proxy_secret("delivery").resolve(env)?;
         for (name, to) in &mut self.destinations {
-            to.secret_list(&format!("destinations.{name}"))
-                .resolve(env)?;
+            let key = format!("destinations.{name}");
+            to.secret_list(&key).resolve(env)?;
+            to.proxy_secret(&key).resolve(env)?;
         }
         for (name, source) in &mut self.sources {
             for reference in source.references(&format!("sources.{name}")) {
@@ -147,7 +155,10 @@ fn file_in_use(named: Option<&Path>) -> Option<&Path> {
 fn is_secret(key: &str) -> bool {
     let is_reference = key.ends_with("_env") || key.ends_with("_file");
     !is_reference
-        && (key.starts_with("api.keys") || key.contains(".secrets") || key.contains(".headers"))
+        && (key.starts_with("api.keys")
+            || [".secrets", ".headers", ".proxy_authorization"]
+                .iter()
+                .any(|part| key.contains(part)))
 }
 
 fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {

@@ -11,14 +11,15 @@
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
 //!   settings that have a price.
-//! - `resolved`: the policies that the rest of the relay reads, with every default applied. `live`:
-//!   the handle to those that run.
+//! - `resolved`: the policies that the rest of the relay reads, with every default applied.
+//!   `network`: the way to a destination. `live`: the handle to the policies that run.
 
 mod check;
 mod environment;
 mod error;
 mod live;
 mod load;
+mod network;
 mod notes;
 pub(crate) mod providers;
 mod resolved;
@@ -32,16 +33,17 @@ mod units;
 
 pub use error::ConfigError;
 pub(crate) use live::Live;
+pub use network::{ClientCertificate, NetworkPolicy, ProxyPolicy};
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
 pub use secrets::{Secret, VariableNames};
 pub use sections::{
     Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
     CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,
     ForwardQuery, Handshake, HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames,
-    HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering, PublicKeyScheme, RateLimit,
-    RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding,
-    Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat,
-    TokenScheme, Verify,
+    HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering, ProxySetting, PublicKeyScheme,
+    RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings,
+    SecretEncoding, Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks,
+    TimestampFormat, TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

@@ -1,6 +1,7 @@
 //! Settings that are allowed and that an operator should know the price of. `relay check` prints
 //! them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use crate::config::sections::{Source, Verify};
@@ -9,7 +10,7 @@ use crate::config::settings::Config;
 impl Config {
     /// One line for each such setting, that begins with its key.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.network_notes();
         for (name, source) in &self.sources {
             let key = format!("sources.{name}");
             if source.verify_any.len() > 1 {
@@ -26,6 +27,35 @@ impl Config {
             }
             if schemes.iter().any(|(_, scheme)| has_time(scheme)) {
                 notes.extend(self.unsigned_destinations(&key, source));
+            }
+        }
+        notes
+    }
+
+    /// The notes about the way to destinations, which a start logs, too: others may profit from
+    /// these settings.
+    pub(crate) fn network_notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.delivery.proxy_adhoc {
+            notes.push(
+                "delivery.proxy_adhoc: the proxy resolves the names of ad hoc URLs, and relay \
+                 checks only those that are addresses: the proxy has to refuse private networks"
+                    .to_owned(),
+            );
+        }
+        for (name, to) in &self.destinations {
+            let Some(path) = &to.client_key_file else {
+                continue;
+            };
+            let mode = std::fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
+            if let Ok(mode) = mode
+                && mode & 0o007 != 0
+            {
+                notes.push(format!(
+                    "destinations.{name}.client_key_file: \"{}\" has mode {mode:04o}, so that every \
+                     user of this machine can get at the key: expected 0600, or 0640",
+                    path.display()
+                ));
             }
         }
         notes

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::network::{NetworkPolicy, ProxyPolicy};
 use crate::config::secrets::Secret;
 use crate::config::sections::{
     Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
@@ -60,6 +60,8 @@ pub struct DeliveryPolicy {
     pub connect_timeout: Duration,
     /// Networks that ad hoc URLs may reach besides the public internet.
     pub allow_networks: Vec<IpNet>,
+    /// The proxy of destinations without one of their own.
+    pub proxy: Option<Arc<ProxyPolicy>>,
     /// Level simulated.
     pub simulated: Simulated,
 }
@@ -89,8 +91,8 @@ pub struct DestinationPolicy {
     pub breaker: Option<BreakerRules>,
     /// The order in which deliveries are made; none: each is made for itself.
     pub order: Option<DeliveryOrder>,
-    /// The only certificates to trust; none: the usual roots.
-    pub ca_file: Option<PathBuf>,
+    /// The way to the destination.
+    pub network: NetworkPolicy,
 }
 
 /// The settings of a webhook source.
@@ -151,7 +153,11 @@ impl Config {
     /// resolve it, too.
     pub fn resolve(&self) -> Resolved {
         let level = self.level();
-        let policy = |to: Option<&Destination>| Arc::new(self.destination_policy(to, level));
+        let proxy = self.delivery_proxy();
+        let policy = |to: Option<&Destination>| {
+            let network = self.network_policy(to, proxy.as_ref());
+            Arc::new(self.destination_policy(to, level, network))
+        };
         let destinations = self.destinations.iter();
         let sources = self.sources.iter();
         let orders = Arc::new(self.orders());
@@ -166,6 +172,7 @@ impl Config {
                 timeout: self.delivery.timeout,
                 connect_timeout: self.delivery.connect_timeout,
                 allow_networks: self.delivery.allow_networks.clone(),
+                proxy: self.delivery_proxy(),
                 simulated: self.delivery.simulated.clone(),
             },
             retention: self.retention.clone(),
@@ -182,7 +189,12 @@ impl Config {
     }
 
     /// The policy of a named destination, or of all others.
-    fn destination_policy(&self, to: Option<&Destination>, level: Level) -> DestinationPolicy {
+    fn destination_policy(
+        &self,
+        to: Option<&Destination>,
+        level: Level,
+        network: NetworkPolicy,
+    ) -> DestinationPolicy {
         let defaults = &self.delivery.defaults;
         let retry = self.full_retry(to);
         let breaker = BreakerSettings::resolve(to.map(|to| &to.breaker), &defaults.breaker);
@@ -207,7 +219,7 @@ impl Config {
             retry: RetryPlan::of(level).apply(&retry).into_owned(),
             breaker: breaker.filter(|_| level == Level::Durable),
             order: to.and_then(|to| to.ordering.as_ref()?.resolve()),
-            ca_file: to.and_then(|to| to.ca_file.clone()),
+            network,
         }
     }
 
@@ -295,6 +307,11 @@ impl Resolved {
     /// The policy of the destination that is stored under `name`.
     pub fn destination(&self, name: &str) -> &Arc<DestinationPolicy> {
         self.destinations.get(name).unwrap_or(&self.adhoc)
+    }
+
+    /// The policy of ad hoc origins.
+    pub fn adhoc(&self) -> &Arc<DestinationPolicy> {
+        &self.adhoc
     }
 
     /// Whether a delivery to the destination that is stored under `name` can be attempted: it is

@@ -67,6 +67,15 @@ pub(super) struct SecretList<'a> {
     pub file: &'a mut Option<PathBuf>,
 }
 
+/// A key that holds one secret, with the references that may stand in its place.
+pub(super) struct OneSecret<'a> {
+    /// The key of the secret; the references' keys end in `_env` and `_file`.
+    pub key: String,
+    pub secret: &'a mut Option<Secret>,
+    pub variable: &'a mut Option<String>,
+    pub file: &'a mut Option<PathBuf>,
+}
+
 /// A section's public keys, with its reference to more.
 pub(super) struct PublicKeyList<'a> {
     /// The key of the public keys; the reference's key ends in `_file`.
@@ -106,6 +115,40 @@ impl SecretList<'_> {
                 some(found, &path, "a secret")
             });
             secrets.extend(found.map_err(|problem| (format!("{key}_file"), problem))?);
+        }
+        Ok(())
+    }
+}
+
+impl OneSecret<'_> {
+    /// Takes the secret of the variable or of the file, and removes the reference. Two places are
+    /// an error: one of them would be ignored.
+    pub fn resolve(self, env: Env<'_>) -> Result<(), (String, String)> {
+        let Self {
+            key,
+            secret,
+            variable,
+            file,
+        } = self;
+        let places = [secret.is_some(), variable.is_some(), file.is_some()];
+        if places.into_iter().filter(|is_set| *is_set).count() > 1 {
+            let problem = format!("expected one of {key}, {key}_env and {key}_file");
+            return Err((key, problem));
+        }
+        if let Some(name) = variable.take() {
+            let text = env(&name).and_then(|text| text.into_string().ok());
+            let found = text
+                .as_deref()
+                .map(str::trim)
+                .filter(|text| !text.is_empty());
+            let expected = || format!("{name:?}: expected a variable that holds a secret");
+            let found = found.ok_or_else(|| (format!("{key}_env"), expected()))?;
+            *secret = Some(Secret::new(found));
+        }
+        if let Some(path) = file.take() {
+            let found = read(&path).and_then(|text| some(parse(&text, '\n'), &path, "a secret"));
+            let found = found.map_err(|problem| (format!("{key}_file"), problem))?;
+            *secret = found.into_iter().next();
         }
         Ok(())
     }

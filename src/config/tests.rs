@@ -1,6 +1,7 @@
 //! The meaning of files, environments and secrets.
 
 mod errors;
+mod network;
 mod resolved;
 mod verification;
 mod verify;

@@ -35,6 +35,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(crate) use context::Context;
 pub(crate) use wake::Wake;
 
+use crate::config::Resolved;
 use crate::model::FetchCertificate;
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
@@ -59,6 +60,12 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
             workers: Ending::already(),
         }),
     }
+}
+
+/// Finds files that the configuration names and that can't be used, without a start. An error is a
+/// key and its problem.
+pub(crate) fn check(config: &Resolved) -> Result<(), (String, String)> {
+    levels::check(config)
 }
 
 /// Fetches certificates of providers, for the sources whose requests they sign.

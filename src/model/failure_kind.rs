@@ -21,13 +21,15 @@ pub enum FailureKind {
     ResponseHeadersTooLarge,
     /// The address policy forbids the address.
     ForbiddenAddress,
+    /// The proxy on the way failed or refused: the destination was not asked.
+    Proxy,
     /// The fault is the relay's or this machine's: it says nothing about the destination.
     Internal,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::Timeout,
         Self::Refused,
@@ -37,6 +39,7 @@ impl FailureKind {
         Self::Protocol,
         Self::ResponseHeadersTooLarge,
         Self::ForbiddenAddress,
+        Self::Proxy,
         Self::Internal,
     ];
 
@@ -52,6 +55,8 @@ impl FailureKind {
             (Self::Status, Some(code)) => format!("answered {code}"),
             (Self::Refused, _) => "connection refused".to_owned(),
             (Self::Reset, _) => "connection reset".to_owned(),
+            // The way out of the network is the operator's own affair.
+            (Self::Proxy, _) => Self::Internal.name().to_owned(),
             _ => self.name().to_owned(),
         }
     }
@@ -68,6 +73,7 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::ResponseHeadersTooLarge => "response_headers_too_large",
             Self::ForbiddenAddress => "forbidden_address",
+            Self::Proxy => "proxy",
             Self::Internal => "internal",
         }
     }

@@ -8,6 +8,7 @@
 //!   no attempts. `level`: which parts of delivery run.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
+//! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
 //! - `request`: a request as the configuration speaks of it. `public_key`: the signatures of
 //!   providers that have one.
 
@@ -17,6 +18,7 @@ mod failure_kind;
 mod id;
 mod level;
 mod ordering;
+mod proxy;
 mod public_key;
 pub mod request;
 mod retry;
@@ -30,11 +32,12 @@ pub use failure_kind::FailureKind;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
 pub use ordering::{DeliveryOrder, KeySource, OnDead, OrderBy, OrderKey};
+pub use proxy::{InvalidNoProxy, InvalidProxy, NoProxy, ProxyUrl, known_address};
 pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
-pub use url::{InvalidUrl, TargetUrl};
+pub use url::{InvalidUrl, TargetUrl, literal_address};
 
 /// Whether `name` can name a source or a destination: 1–64 characters of `[A-Za-z0-9._-]`.
 pub fn is_name(name: &str) -> bool {

@@ -69,16 +69,27 @@ impl TargetUrl {
         &self.text
     }
 
+    /// The host in lower case; an IPv6 address in its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The host if it is an address rather than a name, in any form that resolvers accept
     /// (`127.0.0.1`, `127.1`, `0x7f000001`, `[::1]`).
     pub fn literal_address(&self) -> Option<IpAddr> {
-        match self.host.strip_prefix('[') {
-            Some(rest) => {
-                let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
-                Some(address.to_canonical())
-            }
-            None => inet_aton(self.host.strip_suffix('.').unwrap_or(&self.host)).map(IpAddr::V4),
+        literal_address(&self.host)
+    }
+}
+
+/// The address that a URL's host is, if it is one rather than a name, in any form that resolvers
+/// accept.
+pub fn literal_address(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[') {
+        Some(rest) => {
+            let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
+            Some(address.to_canonical())
         }
+        None => inet_aton(host.strip_suffix('.').unwrap_or(host)).map(IpAddr::V4),
     }
 }
 

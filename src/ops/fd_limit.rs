@@ -40,8 +40,9 @@ pub(crate) struct Demand {
     pub workers: usize,
     /// Named destinations.
     pub destinations: usize,
-    /// Named destinations with an authority of their own, and so with a pool of their own.
-    pub own_authorities: usize,
+    /// Named destinations with certificates or a proxy of their own, and so with a pool of their
+    /// own.
+    pub own_pools: usize,
 }
 
 /// Raises the soft limit to the hard one: only programs that use `select` need a low one. A refusal
@@ -99,7 +100,7 @@ pub(crate) fn look_ups(limit: u64) -> usize {
 /// of named destinations, and of those with a pool of their own), and name look-ups.
 fn deliveries(limit: u64, demand: &Demand) -> u64 {
     let workers = demand.workers;
-    let shards = AGENT_SHARDS + demand.destinations.min(AGENT_SHARDS) + demand.own_authorities;
+    let shards = AGENT_SHARDS + demand.destinations.min(AGENT_SHARDS) + demand.own_pools;
     let idle = shards.saturating_mul(idle_per_shard(limit, workers));
     let look_ups = u64::try_from(look_ups(limit)).unwrap_or(u64::MAX);
     u64::try_from(workers.saturating_add(idle))

@@ -193,7 +193,8 @@ fn open(
 /// The relay's other users of file descriptors.
 pub(super) fn demand(config: &Resolved) -> Demand {
     let destinations = config.destinations.values();
-    let own_authorities = destinations.clone().filter(|to| to.ca_file.is_some());
+    let shared = config.delivery.proxy.as_ref();
+    let own_pools = destinations.clone().filter(|to| to.network.is_own(shared));
     Demand {
         // One accepts connections, the others attend to them.
         event_loops: 1 + event_loops::count(),
@@ -201,7 +202,7 @@ pub(super) fn demand(config: &Resolved) -> Demand {
         admin_connections: ADMIN_CONNECTIONS,
         workers: config.delivery.workers,
         destinations: destinations.len(),
-        own_authorities: own_authorities.count(),
+        own_pools: own_pools.count(),
     }
 }
 

@@ -1,7 +1,7 @@
 mod certificates;
 
 use super::*;
-use crate::config::Destination;
+use crate::config::{Destination, ProxySetting};
 
 /// The table of the stop in docs/architecture.md, as the names of its first column.
 fn documented() -> Vec<&'static str> {
@@ -48,16 +48,28 @@ fn the_stop_ends_before_a_supervisor_kills() {
 }
 
 #[test]
-fn the_budget_of_descriptors_counts_destinations_and_their_own_authorities() {
+fn the_budget_of_descriptors_counts_destinations_and_those_with_a_pool_of_their_own() {
     let mut config = Config::default();
+    config.delivery.proxy = Some(ProxySetting::Through("http://p".parse().expect("a URL")));
     for name in 0..20 {
-        let mut to = Destination::new("http://x".parse().expect("a URL"));
-        to.ca_file = (name < 3).then(|| "ca.pem".into());
+        let mut to = Destination::new("https://x".parse().expect("a URL"));
+        match name {
+            0 => to.ca_file = Some("ca.pem".into()),
+            1 => {
+                to.client_cert_file = Some("relay.pem".into());
+                to.client_key_file = Some("relay.key".into());
+            }
+            2 => to.proxy = Some(ProxySetting::Direct),
+            3 => to.proxy = Some(ProxySetting::Through("http://q".parse().expect("a URL"))),
+            // The proxy of all: nothing of its own.
+            4 => to.proxy = config.delivery.proxy.clone(),
+            _ => {}
+        }
         config.destinations.insert(name.to_string(), to);
     }
     let demand = start::demand(&config.resolve());
     assert_eq!((demand.workers, demand.readers), (64, 4 + 3));
-    assert_eq!((demand.destinations, demand.own_authorities), (20, 3));
+    assert_eq!((demand.destinations, demand.own_pools), (20, 4));
     assert_eq!(demand.admin_connections, 16);
     assert!((2..=9).contains(&demand.event_loops));
 }

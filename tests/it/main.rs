@@ -38,6 +38,8 @@ mod breakers;
 #[cfg(feature = "delivery-durable")]
 mod certificates;
 #[cfg(feature = "delivery-durable")]
+mod client_certificates;
+#[cfg(feature = "delivery-durable")]
 mod clock_jumps;
 #[cfg(feature = "delivery-simulated")]
 mod commands;
@@ -53,6 +55,10 @@ mod durable;
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
 mod outages;
+#[cfg(feature = "delivery-durable")]
+mod proxies;
+#[cfg(feature = "delivery-durable")]
+mod proxy_failures;
 #[cfg(feature = "delivery-durable")]
 mod shortage;
 #[cfg(feature = "delivery-simulated")]

@@ -1,16 +1,19 @@
 //! `[delivery]`: the executor, and the defaults of destinations.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_TIMEOUT, bad, quoted, shown, timeout, within};
+use crate::config::secrets::{OneSecret, Secret};
 use crate::config::sections::breaker::BreakerSettings;
+use crate::config::sections::proxy::{ProxySetting, authorization, check_authorization};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::retry::RetrySettings;
 use crate::config::units;
-use crate::model::Level;
+use crate::model::{Level, NoProxy};
 
 /// The executor.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -28,6 +31,20 @@ pub struct Delivery {
     pub connect_timeout: Duration,
     /// Networks that ad hoc URLs may reach besides the public internet. Default: none.
     pub allow_networks: Vec<IpNet>,
+    /// The proxy that destinations are reached through. Default: none; the environment names none.
+    pub proxy: Option<ProxySetting>,
+    /// Hosts that are reached without `proxy`: names with all names below them, and networks.
+    /// Default: none.
+    pub no_proxy: Vec<NoProxy>,
+    /// The credentials for `proxy`: `user:password`, or a scheme with its own. Default: none.
+    pub proxy_authorization: Option<Secret>,
+    /// An environment variable that holds the credentials.
+    pub proxy_authorization_env: Option<String>,
+    /// A file that holds the credentials.
+    pub proxy_authorization_file: Option<PathBuf>,
+    /// Whether ad hoc URLs go through `proxy`, which then has to keep them out of private networks.
+    /// Default: false.
+    pub proxy_adhoc: bool,
     /// Level simulated.
     pub simulated: Simulated,
     /// For destinations that don't set the key.
@@ -42,6 +59,12 @@ impl Default for Delivery {
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             allow_networks: Vec::new(),
+            proxy: None,
+            no_proxy: Vec::new(),
+            proxy_authorization: None,
+            proxy_authorization_env: None,
+            proxy_authorization_file: None,
+            proxy_adhoc: false,
             simulated: Simulated::default(),
             defaults: Defaults::default(),
         }
@@ -107,6 +130,15 @@ pub(super) fn check_limits(
 }
 
 impl Delivery {
+    pub(in crate::config) fn proxy_secret(&mut self, key: &str) -> OneSecret<'_> {
+        authorization(
+            key,
+            &mut self.proxy_authorization,
+            &mut self.proxy_authorization_env,
+            &mut self.proxy_authorization_file,
+        )
+    }
+
     /// `compiled` is the highest level that this binary has.
     pub(in crate::config) fn check(&self, key: &str, compiled: Level) -> Checked {
         if let Some(level) = self.level
@@ -139,6 +171,29 @@ impl Delivery {
                 "at most 1h",
             );
         }
+        self.check_proxy(key)?;
         self.defaults.check(&format!("{key}.defaults"))
+    }
+
+    fn check_proxy(&self, key: &str) -> Checked {
+        let references = (
+            self.proxy_authorization_env.is_some(),
+            self.proxy_authorization_file.is_some(),
+        );
+        let (proxy, secret) = (self.proxy.as_ref(), self.proxy_authorization.as_ref());
+        check_authorization(key, proxy, secret, references)?;
+        if proxy.and_then(ProxySetting::url).is_some() {
+            return Ok(());
+        }
+        for (name, is_set) in [
+            ("no_proxy", !self.no_proxy.is_empty()),
+            ("proxy_adhoc", self.proxy_adhoc),
+        ] {
+            if is_set {
+                let problem = format!("expected {key}.proxy beside it: it is about that proxy");
+                return Err((format!("{key}.{name}"), problem));
+            }
+        }
+        Ok(())
     }
 }

@@ -10,10 +10,11 @@ use serde::Deserialize;
 use crate::config::rules::{
     Checked, bad, is_header_name, quoted, resolved, signing_secrets, timeout,
 };
-use crate::config::secrets::{Secret, SecretList, VariableNames};
+use crate::config::secrets::{OneSecret, Secret, SecretList, VariableNames};
 use crate::config::sections::breaker::BreakerSettings;
 use crate::config::sections::delivery::check_limits;
 use crate::config::sections::ordering::Ordering;
+use crate::config::sections::proxy::{ProxySetting, authorization, check_authorization};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::retry::RetrySettings;
 use crate::config::units;
@@ -80,6 +81,24 @@ pub struct Destination {
     /// certificate, such as a self-signed one. Default: the usual roots.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// A PEM file of the certificate that relay presents, with its chain. Default: none.
+    #[serde(default)]
+    pub client_cert_file: Option<PathBuf>,
+    /// A PEM file of that certificate's private key.
+    #[serde(default)]
+    pub client_key_file: Option<PathBuf>,
+    /// The proxy that this destination is reached through; `""`: none. Default: `delivery.proxy`.
+    #[serde(default)]
+    pub proxy: Option<ProxySetting>,
+    /// The credentials for `proxy`: `user:password`, or a scheme with its own. Default: none.
+    #[serde(default)]
+    pub proxy_authorization: Option<Secret>,
+    /// An environment variable that holds the credentials.
+    #[serde(default)]
+    pub proxy_authorization_env: Option<String>,
+    /// A file that holds the credentials.
+    #[serde(default)]
+    pub proxy_authorization_file: Option<PathBuf>,
 }
 
 impl Destination {
@@ -100,6 +119,12 @@ impl Destination {
             breaker: BreakerSettings::default(),
             ordering: None,
             ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            proxy: None,
+            proxy_authorization: None,
+            proxy_authorization_env: None,
+            proxy_authorization_file: None,
         }
     }
 
@@ -110,6 +135,15 @@ impl Destination {
             variables: &mut self.secrets_env,
             file: &mut self.secrets_file,
         }
+    }
+
+    pub(in crate::config) fn proxy_secret(&mut self, key: &str) -> OneSecret<'_> {
+        authorization(
+            key,
+            &mut self.proxy_authorization,
+            &mut self.proxy_authorization_env,
+            &mut self.proxy_authorization_file,
+        )
     }
 
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
@@ -131,9 +165,43 @@ impl Destination {
         if let Some(path) = &self.ca_file {
             check_certificates(&format!("{key}.ca_file"), path)?;
         }
+        self.check_identity(key)?;
+        self.check_proxy(key)?;
         check_limits(key, self.rate_limit.as_ref(), self.concurrency)?;
         self.retry.check(&format!("{key}.retry"))?;
         self.check_statuses(key)
+    }
+
+    /// A certificate and a key, or neither.
+    fn check_identity(&self, key: &str) -> Checked {
+        let (certificate, private) = match (&self.client_cert_file, &self.client_key_file) {
+            (None, None) => return Ok(()),
+            (Some(certificate), Some(private)) => (certificate, private),
+            (Some(path), None) => {
+                let problem = "expected client_key_file beside it: the certificate's private key";
+                return bad_file(&format!("{key}.client_cert_file"), path, problem);
+            }
+            (None, Some(path)) => {
+                let problem = "expected client_cert_file beside it: the key's certificate";
+                return bad_file(&format!("{key}.client_key_file"), path, problem);
+            }
+        };
+        if self.url.origin().starts_with("http:") {
+            let problem = "contradicts url, which is http: expected an https URL, since only TLS \
+                           asks for certificates";
+            return bad_file(&format!("{key}.client_cert_file"), certificate, problem);
+        }
+        check_certificates(&format!("{key}.client_cert_file"), certificate)?;
+        check_private_key(&format!("{key}.client_key_file"), private)
+    }
+
+    fn check_proxy(&self, key: &str) -> Checked {
+        let references = (
+            self.proxy_authorization_env.is_some(),
+            self.proxy_authorization_file.is_some(),
+        );
+        let (proxy, secret) = (self.proxy.as_ref(), self.proxy_authorization.as_ref());
+        check_authorization(key, proxy, secret, references)
     }
 
     fn check_headers(&self, key: &str) -> Checked {
@@ -183,6 +251,32 @@ fn check_certificates(key: &str, path: &Path) -> Checked {
     match std::fs::read_to_string(path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(()),
         Ok(_) => bad(key, quoted(path), "a PEM file of certificates"),
-        Err(error) => Err((key.to_owned(), format!("\"{}\": {error}", path.display()))),
+        Err(error) => bad_file(key, path, &error.to_string()),
     }
+}
+
+/// Finds the wrong file. TLS decides later whether the key is usable and the certificate's.
+fn check_private_key(key: &str, path: &Path) -> Checked {
+    match std::fs::read_to_string(path) {
+        Ok(text) if is_encrypted(&text) => {
+            let expected = "a key without a passphrase, in a file that only relay can read";
+            bad(key, quoted(path), expected)
+        }
+        Ok(text) if text.contains("PRIVATE KEY-----") => Ok(()),
+        Ok(_) => bad(key, quoted(path), "a PEM file of a private key"),
+        Err(error) => bad_file(key, path, &error.to_string()),
+    }
+}
+
+fn is_encrypted(pem: &str) -> bool {
+    [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----",
+        "Proc-Type: 4,ENCRYPTED",
+    ]
+    .iter()
+    .any(|mark| pem.contains(mark))
+}
+
+fn bad_file(key: &str, path: &Path, problem: &str) -> Checked {
+    Err((key.to_owned(), format!("\"{}\": {problem}", path.display())))
 }

@@ -1,5 +1,6 @@
 //! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
-//! check of their values. `rate_limit`, `retry`, `breaker`, `ordering`: tables within sections.
+//! check of their values. `rate_limit`, `retry`, `breaker`, `ordering`: tables within sections;
+//! `proxy`: keys within two.
 
 mod admin;
 mod api;
@@ -9,6 +10,7 @@ mod delivery;
 mod destination;
 mod log;
 mod ordering;
+mod proxy;
 mod rate_limit;
 mod retention;
 mod retry;
@@ -23,6 +25,8 @@ pub use delivery::{Defaults, Delivery, Simulated};
 pub use destination::Destination;
 pub use log::{Log, LogFormat};
 pub use ordering::Ordering;
+pub use proxy::ProxySetting;
+pub(super) use proxy::header_value as proxy_authorization;
 pub use rate_limit::RateLimit;
 pub use retention::Retention;
 pub use retry::RetrySettings;

@@ -13,6 +13,7 @@ mod http;
 
 use std::sync::Arc;
 
+use crate::config::Resolved;
 use crate::delivery::admission::{Admission, Unlimited};
 use crate::delivery::context::Context;
 use crate::delivery::transport::Transport;
@@ -51,6 +52,20 @@ pub(super) fn fetch_certificate_from(
         Arc::new(|_| None)
     };
     fetch
+}
+
+/// Finds files of the configuration that can't be used, as far as its level uses them. An error is
+/// a key and its problem.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "in a build without HTTP there is no such file"
+)]
+pub(super) fn check(config: &Resolved) -> Result<(), (String, String)> {
+    match config.level() {
+        #[cfg(feature = "delivery-http")]
+        Level::Http | Level::Durable => http::check(config),
+        _ => Ok(()),
+    }
 }
 
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with

@@ -8,7 +8,7 @@ fn connections_leave_room_for_the_other_parts() {
         admin_connections: 16,
         workers: 64,
         destinations: 0,
-        own_authorities: 0,
+        own_pools: 0,
     };
     let rest = 1024 - 48 - 3 * 4 - (4 + 3) * 3 - 16;
     // 64 workers, 16 shards for ad hoc URLs, and 32 look-ups of a socket and a file each.
@@ -16,7 +16,7 @@ fn connections_leave_room_for_the_other_parts() {
     assert_eq!(fitting(1024, &demand), rest - deliveries);
     let more = Demand {
         destinations: 20,
-        own_authorities: 3,
+        own_pools: 3,
         ..demand
     };
     let deliveries = 64 + (16 + 16 + 3) * 8 + 32 * 2;

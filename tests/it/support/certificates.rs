@@ -13,14 +13,47 @@ pub struct Identity {
 impl Identity {
     /// A server configuration that presents this certificate.
     pub fn server(&self) -> rustls::ServerConfig {
+        self.server_asking(None, rustls::ALL_VERSIONS)
+    }
+
+    /// A server configuration that presents this certificate, speaks these versions, and requires
+    /// a certificate that `clients` signed.
+    pub fn server_asking(
+        &self,
+        clients: Option<&Identity>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> rustls::ServerConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = rustls::pki_types::PrivateKeyDer::try_from(self.key.serialize_der());
-        rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .expect("versions");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = rustls::RootCertStore::empty();
+                let der = authority.certificate.der().clone();
+                roots.add(der).expect("an authority");
+                let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    provider,
+                );
+                builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+            }
+        };
+        builder
             .with_single_cert(vec![self.certificate.der().clone()], key.expect("a key"))
             .expect("a certificate and its key")
+    }
+
+    /// The certificate in PEM.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// The private key in PEM.
+    pub fn key_pem(&self) -> String {
+        self.key.serialize_pem()
     }
 
     /// Writes the certificate to a file; returns its path.

@@ -12,6 +12,7 @@ mod client;
 pub mod document;
 pub mod hostile;
 mod process;
+pub mod proxy;
 pub mod raw;
 #[path = "../../../examples/support/receiver.rs"]
 mod receiver;

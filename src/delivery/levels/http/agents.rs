@@ -1,5 +1,5 @@
-//! ureq's agents: one set for each author of URLs, and one agent for each destination with
-//! certificate authorities of its own.
+//! ureq's agents: one set for each author of URLs, and one agent for each destination that is
+//! reached in a way of its own.
 
 use std::collections::HashMap;
 use std::io::Error as IoError;
@@ -10,10 +10,11 @@ use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 
 use crate::clock::Clock;
-use crate::config::Resolved;
+use crate::config::{ProxyPolicy, Resolved};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::names::Names;
+use crate::delivery::levels::http::proxy::Route;
 use crate::delivery::levels::http::resolver::{Resolver, UrlOrigin};
 use crate::delivery::levels::http::tls::{self, Roots};
 use crate::delivery::levels::http::wire::Dialer;
@@ -32,7 +33,7 @@ pub(super) struct Agents {
     /// For URLs that came with a relay. Their connections are their own, so that none is used that
     /// was dialled under the operator's rules.
     client: AgentShards,
-    /// For destinations with certificate authorities of their own, by name.
+    /// For destinations with certificates or a proxy of their own, by name.
     private: HashMap<String, Agent>,
 }
 
@@ -49,7 +50,7 @@ impl AgentShards {
 }
 
 impl Agents {
-    /// An error names the destination whose certificate authorities can't be used.
+    /// An error names the destination whose certificates can't be used.
     pub fn new(context: &Context) -> std::io::Result<Self> {
         let maker = AgentMaker::new(context);
         // Client URLs have look-ups of their own: their slow name servers must not keep configured
@@ -57,24 +58,25 @@ impl Agents {
         let max_pending = fd_limit::look_ups(maker.fd_limit) / 2;
         let names = || Names::new(max_pending, Arc::clone(&context.clock));
         let (operator, client) = (names(), names());
+        let shared = maker.config.delivery.proxy.as_ref();
         let mut private = HashMap::new();
         for (name, to) in &maker.config.destinations {
-            if let Some(path) = &to.ca_file {
-                let tls = tls::certificates(path)
-                    .and_then(|certificates| tls::client(Roots::File(certificates)))
-                    .map_err(|error| {
-                        let shown = path.display();
-                        IoError::other(format!("destinations.{name}.ca_file: \"{shown}\": {error}"))
-                    })?;
-                private.insert(
-                    name.clone(),
-                    maker.agent(UrlOrigin::Operator, &operator, &tls),
-                );
+            if to.network.is_own(shared) {
+                let tls = tls::client_of(&to.network).map_err(|(key, problem)| {
+                    IoError::other(format!("destinations.{name}.{key}: {problem}"))
+                })?;
+                let way = Way {
+                    origin: UrlOrigin::Operator,
+                    route: Route::new(to.network.proxy.clone()),
+                    tls,
+                };
+                private.insert(name.clone(), maker.agent(&way, &operator));
             }
         }
+        let adhoc = maker.config.adhoc().network.proxy.as_ref();
         Ok(Self {
-            operator: maker.shards(UrlOrigin::Operator, &operator)?,
-            client: maker.shards(UrlOrigin::Client, &client)?,
+            operator: maker.shards(UrlOrigin::Operator, shared, &operator)?,
+            client: maker.shards(UrlOrigin::Client, adhoc, &client)?,
             private,
         })
     }
@@ -121,26 +123,47 @@ impl AgentMaker {
         }
     }
 
-    /// An agent for URLs that come with requests, with look-ups and connections of its own.
-    pub fn client_agent(&self) -> Result<Agent, String> {
+    /// An agent for the certificates of providers, with look-ups and connections of its own. Their
+    /// URLs come with requests, but the operator named the hosts: the operator's proxy is used.
+    pub fn certificate_agent(&self) -> Result<Agent, String> {
         let names = Names::new(1, Arc::clone(&self.clock));
-        let tls = tls::client(Roots::Public {
+        let roots = Roots::Public {
             may_have_file: false,
-        })?;
-        Ok(self.agent(UrlOrigin::Client, &names, &tls))
+        };
+        let way = self.way_of_certificates(tls::client(roots, None)?);
+        Ok(self.agent(&way, &names))
     }
 
-    fn shards(&self, origin: UrlOrigin, names: &Arc<Names>) -> std::io::Result<AgentShards> {
+    pub fn way_of_certificates(&self, tls: Arc<ClientConfig>) -> Way {
+        Way {
+            origin: UrlOrigin::Client,
+            route: Route::new(self.config.delivery.proxy.clone()),
+            tls,
+        }
+    }
+
+    fn shards(
+        &self,
+        origin: UrlOrigin,
+        proxy: Option<&Arc<ProxyPolicy>>,
+        names: &Arc<Names>,
+    ) -> std::io::Result<AgentShards> {
         let may_have_file = origin == UrlOrigin::Operator;
-        let tls = tls::client(Roots::Public { may_have_file }).map_err(IoError::other)?;
-        let agent = |_| self.agent(origin, names, &tls);
+        let roots = Roots::Public { may_have_file };
+        let way = Way {
+            origin,
+            route: Route::new(proxy.cloned()),
+            tls: tls::client(roots, None).map_err(IoError::other)?,
+        };
+        let agent = |_| self.agent(&way, names);
         Ok(AgentShards(std::array::from_fn(agent)))
     }
 
-    pub fn agent(&self, origin: UrlOrigin, names: &Arc<Names>, tls: &Arc<ClientConfig>) -> Agent {
+    pub fn agent(&self, way: &Way, names: &Arc<Names>) -> Agent {
         let connect_timeout = self.config.delivery.connect_timeout;
         let config = Agent::config_builder()
-            // The default takes HTTP_PROXY, which would bypass every address check.
+            // The default takes HTTP_PROXY, which would bypass every address check. The dialer asks
+            // a configured proxy for tunnels.
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
@@ -156,8 +179,27 @@ impl AgentMaker {
             .accept_encoding(AutoHeaderValue::None)
             .build();
         let clock = || -> Arc<dyn Clock> { Arc::clone(&self.clock) };
-        let dialer = Dialer::new(Arc::clone(&self.policy), Arc::clone(tls), clock());
-        let resolver = Resolver::new(origin, Arc::clone(&self.policy), clock(), Arc::clone(names));
+        let policy = || Arc::clone(&self.policy);
+        let route = || way.route.clone();
+        let dialer = Dialer::new(policy(), route(), Arc::clone(&way.tls), clock());
+        let resolver = Resolver::new(way.origin, route(), policy(), clock(), Arc::clone(names));
         Agent::with_parts(config, dialer, resolver)
     }
+}
+
+/// The way of an agent's connections.
+pub(super) struct Way {
+    origin: UrlOrigin,
+    route: Route,
+    tls: Arc<ClientConfig>,
+}
+
+/// Finds certificates and keys that can't be used, without a start. An error is a key and its
+/// problem.
+pub(in crate::delivery::levels) fn check(config: &Resolved) -> Result<(), (String, String)> {
+    for (name, to) in &config.destinations {
+        tls::client_of(&to.network)
+            .map_err(|(key, problem)| (format!("destinations.{name}.{key}"), problem))?;
+    }
+    Ok(())
 }

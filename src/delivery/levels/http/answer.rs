@@ -9,6 +9,7 @@ use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
 use crate::delivery::levels::http::errors::{Forbidden, NotMade};
+use crate::delivery::levels::http::proxy::ProxyFailed;
 use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::delivery::outcome::{Class, Outcome};
@@ -114,7 +115,7 @@ pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> O
 }
 
 /// The outcome of an attempt without a complete answer.
-pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
+pub(super) fn failure(error: &ureq::Error, policy: &DestinationPolicy) -> Outcome {
     if let ureq::Error::Other(inner) = error
         && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
     {
@@ -132,6 +133,11 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
             ..Outcome::failed(Class::Transient, FailureKind::Internal, inner.to_string())
         };
     }
+    if let ureq::Error::Other(inner) = error
+        && let Some(failed) = inner.downcast_ref::<ProxyFailed>()
+    {
+        return Outcome::failed(Class::Transient, failed.kind(), failed.to_string());
+    }
     let (kind, text) = match error {
         ureq::Error::Other(inner) if inner.is::<HeadTooLarge>() => {
             (FailureKind::ResponseHeadersTooLarge, inner.to_string())
@@ -140,11 +146,11 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
             FailureKind::Timeout,
             format!(
                 "timed out ({phase}) after at most {} ms",
-                timeout.as_millis()
+                policy.timeout.as_millis()
             ),
         ),
         ureq::Error::HostNotFound => (FailureKind::Dns, "the host's name is unknown".to_owned()),
-        ureq::Error::Io(error) => io_failure(error),
+        ureq::Error::Io(error) => io_failure(error, policy),
         ureq::Error::Tls(text) => (FailureKind::Tls, (*text).to_owned()),
         other => (FailureKind::Protocol, other.to_string()),
     };
@@ -156,7 +162,7 @@ pub(super) fn failure(error: &ureq::Error, timeout: Duration) -> Outcome {
     Outcome::failed(Class::Transient, kind, text)
 }
 
-fn io_failure(error: &std::io::Error) -> (FailureKind, String) {
+fn io_failure(error: &std::io::Error, policy: &DestinationPolicy) -> (FailureKind, String) {
     /// This machine is short of descriptors or of memory.
     const SHORTAGES: [Errno; 3] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
 
@@ -164,7 +170,8 @@ fn io_failure(error: &std::io::Error) -> (FailureKind, String) {
     if let Some(inner) = error.get_ref()
         && let Some(error) = inner.downcast_ref()
     {
-        return (FailureKind::Tls, tls::explain(error));
+        let presents_one = policy.network.client_certificate.is_some();
+        return (FailureKind::Tls, tls::explain(error, presents_one));
     }
     if Errno::from_io_error(error).is_some_and(|code| SHORTAGES.contains(&code)) {
         return (FailureKind::Internal, error.to_string());

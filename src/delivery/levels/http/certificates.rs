@@ -11,7 +11,6 @@ use crate::delivery::levels::http::agents::AgentMaker;
 #[cfg(test)]
 use crate::delivery::levels::http::{
     names::Names,
-    resolver::UrlOrigin,
     tls::{self, Roots},
 };
 use crate::model::FetchCertificate;
@@ -22,10 +21,10 @@ const MAX_BYTES: u64 = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Fetches by URLs that come with requests: under the rules of a client's URLs, so that no address
-/// inside the network is asked.
+/// inside the network is asked; or through the operator's proxy, whose rules hold then.
 pub(in crate::delivery) fn fetcher(context: &Context) -> FetchCertificate {
     let maker = AgentMaker::new(context);
-    fetch_by(TIMEOUT, move || maker.client_agent())
+    fetch_by(TIMEOUT, move || maker.certificate_agent())
 }
 
 /// Fetches by an agent that is made for the first fetch: few relays have a source that needs one.
@@ -89,8 +88,8 @@ pub(in crate::delivery) fn fetcher_from(
     let authority = rustls::pki_types::CertificateDer::from_pem_slice(server.authority.as_bytes());
     let authority = authority.expect("a certificate");
     fetch_by(server.timeout, move || {
-        let tls = tls::client(Roots::File(vec![authority.clone()]))?;
-        Ok(maker.agent(UrlOrigin::Client, &names, &tls))
+        let tls = tls::client(Roots::File(vec![authority.clone()]), None)?;
+        Ok(maker.agent(&maker.way_of_certificates(tls), &names))
     })
 }
 

@@ -4,6 +4,7 @@
 //! - `certificates`: fetches the certificates of providers.
 //! - `answer`: classifies an answer, or its absence. `errors`: the transport's own errors.
 //! - `resolver`, `names`: name look-ups, and the check of addresses. `wire`: connections.
+//! - `proxy`: the proxy on the way, and its failures.
 //! - `tls`: certificates. `trace`: the durations of an attempt's steps.
 
 mod agents;
@@ -11,6 +12,7 @@ mod answer;
 mod certificates;
 mod errors;
 mod names;
+mod proxy;
 mod request;
 mod resolver;
 mod tls;
@@ -20,13 +22,13 @@ mod wire;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::LOCATION;
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::DestinationPolicy;
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::outcome::{Class, Outcome};
@@ -34,6 +36,7 @@ use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
 use crate::store::OutboundMessage;
 use agents::Agents;
+pub(super) use agents::check;
 pub(super) use certificates::fetcher;
 #[cfg(test)]
 pub(super) use certificates::fetcher_from;
@@ -89,7 +92,7 @@ impl Http {
         let start = self.clock.monotonic();
         let response = agent
             .run(request)
-            .map_err(|error| self.failed(&error, timeout))?;
+            .map_err(|error| self.failed(&error, &attempt.target.policy))?;
         trace::first_byte(self.clock.monotonic().saturating_sub(start));
         self.outcome(response, attempt, wall)
     }
@@ -114,7 +117,7 @@ impl Http {
         // A 2xx with an incomplete body is a broken answer: its acknowledgement is not certain.
         // With any other status the status counts.
         if let (Class::Delivered, Err(error)) = (class, drained) {
-            return Err(self.failed(&ureq::Error::from(error), policy.timeout));
+            return Err(self.failed(&ureq::Error::from(error), policy));
         }
         Ok(Outcome {
             class,
@@ -128,8 +131,8 @@ impl Http {
     }
 
     /// The outcome of an error. A shortage of this machine is logged.
-    fn failed(&self, error: &ureq::Error, timeout: Duration) -> Box<Outcome> {
-        let outcome = answer::failure(error, timeout);
+    fn failed(&self, error: &ureq::Error, policy: &DestinationPolicy) -> Box<Outcome> {
+        let outcome = answer::failure(error, policy);
         if let Some(why) = outcome.error.as_ref().filter(|_| !outcome.is_made)
             && self.may_warn()
         {

@@ -1,5 +1,6 @@
 //! Resolves names on every dial, and passes on only addresses that may be dialled. The checked
-//! address is the one that is connected to, so there is no gap for rebinding.
+//! address is the one that is connected to, so there is no gap for rebinding. A name that is
+//! reached through a proxy is the proxy's to resolve: only an address in a URL is checked then.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +12,13 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver as UreqResolver}
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::clock::Clock;
+use crate::config::ProxyPolicy;
 use crate::delivery::levels::http::errors::Forbidden;
 use crate::delivery::levels::http::names::Names;
+use crate::delivery::levels::http::proxy::{ProxyProblem, Route};
 use crate::delivery::levels::http::trace;
 use crate::delivery::levels::local::is_local;
-use crate::model::AddressPolicy;
+use crate::model::{AddressPolicy, known_address, literal_address};
 
 /// Addresses of a name: ureq has room for no more.
 const MAX_ADDRESSES: usize = 16;
@@ -31,6 +34,7 @@ pub(super) enum UrlOrigin {
 
 pub(super) struct Resolver {
     origin: UrlOrigin,
+    route: Route,
     policy: Arc<AddressPolicy>,
     clock: Arc<dyn Clock>,
     names: Arc<Names>,
@@ -39,16 +43,46 @@ pub(super) struct Resolver {
 impl Resolver {
     pub fn new(
         origin: UrlOrigin,
+        route: Route,
         policy: Arc<AddressPolicy>,
         clock: Arc<dyn Clock>,
         names: Arc<Names>,
     ) -> Self {
         Self {
             origin,
+            route,
             policy,
             clock,
             names,
         }
+    }
+
+    /// The addresses of the proxy, which the operator chose: any address but our own listeners.
+    fn addresses_of(
+        &self,
+        proxy: &ProxyPolicy,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let start = self.clock.monotonic();
+        let (host, port) = (proxy.url.host(), proxy.url.port());
+        let found = match literal_address(host) {
+            Some(ip) => vec![SocketAddr::new(ip, port)],
+            None => self
+                .names
+                .addresses((host.to_owned(), port), timeout)
+                .map_err(|error| ProxyProblem::while_connecting(error, proxy))?,
+        };
+        trace::resolved_proxy(&found, self.clock.monotonic().saturating_sub(start));
+        let mut allowed = self.empty();
+        for address in found.into_iter().take(MAX_ADDRESSES) {
+            if !self.policy.is_own_listener(address, is_local) {
+                allowed.push(address);
+            }
+        }
+        if allowed.is_empty() {
+            return Err(ProxyProblem::OwnListener.of(proxy));
+        }
+        Ok(allowed)
     }
 
     fn check(&self, address: SocketAddr) -> Result<(), Forbidden> {
@@ -70,6 +104,13 @@ impl UreqResolver for Resolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let (host, port) = host_and_port(uri)?;
+        if let Some(proxy) = self.route.proxy(uri) {
+            let known = uri.host().and_then(known_address);
+            return match known.map(|ip| self.check(SocketAddr::new(ip, port))) {
+                Some(Err(why)) => Err(ureq::Error::Other(Box::new(why))),
+                _ => self.addresses_of(proxy, timeout),
+            };
+        }
         let start = self.clock.monotonic();
         let found = match host.parse::<IpAddr>() {
             // An address needs no look-up. Odd spellings of one (127.1) go to the system, like

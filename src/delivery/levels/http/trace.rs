@@ -38,6 +38,15 @@ pub(super) fn resolved(addresses: &[SocketAddr], took: Duration) {
     });
 }
 
+/// Records a look-up of the proxy, in whose place the destination's addresses are not known.
+pub(super) fn resolved_proxy(addresses: &[SocketAddr], took: Duration) {
+    resolved(addresses, took);
+    CURRENT.with_borrow_mut(|trace| {
+        let shown = trace.address.take().unwrap_or_default();
+        trace.address = Some(format!("proxy {shown}"));
+    });
+}
+
 /// Records the time until the answer's headers were read.
 pub(super) fn first_byte(took: Duration) {
     CURRENT.with_borrow_mut(|trace| trace.first_byte = Some(took));

@@ -1,12 +1,11 @@
-use std::time::Duration;
-
 use super::*;
+use crate::config::Config;
 use crate::delivery::levels::http::answer;
 use crate::model::FailureKind;
 
 fn outcome(code: Errno) -> (bool, Option<FailureKind>) {
     let error = NotMade::wrap(IoError::from_raw_os_error(code.raw_os_error()));
-    let outcome = answer::failure(&error, Duration::ZERO);
+    let outcome = answer::failure(&error, Config::default().resolve().adhoc());
     (outcome.is_made, outcome.failure)
 }
 

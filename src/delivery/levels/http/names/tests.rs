@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::delivery::levels::http::answer;
 
 const MAX_PENDING: usize = 4;
@@ -47,6 +48,6 @@ fn requests_for_a_name_wait_for_one_look_up_and_look_ups_are_bounded() {
     let another = ("another.example".to_owned(), 80);
     let refused = names.addresses(another, timeout(60_000));
     let refused = refused.expect_err("there are enough");
-    let outcome = answer::failure(&refused, Duration::ZERO);
+    let outcome = answer::failure(&refused, Config::default().resolve().adhoc());
     assert!(!outcome.is_made, "{outcome:?}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::{CertificateError, Error, OtherError};
+use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompatible};
 use thiserror::Error as ThisError;
 
 use crate::clock::Timestamp;
@@ -128,8 +128,8 @@ fn names(presented: &[String]) -> String {
     shown.join(", ")
 }
 
-/// An error of TLS in plain words.
-pub(in crate::delivery::levels::http) fn explain(error: &Error) -> String {
+/// An error of TLS in plain words. `presents_one`: whether a client certificate is configured.
+pub(in crate::delivery::levels::http) fn explain(error: &Error, presents_one: bool) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.downcast_ref::<Refused>().is_some() =>
@@ -139,12 +139,58 @@ pub(in crate::delivery::levels::http) fn explain(error: &Error) -> String {
         Error::InvalidMessage(_) => {
             format!("the answer is not TLS: does the port speak plain HTTP? ({error})")
         }
-        Error::AlertReceived(alert) => {
-            format!("the destination ended the TLS handshake: {alert:?}")
-        }
+        Error::AlertReceived(alert) => of_alert(*alert, presents_one),
+        Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled,
+        ) => OTHER_VERSION.to_owned(),
         Error::PeerIncompatible(why) => {
             format!("no common TLS version or cipher: {why:?}")
         }
         other => other.to_string(),
+    }
+}
+
+const OTHER_VERSION: &str = "the destination speaks another version of TLS: expected 1.2 or 1.3";
+
+/// The reason of the other side to end TLS. Before TLS 1.3 no alert said that a client certificate
+/// is missing, so servers chose one of two others.
+fn of_alert(alert: AlertDescription, presents_one: bool) -> String {
+    use AlertDescription as Alert;
+    const SET: &str = "client_cert_file and client_key_file name one";
+    let refused = match alert {
+        Alert::ProtocolVersion => return OTHER_VERSION.to_owned(),
+        Alert::CertificateRequired if presents_one => {
+            return "the destination requires a client certificate, and relay's is not of a kind \
+                    that it asks for"
+                .to_owned();
+        }
+        Alert::CertificateRequired => {
+            return format!("the destination requires a client certificate: {SET}");
+        }
+        Alert::UnrecognisedName => {
+            return "the destination does not serve the host's name (UnrecognisedName)".to_owned();
+        }
+        Alert::HandshakeFailure | Alert::BadCertificate if !presents_one => {
+            return format!(
+                "the destination ended the TLS handshake ({alert:?}): no common cipher, or it \
+                 requires a client certificate ({SET})"
+            );
+        }
+        Alert::UnknownCA => "its issuer is not trusted there",
+        Alert::CertificateExpired => "it has expired, or is not valid yet",
+        Alert::CertificateRevoked => "it was revoked",
+        Alert::UnsupportedCertificate => "it is not of a kind that is taken there",
+        Alert::AccessDenied => "its owner has no access there",
+        Alert::DecryptError => "its signature does not verify there",
+        Alert::BadCertificate | Alert::CertificateUnknown => "it is not accepted there",
+        _ => return format!("the destination ended the TLS handshake: {alert:?}"),
+    };
+    if presents_one {
+        format!("the destination refuses the client certificate: {refused} ({alert:?})")
+    } else {
+        format!("the destination ended the TLS handshake: {alert:?}")
     }
 }

@@ -11,43 +11,82 @@ use ureq::Error;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, ShutdownHandle};
 
 use crate::clock::Clock;
+use crate::config::ProxyPolicy;
 use crate::delivery::levels::http::errors::{Forbidden, NotMade};
+use crate::delivery::levels::http::proxy::{ProxyProblem, Route};
 use crate::delivery::levels::http::trace;
 use crate::delivery::levels::http::wire::connection::Wire;
 use crate::delivery::levels::http::wire::deadline::Deadline;
 use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted, would_block};
+use crate::delivery::levels::http::wire::tunnel;
 use crate::delivery::levels::local::is_local_end;
 use crate::model::AddressPolicy;
 
 /// Makes connections, in TLS for `https`.
 pub(in crate::delivery::levels::http) struct Dialer {
     policy: Arc<AddressPolicy>,
+    route: Route,
     tls: Arc<ClientConfig>,
     clock: Arc<dyn Clock>,
 }
 
 impl Dialer {
-    pub fn new(policy: Arc<AddressPolicy>, tls: Arc<ClientConfig>, clock: Arc<dyn Clock>) -> Self {
-        Self { policy, tls, clock }
+    pub fn new(
+        policy: Arc<AddressPolicy>,
+        route: Route,
+        tls: Arc<ClientConfig>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            policy,
+            route,
+            tls,
+            clock,
+        }
     }
 
     fn dial(&self, details: &ConnectionDetails<'_>) -> Result<Wire, Error> {
         let now = Arc::clone(&details.current_time);
         let deadline = Deadline::new(details.timeout, details.now, &now);
-        let stream = Arc::new(connect_first(&details.addrs, &deadline)?);
-        self.refuse_own_listener(&stream)?;
-        // A request is sent in the largest possible pieces: waiting to fill a packet only delays
-        // it.
-        stream.set_nodelay(true)?;
-        let handle: Weak<TcpStream> = Arc::downgrade(&stream);
-        (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
-        let mut socket = Socket::new(stream)?;
+        let mut socket = match self.route.proxy(details.uri) {
+            None => self.connect(details, &deadline)?,
+            Some(proxy) => self.connect_through(proxy, details, &deadline)?,
+        };
         if details.needs_tls() {
             self.begin_tls(&mut socket, details, &deadline)?;
         }
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Wire::new(socket, buffers, Arc::clone(&now)))
+    }
+
+    /// Connects to one of the checked addresses.
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        deadline: &Deadline<'_>,
+    ) -> Result<Socket, Error> {
+        let stream = Arc::new(connect_first(&details.addrs, deadline)?);
+        self.refuse_own_listener(&stream)?;
+        // A request is sent in the largest possible pieces: waiting to fill a packet only delays
+        // it.
+        stream.set_nodelay(true)?;
+        let handle: Weak<TcpStream> = Arc::downgrade(&stream);
+        (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
+        Ok(Socket::new(stream)?)
+    }
+
+    /// Connects to the proxy, and has it open a tunnel.
+    fn connect_through(
+        &self,
+        proxy: &ProxyPolicy,
+        details: &ConnectionDetails<'_>,
+        deadline: &Deadline<'_>,
+    ) -> Result<Socket, Error> {
+        let connected = self.connect(details, deadline);
+        let mut socket = connected.map_err(|error| ProxyProblem::while_connecting(error, proxy))?;
+        tunnel::open(&mut socket, proxy, &tunnel::target(details.uri), deadline)?;
+        Ok(socket)
     }
 
     /// Refuses a connection that led to one of relay's listeners. The check before the dial asked
@@ -62,6 +101,22 @@ impl Dialer {
     }
 
     fn begin_tls(
+        &self,
+        socket: &mut Socket,
+        details: &ConnectionDetails<'_>,
+        deadline: &Deadline<'_>,
+    ) -> Result<(), Error> {
+        let begun = self.shake_hands(socket, details, deadline);
+        match self.route.proxy(details.uri) {
+            None => begun,
+            Some(proxy) => begun.map_err(|error| {
+                let target = tunnel::target(details.uri);
+                ProxyProblem::while_beginning_tls(error, proxy, &target)
+            }),
+        }
+    }
+
+    fn shake_hands(
         &self,
         socket: &mut Socket,
         details: &ConnectionDetails<'_>,

@@ -12,6 +12,7 @@ mod deadline;
 mod dial;
 mod head;
 mod socket;
+mod tunnel;
 
 pub(super) use dial::Dialer;
 pub(super) use head::HeadTooLarge;
