@@ -1,6 +1,7 @@
 //! The dispatcher's tick, driven by hand on a fake clock.
 
 mod fairness;
+mod ordering;
 mod prefetch;
 mod tokens;
 
@@ -65,6 +66,10 @@ impl Drop for Scene {
 }
 
 fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
+    context_with(|_| {})
+}
+
+fn context_with(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = Config::default();
     config.database.path = directory.path().join("relay.db");
@@ -73,6 +78,7 @@ fn context() -> (tempfile::TempDir, Arc<FakeClock>, Context) {
     config.delivery.workers = 2;
     config.delivery.defaults.retry.schedule = Some(vec![Duration::from_secs(300)]);
     config.delivery.defaults.retry.jitter = Some(0.0);
+    change(&mut config);
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
     let metrics = Arc::new(Metrics::new(Level::Simulated));
     let wake = Wake::new();
@@ -173,7 +179,13 @@ impl Scene {
 }
 
 fn accept(store: &Store, origin: &str, body: Vec<u8>) {
-    let op = Accept {
+    let op = intent(origin, body);
+    store.accept_blocking(op).expect("accepted");
+}
+
+/// A relay to this origin.
+fn intent(origin: &str, body: Vec<u8>) -> Accept {
+    Accept {
         surface: Surface::Relay,
         label: "a".to_owned(),
         url: Some(format!("{origin}/")),
@@ -187,8 +199,7 @@ fn accept(store: &Store, origin: &str, body: Vec<u8>) {
         body: body.into(),
         key: None,
         window: Duration::ZERO,
-    };
-    store.accept_blocking(op).expect("accepted");
+    }
 }
 
 /// Each delivery's state, and the attempts that it has spent.

@@ -54,6 +54,8 @@ mod durable;
 #[cfg(feature = "delivery-durable")]
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
+mod ordering;
+#[cfg(feature = "delivery-durable")]
 mod outages;
 #[cfg(feature = "delivery-durable")]
 mod proxies;

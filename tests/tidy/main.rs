@@ -1,6 +1,7 @@
 //! The rules of the house, checked on the sources and the documents.
 //!
 //! - [`invariants`]: absences in the code. [`seam`]: SQL stands below the store's engine.
+//! - [`order`]: a delivery that is finished leaves its line.
 //! - [`circles`]: no files import each other in a circle; [`modules`]: which file imports which.
 //! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
 //! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and
@@ -14,6 +15,7 @@ mod invariants;
 mod language;
 mod lexer;
 mod modules;
+mod order;
 mod seam;
 mod sizes;
 mod source;

@@ -134,6 +134,11 @@ impl Journal {
         events.next().map(|hit| hit.id.clone())
     }
 
+    /// All arrivals, in their order.
+    pub fn hits(&self) -> Vec<Hit> {
+        locked(&self.hits).clone()
+    }
+
     /// The ids and times of all arrivals.
     pub fn hit_times(&self) -> Vec<(String, Duration)> {
         let hits = locked(&self.hits);

@@ -13,6 +13,9 @@ use crate::judge::{Journal, Sent, digest};
 use crate::shim::Shim;
 use crate::support::{Client, KEY, relay_to};
 
+/// Ordering keys of the bodies: few, so that events of one key follow closely.
+const KEYS: u64 = 7;
+
 /// The server's current address, if it runs.
 pub type Address = Arc<Mutex<Option<SocketAddr>>>;
 
@@ -69,7 +72,7 @@ impl Load {
 impl Target {
     fn send(&self, n: u64, random: &mut StdRng, bytes: usize, stop: &AtomicBool) {
         let filler = "x".repeat(random.random_range(0..=bytes));
-        let body = format!("{{\"n\":{n},\"filler\":\"{filler}\"}}");
+        let body = format!("{{\"n\":{n},\"key\":{},\"filler\":\"{filler}\"}}", n % KEYS);
         let is_event = random.random_bool(0.5);
         // Occasionally sends an acknowledged request again.
         let again = random.random_bool(0.05);

@@ -11,6 +11,7 @@ mod hangs;
 mod images;
 mod judge;
 mod load;
+mod order;
 mod owners;
 mod power;
 mod process;
