@@ -116,6 +116,38 @@ fn a_relay_arrives_byte_for_byte() {
 }
 
 #[test]
+fn the_trace_of_a_relay_and_of_an_event_goes_on_at_the_destination() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = [
+        ("traceparent", parent),
+        ("tracestate", "a=1"),
+        ("tracestate", "b=2"),
+    ];
+    let create = relay_to(&receiver.url("/"), "{}");
+    relay_id(&relay.client.create(&trace, &create));
+    let of_relay = receiver.next();
+    let event = [&trace[..], &[("Idempotency-Key", "1")]].concat();
+    let event = relay.client.send("POST", "/webhooks/github", &event, b"{}");
+    event_id(&event);
+    for arrival in [of_relay, receiver.next()] {
+        assert_eq!(arrival.header("traceparent"), parent);
+        let states = arrival.headers.get_all("tracestate").iter();
+        let states: Vec<_> = states.filter_map(|value| value.to_str().ok()).collect();
+        assert_eq!(states, ["a=1", "b=2"]);
+    }
+    // A relay keeps no other header of its request, and makes up no trace.
+    let none = relay.client.create(&[("baggage", "a=1")], &create);
+    relay_id(&none);
+    let arrival = receiver.next();
+    assert_eq!(
+        (arrival.header("traceparent"), arrival.header("baggage")),
+        ("", "")
+    );
+}
+
+#[test]
 fn a_providers_own_webhook_headers_are_kept() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let relay = TestRelay::start_with(&receiver.url("/"), |_| {});

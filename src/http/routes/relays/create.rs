@@ -42,7 +42,22 @@ pub(super) async fn create(
         app.offload.run(context, work).await??
     };
     check_address(app, &checked.request)?;
-    accept(app, context, api_key, checked).await
+    accept(app, context, api_key, stored_headers(headers), checked).await
+}
+
+/// The headers that a relay is delivered with: its type, and the client's place in a distributed
+/// trace (W3C Trace Context), as it was sent.
+fn stored_headers(headers: &HeaderMap) -> Vec<u8> {
+    let mut stored = b"content-type: application/json\r\n".to_vec();
+    for name in ["traceparent", "tracestate"] {
+        for value in headers.get_all(name) {
+            stored.extend_from_slice(name.as_bytes());
+            stored.extend_from_slice(b": ");
+            stored.extend_from_slice(value.as_bytes());
+            stored.extend_from_slice(b"\r\n");
+        }
+    }
+    stored
 }
 
 /// A create request after its whole body was checked.
@@ -95,6 +110,7 @@ async fn accept(
     app: &App,
     context: &RequestContext,
     api_key: &ApiKey,
+    headers: Vec<u8>,
     checked: CheckedRequest<'_>,
 ) -> Result<Response, ApiError> {
     let CheckedRequest {
@@ -111,7 +127,7 @@ async fn accept(
         destinations: Arc::from([request.url.origin().to_owned()]),
         order_keys: Vec::new(),
         owner: Some(Owner::of(api_key.text())),
-        headers: b"content-type: application/json\r\n".to_vec(),
+        headers,
         metadata: request.metadata.as_ref().map(|text| text.get().to_owned()),
         body: payload,
         key,
