@@ -1,7 +1,7 @@
 //! Durable `POST /webhooks/{source}` a second beside two limits, interleaved in one run: a hyper
 //! handler that does nothing, and one that appends to a file and syncs it, a group at a time. Then
-//! the cost of each scheme of verification, beside a source without one. Only the ratios can be
-//! compared between machines.
+//! the cost of each scheme of verification and of routes, beside a source without them. Only the
+//! ratios can be compared between machines.
 //!
 //! ```text
 //! cargo bench --bench ingest
@@ -58,6 +58,10 @@ fn main() {
         config
             .sources
             .insert(scheme.name.to_owned(), scheme.source());
+    }
+    for routes in ROUTES {
+        let source = toml::from_str(&routed(routes)).expect("a source");
+        config.sources.insert(routed_name(routes), source);
     }
     let relay = Relay::start(config).expect("the relay starts");
 
@@ -139,7 +143,9 @@ fn main() {
         }));
     }
     let schemes = cost_of_schemes(&client, relay.address(), &schemes);
+    let routes = cost_of_routes(&client, relay.address());
     relay.stop().expect("the relay stops");
+    support::keep("ingest_routes", &json!(routes));
     support::keep("ingest", &json!(figures));
     support::keep("ingest_schemes", &json!(schemes));
 }
@@ -259,6 +265,53 @@ fn public_keys(body: &[u8]) -> [Scheme; 3] {
         ),
         scheme("rsa2048", "rsa_sha256", rsa_public, &of_rsa),
     ]
+}
+
+/// Routes of a source; 64 are the most.
+const ROUTES: [usize; 4] = [0, 1, 10, 64];
+
+fn routed_name(routes: usize) -> String {
+    format!("routed{routes}")
+}
+
+/// A source with so many routes: each looks at a header and at two places of the body, and none
+/// wants the event that is sent.
+fn routed(routes: usize) -> String {
+    let routes = (0..routes).map(|at| {
+        format!(
+            "[[routes]]\nto = [\"sink\"]\nwhen.headers.Content-Type = [{{ prefix = \"app\" }}]\n\
+             when.body.\"/id\" = [{{ exists = true }}, {{ exists = false }}]\n\
+             when.body.\"/none{at}\" = [\"a\", {{ min = {at} }}]\n"
+        )
+    });
+    format!("destinations = [\"sink\"]\n{}", routes.collect::<String>())
+}
+
+/// Events a second of sources with routes over those of one without, from 16 connections.
+fn cost_of_routes(client: &Runtime, to: SocketAddr) -> Vec<Value> {
+    println!("\n{:>8} | {:>8} | relay ÷ none", "routes", "relay/s");
+    let mut rates = vec![Vec::new(); ROUTES.len()];
+    for _ in 0..rounds() {
+        for (routes, rates) in ROUTES.iter().zip(&mut rates) {
+            let (name, body) = (routed_name(*routes), support::body());
+            let write: WriteRequest =
+                Arc::new(move |client| client.write_event_of(&name, "", &body));
+            rates.push(load_with(client, to, 16, sample(), &write).per_second);
+        }
+    }
+    let none = rates.first().cloned().unwrap_or_default();
+    let figures = ROUTES.iter().zip(rates).map(|(routes, rates)| {
+        let ratios: Vec<f64> = rates
+            .iter()
+            .zip(&none)
+            .map(|(rate, none)| rate / none)
+            .collect();
+        let (least, most) = spread(&ratios);
+        let (rate, ratio) = (median(rates), median(ratios));
+        println!("{routes:>8} | {rate:>8.0} | {ratio:.2} ({least:.2}–{most:.2})");
+        json!({ "routes": routes, "per_second": rate, "by_none": ratio })
+    });
+    figures.collect()
 }
 
 /// Events a second of each scheme over those of a source without one, from 16 connections.

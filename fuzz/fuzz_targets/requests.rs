@@ -69,7 +69,7 @@ fn config(directory: &std::path::Path) -> Config {
 }
 
 /// A source for each way to find a key and to check a signature.
-fn sources() -> [(&'static str, Source); 9] {
+fn sources() -> [(&'static str, Source); 10] {
     let source = |change: &dyn Fn(&mut Source)| {
         let mut source = Source::to(["d"]);
         change(&mut source);
@@ -145,6 +145,21 @@ fn sources() -> [(&'static str, Source); 9] {
             }),
         ),
         (
+            "routed",
+            source(&|source| {
+                source.accept_any_content = true;
+                let routes = [
+                    "when.body.'/a/0/b' = ['x', { min = 1.5, not = 2 }]",
+                    "when.body.'/a/0' = [{ exists = false }]\nwhen.body.'/~0' = [1]",
+                    "when.headers.Host-Of = [{ prefix = 'a' }]\nwhen.body.'/0/0' = [true]",
+                ];
+                let routes = routes.iter().map(|when| {
+                    toml::from_str(&format!("to = ['d']\n{when}")).expect("a route")
+                });
+                source.routes = routes.collect();
+            }),
+        ),
+        (
             "near",
             source(&|source| source.allow_ips = vec!["192.0.2.0/24".parse().expect("a network")]),
         ),
@@ -163,7 +178,7 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
         request
     };
     let around = |before: &str, after: &str| [before.as_bytes(), input, after.as_bytes()].concat();
-    match kind % 15 {
+    match kind % 16 {
         0 => post("/v1/relays HTTP/1.1\r\nX-API-Key: key", input),
         1 => post("/webhooks/plain HTTP/1.1\r\nIdempotency-Key: k", input),
         2 => post("/webhooks/any HTTP/1.1\r\nIdempotency-Key: k", input),
@@ -202,6 +217,7 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
             "POST /webhooks/near HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nX-Forwarded-For: ",
             "\r\n\r\n{}",
         ),
+        13 => post("/webhooks/routed HTTP/1.1\r\nIdempotency-Key: k", input),
         // The fuzzer's bytes alone; and the same from a client that then closes its sending side.
         _ => input.to_vec(),
     }
@@ -218,7 +234,7 @@ fuzz_target!(|input: &[u8]| {
         .expect("a timeout above zero");
     // A refusal may come before everything is sent.
     let _ = stream.write_all(&request(kind, input));
-    if kind % 15 == 14 {
+    if kind % 16 == 15 {
         let _ = stream.shutdown(std::net::Shutdown::Write);
     }
     let mut answer = Vec::new();

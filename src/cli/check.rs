@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::config::providers::EffectiveSource;
-use crate::config::{Config, DestinationPolicy, Resolved, SourceVerify, Verify};
+use crate::config::{Config, DestinationPolicy, Resolved, SourcePolicy, SourceVerify, Verify};
 use crate::delivery;
 use crate::model::ProxyUrl;
 
@@ -122,8 +122,19 @@ fn print_sources(config: &Resolved) -> Result<(), CommandError> {
         };
         say!(
             "  source        {name} -> {}{verified}",
-            source.destinations.join(", ")
+            destinations(source)
         );
     }
     Ok(())
+}
+
+/// The destinations of every event, and those of routes.
+fn destinations(source: &SourcePolicy) -> String {
+    let always = source.destinations.join(", ");
+    let by_route = source.all_destinations()[source.destinations.len()..].join(", ");
+    match (always.is_empty(), by_route.is_empty()) {
+        (_, true) => always,
+        (true, false) => format!("by route {by_route}"),
+        (false, false) => format!("{always}, by route {by_route}"),
+    }
 }

@@ -11,10 +11,11 @@ use crate::cli::operate::{
     Moment, explained, known_destination, moment, plain, public_id, reading,
 };
 use crate::cli::table::{self, Column};
+use crate::cli::unrouted;
 use crate::config::Resolved;
 use crate::model::DeliveryState;
 use crate::ops::status_text::not_configured;
-use crate::store::{ListQuery, ListedDelivery};
+use crate::store::{ListQuery, ListedDelivery, Operator, UnroutedQuery};
 
 #[derive(Args)]
 pub(super) struct List {
@@ -50,6 +51,9 @@ pub(super) struct List {
     /// Accepted since a time (RFC 3339), or an age (2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
+    /// Events that no route of their source wanted, instead of deliveries
+    #[arg(long, conflicts_with_all = ["status", "destination"])]
+    unrouted: bool,
     /// Deliveries to list, at most
     #[arg(
         long,
@@ -88,6 +92,9 @@ fn status(text: &str) -> Result<Status, String> {
 impl List {
     pub fn run(&self) -> Result<(), CommandError> {
         let (operator, config) = reading(self.file.path())?;
+        if self.unrouted {
+            return self.list_unrouted(&operator);
+        }
         let destination = self
             .destination
             .as_deref()
@@ -113,10 +120,28 @@ impl List {
             return Ok(());
         }
         print_table(&found, &config)?;
-        if found.len() == self.limit as usize {
-            eprintln!("the latest {}; --limit shows more", self.limit);
+        self.print_limit(found.len());
+        Ok(())
+    }
+
+    fn list_unrouted(&self, operator: &Operator) -> Result<(), CommandError> {
+        let query = UnroutedQuery {
+            source: self.source.clone(),
+            since: self.since.map(|since| since.when(operator)),
+            limit: self.limit,
+        };
+        let found = operator.unrouted(&query).map_err(explained)?;
+        unrouted::print(&found, self.json)?;
+        if !self.json {
+            self.print_limit(found.len());
         }
         Ok(())
+    }
+
+    fn print_limit(&self, found: usize) {
+        if found == self.limit as usize {
+            eprintln!("the latest {}; --limit shows more", self.limit);
+        }
     }
 }
 

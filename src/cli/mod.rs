@@ -1,7 +1,8 @@
 //! The binary's subcommands, one a file. Exit codes: 0 done, 1 failed, 2 usage.
 //!
 //! - `config_file`: the option that all commands share. `error`: a command's failure.
-//! - `operate`, `bulk`, `table`: shared by the commands that work on the database.
+//! - `operate`, `bulk`, `table`: shared by the commands that work on the database. `payload_file`,
+//!   `header`: a request that a command is given.
 //! - `signals`: the signals that stop `relay serve`.
 
 /// Prints a line on standard output. A reader that has closed it is an error to return, no reason
@@ -19,9 +20,12 @@ mod check;
 mod config_file;
 mod discard;
 mod error;
+mod header;
 mod list;
+mod match_event;
 mod operate;
 mod pause;
+mod payload_file;
 mod providers;
 mod replay;
 mod resume;
@@ -35,6 +39,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unlock;
+mod unrouted;
 
 use std::process::ExitCode;
 
@@ -79,6 +84,8 @@ enum Command {
     Send(send::Send),
     /// Let a source learn its sender's secret by a handshake; list or forget such secrets
     Secrets(secrets::Secrets),
+    /// Show which destinations an event would have, and why; nothing is sent or stored
+    Match(match_event::Match),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
 }
@@ -99,6 +106,7 @@ impl Command {
             Self::Providers(providers) => providers.run(),
             Self::Send(send) => send.run(),
             Self::Secrets(secrets) => secrets.run(),
+            Self::Match(sample) => sample.run(),
             Self::Stats(stats) => stats.run(),
         }
     }

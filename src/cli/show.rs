@@ -9,7 +9,7 @@ use crate::cli::operate::{explained, plain, public_id, reading};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::ops::status_text::{describe, next_retry_at};
+use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
 use crate::store::{StoredAttempt, StoredIntent};
 
 /// Characters of an answer that the text shows; `--json` has them all.
@@ -67,6 +67,9 @@ fn as_json(row: &StoredIntent, config: &Resolved, now: Timestamp) -> serde_json:
         "url": row.url,
         "created_at": row.created_at,
         "bytes": row.payload.len(),
+        "event_type": row.event_type,
+        "unrouted": row.is_unrouted,
+        "status_description": row.is_unrouted.then_some(UNROUTED),
         "deliveries": deliveries,
     })
 }
@@ -77,8 +80,14 @@ fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(
     if let Some(url) = &row.url {
         say!("  {:<11} {}", "to", plain(url));
     }
+    if let Some(event_type) = &row.event_type {
+        say!("  {:<11} {}", "type", plain(event_type));
+    }
     say!("  {:<11} {}", "accepted", row.created_at);
     say!("  {:<11} {} bytes", "payload", row.payload.len());
+    if row.is_unrouted {
+        say!("\n{UNROUTED}");
+    }
     for delivery in &row.deliveries {
         say!(
             "\n{}: {}, attempt {} of {}",

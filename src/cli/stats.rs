@@ -26,6 +26,8 @@ struct Figures {
     has_server: bool,
     database_bytes: u64,
     destinations: Vec<DestinationStats>,
+    /// Events that no route wanted.
+    unrouted: i64,
     jobs: Vec<BulkOperation>,
     now: Timestamp,
 }
@@ -35,11 +37,13 @@ impl Stats {
         let (operator, config) = reading(self.file.path())?;
         let destinations = operator.stats().map_err(explained)?;
         let jobs = operator.bulk_under_way().map_err(explained)?;
+        let unrouted = operator.count_unrouted().map_err(explained)?;
         let metadata = config.database.path.metadata();
         let figures = Figures {
             has_server: operator.has_server(),
             database_bytes: metadata.map_or(0, |metadata| metadata.len()),
             destinations,
+            unrouted,
             jobs,
             now: operator.now(),
         };
@@ -64,6 +68,7 @@ impl Figures {
                 "oldest_due": row.oldest_due,
                 "state": state_text(row, config, self.now),
             })).collect::<Vec<_>>(),
+            "unrouted": self.unrouted,
             "jobs": self.jobs.iter().map(|job| json!({
                 "job": job.id,
                 "kind": job.action.name(),
@@ -108,6 +113,12 @@ impl Figures {
             ],
             &rows,
         )?;
+        if self.unrouted > 0 {
+            say!(
+                "{} events that no route wanted (relay list --unrouted)",
+                self.unrouted
+            );
+        }
         for job in &self.jobs {
             say!(
                 "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",

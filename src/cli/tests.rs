@@ -54,6 +54,7 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "replay",
             "discard",
             "providers",
+            "match",
             "stats"
         ]
     );

@@ -79,13 +79,37 @@ impl Config {
         if name != "*" && !is_name(name) {
             return Err((key, EXPECTED_NAME.to_owned()));
         }
-        let list = format!("{key}.destinations");
-        for (at, destination) in source.destinations.iter().enumerate() {
+        self.check_routing(&key, source)?;
+        let server_url = self.server.public_url.as_deref();
+        check_needs(&key, source, server_url)?;
+        source.check(&key, server_url, crate::COMPILED_LEVEL)?;
+        self.check_window(&key, source)
+    }
+
+    /// The source has destinations and routes that an event can take.
+    pub(super) fn check_routing(&self, key: &str, source: &Source) -> Checked {
+        self.check_destinations(key, "destinations", &source.destinations, source)?;
+        for (at, route) in source.routes.iter().enumerate() {
+            self.check_destinations(key, &format!("routes[{at}].to"), &route.to, source)?;
+        }
+        source.check_routes(key)
+    }
+
+    /// The names of a list are destinations that can take the source's events, each once.
+    fn check_destinations(
+        &self,
+        key: &str,
+        list: &str,
+        names: &[String],
+        source: &Source,
+    ) -> Checked {
+        let list = format!("{key}.{list}");
+        for (at, destination) in names.iter().enumerate() {
             let Some(to) = self.destinations.get(destination) else {
                 let expected = "the name of a [destinations.…] section";
                 return bad(&list, quoted(destination), expected);
             };
-            if source.destinations[..at].contains(destination) {
+            if names[..at].contains(destination) {
                 return bad(&list, quoted(destination), "each destination once");
             }
             if source.forward_query == ForwardQuery::Append && to.url.as_str().contains('?') {
@@ -96,10 +120,7 @@ impl Config {
                 return Err((format!("{key}.forward_query"), problem));
             }
         }
-        let server_url = self.server.public_url.as_deref();
-        check_needs(&key, source, server_url)?;
-        source.check(&key, server_url, crate::COMPILED_LEVEL)?;
-        self.check_window(&key, source)
+        Ok(())
     }
 
     /// An intent that is deleted takes its key with it: a source's window ends before.

@@ -68,6 +68,22 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the same for a command that routes a source's events: without secrets, and the routes
+    /// of the source checked.
+    pub(crate) fn load_for_routes(file: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
+        let (config, origin, _) = Self::read(file, &|name| std::env::var_os(name))?;
+        let name = if config.sources.contains_key(name) {
+            name
+        } else {
+            "*"
+        };
+        if let Some(source) = config.sources.get(name) {
+            let checked = config.check_routing(&format!("sources.{name}"), source);
+            checked.map_err(|problem| origin.setting(problem))?;
+        }
+        Ok(config)
+    }
+
     /// The sources that name a provider, as they take effect. Empty if the file can't be used:
     /// loading it says why.
     pub(crate) fn effective_sources(file: Option<&Path>) -> Vec<EffectiveSource> {
@@ -154,11 +170,12 @@ fn file_in_use(named: Option<&Path>) -> Option<&Path> {
 /// Whether a key's value may be a secret, so that no error quotes it.
 fn is_secret(key: &str) -> bool {
     let is_reference = key.ends_with("_env") || key.ends_with("_file");
-    !is_reference
-        && (key.starts_with("api.keys")
-            || [".secrets", ".headers", ".proxy_authorization"]
-                .iter()
-                .any(|part| key.contains(part)))
+    // The headers of a source are those that it looks for.
+    let is_header = key.starts_with("destinations.") && key.contains(".headers");
+    let is_secret = [".secrets", ".proxy_authorization"]
+        .iter()
+        .any(|part| key.contains(part));
+    !is_reference && (key.starts_with("api.keys") || is_secret || is_header)
 }
 
 fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {

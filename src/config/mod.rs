@@ -13,6 +13,7 @@
 //!   settings that have a price.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 //!   `network`: the way to a destination. `live`: the handle to the policies that run.
+//!   `routing`: the destinations of an event.
 
 mod check;
 mod environment;
@@ -23,6 +24,7 @@ mod network;
 mod notes;
 pub(crate) mod providers;
 mod resolved;
+mod routing;
 mod rules;
 mod secrets;
 mod sections;
@@ -35,6 +37,7 @@ pub use error::ConfigError;
 pub(crate) use live::Live;
 pub use network::{ClientCertificate, NetworkPolicy, ProxyPolicy};
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
+pub use routing::StoredEvent;
 pub use secrets::{Secret, VariableNames};
 pub use sections::{
     Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,

@@ -18,6 +18,7 @@ impl Config {
                     "{key}.verify_any: as weak as its weakest scheme, since one is enough"
                 ));
             }
+            notes.extend(idle_routes(&key, source));
             let schemes = source.placed_schemes();
             let window = self.resolve_window(name);
             for (place, scheme) in &schemes {
@@ -70,7 +71,7 @@ impl Config {
 
     /// Destinations that get the provider's own signature, which expires.
     fn unsigned_destinations(&self, key: &str, source: &Source) -> Option<String> {
-        let mut names = source.destinations.iter().filter(|name| {
+        let mut names = source.all_destinations().filter(|name| {
             let destination = self.destinations.get(*name);
             destination.is_some_and(|to| to.secrets.is_empty())
         });
@@ -81,6 +82,18 @@ impl Config {
              dead letter. With secrets each attempt is signed anew"
         ))
     }
+}
+
+/// Routes that lead to no destination which doesn't get every event anyway.
+fn idle_routes(key: &str, source: &Source) -> impl Iterator<Item = String> {
+    let routes = source.routes.iter().enumerate();
+    let idle = routes.filter(|(_, route)| {
+        let mut names = route.to.iter();
+        names.all(|name| source.destinations.contains(name))
+    });
+    idle.map(move |(at, _)| {
+        format!("{key}.routes[{at}]: adds nothing: {key}.destinations has all that it leads to")
+    })
 }
 
 /// A scheme that leaves the body open to changes.

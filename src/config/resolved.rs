@@ -16,6 +16,7 @@ use crate::config::sections::{
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
+use crate::model::route::RouteTable;
 use crate::model::{
     AddressPolicy, BreakerRules, DeliveryOrder, Level, OnDead, OrderBy, Retry, RetryPlan, TargetUrl,
 };
@@ -98,8 +99,10 @@ pub struct DestinationPolicy {
 /// The settings of a webhook source.
 #[derive(Debug, PartialEq)]
 pub struct SourcePolicy {
-    /// The names of its destinations; each gets a delivery of its own.
+    /// The names of the destinations of every event; each gets a delivery of its own.
     pub destinations: Arc<[String]>,
+    /// The destinations of those events that match; none without routes.
+    pub routes: Option<RouteTable>,
     /// Where the ordering keys are found, by destination; of all destinations that have an order.
     pub orders: Arc<BTreeMap<String, OrderBy>>,
     /// Where the idempotency key is found.
@@ -244,8 +247,11 @@ impl Config {
     ) -> SourcePolicy {
         let public_url = source.public_url.as_ref();
         let public_url = public_url.or(self.server.public_url.as_ref());
+        let destinations: Arc<[String]> = source.destinations.as_slice().into();
+        let routes = Some(&source.routes).filter(|routes| !routes.is_empty());
         SourcePolicy {
-            destinations: source.destinations.as_slice().into(),
+            routes: routes.map(|routes| RouteTable::new(Arc::clone(&destinations), routes)),
+            destinations,
             orders: Arc::clone(orders),
             idempotency: source.idempotency.clone(),
             idempotency_window: self.source_window(source),

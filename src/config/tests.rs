@@ -3,6 +3,7 @@
 mod errors;
 mod network;
 mod resolved;
+mod routes;
 mod verification;
 mod verify;
 

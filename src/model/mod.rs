@@ -9,8 +9,8 @@
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
-//! - `request`: a request as the configuration speaks of it. `public_key`: the signatures of
-//!   providers that have one.
+//! - `request`: a request as the configuration speaks of it. `route`: the events that go to further
+//!   destinations. `public_key`: the signatures of providers that have one.
 
 mod address;
 mod breaker;
@@ -22,6 +22,7 @@ mod proxy;
 mod public_key;
 pub mod request;
 mod retry;
+pub mod route;
 mod state;
 mod surface;
 mod url;

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+mod sources;
 mod verification;
 
 use std::collections::HashMap;
@@ -162,15 +163,6 @@ impl Metrics {
         VerificationCounters::new(source, register)
     }
 
-    /// Counts a request that a source refused by `allow_ips` or `require`.
-    pub(crate) fn refused(&self, source: &str, reason: &'static str) {
-        let source = Label::new("source", source.to_owned());
-        let labels = vec![source, Label::new("reason", reason)];
-        self.recorder
-            .register_counter(&Key::from_parts("relay_refused_total", labels), &METADATA)
-            .increment(1);
-    }
-
     /// Records the commit of a batch of operations.
     pub fn committed(&self, operations: usize, took: Duration) {
         self.commits.increment(1);
@@ -311,7 +303,7 @@ fn set_build_info(recorder: &PrometheusRecorder, level: Level) {
 }
 
 /// The help of the counters.
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("relay_http_requests_total", "Requests answered."),
     ("relay_accepted_total", "Intents recorded."),
     (
@@ -329,6 +321,10 @@ const COUNTERS: [(&str, &str); 9] = [
     (
         "relay_rate_limited_total",
         "Requests refused for their rate.",
+    ),
+    (
+        "relay_unrouted_total",
+        "Events that no route of their source wanted.",
     ),
     ("relay_commits_total", "Transactions committed."),
     (

@@ -5,6 +5,10 @@ use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
 use crate::store::{InLine, StoredDelivery};
 
+/// The state of an event that has no delivery because no route wanted it.
+pub(crate) const UNROUTED: &str =
+    "No route of its source wants it: it is kept, and delivered to nobody.";
+
 /// The time of the next attempt of a failed delivery: its own, or later if its destination is held.
 pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     if row.state != DeliveryState::Retrying {

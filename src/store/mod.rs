@@ -42,7 +42,7 @@ pub(crate) use types::{
     ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, Origin, OriginsPassStep,
     OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release,
     ScanCursor, SecretExpectation, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
-    StoredIntent, StoredRelay, Unready, UnusedOrigins,
+    StoredIntent, StoredRelay, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
 
 use crate::clock::Timestamp;

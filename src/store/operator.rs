@@ -8,7 +8,7 @@ use crate::store::sqlite;
 use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, DeadLetterAction, DeadLetterCount,
     DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery,
-    ListedDelivery, SecretExpectation, StoredIntent,
+    ListedDelivery, OutboundMessage, SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -65,6 +65,27 @@ impl Operator {
     pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.intent(id),
+        }
+    }
+
+    /// The message of a relay or event, as its deliveries send it.
+    pub fn message(&self, id: IntentId) -> Result<Option<OutboundMessage>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.message(id),
+        }
+    }
+
+    /// The latest unrouted events that match, latest first.
+    pub fn unrouted(&self, query: &UnroutedQuery) -> Result<Vec<UnroutedEvent>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.unrouted(query),
+        }
+    }
+
+    /// How many events no route wanted, of those that are still kept.
+    pub fn count_unrouted(&self) -> Result<i64, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_unrouted(),
         }
     }
 

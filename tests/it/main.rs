@@ -19,6 +19,7 @@ mod pages;
 mod permissions;
 mod providers;
 mod readiness;
+mod routes;
 mod schemes;
 mod snapshots;
 mod standard_webhooks;

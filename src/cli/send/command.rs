@@ -1,18 +1,18 @@
 //! The command.
 
-use std::io::Read as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::send::draft::Draft;
 use crate::cli::send::{key, post, sign};
+use crate::cli::{header, payload_file};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, SourcePolicy};
+use crate::config::{Config, SourcePolicy, StoredEvent};
 use crate::model::is_name;
 use crate::model::request::document;
 
@@ -48,7 +48,7 @@ impl Send {
         if self.dry_run {
             let target = draft.masked(&draft.target());
             say!("would post to http://{to}{target}");
-            say!("would go to {}\n", source.destinations.join(", "));
+            say!("would go to {}\n", destinations(source, &draft));
             return show(&draft);
         }
         post_draft(&draft, to)
@@ -56,10 +56,9 @@ impl Send {
 
     /// The request that the source's sender would send.
     fn draft(&self, source: &SourcePolicy) -> Result<Draft, CommandError> {
-        let mut draft = Draft::new(&self.source, read(&self.payload)?);
+        let mut draft = Draft::new(&self.source, payload_file::read(&self.payload)?);
         for header in &self.headers {
-            let (name, value) = parse_header(header)
-                .ok_or_else(|| format!("{header:?}: expected a header such as 'X-Event: push'"))?;
+            let (name, value) = header::parse(header)?;
             draft.headers.append(name, value);
         }
         if let Some(query) = &self.query {
@@ -69,6 +68,20 @@ impl Send {
         key::add(&mut draft, &source.idempotency);
         sign::sign(&mut draft, source, SystemClock::new().wall())?;
         Ok(draft)
+    }
+}
+
+/// The destinations that the request is for.
+fn destinations(source: &SourcePolicy, draft: &Draft) -> String {
+    let names = source.route_stored(&StoredEvent {
+        event_type: None,
+        headers: &header::block(&draft.headers),
+        body: &draft.body,
+    });
+    if names.is_empty() {
+        "no destination: no route wants it".to_owned()
+    } else {
+        names.join(", ")
     }
 }
 
@@ -89,21 +102,6 @@ fn post_draft(draft: &Draft, to: SocketAddr) -> Result<(), CommandError> {
         say!("{}", body.trim());
     }
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    let mut body = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut body)?;
-        return Ok(body);
-    }
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
-fn parse_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = text.split_once(':')?;
-    let name = HeaderName::try_from(name.trim()).ok()?;
-    Some((name, HeaderValue::try_from(value.trim()).ok()?))
 }
 
 fn query_of(text: &str) -> Result<&str, String> {

@@ -67,6 +67,9 @@ impl<B> SourceGate<B> {
             metrics,
             ..
         } = shared;
+        if source.routes.is_some() {
+            metrics.unrouted(label, 0);
+        }
         let verification =
             SourceVerification::new(label, source, addresses, certificates, learned, metrics);
         Self {

@@ -36,6 +36,11 @@ impl JsonPointer {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// The tokens in order, without their escapes.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
 }
 
 /// A token without its escapes, `~0` and `~1`. None for any other `~`.
@@ -67,7 +72,7 @@ pub fn value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a
         let child = if text.starts_with('{') {
             from.deserialize_map(Member(token))
         } else if text.starts_with('[') {
-            let Some(index) = index(token) else {
+            let Some(index) = array_index(token) else {
                 return Ok(None);
             };
             from.deserialize_seq(Element(index))
@@ -101,7 +106,7 @@ pub fn scalar_text(value: &RawValue) -> Lookup<Cow<'_, str>> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The index that a token means: digits without a leading zero (RFC 6901, 4).
-fn index(token: &str) -> Option<usize> {
+pub fn array_index(token: &str) -> Option<usize> {
     let is_plain = token == "0" || !token.starts_with('0');
     let is_number = token.bytes().all(|b| b.is_ascii_digit());
     token.parse().ok().filter(|_| is_plain && is_number)

@@ -3,6 +3,7 @@
 //! - `view`: the request. `json`, `form`: values within a body or a query.
 //! - `template`: the template language. `evaluate`: fills a template from a request.
 //! - `conditions`: the patterns of `when` and `require`. `format`: the layout of signatures.
+//! - `forwarded`: the headers that are kept. `gzip`: compressed bodies.
 //!
 //! Everything here reads outside input: it is bounded, never panics, and fails closed. A part that
 //! is missing where it is needed, or there twice, has no value.
@@ -11,6 +12,8 @@ mod conditions;
 mod evaluate;
 mod form;
 mod format;
+mod forwarded;
+mod gzip;
 mod json;
 mod template;
 #[cfg(test)]
@@ -21,6 +24,8 @@ pub use conditions::{Conditions, Number, OneOrMany, Operators, Pattern};
 pub use evaluate::MissingPart;
 pub use form::MAX_FIELDS;
 pub use format::{SignatureField, SignatureFormat};
-pub use json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
+pub use forwarded::is_forwarded;
+pub use gzip::{Undecodable, gunzip, is_gzip};
+pub use json::{Ambiguous, JsonPointer, Lookup, array_index, document, scalar_text, value_at};
 pub use template::{InvalidTemplate, Part, Template};
 pub use view::RequestView;

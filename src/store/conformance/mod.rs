@@ -3,9 +3,8 @@
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
 //! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
-//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `stopping`: the cases, by
-//!   subject. Each is a
-//!   function of a [`NewStore`].
+//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `unrouted`, `stopping`: the
+//!   cases, by subject. Each is a function of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
@@ -24,6 +23,7 @@ mod retention;
 mod scene;
 mod settling;
 mod stopping;
+mod unrouted;
 
 use std::any::Any;
 
@@ -140,6 +140,11 @@ macro_rules! conformance {
             }
             counts {
                 counts_equal_a_recount_after_any_operations,
+            }
+            unrouted {
+                an_event_without_destinations_is_stored_listed_and_counted,
+                an_unrouted_events_key_names_it_and_a_redelivery_replays_nothing,
+                unrouted_events_are_deleted_like_delivered_ones_counted_from_their_acceptance,
             }
             stopping {
                 a_stop_commits_earlier_writes_and_refuses_later_ones,

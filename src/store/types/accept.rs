@@ -21,7 +21,8 @@ pub(crate) struct Accept {
     pub url: Option<String>,
     /// An event's query string, if it is to be appended to the destinations' URLs.
     pub query: Option<String>,
-    /// Names of named destinations, or origins of ad hoc URLs.
+    /// Names of named destinations, or origins of ad hoc URLs. Empty for an event that no route
+    /// wants.
     pub destinations: Arc<[String]>,
     /// The ordering keys, each with the index of its destination. A delivery to any other is
     /// unordered.

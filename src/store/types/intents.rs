@@ -13,6 +13,10 @@ pub(crate) struct StoredIntent {
     pub url: Option<String>,
     pub created_at: Timestamp,
     pub payload: Vec<u8>,
+    /// An event's type, if it has one.
+    pub event_type: Option<String>,
+    /// Whether no route wanted it, so that it has no delivery.
+    pub is_unrouted: bool,
     /// In a fixed order.
     pub deliveries: Vec<StoredDelivery>,
 }

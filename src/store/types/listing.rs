@@ -31,6 +31,24 @@ pub(crate) struct ListedDelivery {
     pub last_error: Option<String>,
 }
 
+/// Selects the unrouted events of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct UnroutedQuery {
+    pub source: Option<String>,
+    /// Accepted at this time or later.
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+/// An event that no route wanted, in a list.
+#[derive(Debug)]
+pub(crate) struct UnroutedEvent {
+    pub id: IntentId,
+    pub source: String,
+    pub event_type: Option<String>,
+    pub created_at: Timestamp,
+}
+
 /// A destination's deliveries in numbers, and what keeps them back.
 #[derive(Debug)]
 pub(crate) struct DestinationStats {

@@ -39,6 +39,7 @@ pub(crate) use learned_secrets::{
 };
 pub(crate) use listing::{
     Backlog, COUNTED_STATES, DestinationStats, KeepReason, ListQuery, ListedDelivery, Obstacles,
+    UnroutedEvent, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
 pub(crate) use readiness::Unready;

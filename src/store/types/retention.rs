@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 /// The times before which intents and keys may be deleted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cutoffs {
-    /// Intents delivered before this; none: never.
+    /// Intents delivered before this, and unrouted events accepted before it; none: never.
     pub delivered: Option<Timestamp>,
     /// Intents given up before this; none: never.
     pub dead_lettered: Option<Timestamp>,
@@ -19,8 +19,10 @@ pub(crate) struct Cutoffs {
 /// How far a sweep for expired intents and idempotency keys has come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PruneCursor {
-    /// Intents up to this one are done; none: all are.
+    /// Intents with deliveries up to this one are done; none: all are.
     pub(in crate::store) intent: Option<IntentRow>,
+    /// Unrouted events up to this one are done; none: all are.
+    pub(in crate::store) unrouted: Option<IntentRow>,
     /// Idempotency keys up to this one are done; none: all are.
     pub(in crate::store) key: Option<StoredKey>,
 }
@@ -29,6 +31,7 @@ impl PruneCursor {
     /// The beginning of a sweep.
     pub const START: Self = Self {
         intent: Some(IntentRow(0)),
+        unrouted: Some(IntentRow(0)),
         key: Some(StoredKey {
             digest: i64::MIN,
             intent: IntentRow(0),
@@ -37,7 +40,7 @@ impl PruneCursor {
 
     /// Whether the sweep is over.
     pub fn is_at_end(&self) -> bool {
-        self.intent.is_none() && self.key.is_none()
+        self.intent.is_none() && self.unrouted.is_none() && self.key.is_none()
     }
 }
 

@@ -7,7 +7,7 @@
 //!   their checks.
 //! - `verify`: the schemes by which requests are verified, one a file. `verification`: the
 //!   settings of a source that belong to them.
-//! - `conditions`: the checks of `when` and `require`.
+//! - `conditions`: the checks of `when` and `require`. `routes`, `route_values`: those of routes.
 
 mod answer;
 mod body_and_query;
@@ -16,6 +16,8 @@ mod event_type;
 mod handshake_checks;
 mod handshakes;
 mod keys;
+mod route_values;
+mod routes;
 mod section;
 mod verification;
 mod verify;

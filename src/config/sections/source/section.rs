@@ -1,13 +1,13 @@
 //! `[sources.NAME]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, MAX_BODY_BYTES, bad, within};
+use crate::config::rules::{Checked, MAX_BODY_BYTES, within};
 use crate::config::secrets::{Secret, VariableNames};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::source::answer::Answer;
@@ -19,13 +19,19 @@ use crate::config::sections::source::verify::{Alternative, Verify};
 use crate::config::units;
 use crate::model::Level;
 use crate::model::request::Conditions;
+use crate::model::route::Route;
 
 /// A webhook source.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// Names of destinations; each gets a delivery of its own.
+    /// Names of destinations; each gets a delivery of its own, of every event. May be left out if
+    /// there are routes.
+    #[serde(default)]
     pub destinations: Vec<String>,
+    /// More destinations, for the events that match. At most 64. Default: none.
+    #[serde(default)]
+    pub routes: Vec<Route>,
     /// The well-known sender whose settings this source has taken over. Default: none.
     #[serde(default)]
     pub provider: Option<String>,
@@ -125,6 +131,7 @@ impl Source {
     pub fn to(destinations: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             destinations: destinations.into_iter().map(Into::into).collect(),
+            routes: Vec::new(),
             provider: None,
             params: BTreeMap::new(),
             idempotency: IdempotencyKeyAt::default(),
@@ -157,6 +164,16 @@ impl Source {
         }
     }
 
+    /// The names of all destinations, those of routes included, each once.
+    pub(in crate::config) fn all_destinations(&self) -> impl Iterator<Item = &str> {
+        let of_routes = self.routes.iter().flat_map(|route| &route.to);
+        let mut seen = BTreeSet::new();
+        let names = self.destinations.iter().chain(of_routes);
+        names
+            .map(String::as_str)
+            .filter(move |name| seen.insert(*name))
+    }
+
     /// The largest body, in bytes.
     pub fn max_body_bytes(&self) -> u64 {
         self.max_body_bytes.unwrap_or(Self::MAX_BODY_BYTES)
@@ -169,13 +186,6 @@ impl Source {
         server_url: Option<&str>,
         compiled: Level,
     ) -> Checked {
-        if self.destinations.is_empty() {
-            return bad(
-                &format!("{key}.destinations"),
-                "[]",
-                "at least one destination",
-            );
-        }
         self.check_keys(key)?;
         if let Some(at) = &self.event_type {
             at.check(&format!("{key}.event_type"))?;

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::request::document;
 use crate::model::{DeliveryState, IntentId};
-use crate::ops::status_text::{describe, next_retry_at};
+use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
 use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
 
 /// An event's id as clients see it.
@@ -93,13 +93,19 @@ impl<'a> EventView<'a> {
             .deliveries
             .iter()
             .min_by_key(|delivery| delivery.state.summary_rank());
+        // An event that no route wants is finished.
+        let none = if row.is_unrouted {
+            (DeliveryState::Delivered, UNROUTED)
+        } else {
+            (DeliveryState::Queued, "It has no destination.")
+        };
         let (payload, payload_encoding) = PayloadView::new(&row.payload);
         Self {
             id: event_id(row.id),
             source: &row.label,
-            status: summary.map_or("queued", |delivery| delivery.state.name()),
+            status: summary.map_or(none.0, |delivery| delivery.state).name(),
             attempts: deliveries.iter().map(|d| d.attempts).max().unwrap_or(0),
-            max_attempts: deliveries.iter().map(|d| d.max_attempts).max().unwrap_or(0),
+            max_attempts: deliveries.iter().map(|d| d.max_attempts).max().unwrap_or(1),
             last_error: row
                 .deliveries
                 .iter()
@@ -117,7 +123,7 @@ impl<'a> EventView<'a> {
             payload,
             payload_encoding,
             status_description: summary.map_or_else(
-                || "It has no destination.".to_owned(),
+                || none.1.to_owned(),
                 |delivery| describe(delivery, config, now),
             ),
             deliveries,

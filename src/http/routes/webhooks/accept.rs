@@ -1,7 +1,5 @@
 //! The route that accepts events.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use hyper::http::request::Parts;
 
@@ -44,9 +42,15 @@ pub(in crate::http) async fn accept(
             return Ok(answer);
         }
     };
+    let is_unrouted = facts.destinations.is_empty();
     let op = operation(name, source, head, facts, body);
     let (id, status) = match context.wait(app.store.accept(op)).await? {
-        Accepted::New(id, _) => (id, "accepted"),
+        Accepted::New(id, _) => {
+            if is_unrouted {
+                app.metrics.unrouted(app.config.source_label(name), 1);
+            }
+            (id, "accepted")
+        }
         Accepted::Duplicate(duplicate) => {
             let source = app.config.source_label(name);
             let id = event_id(duplicate.id);
@@ -105,7 +109,7 @@ fn operation(
         event_type: facts.event_type,
         url: None,
         query: query.as_deref().filter(|_| is_appended).map(str::to_owned),
-        destinations: Arc::clone(&source.destinations),
+        destinations: facts.destinations,
         order_keys: facts.order_keys,
         owner: None,
         headers: forwarded_headers(&head.headers, source, &own),

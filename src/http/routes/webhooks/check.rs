@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
+use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::config::{HandshakeMethod, SourcePolicy};
@@ -16,13 +17,18 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::offload::MAX_INLINE_BYTES;
 use crate::http::request_context::RequestContext;
-use crate::http::routes::webhooks::decode::{gunzip, is_compressed};
-use crate::http::routes::webhooks::event_type::event_type;
+use crate::http::routes::webhooks::decode::{decoded, is_compressed};
 use crate::http::routes::webhooks::event_view::EventView;
+use crate::http::routes::webhooks::forwarded_headers::forwarded_headers;
 use crate::http::routes::webhooks::keys::event_key;
 use crate::http::routes::webhooks::order_keys::order_keys;
 use crate::model::OrderKey;
 use crate::model::request::document;
+use crate::model::route::{RouteTable, RoutedEvent};
+
+/// Bodies that a route looks into are checked and routed in place up to this size: the pass of the
+/// routes takes as long again as the check, and each value that it finds is compared.
+const MAX_ROUTED_INLINE_BYTES: usize = 64 * 1024;
 
 /// Characters of a content type that an error shows.
 const SHOWN_TYPE: usize = 64;
@@ -32,6 +38,8 @@ pub(super) struct EventFacts {
     /// The idempotency key; none if each request of the source is an event.
     pub key: Option<String>,
     pub event_type: Option<String>,
+    /// Its destinations, each once; empty if no route wants it.
+    pub destinations: Arc<[String]>,
     /// The ordering keys, each with the index of its destination.
     pub order_keys: Vec<(usize, OrderKey)>,
 }
@@ -122,8 +130,14 @@ pub(super) async fn check_body(
     request: &Request<'_>,
     body: &Bytes,
 ) -> Result<Result<Checked, Refusal>, ApiError> {
+    let routes = request.source.routes.as_ref();
+    let inline = if routes.is_some_and(RouteTable::reads_body) {
+        MAX_ROUTED_INLINE_BYTES
+    } else {
+        MAX_INLINE_BYTES
+    };
     // A compressed body can become as large as the source allows.
-    if body.len() <= MAX_INLINE_BYTES && !request.is_compressed {
+    if body.len() <= inline && !request.is_compressed {
         return Ok(check(request, body));
     }
     let (request, body) = (request.clone().into_owned(), body.clone());
@@ -135,7 +149,7 @@ pub(super) async fn check_body(
 fn check(request: &Request<'_>, sent: &[u8]) -> Result<Checked, Refusal> {
     let limit = request.source.max_body_bytes;
     let decoded = if request.is_compressed {
-        Cow::Owned(gunzip(sent, limit).map_err(Refusal::Undecodable)?)
+        Cow::Owned(decoded(sent, limit).map_err(Refusal::Undecodable)?)
     } else {
         Cow::Borrowed(sent)
     };
@@ -179,19 +193,46 @@ fn facts(request: &Request<'_>, sent: &[u8], decoded: &[u8]) -> Result<EventFact
         document,
         sent,
     };
+    let key = match &request.early_key {
+        Some(key) => Some(key.clone()),
+        None => event_key(&source.idempotency, &event)?,
+    };
+    let event_type = source.event_type.as_ref().and_then(|at| {
+        let headers = &request.head.headers;
+        let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        at.read(values, document)
+    });
+    let destinations = destinations(request, event_type.as_deref(), document);
     Ok(EventFacts {
-        key: match &request.early_key {
-            Some(key) => Some(key.clone()),
-            None => event_key(&source.idempotency, &event)?,
-        },
-        event_type: match &source.event_type {
-            Some(at) => event_type(at, &event),
-            None => None,
-        },
+        key,
+        event_type,
         order_keys: match &request.ordered_source {
-            Some(name) => order_keys(source, name, &source.destinations, &event),
+            Some(name) => order_keys(source, name, &destinations, &event),
             None => Vec::new(),
         },
+        destinations,
+    })
+}
+
+/// The destinations of an event. It is routed as it is kept, so that it can be again later.
+fn destinations(
+    request: &Request<'_>,
+    event_type: Option<&str>,
+    document: Option<&RawValue>,
+) -> Arc<[String]> {
+    let source = &request.source;
+    let Some(routes) = &source.routes else {
+        return Arc::clone(&source.destinations);
+    };
+    let headers = if routes.reads_headers() {
+        forwarded_headers(&request.head.headers, source, &[])
+    } else {
+        Vec::new()
+    };
+    routes.route(&RoutedEvent {
+        event_type,
+        headers: &headers,
+        document,
     })
 }
 

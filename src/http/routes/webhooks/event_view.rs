@@ -1,4 +1,4 @@
-//! A request as the keys and the type of its event are read from it.
+//! A request as the key of its event is read from it.
 
 use std::borrow::Cow;
 

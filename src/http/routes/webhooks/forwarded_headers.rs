@@ -5,33 +5,7 @@ use std::cmp::Ordering;
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName};
 
 use crate::config::SourcePolicy;
-
-/// Whether a header is not for the destinations: it is meant for one hop (RFC 9110, 7.6.1), tells
-/// about this server rather than the event, is a secret of this hop (`Cookie`, keys), or is set by
-/// relay itself.
-fn is_not_forwarded(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        // A destination answers relay, which decodes the answer; the provider never sees it.
-        "accept-encoding"
-            | "connection"
-            | "content-length"
-            | "cookie"
-            | "expect"
-            | "host"
-            | "keep-alive"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "user-agent"
-            | "x-api-key"
-    )
-    // Set by relay: a sender must not be able to forge them.
-    || name.as_str().starts_with("relay-")
-}
+use crate::model::request::is_forwarded;
 
 /// The end-to-end headers, as `name: value\r\n` each, and after them `own` ones of relay's. A value
 /// can't hold CR or LF.
@@ -51,7 +25,7 @@ pub(super) fn forwarded_headers(
     let connection_options = named_by(&names, options, compare);
     let mut kept = Vec::new();
     for (name, value) in headers {
-        let is_dropped = is_not_forwarded(name)
+        let is_dropped = !is_forwarded(name)
             || (*name == AUTHORIZATION && !source.forward_authorization)
             || connection_options.contains(&name.as_str())
             || source

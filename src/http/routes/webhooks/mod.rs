@@ -2,7 +2,7 @@
 //!
 //! - `accept`: the route. `admit`: verifies, limits and reads a request. `check`: checks its body
 //!   against its source's settings. `decode`: bodies that are compressed.
-//! - `event_view`: a request as `keys`, `event_type` and `order_keys` are read from it.
+//! - `event_view`: a request as `keys` and `order_keys` are read from it.
 //! - `ask`: handshakes of other methods. `learn`: handshakes that bring a secret. `answer`: the
 //!   answer to accepted events and duplicates.
 //! - `refusals`: requests from elsewhere, and requests that are not verified.
@@ -15,7 +15,6 @@ mod answer;
 mod ask;
 mod check;
 mod decode;
-mod event_type;
 mod event_view;
 mod forwarded_headers;
 mod forwarded_query;

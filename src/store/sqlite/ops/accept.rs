@@ -48,8 +48,8 @@ impl WriteOp for Accept {
         tx.execute(
             "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
                                   idempotency_key, request_digest, metadata, headers, body,
-                                  event_type, query)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                  event_type, query, unrouted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 id.row(),
                 id.random(),
@@ -65,6 +65,7 @@ impl WriteOp for Accept {
                 &self.body[..],
                 self.event_type,
                 self.query,
+                self.destinations.is_empty().then_some(1),
             ],
         )?;
         if let Some(key) = &self.key {

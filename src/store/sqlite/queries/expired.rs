@@ -21,11 +21,15 @@ fn find(sql: &Connection, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expi
         keys: Vec::new(),
         next: PruneCursor {
             intent: None,
+            unrouted: None,
             key: None,
         },
     };
     if let Some(after) = cursor.intent {
         find_intents(sql, cutoffs, after, &mut expired)?;
+    }
+    if let Some(after) = cursor.unrouted {
+        find_unrouted(sql, cutoffs, after, &mut expired)?;
     }
     if let Some(after) = cursor.key {
         find_keys(sql, cutoffs, after, &mut expired)?;
@@ -77,6 +81,37 @@ fn find_intents(
     }
     if read == INTENTS_A_STEP || found >= STEP_ROWS {
         expired.next.intent = Some(last);
+    }
+    Ok(())
+}
+
+/// Finds events that no route wanted: they end when they are accepted.
+fn find_unrouted(
+    sql: &Connection,
+    cutoffs: &Cutoffs,
+    after: IntentRow,
+    expired: &mut Expired,
+) -> Result<(), StoreError> {
+    let Some(latest) = cutoffs.delivered else {
+        return Ok(());
+    };
+    let mut statement = sql.prepare_cached(
+        "SELECT id, created_at FROM intents INDEXED BY unrouted
+         WHERE unrouted = 1 AND id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let before = IntentRow::first_at(latest);
+    let mut rows = statement.query(params![after, before, INTENTS_A_STEP])?;
+    let (mut read, mut found) = (0, 0);
+    while let Some(row) = rows.next()? {
+        read += 1;
+        let intent = expired_intent(sql, row.get(0)?, row.get(1)?, (0, 0))?;
+        found += intent.rows;
+        let is_full = read == INTENTS_A_STEP || found >= STEP_ROWS;
+        expired.next.unrouted = is_full.then_some(intent.intent);
+        expired.intents.push(intent);
+        if is_full {
+            break;
+        }
     }
     Ok(())
 }

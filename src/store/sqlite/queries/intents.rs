@@ -28,8 +28,9 @@ fn find(
     let sql = &*sql.unchecked_transaction()?;
     let found = sql
         .prepare_cached(
-            "SELECT id, random, surface, label, url, created_at, body FROM intents
-             WHERE id = ?1 AND random = ?2",
+            "SELECT id, random, surface, label, url, created_at, body, event_type,
+                    unrouted IS NOT NULL
+             FROM intents WHERE id = ?1 AND random = ?2",
         )?
         .query_row(params![id.row(), id.random()], |row| {
             Ok(StoredIntent {
@@ -39,6 +40,8 @@ fn find(
                 url: row.get(4)?,
                 created_at: row.get(5)?,
                 payload: row.get(6)?,
+                event_type: row.get(7)?,
+                is_unrouted: row.get(8)?,
                 deliveries: Vec::new(),
             })
         })

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use crate::model::{IntentId, Surface};
 use crate::store::error::StoreError;
+use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{IntentRow, OutboundMessage};
 
@@ -36,6 +37,22 @@ fn load(
             body,
         }))
     })?)
+}
+
+impl Operator {
+    /// The message of a relay or event.
+    pub fn message(&self, id: IntentId) -> Result<Option<OutboundMessage>, StoreError> {
+        self.read(|sql| {
+            let select = "SELECT 1 FROM intents WHERE id = ?1 AND random = ?2";
+            if !sql
+                .prepare_cached(select)?
+                .exists([id.row(), id.random()])?
+            {
+                return Ok(None);
+            }
+            load(sql, IntentRow::of(id), i64::MAX)
+        })
+    }
 }
 
 impl Reader {

@@ -7,7 +7,7 @@
 //!   numbers, and bulk operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought.
-//! - `expired`: intents and keys that retention may delete.
+//! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
 mod backlog;
 mod blocking;
@@ -21,6 +21,7 @@ mod listing;
 mod messages;
 mod relays;
 mod stats;
+mod unrouted;
 
 pub use bulk::DEAD_LETTER_MATCHES;
 pub use due::{backlog_of, waiting};

@@ -211,7 +211,8 @@ fn check_references(settings: &config::Database) {
         "SELECT count(*) FROM pragma_foreign_key_check",
         "SELECT count(*) FROM deliveries WHERE destination_id NOT IN (SELECT id FROM destinations)",
         "SELECT count(*) FROM deliveries WHERE intent_id NOT IN (SELECT id FROM intents)",
-        "SELECT count(*) FROM intents WHERE id NOT IN (SELECT intent_id FROM deliveries)",
+        "SELECT count(*) FROM intents
+         WHERE (unrouted IS NULL) = (id NOT IN (SELECT intent_id FROM deliveries))",
         "SELECT count(*) FROM attempts a WHERE NOT EXISTS (SELECT 1 FROM deliveries d
          WHERE d.intent_id = a.intent_id AND d.destination_id = a.destination_id)",
     ] {

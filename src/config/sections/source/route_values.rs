@@ -1,0 +1,169 @@
+//! The checks of the values of a route's line: one that matches nothing is refused.
+
+use std::cmp::Ordering;
+
+use crate::config::rules::{Checked, bad};
+use crate::model::route::{Number, OneOrMany, RouteOperators, RoutePattern};
+
+/// Whether a place holds values of every type, or texts only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    Any,
+    Texts,
+}
+
+/// Each value can match, and stands once.
+pub(super) fn check_values(
+    key: &str,
+    patterns: &[RoutePattern],
+    values: Values,
+    most: usize,
+) -> Checked {
+    for (at, pattern) in patterns.iter().enumerate() {
+        check_pattern(key, pattern, values, most)?;
+        if patterns[..at].contains(pattern) {
+            return bad(key, pattern, "each value once");
+        }
+    }
+    Ok(())
+}
+
+fn check_pattern(key: &str, pattern: &RoutePattern, values: Values, most: usize) -> Checked {
+    match pattern {
+        RoutePattern::Operators(operators) => check_operators(key, operators, values, most),
+        RoutePattern::Text(text) if values == Values::Texts => check_header_text(key, text),
+        RoutePattern::Number(_) | RoutePattern::Bool(_) if values == Values::Texts => {
+            bad(key, pattern, "a text: headers have no other values")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A header's value has no blanks around it, and no control characters but tabs.
+fn check_header_text(key: &str, text: &str) -> Checked {
+    let is_blank = |c: char| matches!(c, ' ' | '\t');
+    let is_value = !text.starts_with(is_blank)
+        && !text.ends_with(is_blank)
+        && !text.chars().any(|c| c.is_ascii_control() && c != '\t');
+    if is_value {
+        return Ok(());
+    }
+    let expected = "a text that a header can have: without blanks around it and control characters";
+    bad(key, format!("{text:?}"), expected)
+}
+
+fn check_operators(key: &str, operators: &RouteOperators, values: Values, most: usize) -> Checked {
+    if *operators == RouteOperators::default() {
+        return bad(key, "{}", "an operator such as prefix or exists");
+    }
+    if let (Some(min), Some(max)) = (&operators.min, &operators.max)
+        && min > max
+    {
+        return bad(
+            key,
+            format!("min = {min}, max = {max}"),
+            "min of at most max",
+        );
+    }
+    if values == Values::Texts && operators.wants_number() {
+        let expected = "no min or max: headers have texts and no numbers";
+        return bad(key, operators, expected);
+    }
+    if operators.wants_text() && operators.wants_number() {
+        let expected = "operators of texts or of numbers: no value is both";
+        return bad(key, operators, expected);
+    }
+    if operators.exists == Some(false) && !operators.has_only_exists() {
+        let expected = "no operator beside exists = false: each wants a value";
+        return bad(key, operators, expected);
+    }
+    check_same_text(key, operators)?;
+    match &operators.not {
+        Some(not) => check_not(key, operators, not, values, most),
+        None => Ok(()),
+    }
+}
+
+/// The whole text of `equals_ignore_case` agrees with what it begins with, ends with and holds.
+fn check_same_text(key: &str, operators: &RouteOperators) -> Checked {
+    let Some(whole) = &operators.equals_ignore_case else {
+        return Ok(());
+    };
+    let whole = whole.to_ascii_lowercase();
+    let agrees = |part: &Option<String>, holds: fn(&str, &str) -> bool| {
+        let part = part.as_ref().map(|part| part.to_ascii_lowercase());
+        part.is_none_or(|part| holds(&whole, &part))
+    };
+    let agrees = agrees(&operators.prefix, |whole, part| whole.starts_with(part))
+        && agrees(&operators.suffix, |whole, part| whole.ends_with(part))
+        && agrees(&operators.contains, |whole, part| whole.contains(part));
+    if agrees {
+        return Ok(());
+    }
+    bad(key, operators, "operators that one text can satisfy")
+}
+
+fn check_not(
+    key: &str,
+    operators: &RouteOperators,
+    not: &OneOrMany,
+    values: Values,
+    most: usize,
+) -> Checked {
+    let not_key = format!("{key}.not");
+    if not.0.is_empty() {
+        return bad(&not_key, "[]", "at least one value");
+    }
+    if not.0.len() > most {
+        let found = format!("{} values", not.0.len());
+        return bad(&not_key, found, &format!("at most {most}"));
+    }
+    check_values(&not_key, &not.0, values, most)?;
+    for pattern in &not.0 {
+        if let RoutePattern::Operators(inner) = pattern
+            && inner.not.is_some()
+        {
+            return bad(&not_key, pattern, "no not within a not");
+        }
+        if is_implied(pattern, operators) {
+            return bad(
+                &not_key,
+                pattern,
+                "a value that the other operators leave open",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether every value that the operators allow, apart from `not`, matches a pattern. Sees only
+/// plain cases.
+fn is_implied(pattern: &RoutePattern, operators: &RouteOperators) -> bool {
+    let is_at = |bound: &Option<Number>, number: &Number| {
+        let ordering = bound.as_ref().and_then(|bound| bound.partial_cmp(number));
+        ordering == Some(Ordering::Equal)
+    };
+    match pattern {
+        RoutePattern::Number(number) => {
+            is_at(&operators.min, number) && is_at(&operators.max, number)
+        }
+        RoutePattern::Operators(inner) => {
+            let is_free =
+                |inner: &Option<String>, outer: &Option<String>| inner.is_none() || inner == outer;
+            let is_wider = |inner: &Option<Number>,
+                            outer: &Option<Number>,
+                            holds: fn(&Number, &Number) -> bool| {
+                let Some(inner) = inner else { return true };
+                outer.as_ref().is_some_and(|outer| holds(inner, outer))
+            };
+            inner.exists != Some(false)
+                && is_wider(&inner.min, &operators.min, Number::le)
+                && is_wider(&inner.max, &operators.max, Number::ge)
+                && is_free(&inner.prefix, &operators.prefix)
+                && is_free(&inner.suffix, &operators.suffix)
+                && is_free(&inner.contains, &operators.contains)
+                && is_free(&inner.equals_ignore_case, &operators.equals_ignore_case)
+        }
+        RoutePattern::Text(_) | RoutePattern::Bool(_) => false,
+    }
+}
