@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::Live;
+use crate::config::{Live, Resolved};
 use crate::model::FetchCertificate;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;

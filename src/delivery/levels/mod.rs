@@ -48,7 +48,13 @@ pub(super) fn fetch_certificate_from(
     let fetch = http::fetcher_from(context, server);
     #[cfg(not(feature = "delivery-http"))]
     let fetch: FetchCertificate = {
-        let _ = (context, server);
+        let crate::delivery::CertificateServer {
+            hosts,
+            address,
+            authority,
+            timeout,
+        } = server;
+        let _ = (context, hosts, address, authority, timeout);
         Arc::new(|_| None)
     };
     fetch
