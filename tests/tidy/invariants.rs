@@ -182,6 +182,25 @@ fn a_newer_compilers_warnings_stop_no_install() {
 }
 
 #[test]
+fn one_cryptographic_library_is_locked() {
+    let lock = include_str!("../../Cargo.lock");
+    let rules = include_str!("../../deny.toml");
+    assert!(lock.contains("\nname = \"ring\"\n"));
+    for name in [
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+    ] {
+        let package = format!("\nname = \"{name}\"\n");
+        assert!(!lock.contains(&package), "{name} stands beside ring");
+        let rule = format!("{{ crate = \"{name}\"");
+        assert!(rules.contains(&rule), "deny.toml refuses {name}");
+    }
+}
+
+#[test]
 fn modules_are_addressed_from_the_crates_root() {
     let found: Vec<_> = files("src", ".rs")
         .iter()
