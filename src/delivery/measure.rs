@@ -109,7 +109,7 @@ impl Claims {
             let looked = self.clock.monotonic();
             transaction.settle_and_claim(&mut change, now)?;
             done.push(Claim {
-                rows: change.into_claimed().len(),
+                rows: change.take_claimed().len(),
                 look: looked.saturating_sub(start),
                 claim: self.clock.monotonic().saturating_sub(looked),
             });

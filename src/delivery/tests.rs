@@ -3,6 +3,7 @@
 mod fairness;
 mod ordering;
 mod prefetch;
+mod steps;
 mod tokens;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

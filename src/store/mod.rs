@@ -189,9 +189,9 @@ impl Store {
         }
     }
 
-    /// Settles finished attempts, releases claims and claims due deliveries. After an error
-    /// `change` knows which of it is durable. Blocks.
-    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<(), StoreError> {
+    /// Settles finished attempts, releases claims and claims due deliveries, one step; false if
+    /// none is left. After an error `change` knows which of it is durable. Blocks.
+    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.settle_and_claim(change),
         }

@@ -1,20 +1,29 @@
-//! The transaction of a tick: settles, releases, and claims.
+//! The transactions of a tick: settles, releases, and claims.
+
+use std::time::Duration;
 
 use crate::delivery::dispatcher::Dispatcher;
-use crate::store::{ClaimRequest, Claimed, SettleAndClaim, StoreError};
+use crate::store::{ClaimRequest, SettleAndClaim, StoreError};
 
 /// A commit that succeeded.
 #[derive(Default)]
 pub(super) struct Committed {
-    pub claimed: Vec<Claimed>,
+    /// Deliveries that were claimed, and handed to workers.
+    pub claimed: usize,
     /// Outcomes that are durable now.
     pub settled: usize,
 }
 
 impl Dispatcher {
-    /// Settles, releases and claims. None if the store refused: then all that isn't durable is kept
-    /// for the next commit, and nothing is claimed.
-    pub(super) fn commit(&mut self, claims: &[ClaimRequest]) -> Option<Committed> {
+    /// Settles and releases, and then claims and dispatches what was planned at this time. A large
+    /// commit takes several steps, and each step's claims are dispatched before the next step, so
+    /// that a thousand workers don't begin at once. None if the store refused: then all that isn't
+    /// durable is kept for the next commit, and nothing more is claimed.
+    pub(super) fn commit(
+        &mut self,
+        claims: &[ClaimRequest],
+        planned_at: Duration,
+    ) -> Option<Committed> {
         let without_breaker = &self.targets.without_breaker;
         if self.unsettled.is_empty()
             && self.releases.is_empty()
@@ -25,7 +34,7 @@ impl Dispatcher {
         }
         let claim = self.next_claim;
         self.next_claim = claim.next();
-        let settled = self.unsettled.len();
+        let (settled, mut claimed) = (self.unsettled.len(), 0);
         let mut change = SettleAndClaim::new(
             std::mem::take(&mut self.unsettled),
             std::mem::take(&mut self.releases),
@@ -33,7 +42,17 @@ impl Dispatcher {
             claims.to_vec(),
             claim,
         );
-        let written = self.context.store.settle_and_claim(&mut change);
+        let written = loop {
+            match self.context.store.settle_and_claim(&mut change) {
+                Ok(true) => {
+                    let step = change.take_claimed();
+                    claimed += step.len();
+                    self.dispatch(step, planned_at);
+                }
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
         let (settlements, releases) = change.durable();
         self.schedule_again(settlements, releases);
         match written {
@@ -41,11 +60,13 @@ impl Dispatcher {
                 self.is_refused = false;
                 self.targets.without_breaker.clear();
                 self.successors.clear();
-                let claimed = change.into_claimed();
                 Some(Committed { claimed, settled })
             }
             Err(error) => {
-                (self.unsettled, self.releases) = change.into_unfinished();
+                // Beside the releases of claims that could not be dispatched.
+                let (settlements, releases) = change.into_unfinished();
+                self.unsettled = settlements;
+                self.releases.extend(releases);
                 self.refused(&error);
                 // The outcomes of prefetched deliveries couldn't be recorded either.
                 self.pool.recall(self.targets.ids());

@@ -7,7 +7,7 @@ use crate::delivery::attempt::{Attempt, Body, DeliveryKey};
 use crate::delivery::dispatcher::Dispatcher;
 use crate::store::{Claimed, OutboundMessage, Release, StoreError};
 
-/// The largest body, with its headers, that is loaded at the claim, all of a tick at once; a larger
+/// The largest body, with its headers, that is loaded at the claim, all of a step at once; a larger
 /// one is loaded by the worker that sends it. So prefetched deliveries take at most 4 MiB with
 /// 64 workers.
 pub(in crate::delivery) const MAX_PRELOADED: i64 = 8 * 1024;

@@ -5,7 +5,7 @@
 //! - `completions`: turns the completions of workers into settlements and releases.
 //! - `waiting`: keeps the `schedule` up to date. `schedule`: which destination is looked at, when.
 //! - `planner`: makes the `plan` of what is claimed; pure. `look`: reads the facts that it needs.
-//! - `commit`: the one transaction of a tick. `dispatch`: hands claimed deliveries to workers.
+//! - `commit`: the transactions of a tick. `dispatch`: hands claimed deliveries to workers.
 //! - `ledger`: the counts of all that is claimed. `targets`: the destinations that are known.
 //! - `gauges`: the states that metrics show. `shutdown`: the end.
 
@@ -133,7 +133,8 @@ impl Dispatcher {
         }
     }
 
-    /// One tick: takes in what has happened, and claims what may begin, in one transaction.
+    /// One tick: takes in completions and new work, claims the deliveries that may begin, and hands
+    /// them to workers.
     pub fn tick(&mut self) -> Tick {
         self.recall_stalled();
         self.collect_completions();
@@ -141,19 +142,17 @@ impl Dispatcher {
         let is_refreshed = self.refresh();
         let (plan, look_again) = self.plan();
         let look_again = self.next_look(look_again, is_refreshed);
-        let Some(committed) = self.commit(&plan.claims) else {
-            self.free_unclaimed(&plan.claims);
+        let committed = self.commit(&plan.claims, plan.made_at);
+        self.free_unclaimed(&plan.claims);
+        let Some(committed) = committed else {
             return Tick {
                 look_again: Some(REFUSED_PAUSE),
                 ..Tick::default()
             };
         };
-        let claimed = committed.claimed.len();
-        self.dispatch(committed.claimed, plan.made_at);
-        self.free_unclaimed(&plan.claims);
-        let is_due = self.leaves_work(&plan, claimed);
+        let is_due = self.leaves_work(&plan, committed.claimed);
         Tick {
-            claimed,
+            claimed: committed.claimed,
             settled: committed.settled,
             look_again: if is_due {
                 Some(Duration::ZERO)

@@ -1,5 +1,7 @@
 //! The dispatcher's end.
 
+use std::time::Duration;
+
 use crate::delivery::dispatcher::plan::LOOK_EVERY;
 use crate::delivery::dispatcher::{Dispatcher, REFUSED_PAUSE};
 use crate::stop::Deadline;
@@ -11,7 +13,7 @@ impl Dispatcher {
         self.pool.recall(self.targets.ids());
         loop {
             self.collect_completions();
-            self.commit(&[]);
+            self.commit(&[], Duration::ZERO);
             let left = deadline.left();
             // Once the store has ended, no outcome can be recorded.
             self.is_over |= self.context.store.ended().wait(&Deadline::now());
@@ -35,7 +37,7 @@ impl Dispatcher {
                  they are handed back"
             );
             self.releases.extend(self.ledger.close_all());
-            self.commit(&[]);
+            self.commit(&[], Duration::ZERO);
         }
     }
 }

@@ -198,8 +198,8 @@ impl Scene {
         self.claim = self.claim.next();
         let mut change =
             SettleAndClaim::new(settlements, releases, Vec::new(), requests, self.claim);
-        self.store.settle_and_claim(&mut change).expect("committed");
-        change.into_claimed()
+        while self.store.settle_and_claim(&mut change).expect("committed") {}
+        change.take_claimed()
     }
 
     pub fn settle(&mut self, settlements: Vec<Settlement>) {

@@ -24,6 +24,7 @@ pub(crate) struct SettleAndClaim {
     pub(in crate::store) done: Progress,
     /// The progress once the step under way is durable.
     pub(in crate::store) next: Progress,
+    /// Claimed, and not yet taken by the caller.
     pub(in crate::store) claimed: Vec<Claimed>,
 }
 
@@ -71,24 +72,18 @@ impl SettleAndClaim {
         )
     }
 
-    /// The deliveries that were claimed; the claims are durable.
-    pub fn into_claimed(self) -> Vec<Claimed> {
-        self.claimed
+    /// The deliveries that were claimed since the last call; the claims are durable.
+    pub fn take_claimed(&mut self) -> Vec<Claimed> {
+        std::mem::take(&mut self.claimed)
     }
 
-    /// After a failure: the settlements and releases that are not durable. Deliveries that were
-    /// claimed before the failure are among the releases.
+    /// After a failure: the settlements and releases that are not durable.
     pub fn into_unfinished(self) -> (Vec<Settlement>, Vec<Release>) {
         let settlements = Arc::unwrap_or_clone(self.settlements);
         let releases = Arc::unwrap_or_clone(self.releases);
-        let claims = self.claimed.iter().map(Release::untouched);
         (
             settlements.into_iter().skip(self.done.settled).collect(),
-            releases
-                .into_iter()
-                .skip(self.done.released)
-                .chain(claims)
-                .collect(),
+            releases.into_iter().skip(self.done.released).collect(),
         )
     }
 }

@@ -163,8 +163,8 @@ impl World {
         self.claim = self.claim.next();
         let mut change =
             SettleAndClaim::new(settlements, releases, Vec::new(), requests, self.claim);
-        self.store.settle_and_claim(&mut change).expect("committed");
-        self.claimed.extend(change.into_claimed());
+        self.store.write_steps(&mut change).expect("committed");
+        self.claimed.extend(change.take_claimed());
     }
 
     fn take_claimed(&mut self, which: usize) -> Option<Claimed> {

@@ -178,8 +178,8 @@ impl World {
         self.claim = self.claim.next();
         let mut change =
             SettleAndClaim::new(settlements, releases, Vec::new(), requests, self.claim);
-        self.store.settle_and_claim(&mut change).expect("committed");
-        let claimed = change.into_claimed();
+        self.store.write_steps(&mut change).expect("committed");
+        let claimed = change.take_claimed();
         self.check_first_claims(&claimed);
         self.claimed.extend(claimed);
     }

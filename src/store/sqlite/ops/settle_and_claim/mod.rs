@@ -22,9 +22,10 @@ use crate::store::types::{
 };
 
 impl Sqlite {
-    /// Settles, releases and claims. After an error `change` knows which of it is durable. Blocks.
-    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<(), StoreError> {
-        self.write_steps(change)
+    /// Makes the next step of a change; false if none is left. After an error `change` knows which
+    /// of it is durable. Blocks.
+    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<bool, StoreError> {
+        self.write_step(change)
     }
 }
 
