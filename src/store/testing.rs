@@ -5,15 +5,6 @@ use super::sqlite::Sqlite;
 use super::{Accept, Accepted, Engine, ListQuery, ListedDelivery, Store, StoreError, StoredIntent};
 use crate::model::{DeliveryState, IntentId};
 
-/// How another owner of the store might finish a claimed delivery.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Overtake {
-    Deliver,
-    DeadLetter,
-    /// Claims it anew.
-    Claim,
-}
-
 /// The store of an engine's own tests.
 impl From<Sqlite> for Store {
     fn from(engine: Sqlite) -> Self {
@@ -60,13 +51,6 @@ impl Store {
         let mut listed = listed.expect("a list");
         listed.reverse();
         listed
-    }
-
-    /// Finishes or claims all claimed deliveries, as another owner would; how many.
-    pub fn overtake(&self, how: Overtake) -> Result<usize, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.overtake(how),
-        }
     }
 
     /// Asks the store to end.

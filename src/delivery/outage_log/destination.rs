@@ -29,7 +29,7 @@ pub(super) const PAUSE_EVERY: Duration = Duration::from_secs(60);
 /// The log of one destination: what it has written, and what it has still to write.
 #[derive(Debug)]
 pub(in crate::delivery) struct OutageLog {
-    rule: Rule,
+    rule: OutageRule,
     outage: Option<Outage>,
     recent: RecentAttempts,
     /// Outages that began and ended since the last that was logged.
@@ -47,7 +47,7 @@ pub(in crate::delivery) struct OutageLog {
 
 /// The beginning and the end of an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum OutageRule {
     /// The circuit breaker, which this number of failures in a row opens, or fewer among many
     /// attempts.
     Breaker { failures: u32 },
@@ -70,13 +70,15 @@ impl OutageLog {
     /// The log of a destination without attempts in this process. `is_open`: its breaker was left
     /// open.
     pub fn new(policy: &DestinationPolicy, is_open: bool) -> Self {
-        let rule = policy.breaker.map_or(Rule::InARow, |rules| Rule::Breaker {
-            failures: rules.failures,
-        });
+        let rule = policy
+            .breaker
+            .map_or(OutageRule::InARow, |rules| OutageRule::Breaker {
+                failures: rules.failures,
+            });
         Self::with(rule, is_open)
     }
 
-    pub(super) fn with(rule: Rule, is_open: bool) -> Self {
+    pub(super) fn with(rule: OutageRule, is_open: bool) -> Self {
         Self {
             rule,
             // The process that opened it has logged it.
@@ -146,15 +148,15 @@ impl OutageLog {
 
     fn is_beginning(&self, breaker: Option<BreakerChange>) -> bool {
         match self.rule {
-            Rule::Breaker { .. } => matches!(breaker, Some(BreakerChange::Open(_))),
-            Rule::InARow => self.recent.failures >= FAILURES_IN_A_ROW,
+            OutageRule::Breaker { .. } => matches!(breaker, Some(BreakerChange::Open(_))),
+            OutageRule::InARow => self.recent.failures >= FAILURES_IN_A_ROW,
         }
     }
 
     fn is_end(&self, health: Health, breaker: Option<BreakerChange>, was_quiet: bool) -> bool {
         match self.rule {
-            Rule::Breaker { .. } => breaker == Some(BreakerChange::Closed),
-            Rule::InARow => {
+            OutageRule::Breaker { .. } => breaker == Some(BreakerChange::Closed),
+            OutageRule::InARow => {
                 let is_enough = was_quiet || self.recent.successes >= SUCCESSES_IN_A_ROW;
                 health == Health::Well && is_enough
             }
@@ -264,8 +266,8 @@ impl OutageLog {
         self.outage_logged_at = Some(now);
         let outages = std::mem::take(&mut self.unlogged_outages) + 1;
         let in_a_row = match self.rule {
-            Rule::Breaker { failures } => failures,
-            Rule::InARow => FAILURES_IN_A_ROW,
+            OutageRule::Breaker { failures } => failures,
+            OutageRule::InARow => FAILURES_IN_A_ROW,
         };
         let recent = u64::from(self.recent.outcomes.count_ones());
         let is_mixed = outage.failures < u64::from(in_a_row).min(recent);

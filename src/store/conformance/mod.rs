@@ -67,6 +67,7 @@ macro_rules! conformance {
             settling {
                 each_outcome_moves_the_delivery_and_is_recorded,
                 a_settlement_of_another_claim_changes_nothing,
+                a_late_settlement_leaves_a_finished_delivery_as_it_is,
                 a_delivery_is_claimed_in_the_transaction_that_settles_another,
                 many_settlements_are_made_in_steps_and_all_are_durable,
                 a_history_keeps_its_latest_entries,

@@ -108,6 +108,33 @@ pub fn a_settlement_of_another_claim_changes_nothing(new: NewStore) {
     scene.stop();
 }
 
+pub fn a_late_settlement_leaves_a_finished_delivery_as_it_is(new: NewStore) {
+    let mut scene = Scene::new(new);
+    for end in [DeliveryState::Delivered, DeliveryState::DeadLettered] {
+        let id = scene.accept(event("d"));
+        let destination = scene.destination("d");
+        let late = scene.claim(destination, 1)[0];
+        scene.change(Vec::new(), vec![Release::untouched(&late)], Vec::new());
+        let claimed = scene.claim(destination, 1)[0];
+        let settlement = match end {
+            DeliveryState::Delivered => scene.delivered(claimed),
+            _ => scene.dead_letter(claimed, "answered 400"),
+        };
+        scene.settle(vec![settlement]);
+        let settlements = [
+            scene.delivered(late),
+            scene.dead_letter(late, "late"),
+            scene.retry(late, MINUTE),
+        ];
+        for settlement in settlements {
+            scene.settle(vec![settlement]);
+            let delivery = &scene.intent(id).expect("it is stored").deliveries[0];
+            assert_eq!((delivery.state, delivery.history.len()), (end, 1));
+        }
+    }
+    scene.stop();
+}
+
 pub fn a_delivery_is_claimed_in_the_transaction_that_settles_another(new: NewStore) {
     let mut scene = Scene::new(new);
     let (first, second) = (scene.accept(event("d")), scene.accept(event("d")));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::config::Destination;
 use crate::delivery::attempt::Body;
-use crate::delivery::outage_log::destination::Rule;
+use crate::delivery::outage_log::destination::OutageRule;
 use crate::delivery::outage_log::tests::{MINUTE, SECOND};
 use crate::delivery::outage_log::*;
 use crate::delivery::outcome::Class;
@@ -77,7 +77,7 @@ impl To {
         config
             .destinations
             .insert("orders".to_owned(), Destination::new(url));
-        let rule = rules.map_or(Rule::InARow, |rules| Rule::Breaker {
+        let rule = rules.map_or(OutageRule::InARow, |rules| OutageRule::Breaker {
             failures: rules.failures,
         });
         let target = Target::new(DestinationId::of_test(id), name, &config.resolve(), true);

@@ -13,8 +13,6 @@ mod accept;
 mod bulk;
 mod learn_secret;
 pub mod line;
-#[cfg(test)]
-mod overtake;
 mod pause;
 mod probe;
 mod prune;
