@@ -144,9 +144,10 @@ fn the_largest_numbers_do_not_overflow_the_clock() {
 }
 
 #[test]
-fn the_checksum_is_crc_32() {
-    // Its check value, by the catalogue of CRC algorithms.
-    assert_eq!(crc32(b"123456789".iter().copied()), 0xCBF4_3926);
+fn a_number_is_written_with_the_crc_32_of_its_slot_and_digits() {
+    // The checksums of another implementation, Python's zlib.
+    assert_eq!(Slot::Newest.text(4711), "00000000000000004711:6e659c20 ");
+    assert_eq!(Slot::Ahead.text(-5), "-0000000000000000005:486d445f\n");
 }
 
 #[test]
