@@ -307,7 +307,7 @@ impl Scene {
         // When most destinations have just been emptied, a claim takes fewer rows than it could.
         // Its cost is scaled to a full claim.
         #[expect(clippy::cast_precision_loss, reason = "a share")]
-        let of = |took: fn(&relay::measure::Claim) -> Duration| {
+        let of = |took: fn(&relay::measure::ClaimTimes) -> Duration| {
             let each = |claim| took(claim).as_secs_f64() * WORKERS as f64 / claim.rows as f64;
             median(warm.iter().map(each).collect())
         };

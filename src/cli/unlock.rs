@@ -5,7 +5,7 @@ use clap::Args;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::config::Config;
-use crate::store::{self, Remembered};
+use crate::store::{self, LockFileContents};
 
 #[derive(Args)]
 pub(super) struct Unlock {
@@ -52,7 +52,7 @@ impl Unlock {
 const SHOWN_DIFFERENCE: u64 = 1_000;
 
 /// The content of the lock file. `state` says whether the database holds the last event.
-fn remembered(kept: Remembered, state: &str) -> String {
+fn remembered(kept: LockFileContents, state: &str) -> String {
     let event = kept
         .accepted_at
         .map(|at| format!("that an event was accepted at {at}{state}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::Config;
 use crate::delivery::admission::{Occupancy, Reputation, Unlimited};
-use crate::delivery::dispatcher::ledger::Counts;
+use crate::delivery::dispatcher::ledger::ClaimCounts;
 use crate::delivery::dispatcher::plan::{Found, Inputs, Look};
 use crate::delivery::dispatcher::planner::Planner;
 use crate::delivery::dispatcher::schedule::Schedule;
@@ -29,7 +29,7 @@ pub struct Claims {
 }
 
 /// One claim.
-pub struct Claim {
+pub struct ClaimTimes {
     /// How many deliveries were claimed.
     pub rows: usize,
     /// The time to read the due deliveries, and to share workers out.
@@ -79,7 +79,7 @@ impl Claims {
 
     /// Makes a number of claims, one after the other, for `free` workers each, in a transaction
     /// that is rolled back. Each sees the deliveries that those before it have left.
-    pub fn run(&mut self, claims: usize, free: usize) -> Result<Vec<Claim>, StoreError> {
+    pub fn run(&mut self, claims: usize, free: usize) -> Result<Vec<ClaimTimes>, StoreError> {
         let transaction = self.store.begin()?;
         let mut done = Vec::with_capacity(claims);
         for _ in 0..claims {
@@ -108,7 +108,7 @@ impl Claims {
             let mut change = SettleAndClaim::new(Vec::new(), Vec::new(), none, plan.claims, claim);
             let looked = self.clock.monotonic();
             transaction.settle_and_claim(&mut change, now)?;
-            done.push(Claim {
+            done.push(ClaimTimes {
                 rows: change.take_claimed().len(),
                 look: looked.saturating_sub(start),
                 claim: self.clock.monotonic().saturating_sub(looked),
@@ -141,7 +141,7 @@ fn look(
             Found {
                 target: Arc::clone(target),
                 reputation: Reputation::Proven,
-                counts: Counts::default(),
+                counts: ClaimCounts::default(),
                 next_attempt_at,
                 ready: due.ready,
                 is_paused: due.is_paused,

@@ -6,7 +6,7 @@
 //!   `fair_share`: how workers are shared out. `outage_log`: the log lines about destinations.
 //! - `pool`, `worker`: a fixed number of threads, each making one attempt; nothing sleeps in a
 //!   worker. `wake`: how they and the writer wake the dispatcher.
-//! - `measure`: has a benchmark claim.
+//! - `measure`: a tick without the disk, for the benchmark `claim`.
 //! - `levels`: a transport and an admission for each level. All feature gates stand there.
 //!
 //! The executor knows nothing of `http`: it finds its work in the store.

@@ -17,7 +17,7 @@ pub(super) enum Class {
 }
 
 impl Class {
-    /// Its name in logs and metrics.
+    /// The name of the class in logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -60,7 +60,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// A delivered one.
+    /// The outcome of an attempt that delivered.
     pub fn delivered() -> Self {
         Self {
             is_made: true,
@@ -75,7 +75,7 @@ impl Outcome {
         }
     }
 
-    /// One that failed before there was an answer.
+    /// The outcome of an attempt that failed before there was an answer.
     pub fn failed(class: Class, failure: FailureKind, error: impl Into<String>) -> Self {
         Self {
             class,
@@ -103,7 +103,7 @@ pub(super) struct Decision {
     pub step: Transition,
     /// The time of the next attempt, for [`Transition::Retry`].
     pub next_attempt_at: Option<Timestamp>,
-    /// Until then nothing at all goes to the destination.
+    /// Nothing goes to the destination before this time.
     pub hold_until: Option<Timestamp>,
     /// The consequence and its reason, in words.
     pub next: String,

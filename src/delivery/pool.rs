@@ -19,13 +19,13 @@ const STACK: usize = 512 * 1024;
 
 /// The worker threads, and the attempts on their way to and from them.
 pub(super) struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
     workers: usize,
     /// The end of all threads.
     ended: Ending,
 }
 
-struct Shared {
+struct PoolShared {
     state: Mutex<PoolState>,
     /// An attempt is queued, or the pool stops.
     ready: Condvar,
@@ -36,7 +36,7 @@ impl Pool {
     /// Starts the threads. They end once `Context::stop_workers` is asked: idle ones at once, the
     /// others by a cut of their connections. The completions that they still report are ignored.
     pub fn start(context: &Context, transport: &Arc<dyn Transport>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PoolShared {
             state: Mutex::default(),
             ready: Condvar::new(),
             wake: context.wake.clone(),
@@ -129,7 +129,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// Waits for the first attempt. None if the pool stops.
     fn wait(&self) -> Option<Attempt> {
         self.next(self.state())

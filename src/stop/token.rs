@@ -7,10 +7,10 @@ use tokio::sync::watch;
 
 /// A cancellation token. Tasks await it, threads wait for it, and other threads register a call.
 #[derive(Clone, Default)]
-pub(crate) struct Token(Arc<Shared>);
+pub(crate) struct Token(Arc<TokenState>);
 
 #[derive(Default)]
-struct Shared {
+struct TokenState {
     is_cancelled: AtomicBool,
     /// Wakes tasks; holds what `is_cancelled` does.
     tasks: watch::Sender<bool>,

@@ -32,7 +32,7 @@ pub(crate) use context::StoreContext;
 pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
-pub(crate) use sqlite::{OWN_READERS, Remembered, Unlock, Unsaved, UnsavedTransaction};
+pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BlockingLetters, BulkAdvance, BulkId,
     BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs,

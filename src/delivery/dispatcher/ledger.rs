@@ -18,22 +18,22 @@ pub(in crate::delivery) const PREFETCH_DEPTH: usize = 8;
 /// All that is claimed: at most `1 + PREFETCH_DEPTH` deliveries a worker.
 pub(in crate::delivery) struct Ledger {
     workers: usize,
-    claims: HashMap<DeliveryKey, Claim>,
+    claims: HashMap<DeliveryKey, OpenClaim>,
     /// Destinations with a claim.
-    by_destination: HashMap<DestinationId, Counts>,
+    by_destination: HashMap<DestinationId, ClaimCounts>,
     /// Attempts in flight.
     occupancy: Occupancy,
 }
 
-struct Claim {
+struct OpenClaim {
     /// Gives the claim back without an attempt.
     release: Release,
     is_named: bool,
-    phase: Phase,
+    phase: ClaimPhase,
 }
 
 #[derive(Clone, Copy)]
-enum Phase {
+enum ClaimPhase {
     Prefetched,
     /// With the reputation that the destination had when the attempt began.
     InFlight(Reputation),
@@ -41,7 +41,7 @@ enum Phase {
 
 /// The claims of one destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::delivery) struct Counts {
+pub(in crate::delivery) struct ClaimCounts {
     /// Attempts that workers are making.
     pub in_flight: usize,
     /// Claimed deliveries, each to begin in the place of an attempt in flight.
@@ -71,7 +71,7 @@ impl Ledger {
     pub fn start(&mut self, release: Release, is_named: bool, reputation: Reputation) {
         self.counts_of(release.destination).in_flight += 1;
         self.occupancy.add(is_named, reputation);
-        self.open(release, is_named, Phase::InFlight(reputation));
+        self.open(release, is_named, ClaimPhase::InFlight(reputation));
     }
 
     /// A claimed delivery waits for an attempt to its destination to end.
@@ -79,7 +79,7 @@ impl Ledger {
         let counts = self.counts_of(release.destination);
         counts.prefetched += 1;
         counts.prefetched_at = now;
-        self.open(release, is_named, Phase::Prefetched);
+        self.open(release, is_named, ClaimPhase::Prefetched);
     }
 
     /// A prefetched delivery begins.
@@ -87,8 +87,8 @@ impl Ledger {
         let Some(claim) = self.claims.get_mut(&key) else {
             return;
         };
-        if matches!(claim.phase, Phase::Prefetched) {
-            claim.phase = Phase::InFlight(reputation);
+        if matches!(claim.phase, ClaimPhase::Prefetched) {
+            claim.phase = ClaimPhase::InFlight(reputation);
             self.occupancy.add(claim.is_named, reputation);
             let counts = self.counts_of(key.1);
             counts.prefetched -= 1;
@@ -100,11 +100,11 @@ impl Ledger {
     pub fn close(&mut self, key: DeliveryKey) -> Option<Closed> {
         let claim = self.claims.remove(&key)?;
         let was_in_flight = match claim.phase {
-            Phase::InFlight(reputation) => {
+            ClaimPhase::InFlight(reputation) => {
                 self.occupancy.remove(claim.is_named, reputation);
                 true
             }
-            Phase::Prefetched => false,
+            ClaimPhase::Prefetched => false,
         };
         if let Entry::Occupied(mut counts) = self.by_destination.entry(key.1) {
             if was_in_flight {
@@ -130,7 +130,7 @@ impl Ledger {
     }
 
     /// The claims of a destination.
-    pub fn counts(&self, destination: DestinationId) -> Counts {
+    pub fn counts(&self, destination: DestinationId) -> ClaimCounts {
         let counts = self.by_destination.get(&destination);
         counts.copied().unwrap_or_default()
     }
@@ -183,9 +183,9 @@ impl Ledger {
         .map(|(destination, _)| *destination)
     }
 
-    fn open(&mut self, release: Release, is_named: bool, phase: Phase) {
+    fn open(&mut self, release: Release, is_named: bool, phase: ClaimPhase) {
         let key = (release.intent, release.destination);
-        let claim = Claim {
+        let claim = OpenClaim {
             release,
             is_named,
             phase,
@@ -193,12 +193,12 @@ impl Ledger {
         self.claims.insert(key, claim);
     }
 
-    fn counts_of(&mut self, destination: DestinationId) -> &mut Counts {
+    fn counts_of(&mut self, destination: DestinationId) -> &mut ClaimCounts {
         self.by_destination.entry(destination).or_default()
     }
 }
 
-impl Counts {
+impl ClaimCounts {
     fn is_none_left(self) -> bool {
         self.in_flight + self.prefetched == 0
     }

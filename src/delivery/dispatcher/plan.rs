@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::admission::{Occupancy, Refusal, Reputation};
-use crate::delivery::dispatcher::ledger::Counts;
+use crate::delivery::dispatcher::ledger::ClaimCounts;
 use crate::delivery::dispatcher::schedule::{Picks, Schedule};
 use crate::delivery::fair_share::Candidate;
 use crate::delivery::lane::Lane;
@@ -46,7 +46,7 @@ pub(in crate::delivery) struct Look {
 pub(in crate::delivery) struct Found {
     pub target: Arc<Target>,
     pub reputation: Reputation,
-    pub counts: Counts,
+    pub counts: ClaimCounts,
     pub next_attempt_at: Timestamp,
     /// Deliveries that are due, counted up to the number that the planner asks for.
     pub ready: usize,

@@ -42,7 +42,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    lines: VecDeque<Line>,
+    lines: VecDeque<QueuedLine>,
     /// Unwritten lines: those in the queue, and those being written.
     pending: usize,
     /// The memory of the unwritten lines, in bytes.
@@ -57,7 +57,7 @@ struct QueueState {
     flushing: usize,
 }
 
-struct Line {
+struct QueuedLine {
     text: Vec<u8>,
     /// The dropped lines that this line reports; none if it is an ordinary line.
     reports: Option<u64>,
@@ -71,7 +71,7 @@ impl QueueState {
     fn queue(&mut self, text: Vec<u8>, reports: Option<u64>) {
         self.pending += 1;
         self.bytes += text.capacity();
-        self.lines.push_back(Line { text, reports });
+        self.lines.push_back(QueuedLine { text, reports });
     }
 
     fn drop_lines(&mut self, lines: u64) {
@@ -174,7 +174,7 @@ impl Queue {
     }
 
     /// Waits for lines, and takes those of one write.
-    fn take(&self, lines: &mut Vec<Line>) {
+    fn take(&self, lines: &mut Vec<QueuedLine>) {
         let mut state = self.lock();
         while state.lines.is_empty() {
             if std::mem::take(&mut state.is_dropping) {
@@ -201,7 +201,7 @@ impl Queue {
 
     /// Removes the lines of a write from the counts. An error is the number of bytes that were
     /// written: the lines that end after them are lost.
-    fn finish_write(&self, lines: &mut Vec<Line>, written: Result<(), usize>) {
+    fn finish_write(&self, lines: &mut Vec<QueuedLine>, written: Result<(), usize>) {
         let mut state = self.lock();
         let mut end = 0;
         for line in lines.drain(..) {

@@ -30,7 +30,7 @@ fn from_number(number: u8) -> Option<Unready> {
 
 /// Published by the writer, read by anybody.
 #[derive(Debug, Default)]
-pub struct Health {
+pub struct WriterHealth {
     /// When the writer began its batch or its tidying up, in milliseconds of the monotonic clock,
     /// plus 1; 0 while it waits for work.
     busy_since: AtomicU64,
@@ -41,7 +41,7 @@ pub struct Health {
     was_stalled: AtomicBool,
 }
 
-impl Health {
+impl WriterHealth {
     /// The writer begins a batch, or tidies up.
     pub fn begin(&self, now: Duration) {
         self.busy_since.store(millis(now) + 1, Ordering::Relaxed);

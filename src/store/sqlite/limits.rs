@@ -28,10 +28,10 @@ pub const MAX_BATCH: usize = 512;
 pub const MAX_ROWS: usize = 1024;
 
 /// Rows of a step while clients write. A `POST` may wait for a step and for the commit that holds
-/// the next one, and 64 rows take about as long as the fsync of a commit, 0.5 ms: with steps of 1
-/// 024 rows the 99th percentile of `POST` was 3.5 times the calm one, with 256 rows 2.4 times, with
-/// 64 rows 1.6 times (`scenarios turn`). Steps this small cost nothing there, since each shares a
-/// commit that clients need anyway.
+/// the next one, and 64 rows take about as long as the fsync of a commit, 0.5 ms. The 99th
+/// percentile of `POST` was 3.5 times the calm one with steps of 1 024 rows, 2.4 times with 256
+/// rows, 1.6 times with 64 rows (`scenarios turn`). Steps this small cost nothing there, since each
+/// shares a commit that clients need anyway.
 pub const ROWS_BESIDE_CLIENTS: usize = 64;
 
 /// Bytes in one transaction: eight of the largest bodies of a source by default.

@@ -53,4 +53,4 @@ pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
-pub use unlock::{Remembered, Unlock};
+pub use unlock::{LockFileContents, Unlock};

@@ -19,21 +19,21 @@ const PASS_EVERY: usize = 4 * BUFFERED;
 const CHUNK: usize = if cfg!(test) { 8 } else { 256 };
 
 /// Digest and intent, as in the table.
-type Key = (i64, i64);
+type KeyRow = (i64, i64);
 
 /// Buffers recent idempotency keys, and flushes them in passes through the table.
 #[derive(Debug)]
 pub struct RecentKeys {
-    recent: BTreeSet<Key>,
+    recent: BTreeSet<KeyRow>,
     /// Keys that the transaction under way adds.
-    added: Vec<Key>,
+    added: Vec<KeyRow>,
     /// Intents accepted since the high-water mark was set, with a key or without: a start reads
     /// them.
     since_mark: usize,
     /// The chunk that the transaction under way flushes.
     flushed: Option<FlushChunk>,
     /// Where the next chunk begins.
-    next: Key,
+    next: KeyRow,
     /// The newest intent when this pass began: at its end all keys up to it are flushed.
     pass_began_at: i64,
 }
@@ -41,7 +41,7 @@ pub struct RecentKeys {
 /// Keys next to each other in the table.
 #[derive(Debug)]
 struct FlushChunk {
-    keys: Vec<Key>,
+    keys: Vec<KeyRow>,
     /// Whether it ends a pass.
     is_last: bool,
 }
@@ -57,7 +57,7 @@ pub fn newest(sql: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// The least key.
-const FIRST: Key = (i64::MIN, i64::MIN);
+const FIRST: KeyRow = (i64::MIN, i64::MIN);
 
 impl RecentKeys {
     /// Reads back the keys that are not flushed. Changes nothing.
@@ -118,7 +118,7 @@ impl RecentKeys {
             .collect()
     }
 
-    pub fn add(&mut self, key: Key) {
+    pub fn add(&mut self, key: KeyRow) {
         self.recent.insert(key);
         self.added.push(key);
     }
@@ -129,7 +129,7 @@ impl RecentKeys {
     }
 
     /// Removes a key that is past its window, whether or not this transaction succeeds.
-    pub fn forget(&mut self, key: Key) {
+    pub fn forget(&mut self, key: KeyRow) {
         self.recent.remove(&key);
     }
 
@@ -139,7 +139,7 @@ impl RecentKeys {
             return Ok(());
         }
         let count = self.recent.len().saturating_sub(BUFFERED) + CHUNK;
-        let keys: Vec<Key> = self
+        let keys: Vec<KeyRow> = self
             .recent
             .range(self.next..)
             .take(count)
@@ -183,7 +183,7 @@ impl RecentKeys {
 }
 
 /// Skips keys of intents discarded meanwhile, and keys that were read back and are stored already.
-fn insert<'a>(sql: &Connection, keys: impl Iterator<Item = &'a Key>) -> rusqlite::Result<()> {
+fn insert<'a>(sql: &Connection, keys: impl Iterator<Item = &'a KeyRow>) -> rusqlite::Result<()> {
     let mut insert = sql.prepare_cached(
         "INSERT OR IGNORE INTO idempotency (digest, intent_id)
          SELECT ?1, id FROM intents WHERE id = ?2",

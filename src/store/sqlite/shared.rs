@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use super::counts::Counts;
-use super::health::Health;
+use super::health::WriterHealth;
 use crate::clock::Clock;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
@@ -23,7 +23,7 @@ pub struct Shared {
     pub on_outside_write: OnOutsideWrite,
     pub on_broken: OnBroken,
     pub low_space: AtomicBool,
-    pub health: Health,
+    pub health: WriterHealth,
     pub counts: Counts,
     /// Clients' operations in the queue: at most [`super::limits::QUEUE`].
     pub queued: AtomicUsize,
@@ -57,7 +57,7 @@ impl Shared {
             on_outside_write,
             on_broken,
             low_space: AtomicBool::new(false),
-            health: Health::default(),
+            health: WriterHealth::default(),
             counts: Counts::default(),
             queued: AtomicUsize::new(0),
             clients_wrote_at: AtomicU64::new(0),

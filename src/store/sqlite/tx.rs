@@ -228,12 +228,12 @@ impl<'a> Tx<'a> {
         self.changes.borrow_mut().blocking(destination, -1);
     }
 
-    /// At its beginning: takes the count changes that commands have left.
+    /// Takes the count changes that commands have left. For the transaction's beginning.
     pub fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
         outside.take(self.sql, &mut self.changes.borrow_mut())
     }
 
-    /// Its changes of the counts.
+    /// The transaction's changes of the counts.
     pub fn into_changes(self) -> CountChanges {
         self.changes.into_inner()
     }

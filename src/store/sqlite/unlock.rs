@@ -19,14 +19,14 @@ pub struct Unlock {
 
 /// The contents of a lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remembered {
+pub struct LockFileContents {
     /// When the last event was accepted that the database must hold.
     pub accepted_at: Option<Timestamp>,
     /// How far relay's clock is ahead of the system's, in milliseconds.
     pub ahead_millis: i64,
 }
 
-impl Remembered {
+impl LockFileContents {
     fn of(record: LockFileRecord) -> Self {
         let wall = SystemClock::new().wall();
         Self {
@@ -57,9 +57,9 @@ impl Unlock {
     }
 
     /// The contents. Refused beside a server.
-    pub fn remembered(&self) -> Result<Remembered, OpenError> {
+    pub fn remembered(&self) -> Result<LockFileContents, OpenError> {
         lock_file::refuse_if_held(&self.database)?;
-        Ok(Remembered::of(LockFileRecord::beside(&self.database)))
+        Ok(LockFileContents::of(LockFileRecord::beside(&self.database)))
     }
 
     /// Whether the database holds the last accepted event; none if something else is wrong with it.
@@ -73,9 +73,9 @@ impl Unlock {
 
     /// Clears all of it, and returns it. Refused beside a server; a server that starts meanwhile
     /// waits or is refused.
-    pub fn reset(&self) -> Result<Remembered, OpenError> {
+    pub fn reset(&self) -> Result<LockFileContents, OpenError> {
         let lock = lock_file::acquire(&self.database)?;
-        let remembered = Remembered::of(lock.record_writer().record());
+        let remembered = LockFileContents::of(lock.record_writer().record());
         lock_file::reset(lock.file()).map_err(|source| OpenError::Lock {
             path: self.lock_file.clone(),
             source,

@@ -39,7 +39,7 @@ pub(in crate::store) struct Progress {
 }
 
 impl SettleAndClaim {
-    /// One of which nothing is durable yet.
+    /// A change of which nothing is durable yet.
     pub fn new(
         settlements: Vec<Settlement>,
         releases: Vec<Release>,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Config;
 use crate::delivery::admission::Reputation;
-use crate::delivery::dispatcher::ledger::Counts;
+use crate::delivery::dispatcher::ledger::ClaimCounts;
 use crate::delivery::dispatcher::plan::Found;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000);
@@ -76,7 +76,7 @@ fn found(id: i64, ready: usize) -> Found {
     Found {
         target: Arc::new(target),
         reputation: Reputation::Proven,
-        counts: Counts::default(),
+        counts: ClaimCounts::default(),
         next_attempt_at: Timestamp::from_millis(0),
         ready,
         is_paused: false,

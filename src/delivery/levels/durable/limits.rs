@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::delivery::admission::{Refusal, Reputation, Request};
 use crate::delivery::attempt::QUICK;
-use crate::delivery::levels::durable::token_bucket::TokenBucket;
+use crate::delivery::levels::durable::token_bucket::AttemptBucket;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::target::Target;
 use crate::model::{Breaker, BreakerChange, FailureKind, Health};
@@ -21,7 +21,7 @@ pub(super) struct Limits {
     max_window: usize,
     /// Attempts at once for now: doubles with each round of successes, falls to one on a timeout.
     window: usize,
-    bucket: Option<TokenBucket>,
+    bucket: Option<AttemptBucket>,
     /// Whether its deliveries were kept waiting, so that the backlog must not go all at once.
     is_rested: bool,
     breaker: Option<Breaker>,
@@ -42,7 +42,7 @@ impl Limits {
             reputation: Reputation::Fresh,
             max_window: (policy.concurrency as usize).min(below_pool),
             window: 1,
-            bucket: policy.rate_limit.map(|limit| TokenBucket::new(&limit)),
+            bucket: policy.rate_limit.map(|limit| AttemptBucket::new(&limit)),
             is_rested: false,
             breaker: policy.breaker.map(Breaker::new),
             too_slow: policy.timeout / 2,

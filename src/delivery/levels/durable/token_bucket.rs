@@ -9,7 +9,7 @@ use crate::limiter::period;
 /// One time stands for all tokens: each spent token moves it a period ahead, and the bucket is
 /// empty once it is `burst` periods ahead of now (the generic cell rate algorithm).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TokenBucket {
+pub(super) struct AttemptBucket {
     period: Duration,
     /// The time may be this far ahead for another token to be there: `burst - 1` periods.
     tolerance: Duration,
@@ -17,7 +17,7 @@ pub(super) struct TokenBucket {
     spent_until: Duration,
 }
 
-impl TokenBucket {
+impl AttemptBucket {
     /// A full bucket.
     pub fn new(limit: &RateLimit) -> Self {
         let period = period(limit).max(Duration::from_nanos(1));

@@ -45,7 +45,7 @@ static FAMILIES: [Headers; 2] = [
 ];
 
 /// The claim that a request's headers make.
-struct Claim<'a> {
+struct HeaderClaim<'a> {
     id: &'a str,
     timestamp: &'a str,
     /// Signatures by a secret.
@@ -71,7 +71,11 @@ impl StandardWebhooksVerifier {
         }
     }
 
-    fn read<'a>(&self, request: &RequestView<'a>, now: Timestamp) -> Result<Claim<'a>, Rejection> {
+    fn read<'a>(
+        &self,
+        request: &RequestView<'a>,
+        now: Timestamp,
+    ) -> Result<HeaderClaim<'a>, Rejection> {
         let [standard, svix] = &FAMILIES;
         let has = |headers: &Headers| request.headers.contains_key(&headers.signature);
         let headers = match (has(standard), has(svix)) {
@@ -83,7 +87,7 @@ impl StandardWebhooksVerifier {
             (false, true) => svix,
             _ => standard,
         };
-        let mut claim = Claim {
+        let mut claim = HeaderClaim {
             id: text_header(request, &headers.id)?,
             timestamp: text_header(request, &headers.timestamp)?,
             v1: Vec::new(),
@@ -99,7 +103,7 @@ impl StandardWebhooksVerifier {
     }
 }
 
-impl Claim<'_> {
+impl HeaderClaim<'_> {
     fn read_signatures(
         &mut self,
         request: &RequestView<'_>,

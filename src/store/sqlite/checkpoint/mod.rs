@@ -57,7 +57,7 @@ enum Mode {
 
 /// The result of a checkpoint.
 #[derive(Clone, Copy, Debug)]
-struct Found {
+struct CheckpointResult {
     is_busy: bool,
     /// Frames in the log.
     frames: i64,
@@ -80,7 +80,7 @@ pub struct Checkpoints {
     tried_at: Duration,
     reader: StayingReader,
     /// The result of the thread that moves a backlog, while there is one.
-    backlog: Option<Receiver<Result<Found, StoreError>>>,
+    backlog: Option<Receiver<Result<CheckpointResult, StoreError>>>,
 }
 
 impl Checkpoints {
@@ -230,7 +230,7 @@ impl Checkpoints {
     fn take(
         &mut self,
         mode: Mode,
-        result: Result<Found, StoreError>,
+        result: Result<CheckpointResult, StoreError>,
         is_own: bool,
     ) -> Result<(), StoreError> {
         let now = self.shared.clock.monotonic();
@@ -267,7 +267,7 @@ impl Checkpoints {
         }
     }
 
-    fn report(&mut self, found: Found, now: Duration) {
+    fn report(&mut self, found: CheckpointResult, now: Duration) {
         match self
             .reader
             .observe(found.frames, found.moved, now, self.shared.clock.now())
@@ -288,13 +288,13 @@ impl Checkpoints {
     }
 }
 
-fn checkpoint(sql: &Connection, mode: Mode) -> Result<Found, StoreError> {
+fn checkpoint(sql: &Connection, mode: Mode) -> Result<CheckpointResult, StoreError> {
     let mode = match mode {
         Mode::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
         Mode::Truncate => "PRAGMA wal_checkpoint(TRUNCATE)",
     };
     Ok(sql.query_row(mode, [], |row| {
-        Ok(Found {
+        Ok(CheckpointResult {
             is_busy: row.get(0)?,
             frames: row.get(1)?,
             moved: row.get(2)?,

@@ -68,7 +68,7 @@ impl Counting {
     }
 }
 
-/// Its snapshot keeps the WAL from being emptied, which a stop does last.
+/// Ends the count: its snapshot keeps the WAL from being emptied, which a stop does last.
 impl Drop for Counting {
     fn drop(&mut self) {
         self.is_cancelled.store(true, Ordering::Relaxed);

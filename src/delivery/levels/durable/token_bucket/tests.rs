@@ -19,7 +19,7 @@ proptest! {
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
         let shared: Arc<dyn Clock> = Arc::<FakeClock>::clone(&clock);
         let governor = RateLimiter::direct_with_clock(quota(&limit), Monotonic(shared));
-        let mut bucket = TokenBucket::new(&limit);
+        let mut bucket = AttemptBucket::new(&limit);
         if empties {
             bucket.empty(clock.monotonic());
             let all = burst.try_into().expect("above zero");
