@@ -62,6 +62,31 @@ fn a_paused_destination_counts_as_kept_and_not_as_oldest_due() {
     }
 }
 
+#[cfg(feature = "delivery-simulated")]
+#[test]
+fn a_due_delivery_without_a_worker_is_the_oldest_due() {
+    let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let mut config = crate::support::config(directory.path(), "http://127.0.0.1:9/");
+    config.delivery.level = Some(Level::Simulated);
+    // The first attempt takes the only worker until the stop.
+    let hour = Duration::from_secs(3600);
+    config.delivery.workers = 1;
+    (config.delivery.timeout, config.delivery.simulated.latency) = (hour, hour);
+    config.server.shutdown_grace = Duration::from_millis(1);
+    let relay = TestRelay::start_in(directory, config, Some(Arc::clone(&clock)));
+    for key in ["1", "2"] {
+        assert_eq!(relay.client.hook(key, b"{}").status, 202);
+    }
+    until("the first attempt is under way", || {
+        let processing = gauge(&relay, "relay_deliveries{state=\"processing\"}");
+        (processing > 0.5).then_some(())
+    });
+    clock.advance(Duration::from_secs(60));
+    let oldest = gauge(&relay, "relay_oldest_due_seconds");
+    assert!((60.0..61.0).contains(&oldest), "{oldest}");
+}
+
 #[test]
 fn with_delivery_off_nothing_is_late_and_all_deliveries_are_counted() {
     let (relay, clock) = start(Level::Off, "");
