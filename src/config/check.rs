@@ -123,7 +123,7 @@ impl Config {
         Ok(())
     }
 
-    /// An intent that is deleted takes its key with it: a source's window ends before.
+    /// Refuses a window that outlasts retention: a deleted event's key is deleted, too.
     fn check_window(&self, key: &str, source: &Source) -> Checked {
         let retention = &self.retention;
         for (name, kept) in [

@@ -33,7 +33,7 @@ pub(super) fn same_listener(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
 }
 
-/// Each secret is a signing secret, `whsec_…`.
+/// Refuses a secret that is no signing secret, `whsec_…`.
 pub(super) fn signing_secrets(key: &str, secrets: &[Secret]) -> Checked {
     match secrets.iter().position(|s| s.signing_key().is_none()) {
         Some(at) => bad_secret(key, at, "whsec_ and the base64 of 24 to 64 bytes"),
@@ -41,7 +41,7 @@ pub(super) fn signing_secrets(key: &str, secrets: &[Secret]) -> Checked {
     }
 }
 
-/// The secret doesn't look like a reference: nothing would resolve it, and its text would become
+/// Refuses a secret that looks like a reference: nothing would resolve it, and its text would be
 /// the secret.
 pub(super) fn not_a_reference(key: &str, at: usize, secret: &Secret) -> Checked {
     let text = secret.reveal();
@@ -55,8 +55,8 @@ pub(super) fn not_a_reference(key: &str, at: usize, secret: &Secret) -> Checked 
     Ok(())
 }
 
-/// No reference is left. Loading a file resolves and removes them; a configuration made by a
-/// program can't have any.
+/// Refuses references that are left. Loading a file resolves and removes them; a configuration made
+/// by a program can't have any.
 pub(super) fn resolved(key: &str, has_variable: bool, has_file: bool) -> Checked {
     for (suffix, is_left) in [("env", has_variable), ("file", has_file)] {
         if is_left {
@@ -109,7 +109,7 @@ pub(super) fn shown(duration: Duration) -> String {
     }
 }
 
-/// A public URL is the beginning of other URLs: nothing may follow its path.
+/// Refuses a public URL with a query or a fragment: it is the beginning of other URLs.
 pub(super) fn check_public_url(key: &str, url: &str) -> Checked {
     let is_absolute = url.parse::<Uri>().is_ok_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()

@@ -157,12 +157,15 @@ fn a_client_that_reads_too_slowly_is_disconnected() {
     let mut slow = begun(&relay, &list);
     // The client goes on reading, but too slowly for the time limit.
     let mut read = 0;
-    until("it is cut off", || {
+    until("the slow client is cut off", || {
         let some = slow.read_some(1 << 16);
         read += some;
         (some == 0).then_some(())
     });
-    assert!(read < PAGES * payload.len(), "it got all of it");
+    assert!(
+        read < PAGES * payload.len(),
+        "the slow client got the whole list"
+    );
     assert_served(&relay.client);
 }
 
@@ -218,7 +221,10 @@ fn connections_with_slow_bodies_are_evicted_for_new_ones() {
         trickling.push(trickle(format!("t{at}")));
     }
     for gone in &mut trickling[..3] {
-        assert!(gone.has_ended(), "who trickles for longest goes first");
+        assert!(
+            gone.has_ended(),
+            "the body that has been arriving for longest is evicted first"
+        );
     }
     assert_served(&relay.client);
     drop(trickling);
@@ -372,7 +378,7 @@ fn memory_is_bounded_by_connections_times_the_body_limit() {
     let bound = CONNECTIONS * (2 << 20);
     assert!(grown < bound, "grew by {} KiB", grown >> 10);
     drop(held);
-    until("it takes others again", || {
+    until("other clients are served again", || {
         let reply = process
             .client
             .try_send("GET", "/healthz", &[("X-API-Key", KEY)], b"");

@@ -246,7 +246,7 @@ impl Destination {
     }
 }
 
-/// Finds the wrong file. TLS decides later whether the certificates are usable.
+/// Refuses a file that holds no certificate. TLS decides later whether the certificates are usable.
 fn check_certificates(key: &str, path: &Path) -> Checked {
     match std::fs::read_to_string(path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(()),

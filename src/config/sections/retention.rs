@@ -30,8 +30,7 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// An intent that is deleted takes its idempotency key with it, so it is kept for at least the
-    /// idempotency window.
+    /// Refuses a time shorter than the idempotency window: a deleted intent's key is deleted, too.
     pub(in crate::config) fn check(&self, key: &str, window: Duration) -> Checked {
         for (name, kept) in [
             ("delivered", self.delivered),

@@ -5,11 +5,11 @@ use metrics::{Counter, Key, Label};
 /// The result of verifying a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VerificationResult {
-    /// It is the provider's.
+    /// The request is the provider's.
     Ok,
     /// The header of the signature, of the time or of the secret is missing.
     NoHeader,
-    /// It is there, in a form that can't be read.
+    /// The header is there, in a form that can't be read.
     Unreadable,
     /// No secret or key made the signature.
     Mismatch,
@@ -19,7 +19,7 @@ pub(crate) enum VerificationResult {
     TooEarly,
     /// A part of the request that is signed is missing.
     PartMissing,
-    /// It is signed in a way for which there is no key.
+    /// The request is signed in a way for which there is no key.
     UnknownKey,
 }
 

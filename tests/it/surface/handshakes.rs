@@ -1,4 +1,5 @@
-//! `handshakes`: questions that are answered and never stored. Security rules 1, 2 and 7.
+//! `handshakes`: questions that are answered and never stored, and nothing is signed for strangers
+//! that could be an event.
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ fn post_signed(scene: &Scene, body: &str) -> Reply {
     )
 }
 
-/// Rule 7: plain text that a browser shows as such, and keeps nowhere.
+/// Asserts that the answer is plain text that a browser shows as such, and keeps nowhere.
 fn assert_text(reply: &Reply, text: &str) {
     assert_eq!((reply.status, reply.text().as_str()), (200, text));
     assert_eq!(

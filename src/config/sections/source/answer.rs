@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// A status that has no body (RFC 9110, 15.3.5 and 15.3.6) gets none.
+/// Refuses a body beside a status that has none (RFC 9110, 15.3.5 and 15.3.6).
 pub(super) fn check_no_body(key: &str, status: u16) -> Checked {
     if matches!(status, 204 | 205) {
         let problem = format!("contradicts status = {status}, which has no body");

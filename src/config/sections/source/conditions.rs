@@ -13,7 +13,7 @@ enum Values {
     Texts,
 }
 
-/// Every line of the conditions can match.
+/// Refuses a line of the conditions that can never match.
 pub(super) fn check_conditions(
     key: &str,
     conditions: &Conditions,

@@ -13,7 +13,7 @@ use crate::config::sections::source::verify::context::{SourceContext, check_temp
 /// Handshakes of a source, at most.
 const MAX_HANDSHAKES: usize = 16;
 
-/// The handshakes of a source, with the settings that only they use.
+/// Checks the handshakes of a source, and the settings that only they use.
 pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> Checked {
     let key_of = |name: &str| format!("{key}.{name}");
     let list = key_of("handshakes");
@@ -65,7 +65,7 @@ pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> 
     Ok(())
 }
 
-/// A handshake that has a name.
+/// Checks a handshake that has a name.
 fn check_name(name: HandshakeName, key: &str, source: &Source) -> Checked {
     let problem = |problem: &str| Err((key.to_owned(), format!("{:?}: {problem}", name.as_str())));
     if name == HandshakeName::Hub && source.hub_tokens.is_empty() && source.hub_topics.is_empty() {
@@ -87,7 +87,7 @@ fn check_name(name: HandshakeName, key: &str, source: &Source) -> Checked {
     Ok(())
 }
 
-/// A handshake that is described.
+/// Checks a handshake that is described.
 fn check_table(
     table: &HandshakeTable,
     key: &str,
@@ -128,7 +128,7 @@ fn check_table(
     Ok(())
 }
 
-/// Strangers get nothing signed: what they choose could be the content of a forged event.
+/// Refuses to sign for strangers: a value of theirs could be the content of a forged event.
 fn check_hmac(table: &HandshakeTable, key: &str, source: &Source) -> Checked {
     let key_of = |name: &str| format!("{key}.{name}");
     let text = table.text.as_ref().is_some_and(ReplyText::has_hmac);
@@ -154,7 +154,7 @@ fn check_hmac(table: &HandshakeTable, key: &str, source: &Source) -> Checked {
     }
 }
 
-/// An HMAC needs a secret, which only the schemes with an HMAC have.
+/// Refuses an HMAC without a secret, which only the schemes with an HMAC have.
 fn check_hmac_secret(key: &str, source: &Source) -> Checked {
     let is_hmac = |name: &&str| matches!(*name, "hmac" | "standard_webhooks");
     if source.scheme_names().iter().any(is_hmac) {

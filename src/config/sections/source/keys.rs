@@ -121,7 +121,7 @@ impl IdempotencyKeyAt {
         Ok(())
     }
 
-    /// `is_backed`: a later place of the list has a key for any content.
+    /// Checks one place. `is_backed`: a later place of the list has a key for any content.
     fn check_place(&self, key: &str, accepts_any_content: bool, is_backed: bool) -> Checked {
         match self {
             Self::None | Self::Body | Self::FirstOf(_) => Ok(()),
@@ -181,7 +181,7 @@ impl IdempotencyKeyAt {
     }
 }
 
-/// A window of a source's own.
+/// Checks a source's own window.
 pub(super) fn check_window(key: &str, window: Duration, at: &IdempotencyKeyAt) -> Checked {
     if *at == IdempotencyKeyAt::None {
         let problem = "contradicts idempotency = \"none\": without a key nothing is a duplicate";
@@ -200,7 +200,7 @@ fn check_header(key: &str, header: &str) -> Checked {
     bad(key, quoted(header), "the name of an HTTP header")
 }
 
-/// A pointer to the whole document names nothing.
+/// Refuses a pointer that names no value, among them the one to the whole document.
 pub(super) fn check_pointer(key: &str, pointer: &str) -> Checked {
     let is_escaped = |(at, _): (usize, &str)| pointer[at + 1..].starts_with(['0', '1']);
     if pointer.starts_with('/') && pointer.match_indices('~').all(is_escaped) {

@@ -143,7 +143,7 @@ impl Source {
             .contains(&Handshake::Named(HandshakeName::Asana))
     }
 
-    /// A secret of this hop is not stored, as a key or an event type either.
+    /// Refuses a key or an event type that stands in the place of a secret: both are stored.
     fn check_secret_is_not_kept(&self, key: &str) -> Checked {
         let (headers, fields) = (self.secret_headers(), self.secret_query_fields());
         let is_secret_header = |name: &&str| headers.contains(&name.to_ascii_lowercase());
@@ -174,7 +174,7 @@ impl Source {
         }
     }
 
-    /// A secret of this hop is not forwarded, whatever else is set.
+    /// Refuses to forward a header that holds a secret of this hop.
     fn check_forwarding(&self, key: &str) -> Checked {
         let is_secret = self
             .secret_headers()

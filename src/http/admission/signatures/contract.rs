@@ -42,7 +42,7 @@ pub(in crate::http) enum Rejection {
     /// The header of the signature, of the time or of the secret is missing.
     #[error("there is no {0}")]
     NoHeader(String),
-    /// It is there, but twice, or in another form than the configuration says.
+    /// The header is there twice, or in another form than the configuration says.
     #[error("{0} can't be read: expected it once, in the configured form")]
     Unreadable(String),
     #[error("it matches none of the secrets or keys")]

@@ -55,13 +55,13 @@ pub(super) enum Checked {
 
 /// The reason why a request is refused.
 pub(super) enum Refusal {
-    /// Its body can't be decoded, so that nothing could be verified.
+    /// The body can't be decoded, so that nothing could be verified.
     Undecodable(ApiError),
-    /// It is not the provider's.
+    /// The request is not the provider's.
     NotVerified(Rejection),
-    /// It is, and doesn't meet this condition of `require`.
+    /// The provider's request doesn't meet this condition of `require`.
     Unmet(String),
-    /// It is, and its body or its key can't be used.
+    /// The body or the key of the provider's request can't be used.
     Unusable(ApiError),
 }
 

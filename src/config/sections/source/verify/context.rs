@@ -93,7 +93,7 @@ impl SourceContext<'_> {
     }
 }
 
-/// Secrets are no references, and not blank.
+/// Refuses secrets that are blank, or that look like references.
 pub(in crate::config::sections) fn check_secret_texts(key: &str, secrets: &[Secret]) -> Checked {
     for (at, secret) in secrets.iter().enumerate() {
         if secret.reveal().trim().is_empty() {
@@ -104,7 +104,8 @@ pub(in crate::config::sections) fn check_secret_texts(key: &str, secrets: &[Secr
     Ok(())
 }
 
-/// Every part of a template can have a value. `{timestamp}` has one only if `has_timestamp`.
+/// Refuses a part of a template that can never have a value. `{timestamp}` has one only if
+/// `has_timestamp`.
 pub(in crate::config::sections) fn check_template(
     key: &str,
     template: &Template,

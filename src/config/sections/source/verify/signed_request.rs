@@ -151,8 +151,7 @@ impl SignedRequest {
         Ok(())
     }
 
-    /// A timestamp that is signed stands in one place, and a timestamp that stands somewhere is
-    /// signed.
+    /// Refuses a signed timestamp without a place or with two, and a timestamp that isn't signed.
     fn check_timestamp(&self, key: &str) -> Checked {
         let is_signed = self.signed.has(&Part::Timestamp);
         let (name, problem) = match self.timestamp_places() {
