@@ -159,7 +159,7 @@ fn filter(
         .transpose()?;
     let time = |moment: Option<Moment>, unset| {
         moment.map_or(Timestamp::from_millis(unset), |moment| {
-            moment.when(operator)
+            moment.when(operator.now())
         })
     };
     let filter = DeadLetterFilter {

@@ -3,18 +3,16 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{
-    Moment, explained, known_destination, moment, plain, public_id, reading,
-};
+use crate::cli::operate::{Moment, explained, known_destination, moment, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::cli::unrouted;
 use crate::config::Resolved;
 use crate::model::DeliveryState;
 use crate::ops::status_text::not_configured;
+use crate::ops::views::listed_delivery;
 use crate::store::{ListQuery, ListedDelivery, Operator, UnroutedQuery};
 
 #[derive(Args)]
@@ -108,8 +106,9 @@ impl List {
             is_blocked: self.status == Some(Status::Blocked),
             destination,
             source: self.source.clone(),
-            since: self.since.map(|since| since.when(&operator)),
+            since: self.since.map(|since| since.when(operator.now())),
             limit: self.limit,
+            ..ListQuery::default()
         };
         let found = operator.list(&query).map_err(explained)?;
         if self.json {
@@ -127,7 +126,7 @@ impl List {
     fn list_unrouted(&self, operator: &Operator) -> Result<(), CommandError> {
         let query = UnroutedQuery {
             source: self.source.clone(),
-            since: self.since.map(|since| since.when(operator)),
+            since: self.since.map(|since| since.when(operator.now())),
             limit: self.limit,
         };
         let found = operator.unrouted(&query).map_err(explained)?;
@@ -147,20 +146,7 @@ impl List {
 
 fn print_json(found: &[ListedDelivery], config: &Resolved) -> Result<(), CommandError> {
     for row in found {
-        let line = json!({
-            "id": public_id(row.id, row.surface),
-            "surface": row.surface.name(),
-            "label": row.label,
-            "destination": row.destination,
-            "status": row.state.name(),
-            "attempts": row.attempts,
-            "created_at": row.created_at,
-            "updated_at": row.updated_at,
-            "next_attempt_at": row.next_attempt_at,
-            "last_error": row.last_error,
-            "is_configured": config.is_deliverable(&row.destination),
-        });
-        say!("{line}");
+        say!("{}", listed_delivery(row, config));
     }
     Ok(())
 }
@@ -177,7 +163,7 @@ fn print_table(found: &[ListedDelivery], config: &Resolved) -> Result<(), Comman
                 destination += " (no longer configured)";
             }
             [
-                public_id(row.id, row.surface),
+                row.surface.public_id(row.id),
                 row.state.name().to_owned(),
                 row.attempts.to_string(),
                 row.created_at.to_string(),

@@ -1,13 +1,11 @@
 //! The common part of the commands that work on the database.
 
-use std::path::Path;
-use std::time::Duration;
-
 use crate::cli::error::CommandError;
-use crate::clock::Timestamp;
 use crate::config::{Config, Resolved};
-use crate::model::{IntentId, Surface, TargetUrl};
+use crate::model::TargetUrl;
+pub(super) use crate::ops::moment::Moment;
 use crate::store::{Operator, StoreError};
+use std::path::Path;
 
 /// Opens the database that the configuration names, to read it.
 pub(super) fn reading(file: Option<&Path>) -> Result<(Operator, Resolved), CommandError> {
@@ -21,38 +19,8 @@ pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), Comma
     Ok((Operator::writing(&config.database)?, config))
 }
 
-/// A moment on the command line: a time (RFC 3339), or an age (`2h`).
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Moment {
-    At(Timestamp),
-    Ago(Duration),
-}
-
-impl Moment {
-    /// The time that is meant, by the clock of the database.
-    pub fn when(self, operator: &Operator) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::Ago(ago) => operator.now().minus(ago),
-        }
-    }
-}
-
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Moment::At(Timestamp::from_millis(at.as_millisecond())));
-    }
-    crate::config::parse_duration(text)
-        .map(Moment::Ago)
-        .map_err(|_| {
-            "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
-                .to_owned()
-        })
-}
-
-/// The id as its API shows it.
-pub(super) fn public_id(id: IntentId, surface: Surface) -> String {
-    surface.public_id(id)
+    Moment::parse(text)
 }
 
 /// Replaces control characters: a text from outside must not control the terminal.

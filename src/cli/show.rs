@@ -1,15 +1,15 @@
 //! `relay show`: shows a relay or an event.
 
 use clap::Args;
-use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{explained, plain, public_id, reading};
+use crate::cli::operate::{explained, plain, reading};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
+use crate::ops::status_text::{UNROUTED, describe};
+use crate::ops::views::intent;
 use crate::store::{StoredAttempt, StoredIntent};
 
 /// Characters of an answer that the text shows; `--json` has them all.
@@ -36,46 +36,15 @@ impl Show {
             .ok_or_else(|| format!("there is no relay or event {id}"))?;
         let now = operator.now();
         if self.json {
-            say!("{}", as_json(&row, &config, now));
+            say!("{}", intent(&row, &config, now));
             return Ok(());
         }
         print_text(&row, &config, now)
     }
 }
 
-fn as_json(row: &StoredIntent, config: &Resolved, now: Timestamp) -> serde_json::Value {
-    let deliveries: Vec<_> = row
-        .deliveries
-        .iter()
-        .map(|delivery| {
-            json!({
-                "destination": delivery.destination,
-                "status": delivery.state.name(),
-                "attempts": delivery.attempts,
-                "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
-                "next_retry_at": next_retry_at(delivery),
-                "last_error": delivery.last_error,
-                "waits_for": describe(delivery, config, now),
-                "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "id": public_id(row.id, row.surface),
-        "surface": row.surface.name(),
-        "label": row.label,
-        "url": row.url,
-        "created_at": row.created_at,
-        "bytes": row.payload.len(),
-        "event_type": row.event_type,
-        "unrouted": row.is_unrouted,
-        "status_description": row.is_unrouted.then_some(UNROUTED),
-        "deliveries": deliveries,
-    })
-}
-
 fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(), CommandError> {
-    say!("{}", public_id(row.id, row.surface));
+    say!("{}", row.surface.public_id(row.id));
     say!("  {:<11} {}", row.surface.name(), plain(&row.label));
     if let Some(url) = &row.url {
         say!("  {:<11} {}", "to", plain(url));
@@ -160,22 +129,4 @@ fn phases(entry: &StoredAttempt) -> String {
     } else {
         format!(" ({})", shown.join(", "))
     }
-}
-
-fn attempt(entry: &StoredAttempt) -> serde_json::Value {
-    json!({
-        "attempt": entry.attempt,
-        "started_at": entry.started_at,
-        "duration_ms": entry.duration_ms,
-        "outcome": entry.outcome,
-        "status_code": entry.status_code,
-        "failure": entry.failure,
-        "error": entry.error,
-        "response": entry.response.as_deref().map(String::from_utf8_lossy),
-        "address": entry.address,
-        "resolve_ms": entry.resolve_ms,
-        "connect_ms": entry.connect_ms,
-        "first_byte_ms": entry.first_byte_ms,
-        "next": entry.next,
-    })
 }

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use crate::cli::error::CommandError;
-use crate::cli::operate::public_id;
 use crate::cli::table::{self, Column};
 use crate::model::Surface;
 use crate::store::UnroutedEvent;
@@ -23,7 +22,7 @@ pub(super) fn print(found: &[UnroutedEvent], as_json: bool) -> Result<(), Comman
         .iter()
         .map(|event| {
             [
-                public_id(event.id, Surface::Event),
+                Surface::Event.public_id(event.id),
                 event.created_at.to_string(),
                 event.source.clone(),
                 event.event_type.clone().unwrap_or_default(),
@@ -44,7 +43,7 @@ pub(super) fn print(found: &[UnroutedEvent], as_json: bool) -> Result<(), Comman
 /// The members of a delivery's line that an event without a delivery has, and its type.
 fn line(event: &UnroutedEvent) -> Value {
     json!({
-        "id": public_id(event.id, Surface::Event),
+        "id": Surface::Event.public_id(event.id),
         "surface": Surface::Event.name(),
         "label": event.source,
         "event_type": event.event_type,

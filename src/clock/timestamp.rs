@@ -60,3 +60,16 @@ impl serde::Serialize for Timestamp {
         serializer.collect_str(self)
     }
 }
+
+/// From RFC 3339; digits below a millisecond are dropped.
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            serde::de::Error::custom(format!(
+                "{text:?}: expected a time such as 2026-01-31T12:00:00Z"
+            ))
+        })?;
+        Ok(Self(time.as_millisecond()))
+    }
+}

@@ -23,6 +23,7 @@ impl Config {
         self.server.check("server")?;
         self.database.check("database")?;
         self.check_listeners()?;
+        self.admin.check("admin")?;
         self.log.check("log")?;
         self.api.check("api")?;
         self.delivery.check("delivery", COMPILED_LEVEL)?;

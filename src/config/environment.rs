@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::error::{ConfigError, Origin};
-use crate::config::secrets::{self, Env};
+use crate::config::secrets::{self, Env, VariableNames};
 use crate::config::sections::ApiRateLimit;
 use crate::config::settings::Config;
 use crate::config::units;
+
+/// The variable that holds the admin token if the file names none.
+const ADMIN_TOKEN: &str = "RELAY_ADMIN_TOKEN";
 
 /// The variables that are set, each with the key that it overrides.
 pub(super) struct Overrides(Vec<(&'static str, &'static str)>);
@@ -56,6 +59,10 @@ pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, Conf
         &mut config.admin.listen,
         units::parse_listen_or_off,
     )?;
+    // A file that names variables of its own decides.
+    if config.admin.tokens_env.is_none() && env(ADMIN_TOKEN).is_some() {
+        config.admin.tokens_env = Some(VariableNames::Many(vec![ADMIN_TOKEN.to_owned()]));
+    }
     from.apply(
         "RELAY_MAX_BODY_BYTES",
         "server.max_body_bytes",

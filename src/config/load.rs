@@ -148,6 +148,7 @@ impl Config {
     fn resolve_secrets(&mut self, env: Env<'_>) -> Result<(), (String, String)> {
         self.api.secret_list("api").resolve(env)?;
         self.delivery.proxy_secret("delivery").resolve(env)?;
+        self.admin.resolve_tokens("admin", env)?;
         for (name, to) in &mut self.destinations {
             let key = format!("destinations.{name}");
             to.secret_list(&key).resolve(env)?;

@@ -12,8 +12,8 @@
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
 //!   settings that have a price.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
-//!   `network`: the way to a destination. `live`: the handle to the policies that run.
-//!   `routing`: the destinations of an event.
+//!   `network`: the way to a destination. `live`: the handle to the policies that run. `redacted`:
+//!   the policies for operators, without secrets. `routing`: the destinations of an event.
 
 mod check;
 mod environment;
@@ -23,6 +23,7 @@ mod load;
 mod network;
 mod notes;
 pub(crate) mod providers;
+mod redacted;
 mod resolved;
 mod routing;
 mod rules;
@@ -38,7 +39,7 @@ pub(crate) use live::Live;
 pub use network::{ClientCertificate, NetworkPolicy, ProxyPolicy};
 pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
 pub use routing::StoredEvent;
-pub use secrets::{Secret, VariableNames};
+pub use secrets::{NamedSecret, Secret, VariableNames};
 pub use sections::{
     Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
     CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,

@@ -52,6 +52,44 @@ pub enum VariableNames {
     Many(Vec<String>),
 }
 
+impl VariableNames {
+    /// The names.
+    fn list(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+        }
+    }
+}
+
+/// A secret with the name of the variable that holds it. The name may be shown.
+#[derive(Clone, Debug)]
+pub struct NamedSecret {
+    /// The variable.
+    pub name: String,
+    /// Its value.
+    pub secret: Secret,
+}
+
+impl NamedSecret {
+    /// The secret of each variable.
+    pub(super) fn all(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<Self>, String> {
+        let secrets = from_variables(key, names, env)?;
+        let pairs = names.list().iter().zip(secrets);
+        Ok(pairs
+            .map(|(name, secret)| Self {
+                name: name.clone(),
+                secret,
+            })
+            .collect())
+    }
+
+    /// Whether both are the same secret, whatever their names.
+    pub(super) fn has_secret_of(&self, other: &Self) -> bool {
+        self.secret == other.secret
+    }
+}
+
 /// Values of a section that stand in a variable or a file.
 pub(super) enum Reference<'a> {
     Secrets(SecretList<'a>),
@@ -169,11 +207,8 @@ impl PublicKeyList<'_> {
 
 /// One secret of each variable.
 fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<Secret>, String> {
-    let (names, is_list) = match names {
-        VariableNames::One(name) => (std::slice::from_ref(name), false),
-        VariableNames::Many(names) => (names.as_slice(), true),
-    };
-    let secrets = names.iter().map(|name| {
+    let is_list = matches!(names, VariableNames::Many(_));
+    let secrets = names.list().iter().map(|name| {
         let text = env(name).and_then(|text| text.into_string().ok());
         let text = text.unwrap_or_default();
         let text = text.trim();

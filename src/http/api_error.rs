@@ -1,7 +1,7 @@
 //! The errors that clients see, in the format of each surface.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use crate::http::response::{Response, json};
@@ -30,6 +30,8 @@ pub(crate) struct ApiError {
     allow: Option<&'static str>,
     /// Whether only the status is sent.
     has_no_body: bool,
+    /// Whether the response asks for a token (RFC 6750, 3).
+    authenticate: bool,
 }
 
 impl ApiError {
@@ -42,6 +44,7 @@ impl ApiError {
             retry_after: None,
             allow: None,
             has_no_body: false,
+            authenticate: false,
         }
     }
 
@@ -106,6 +109,35 @@ impl ApiError {
         )
     }
 
+    /// 401 of the operator's listener.
+    pub fn no_token() -> Self {
+        Self {
+            authenticate: true,
+            ..Self::in_member(
+                "Authorization",
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Authorization is missing or unknown: expected Bearer and a token of \
+                 admin.tokens_env or admin.read_tokens_env",
+            )
+        }
+    }
+
+    /// 421 (RFC 9110, 15.5.20): the request is for another host.
+    pub fn misdirected(message: impl Into<String>) -> Self {
+        Self::in_member(
+            "Host",
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            message,
+        )
+    }
+
+    /// 409: the state of what the request names is another than the request expects.
+    pub fn changed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
     /// 403: the sender is who it says, or needs no proof of it, and still may not send this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
@@ -150,6 +182,16 @@ impl ApiError {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Content-Type is not JSON: expected application/json, or none",
+        )
+    }
+
+    /// 415 of the operator's API, which takes JSON alone.
+    pub fn not_json() -> Self {
+        Self::in_member(
+            "Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Content-Type is not JSON: expected application/json",
         )
     }
 
@@ -256,6 +298,9 @@ impl ApiError {
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.authenticate {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
+use crate::http::admin::AdminAccess;
 use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(super) addresses: AddressPolicy,
     pub(super) own_authorities: OwnAuthorities,
     pub(super) api_keys: ApiKeys,
+    pub(super) admin_access: AdminAccess,
     pub(super) source_gates: SourceGates,
     pub(super) offload: Offload,
     pub(super) learned_secrets: Arc<LearnedSecrets>,
@@ -51,6 +53,7 @@ impl App {
                 fetch_certificate,
                 &learned_secrets,
             ),
+            admin_access: AdminAccess::new(&config.admin),
             offload: Offload::new(),
             learned_secrets,
             config,

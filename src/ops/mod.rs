@@ -1,11 +1,14 @@
 //! The operator's view of a running relay, and the tools that all parts share.
 //!
 //! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error.
-//!   `status_text`: a delivery's state in words.
+//!   `status_text`: a delivery's state in words. `views`: intents as commands and the admin API
+//!   show them. `moment`: times as operators write them.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
 pub(crate) mod fatal;
 pub(crate) mod fd_limit;
 pub(crate) mod logging;
 pub mod metrics;
+pub(crate) mod moment;
 pub(crate) mod status_text;
+pub(crate) mod views;

@@ -21,8 +21,9 @@ use crate::store::{DestinationId, OWN_READERS, OpenError, Store, StoreContext};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
-/// Connections to the operator's listener: a scraper and a few people.
-const ADMIN_CONNECTIONS: u32 = 16;
+/// Connections to the operator's listener. A decision: scrapers, programs, and a few people with
+/// several pages open.
+const ADMIN_CONNECTIONS: u32 = 64;
 /// The interval at which full token buckets are evicted and histograms folded. Between two foldings
 /// each request holds a few bytes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
 //! The store: the operations on everything that is kept, whatever engine keeps it.
 //!
-//! - [`Store`]: the server's handle. [`Reader`]: a part's own connection for reading. [`Operator`]:
-//!   the same for commands, beside a running server. `context`: the parts of a relay that a store
-//!   works with.
+//! - [`Store`]: the server's handle. `admin`: its operations for the operator's API. `context`: the
+//!   parts of a relay that a store works with.
+//! - [`Reader`]: a part's own connection for reading. [`Operator`]: the store for commands.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
 //! - `conformance`: the tests that every engine passes.
@@ -19,6 +19,7 @@
     )
 )]
 
+mod admin;
 mod context;
 mod error;
 mod operator;
@@ -36,11 +37,12 @@ pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedT
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BlockingLetters, BulkAdvance, BulkId,
     BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs,
-    DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterFilter, DestinationBacklog,
-    DestinationChange, DestinationId, DestinationStats, DestinationStatus, DueScan, Duplicate,
-    ExpectOutcome, IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId,
-    ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, Origin, OriginsPassStep,
-    OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release,
+    DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterFilter, DeliveryCursor,
+    DestinationBacklog, DestinationChange, DestinationId, DestinationOverview, DestinationStats,
+    DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate, ExpectOutcome,
+    IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId, ListQuery,
+    ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, Obstacles, Origin, OriginsPassStep,
+    OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release, Resumed,
     ScanCursor, SecretExpectation, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
     StoredIntent, StoredRelay, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };

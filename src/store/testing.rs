@@ -22,9 +22,9 @@ impl Store {
     }
 
     /// Pauses a destination; whether it was not paused before.
-    pub fn pause(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
+    pub fn pause_blocking(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.pause(destination, reason),
+            Engine::Sqlite(engine) => engine.pause_blocking(destination, reason),
         }
     }
 
@@ -39,11 +39,8 @@ impl Store {
     pub fn all_deliveries(&self, state: Option<DeliveryState>) -> Vec<ListedDelivery> {
         let query = ListQuery {
             state,
-            is_blocked: false,
-            destination: None,
-            source: None,
-            since: None,
             limit: u32::MAX,
+            ..ListQuery::default()
         };
         let listed = match &self.engine {
             Engine::Sqlite(engine) => engine.list(&query),

@@ -195,7 +195,7 @@ fn prefetched_deliveries_are_released_when_the_destination_is_paused() {
     begun.recv().expect("the first one");
     scene
         .store
-        .pause("http://x", "on purpose")
+        .pause_blocking("http://x", "on purpose")
         .expect("it is known");
     // The destination is at its limit: it is looked at when an attempt ends.
     tell.send(Outcome::delivered()).expect("it listens");

@@ -53,7 +53,9 @@ fn a_claim_that_finds_nothing_spends_no_token() {
     // Another process pauses the destination between the look and the claim.
     let (mut scene, spent) = counting(|store| {
         Box::new(move || {
-            store.pause("http://x", "on purpose").expect("it is known");
+            store
+                .pause_blocking("http://x", "on purpose")
+                .expect("it is known");
         })
     });
     scene.accept();

@@ -1,38 +1,77 @@
 //! The operator's listener. None of its routes is on the public one, except `/healthz`.
 //!
-//! - `metrics`: `GET /metrics`.
+//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API.
 
+mod access;
+mod api;
 mod metrics;
 
 use std::sync::Arc;
 
-use hyper::Method;
+use hyper::header::{CACHE_CONTROL, CONNECTION, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
+
+pub(super) use access::AdminAccess;
 
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
-use crate::http::body::Request;
+use crate::http::body::{Body, Request};
 use crate::http::request_context::{REQUEST_ID, RequestContext};
-use crate::http::response::Response;
+use crate::http::response::{Response, with_type};
 use crate::http::routes::health;
+
+/// The contract of the operator's API, served at `/openapi.admin.yaml`.
+const OPENAPI: &str = include_str!("../../../openapi.admin.yaml");
+
+const NOSNIFF: (HeaderName, HeaderValue) = (
+    HeaderName::from_static("x-content-type-options"),
+    HeaderValue::from_static("nosniff"),
+);
 
 impl App {
     /// Answers a request of the operator's listener.
     pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
-        let context = RequestContext::new(request.headers(), self.config.server.request_timeout);
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        let result = match (request.uri().path(), is_read) {
-            ("/metrics", true) => Ok(metrics::render(&self).await),
-            ("/healthz", true) => Ok(health::healthz()),
-            ("/metrics" | "/healthz", false) => Err(ApiError::method_not_allowed("GET, HEAD")),
-            _ => Err(ApiError::not_found(
-                "there is nothing at this path: expected /metrics or /healthz",
-            )),
-        };
+        let (head, mut body) = request.into_parts();
+        let context = RequestContext::new(&head.headers, self.config.server.request_timeout);
+        let result = dispatch(&self, &context, &head, &mut body).await;
         let mut response =
             result.unwrap_or_else(|error| error.respond(ErrorFormat::Relay, context.id()));
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, context.request_id);
+        // Payloads come from strangers: a browser must not guess what they are, or keep them.
+        headers.insert(NOSNIFF.0, NOSNIFF.1);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if !body.drain().await {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
-            .headers_mut()
-            .insert(REQUEST_ID, context.request_id);
-        response
+    }
+}
+
+async fn dispatch(
+    app: &App,
+    context: &RequestContext,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    match (head.uri.path(), is_read) {
+        ("/metrics", true) => {
+            app.admin_access.check_metrics(head)?;
+            Ok(metrics::render(app).await)
+        }
+        ("/healthz", true) => Ok(health::healthz()),
+        ("/readyz", true) => health::readyz(app),
+        ("/openapi.admin.yaml", true) => Ok(with_type(StatusCode::OK, "application/yaml", OPENAPI)),
+        ("/metrics" | "/healthz" | "/readyz" | "/openapi.admin.yaml", false) => {
+            Err(ApiError::method_not_allowed("GET, HEAD"))
+        }
+        (path, _) => match path.strip_prefix("/api/") {
+            Some(path) => api::answer(app, context, path, head, body).await,
+            None => Err(ApiError::not_found(
+                "there is nothing at this path: expected /metrics, /healthz, /readyz, or /api/…",
+            )),
+        },
     }
 }

@@ -278,12 +278,9 @@ pub fn a_blocked_delivery_has_no_time_and_is_no_work(new: NewStore) {
     let stats = scene.operator().stats().expect("stats");
     assert_eq!((stats[0].waiting, stats[0].oldest_due), (2, None));
     let blocked = ListQuery {
-        state: None,
         is_blocked: true,
-        destination: None,
-        source: None,
-        since: None,
         limit: 100,
+        ..ListQuery::default()
     };
     let listed = scene.operator().list(&blocked).expect("a list");
     let queued = scene.list(Some(DeliveryState::Queued));

@@ -94,11 +94,11 @@ pub fn a_list_has_the_latest_matching_deliveries(new: NewStore) {
     let run = runner.run(&queries, |(state, destination, source, since, limit)| {
         let query = ListQuery {
             state,
-            is_blocked: false,
             destination: destination.map(str::to_owned),
             source: source.map(str::to_owned),
             since: since.map(|millis| begin.plus(Duration::from_millis(millis))),
             limit,
+            ..ListQuery::default()
         };
         let found = operator.list(&query).expect("a list");
         let found = found

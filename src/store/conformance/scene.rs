@@ -308,11 +308,8 @@ impl Scene {
     pub fn list(&self, state: Option<DeliveryState>) -> Vec<ListedDelivery> {
         let query = ListQuery {
             state,
-            is_blocked: false,
-            destination: None,
-            source: None,
-            since: None,
             limit: 1_000_000,
+            ..ListQuery::default()
         };
         self.operator().list(&query).expect("a list")
     }

@@ -90,3 +90,63 @@ impl ScanCursor {
     /// The beginning of a scan.
     pub const START: Self = Self(0);
 }
+
+/// Selects destinations for operators.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DestinationsQuery {
+    /// The configured ones, which are shown whether or not anything was ever sent to them.
+    pub configured: Vec<String>,
+    /// Only the one of this name.
+    pub name: Option<String>,
+    /// How many to pass over.
+    pub offset: usize,
+    pub limit: usize,
+}
+
+/// A page of destinations: those that deliveries are kept back from come first.
+#[derive(Debug)]
+pub(crate) struct DestinationsPage {
+    pub found: Vec<DestinationOverview>,
+    /// All that are shown, on whatever page.
+    pub total: usize,
+}
+
+/// A destination as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DestinationOverview {
+    pub name: String,
+    /// Deliveries that wait, and those under way; none until they are counted, soon after a start.
+    pub waiting: Option<i64>,
+    pub processing: Option<i64>,
+    /// Dead letters, counted up to [`DestinationOverview::MAX_COUNT`] and one more.
+    pub dead_lettered: i64,
+    pub oldest_due: Option<Timestamp>,
+    /// Since when it is paused, and why.
+    pub paused: Option<Pause>,
+    pub held_until: Option<Timestamp>,
+    /// When its circuit breaker, which is open, lets a probe go.
+    pub probe_at: Option<Timestamp>,
+}
+
+impl DestinationOverview {
+    /// Rows are counted up to this number: a page costs the same however many there are.
+    pub const MAX_COUNT: i64 = 10_000;
+}
+
+/// A pause of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub at: Timestamp,
+    pub reason: String,
+}
+
+/// The result of resuming a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// Its deliveries go again.
+    Now,
+    /// Nothing kept its deliveries back.
+    Already,
+    /// It was paused anew since the pause that the operator saw.
+    PausedSince(Pause),
+}

@@ -1,19 +1,79 @@
-//! Lists and figures for operators: `relay list`, `relay stats` and `/metrics`.
+//! Lists and figures for operators: `relay list`, `relay stats`, the admin API and `/metrics`.
 
+use std::fmt;
+
+use super::ids::{DestinationId, IntentRow};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 
 /// Selects the deliveries of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ListQuery {
     pub state: Option<DeliveryState>,
     /// Only those that wait behind others in their order.
     pub is_blocked: bool,
     pub destination: Option<String>,
     pub source: Option<String>,
+    /// An event's type, or a relay's.
+    pub event_type: Option<String>,
     /// Accepted at this time or later.
     pub since: Option<Timestamp>,
+    /// Accepted at this time or before.
+    pub until: Option<Timestamp>,
+    /// Where the page begins; none: at the newest delivery.
+    pub after: Option<DeliveryCursor>,
     pub limit: u32,
+    /// Rows that a filter without an index may read; none: as many as it needs.
+    pub max_rows: Option<usize>,
+}
+
+/// A page of deliveries, the latest first.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub found: Vec<ListedDelivery>,
+    /// Where the next page begins; none if this is the last one.
+    pub next: Option<DeliveryCursor>,
+    /// Set if [`ListQuery::max_rows`] ended the page: deliveries accepted before were not looked
+    /// at.
+    pub searched_to: Option<Timestamp>,
+}
+
+/// The place between two pages of deliveries: those of the intent after this destination, and those
+/// of older intents, follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryCursor {
+    pub(in crate::store) intent: IntentRow,
+    pub(in crate::store) destination: DestinationId,
+}
+
+/// The first characters of a cursor's text, which tell it from a token of another kind.
+const PREFIX: &str = "d1-";
+/// Hexadecimal digits of an intent's number: 60 bits.
+const DIGITS: usize = 15;
+
+impl DeliveryCursor {
+    /// Reads a cursor's text; none if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (intent, destination) = text.strip_prefix(PREFIX)?.split_once('-')?;
+        let number = |digits: &str| {
+            let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            let is_ours =
+                !digits.is_empty() && digits.len() <= DIGITS && digits.bytes().all(is_hex);
+            is_ours.then(|| i64::from_str_radix(digits, 16).ok())?
+        };
+        (intent.len() == DIGITS).then_some(())?;
+        Some(Self {
+            intent: IntentRow(number(intent)?),
+            destination: DestinationId(number(destination)?),
+        })
+    }
+}
+
+impl fmt::Display for DeliveryCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (intent, destination) = (self.intent.0, self.destination.0);
+        write!(f, "{PREFIX}{intent:0DIGITS$x}-{destination:x}")
+    }
 }
 
 /// A delivery in a list.
@@ -91,6 +151,11 @@ impl KeepReason {
     /// The reasons' names in the metrics, in the order in which they are tested.
     pub(in crate::store) const NAMES: [&str; 4] =
         ["unknown_destination", "paused", "held", "breaker_open"];
+
+    /// Its name in the metrics and in the admin API.
+    pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
 
     /// Its index in [`Self::NAMES`].
     pub(in crate::store) const fn index(self) -> usize {

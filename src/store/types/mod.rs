@@ -3,8 +3,8 @@
 //!
 //! - `ids`: destinations, intents, claims and bulk operations by number.
 //! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
-//! - `destinations`: what the dispatcher reads of a destination. `messages`: what it sends.
-//!   `settle`: what it writes.
+//! - `destinations`: what the dispatcher and operators read of a destination. `messages`: what the
+//!   dispatcher sends. `settle`: what it writes.
 //! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others.
 //!   `retention`: what is deleted after its time.
 //! - `learned_secrets`: secrets that handshakes bring.
@@ -30,7 +30,8 @@ pub(crate) use bulk::{
     AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
 };
 pub(crate) use destinations::{
-    DestinationBacklog, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor, ScanPart,
+    DestinationBacklog, DestinationOverview, DestinationStatus, DestinationsPage,
+    DestinationsQuery, DueScan, DueScanned, Origin, Pause, Resumed, ScanCursor, ScanPart,
 };
 pub(crate) use ids::{BulkId, ClaimId, DestinationId, IntentRow, LearnedSecretId, OwnerId};
 pub(crate) use intents::{InLine, StoredAttempt, StoredDelivery, StoredIntent};
@@ -38,8 +39,8 @@ pub(crate) use learned_secrets::{
     ExpectOutcome, LearnedSecret, MAX_LEARNED_SECRETS, SecretExpectation,
 };
 pub(crate) use listing::{
-    Backlog, COUNTED_STATES, DestinationStats, KeepReason, ListQuery, ListedDelivery, Obstacles,
-    UnroutedEvent, UnroutedQuery,
+    Backlog, COUNTED_STATES, DeliveryCursor, DestinationStats, KeepReason, ListQuery,
+    ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
 pub(crate) use readiness::Unready;

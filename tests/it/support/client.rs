@@ -207,8 +207,15 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Reply> {
-        let mut request =
-            format!("{method} {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        // The operator's listener is asked by its address, as programs do.
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            let host = if self.is_public { "relay" } else { "127.0.0.1" };
+            write!(request, "Host: {host}\r\n").expect("a String takes all");
+        }
         for (name, value) in headers {
             write!(request, "{name}: {value}\r\n").expect("a String takes all");
         }

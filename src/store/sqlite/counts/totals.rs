@@ -38,10 +38,19 @@ impl Counts {
 
     /// Deliveries waiting for a destination; none until the stored ones are counted.
     pub fn waiting(&self, destination: DestinationId) -> Option<i64> {
+        self.of(destination, |[queued, _, retrying, _]| queued + retrying)
+    }
+
+    /// Deliveries to a destination that are under way; none until the stored ones are counted.
+    pub fn processing(&self, destination: DestinationId) -> Option<i64> {
+        self.of(destination, |[_, processing, ..]| *processing)
+    }
+
+    fn of(&self, destination: DestinationId, count: impl Fn(&ByState) -> i64) -> Option<i64> {
         let known = self.known();
         known.is_complete.then(|| {
             let counts = known.by_destination.get(&destination);
-            counts.map_or(0, |[queued, _, retrying, _]| queued + retrying)
+            counts.map_or(0, count)
         })
     }
 

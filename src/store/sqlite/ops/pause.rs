@@ -1,22 +1,24 @@
 use rusqlite::params;
 
+use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::DestinationId;
+use crate::store::types::{DestinationId, Pause, Resumed};
 
 /// Pauses a destination: nothing is sent to it until it is resumed. Events for it are still
-/// accepted and kept. Returns whether it was not paused before.
-pub struct Pause {
+/// accepted and kept. Returns the pause that it was in before, which stays.
+pub struct PauseDestination {
     pub destination: String,
     pub reason: String,
 }
 
-impl WriteOp for Pause {
-    type Out = bool;
+impl WriteOp for PauseDestination {
+    type Out = Option<Pause>;
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    fn apply(&self, tx: &Tx<'_>) -> Result<Option<Pause>, StoreError> {
         // A destination that nothing was ever sent to can be paused too.
         let id = tx.destination(&self.destination, None)?;
         let paused = tx.execute(
@@ -24,55 +26,118 @@ impl WriteOp for Pause {
              WHERE id = ?3 AND paused_at IS NULL",
             params![tx.now, self.reason, id],
         )?;
-        Ok(paused > 0)
+        if paused > 0 {
+            return Ok(None);
+        }
+        pause_of(tx, &self.destination)
     }
 }
 
+/// The pause that a destination is in.
+fn pause_of(tx: &Tx<'_>, destination: &str) -> Result<Option<Pause>, StoreError> {
+    tx.first(
+        "SELECT paused_at, pause_reason FROM destinations
+         WHERE name = ?1 AND paused_at IS NOT NULL",
+        [destination],
+        |row| {
+            Ok(Pause {
+                at: row.get(0)?,
+                reason: row.get(1)?,
+            })
+        },
+    )
+}
+
 /// Resumes a destination: ends a pause, and a `Retry-After`. An open circuit breaker closes by
-/// itself, once an attempt succeeds. Returns whether anything kept its deliveries back.
-pub struct Resume(pub String);
+/// itself, once an attempt succeeds.
+pub struct Resume {
+    pub destination: String,
+    /// Ends no pause but the one of this time, if given.
+    pub paused_at: Option<Timestamp>,
+}
 
 impl WriteOp for Resume {
-    type Out = bool;
+    type Out = Resumed;
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+    fn apply(&self, tx: &Tx<'_>) -> Result<Resumed, StoreError> {
+        if let Some(seen) = self.paused_at
+            && let Some(pause) = pause_of(tx, &self.destination)?
+            && pause.at != seen
+        {
+            return Ok(Resumed::PausedSince(pause));
+        }
         let resumed: Option<DestinationId> = tx.first(
             "UPDATE destinations
              SET paused_at = NULL, pause_reason = NULL, held_until = NULL
              WHERE name = ?1 AND (paused_at IS NOT NULL OR held_until > ?2)
              RETURNING id",
-            params![self.0, tx.now],
+            params![self.destination, tx.now],
             |row| row.get(0),
         )?;
-        if let Some(destination) = resumed {
-            tx.notify_dispatcher(destination);
-        }
-        Ok(resumed.is_some())
+        let Some(destination) = resumed else {
+            return Ok(Resumed::Already);
+        };
+        tx.notify_dispatcher(destination);
+        Ok(Resumed::Now)
+    }
+}
+
+impl Sqlite {
+    /// Pauses a destination. Returns the pause that it was in before, which stays.
+    pub async fn pause(
+        &self,
+        destination: String,
+        reason: String,
+    ) -> Result<Option<Pause>, StoreError> {
+        self.write(PauseDestination {
+            destination,
+            reason,
+        })
+        .await
+    }
+
+    /// Resumes a destination; only from the pause of `paused_at`, if given.
+    pub async fn resume(
+        &self,
+        destination: String,
+        paused_at: Option<Timestamp>,
+    ) -> Result<Resumed, StoreError> {
+        self.write(Resume {
+            destination,
+            paused_at,
+        })
+        .await
     }
 }
 
 impl Operator {
     /// Pauses a destination; whether it was not paused before.
     pub fn pause(&mut self, destination: &str, reason: &str) -> Result<bool, StoreError> {
-        self.write(&Pause {
+        let before = self.write(&PauseDestination {
             destination: destination.to_owned(),
             reason: reason.to_owned(),
-        })
+        })?;
+        Ok(before.is_none())
     }
 
     /// Resumes a destination; whether anything kept its deliveries back.
     pub fn resume(&mut self, destination: &str) -> Result<bool, StoreError> {
-        self.write(&Resume(destination.to_owned()))
+        let resumed = self.write(&Resume {
+            destination: destination.to_owned(),
+            paused_at: None,
+        })?;
+        Ok(resumed == Resumed::Now)
     }
 }
 
 #[cfg(test)]
-impl crate::store::sqlite::Sqlite {
+impl Sqlite {
     /// Pauses a destination.
-    pub fn pause(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
-        self.write_blocking(Pause {
+    pub fn pause_blocking(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
+        let before = self.write_blocking(PauseDestination {
             destination: destination.to_owned(),
             reason: reason.to_owned(),
-        })
+        })?;
+        Ok(before.is_none())
     }
 }

@@ -161,6 +161,14 @@ impl Sqlite {
         self.read(move |sql| find(sql, id, Some(Surface::Event)))
             .await
     }
+
+    /// An intent with its deliveries, of either surface.
+    pub async fn intent_of_any_surface(
+        &self,
+        id: IntentId,
+    ) -> Result<Option<StoredIntent>, StoreError> {
+        self.read(move |sql| find(sql, id, None)).await
+    }
 }
 
 impl Operator {

@@ -1,136 +1,26 @@
-//! The latest deliveries, filtered: `relay list`.
+//! The latest deliveries, filtered and by pages: `relay list` and the admin API.
+
+mod access;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use access::{Access, LATEST_DUE_MILLIS};
 
 use crate::clock::Timestamp;
-use crate::model::{DeliveryState, Surface};
+use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::types::{DestinationId, IntentRow, ListQuery, ListedDelivery};
+use crate::store::types::{
+    DeliveryCursor, DestinationId, IntentRow, ListQuery, ListedDelivery, Listing,
+};
 
-/// How the deliveries of a state are found. The parameter ?1 is the destination, and ?2 the first
-/// row that was accepted late enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    /// In the index `listed`, a destination at a time, the newest first.
-    Attempted(DeliveryState),
-    /// In the index `due`, a destination at a time, the latest due first. ?3 is the latest time to
-    /// look at.
-    Waiting,
-    /// In the index `due`, a destination at a time, the newest first: those that wait behind others
-    /// in their lines. ?3 is the time that marks them.
-    Blocked,
-    /// In the index `claimed`, which never holds more than nine rows for each worker.
-    Claimed,
-    /// From the newest delivery on, until enough are found; of one destination if ?1 isn't null.
-    Walk(Option<DeliveryState>),
-}
-
-/// How far in the future a delivery that was never attempted may be due: it is due when it is
-/// accepted, or 250 ms after it was released. The rest allows for a command's clock that is behind
-/// the server's.
-const LATEST_DUE_MILLIS: i64 = 60_000;
-
-/// The condition of the index `listed`, as schema.sql has it.
-const ATTEMPTED: &str = "(d.state IN (2, 4) OR (d.state = 0 AND d.history > 0))";
-
-impl Access {
-    /// All ways in which the deliveries of a state are found.
-    fn of(state: Option<DeliveryState>) -> &'static [Self] {
-        use DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
-        match state {
-            Some(Queued) => &[Self::Attempted(Queued), Self::Waiting, Self::Blocked],
-            Some(Processing) => &[Self::Claimed],
-            Some(Retrying) => &[Self::Attempted(Retrying)],
-            Some(DeadLettered) => &[Self::Attempted(DeadLettered)],
-            Some(Delivered) => &[Self::Walk(Some(Delivered))],
-            None => &[Self::Walk(None)],
-        }
-    }
-
-    /// Selects the deliveries: intent, destination, and in [`Access::Waiting`] when each is due. ?4
-    /// is the source of the wanted events, or null.
-    fn select(self) -> String {
-        let (index, condition, due, order) = match self {
-            Self::Attempted(state) => (
-                "INDEXED BY listed",
-                format!(
-                    "{ATTEMPTED} AND d.state = {} AND d.destination_id = ?1",
-                    state.number()
-                ),
-                "NULL",
-                "d.intent_id DESC",
-            ),
-            Self::Waiting => (
-                "INDEXED BY due",
-                "d.destination_id = ?1 AND d.next_attempt_at >= (?2 >> 12)
-                 AND d.next_attempt_at <= ?3 AND d.state = 0"
-                    .to_owned(),
-                "d.next_attempt_at",
-                "d.next_attempt_at DESC",
-            ),
-            Self::Blocked => (
-                "INDEXED BY due",
-                "d.destination_id = ?1 AND d.next_attempt_at = ?3 AND d.state = 0".to_owned(),
-                "NULL",
-                "d.intent_id DESC",
-            ),
-            Self::Claimed => (
-                "INDEXED BY claimed",
-                "d.claim IS NOT NULL AND (?1 IS NULL OR d.destination_id = ?1)".to_owned(),
-                "NULL",
-                "d.intent_id DESC, d.destination_id",
-            ),
-            Self::Walk(state) => (
-                "",
-                format!(
-                    "(?1 IS NULL OR d.destination_id = ?1) AND {}",
-                    state.map_or_else(
-                        || "1".to_owned(),
-                        |state| format!("d.state = {}", state.number())
-                    )
-                ),
-                "NULL",
-                "d.intent_id DESC, d.destination_id",
-            ),
-        };
-        format!(
-            "SELECT d.intent_id, d.destination_id, {due} FROM deliveries d {index}
-             WHERE {condition} AND d.intent_id >= ?2
-               AND (?4 IS NULL OR EXISTS (SELECT 1 FROM intents i
-                    WHERE i.id = d.intent_id AND i.surface = 1 AND i.label = ?4))
-             ORDER BY {order}"
-        )
-    }
-
-    /// Selects the destinations that have such deliveries, from one to the next in the index; none
-    /// if the deliveries of all are found at once.
-    fn destinations(self) -> Option<String> {
-        let (index, condition) = match self {
-            Self::Attempted(state) => (
-                "listed",
-                format!("{ATTEMPTED} AND d.state = {}", state.number()),
-            ),
-            Self::Waiting | Self::Blocked => ("due", "d.next_attempt_at IS NOT NULL".to_owned()),
-            Self::Claimed | Self::Walk(_) => return None,
-        };
-        Some(format!(
-            "WITH RECURSIVE found(id) AS (
-                 SELECT min(d.destination_id) FROM deliveries d INDEXED BY {index}
-                 WHERE {condition}
-                 UNION ALL
-                 SELECT (SELECT min(d.destination_id) FROM deliveries d INDEXED BY {index}
-                         WHERE {condition} AND d.destination_id > found.id)
-                 FROM found WHERE found.id IS NOT NULL
-             )
-             SELECT id FROM found WHERE id IS NOT NULL"
-        ))
-    }
-}
+/// The fewest rows that a bounded search may read: each page comes further than the one before.
+const MIN_ROWS_A_SEARCH: usize = 64;
 
 /// Selects a delivery as it is shown, by its key.
 const SELECT_ONE: &str =
@@ -140,15 +30,62 @@ const SELECT_ONE: &str =
           CROSS JOIN destinations t ON t.id = d.destination_id
      WHERE d.intent_id = ?1 AND d.destination_id = ?2";
 
-/// The newest deliveries found so far: by intent, and those of one intent by destination.
-struct Newest {
-    limit: usize,
-    /// The last one is shown first.
-    keys: BTreeSet<(IntentRow, Reverse<DestinationId>)>,
+/// The intents of the wanted time.
+#[derive(Clone, Copy)]
+struct Range {
+    first: IntentRow,
+    last: IntentRow,
 }
 
-impl Newest {
+impl Range {
+    fn of(query: &ListQuery) -> Self {
+        let until = query.until.map(|until| {
+            let after = Timestamp::from_millis(until.as_millis().saturating_add(1));
+            IntentRow(IntentRow::first_at(after).0.saturating_sub(1))
+        });
+        let after = query.after.map(|cursor| cursor.intent);
+        let last = until.into_iter().chain(after).min();
+        Self {
+            first: query.since.map_or(IntentRow(0), IntentRow::first_at),
+            last: last.unwrap_or(IntentRow(i64::MAX)),
+        }
+    }
+}
+
+/// The newest deliveries found so far: by intent, and those of one intent by destination.
+struct Newest<'a> {
+    query: &'a ListQuery,
+    range: Range,
+    limit: usize,
+    /// Rows that one way of access may read, if there is a bound.
+    max_rows: usize,
+    /// The last one is shown first.
+    keys: BTreeSet<(IntentRow, Reverse<DestinationId>)>,
+    /// The newest intent that was perhaps not looked at, if the bound ended a search.
+    unsearched: Option<IntentRow>,
+}
+
+impl<'a> Newest<'a> {
+    fn new(query: &'a ListQuery, searches: usize) -> Self {
+        Self {
+            query,
+            range: Range::of(query),
+            limit: usize::try_from(query.limit).unwrap_or(usize::MAX),
+            max_rows: query.max_rows.map_or(usize::MAX, |rows| {
+                (rows / searches.max(1)).max(MIN_ROWS_A_SEARCH)
+            }),
+            keys: BTreeSet::new(),
+            unsearched: None,
+        }
+    }
+
     fn add(&mut self, intent: IntentRow, destination: DestinationId) {
+        if let Some(after) = self.query.after
+            && after.intent == intent
+            && destination <= after.destination
+        {
+            return;
+        }
         self.keys.insert((intent, Reverse(destination)));
         if self.keys.len() > self.limit {
             self.keys.pop_first();
@@ -167,16 +104,22 @@ impl Newest {
         sql: &Connection,
         access: Access,
         destination: Option<DestinationId>,
-        query: &ListQuery,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut statement = sql.prepare_cached(&access.select())?;
-        let first = query.since.map_or(IntentRow(0), IntentRow::first_at);
         let latest = match access {
             Access::Blocked => BLOCKED.as_millis(),
             _ => now.as_millis().saturating_add(LATEST_DUE_MILLIS),
         };
-        let mut rows = statement.query(params![destination, first, latest, query.source])?;
+        let mut rows = statement.query(params![
+            destination,
+            self.range.first,
+            latest,
+            self.query.source,
+            self.range.last,
+            self.query.event_type,
+        ])?;
+        let mut read = 0;
         while let Some(row) = rows.next()? {
             let (intent, destination) = (row.get(0)?, row.get(1)?);
             // A delivery becomes due when it is accepted, or later. So every delivery that became
@@ -191,7 +134,15 @@ impl Newest {
             if self.is_too_old(newest_left) {
                 break;
             }
-            self.add(intent, destination);
+            if row.get(3)? {
+                self.add(intent, destination);
+            }
+            read += 1;
+            // Each delivery that waits is wanted, so that the list's length bounds the search.
+            if read == self.max_rows && access != Access::Waiting {
+                self.unsearched = self.unsearched.max(Some(newest_left));
+                break;
+            }
             if matches!(access, Access::Walk(_) | Access::Claimed) && self.keys.len() == self.limit
             {
                 break;
@@ -199,20 +150,51 @@ impl Newest {
         }
         Ok(())
     }
+
+    /// Removes the deliveries that others, which were not looked at, may stand before. Returns
+    /// where the next page begins, and how far the search came if the bound ended it.
+    fn end(&mut self) -> (Option<DeliveryCursor>, Option<Timestamp>) {
+        if let Some(unsearched) = self.unsearched {
+            self.keys.retain(|(intent, _)| *intent > unsearched);
+        }
+        let last = self.keys.first().filter(|_| self.keys.len() == self.limit);
+        match (last, self.unsearched) {
+            (Some((intent, Reverse(destination))), _) => {
+                let (intent, destination) = (*intent, *destination);
+                (
+                    Some(DeliveryCursor {
+                        intent,
+                        destination,
+                    }),
+                    None,
+                )
+            }
+            (None, Some(intent)) => {
+                let next = DeliveryCursor {
+                    intent,
+                    destination: DestinationId::default(),
+                };
+                (Some(next), Some(intent.accepted_at()))
+            }
+            (None, None) => (None, None),
+        }
+    }
 }
 
-/// The latest deliveries that match, latest first.
+/// A page of the deliveries that match, latest first.
 ///
 /// The cost is bounded by the limit and by the number of destinations with deliveries in the
-/// state, however many are stored. Three filters have no index, and read from the newest delivery
-/// on until enough are found: delivered ones, a destination without a state, and a source.
-fn read(
-    sql: &Connection,
-    query: &ListQuery,
-    now: Timestamp,
-) -> Result<Vec<ListedDelivery>, StoreError> {
+/// state, however many are stored. Four filters have no index, and read from the newest delivery
+/// on until enough are found, or [`ListQuery::max_rows`] were read: delivered ones, a destination
+/// without a state, a source, and a type.
+fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, StoreError> {
     // One snapshot, so that each delivery found exists when it is read.
     let sql = &*sql.unchecked_transaction()?;
+    let nothing = Listing {
+        found: Vec::new(),
+        next: None,
+        searched_to: None,
+    };
     let destination: Option<DestinationId> = match &query.destination {
         None => None,
         Some(name) => {
@@ -221,19 +203,43 @@ fn read(
                 .query_row([name], |row| row.get(0))
                 .optional()?;
             if found.is_none() {
-                return Ok(Vec::new());
+                return Ok(nothing);
             }
             found
         }
     };
-    let mut newest = Newest {
-        limit: usize::try_from(query.limit).unwrap_or(usize::MAX),
-        keys: BTreeSet::new(),
-    };
+    let searches = searches(sql, query, destination)?;
+    let mut newest = Newest::new(query, searches.len());
+    for (access, destination) in searches {
+        newest.find(sql, access, destination, now)?;
+    }
+    let (next, searched_to) = newest.end();
+    let mut statement = sql.prepare_cached(SELECT_ONE)?;
+    let keys = newest.keys.iter().rev();
+    let found = keys.map(|(intent, Reverse(destination))| {
+        statement.query_row(params![intent, destination], listed)
+    });
+    Ok(Listing {
+        found: found.collect::<Result<_, _>>()?,
+        next,
+        searched_to,
+    })
+}
+
+/// The searches that find all deliveries of a list: each a way of access, and a destination unless
+/// it finds those of all.
+fn searches(
+    sql: &Connection,
+    query: &ListQuery,
+    destination: Option<DestinationId>,
+) -> Result<Vec<(Access, Option<DestinationId>)>, StoreError> {
+    let has_filter_without_index = query.source.is_some() || query.event_type.is_some();
+    let is_bounded = query.max_rows.is_some() && has_filter_without_index;
+    let mut searches = Vec::new();
     let accesses = if query.is_blocked {
         &[Access::Blocked]
     } else {
-        Access::of(query.state)
+        Access::of(query.state, is_bounded)
     };
     for access in accesses {
         match (destination, access.destinations()) {
@@ -241,34 +247,28 @@ fn read(
                 let mut statement = sql.prepare_cached(&select)?;
                 let mut ids = statement.query([])?;
                 while let Some(row) = ids.next()? {
-                    newest.find(sql, *access, Some(row.get(0)?), query, now)?;
+                    searches.push((*access, Some(row.get(0)?)));
                 }
             }
-            _ => newest.find(sql, *access, destination, query, now)?,
+            _ => searches.push((*access, destination)),
         }
     }
-    let mut statement = sql.prepare_cached(SELECT_ONE)?;
-    newest
-        .keys
-        .iter()
-        .rev()
-        .map(|(intent, Reverse(destination))| {
-            Ok(statement.query_row(params![intent, destination], |row| {
-                Ok(ListedDelivery {
-                    id: intent_id(row, 0)?,
-                    surface: Surface::from_number(row.get(2)?),
-                    label: row.get(3)?,
-                    destination: row.get(4)?,
-                    state: row.get(5)?,
-                    attempts: row.get(6)?,
-                    created_at: row.get(7)?,
-                    updated_at: row.get(8)?,
-                    next_attempt_at: waits_until(row, 9)?,
-                    last_error: row.get(10)?,
-                })
-            })?)
-        })
-        .collect()
+    Ok(searches)
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<ListedDelivery> {
+    Ok(ListedDelivery {
+        id: intent_id(row, 0)?,
+        surface: Surface::from_number(row.get(2)?),
+        label: row.get(3)?,
+        destination: row.get(4)?,
+        state: row.get(5)?,
+        attempts: row.get(6)?,
+        created_at: row.get(7)?,
+        updated_at: row.get(8)?,
+        next_attempt_at: waits_until(row, 9)?,
+        last_error: row.get(10)?,
+    })
 }
 
 /// Whether anything was ever sent to a destination of this name.
@@ -282,7 +282,7 @@ impl Operator {
     /// The latest deliveries that match, latest first.
     pub fn list(&self, query: &ListQuery) -> Result<Vec<ListedDelivery>, StoreError> {
         let now = self.now();
-        self.read(|sql| read(sql, query, now))
+        Ok(self.read(|sql| read(sql, query, now))?.found)
     }
 
     /// Whether anything was ever sent to a destination of this name.
@@ -291,12 +291,20 @@ impl Operator {
     }
 }
 
+impl Sqlite {
+    /// A page of the deliveries that match, latest first.
+    pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
+        let now = self.shared().clock.now();
+        self.read(move |sql| read(sql, &query, now)).await
+    }
+}
+
 #[cfg(test)]
-impl crate::store::sqlite::Sqlite {
+impl Sqlite {
     /// The latest deliveries that match, latest first.
     pub fn list(&self, query: &ListQuery) -> Result<Vec<ListedDelivery>, StoreError> {
         let now = self.shared().clock.now();
-        self.read_blocking(|sql| read(sql, query, now))
+        Ok(self.read_blocking(|sql| read(sql, query, now))?.found)
     }
 }
 

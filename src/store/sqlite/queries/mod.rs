@@ -3,8 +3,8 @@
 //! - `relays`, `intents`: stored intents to be shown.
 //! - `due`: destinations with waiting deliveries. `messages`: the content that deliveries send.
 //!   `history`: earlier attempts of a delivery.
-//! - `backlog`, `stats`, `listing`: figures and lists for operators. `bulk`: dead letters in
-//!   numbers, and bulk operations.
+//! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `bulk`: dead
+//!   letters in numbers, and bulk operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
@@ -12,6 +12,7 @@
 mod backlog;
 mod blocking;
 mod bulk;
+mod destinations;
 mod due;
 mod expired;
 mod history;

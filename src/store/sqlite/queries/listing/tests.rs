@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use rusqlite::types::Value;
 
 use super::*;
+use crate::model::DeliveryState;
 use crate::model::IntentId;
 use crate::store::sqlite::queries::SELECT_STATS;
 use DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
@@ -71,18 +72,39 @@ fn query(state: Option<DeliveryState>, destination: Option<&str>, limit: u32) ->
         state,
         is_blocked: false,
         destination: destination.map(str::to_owned),
-        source: None,
-        since: None,
         limit,
+        ..ListQuery::default()
     }
 }
 
 fn read(sql: &Connection, query: &ListQuery) -> Vec<(i64, String)> {
-    super::read(sql, query, Timestamp::from_millis(NOW))
-        .expect("it reads")
-        .into_iter()
-        .map(|row| (row.id.row(), row.destination))
-        .collect()
+    page(sql, query).0
+}
+
+/// A page, and where the next one begins.
+fn page(sql: &Connection, query: &ListQuery) -> (Vec<(i64, String)>, Option<DeliveryCursor>) {
+    let listing = super::read(sql, query, Timestamp::from_millis(NOW)).expect("it reads");
+    assert!(listing.searched_to.is_none() || listing.next.is_some());
+    let found = listing.found.into_iter();
+    let found = found.map(|row| (row.id.row(), row.destination));
+    (found.collect(), listing.next)
+}
+
+/// All pages, one after the other.
+fn pages(sql: &Connection, query: &ListQuery) -> Vec<(i64, String)> {
+    let mut query = query.clone();
+    let mut all = Vec::new();
+    // Far more pages than rows.
+    for _ in 0..1_000 {
+        let (found, next) = page(sql, &query);
+        all.extend(found);
+        let Some(next) = next else {
+            return all;
+        };
+        assert_eq!(DeliveryCursor::parse(&next.to_string()), Some(next));
+        query.after = Some(next);
+    }
+    panic!("the pages never end: {query:?}");
 }
 
 /// The expected list, by reading all deliveries.
@@ -126,6 +148,7 @@ proptest! {
         limit in 1..12u32,
         since in prop::option::of(0..70i64),
         source in prop::option::of(0..2usize),
+        max_rows in prop::option::of(Just(MIN_ROWS_A_SEARCH)),
     ) {
         let sql = database();
         for (milli, counter, destination, state, history) in deliveries {
@@ -153,6 +176,9 @@ proptest! {
                     ..query(state, destination, limit)
                 };
                 prop_assert_eq!(read(&sql, &query), read_all(&sql, &query), "{:?}", query);
+                let bounded = ListQuery { max_rows, ..query.clone() };
+                let all = ListQuery { limit: u32::MAX, ..query };
+                prop_assert_eq!(pages(&sql, &bounded), read_all(&sql, &all), "{:?}", bounded);
             }
         }
     }
@@ -178,7 +204,7 @@ fn a_state_is_found_by_an_index_and_never_by_reading_all_deliveries() {
         if state == Delivered {
             continue;
         }
-        for access in Access::of(Some(state)) {
+        for access in Access::of(Some(state), false) {
             for select in [Some(access.select()), access.destinations()]
                 .into_iter()
                 .flatten()
@@ -209,8 +235,11 @@ fn a_state_is_found_by_an_index_and_never_by_reading_all_deliveries() {
 fn a_walk_begins_at_the_newest_and_sorts_nothing_but_the_deliveries_of_one_intent() {
     let sql = database();
     for state in [None, Some(Delivered)] {
-        let steps = plan(&sql, &Access::of(state)[0].select());
-        assert_eq!(steps[0], "SEARCH d USING PRIMARY KEY (intent_id>?)");
+        let steps = plan(&sql, &Access::of(state, false)[0].select());
+        assert_eq!(
+            steps[0],
+            "SEARCH d USING PRIMARY KEY (intent_id>? AND intent_id<?)"
+        );
         let sorts: Vec<_> = steps
             .iter()
             .filter(|step| step.contains("B-TREE"))

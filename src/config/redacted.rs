@@ -1,0 +1,191 @@
+//! The settings that take effect, as operators may see them. Each field is named here, so that a
+//! new one can't be shown without a decision: URLs are shown up to their path, headers by their
+//! names, secrets as their number.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::resolved::{DestinationPolicy, Resolved, SourcePolicy};
+use crate::config::rules::shown;
+use crate::config::sections::{RateLimit, SourceVerify};
+
+impl Resolved {
+    /// The settings without secrets.
+    pub(crate) fn redacted(&self) -> Value {
+        let server = &self.server;
+        let delivery = &self.delivery;
+        json!({
+            "server": {
+                "listen": server.listen.to_string(),
+                "max_connections": server.max_connections,
+                "max_body_bytes": server.max_body_bytes,
+                "header_timeout": shown(server.header_timeout),
+                "keep_alive_timeout": shown(server.keep_alive_timeout),
+                "max_headers": server.max_headers,
+                "max_header_bytes": server.max_header_bytes,
+                "request_timeout": shown(server.request_timeout),
+                "shutdown_grace": shown(server.shutdown_grace),
+                "public_url": server.public_url.as_deref().map(origin),
+                "trusted_proxies": texts(&server.trusted_proxies),
+            },
+            "admin": {
+                "listen": self.admin.listen.as_ref().map(SocketAddr::to_string),
+                "tokens": set(self.admin.tokens.len()),
+                "read_tokens": set(self.admin.read_tokens.len()),
+                "allowed_hosts": self.admin.allowed_hosts,
+                "metrics_public": self.admin.metrics_public,
+            },
+            "database": {
+                "path": self.database.path.display().to_string(),
+                "readers": self.database.readers,
+                "min_free_bytes": self.database.min_free_bytes,
+            },
+            "api": {
+                "keys": set(self.api.keys.len()),
+                "idempotency_window": shown(self.api.idempotency_window),
+                "rate_limit": {
+                    "post": rate_limit(self.api.rate_limit.post),
+                    "get": rate_limit(self.api.rate_limit.get),
+                },
+            },
+            "delivery": {
+                "level": delivery.level.to_string(),
+                "workers": delivery.workers,
+                "timeout": shown(delivery.timeout),
+                "connect_timeout": shown(delivery.connect_timeout),
+                "allow_networks": texts(&delivery.allow_networks),
+            },
+            "retention": {
+                "delivered": self.retention.delivered.map(shown),
+                "dead_lettered": self.retention.dead_lettered.map(shown),
+            },
+            "destinations": named(&self.destinations, |one| destination(one)),
+            "sources": named(&self.sources, |one| source(one)),
+        })
+    }
+}
+
+fn named<T>(all: &BTreeMap<String, T>, view: impl Fn(&T) -> Value) -> Value {
+    let views = all.iter().map(|(name, one)| (name.clone(), view(one)));
+    Value::Object(views.collect::<Map<_, _>>())
+}
+
+fn destination(policy: &DestinationPolicy) -> Value {
+    let breaker = policy.breaker.map(|rules| {
+        json!({
+            "failures": rules.failures,
+            "ratio": rules.ratio,
+            "min_attempts": rules.min_attempts,
+            "window": shown(rules.window),
+            "probe_after": shown(rules.probe_after),
+            "probe_cap": shown(rules.probe_cap),
+        })
+    });
+    json!({
+        "url": policy.url.as_ref().map(|url| format!("{}/…", url.origin())),
+        "secrets": set(policy.secrets.len()),
+        "headers": policy.headers.keys().collect::<Vec<_>>(),
+        "timeout": shown(policy.timeout),
+        "rate_limit": policy.rate_limit.map(rate_limit),
+        "concurrency": policy.concurrency,
+        "transient_statuses": policy.transient_statuses,
+        "permanent_statuses": policy.permanent_statuses,
+        "retry": {
+            "schedule": policy.retry.schedule.iter().copied().map(shown).collect::<Vec<_>>(),
+            "jitter": policy.retry.jitter,
+        },
+        "breaker": breaker,
+        "proxy": policy.network.proxy.as_ref().map(|proxy| proxy.url.to_string()),
+        "ca_file": policy.network.ca_file.as_ref().map(|path| path.display().to_string()),
+        "client_certificate": policy.network.client_certificate.is_some(),
+    })
+}
+
+fn source(policy: &SourcePolicy) -> Value {
+    json!({
+        "destinations": policy.destinations.to_vec(),
+        "verify": policy.verify.as_ref().map(verify),
+        "has_conditions": !policy.require.is_empty(),
+        "idempotency_window": shown(policy.idempotency_window),
+        "max_body_bytes": policy.max_body_bytes,
+        "accept_any_content": policy.accept_any_content,
+        "forward_authorization": policy.forward_authorization,
+        "rate_limit": policy.rate_limit.map(rate_limit),
+        "allow_ips": texts(&policy.allow_ips),
+        "public_url": policy.public_url.as_deref().map(origin),
+        "handshakes": policy.handshakes.len(),
+        "answer": policy.answer.is_some(),
+    })
+}
+
+fn verify(verify: &SourceVerify) -> Value {
+    let schemes = verify.schemes();
+    let views = schemes
+        .iter()
+        .map(|scheme| json!({ "scheme": scheme.name(), "secrets": set(scheme.secrets().len()) }));
+    Value::Array(views.collect())
+}
+
+/// The number of secrets, in words that tell none from some.
+fn set(count: usize) -> Value {
+    match count {
+        0 => Value::Null,
+        count => format!("set ({count})").into(),
+    }
+}
+
+fn rate_limit(limit: RateLimit) -> Value {
+    json!({ "per_second": limit.per_second, "burst": limit.burst })
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(T::to_string).collect()
+}
+
+/// A URL up to its path, which may be a secret.
+fn origin(url: &str) -> String {
+    let host = url
+        .split_once("://")
+        .map_or(0, |(scheme, _)| scheme.len() + 3);
+    match url[host..].find('/') {
+        Some(path) => format!("{}/…", &url[..host + path]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// Each secret, and each place where one may stand, holds the word.
+    const SECRETS: &str = r#"
+        [api]
+        keys = ["SECRET-key"]
+        [destinations.d]
+        url = "https://user.example/SECRET/path?token=SECRET"
+        secrets = ["whsec_U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"]
+        headers = { Authorization = "Bearer SECRET" }
+        [sources.s]
+        destinations = ["d"]
+        public_url = "https://hooks.example/SECRET/in"
+        params = { key = "SECRET" }
+        verify = { token = { header = "X-Token", secrets = ["SECRET-token"] } }
+    "#;
+
+    #[test]
+    fn no_secret_is_shown() {
+        let config: Config = toml::from_str(SECRETS).expect("a configuration");
+        config.check().expect("a good one");
+        let shown = config.resolve().redacted().to_string();
+        assert!(
+            !shown.contains("SECRET") && !shown.contains("U0VDUkVU"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("set (1)") && shown.contains("https://user.example/…"),
+            "{shown}"
+        );
+    }
+}

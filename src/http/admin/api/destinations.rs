@@ -1,0 +1,211 @@
+//! `/api/destinations`: their states, and the actions of operators.
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::config::Resolved;
+use crate::http::admin::api::call::Call;
+use crate::http::admin::api::query::Parameters;
+use crate::http::api_error::ApiError;
+use crate::http::body::Body;
+use crate::http::response::{Response, json as json_response};
+use crate::store::{
+    DestinationOverview, DestinationsPage, DestinationsQuery, KeepReason, Obstacles, Resumed,
+};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 200;
+/// Destinations that a page may begin after: as many as a configuration sensibly has, and many
+/// times the ad hoc origins that one looks at.
+const MAX_OFFSET: usize = 1_000_000;
+/// Characters of a pause's reason: a sentence, which is shown with each delivery that waits.
+const MAX_REASON: usize = 500;
+
+/// An operator's action on a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Pause,
+    Resume,
+}
+
+impl Action {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            _ => None,
+        }
+    }
+}
+
+/// The body of a `POST`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ActionRequest {
+    /// Why it is paused.
+    reason: Option<String>,
+    /// The pause to end, by its time: a later pause by somebody else stays.
+    paused_at: Option<Timestamp>,
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
+    let mut parameters = Parameters::parse(call.head.uri.query());
+    let offset = parameters.number("after", 0, (0, MAX_OFFSET))?;
+    let limit = parameters.number("limit", DEFAULT_LIMIT, (1, MAX_LIMIT))?;
+    parameters.end()?;
+    let query = DestinationsQuery {
+        configured: call.app.config.destinations.keys().cloned().collect(),
+        name: None,
+        offset,
+        limit,
+    };
+    let page = call
+        .context
+        .wait(call.app.store.destinations_page(query))
+        .await?;
+    let end = offset + page.found.len();
+    let (config, now) = (&call.app.config, call.app.clock.now());
+    let items = page.found.iter().map(|one| view(one, config, now));
+    let answer = json!({
+        "items": items.collect::<Vec<Value>>(),
+        "total": page.total,
+        "next": (end < page.total).then(|| end.to_string()),
+    });
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+pub(super) async fn show(call: &Call<'_>, name: &str) -> Result<Response, ApiError> {
+    let found = find(call, name).await?;
+    let (config, now) = (&call.app.config, call.app.clock.now());
+    Ok(json_response(StatusCode::OK, &view(&found, config, now)))
+}
+
+/// Pauses or resumes a destination, and says how it stands then.
+pub(super) async fn act(
+    call: &Call<'_>,
+    name: &str,
+    action: Action,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let request: ActionRequest = call.document(body).await?;
+    find(call, name).await?;
+    let (before, is_changed) = match action {
+        Action::Pause => pause(call, name, request).await?,
+        Action::Resume => (None, resume(call, name, request).await?),
+    };
+    let found = find(call, name).await?;
+    let (config, now) = (&call.app.config, call.app.clock.now());
+    let mut answer = view(&found, config, now);
+    answer["is_changed"] = is_changed.into();
+    answer["paused_before"] = before.unwrap_or_default();
+    Ok(json_response(StatusCode::OK, &answer))
+}
+
+/// The earlier pause, if there was one, and whether the destination was not paused before.
+async fn pause(
+    call: &Call<'_>,
+    name: &str,
+    request: ActionRequest,
+) -> Result<(Option<Value>, bool), ApiError> {
+    let who = &call.caller.name;
+    let reason = request.reason.unwrap_or_else(|| format!("by {who}"));
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        let expected = format!("reason: expected 1 to {MAX_REASON} characters");
+        return Err(ApiError::invalid("reason", expected));
+    }
+    let paused = call.app.store.pause(name.to_owned(), reason.clone());
+    let before = call.context.wait(paused).await?;
+    if before.is_none() {
+        log::info!(
+            destination = name, who = who.as_str(), reason = reason.as_str();
+            "destination paused"
+        );
+    }
+    let is_changed = before.is_none();
+    let before = before.map(|pause| json!({ "at": pause.at, "reason": pause.reason }));
+    Ok((before, is_changed))
+}
+
+async fn resume(call: &Call<'_>, name: &str, request: ActionRequest) -> Result<bool, ApiError> {
+    let resumed = call.app.store.resume(name.to_owned(), request.paused_at);
+    match call.context.wait(resumed).await? {
+        Resumed::Now => {
+            let who = call.caller.name.as_str();
+            log::info!(destination = name, who; "destination resumed");
+            Ok(true)
+        }
+        Resumed::Already => Ok(false),
+        Resumed::PausedSince(pause) => Err(ApiError::changed(format!(
+            "{name} was paused anew at {}: {}",
+            pause.at, pause.reason
+        ))),
+    }
+}
+
+/// All destinations that are shown.
+pub(super) async fn all(call: &Call<'_>, limit: usize) -> Result<DestinationsPage, ApiError> {
+    let query = DestinationsQuery {
+        configured: call.app.config.destinations.keys().cloned().collect(),
+        name: None,
+        offset: 0,
+        limit,
+    };
+    call.context
+        .wait(call.app.store.destinations_page(query))
+        .await
+}
+
+async fn find(call: &Call<'_>, name: &str) -> Result<DestinationOverview, ApiError> {
+    let configured = call.app.config.destinations.contains_key(name);
+    let query = DestinationsQuery {
+        configured: configured.then(|| name.to_owned()).into_iter().collect(),
+        name: Some(name.to_owned()),
+        offset: 0,
+        limit: 1,
+    };
+    let page = call
+        .context
+        .wait(call.app.store.destinations_page(query))
+        .await?;
+    page.found.into_iter().next().ok_or_else(|| {
+        ApiError::not_found(format!("there is no destination {name:?}, and never was"))
+    })
+}
+
+fn keep_reason(one: &DestinationOverview, config: &Resolved, now: Timestamp) -> Option<KeepReason> {
+    let obstacles = Obstacles {
+        is_paused: one.paused.is_some(),
+        held_until: one.held_until,
+        probe_at: one.probe_at,
+    };
+    obstacles.reason(config.is_deliverable(&one.name), now)
+}
+
+/// The state's name: `active`, or why nothing is sent.
+pub(super) fn state(one: &DestinationOverview, config: &Resolved, now: Timestamp) -> &'static str {
+    keep_reason(one, config, now).map_or("active", KeepReason::name)
+}
+
+fn view(one: &DestinationOverview, config: &Resolved, now: Timestamp) -> Value {
+    let policy = config.destinations.get(&one.name);
+    let url = policy.and_then(|policy| policy.url.as_ref());
+    let is_exact = one.dead_lettered <= DestinationOverview::MAX_COUNT;
+    json!({
+        "name": one.name,
+        "is_configured": policy.is_some(),
+        // The path may be a secret.
+        "url": url.map(|url| format!("{}/…", url.origin())),
+        "state": state(one, config, now),
+        "paused_at": one.paused.as_ref().map(|pause| pause.at),
+        "paused_reason": one.paused.as_ref().map(|pause| pause.reason.as_str()),
+        "held_until": one.held_until.filter(|&until| until > now),
+        "probe_at": one.probe_at,
+        "waiting": one.waiting,
+        "processing": one.processing,
+        "dead_lettered": one.dead_lettered.min(DestinationOverview::MAX_COUNT),
+        "dead_lettered_is_exact": is_exact,
+        "oldest_due_at": one.oldest_due,
+    })
+}

@@ -1,0 +1,114 @@
+//! The operator's API, `/api`, as `openapi.admin.yaml` describes it.
+//!
+//! - `overview`: the relay at a glance. `deliveries`: lists of deliveries. `events`: a relay or an
+//!   event, and its payload. `destinations`: their states, and what operators do to them.
+//!   `configuration`: the settings that take effect, without secrets.
+//! - `call`: a request with its caller; reads its body. `query`: reads its parameters.
+
+mod call;
+mod configuration;
+mod deliveries;
+mod destinations;
+mod events;
+mod overview;
+mod query;
+
+use std::borrow::Cow;
+
+use hyper::Method;
+use hyper::http::request::Parts;
+use percent_encoding::percent_decode_str;
+
+use crate::http::admin::api::call::Call;
+use crate::http::api_error::ApiError;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::request_context::RequestContext;
+use crate::http::response::Response;
+
+/// The methods that a route answers.
+const GET: &str = "GET, HEAD";
+const POST: &str = "POST";
+
+enum Route<'a> {
+    Overview,
+    Deliveries,
+    Event(&'a str),
+    Payload(&'a str),
+    Destinations,
+    Destination(Cow<'a, str>),
+    DestinationAction(Cow<'a, str>, destinations::Action),
+    Configuration,
+}
+
+impl<'a> Route<'a> {
+    fn find(path: &'a str) -> Option<Self> {
+        let mut parts = path.split('/');
+        let route = match (parts.next()?, parts.next(), parts.next()) {
+            ("overview", None, _) => Self::Overview,
+            ("deliveries", None, _) => Self::Deliveries,
+            ("config", None, _) => Self::Configuration,
+            ("events", Some(id), None) => Self::Event(id),
+            ("events", Some(id), Some("payload")) => Self::Payload(id),
+            ("destinations", None, _) => Self::Destinations,
+            ("destinations", Some(name), None) => Self::Destination(decoded(name)?),
+            ("destinations", Some(name), Some(action)) => {
+                Self::DestinationAction(decoded(name)?, destinations::Action::parse(action)?)
+            }
+            _ => return None,
+        };
+        parts.next().is_none().then_some(route)
+    }
+
+    fn allows(&self) -> &'static str {
+        match self {
+            Self::DestinationAction(..) => POST,
+            _ => GET,
+        }
+    }
+}
+
+/// A segment of a path: the name of an ad hoc origin has slashes, which come encoded.
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    let name = percent_decode_str(segment).decode_utf8().ok()?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// Answers a request for `path`, below `/api/`.
+pub(super) async fn answer(
+    app: &App,
+    context: &RequestContext,
+    path: &str,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let caller = app.admin_access.authenticate(head)?;
+    let Some(route) = Route::find(path) else {
+        return Err(ApiError::not_found(
+            "there is nothing at this path: /openapi.admin.yaml lists the routes",
+        ));
+    };
+    match (route.allows(), &head.method) {
+        (POST, &Method::POST) => caller.check_change(head)?,
+        (GET, &Method::GET | &Method::HEAD) => {}
+        (allows, _) => return Err(ApiError::method_not_allowed(allows)),
+    }
+    let call = Call {
+        app,
+        context,
+        head,
+        caller,
+    };
+    match route {
+        Route::Overview => overview::show(&call).await,
+        Route::Deliveries => deliveries::list(&call).await,
+        Route::Event(id) => events::show(&call, id).await,
+        Route::Payload(id) => events::payload(&call, id).await,
+        Route::Destinations => destinations::list(&call).await,
+        Route::Destination(name) => destinations::show(&call, &name).await,
+        Route::DestinationAction(name, action) => {
+            destinations::act(&call, &name, action, body).await
+        }
+        Route::Configuration => Ok(configuration::show(&call)),
+    }
+}

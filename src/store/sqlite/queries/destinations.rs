@@ -1,0 +1,122 @@
+//! Destinations as operators see them: those that are configured, and those with work or an
+//! obstacle.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+
+use rusqlite::{Connection, Row, params};
+
+use crate::store::error::StoreError;
+use crate::store::sqlite::counts::Counts;
+use crate::store::sqlite::handle::Sqlite;
+use crate::store::types::{
+    DestinationId, DestinationOverview, DestinationsPage, DestinationsQuery, Pause,
+};
+
+/// Selects the destinations with waiting deliveries or an obstacle, and those of the names in ?1.
+/// ?2 is the only name that is wanted, or null.
+const SELECT: &str = "SELECT t.id, t.name, t.paused_at, t.pause_reason, t.held_until, t.probe_at,
+        (SELECT min(d.next_attempt_at) FROM deliveries d
+         WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+     FROM destinations t
+     WHERE (?2 IS NULL OR t.name = ?2)
+       AND (t.name IN (SELECT value FROM json_each(?1))
+            OR t.paused_at IS NOT NULL OR t.held_until IS NOT NULL OR t.probe_at IS NOT NULL
+            OR EXISTS (SELECT 1 FROM deliveries d
+                       WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+            OR ?2 IS NOT NULL)";
+
+/// A destination, and its id once anything was sent to it.
+type Found = (Option<DestinationId>, DestinationOverview);
+
+fn page(
+    sql: &Connection,
+    counts: &Counts,
+    query: &DestinationsQuery,
+) -> Result<DestinationsPage, StoreError> {
+    // One snapshot, so that the counts of dead letters belong to the rows.
+    let sql = &*sql.unchecked_transaction()?;
+    let mut all = stored(sql, query)?;
+    let known: HashSet<String> = all.iter().map(|(_, one)| one.name.clone()).collect();
+    let is_wanted = |name: &&String| query.name.as_ref().is_none_or(|wanted| wanted == *name);
+    let never_used = query.configured.iter().filter(is_wanted);
+    let never_used = never_used.filter(|name| !known.contains(*name));
+    all.extend(never_used.map(|name| (None, never_used_yet(name))));
+    // Destinations with an obstacle come first: they want an operator.
+    all.sort_by_key(|(_, one)| {
+        let has_obstacle =
+            one.paused.is_some() || one.held_until.is_some() || one.probe_at.is_some();
+        (Reverse(has_obstacle), one.name.clone())
+    });
+    let total = all.len();
+    let shown = all.into_iter().skip(query.offset).take(query.limit);
+    let mut dead = sql.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM deliveries
+         WHERE destination_id = ?1 AND state = 4 LIMIT ?2)",
+    )?;
+    let found = shown.map(|(id, mut one)| {
+        if let Some(id) = id {
+            let limit = DestinationOverview::MAX_COUNT + 1;
+            one.dead_lettered = dead.query_row(params![id, limit], |row| row.get(0))?;
+            one.waiting = counts.waiting(id);
+            one.processing = counts.processing(id);
+        }
+        Ok(one)
+    });
+    Ok(DestinationsPage {
+        found: found.collect::<rusqlite::Result<_>>()?,
+        total,
+    })
+}
+
+fn stored(sql: &Connection, query: &DestinationsQuery) -> Result<Vec<Found>, StoreError> {
+    let configured = serde_json::Value::from(query.configured.as_slice()).to_string();
+    let mut statement = sql.prepare_cached(SELECT)?;
+    let rows = statement.query_map(params![configured, query.name], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let paused_at: Option<_> = row.get(2)?;
+    let reason: Option<String> = row.get(3)?;
+    let overview = DestinationOverview {
+        name: row.get(1)?,
+        paused: paused_at.map(|at| Pause {
+            at,
+            reason: reason.unwrap_or_default(),
+        }),
+        held_until: row.get(4)?,
+        probe_at: row.get(5)?,
+        oldest_due: row.get(6)?,
+        waiting: None,
+        processing: None,
+        dead_lettered: 0,
+    };
+    Ok((row.get(0)?, overview))
+}
+
+fn never_used_yet(name: &str) -> DestinationOverview {
+    DestinationOverview {
+        name: name.to_owned(),
+        waiting: Some(0),
+        processing: Some(0),
+        dead_lettered: 0,
+        oldest_due: None,
+        paused: None,
+        held_until: None,
+        probe_at: None,
+    }
+}
+
+impl Sqlite {
+    /// A page of the destinations that are configured, and of those with waiting deliveries or an
+    /// obstacle.
+    pub async fn destinations_page(
+        &self,
+        query: DestinationsQuery,
+    ) -> Result<DestinationsPage, StoreError> {
+        let shared = std::sync::Arc::clone(self.shared());
+        self.read(move |sql| page(sql, &shared.counts, &query))
+            .await
+    }
+}

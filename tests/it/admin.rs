@@ -1,0 +1,256 @@
+//! The operator's API: who may ask, and what it answers.
+
+use relay::Config;
+use relay::config::{NamedSecret, Secret};
+use serde_json::{Value, json};
+
+use crate::support::{Client, Reply, TestRelay, event_id, off, until};
+
+const OPERATE: &str = "operate-operate-1";
+const READ: &str = "read-read-read-12";
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+fn token(name: &str, secret: &str) -> NamedSecret {
+    NamedSecret {
+        name: name.to_owned(),
+        secret: Secret::new(secret),
+    }
+}
+
+fn with_tokens(config: &mut Config) {
+    off(config);
+    config.admin.tokens = vec![token("OPS_TOKEN", OPERATE)];
+    config.admin.read_tokens = vec![token("READ_TOKEN", READ)];
+}
+
+fn get(admin: &Client, path: &str) -> Value {
+    let reply = admin.get(path);
+    assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+    reply.json()
+}
+
+fn post(admin: &Client, path: &str, body: &Value) -> Reply {
+    admin.send("POST", path, &[JSON], body.to_string().as_bytes())
+}
+
+#[test]
+fn a_request_needs_a_token_of_its_role() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", with_tokens);
+    let admin = relay.admin();
+    let bearer = |token: &str| format!("Bearer {token}");
+    let pause = "/api/destinations/orders/pause";
+    for (method, path, token, expected) in [
+        ("GET", "/api/overview", None, 401),
+        ("GET", "/api/overview", Some("operate-operate-2"), 401),
+        ("GET", "/api/overview", Some(READ), 200),
+        ("GET", "/api/overview", Some(OPERATE), 200),
+        ("GET", "/metrics", None, 401),
+        ("GET", "/metrics", Some(READ), 200),
+        ("GET", "/healthz", None, 200),
+        ("POST", pause, None, 401),
+        ("POST", pause, Some(READ), 403),
+        ("POST", pause, Some(OPERATE), 200),
+        ("GET", "/api/nothing", None, 401),
+        ("GET", "/api/nothing", Some(READ), 404),
+        ("GET", pause, Some(OPERATE), 405),
+    ] {
+        let authorization = token.map(bearer).unwrap_or_default();
+        let mut headers = vec![JSON];
+        if token.is_some() {
+            headers.push(("Authorization", &authorization));
+        }
+        let reply = admin.send(method, path, &headers, b"{}");
+        let what = format!("{method} {path} with {token:?}: {}", reply.text());
+        assert_eq!(reply.status, expected, "{what}");
+        assert_eq!(
+            reply.header("www-authenticate").is_some(),
+            expected == 401,
+            "{what}"
+        );
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
+        assert_eq!(
+            reply.header("x-content-type-options"),
+            Some("nosniff"),
+            "{what}"
+        );
+    }
+    // The public listener has nothing of it.
+    assert_eq!(relay.client.get("/api/overview").status, 404);
+}
+
+#[test]
+fn a_page_of_another_site_can_neither_read_nor_change() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let pause = "/api/destinations/orders/pause";
+    let evil = ("Host", "relay.evil.example");
+    assert_eq!(admin.send("GET", "/api/overview", &[evil], b"").status, 421);
+    assert_eq!(admin.send("POST", pause, &[evil, JSON], b"{}").status, 421);
+    // A scraper's configuration may name any host.
+    assert_eq!(admin.send("GET", "/metrics", &[evil], b"").status, 200);
+    for headers in [
+        &[("Content-Type", "text/plain")][..],
+        &[("Content-Type", "application/x-www-form-urlencoded")],
+        &[],
+    ] {
+        assert_eq!(
+            admin.send("POST", pause, headers, b"{}").status,
+            415,
+            "{headers:?}"
+        );
+    }
+    for header in [
+        ("Origin", "http://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+    ] {
+        let reply = admin.send("POST", pause, &[JSON, header], b"{}");
+        assert_eq!(reply.status, 403, "{header:?}");
+        assert!(reply.header("access-control-allow-origin").is_none());
+    }
+    assert_eq!(admin.send("OPTIONS", pause, &[], b"").status, 405);
+    assert_eq!(get(&admin, "/api/destinations/orders")["state"], "active");
+}
+
+#[test]
+fn deliveries_are_found_by_filters_and_pages() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let ids: Vec<_> = (0..5)
+        .map(|at| event_id(&relay.client.hook(&format!("k{at}"), b"{}")))
+        .collect();
+    let mut found = Vec::new();
+    let mut path = "/api/deliveries?limit=2&status=queued&destination=orders".to_owned();
+    loop {
+        let page = get(&admin, &path);
+        let items = page["items"].as_array().expect("items");
+        found.extend(
+            items
+                .iter()
+                .map(|item| item["id"].as_str().expect("an id").to_owned()),
+        );
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!("/api/deliveries?limit=2&status=queued&destination=orders&after={next}");
+    }
+    let newest_first: Vec<_> = ids.iter().rev().cloned().collect();
+    assert_eq!(found, newest_first);
+    let none = get(&admin, "/api/deliveries?source=gitlab");
+    assert_eq!(none["items"], json!([]));
+    assert_eq!(get(&admin, "/api/deliveries?until=1h")["items"], json!([]));
+    for (query, says) in [
+        ("statsu=queued", "no such parameter"),
+        ("status=dead", "expected one of"),
+        ("limit=0", "from 1 to 200"),
+        ("limit=1&limit=2", "expected once"),
+        ("since=yesterday", "expected a time"),
+        ("after=nonsense", "an earlier answer"),
+    ] {
+        let reply = admin.get(&format!("/api/deliveries?{query}"));
+        assert_eq!(reply.status, 400, "{query}");
+        assert!(reply.text().contains(says), "{query}: {}", reply.text());
+    }
+}
+
+#[test]
+fn an_event_is_shown_with_its_deliveries_and_its_payload_as_a_file() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let payload = b"{\"html\": \"<script>alert(1)</script>\"}";
+    let id = event_id(&relay.client.hook("k", payload));
+    let event = get(&admin, &format!("/api/events/{id}"));
+    assert_eq!(event["id"], id.as_str());
+    assert_eq!(event["deliveries"][0]["destination"], "orders");
+    assert_eq!(event["deliveries"][0]["status"], "queued");
+    let reply = admin.get(&format!("/api/events/{id}/payload"));
+    assert_eq!(reply.body, payload);
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/octet-stream")
+    );
+    assert_eq!(reply.header("content-security-policy"), Some("sandbox"));
+    let attachment = format!("attachment; filename=\"{id}.bin\"");
+    assert_eq!(
+        reply.header("content-disposition"),
+        Some(attachment.as_str())
+    );
+    for unknown in [
+        "evt_0197b2f0-0000-7000-8000-000000000001",
+        "nothing",
+        "%2e%2e",
+    ] {
+        assert_eq!(
+            admin.get(&format!("/api/events/{unknown}")).status,
+            404,
+            "{unknown}"
+        );
+    }
+}
+
+#[test]
+fn a_pause_says_who_paused_before_and_a_later_pause_is_not_ended_by_mistake() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let (pause, resume) = (
+        "/api/destinations/orders/pause",
+        "/api/destinations/orders/resume",
+    );
+    let first = post(&admin, pause, &json!({ "reason": "moving" })).json();
+    assert_eq!(
+        (&first["is_changed"], &first["state"]),
+        (&json!(true), &json!("paused"))
+    );
+    let second = post(&admin, pause, &json!({ "reason": "me too" })).json();
+    assert_eq!(second["is_changed"], false);
+    assert_eq!(second["paused_before"]["reason"], "moving");
+    assert_eq!(second["paused_reason"], "moving");
+    // The page of another operator shows an earlier pause.
+    let stale = json!({ "paused_at": "2020-01-01T00:00:00Z" });
+    let refused = post(&admin, resume, &stale);
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("moving"), "{}", refused.text());
+    let seen = json!({ "paused_at": first["paused_at"] });
+    let resumed = post(&admin, resume, &seen).json();
+    assert_eq!(
+        (&resumed["is_changed"], &resumed["state"]),
+        (&json!(true), &json!("active"))
+    );
+    let again = post(&admin, resume, &json!({})).json();
+    assert_eq!(again["is_changed"], false);
+    for (path, body, status) in [
+        ("/api/destinations/nobody/pause", json!({}), 404),
+        (pause, json!({ "reasn": "x" }), 400),
+        (pause, json!({ "reason": "" }), 400),
+        (pause, json!({ "reason": "x".repeat(501) }), 400),
+        (pause, json!([]), 400),
+        (resume, json!({ "paused_at": "soon" }), 400),
+    ] {
+        let reply = post(&admin, path, &body);
+        assert_eq!(reply.status, status, "{path} {body}: {}", reply.text());
+    }
+    assert_eq!(admin.send("POST", pause, &[JSON], b"{} {}").status, 400);
+}
+
+#[test]
+fn the_overview_counts_what_waits_and_the_destinations_by_state() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    relay.client.hook("k", b"{}");
+    post(&admin, "/api/destinations/orders/pause", &json!({}));
+    let overview = until("deliveries are counted", || {
+        let overview = get(&admin, "/api/overview");
+        overview["deliveries"].is_object().then_some(overview)
+    });
+    assert_eq!(overview["deliveries"]["queued"], 1);
+    assert_eq!(overview["kept"]["paused"], 1);
+    assert_eq!(overview["destinations"], json!({ "paused": 1 }));
+    assert_eq!(overview["is_ready"], true);
+    let destinations = get(&admin, "/api/destinations");
+    assert_eq!(destinations["total"], 1);
+    assert_eq!(destinations["items"][0]["waiting"], 1);
+    assert_eq!(destinations["items"][0]["url"], "http://127.0.0.1:9/…");
+    let config = get(&admin, "/api/config");
+    assert_eq!(config["api"]["keys"], "set (1)");
+    assert!(!config.to_string().contains(crate::support::KEY));
+}
