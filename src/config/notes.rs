@@ -4,8 +4,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use crate::config::sections::{Source, Verify};
+use ::http::HeaderName;
+
+use crate::config::sections::{IdempotencyKeyAt, Source, Verify};
 use crate::config::settings::Config;
+use crate::model::request::{JsonPointer, Part, Template};
 
 impl Config {
     /// One line for each such setting, that begins with its key.
@@ -115,8 +118,7 @@ fn unprotected_body(key: &str, scheme: &Verify) -> Option<String> {
 
 /// A signature that is valid for longer than its event's key is known.
 fn replayable(key: &str, scheme: &Verify, window: Duration) -> Option<String> {
-    let request = scheme.signed_request()?;
-    (request.has_timestamp() && request.tolerance > window).then(|| {
+    (tolerance(scheme)? > window).then(|| {
         format!(
             "{key}.tolerance: longer than the idempotency window: within it a captured request \
              can be sent again, and is a new event"
@@ -126,27 +128,59 @@ fn replayable(key: &str, scheme: &Verify, window: Duration) -> Option<String> {
 
 /// An idempotency key that anybody can write otherwise without breaking the signature.
 fn malleable_key(key: &str, source: &Source, scheme: &Verify) -> Option<String> {
-    let request = scheme.signed_request()?;
-    let is_signature = |name: &&str| {
-        let mut headers = request.headers.iter();
-        headers.any(|header| header.eq_ignore_ascii_case(name))
-    };
-    let name = source
-        .idempotency
-        .headers()
-        .into_iter()
-        .find(is_signature)?;
+    let places = signature_places(scheme);
+    let holds_signature = |part: &Part| places.contains(part);
+    let header = |name: &String| HeaderName::try_from(name.as_str()).map(Part::Header);
+    let is_carrier = |name: &&String| header(name).is_ok_and(|part| holds_signature(&part));
+    let mut names = source.idempotency.places().iter().filter_map(|place| {
+        let (name, is_signature) = match place {
+            IdempotencyKeyAt::Header(name) => return Some(name).filter(is_carrier),
+            IdempotencyKeyAt::Headers(names) => return names.iter().find(is_carrier),
+            IdempotencyKeyAt::JsonPointer(text) => {
+                let pointer = JsonPointer::parse(text)?;
+                (text, holds_signature(&Part::Json(pointer)))
+            }
+            IdempotencyKeyAt::Query(name) => {
+                (name, holds_signature(&Part::QueryField(name.clone())))
+            }
+            IdempotencyKeyAt::Form(name) => (name, holds_signature(&Part::FormField(name.clone()))),
+            IdempotencyKeyAt::None | IdempotencyKeyAt::Body | IdempotencyKeyAt::FirstOf(_) => {
+                return None;
+            }
+        };
+        is_signature.then_some(name)
+    });
+    let name = names.next()?;
     Some(format!(
         "{key}.idempotency: {name} carries the signature, whose spelling anybody can change \
          (case, padding): a copy of a request would be a new event"
     ))
 }
 
-fn has_time(scheme: &Verify) -> bool {
-    match scheme {
-        Verify::StandardWebhooks(_) => true,
-        _ => scheme
-            .signed_request()
-            .is_some_and(|request| request.has_timestamp()),
+/// The parts of a request that hold a scheme's signatures.
+fn signature_places(scheme: &Verify) -> Vec<Part> {
+    let header = |name: &str| HeaderName::try_from(name).ok().map(Part::Header);
+    if let Verify::StandardWebhooks(_) = scheme {
+        let headers = ["webhook-signature", "svix-signature"];
+        return headers.into_iter().filter_map(header).collect();
     }
+    let Some(request) = scheme.signed_request() else {
+        return Vec::new();
+    };
+    let headers = request.headers.iter().filter_map(|name| header(name));
+    let others = request.signature.iter().flat_map(Template::all_parts);
+    headers.chain(others.cloned()).collect()
+}
+
+fn has_time(scheme: &Verify) -> bool {
+    tolerance(scheme).is_some()
+}
+
+/// The longest age of a request that verifies; none if its time isn't looked at.
+fn tolerance(scheme: &Verify) -> Option<Duration> {
+    if let Verify::StandardWebhooks(scheme) = scheme {
+        return Some(scheme.tolerance);
+    }
+    let request = scheme.signed_request()?;
+    request.has_timestamp().then_some(request.tolerance)
 }

@@ -102,6 +102,20 @@ fn a_secret_is_learned_once_while_it_is_expected_and_survives_a_kill() {
     assert_eq!(signed(&server, "asana", SECRET, "[5]"), 200);
     assert_eq!(signed(&server, "other", SECRET, "[6]"), 401);
     assert_eq!(stored(path), 2);
+    let send = |source: &str| {
+        let mut command = Process::command(path);
+        let address = server.client.address().to_string();
+        command.env("RELAY_HTTP_ADDR", address);
+        let output = command.args(["send", source, "payload"]).output();
+        let output = output.expect("the binary runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        (output.status.success(), error)
+    };
+    std::fs::write(path.join("payload"), "[7]").expect("writing");
+    assert_eq!(send("asana"), (true, String::new()));
+    let (_, error) = send("other");
+    assert!(error.contains("gives it one by a handshake"), "{error}");
+    assert_eq!(stored(path), 3);
     server.kill();
 }
 

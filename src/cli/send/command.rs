@@ -15,6 +15,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, SourcePolicy, StoredEvent};
 use crate::model::is_name;
 use crate::model::request::document;
+use crate::store::Operator;
 
 #[derive(Args)]
 pub(in crate::cli) struct Send {
@@ -38,7 +39,8 @@ pub(in crate::cli) struct Send {
 impl Send {
     pub fn run(&self) -> Result<(), CommandError> {
         let name = self.source.as_str();
-        let config = Config::load_for_source(self.file.path(), name)?;
+        let mut config = Config::load_for_source(self.file.path(), name)?;
+        add_learned_secrets(&mut config, name);
         let resolved = config.resolve();
         let source = resolved.source(name).filter(|_| is_name(name));
         let source =
@@ -83,6 +85,23 @@ fn destinations(source: &SourcePolicy, draft: &Draft) -> String {
     } else {
         names.join(", ")
     }
+}
+
+/// A source that has no secret but those that a handshake brought signs with one of these.
+fn add_learned_secrets(config: &mut Config, name: &str) {
+    let Some(source) = config.sources.get_mut(name) else {
+        return;
+    };
+    if !source.learns_secrets() || source.has_secrets() {
+        return;
+    }
+    // Without a database nothing was learned; then the signature says what is missing.
+    let learned = Operator::reading(&config.database)
+        .ok()
+        .and_then(|operator| operator.learned_secrets().ok());
+    let learned = learned.into_iter().flatten();
+    let own = learned.filter(|learned| learned.source == name);
+    source.secrets.extend(own.map(|learned| learned.secret));
 }
 
 /// Posts the request, and prints the answer. An answer that isn't a success is a failure.

@@ -324,6 +324,30 @@ fn notes_tell_the_price_of_a_setting() {
             ],
         ),
         (
+            "idempotency = { header = 'Svix-Signature' }\n[sources.a.verify.standard_webhooks]\n\
+             tolerance = '2h'\nsecrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
+            &[
+                "standard_webhooks.tolerance: longer than the idempotency window",
+                "sources.a.idempotency: Svix-Signature carries the signature",
+                "destinations.d has no secrets",
+            ],
+        ),
+        (
+            "idempotency = { json_pointer = '/s' }\n\
+             verify.hmac = { signature = '{json./s}', signed = '{json./id}', secrets = ['s'] }",
+            &[body, "sources.a.idempotency: /s carries the signature"],
+        ),
+        (
+            "idempotency = { query = 's' }\n\
+             verify.hmac = { signature = '{query.s}', secrets = ['s'] }",
+            &["sources.a.idempotency: s carries the signature"],
+        ),
+        (
+            "accept_any_content = true\n\
+             verify.hmac = { header = 'X', signed = '{form_sorted}', secrets = ['s'] }",
+            &[],
+        ),
+        (
             "[[sources.a.verify_any]]\nhmac = { header = 'X', secrets = ['s'] }\n\
              [[sources.a.verify_any]]\nhmac = { header = 'Y', secrets = ['s'] }",
             &["sources.a.verify_any: as weak as its weakest scheme"],

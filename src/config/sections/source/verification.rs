@@ -138,7 +138,7 @@ impl Source {
     }
 
     /// Whether a handshake brings the source secrets.
-    pub(super) fn learns_secrets(&self) -> bool {
+    pub(crate) fn learns_secrets(&self) -> bool {
         self.handshakes
             .contains(&Handshake::Named(HandshakeName::Asana))
     }
@@ -230,7 +230,7 @@ impl Source {
     }
 
     /// Whether there is a secret, the source's or a scheme's.
-    pub(in crate::config) fn has_secrets(&self) -> bool {
+    pub(crate) fn has_secrets(&self) -> bool {
         let schemes = self.schemes();
         !self.secrets.is_empty() || schemes.iter().any(|scheme| !scheme.secrets().is_empty())
     }

@@ -88,10 +88,10 @@ impl SignedRequest {
         self.timestamp_places() > 0
     }
 
-    /// Whether the signature covers every byte of the body.
+    /// Whether the signature covers the body: every byte of it, or every field of a form.
     pub fn covers_body(&self) -> bool {
-        let parts = self.signed.parts();
-        parts.contains(&Part::Body) || parts.contains(&Part::BodySha256)
+        let whole = [Part::Body, Part::BodySha256, Part::FormSorted];
+        whole.iter().any(|part| self.signed.has(part))
     }
 
     fn timestamp_places(&self) -> usize {
