@@ -192,6 +192,21 @@ fn a_server_of_another_version_and_its_alerts_are_told_in_plain_words() {
     }
 }
 
+#[test]
+fn a_connection_that_ends_in_the_handshake_is_told_from_one_that_ends_before_the_answer() {
+    let closing = receiver(None, |stream, _| {
+        let _ = stream.read(&mut [0; 4096]);
+    });
+    let server = self_signed("127.0.0.1", |_| {});
+    let (kind, error) = tried(&closing.replace("http:", "https:"), &server, None);
+    assert_eq!(kind, "reset", "{error}");
+    let words = "the connection ended during the TLS handshake: is TLS spoken at its port?";
+    assert_eq!(error, words);
+    let (_, error) = tried(&closing, &server, None);
+    let all = ["the connection ended before the answer", "connection reset"];
+    assert!(all.contains(&error.as_str()), "{error}");
+}
+
 /// The output of `relay check` with a destination of these keys, and of a start.
 fn checked(directory: &Path, keys: &str) -> Output {
     let toml = format!("[destinations.orders]\nurl = \"https://orders.invalid/\"\n{keys}");

@@ -8,7 +8,7 @@ use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
-use crate::delivery::levels::http::errors::{Forbidden, NotMade};
+use crate::delivery::levels::http::errors::{Forbidden, NotMade, TlsNotBegun};
 use crate::delivery::levels::http::proxy::ProxyFailed;
 use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::HeadTooLarge;
@@ -142,13 +142,10 @@ pub(super) fn failure(error: &ureq::Error, policy: &DestinationPolicy) -> Outcom
         ureq::Error::Other(inner) if inner.is::<HeadTooLarge>() => {
             (FailureKind::ResponseHeadersTooLarge, inner.to_string())
         }
-        ureq::Error::Timeout(phase) => (
-            FailureKind::Timeout,
-            format!(
-                "timed out ({phase}) after at most {} ms",
-                policy.timeout.as_millis()
-            ),
-        ),
+        ureq::Error::Timeout(phase) => (FailureKind::Timeout, late(*phase, policy)),
+        ureq::Error::Other(inner) if inner.is::<TlsNotBegun>() => {
+            (FailureKind::Reset, inner.to_string())
+        }
         ureq::Error::HostNotFound => (FailureKind::Dns, "the host's name is unknown".to_owned()),
         ureq::Error::Io(error) => io_failure(error, policy),
         ureq::Error::Tls(text) => (FailureKind::Tls, (*text).to_owned()),
@@ -160,6 +157,22 @@ pub(super) fn failure(error: &ureq::Error, policy: &DestinationPolicy) -> Outcom
         .take(MAX_ERROR)
         .collect();
     Outcome::failed(Class::Transient, kind, text)
+}
+
+/// The words for a phase that took too long.
+fn late(phase: ureq::Timeout, policy: &DestinationPolicy) -> String {
+    match phase {
+        ureq::Timeout::Resolve => {
+            "timed out: its name was not found within delivery.connect_timeout".to_owned()
+        }
+        ureq::Timeout::Connect => {
+            "timed out: no connection, TLS included, within delivery.connect_timeout".to_owned()
+        }
+        _ => {
+            let millis = policy.timeout.as_millis();
+            format!("timed out: no complete answer within {millis} ms")
+        }
+    }
 }
 
 fn io_failure(error: &std::io::Error, policy: &DestinationPolicy) -> (FailureKind, String) {

@@ -1,6 +1,6 @@
 //! The transport's own errors, which travel through ureq as `ureq::Error::Other`.
 
-use std::io::Error as IoError;
+use std::io::{Error as IoError, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
 use rustix::io::Errno;
@@ -27,6 +27,11 @@ pub(super) struct NotMade {
     pub source: IoError,
 }
 
+/// The other side ended the connection during the TLS handshake, without a reason.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the connection ended during the TLS handshake: is TLS spoken at its port?")]
+pub(super) struct TlsNotBegun;
+
 impl NotMade {
     /// Separates a shortage from other errors of making a socket or a thread.
     pub fn of(error: IoError) -> Result<Self, IoError> {
@@ -50,6 +55,18 @@ impl NotMade {
             Err(error) => ureq::Error::Io(error),
         }
     }
+}
+
+/// Whether the other side ended the connection.
+pub(super) fn is_end(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+    )
 }
 
 #[cfg(test)]

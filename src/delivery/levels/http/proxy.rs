@@ -7,7 +7,7 @@ use thiserror::Error;
 use ureq::http::{StatusCode, Uri};
 
 use crate::config::ProxyPolicy;
-use crate::delivery::levels::http::errors::Forbidden;
+use crate::delivery::levels::http::errors::{Forbidden, is_end};
 use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::model::FailureKind;
 
@@ -144,18 +144,6 @@ impl ProxyProblem {
             _ => error,
         }
     }
-}
-
-/// Whether the other side ended the connection.
-fn is_end(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::NotConnected
-            | ErrorKind::BrokenPipe
-            | ErrorKind::UnexpectedEof
-    )
 }
 
 impl ProxyFailed {

@@ -85,6 +85,24 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
     assert_eq!(error(404, b"/"), "answered 404 Not Found");
 }
 
+#[test]
+fn a_timeout_says_for_what_there_was_no_time() {
+    let config = Config::default().resolve();
+    let error = |phase| {
+        let outcome = failure(&ureq::Error::Timeout(phase), config.adhoc());
+        assert_eq!(outcome.failure, Some(FailureKind::Timeout));
+        outcome.error.expect("words")
+    };
+    let words = "timed out: its name was not found within delivery.connect_timeout";
+    assert_eq!(error(ureq::Timeout::Resolve), words);
+    let words = "timed out: no connection, TLS included, within delivery.connect_timeout";
+    assert_eq!(error(ureq::Timeout::Connect), words);
+    for phase in [ureq::Timeout::Global, ureq::Timeout::RecvResponse] {
+        let words = "timed out: no complete answer within 15000 ms";
+        assert_eq!(error(phase), words);
+    }
+}
+
 fn header(status: u16, value: &str) -> Option<u64> {
     let mut headers = HeaderMap::new();
     headers.insert(RETRY_AFTER, HeaderValue::from_str(value).expect("a value"));

@@ -12,7 +12,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, LazyBuffers, Sh
 
 use crate::clock::Clock;
 use crate::config::ProxyPolicy;
-use crate::delivery::levels::http::errors::{Forbidden, NotMade};
+use crate::delivery::levels::http::errors::{Forbidden, NotMade, TlsNotBegun, is_end};
 use crate::delivery::levels::http::proxy::{ProxyProblem, Route};
 use crate::delivery::levels::http::trace;
 use crate::delivery::levels::http::wire::connection::Wire;
@@ -108,7 +108,10 @@ impl Dialer {
     ) -> Result<(), Error> {
         let begun = self.shake_hands(socket, details, deadline);
         match self.route.proxy(details.uri) {
-            None => begun,
+            None => begun.map_err(|error| match error {
+                Error::Io(error) if is_end(error.kind()) => Error::Other(Box::new(TlsNotBegun)),
+                other => other,
+            }),
             Some(proxy) => begun.map_err(|error| {
                 let target = tunnel::target(details.uri);
                 ProxyProblem::while_beginning_tls(error, proxy, &target)
