@@ -6,6 +6,7 @@
 //! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
 //! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and
 //!   comments.
+//! - [`packaging`]: rules for Prometheus, and the dashboard for Grafana.
 //! - [`figures`]: a table of it all.
 
 mod circles;
@@ -16,6 +17,7 @@ mod language;
 mod lexer;
 mod modules;
 mod order;
+mod packaging;
 mod seam;
 mod sizes;
 mod source;
