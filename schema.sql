@@ -187,3 +187,37 @@ CREATE TABLE expected_secrets (
     source TEXT NOT NULL PRIMARY KEY,
     until  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Counts of a source, by minute (grain 60) for two days and by hour (3600) for 90. There is a row
+-- only where something happened; the relay API and sources without a section have one row each.
+CREATE TABLE source_rollups (
+    grain      INTEGER NOT NULL, -- seconds
+    at         INTEGER NOT NULL, -- the beginning of the minute or hour, by relay's clock
+    source     TEXT NOT NULL,
+    accepted   INTEGER NOT NULL,
+    duplicates INTEGER NOT NULL,
+    refused    INTEGER NOT NULL,
+    PRIMARY KEY (grain, at, source)
+) STRICT, WITHOUT ROWID;
+
+-- The same of a destination; ad hoc origins share a row.
+CREATE TABLE destination_rollups (
+    grain       INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    delivered   INTEGER NOT NULL,
+    failed      INTEGER NOT NULL, -- attempts
+    dead        INTEGER NOT NULL,
+    latency     BLOB,             -- from acceptance: 24 counts in LEB128, bounds double from 1 ms on
+    PRIMARY KEY (grain, at, destination)
+) STRICT, WITHOUT ROWID;
+
+-- The state of each subject that alerts are about, as it was told last. A change is written in the
+-- transaction that records its alert's event, so that it is told once.
+CREATE TABLE alert_states (
+    kind    TEXT NOT NULL,    -- the type of alert
+    subject TEXT NOT NULL,    -- a destination, say; empty if there is only one
+    state   TEXT NOT NULL,
+    since   INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;

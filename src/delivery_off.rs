@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
-use crate::model::FetchCertificate;
+use crate::model::{FetchCertificate, SendHeartbeat};
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
+use crate::ops::pulse::Pulse;
 use crate::stop::{Ending, Stop};
 use crate::store::{DestinationId, Store};
 
@@ -38,6 +39,7 @@ pub(crate) struct Context {
     pub stop_workers: Stop,
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,
+    pub pulse: Pulse,
 }
 
 /// An executor that has ended already.
@@ -82,6 +84,11 @@ pub(crate) fn check(_config: &Resolved) -> Result<(), (String, String)> {
     Ok(())
 }
 
+/// Sends nothing: this build contacts nobody.
+pub(crate) fn heartbeat_sender(_context: &Context) -> Option<SendHeartbeat> {
+    None
+}
+
 /// Starts nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
@@ -95,6 +102,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         stop_workers,
         own_listeners,
         wake,
+        pulse,
     } = context;
     drop((
         config,
@@ -106,6 +114,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         stop_workers,
         own_listeners,
         wake,
+        pulse,
     ));
     Ok(Executor {
         dispatcher: Ending::already(),

@@ -169,7 +169,7 @@ const DISPATCHER: &str = "delivery dispatcher";
 
 /// The order of the stop. An agent that exceeds its wait is given up: the next start recovers, as
 /// it does after a crash.
-const ORDER: [Step<Agents>; 6] = [
+const ORDER: [Step<Agents>; 7] = [
     Step {
         name: "requests",
         agent: |agents| &agents.requests,
@@ -177,15 +177,16 @@ const ORDER: [Step<Agents>; 6] = [
         wait: Wait::AfterGrace(OVERTIME),
     },
     Step {
-        name: "maintenance",
-        agent: |agents| &agents.maintenance,
-        asked: Asked::AtOnce,
-        wait: Wait::AfterGrace(OVERTIME),
-    },
-    Step {
         name: DISPATCHER,
         agent: |agents| &agents.dispatcher,
         asked: Asked::AtOnce,
+        wait: Wait::AfterGrace(OVERTIME),
+    },
+    // After those that it counts: it writes the rollups of the last seconds.
+    Step {
+        name: "maintenance",
+        agent: |agents| &agents.maintenance,
+        asked: Asked::InTurn,
         wait: Wait::AfterGrace(OVERTIME),
     },
     Step {
@@ -199,6 +200,13 @@ const ORDER: [Step<Agents>; 6] = [
         agent: |agents| &agents.http_threads,
         asked: Asked::InTurn,
         wait: Wait::FromTurn(THREAD_WAIT),
+    },
+    // It has ended by then, unless it waits for its receiver.
+    Step {
+        name: "heartbeat",
+        agent: |agents| &agents.heartbeat,
+        asked: Asked::AtOnce,
+        wait: Wait::Optional(Duration::ZERO),
     },
     // Asked as soon as the dispatcher has released their deliveries, and waited for last: a worker
     // that connects or resolves a name can't be cut short.

@@ -1,11 +1,14 @@
-//! `relay stats`: shows the backlog of each destination.
+//! `relay stats`: shows the backlog of each destination, and the counts of a time.
+
+mod period;
 
 use clap::Args;
 use serde_json::json;
 
+use self::period::Period;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{explained, plain, reading};
+use crate::cli::operate::{Moment, explained, moment, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
@@ -16,6 +19,12 @@ use crate::store::{BulkOperation, DestinationStats, KeepReason};
 pub(super) struct Stats {
     #[command(flatten)]
     file: ConfigFile,
+    /// Also count what was accepted and delivered since a time (RFC 3339), or an age (2h, 7d)
+    ///
+    /// Counts are kept by minute for 48 hours and by hour for 90 days; those of the last ten
+    /// seconds may be missing.
+    #[arg(long, value_name = "TIME", value_parser = moment, verbatim_doc_comment)]
+    since: Option<Moment>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -29,6 +38,8 @@ struct Figures {
     /// Events that no route wanted.
     unrouted: i64,
     jobs: Vec<BulkOperation>,
+    /// With `--since`.
+    period: Option<Period>,
     now: Timestamp,
 }
 
@@ -38,6 +49,8 @@ impl Stats {
         let destinations = operator.stats().map_err(explained)?;
         let jobs = operator.bulk_under_way().map_err(explained)?;
         let unrouted = operator.count_unrouted().map_err(explained)?;
+        let since = self.since.map(|since| since.when(operator.now()));
+        let period = since.map(|since| Period::read(&operator, since));
         let metadata = config.database.path.metadata();
         let figures = Figures {
             has_server: operator.has_server(),
@@ -45,6 +58,7 @@ impl Stats {
             destinations,
             unrouted,
             jobs,
+            period: period.transpose()?,
             now: operator.now(),
         };
         if self.json {
@@ -77,6 +91,7 @@ impl Figures {
                 "total": job.total,
                 "created_at": job.created_at,
             })).collect::<Vec<_>>(),
+            "period": self.period.as_ref().map(Period::as_json),
         })
     }
 
@@ -129,6 +144,9 @@ impl Figures {
                 job.total,
                 job.id
             );
+        }
+        if let Some(period) = &self.period {
+            period.print()?;
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::check_needs;
 use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener, shown};
-use crate::config::sections::{Destination, ForwardQuery, ProxySetting, Source};
+use crate::config::sections::{ALERT_SOURCE, Destination, ForwardQuery, ProxySetting, Source};
 use crate::config::settings::Config;
-use crate::model::{Level, is_name, known_address};
+use crate::model::{Level, TargetUrl, is_name, known_address};
 
 impl Config {
     /// Checks ranges, names, references and contradictions. A setting that this version knows and
@@ -30,6 +30,7 @@ impl Config {
         self.check_proxy("delivery", self.delivery.proxy.as_ref())?;
         self.retention
             .check("retention", self.api.idempotency_window)?;
+        self.check_alerts()?;
         for (name, destination) in &self.destinations {
             self.check_destination(name, destination)?;
         }
@@ -49,6 +50,37 @@ impl Config {
             ),
             _ => Ok(()),
         }
+    }
+
+    fn check_alerts(&self) -> Checked {
+        let Some(alerts) = &self.alerts else {
+            return Ok(());
+        };
+        alerts.check("alerts")?;
+        if let Some(name) = &alerts.destination
+            && !self.destinations.contains_key(name)
+        {
+            let expected = "the name of a [destinations.…] section";
+            return bad("alerts.destination", quoted(name), expected);
+        }
+        if self.sources.contains_key(ALERT_SOURCE) {
+            let expected = "another name: with [alerts], \"relay\" is the source of relay's own \
+                            alerts";
+            return bad(
+                &format!("sources.{ALERT_SOURCE}"),
+                quoted(ALERT_SOURCE),
+                expected,
+            );
+        }
+        let url = alerts.heartbeat.as_ref().and_then(|to| to.url.as_ref());
+        let url = url.and_then(|url| url.reveal().parse::<TargetUrl>().ok());
+        if let Some((url, address)) = url.and_then(|url| Some((url.port(), url.literal_address()?)))
+            && self.listens_at(SocketAddr::new(address, url))
+        {
+            let expected = "an address other than our own listeners";
+            return bad("alerts.heartbeat.url", "***", expected);
+        }
+        Ok(())
     }
 
     fn check_destination(&self, name: &str, to: &Destination) -> Checked {

@@ -159,6 +159,9 @@ impl Config {
                 reference.resolve(env)?;
             }
         }
+        if let Some(alerts) = &mut self.alerts {
+            alerts.resolve("alerts", env)?;
+        }
         Ok(())
     }
 }
@@ -176,7 +179,11 @@ fn is_secret(key: &str) -> bool {
     let is_secret = [".secrets", ".proxy_authorization"]
         .iter()
         .any(|part| key.contains(part));
-    !is_reference && (key.starts_with("api.keys") || is_secret || is_header)
+    !is_reference
+        && (key.starts_with("api.keys")
+            || key.starts_with("alerts.heartbeat.url")
+            || is_secret
+            || is_header)
 }
 
 fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {

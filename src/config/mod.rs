@@ -37,17 +37,19 @@ mod units;
 pub use error::ConfigError;
 pub(crate) use live::Live;
 pub use network::{ClientCertificate, NetworkPolicy, ProxyPolicy};
-pub use resolved::{DeliveryPolicy, DestinationPolicy, Resolved, SourcePolicy};
+pub use resolved::{
+    AlertPolicy, DeliveryPolicy, DestinationPolicy, HeartbeatPolicy, Resolved, SourcePolicy,
+};
 pub use routing::StoredEvent;
 pub use secrets::{NamedSecret, Secret, VariableNames};
 pub use sections::{
-    Admin, Algorithm, Alternative, Answer, Api, ApiRateLimit, BasicScheme, BreakerSettings,
-    CertificateHost, Database, Decode, Defaults, Delivery, Destination, Encoding, EventTypeAt,
-    ForwardQuery, Handshake, HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames,
-    HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering, ProxySetting, PublicKeyScheme,
-    RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings,
-    SecretEncoding, Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks,
-    TimestampFormat, TokenScheme, Verify,
+    ALERT_SOURCE, Admin, AlertFormat, Alerts, Algorithm, Alternative, Answer, Api, ApiRateLimit,
+    BasicScheme, BreakerSettings, CertificateHost, Database, Decode, Defaults, Delivery,
+    Destination, Encoding, EventTypeAt, ForwardQuery, Handshake, HandshakeMethod, HandshakeName,
+    HandshakeTable, HeaderNames, Heartbeat, HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering,
+    ProxySetting, PublicKeyScheme, RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText,
+    Retention, RetrySettings, SecretEncoding, Server, SignedRequest, Simulated, Source,
+    SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

@@ -10,9 +10,9 @@ use ipnet::IpNet;
 use crate::config::network::{NetworkPolicy, ProxyPolicy};
 use crate::config::secrets::Secret;
 use crate::config::sections::{
-    Admin, Answer, Api, BreakerSettings, Database, Decode, Defaults, Destination, EventTypeAt,
-    ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt, Ordering, RateLimit,
-    RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
+    ALERT_SOURCE, Admin, AlertFormat, Answer, Api, BreakerSettings, Database, Decode, Defaults,
+    Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt, Ordering,
+    RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -44,6 +44,8 @@ pub struct Resolved {
     pub(super) adhoc: Arc<DestinationPolicy>,
     /// The webhook sources; `*` is the catch-all.
     pub sources: BTreeMap<String, Arc<SourcePolicy>>,
+    /// Alerts and the heartbeat; none: the operator has the log alone.
+    pub alerts: Option<AlertPolicy>,
     longest_wait: Duration,
     longest_window: Duration,
 }
@@ -65,6 +67,26 @@ pub struct DeliveryPolicy {
     pub proxy: Option<Arc<ProxyPolicy>>,
     /// Level simulated.
     pub simulated: Simulated,
+}
+
+/// The settings of alerts.
+#[derive(Debug)]
+pub struct AlertPolicy {
+    /// The destination of alerts; none: there are none.
+    pub destination: Option<String>,
+    /// The form of an alert.
+    pub format: AlertFormat,
+    /// The heartbeat, if there is one.
+    pub heartbeat: Option<HeartbeatPolicy>,
+}
+
+/// The settings of the heartbeat.
+#[derive(Debug)]
+pub struct HeartbeatPolicy {
+    /// The URL, which is a secret.
+    pub url: Secret,
+    /// The time from one request to the next.
+    pub every: Duration,
 }
 
 /// The settings of a destination.
@@ -186,9 +208,26 @@ impl Config {
             sources: sources
                 .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source, &orders))))
                 .collect(),
+            alerts: self.alert_policy(),
             longest_wait: self.longest_wait(),
             longest_window: self.longest_window(),
         }
+    }
+
+    fn alert_policy(&self) -> Option<AlertPolicy> {
+        let alerts = self.alerts.as_ref()?;
+        let heartbeat = alerts.heartbeat.as_ref().and_then(|heartbeat| {
+            Some(HeartbeatPolicy {
+                // None for commands, which resolve no secrets.
+                url: heartbeat.url.clone()?,
+                every: heartbeat.every,
+            })
+        });
+        Some(AlertPolicy {
+            destination: alerts.destination.clone(),
+            format: alerts.format,
+            heartbeat,
+        })
     }
 
     /// The policy of a named destination, or of all others.
@@ -326,9 +365,23 @@ impl Resolved {
         self.destinations.contains_key(name) || name.contains("://")
     }
 
-    /// The policy of a source: its own, or the catch-all's.
+    /// The policy of a source: its own, or the catch-all's. The source of alerts is nobody's.
     pub fn source(&self, name: &str) -> Option<&Arc<SourcePolicy>> {
-        self.sources.get(name).or_else(|| self.sources.get("*"))
+        self.sources.get(name).or_else(|| {
+            let is_reserved = self.alerts.is_some() && name == ALERT_SOURCE;
+            self.sources.get("*").filter(|_| !is_reserved)
+        })
+    }
+
+    /// The sources that are counted apart: the declared ones, and that of alerts.
+    pub fn counted_sources(&self) -> impl Iterator<Item = &str> {
+        let alerts = self.alerts.as_ref().map(|_| ALERT_SOURCE);
+        self.sources.keys().map(String::as_str).chain(alerts)
+    }
+
+    /// The destinations that are counted apart.
+    pub fn counted_destinations(&self) -> impl Iterator<Item = &str> {
+        self.destinations.keys().map(String::as_str)
     }
 
     /// The URLs that providers were given, up to their paths.

@@ -205,6 +205,16 @@ impl PublicKeyList<'_> {
     }
 }
 
+/// The secret of one variable, whatever its characters.
+pub(super) fn from_variable(name: &str, env: Env<'_>) -> Result<Secret, String> {
+    let text = env(name).and_then(|text| text.into_string().ok());
+    let text = text.unwrap_or_default();
+    match text.trim() {
+        "" => Err(format!("{name:?}: expected a variable that holds a secret")),
+        text => Ok(Secret::new(text)),
+    }
+}
+
 /// One secret of each variable.
 fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<Secret>, String> {
     let is_list = matches!(names, VariableNames::Many(_));

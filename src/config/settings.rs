@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::sections::{
-    Admin, Api, Database, Delivery, Destination, Log, Retention, Server, Source,
+    Admin, Alerts, Api, Database, Delivery, Destination, Log, Retention, Server, Source,
 };
 use crate::model::Level;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// How long finished intents are kept.
     pub retention: Retention,
+    /// Alerts and the heartbeat; none: the operator has the log alone.
+    pub alerts: Option<Alerts>,
     /// The log.
     pub log: Log,
 }

@@ -8,6 +8,7 @@ use crate::config::Live;
 use crate::delivery::wake::Wake;
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
+use crate::ops::pulse::Pulse;
 use crate::stop::Stop;
 use crate::store::Store;
 
@@ -26,4 +27,6 @@ pub(crate) struct Context {
     /// Addresses that no attempt may go to.
     pub own_listeners: Vec<SocketAddr>,
     pub wake: Wake,
+    /// Shows that the dispatcher ticks.
+    pub pulse: Pulse,
 }

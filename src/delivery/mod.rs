@@ -36,7 +36,7 @@ pub(crate) use context::Context;
 pub(crate) use wake::Wake;
 
 use crate::config::Resolved;
-use crate::model::FetchCertificate;
+use crate::model::{FetchCertificate, SendHeartbeat};
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
 use pool::Pool;
@@ -92,6 +92,11 @@ pub(crate) fn fetch_certificate_from(
     server: &CertificateServer,
 ) -> FetchCertificate {
     levels::fetch_certificate_from(context, server)
+}
+
+/// Sends heartbeats; none if nobody is contacted.
+pub(crate) fn heartbeat_sender(context: &Context) -> Option<SendHeartbeat> {
+    levels::heartbeat_sender(context)
 }
 
 /// Runs a level's parts on threads of their own.

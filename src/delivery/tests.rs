@@ -32,6 +32,7 @@ use crate::delivery::transport::Transport;
 use crate::model::{DeliveryState, FailureKind, Level, Surface};
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
+use crate::ops::pulse::Pulse;
 use crate::stop::{Deadline, Stop};
 use crate::store::{Accept, DestinationId, OutboundMessage, Store, StoreContext};
 
@@ -114,6 +115,7 @@ fn context_with(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Arc<Fak
         fatal: Fatal::new(),
         own_listeners: Vec::new(),
         wake,
+        pulse: Pulse::default(),
     };
     (directory, clock, context)
 }

@@ -2,11 +2,16 @@
 //! that neither ingestion nor delivery has to wait.
 //!
 //! - `retention`: deletes what is finished after its time. `bulk`: bulk operations on dead letters.
-//!   `skipping`: dead letters that no longer block others. `pauses`: between the steps.
+//!   `skipping`: dead letters that no longer block others. `rollups`: counts by minute and hour.
+//!   `alerts`: what the operator is told. `heartbeat`: on a thread of its own. `pauses`: between
+//!   the steps.
 
+mod alerts;
 mod bulk;
+pub(crate) mod heartbeat;
 mod pauses;
 mod retention;
+mod rollups;
 mod skipping;
 
 use std::sync::Arc;
@@ -15,13 +20,17 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use self::retention::LONGEST_PAUSE;
 
+use self::alerts::{AlertAgent, AlertSources};
 use self::bulk::BulkAgent;
 use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
+use self::rollups::RollupAgent;
 use self::skipping::SkippingAgent;
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::ops::fatal::Fatal;
+use crate::ops::metrics::Metrics;
+use crate::ops::notices::Notices;
 use crate::stop::{Ending, Stop};
 use crate::store::{Store, StoreError};
 
@@ -30,12 +39,29 @@ pub(crate) struct Worker {
     bulk: BulkAgent,
     skipping: SkippingAgent,
     retention: RetentionAgent,
+    rollups: RollupAgent,
+    alerts: AlertAgent,
 }
 
 impl Worker {
-    pub fn new(store: Store, config: Live, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        store: Store,
+        config: Live,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        notices: Notices,
+    ) -> Self {
         let reader = store.reader();
+        let sources = AlertSources {
+            store: store.clone(),
+            reader: reader.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            notices,
+        };
         Self {
+            alerts: AlertAgent::new(config.clone(), sources),
+            rollups: RollupAgent::new(store.clone(), metrics, Arc::clone(&clock)),
             bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
             skipping: SkippingAgent::new(store.clone(), reader.clone(), config.clone()),
             retention: RetentionAgent::new(store, reader, config, clock),
@@ -44,13 +70,22 @@ impl Worker {
 
     /// Makes a step of each agent that has work; how long to rest after it.
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
-        let skipping = self.skipping.run_once()?;
-        let bulk = self.bulk.run_once()?;
-        let retention = self.retention.run_once()?;
-        if bulk == Some(REST) {
+        // Each has its turn, whether or not another one fails.
+        let skipping = self.skipping.run_once();
+        let bulk = self.bulk.run_once();
+        let retention = self.retention.run_once();
+        let rollups = self.rollups.run_once();
+        self.alerts.run_once()?;
+        let (skipping, bulk, retention, rollups) = (skipping?, bulk?, retention?, rollups?);
+        if bulk == Some(REST) || rollups == Some(REST) {
             return Ok(REST);
         }
         Ok(skipping.or(retention).or(bulk).unwrap_or(LOOK_EVERY))
+    }
+
+    /// Writes what is still in memory, at the end.
+    pub fn finish(&mut self) -> Result<(), StoreError> {
+        self.rollups.finish()
     }
 
     /// Whether a sweep of retention is under way.
@@ -83,6 +118,9 @@ pub(crate) fn start(mut worker: Worker, stop: Stop, fatal: Fatal) -> std::io::Re
                         rest = LOOK_EVERY;
                     }
                 }
+            }
+            if let Err(error) = worker.finish() {
+                log::warn!(error:% = error; "the counts of the last seconds are lost");
             }
         });
         if std::panic::catch_unwind(run).is_err() {

@@ -6,6 +6,7 @@
 //! - `state`: the states of a delivery, and the table of transitions between them.
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
+//! - `rollup`: the counts of a period. `heartbeat`: how a beat is sent.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
@@ -15,6 +16,7 @@
 mod address;
 mod breaker;
 mod failure_kind;
+mod heartbeat;
 mod id;
 mod level;
 mod ordering;
@@ -22,6 +24,7 @@ mod proxy;
 mod public_key;
 pub mod request;
 mod retry;
+mod rollup;
 pub mod route;
 mod state;
 mod surface;
@@ -30,12 +33,14 @@ mod url;
 pub use address::{AddressPolicy, is_public};
 pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
 pub use failure_kind::FailureKind;
+pub use heartbeat::SendHeartbeat;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
 pub use ordering::{DeliveryOrder, KeySource, OnDead, OrderBy, OrderKey};
 pub use proxy::{InvalidNoProxy, InvalidProxy, NoProxy, ProxyUrl, known_address};
 pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
+pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCounts};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
 pub use url::{InvalidUrl, TargetUrl, literal_address};

@@ -22,6 +22,7 @@ use metrics_exporter_prometheus::{
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
 use crate::model::{DeliveryState, Level, Surface};
+use crate::ops::rollup_counters::RollupCounters;
 
 const METADATA: Metadata<'_> = Metadata::new("relay", metrics::Level::INFO, None);
 
@@ -70,6 +71,8 @@ pub struct Metrics {
     database_bytes: Gauge,
     wal_bytes: Gauge,
     wal_unfinished: Gauge,
+    /// The counts by name that the database keeps, beside those of Prometheus.
+    pub(crate) rollups: RollupCounters,
 }
 
 impl Metrics {
@@ -112,6 +115,7 @@ impl Metrics {
             database_bytes: gauge("relay_database_bytes"),
             wal_bytes: gauge("relay_wal_bytes"),
             wal_unfinished: gauge("relay_wal_unfinished_frames"),
+            rollups: RollupCounters::new(),
             handle,
             recorder,
         }

@@ -9,11 +9,14 @@ use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
 use crate::http::{App, EventLoops, LearnedSecrets, ListenerLimits, LiveApp, event_loops, serve};
+use crate::maintenance::heartbeat::{self, Heartbeat};
 use crate::maintenance::{self, Worker};
-use crate::model::FetchCertificate;
+use crate::model::{FetchCertificate, Level};
 use crate::ops::fatal::Fatal;
 use crate::ops::fd_limit::{self, Demand};
 use crate::ops::metrics::Metrics;
+use crate::ops::notices::Notices;
+use crate::ops::pulse::Pulse;
 use crate::relay::agents::Agents;
 use crate::relay::error::StartError;
 use crate::stop::{Ending, Running};
@@ -64,13 +67,12 @@ pub(super) fn start(
         .flatten()
         .collect();
 
-    let live = Live::new(Arc::clone(&config));
     let wake = Wake::new();
     let outside_write = Arc::new(Notify::new());
     let store = open(&config, &clock, &metrics, &agents, &wake, &outside_write)?;
     agents.writer.ended = Some(store.ended().clone());
     let context = delivery::Context {
-        config: live.clone(),
+        config: Live::new(Arc::clone(&config)),
         store: store.clone(),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
@@ -79,14 +81,10 @@ pub(super) fn start(
         stop_workers: agents.workers.stop.clone(),
         own_listeners: own_listeners.clone(),
         wake,
+        pulse: Pulse::default(),
     };
     let fetch_certificate = fetch(&context);
-    let executor = delivery::start(context)?;
-    agents.dispatcher.ended = Some(executor.dispatcher);
-    agents.workers.ended = Some(executor.workers);
-    let worker = Worker::new(store.clone(), live, Arc::clone(&clock));
-    let stop = agents.maintenance.stop.clone();
-    agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
+    start_agents(&mut agents, &config, context)?;
 
     let learned_secrets = Arc::new(LearnedSecrets::default());
     learned_secrets.load(&store)?;
@@ -189,6 +187,54 @@ fn open(
         on_broken,
     };
     Store::open(&config.database, config.longest_wait(), context)
+}
+
+/// Starts the executor, maintenance, and the heartbeat if there is one.
+fn start_agents(
+    agents: &mut Agents,
+    config: &Resolved,
+    context: delivery::Context,
+) -> std::io::Result<()> {
+    let heartbeat = delivery::heartbeat_sender(&context);
+    let (live, store) = (context.config.clone(), context.store.clone());
+    let (clock, pulse) = (Arc::clone(&context.clock), context.pulse.clone());
+    let metrics = Arc::clone(&context.metrics);
+    let (sources, destinations) = (config.counted_sources(), config.counted_destinations());
+    metrics.rollups.declare(sources, destinations);
+    let executor = delivery::start(context)?;
+    agents.dispatcher.ended = Some(executor.dispatcher);
+    agents.workers.ended = Some(executor.workers);
+    let notices = Notices::default();
+    let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, notices);
+    let stop = agents.maintenance.stop.clone();
+    agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
+    warn_of_idle_alerts(config, heartbeat.is_some());
+    let alerts = config.alerts.as_ref();
+    if let Some(policy) = alerts.and_then(|alerts| alerts.heartbeat.as_ref())
+        && let Some(send) = heartbeat
+    {
+        let heartbeat = Heartbeat::new(policy, store, clock, pulse, send);
+        let stop = agents.heartbeat.stop.clone();
+        agents.heartbeat.ended = Some(heartbeat::start(heartbeat, stop)?);
+    }
+    Ok(())
+}
+
+/// Says which parts of `[alerts]` have no effect at the level that runs.
+fn warn_of_idle_alerts(config: &Resolved, has_heartbeat: bool) {
+    let Some(alerts) = &config.alerts else { return };
+    let level = config.level();
+    let has_alerts = level != Level::Off;
+    let idle = match (
+        alerts.destination.is_some() && !has_alerts,
+        alerts.heartbeat.is_some() && !has_heartbeat,
+    ) {
+        (true, true) => "alerts and the heartbeat are idle",
+        (true, false) => "alerts are idle",
+        (false, true) => "the heartbeat is idle",
+        (false, false) => return,
+    };
+    log::warn!("{idle}: nobody is contacted at delivery.level = \"{level}\"");
 }
 
 /// The relay's other users of file descriptors.

@@ -35,14 +35,16 @@ pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
-    Accept, Accepted, AdvanceBulk, AttemptRecord, Backlog, BlockingLetters, BulkAdvance, BulkId,
-    BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, Cutoffs,
-    DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterFilter, DeliveryCursor,
-    DestinationBacklog, DestinationChange, DestinationId, DestinationOverview, DestinationStats,
+    Accept, Accepted, AdvanceBulk, AlertState, AttemptRecord, Backlog, BlockingLetters,
+    BulkAdvance, BulkId, BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed,
+    Cutoffs, DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterDigest,
+    DeadLetterFilter, DeadLetterId, DeadLetterQuery, DeliveryCursor, DestinationBacklog,
+    DestinationChange, DestinationFacts, DestinationId, DestinationOverview, DestinationStats,
     DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate, ExpectOutcome,
     IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId, ListQuery,
-    ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, Obstacles, Origin, OriginsPassStep,
-    OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RelayCursor, RelaysPage, Release, Resumed,
+    ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewlyDead, Obstacles, Origin,
+    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RaiseAlerts,
+    RecordRollups, RelayCursor, RelaysPage, Release, Resumed, RollupGrain, RollupQuery, Rollups,
     ScanCursor, SecretExpectation, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
     StoredIntent, StoredRelay, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
@@ -230,6 +232,93 @@ impl Store {
     ) -> Result<OriginsPassStep, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.forget_unused_origins(pass, reader.sqlite(), now),
+        }
+    }
+
+    /// Makes the next step of adding counts to the rollups; whether there was one. Blocks.
+    pub fn record_rollups(&self, counts: &mut RecordRollups) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.record_rollups(counts),
+        }
+    }
+
+    /// Deletes some of the rollups past their time; how many. Blocks.
+    pub fn prune_rollups(&self) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.prune_rollups(),
+        }
+    }
+
+    /// The rollups of a time.
+    #[allow(dead_code, reason = "the admin API asks for them")]
+    pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.rollups(query).await,
+        }
+    }
+
+    /// Writes states of alerts, with the events that tell of them. Blocks.
+    pub fn raise_alerts(&self, alerts: RaiseAlerts) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.raise_alerts(alerts),
+        }
+    }
+
+    /// Forgets states of alerts, by kind and subject. Blocks.
+    pub fn forget_alerts(&self, states: Vec<(String, String)>) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.forget_alerts(states),
+        }
+    }
+
+    /// A time that no later change is older than. Blocks.
+    pub fn settled_until(&self) -> Result<Timestamp, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.settled_until(),
+        }
+    }
+
+    /// The destinations to which something was given up since the last call.
+    pub fn take_newly_dead(&self) -> NewlyDead {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.take_newly_dead(),
+        }
+    }
+
+    /// The facts about these destinations, in the same order. Blocks.
+    pub fn destination_facts(
+        &self,
+        reader: &Reader,
+        names: &[String],
+    ) -> Result<Vec<DestinationFacts>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.destination_facts(reader.sqlite(), names),
+        }
+    }
+
+    /// The waiting deliveries, read on a reader of the caller's. Blocks.
+    pub fn backlog_on(
+        &self,
+        reader: &Reader,
+        is_deliverable: impl Fn(&str) -> bool,
+    ) -> Result<Backlog, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.backlog_on(reader.sqlite(), is_deliverable),
+        }
+    }
+
+    /// Free bytes of the database's disk; none while they are unknown.
+    pub fn free_bytes(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.free_bytes(),
+        }
+    }
+
+    /// Commits a change that leaves everything as it was, which shows that the disk takes writes.
+    /// Blocks.
+    pub fn commit_probe(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.commit_probe(),
         }
     }
 

@@ -8,7 +8,8 @@ use crate::store::sqlite;
 use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, DeadLetterAction, DeadLetterCount,
     DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery,
-    ListedDelivery, OutboundMessage, SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
+    ListedDelivery, OutboundMessage, RollupQuery, Rollups, SecretExpectation, StoredIntent,
+    UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -100,6 +101,13 @@ impl Operator {
     pub fn stats(&self) -> Result<Vec<DestinationStats>, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.stats(),
+        }
+    }
+
+    /// The rollups of a time.
+    pub fn rollups(&self, query: &RollupQuery) -> Result<Rollups, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.rollups(query),
         }
     }
 

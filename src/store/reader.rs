@@ -5,8 +5,9 @@ use crate::model::FailureKind;
 use crate::store::error::StoreError;
 use crate::store::sqlite;
 use crate::store::types::{
-    BlockingPart, Cutoffs, DeadLetterCursor, DestinationBacklog, DestinationId, DueScan,
-    DueScanned, Expired, IntentRow, LearnedSecret, OutboundMessage, PruneCursor,
+    AlertState, BlockingPart, Cutoffs, DeadLetterCursor, DeadLetterDigest, DeadLetterQuery,
+    DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow, LearnedSecret,
+    OutboundMessage, PruneCursor,
 };
 
 /// A connection for the reads of one part; clones share it. All methods block.
@@ -122,6 +123,30 @@ impl Reader {
     pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.expired(cutoffs, cursor),
+        }
+    }
+
+    /// The states of alerts.
+    pub fn alert_states(&self) -> Result<Vec<AlertState>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.alert_states(),
+        }
+    }
+
+    /// Dead letters in a time, in numbers.
+    pub fn dead_letter_digest(
+        &self,
+        query: &DeadLetterQuery<'_>,
+    ) -> Result<DeadLetterDigest, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.dead_letter_digest(query),
+        }
+    }
+
+    /// The destinations with a dead letter since a time.
+    pub fn with_dead_letters(&self, since: Timestamp) -> Result<Vec<DestinationId>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.with_dead_letters(since),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `proxy`: keys within two.
 
 mod admin;
+mod alerts;
 mod api;
 mod breaker;
 mod database;
@@ -18,6 +19,7 @@ mod server;
 mod source;
 
 pub use admin::Admin;
+pub use alerts::{ALERT_SOURCE, AlertFormat, Alerts, Heartbeat};
 pub use api::{Api, ApiRateLimit};
 pub use breaker::BreakerSettings;
 pub use database::Database;

@@ -7,6 +7,7 @@ use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::dispatcher::plan::LOOK_EVERY;
 use crate::delivery::outcome::{Class, Decision, Outcome, decide};
 use crate::model::{BreakerChange, FailureKind, Transition};
+use crate::ops::rollup_counters::{AttemptResult, EndedAttempt, ErrorClass};
 use crate::store::{AttemptRecord, DestinationChange, DestinationId, Settlement};
 
 impl Dispatcher {
@@ -48,6 +49,7 @@ impl Dispatcher {
     /// Recalls prefetched deliveries that wait behind slow attempts: a free worker may take them.
     pub(super) fn recall_stalled(&mut self) {
         let now = self.context.clock.monotonic();
+        self.context.pulse.beat(now);
         let (admission, targets) = (&mut self.admission, &self.targets);
         let stalled = self.ledger.stalled(now, LOOK_EVERY);
         self.pool.recall(stalled.inspect(|id| {
@@ -86,7 +88,7 @@ impl Dispatcher {
         change: Change,
         now: Timestamp,
     ) {
-        let (attempt, took) = (&completion.attempt, completion.took);
+        let attempt = &completion.attempt;
         let target = &attempt.target;
         let decision = decide(
             attempt.number,
@@ -95,11 +97,7 @@ impl Dispatcher {
             now,
             rand::random(),
         );
-        let metrics = &self.context.metrics;
-        metrics.attempt(&target.label, outcome.class.name(), took);
-        if decision.step == Transition::Deliver {
-            metrics.delivered(now.since(attempt.accepted_at().unwrap_or(now)));
-        }
+        self.count(completion, &outcome, decision.step, now);
         // The destination says that it is gone for good: its operator should look. An ad hoc origin
         // has many users, and stays open.
         let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
@@ -138,6 +136,34 @@ impl Dispatcher {
         if let Some(state) = self.targets.get(destination) {
             self.schedule.insert(state.origin, now);
         }
+    }
+}
+
+impl Dispatcher {
+    /// Counts an attempt that has ended.
+    fn count(&self, completion: &Completion, outcome: &Outcome, step: Transition, now: Timestamp) {
+        let (attempt, metrics) = (&completion.attempt, &self.context.metrics);
+        let target = &attempt.target;
+        metrics.attempt(&target.label, outcome.class.name(), completion.took);
+        let result = if step == Transition::Deliver {
+            let latency = now.since(attempt.accepted_at().unwrap_or(now));
+            metrics.delivered(latency);
+            AttemptResult::Delivered(latency)
+        } else {
+            AttemptResult::Failed {
+                is_dead: step == Transition::DeadLetter,
+                error: ErrorClass {
+                    kind: outcome.failure.unwrap_or(FailureKind::Internal),
+                    status_code: outcome.status_code,
+                },
+            }
+        };
+        let is_named = target.policy.is_configured();
+        metrics.rollups.attempt(EndedAttempt {
+            destination: is_named.then_some(target.name.as_str()),
+            result,
+            at: now,
+        });
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::Resolved;
 use crate::delivery::admission::{Admission, Unlimited};
 use crate::delivery::context::Context;
 use crate::delivery::transport::Transport;
-use crate::model::{FetchCertificate, Level};
+use crate::model::{FetchCertificate, Level, SendHeartbeat};
 
 /// The parts of the executor that differ by level.
 pub(super) struct LevelParts {
@@ -72,6 +72,16 @@ pub(super) fn check(config: &Resolved) -> Result<(), (String, String)> {
         Level::Http | Level::Durable => http::check(config),
         _ => Ok(()),
     }
+}
+
+/// Sends heartbeats; none if this build, or the level that runs, contacts nobody.
+pub(super) fn heartbeat_sender(context: &Context) -> Option<SendHeartbeat> {
+    #[cfg(feature = "delivery-http")]
+    if context.config.current().level() >= Level::Http {
+        return Some(http::sender(context));
+    }
+    let _ = context;
+    None
 }
 
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with

@@ -6,6 +6,7 @@ use crate::clock::{Clock, FakeClock, Timestamp};
 use crate::config::{Config, Live};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{DeliveryState, Level};
+use crate::ops::notices::Notices;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, START, Scene, event, event_of, event_to};
 use crate::store::types::{Accepted, DeadLetterAction, Duplicate};
@@ -16,7 +17,13 @@ fn worker(scene: &Scene, change: impl FnOnce(&mut Config)) -> Worker {
     config.delivery.level = Some(Level::Off);
     change(&mut config);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(&scene.clock);
-    Worker::new(scene.store.clone(), Live::from(config.resolve()), clock)
+    Worker::new(
+        scene.store.clone(),
+        Live::from(config.resolve()),
+        clock,
+        Arc::clone(&scene.metrics),
+        Notices::default(),
+    )
 }
 
 /// Makes a whole sweep of retention.

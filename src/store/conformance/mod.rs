@@ -3,13 +3,14 @@
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
 //! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
-//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `unrouted`, `stopping`: the
-//!   cases, by subject. Each is a function of a [`NewStore`].
+//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`, `alerts`,
+//!   `telling`, `unrouted`, `stopping`: the cases, by subject. Each is a function of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
 
 mod accepting;
+mod alerts;
 mod bulk;
 mod claiming;
 mod counts;
@@ -20,9 +21,11 @@ mod ordering;
 mod origins;
 mod reading;
 mod retention;
+mod rollups;
 mod scene;
 mod settling;
 mod stopping;
+mod telling;
 mod unrouted;
 
 use std::any::Any;
@@ -141,6 +144,30 @@ macro_rules! conformance {
             }
             counts {
                 counts_equal_a_recount_after_any_operations,
+            }
+            rollups {
+                counts_are_added_to_their_minute_and_hour,
+                a_query_adds_up_the_periods_of_its_steps,
+                many_names_are_recorded_in_steps_and_read_as_one_answer,
+                rollups_past_their_time_are_deleted,
+                accepted_events_and_attempts_are_counted_within_ten_seconds,
+                the_counts_of_a_minute_are_written_under_it,
+                a_clock_that_is_set_repeats_no_minute_and_the_end_writes_the_rest,
+            }
+            alerts {
+                a_state_and_its_event_are_written_together_and_survive_a_restart,
+                without_its_event_no_state_is_written,
+                new_dead_letters_are_found_once_and_counted,
+                a_replayed_dead_letter_is_not_counted,
+                the_facts_of_a_destination_are_those_that_are_stored,
+            }
+            telling {
+                thirty_dead_letters_make_one_digest_and_later_ones_the_next,
+                dead_letters_of_a_killed_process_are_told_by_the_next,
+                a_destination_that_breaks_and_heals_is_told_twice,
+                nothing_is_told_about_the_destination_of_alerts,
+                a_pause_and_an_old_backlog_are_told_once,
+                a_set_clock_and_a_refused_reload_are_told_once,
             }
             unrouted {
                 an_event_without_destinations_is_stored_listed_and_counted,

@@ -7,6 +7,7 @@ use crate::clock::{Clock, FakeClock};
 use crate::config::{Config, Destination, Live, Ordering};
 use crate::maintenance::Worker;
 use crate::model::{DeliveryState, IntentId, Level, OnDead, OrderKey, Surface};
+use crate::ops::notices::Notices;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, Scene, event};
 use crate::store::types::{
@@ -310,7 +311,9 @@ fn worker(scene: &Scene, on_dead: OnDead) -> Worker {
     });
     config.destinations.insert("d".to_owned(), to);
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(&scene.clock);
-    Worker::new(scene.store.clone(), Live::from(config.resolve()), clock)
+    let (store, metrics) = (scene.store.clone(), Arc::clone(&scene.metrics));
+    let config = Live::from(config.resolve());
+    Worker::new(store, config, clock, metrics, Notices::default())
 }
 
 fn run(worker: &mut Worker) {

@@ -34,6 +34,7 @@ pub struct Scene {
     new: NewStore,
     pub clock: Arc<FakeClock>,
     pub store: Store,
+    pub metrics: Arc<Metrics>,
     /// Destinations for which something became due, a message for each commit.
     pub work: Receiver<Vec<DestinationId>>,
     claim: ClaimId,
@@ -86,9 +87,11 @@ pub fn relay_to(api_key: &str, origin: &str) -> Accept {
 impl Scene {
     pub fn new(new: NewStore) -> Self {
         let clock = Arc::new(FakeClock::at(START));
-        let (store, work) = open(&new, &clock);
+        let metrics = Arc::new(Metrics::new(Level::Off));
+        let (store, work) = open(&new, &clock, &metrics);
         Self {
             new,
+            metrics,
             clock,
             store,
             work,
@@ -99,7 +102,7 @@ impl Scene {
     /// Stops the store, and opens it again.
     pub fn restart(&mut self) {
         self.stop();
-        (self.store, self.work) = open(&self.new, &self.clock);
+        (self.store, self.work) = open(&self.new, &self.clock, &self.metrics);
     }
 
     /// Stops the store, and has the engine check its data.
@@ -428,7 +431,11 @@ pub fn try_accept(store: &Store, intent: Accept) -> Result<Accepted, StoreError>
     stop::block_on(store.accept(intent))
 }
 
-fn open(new: &NewStore, clock: &Arc<FakeClock>) -> (Store, Receiver<Vec<DestinationId>>) {
+fn open(
+    new: &NewStore,
+    clock: &Arc<FakeClock>,
+    metrics: &Arc<Metrics>,
+) -> (Store, Receiver<Vec<DestinationId>>) {
     let (announce, work) = channel();
     let announce = Mutex::new(announce);
     let store = Store::open(
@@ -436,7 +443,7 @@ fn open(new: &NewStore, clock: &Arc<FakeClock>) -> (Store, Receiver<Vec<Destinat
         LONGEST_WAIT,
         StoreContext {
             clock: Arc::<FakeClock>::clone(clock),
-            metrics: Arc::new(Metrics::new(Level::Off)),
+            metrics: Arc::clone(metrics),
             stop: Stop::default(),
             on_work: Arc::new(move |destinations: &[DestinationId]| {
                 let announce = announce.lock().expect("no panics");

@@ -147,6 +147,12 @@ impl Sqlite {
         self.shared().low_space.load(Ordering::Relaxed)
     }
 
+    /// Free bytes of the disk, as the writer measured them last; none while they are unknown.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let free = self.shared().free_bytes.load(Ordering::Relaxed);
+        (free != u64::MAX).then_some(free)
+    }
+
     /// Whether writes can be taken. Asks neither the writer nor a reader.
     pub fn readiness(&self) -> Result<(), Unready> {
         if self.is_low_on_space() {

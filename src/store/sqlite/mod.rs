@@ -10,8 +10,9 @@
 //! - `write_op`: the traits of a change. `writer/`: group commit on one thread. `tx`: the
 //!   transaction that a change is applied to. `writer_state`: what the writer remembers between
 //!   transactions: `recent_keys`, `waiting_origins`. `counts/`: deliveries by state, in memory.
-//!   `outside`: commits of other processes. `checkpoint/`: when the WAL is moved into the database.
-//!   `space`: the disk's free space. `health`: the writer's heartbeat, for readiness.
+//!   `newly_dead`: destinations of new dead letters. `outside`: commits of other processes.
+//!   `checkpoint/`: when the WAL is moved into the database. `space`: the disk's free space.
+//!   `health`: the writer's heartbeat, for readiness.
 //! - `readers`: connections that read. `queries/`: the reads, one subject a file.
 //! - `ops/`: the changes, one subject a file.
 //! - `operator`: the database as commands see it, beside a running server. `unlock`: `relay
@@ -27,6 +28,7 @@ mod health;
 mod limits;
 mod lock_file;
 mod measure;
+mod newly_dead;
 mod open;
 mod operator;
 mod ops;

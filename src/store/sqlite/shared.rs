@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::counts::Counts;
 use super::health::WriterHealth;
+use super::newly_dead::NewlyDeadDestinations;
 use crate::clock::Clock;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
@@ -23,8 +24,12 @@ pub struct Shared {
     pub on_outside_write: OnOutsideWrite,
     pub on_broken: OnBroken,
     pub low_space: AtomicBool,
+    /// Free bytes of the disk, without those that the next checkpoint needs; `u64::MAX` until they
+    /// are known.
+    pub free_bytes: AtomicU64,
     pub health: WriterHealth,
     pub counts: Counts,
+    pub newly_dead: NewlyDeadDestinations,
     /// Clients' operations in the queue: at most [`super::limits::QUEUE`].
     pub queued: AtomicUsize,
     /// When a batch last held a client's operation, in milliseconds of the monotonic clock; zero if
@@ -57,8 +62,10 @@ impl Shared {
             on_outside_write,
             on_broken,
             low_space: AtomicBool::new(false),
+            free_bytes: AtomicU64::new(u64::MAX),
             health: WriterHealth::default(),
             counts: Counts::default(),
+            newly_dead: NewlyDeadDestinations::default(),
             queued: AtomicUsize::new(0),
             clients_wrote_at: AtomicU64::new(0),
             #[cfg(test)]

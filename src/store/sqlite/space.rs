@@ -78,6 +78,11 @@ impl Space {
             log::warn!(error:% = error; "the disk's free space can't be read");
             u64::MAX
         });
+        let usable = match self.free {
+            u64::MAX => u64::MAX,
+            free => free.saturating_sub(self.needed),
+        };
+        shared.free_bytes.store(usable, Ordering::Relaxed);
         let low = self.free < self.min_free.saturating_add(self.needed);
         if low != shared.low_space.swap(low, Ordering::Relaxed) {
             if low {

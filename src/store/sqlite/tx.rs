@@ -214,8 +214,15 @@ impl<'a> Tx<'a> {
         from: impl Into<Option<DeliveryState>>,
         to: impl Into<Option<DeliveryState>>,
     ) {
-        let mut changes = self.changes.borrow_mut();
-        changes.moved(destination, from.into(), to.into());
+        let to = to.into();
+        if to == Some(DeliveryState::DeadLettered)
+            && let Some(writer) = self.writer
+        {
+            writer.dead.borrow_mut().push(destination);
+        }
+        self.changes
+            .borrow_mut()
+            .moved(destination, from.into(), to);
     }
 
     /// Records that a dead letter blocks the deliveries behind it in its line.

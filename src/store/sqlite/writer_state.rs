@@ -11,6 +11,8 @@ pub struct WriterState {
     pub last_row: Cell<i64>,
     /// Destinations for which this transaction makes something due.
     pub due: RefCell<Vec<DestinationId>>,
+    /// Destinations to which this transaction gives something up.
+    pub dead: RefCell<Vec<DestinationId>>,
     /// The newest row that this transaction adds, or 0.
     pub added: Cell<i64>,
     /// The newest row that this transaction deletes, or 0.
@@ -31,6 +33,7 @@ impl WriterState {
         Self {
             last_row: Cell::new(last_row),
             due: RefCell::default(),
+            dead: RefCell::default(),
             added: Cell::new(0),
             deleted: Cell::new(0),
             keys: RefCell::new(keys),
@@ -43,6 +46,7 @@ impl WriterState {
     /// A transaction begins.
     pub fn begin(&self) {
         self.due.borrow_mut().clear();
+        self.dead.borrow_mut().clear();
         self.added.set(0);
         self.deleted.set(0);
     }

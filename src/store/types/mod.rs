@@ -8,9 +8,11 @@
 //! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others.
 //!   `retention`: what is deleted after its time.
 //! - `learned_secrets`: secrets that handshakes bring.
+//! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 
 mod accept;
+mod alerts;
 mod blocking;
 mod bulk;
 mod destinations;
@@ -22,9 +24,14 @@ mod messages;
 mod readiness;
 mod relays;
 mod retention;
+mod rollups;
 mod settle;
 
 pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
+pub(crate) use alerts::{
+    AlertState, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DestinationFacts, NewlyDead,
+    RaiseAlerts,
+};
 pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{
     AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
@@ -49,6 +56,8 @@ pub(crate) use retention::{
     Cutoffs, Expired, ExpiredIntent, OriginsPassStep, OriginsStage, Prune, PruneCursor, PrunePart,
     StoredKey, UnusedBatch, UnusedOrigins,
 };
+pub(in crate::store) use rollups::MAX_ROLLUPS;
+pub(crate) use rollups::{RecordRollups, Rollup, RollupGrain, RollupQuery, Rollups};
 pub(crate) use settle::{
     AttemptRecord, Claim, ClaimRequest, Claimed, DestinationChange, Release, SettleAndClaim,
     Settlement,

@@ -134,6 +134,21 @@ impl AgentMaker {
         Ok(self.agent(&way, &names))
     }
 
+    /// An agent for the heartbeat, with look-ups and a connection of its own, and the operator's
+    /// proxy.
+    pub fn heartbeat_agent(&self) -> Result<Agent, String> {
+        let names = Names::new(1, Arc::clone(&self.clock));
+        let roots = Roots::Public {
+            may_have_file: true,
+        };
+        let way = Way {
+            origin: UrlOrigin::Operator,
+            route: Route::new(self.config.delivery.proxy.clone()),
+            tls: tls::client(roots, None)?,
+        };
+        Ok(self.agent(&way, &names))
+    }
+
     pub fn way_of_certificates(&self, tls: Arc<ClientConfig>) -> Way {
         Way {
             origin: UrlOrigin::Client,

@@ -1,7 +1,7 @@
 //! Level 2's transport: one POST through ureq.
 //!
 //! - `agents`: ureq's agents, and their connections. `request`: the request of an attempt.
-//! - `certificates`: fetches the certificates of providers.
+//! - `certificates`: fetches the certificates of providers. `heartbeat`: sends heartbeats.
 //! - `answer`: classifies an answer, or its absence. `errors`: the transport's own errors.
 //! - `resolver`, `names`: name look-ups, and the check of addresses. `wire`: connections.
 //! - `proxy`: the proxy on the way, and its failures.
@@ -11,6 +11,7 @@ mod agents;
 mod answer;
 mod certificates;
 mod errors;
+mod heartbeat;
 mod names;
 mod proxy;
 mod request;
@@ -40,6 +41,7 @@ pub(super) use agents::check;
 pub(super) use certificates::fetcher;
 #[cfg(test)]
 pub(super) use certificates::fetcher_from;
+pub(super) use heartbeat::sender;
 use request::Sign;
 
 /// Bytes of an answer that are read, so that its connection can be reused; past it the connection

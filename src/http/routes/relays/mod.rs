@@ -36,6 +36,9 @@ pub(in crate::http) async fn answer(
     let rate = key.take_token(&head.method);
     let result = if !rate.is_allowed {
         app.metrics.rate_limited(Surface::Relay);
+        if head.method == Method::POST {
+            app.metrics.rollups.refused(Surface::Relay, "");
+        }
         Err(ApiError::rate_limited(rate.reset))
     } else if let Some(id) = id {
         show::show(app, context, id).await

@@ -130,6 +130,8 @@ async fn check(
         Refusal::Unmet(condition) => {
             verification.count_verified();
             app.metrics.refused(verification.label(), "require");
+            let label = verification.label();
+            app.metrics.rollups.refused(Surface::Event, label);
             if verification.may_warn(app.source_gates.seconds()) {
                 log::warn!(
                     request_id = context.id(), source = verification.label(),
@@ -164,6 +166,7 @@ pub(super) fn take_handshake_token(app: &App, source: &str) -> Result<(), ApiErr
     match app.source_gates.take_handshake_token(source) {
         Some(rate) if !rate.is_allowed => {
             app.metrics.rate_limited(Surface::Event);
+            app.metrics.rollups.refused(Surface::Event, source);
             Err(ApiError::rate_limited(rate.reset))
         }
         _ => Ok(()),
@@ -175,6 +178,7 @@ fn take_token(app: &App, source: &str) -> Result<(), ApiError> {
     match app.source_gates.take_token(source) {
         Some(rate) if !rate.is_allowed => {
             app.metrics.rate_limited(Surface::Event);
+            app.metrics.rollups.refused(Surface::Event, source);
             Err(ApiError::rate_limited(rate.reset))
         }
         _ => Ok(()),

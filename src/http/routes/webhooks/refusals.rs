@@ -6,6 +6,7 @@ use crate::http::admission::signatures::Rejection;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::request_context::RequestContext;
+use crate::model::Surface;
 
 /// 403, before the body is read.
 pub(super) fn not_allowed(
@@ -14,6 +15,8 @@ pub(super) fn not_allowed(
     verification: &SourceVerification,
 ) -> ApiError {
     app.metrics.refused(verification.label(), "allow_ips");
+    let rollups = &app.metrics.rollups;
+    rollups.refused(Surface::Event, verification.label());
     if verification.may_warn(app.source_gates.seconds()) {
         log::warn!(
             request_id = context.id(), source = verification.label();
@@ -34,6 +37,7 @@ pub(super) fn not_verified(
 ) -> ApiError {
     let result = rejection.result().name();
     let source = verification.label();
+    app.metrics.rollups.refused(Surface::Event, source);
     log::debug!(
         request_id = context.id(), source, result, reason:% = rejection;
         "a request is not verified"

@@ -85,9 +85,13 @@ impl WriteOp for Accept {
 
     fn count(&self, out: &Accepted, metrics: &Metrics) {
         match out {
-            Accepted::New(..) => metrics.accepted(self.surface),
+            Accepted::New(..) => {
+                metrics.accepted(self.surface);
+                metrics.rollups.accepted(self.surface, &self.label);
+            }
             Accepted::Duplicate(duplicate) => {
                 metrics.duplicate(self.surface, duplicate.is_same_body);
+                metrics.rollups.duplicate(self.surface, &self.label);
             }
             Accepted::Conflict | Accepted::TooManyOrigins => {}
         }

@@ -6,10 +6,12 @@
 //!   destination.
 //! - `learn_secret`: secrets that handshakes bring.
 //! - `prune`, `tidy_up`, `unused_origins`: retention.
+//! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and their events.
 //! - `recover`: at the start, releases what a process that died had claimed.
 //! - `probe`, `take_outside`: the writer's own.
 
 mod accept;
+mod alerts;
 mod bulk;
 mod learn_secret;
 pub mod line;
@@ -18,6 +20,7 @@ mod probe;
 mod prune;
 pub mod recover;
 mod replay;
+pub mod rollups;
 pub mod settle_and_claim;
 mod skip_dead;
 mod take_outside;

@@ -11,6 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::readers::Reader;
 use crate::store::types::{Backlog, COUNTED_STATES, KeepReason, Obstacles};
 
 /// Selects the destinations with waiting deliveries, from one to the next in the index, the facts
@@ -75,6 +76,16 @@ impl Sqlite {
         let shared = Arc::clone(self.shared());
         self.read(move |sql| read(sql, &shared.counts, shared.clock.now(), is_deliverable))
             .await
+    }
+
+    /// The same, on a reader of the caller's. Blocks.
+    pub fn backlog_on(
+        &self,
+        reader: &Reader,
+        is_deliverable: impl Fn(&str) -> bool,
+    ) -> Result<Backlog, StoreError> {
+        let shared = self.shared();
+        reader.read(|sql| read(sql, &shared.counts, shared.clock.now(), is_deliverable))
     }
 }
 

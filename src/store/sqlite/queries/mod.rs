@@ -7,8 +7,10 @@
 //!   letters in numbers, and bulk operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought.
+//! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
+mod alerts;
 mod backlog;
 mod blocking;
 mod bulk;
@@ -21,6 +23,7 @@ mod learned_secrets;
 mod listing;
 mod messages;
 mod relays;
+mod rollups;
 mod stats;
 mod unrouted;
 

@@ -10,6 +10,7 @@ use crate::clock::{Clock, FakeClock, Timestamp};
 use crate::config::{Config, Live};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{IntentId, Level, Surface};
+use crate::ops::notices::Notices;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::ops::CreateBulk;
 use crate::store::sqlite::tx::Tx;
@@ -42,7 +43,9 @@ impl<F: Fn(&Tx<'_>) -> Result<i64, StoreError> + Send + 'static> WriteOp for Do<
 
 fn worker(store: &Sqlite, config: &Live, clock: &Arc<FakeClock>) -> Worker {
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(clock);
-    Worker::new(Store::from(store.clone()), config.clone(), clock)
+    let metrics = Arc::clone(&store.shared().metrics);
+    let store = Store::from(store.clone());
+    Worker::new(store, config.clone(), clock, metrics, Notices::default())
 }
 
 impl Scene {

@@ -69,6 +69,7 @@ impl Writer {
         }
         self.state.committed();
         self.shared.counts.add(&changes);
+        self.shared.newly_dead.note(&self.state.dead.borrow());
         // Before the answers: every acknowledged intent is noted.
         let added = Some(self.state.added.get()).filter(|&added| added > 0);
         self.record.note(added, &*self.shared.clock);

@@ -1,0 +1,384 @@
+//! Finds the changes of states that alerts tell of, given the facts. Pure.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::alert::{Alert, AlertKind, Change};
+use super::forecast::Forecast;
+use super::gate::{Gate, Holding, Reading};
+use super::health::{Condition, HealthWatch};
+use super::states::States;
+use crate::clock::Timestamp;
+use crate::ops::notices::{Failure, Noticed, Validity};
+use crate::ops::rollup_counters::AttemptHealth;
+use crate::store::DestinationFacts;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A delivery that should be going out and has been due for so long makes the backlog old …
+const BACKLOG_OLD: Duration = Duration::from_secs(10 * 60);
+/// … and once none is due for longer than this it is no longer.
+const BACKLOG_FRESH: Duration = Duration::from_secs(2 * 60);
+/// After a start everything that came due meanwhile is old, and soon gone.
+const BACKLOG_HOLDING: Holding = Holding {
+    bad_for: MINUTE,
+    good_for: Duration::from_secs(120),
+};
+/// At once while an alert can still be stored; and an end only once there is room for good.
+const DISK_HOLDING: Holding = Holding {
+    bad_for: Duration::ZERO,
+    good_for: Duration::from_secs(600),
+};
+/// How far the clocks differ after a jump, and when they agree again.
+const JUMPED: Duration = Duration::from_secs(10);
+const AGREE: Duration = Duration::from_secs(1);
+/// A certificate's last third, and no more than this, is the time to renew it.
+const CERTIFICATE: Duration = Duration::from_secs(14 * 86_400);
+
+/// The facts of a look.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// The configured destinations but the alerts' own.
+    pub destinations: Vec<(String, DestinationFacts, AttemptHealth)>,
+    /// How long the oldest delivery has been due that nothing keeps back; none if that was not
+    /// asked this time.
+    pub oldest_due: Option<Duration>,
+    /// Free bytes of the disk, if they are known, and those below which nothing is accepted.
+    pub free: Option<u64>,
+    pub min_free: u64,
+    /// Milliseconds by which relay's clock is ahead of the system's.
+    pub ahead: i64,
+    pub noticed: Noticed,
+}
+
+/// The memory between two looks. The database has the states that were told.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    destinations: HashMap<String, HealthWatch>,
+    backlog: Gate,
+    disk: Gate,
+    forecast: Forecast,
+}
+
+/// A look: its times, and the states that were told before.
+pub(super) struct Look<'a> {
+    pub states: &'a States,
+    pub now: Timestamp,
+    pub wall: Timestamp,
+    pub monotonic: Duration,
+}
+
+impl Watch {
+    /// The changes that the facts call for.
+    pub fn changes(&mut self, facts: &Facts, look: &Look<'_>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        // Of destinations that are gone nothing is remembered.
+        let known = |name: &String| facts.destinations.iter().any(|(one, ..)| one == name);
+        if self.destinations.len() > facts.destinations.len() {
+            self.destinations.retain(|name, _| known(name));
+        }
+        for (name, stored, attempts) in &facts.destinations {
+            changes.extend(self.health(name, stored, attempts, look));
+            changes.extend(paused(name, stored, look));
+            changes.extend(blocked(name, stored, look));
+        }
+        changes.extend(self.backlog(facts, look));
+        changes.extend(self.disk(facts, look));
+        changes.extend(clock(facts, look));
+        changes.extend(failures(&facts.noticed, look));
+        for (name, validity) in &facts.noticed.certificates {
+            changes.extend(certificate(name, *validity, look));
+        }
+        changes
+    }
+
+    fn health(
+        &mut self,
+        name: &str,
+        stored: &DestinationFacts,
+        attempts: &AttemptHealth,
+        look: &Look<'_>,
+    ) -> Option<Change> {
+        let kind = AlertKind::DestinationFailing;
+        let told = look.states.get(kind, name);
+        let (condition, since) = told.map_or((Condition::Well, look.now), |(state, since)| {
+            (Condition::from_name(state), since)
+        });
+        let watch = self.destinations.entry(name.to_owned()).or_default();
+        let is_open = stored.is_breaker_open;
+        let next = watch.look((condition, since), is_open, attempts, look.now)?;
+        let alert = if next == Condition::Well {
+            recovered(name, since, look)
+        } else {
+            failing(name, next, stored, attempts, look)
+        };
+        Some(look.change(kind, name, next.name(), Some(alert)))
+    }
+
+    fn backlog(&mut self, facts: &Facts, look: &Look<'_>) -> Option<Change> {
+        let kind = AlertKind::BacklogOld;
+        let age = facts.oldest_due?;
+        let is_old = look.states.is(kind, "", "old");
+        let reading = match age {
+            age if age >= BACKLOG_OLD => Reading::Bad,
+            age if age < BACKLOG_FRESH => Reading::Good,
+            _ => Reading::Between,
+        };
+        let turns = self
+            .backlog
+            .turns(is_old, reading, BACKLOG_HOLDING, look.now);
+        turns.then(|| {
+            let alert = (!is_old).then(|| {
+                let summary = format!(
+                    "deliveries are late: the oldest that should be going out has been due for {}",
+                    shown(age)
+                );
+                look.alert(
+                    kind,
+                    "",
+                    summary,
+                    json!({ "oldest_due_seconds": age.as_secs() }),
+                )
+            });
+            look.change(kind, "", if is_old { "fresh" } else { "old" }, alert)
+        })
+    }
+
+    fn disk(&mut self, facts: &Facts, look: &Look<'_>) -> Option<Change> {
+        let kind = AlertKind::DiskLow;
+        let (free, min_free) = (facts.free?, facts.min_free);
+        self.forecast.sample(look.monotonic, free);
+        let left = self.forecast.time_left(min_free);
+        let is_low = look.states.is(kind, "", "low");
+        let is_scarce = free < min_free.saturating_mul(2);
+        let has_room = free >= min_free.saturating_mul(3);
+        let reading = match left {
+            _ if is_scarce => Reading::Bad,
+            Some(left) if left < DAY => Reading::Bad,
+            Some(left) if left < DAY * 2 => Reading::Between,
+            _ if has_room => Reading::Good,
+            _ => Reading::Between,
+        };
+        let turns = self.disk.turns(is_low, reading, DISK_HOLDING, look.now);
+        turns.then(|| {
+            let alert = (!is_low).then(|| {
+                let when = left.map_or_else(
+                    || "without a trend that tells when it is full".to_owned(),
+                    |left| format!("full in {} as it goes", shown(left)),
+                );
+                let summary = format!(
+                    "the database's disk has {} MiB free, and events are refused below {} MiB: {when}",
+                    free >> 20,
+                    min_free >> 20
+                );
+                let data = json!({
+                    "free_bytes": free,
+                    "min_free_bytes": min_free,
+                    "full_in_seconds": left.map(|left| left.as_secs()),
+                });
+                look.alert(kind, "", summary, data)
+            });
+            look.change(kind, "", if is_low { "enough" } else { "low" }, alert)
+        })
+    }
+}
+
+fn failing(
+    name: &str,
+    condition: Condition,
+    stored: &DestinationFacts,
+    attempts: &AttemptHealth,
+    look: &Look<'_>,
+) -> Alert {
+    let last_error = attempts
+        .last_error
+        .map(|error| error.kind.class(error.status_code));
+    let (reason, why) = match condition {
+        Condition::Open => ("breaker_open", "its circuit breaker is open"),
+        _ => ("no_success", "nothing has succeeded for five minutes"),
+    };
+    let mut summary = format!("{name} is failing: {why}");
+    if let Some(error) = &last_error {
+        let _ = write!(summary, "; the last error: {error}");
+    }
+    if let Some(waiting) = stored.waiting {
+        let _ = write!(summary, "; {waiting} deliveries wait");
+    }
+    let data = json!({
+        "destination": name,
+        "reason": reason,
+        "failures": attempts.failures,
+        "failing_since": attempts.failing_since,
+        "last_error": last_error,
+        "waiting": stored.waiting,
+    });
+    look.alert(AlertKind::DestinationFailing, name, summary, data)
+}
+
+fn recovered(name: &str, since: Timestamp, look: &Look<'_>) -> Alert {
+    let lasted = look.now.since(since);
+    let summary = format!("{name} has recovered, {} after it was told", shown(lasted));
+    let data = json!({
+        "destination": name,
+        "failing_since": since,
+        "seconds": lasted.as_secs(),
+    });
+    look.alert(AlertKind::DestinationRecovered, name, summary, data)
+}
+
+fn paused(name: &str, stored: &DestinationFacts, look: &Look<'_>) -> Option<Change> {
+    let kind = AlertKind::DestinationPaused;
+    let was_paused = look.states.is(kind, name, "paused");
+    match &stored.paused {
+        Some((since, reason)) if !was_paused => {
+            let summary = format!(
+                "{name} is paused: {reason}; nothing is sent there until relay resume {name}"
+            );
+            let data = json!({ "destination": name, "reason": reason, "paused_at": since });
+            let alert = look.alert(kind, name, summary, data);
+            Some(look.change(kind, name, "paused", Some(alert)))
+        }
+        None if was_paused => Some(look.change(kind, name, "running", None)),
+        _ => None,
+    }
+}
+
+fn blocked(name: &str, stored: &DestinationFacts, look: &Look<'_>) -> Option<Change> {
+    let kind = AlertKind::DestinationBlocked;
+    let was_blocked = look.states.is(kind, name, "blocked");
+    match stored.blocking? {
+        0 => was_blocked.then(|| look.change(kind, name, "flowing", None)),
+        _ if was_blocked => None,
+        letters => {
+            let summary = format!(
+                "{letters} dead letters to {name} keep the later deliveries of their ordering \
+                 keys waiting: relay replay or relay discard lets them go"
+            );
+            let data = json!({ "destination": name, "dead_letters": letters });
+            let alert = look.alert(kind, name, summary, data);
+            Some(look.change(kind, name, "blocked", Some(alert)))
+        }
+    }
+}
+
+fn clock(facts: &Facts, look: &Look<'_>) -> Option<Change> {
+    let kind = AlertKind::ClockJumped;
+    let off = Duration::from_millis(facts.ahead.unsigned_abs());
+    let has_jumped = look.states.is(kind, "", "off");
+    if has_jumped {
+        return (off < AGREE).then(|| look.change(kind, "", "right", None));
+    }
+    (off >= JUMPED).then(|| {
+        let where_to = if facts.ahead > 0 {
+            "behind"
+        } else {
+            "ahead of"
+        };
+        let summary = format!(
+            "the system's clock was set: it is {} {where_to} relay's, which follows slowly",
+            shown(off)
+        );
+        let data = json!({ "relay_ahead_seconds": facts.ahead / 1000 });
+        let alert = look.alert(kind, "", summary, data);
+        look.change(kind, "", "off", Some(alert))
+    })
+}
+
+fn failures(noticed: &Noticed, look: &Look<'_>) -> Vec<Change> {
+    let watched = [
+        (
+            Failure::ConfigReload,
+            AlertKind::ConfigReloadFailed,
+            "a reload of the configuration was refused, and the one before it goes on",
+        ),
+        (Failure::Backup, AlertKind::BackupFailed, "a backup failed"),
+    ];
+    let changes = watched.into_iter().map(|(failure, kind, what)| {
+        let was_failed = look.states.is(kind, "", "failed");
+        match noticed.failures.get(&failure) {
+            Some(class) if !was_failed => {
+                let summary = format!("{what}: {class}");
+                let alert = look.alert(kind, "", summary, json!({ "reason": class }));
+                Some(look.change(kind, "", "failed", Some(alert)))
+            }
+            None if was_failed => Some(look.change(kind, "", "fine", None)),
+            _ => None,
+        }
+    });
+    changes.flatten().collect()
+}
+
+fn certificate(name: &str, validity: Validity, look: &Look<'_>) -> Option<Change> {
+    let kind = AlertKind::CertificateExpiring;
+    let lifetime = validity.not_after.since(validity.not_before);
+    let left = validity.not_after.since(look.wall);
+    let is_expiring = left < CERTIFICATE.min(lifetime / 3);
+    let was_expiring = look.states.is(kind, name, "expiring");
+    match (was_expiring, is_expiring) {
+        (false, true) => {
+            let summary = format!("the certificate of {name} expires in {}", shown(left));
+            let data = json!({
+                "certificate": name,
+                "not_after": validity.not_after,
+                "seconds_left": left.as_secs(),
+            });
+            let alert = look.alert(kind, name, summary, data);
+            Some(look.change(kind, name, "expiring", Some(alert)))
+        }
+        (true, false) => Some(look.change(kind, name, "valid", None)),
+        _ => None,
+    }
+}
+
+impl Look<'_> {
+    pub fn change(
+        &self,
+        kind: AlertKind,
+        subject: &str,
+        state: &'static str,
+        alert: Option<Alert>,
+    ) -> Change {
+        Change {
+            kind,
+            subject: subject.to_owned(),
+            state,
+            since: self.now,
+            alert,
+        }
+    }
+
+    pub fn alert(&self, kind: AlertKind, subject: &str, summary: String, data: Value) -> Alert {
+        let data = match data {
+            Value::Object(data) => data,
+            _ => Map::new(),
+        };
+        Alert {
+            kind,
+            subject: subject.to_owned(),
+            summary,
+            data,
+            at: self.now,
+        }
+    }
+}
+
+/// A duration for people: in its largest unit.
+pub(super) fn shown(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (number, unit) = match duration {
+        _ if duration < MINUTE => (seconds, "second"),
+        _ if duration < HOUR => (seconds / 60, "minute"),
+        _ if duration < DAY => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests;

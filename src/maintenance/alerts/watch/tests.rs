@@ -1,0 +1,174 @@
+use super::*;
+
+const MIB: u64 = 1 << 20;
+const MIN_FREE: u64 = 64 * MIB;
+
+/// A watch, and the states that it has told.
+#[derive(Default)]
+struct Scene {
+    watch: Watch,
+    states: States,
+    seconds: u64,
+}
+
+impl Scene {
+    /// Looks at facts after some seconds; returns the types of the alerts.
+    fn look(&mut self, after: u64, facts: &Facts) -> Vec<&'static str> {
+        self.seconds += after;
+        let elapsed = Duration::from_secs(self.seconds);
+        let now = Timestamp::from_millis(1_700_000_000_000).plus(elapsed);
+        let changes = self.watch.changes(
+            facts,
+            &Look {
+                states: &self.states,
+                now,
+                wall: now,
+                monotonic: elapsed,
+            },
+        );
+        for change in &changes {
+            self.states.set(change);
+        }
+        let alerts = changes.into_iter().filter_map(|change| change.alert);
+        alerts.map(|alert| alert.kind.name()).collect()
+    }
+}
+
+fn free(free: u64) -> Facts {
+    Facts {
+        free: Some(free),
+        min_free: MIN_FREE,
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn a_low_disk_is_told_at_twice_the_limit_while_alerts_can_still_be_stored() {
+    let mut scene = Scene::default();
+    assert_eq!(scene.look(0, &free(MIN_FREE * 2)), [""; 0]);
+    assert_eq!(scene.look(2, &free(MIN_FREE * 2 - 1)), ["disk.low"]);
+    // It hovers around the limit: told once.
+    for _ in 0..600 {
+        assert_eq!(scene.look(2, &free(MIN_FREE * 2 + MIB)), [""; 0]);
+        assert_eq!(scene.look(2, &free(MIN_FREE)), [""; 0]);
+    }
+    // With room for ten minutes it is over, and the next time is told again.
+    let mut scene = Scene::default();
+    assert_eq!(scene.look(0, &free(MIB)), ["disk.low"]);
+    for _ in 0..100 {
+        assert_eq!(scene.look(10, &free(MIN_FREE * 4)), [""; 0]);
+    }
+    assert_eq!(scene.look(10, &free(MIB)), ["disk.low"]);
+}
+
+#[test]
+fn a_disk_that_will_be_full_within_a_day_is_told_before_it_is_low() {
+    let mut scene = Scene::default();
+    let mut told = Vec::new();
+    // A mebibyte a minute, and a hundred times the limit: full in 4.4 days, then within one.
+    for minute in 0..120 * 60 {
+        let left = (MIN_FREE * 100).saturating_sub(minute * MIB);
+        if !scene.look(60, &free(left)).is_empty() {
+            told.push(left / MIB);
+        }
+    }
+    let day = 24 * 60 + MIN_FREE / MIB;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0] <= day && told[0] + 5 > day, "{told:?}");
+}
+
+#[test]
+fn without_a_limit_and_without_a_measurement_no_disk_is_low() {
+    let mut scene = Scene::default();
+    let facts = Facts {
+        min_free: 0,
+        ..free(0)
+    };
+    assert_eq!(scene.look(0, &facts), [""; 0]);
+    assert_eq!(scene.look(1, &Facts::default()), [""; 0]);
+}
+
+#[test]
+fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
+    for (lifetime, told_with) in [(6, 2), (90, 14), (365, 14)] {
+        let mut scene = Scene::default();
+        let begin = Timestamp::from_millis(1_700_000_000_000);
+        let mut facts = Facts::default();
+        let validity = Validity {
+            not_before: begin,
+            not_after: begin.plus(DAY * lifetime),
+        };
+        facts
+            .noticed
+            .certificates
+            .insert("server".to_owned(), validity);
+        let mut told = Vec::new();
+        for hour in 0..u64::from(lifetime) * 24 {
+            if !scene.look(3600, &facts).is_empty() {
+                told.push(u64::from(lifetime) * 24 - hour - 1);
+            }
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].abs_diff(told_with * 24) <= 1,
+            "{lifetime}: {told:?}"
+        );
+        // A renewed one begins anew.
+        let renewed = Validity {
+            not_before: validity.not_after,
+            not_after: validity.not_after.plus(DAY * lifetime),
+        };
+        facts
+            .noticed
+            .certificates
+            .insert("server".to_owned(), renewed);
+        assert_eq!(scene.look(3600, &facts), [""; 0]);
+        assert!(
+            !scene
+                .states
+                .is(AlertKind::CertificateExpiring, "server", "expiring")
+        );
+    }
+}
+
+#[test]
+fn a_destination_that_left_the_file_is_forgotten() {
+    let mut scene = Scene::default();
+    let failing = DestinationFacts {
+        is_breaker_open: true,
+        ..DestinationFacts::default()
+    };
+    let one = |name: &str| (name.to_owned(), failing.clone(), AttemptHealth::default());
+    let both = Facts {
+        destinations: vec![one("a"), one("b")],
+        ..Facts::default()
+    };
+    assert_eq!(scene.look(0, &both).len(), 2);
+    let rest = Facts {
+        destinations: vec![one("a")],
+        ..Facts::default()
+    };
+    assert_eq!(scene.look(2, &rest), [""; 0]);
+    assert_eq!(scene.watch.destinations.len(), 1);
+}
+
+#[test]
+fn blocking_dead_letters_are_told_once_until_they_are_gone() {
+    let mut scene = Scene::default();
+    let facts = |blocking| Facts {
+        destinations: vec![(
+            "a".to_owned(),
+            DestinationFacts {
+                blocking,
+                ..DestinationFacts::default()
+            },
+            AttemptHealth::default(),
+        )],
+        ..Facts::default()
+    };
+    assert_eq!(scene.look(0, &facts(Some(1))), ["destination.blocked"]);
+    assert_eq!(scene.look(2, &facts(Some(5))), [""; 0]);
+    assert_eq!(scene.look(2, &facts(None)), [""; 0]);
+    assert_eq!(scene.look(2, &facts(Some(0))), [""; 0]);
+    assert_eq!(scene.look(2, &facts(Some(1))), ["destination.blocked"]);
+}
