@@ -46,6 +46,37 @@ pub(crate) struct Context {
 pub(crate) struct Executor {
     pub dispatcher: Ending,
     pub workers: Ending,
+    pub reload: Reload,
+}
+
+/// The executor's part of a reload: none.
+pub(crate) struct Reload;
+
+impl Reload {
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the executor's reads files, which can fail"
+    )]
+    pub fn prepare(&self, _config: &Arc<Resolved>) -> std::io::Result<Prepared> {
+        Ok(Prepared {
+            renewed: Vec::new(),
+        })
+    }
+
+    #[expect(clippy::unused_self, reason = "the executor's wakes the dispatcher")]
+    pub fn adopt(&self) {}
+}
+
+/// The executor's part of a reload, not yet in effect.
+pub(crate) struct Prepared {
+    pub renewed: Vec<String>,
+}
+
+impl Prepared {
+    pub fn commit(self) {
+        drop(self);
+    }
 }
 
 /// Fetches nothing: this build contacts nobody, and its configuration names no certificate.
@@ -119,5 +150,6 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
     Ok(Executor {
         dispatcher: Ending::already(),
         workers: Ending::already(),
+        reload: Reload,
     })
 }

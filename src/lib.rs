@@ -86,5 +86,5 @@ pub use config::Config;
 #[doc(hidden)]
 pub use delivery::measure;
 pub use ops::metrics;
-pub use relay::{Relay, RelayError, StartError};
+pub use relay::{Relay, RelayError, ReloadError, StartError};
 pub use store::{OpenError, StoreError};

@@ -1,11 +1,14 @@
 //! A running relay: the only part that knows every other part.
 //!
-//! - `start`: the wiring. Binds, opens the database, starts the agents, serves.
+//! - `start`: the wiring. Binds, opens the database, starts the agents, serves. `reload`: takes
+//!   another configuration over. `demand`: the users of file descriptors.
 //! - `ORDER`: the table of the stop. `agents`: the agents that it stops.
 //! - `error`: the reasons why a relay can't start, fails, or doesn't stop in order.
 
 mod agents;
+mod demand;
 mod error;
+mod reload;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -15,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::Agents;
-pub use error::{RelayError, StartError};
+pub use error::{RelayError, ReloadError, StartError};
+pub(crate) use reload::{ConfigOrigin, Reloader};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -35,6 +39,7 @@ pub struct Relay {
     admin_address: Option<SocketAddr>,
     store: Store,
     event_loops: EventLoops,
+    reloader: Reloader,
 }
 
 impl Relay {
@@ -49,21 +54,32 @@ impl Relay {
     /// # Panics
     ///
     /// Only because of a bug.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the relay takes its configuration over"
-    )]
     pub fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        Self::start_fetching(&config, clock, delivery::fetch_certificate)
+        Self::start_fetching(config, clock, delivery::fetch_certificate)
     }
 
     /// As [`Relay::start_with_clock`]. `fetch` makes what fetches certificates of providers.
     fn start_fetching(
-        config: &Config,
+        config: Config,
         clock: Arc<dyn Clock>,
         fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
     ) -> Result<Self, StartError> {
         config.check()?;
+        Self::start_checked(config, ConfigOrigin::program(), clock, fetch)
+    }
+
+    /// Starts with the configuration of a file, which is checked already and can be reloaded.
+    pub(crate) fn start_from(config: Config, origin: ConfigOrigin) -> Result<Self, StartError> {
+        let clock = Arc::new(SystemClock::new());
+        Self::start_checked(config, origin, clock, delivery::fetch_certificate)
+    }
+
+    fn start_checked(
+        config: Config,
+        origin: ConfigOrigin,
+        clock: Arc<dyn Clock>,
+        fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
+    ) -> Result<Self, StartError> {
         let started = start::start(Arc::new(config.resolve()), clock, fetch)?;
         Ok(Self {
             agents: started.agents,
@@ -71,6 +87,7 @@ impl Relay {
             admin_address: started.admin_address,
             store: started.store,
             event_loops: started.event_loops,
+            reloader: Reloader::new(started.parts, config, origin),
         })
     }
 
@@ -89,6 +106,29 @@ impl Relay {
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
         Ok(self.store.replay(id)?)
+    }
+
+    /// Replaces the configuration that runs, as a whole: requests and attempts that have begun
+    /// finish under the one before. Connections, token buckets, circuit breakers, pauses and
+    /// everything accepted go on. An error changes nothing; a setting that only a start can change
+    /// is one. Blocks while files are read and the dispatcher is told.
+    ///
+    /// ```
+    /// # use relay::{Config, Relay};
+    /// # fn double_the_limit(relay: &Relay, mut config: Config)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// config.api.rate_limit.post.per_second *= 2.0;
+    /// relay.reload(config)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        self.reloader.reload(config)
+    }
+
+    /// Reloads the file that the relay was started with.
+    pub(crate) fn reloader(&self) -> &Reloader {
+        &self.reloader
     }
 
     /// Whether no part has failed. After a fatal error the relay accepts and delivers nothing more:

@@ -8,7 +8,10 @@ use serde_json::json;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::config::providers::EffectiveSource;
-use crate::config::{Config, DestinationPolicy, Resolved, SourcePolicy, SourceVerify, Verify};
+use crate::config::{
+    Config, ConfigFile as File, DestinationPolicy, Fingerprint, Loaded, Resolved, SourcePolicy,
+    SourceVerify, Verify,
+};
 use crate::delivery;
 use crate::model::ProxyUrl;
 
@@ -24,14 +27,18 @@ pub(super) struct Check {
 impl Check {
     pub fn run(&self) -> Result<(), CommandError> {
         let file = self.file.path();
-        let config = Config::load(file)?;
+        let Loaded {
+            config,
+            fingerprint,
+            ..
+        } = File::new(file)?.load()?;
         let (notes, config) = (config.notes(), config.resolve());
         delivery::check(&config).map_err(|problem| Config::refused(file, problem))?;
         let effective = Config::effective_sources(file);
         if self.json {
-            print_json(&config, &effective, &notes)
+            print_json(&config, &fingerprint, &effective, &notes)
         } else {
-            print_text(&config, &effective, &notes)
+            print_text(&config, &fingerprint, &effective, &notes)
         }
     }
 }
@@ -45,11 +52,13 @@ fn admin_address(config: &Resolved) -> String {
 
 fn print_json(
     config: &Resolved,
+    fingerprint: &Fingerprint,
     effective: &[EffectiveSource],
     notes: &[String],
 ) -> Result<(), CommandError> {
     let summary = json!({
         "ok": true,
+        "fingerprint": fingerprint.to_string(),
         "listen": config.server.listen.to_string(),
         "admin": admin_address(config),
         "database": config.database.path.display().to_string(),
@@ -69,10 +78,12 @@ fn print_json(
 
 fn print_text(
     config: &Resolved,
+    fingerprint: &Fingerprint,
     effective: &[EffectiveSource],
     notes: &[String],
 ) -> Result<(), CommandError> {
     say!("the configuration is fine");
+    say!("  fingerprint   {fingerprint}");
     say!("  listen        {}", config.server.listen);
     say!("  admin         {}", admin_address(config));
     say!("  database      {}", config.database.path.display());

@@ -3,7 +3,7 @@
 //! - `config_file`: the option that all commands share. `error`: a command's failure.
 //! - `operate`, `bulk`, `table`: shared by the commands that work on the database. `payload_file`,
 //!   `header`: a request that a command is given.
-//! - `signals`: the signals that stop `relay serve`.
+//! - `signals`: the signals that stop or reload `relay serve`.
 
 /// Prints a line on standard output. A reader that has closed it is an error to return, no reason
 /// to panic.
@@ -27,6 +27,7 @@ mod operate;
 mod pause;
 mod payload_file;
 mod providers;
+mod reload;
 mod replay;
 mod resume;
 mod secrets;
@@ -58,8 +59,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the relay until SIGTERM, SIGINT or SIGHUP; a second signal exits at once
+    /// Run the relay until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads
     Serve(serve::Serve),
+    /// Have the server read its configuration anew: all of it, or nothing
+    Reload(reload::Reload),
     /// Check the configuration and print the settings that take effect
     Check(check::Check),
     /// List deliveries, the latest first
@@ -94,6 +97,7 @@ impl Command {
     fn run(&self) -> Result<(), error::CommandError> {
         match self {
             Self::Serve(serve) => serve.run(),
+            Self::Reload(reload) => reload.run(),
             Self::Check(check) => check.run(),
             Self::List(list) => list.run(),
             Self::Show(show) => show.run(),

@@ -4,12 +4,13 @@ use clap::Args;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::signals::StopSignals;
-use crate::config::Config;
+use crate::cli::signals::{ReloadRequests, ServerSignals};
+use crate::config::{Config, ConfigFile as File, Loaded};
 use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::logging;
-use crate::relay::Relay;
+use crate::relay::{ConfigOrigin, Relay, Reloader};
+use crate::store::OnHangup;
 
 /// The key in the repository's relay.toml, which is public.
 const DEV_KEY: &str = "dev-key";
@@ -22,8 +23,14 @@ pub(super) struct Serve {
 
 impl Serve {
     pub fn run(&self) -> Result<(), CommandError> {
-        let signals = StopSignals::receive()?;
-        let config = Config::load(self.file.path())?;
+        // First of all: a SIGHUP before this would end the process.
+        let signals = ServerSignals::receive()?;
+        let file = File::new(self.file.path())?;
+        let Loaded {
+            config,
+            fingerprint,
+            ..
+        } = file.load()?;
         logging::start(&config.log)?;
         fd_limit::raise();
         warn_of_keys(&config);
@@ -33,14 +40,25 @@ impl Serve {
         }
         let level = config.level();
         let database = config.database.path.display().to_string();
-        let relay = Relay::start(config)?;
+        let origin = ConfigOrigin {
+            file: Some(file),
+            fingerprint: fingerprint.clone(),
+            on_hangup: if signals.ignores_hangup() {
+                OnHangup::Ignored
+            } else {
+                OnHangup::Reloads
+            },
+        };
+        let relay = Relay::start_from(config, origin)?;
         signals.started();
+        attend_reloads(signals.reload_requests(), relay.reloader().clone())?;
         let admin = relay
             .admin_address()
             .map_or_else(|| "off".to_owned(), |address| address.to_string());
         log::info!(
             version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
-            database = database.as_str(), admin = admin.as_str();
+            database = database.as_str(), admin = admin.as_str(),
+            fingerprint:% = fingerprint;
             "listening at http://{}", relay.address()
         );
         if relay.wait(signals.asked()).is_ok() {
@@ -61,6 +79,20 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+/// Does the reloads that signals ask for, one at a time. The thread is not waited for: a reload
+/// that the stop overtakes finds the store closed.
+fn attend_reloads(requests: ReloadRequests, reloader: Reloader) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("relay-reload".to_owned())
+        .spawn(move || {
+            while let Some(is_dry_run) = requests.next() {
+                // The result is in the log and in the database.
+                let _ = reloader.reload_file(is_dry_run);
+            }
+        })?;
+    Ok(())
 }
 
 /// Warns of missing API keys, and of the public one.

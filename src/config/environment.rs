@@ -13,11 +13,22 @@ use crate::config::units;
 const ADMIN_TOKEN: &str = "RELAY_ADMIN_TOKEN";
 
 /// The variables that are set, each with the key that it overrides.
-pub(super) struct Overrides(Vec<(&'static str, &'static str)>);
+#[derive(Debug, Default)]
+pub(crate) struct Overrides(Vec<(&'static str, &'static str)>);
 
 impl Overrides {
+    /// Each key with its variable, for a line of the log: `database.path (RELAY_DB)`. None if the
+    /// file alone counts.
+    pub fn describe(&self) -> Option<String> {
+        let keys = self.0.iter();
+        let keys: Vec<_> = keys
+            .map(|(variable, key)| format!("{key} ({variable})"))
+            .collect();
+        (!keys.is_empty()).then(|| keys.join(", "))
+    }
+
     /// Attributes an error to the variable that its setting came from.
-    pub fn name_variable(&self, error: ConfigError) -> ConfigError {
+    pub(super) fn name_variable(&self, error: ConfigError) -> ConfigError {
         let ConfigError::Setting {
             origin,
             key,

@@ -16,6 +16,21 @@ pub enum ConfigError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The file has no setting.
+    #[error(
+        "{}: is empty: a reload expects at least one setting, since the file may be half written",
+        path.display()
+    )]
+    Blank {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is being written.
+    #[error("{}: kept changing for a second: expected a file that is complete", path.display())]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file isn't TOML.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {

@@ -23,6 +23,16 @@ impl Live {
     pub fn current(&self) -> Arc<Resolved> {
         self.0.load_full()
     }
+
+    /// Whether a configuration that was taken before still runs.
+    pub fn is_current(&self, config: &Arc<Resolved>) -> bool {
+        Arc::ptr_eq(&self.0.load(), config)
+    }
+
+    /// Lets another configuration run.
+    pub fn replace(&self, config: Arc<Resolved>) {
+        self.0.store(config);
+    }
 }
 
 impl From<Resolved> for Live {

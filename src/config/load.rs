@@ -24,8 +24,7 @@ impl Config {
     /// operator's shell may lack the secrets, and a command also runs with a configuration that a
     /// server would refuse.
     pub(crate) fn load_for_commands(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let (config, _, _) = Self::read(file, &|name| std::env::var_os(name))?;
-        Ok(config)
+        Ok(Self::read(file, &|name| std::env::var_os(name))?.config)
     }
 
     /// The error of a setting that another part found to be wrong: a key and its problem.
@@ -35,21 +34,27 @@ impl Config {
     }
 
     pub(super) fn load_with(file: Option<&Path>, env: Env<'_>) -> Result<Self, ConfigError> {
-        let (mut config, origin, overrides) = Self::read(file, env)?;
-        config
-            .resolve_secrets(env)
-            .map_err(|problem| origin.setting(problem))?;
-        config
-            .find_problem()
-            .map_err(|problem| overrides.name_variable(origin.setting(problem)))?;
+        let (config, _) = Self::read(file, env)?.check(env)?;
         Ok(config)
+    }
+
+    /// The configuration of a file's text, checked, with the variables that override it. Without a
+    /// text it is the built-in one.
+    pub(super) fn check_text(
+        text: Option<&str>,
+        path: &Path,
+        env: Env<'_>,
+    ) -> Result<(Self, Overrides), ConfigError> {
+        Self::read_text(text.map(|text| (text, path)), env)?.check(env)
     }
 
     /// Reads the same for a command that stands in for a source's sender: the source checked, and
     /// with its secrets and no others. A source that isn't declared is the catch-all.
     pub(crate) fn load_for_source(file: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
         let env: Env<'_> = &|name| std::env::var_os(name);
-        let (mut config, origin, _) = Self::read(file, env)?;
+        let Unchecked {
+            mut config, origin, ..
+        } = Self::read(file, env)?;
         let name = if config.sources.contains_key(name) {
             name
         } else {
@@ -71,7 +76,7 @@ impl Config {
     /// Reads the same for a command that routes a source's events: without secrets, and the routes
     /// of the source checked.
     pub(crate) fn load_for_routes(file: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
-        let (config, origin, _) = Self::read(file, &|name| std::env::var_os(name))?;
+        let Unchecked { config, origin, .. } = Self::read(file, &|name| std::env::var_os(name))?;
         let name = if config.sources.contains_key(name) {
             name
         } else {
@@ -93,22 +98,32 @@ impl Config {
     }
 
     /// Reads the file and the environment, unchecked.
-    fn read(file: Option<&Path>, env: Env<'_>) -> Result<(Self, Origin, Overrides), ConfigError> {
-        let (mut config, origin) = match file_in_use(file) {
+    fn read(file: Option<&Path>, env: Env<'_>) -> Result<Unchecked, ConfigError> {
+        let Some(path) = file_in_use(file) else {
+            return Self::read_text(None, env);
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::read_text(Some((&text, path)), env)
+    }
+
+    /// Reads a file's text and the environment, unchecked.
+    fn read_text(file: Option<(&str, &Path)>, env: Env<'_>) -> Result<Unchecked, ConfigError> {
+        let (mut config, origin) = match file {
             None => (Self::default(), Origin::Program),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-                    path: path.to_owned(),
-                    source,
-                })?;
-                (
-                    Self::parse(&text, path)?,
-                    Origin::File(path.to_owned(), None),
-                )
-            }
+            Some((text, path)) => (
+                Self::parse(text, path)?,
+                Origin::File(path.to_owned(), None),
+            ),
         };
         let overrides = environment::apply(&mut config, env)?;
-        Ok((config, origin, overrides))
+        Ok(Unchecked {
+            config,
+            origin,
+            overrides,
+        })
     }
 
     /// Parses the text of a file, unchecked. `path` is its name in errors.
@@ -163,6 +178,30 @@ impl Config {
             alerts.resolve("alerts", env)?;
         }
         Ok(())
+    }
+}
+
+/// A configuration before its secrets are read and the whole is checked.
+struct Unchecked {
+    config: Config,
+    origin: Origin,
+    overrides: Overrides,
+}
+
+impl Unchecked {
+    fn check(self, env: Env<'_>) -> Result<(Config, Overrides), ConfigError> {
+        let Self {
+            mut config,
+            origin,
+            overrides,
+        } = self;
+        config
+            .resolve_secrets(env)
+            .map_err(|problem| origin.setting(problem))?;
+        config
+            .find_problem()
+            .map_err(|problem| overrides.name_variable(origin.setting(problem)))?;
+        Ok((config, overrides))
     }
 }
 

@@ -8,6 +8,8 @@
 //!   the syntax of values.
 //! - `load`: reads the file. `environment`: the variables that override it. `secrets`: texts that
 //!   are never printed, and the references to them. `error`: the errors.
+//! - `file`: the file as a server reads it, at its start and at each reload. `fingerprint`: its
+//!   identity. `effects`: when a change of a setting takes effect. `changes`: those of a reload.
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
 //!   settings that have a price.
@@ -15,9 +17,13 @@
 //!   `network`: the way to a destination. `live`: the handle to the policies that run. `redacted`:
 //!   the policies for operators, without secrets. `routing`: the destinations of an event.
 
+mod changes;
 mod check;
+mod effects;
 mod environment;
 mod error;
+mod file;
+mod fingerprint;
 mod live;
 mod load;
 mod network;
@@ -34,7 +40,10 @@ mod settings;
 mod tests;
 mod units;
 
+pub(crate) use changes::{Changes, Names, fixed_settings};
 pub use error::ConfigError;
+pub(crate) use file::{ConfigFile, Loaded};
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use live::Live;
 pub use network::{ClientCertificate, NetworkPolicy, ProxyPolicy};
 pub use resolved::{

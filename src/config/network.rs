@@ -45,6 +45,13 @@ impl NetworkPolicy {
     pub fn is_own(&self, shared: Option<&Arc<ProxyPolicy>>) -> bool {
         self.ca_file.is_some() || self.client_certificate.is_some() || self.proxy.as_ref() != shared
     }
+
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let client = self.client_certificate.as_ref();
+        let pair = client.map(|files| [&files.certificate, &files.key]);
+        self.ca_file.iter().chain(pair.into_iter().flatten())
+    }
 }
 
 impl ProxyPolicy {

@@ -63,7 +63,7 @@ impl VariableNames {
 }
 
 /// A secret with the name of the variable that holds it. The name may be shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedSecret {
     /// The variable.
     pub name: String,

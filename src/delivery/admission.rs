@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::config::Resolved;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
 use crate::model::BreakerChange;
@@ -105,11 +106,30 @@ pub(in crate::delivery) struct Change {
     pub is_proven: Option<bool>,
 }
 
+/// The way in which a reload has replaced a destination's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::delivery) enum Replaced {
+    /// Its URL leads to another server: everything learned is about the one before.
+    Moved,
+    /// A setting of its own: the cause of an outage may be gone with it.
+    Changed,
+    /// The settings of all ad hoc origins, or of a name that is no longer configured.
+    Defaults,
+}
+
 /// A level's limits. A method that isn't overridden limits nothing. Each `now` is monotonic.
 pub(in crate::delivery) trait Admission: Send {
     /// Takes up a destination, before anything else is asked about it. Returns whether it has a
     /// breaker.
     fn take_up(&mut self, _target: &Target, _remembered: Remembered, _now: Duration) -> bool {
+        false
+    }
+
+    /// A reload has replaced the configuration.
+    fn reconfigure(&mut self, _config: &Resolved) {}
+
+    /// A reload has replaced the policy of `target`. Returns whether its breaker is open.
+    fn replace(&mut self, _target: &Target, _replaced: Replaced, _now: Duration) -> bool {
         false
     }
 

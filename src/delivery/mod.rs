@@ -31,8 +31,10 @@ mod wake;
 mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 pub(crate) use context::Context;
+pub(crate) use transport::Prepared;
 pub(crate) use wake::Wake;
 
 use crate::config::Resolved;
@@ -40,6 +42,7 @@ use crate::model::{FetchCertificate, SendHeartbeat};
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
 use pool::Pool;
+use transport::Transport;
 
 /// A running executor, or one that has ended already if the level is off.
 pub(crate) struct Executor {
@@ -48,6 +51,27 @@ pub(crate) struct Executor {
     /// The end of all attempts. A worker that connects or resolves a name can't be cut short, and
     /// ends after its timeout; its delivery has been released by then.
     pub workers: Ending,
+    pub reload: Reload,
+}
+
+/// The executor's part of a reload.
+pub(crate) struct Reload {
+    /// None if the level is off.
+    transport: Option<Arc<dyn Transport>>,
+    wake: Wake,
+}
+
+impl Reload {
+    /// Prepares for another configuration. An error names a file that can't be used.
+    pub fn prepare(&self, config: &Arc<Resolved>) -> std::io::Result<Prepared> {
+        let transport = self.transport.as_ref();
+        transport.map_or_else(|| Ok(Prepared::default()), |one| one.prepare(config))
+    }
+
+    /// Has the dispatcher adopt the configuration that runs by now.
+    pub fn adopt(&self) {
+        self.wake.wake();
+    }
 }
 
 /// Starts the executor of the configured level.
@@ -58,6 +82,10 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         None => Ok(Executor {
             dispatcher: Ending::already(),
             workers: Ending::already(),
+            reload: Reload {
+                transport: None,
+                wake: context.wake,
+            },
         }),
     }
 }
@@ -106,6 +134,10 @@ fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor>
     context.clock.on_jump(Box::new(move || wake.wake()));
     let wake = context.wake.clone();
     context.stop.on_ask(move || wake.wake());
+    let reload = Reload {
+        transport: Some(Arc::clone(&parts.transport)),
+        wake: context.wake.clone(),
+    };
     let pool = Pool::start(&context, &parts.transport)?;
     let workers = pool.ended();
     let mut dispatcher = Dispatcher::new(context, parts, pool);
@@ -119,5 +151,6 @@ fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor>
     Ok(Executor {
         dispatcher: ended,
         workers,
+        reload,
     })
 }

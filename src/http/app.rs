@@ -9,6 +9,7 @@ use crate::http::admin::AdminAccess;
 use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
+use crate::http::server::ListenerLimits;
 use crate::model::{AddressPolicy, FetchCertificate};
 use crate::ops::metrics::Metrics;
 use crate::store::Store;
@@ -26,8 +27,9 @@ pub(crate) struct App {
     pub(super) api_keys: ApiKeys,
     pub(super) admin_access: AdminAccess,
     pub(super) source_gates: SourceGates,
-    pub(super) offload: Offload,
+    pub(super) offload: Arc<Offload>,
     pub(super) learned_secrets: Arc<LearnedSecrets>,
+    own_listeners: Vec<SocketAddr>,
 }
 
 impl App {
@@ -44,7 +46,7 @@ impl App {
     ) -> Self {
         Self {
             own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
-            addresses: config.address_policy(own_listeners),
+            addresses: config.address_policy(own_listeners.clone()),
             api_keys: ApiKeys::new(&config.api, &clock),
             source_gates: SourceGates::new(
                 &config,
@@ -54,13 +56,39 @@ impl App {
                 &learned_secrets,
             ),
             admin_access: AdminAccess::new(&config.admin),
-            offload: Offload::new(),
+            offload: Arc::new(Offload::new()),
             learned_secrets,
+            own_listeners,
             config,
             store,
             clock,
             metrics,
         }
+    }
+
+    /// The app of a reload. Everything that isn't a setting goes on.
+    pub(super) fn reloaded(&self, config: Arc<Resolved>) -> Self {
+        let own_listeners = self.own_listeners.clone();
+        let public_urls = config.public_urls();
+        Self {
+            own_authorities: OwnAuthorities::new(public_urls, own_listeners.clone()),
+            addresses: config.address_policy(own_listeners.clone()),
+            api_keys: self.api_keys.reloaded(&config.api, &self.clock),
+            admin_access: AdminAccess::new(&config.admin),
+            source_gates: self.source_gates.reloaded(&config, &self.metrics),
+            offload: Arc::clone(&self.offload),
+            learned_secrets: Arc::clone(&self.learned_secrets),
+            own_listeners,
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            config,
+        }
+    }
+
+    /// The bounds of a listener by this configuration.
+    pub(crate) fn listener_limits(&self) -> ListenerLimits {
+        ListenerLimits::new(&self.config.server)
     }
 
     /// Forgets token buckets that are full again, and folds histograms. Called every few seconds.

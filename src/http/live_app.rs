@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::config::Resolved;
 use crate::http::app::App;
 
 /// The [`App`] of the configuration that runs; clones share it.
@@ -21,5 +22,11 @@ impl LiveApp {
     /// The one that answers now.
     pub fn current(&self) -> Arc<App> {
         self.0.load_full()
+    }
+
+    /// Lets requests be answered under another configuration, from the next one on.
+    pub fn reload(&self, config: Arc<Resolved>) {
+        let next = self.current().reloaded(config);
+        self.0.store(Arc::new(next));
     }
 }

@@ -29,4 +29,4 @@ pub(crate) use admission::LearnedSecrets;
 pub(crate) use app::App;
 pub(crate) use live_app::LiveApp;
 pub(crate) use server::event_loops::{self, EventLoops};
-pub(crate) use server::{ListenerLimits, serve};
+pub(crate) use server::serve;

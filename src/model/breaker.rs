@@ -109,6 +109,24 @@ impl Breaker {
         });
     }
 
+    /// Goes on under other rules. The counts of a window of another length are dropped.
+    pub fn set_rules(&mut self, rules: BreakerRules) {
+        if rules.window != self.rules.window {
+            self.slices.clear();
+        }
+        if let Some(open) = &mut self.open {
+            open.wait = open.wait.min(rules.probe_cap);
+        }
+        self.rules = rules;
+    }
+
+    /// Lets the next probe go at once, if the breaker is open.
+    pub fn probe_now(&mut self, now: Duration) {
+        if let Some(open) = &mut self.open {
+            open.probe_at = open.probe_at.min(now);
+        }
+    }
+
     /// Whether another attempt may begin while `in_flight` are in flight. The error is the time
     /// until the next probe; none if the probe in flight has to end first.
     pub fn admits(&self, now: Duration, in_flight: usize) -> Result<(), Option<Duration>> {

@@ -74,6 +74,11 @@ pub(crate) fn connections(wanted: u32, demand: &Demand) -> u32 {
     fitting.min(wanted)
 }
 
+/// The number of connections that fit under the limit as it is now.
+pub(crate) fn fitting_now(demand: &Demand) -> u32 {
+    fitting(limit(), demand)
+}
+
 /// The limit of open files.
 pub(crate) fn limit() -> u64 {
     // None means unlimited.

@@ -17,6 +17,7 @@ use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use log::kv::ToValue as _;
 use log::{Level, Metadata, Record, SetLoggerError};
 use thiserror::Error;
@@ -52,7 +53,8 @@ pub(crate) enum StartLogError {
 }
 
 struct Logger {
-    filter: env_filter::Filter,
+    /// Replaced by a reload.
+    filter: ArcSwap<env_filter::Filter>,
     format: Format,
     clock: SystemClock,
     panics: Mutex<PanicLimiter>,
@@ -69,13 +71,10 @@ pub(crate) fn start(settings: &Log) -> Result<(), StartLogError> {
         },
     };
     queue()?;
-    let filter = env_filter::Builder::new()
-        .try_parse(&settings.level)
-        .map_err(StartLogError::Filter)?
-        .build();
+    let filter = filter(&settings.level).map_err(StartLogError::Filter)?;
     log::set_max_level(filter.filter());
     let logger = LOGGER.get_or_init(|| Logger {
-        filter,
+        filter: ArcSwap::from_pointee(filter),
         format,
         clock: SystemClock::new(),
         panics: Mutex::default(),
@@ -83,6 +82,19 @@ pub(crate) fn start(settings: &Log) -> Result<(), StartLogError> {
     log::set_logger(logger)?;
     std::panic::set_hook(Box::new(|panic| logger.write_panic(panic)));
     Ok(())
+}
+
+/// Logs by another level or filter from now on. Does nothing if the filter is wrong, or if the log
+/// isn't this program's own.
+pub(crate) fn set_level(level: &str) {
+    if let (Some(logger), Ok(filter)) = (LOGGER.get(), filter(level)) {
+        log::set_max_level(filter.filter());
+        logger.filter.store(Arc::new(filter));
+    }
+}
+
+fn filter(level: &str) -> Result<env_filter::Filter, env_filter::ParseError> {
+    Ok(env_filter::Builder::new().try_parse(level)?.build())
 }
 
 /// The queue; the first call starts its thread.
@@ -136,11 +148,11 @@ fn wants_colour() -> bool {
 
 impl log::Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.enabled(metadata)
+        self.filter.load().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.filter.matches(record) {
+        if self.filter.load().matches(record) {
             self.write(record);
         }
     }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+mod config;
 mod sources;
 mod verification;
 
@@ -19,6 +20,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+pub(crate) use config::ConfigMetrics;
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
 use crate::model::{DeliveryState, Level, Surface};
@@ -73,6 +75,7 @@ pub struct Metrics {
     wal_unfinished: Gauge,
     /// The counts by name that the database keeps, beside those of Prometheus.
     pub(crate) rollups: RollupCounters,
+    pub(crate) config: ConfigMetrics,
 }
 
 impl Metrics {
@@ -116,6 +119,7 @@ impl Metrics {
             wal_bytes: gauge("relay_wal_bytes"),
             wal_unfinished: gauge("relay_wal_unfinished_frames"),
             rollups: RollupCounters::new(),
+            config: ConfigMetrics::new(gauge),
             handle,
             recorder,
         }
@@ -267,7 +271,9 @@ impl Metrics {
     pub fn render(&self) -> String {
         let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed);
         self.log_lines_dropped.absolute(dropped);
-        self.handle.render()
+        let mut text = self.handle.render();
+        self.config.render(&mut text);
+        text
     }
 
     /// Folds recorded durations into their buckets. Otherwise they accumulate in memory until the
@@ -403,7 +409,7 @@ fn describe(recorder: &PrometheusRecorder) {
     for (name, help) in COUNTERS {
         recorder.describe_counter(name.into(), None, SharedString::const_str(help));
     }
-    for (name, help) in GAUGES {
+    for (name, help) in GAUGES.into_iter().chain(config::GAUGES) {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
     }
     for (name, help) in DURATIONS {

@@ -33,6 +33,25 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+/// The reason why a configuration was not taken over. One line; the one before goes on.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// These settings differ, and only a start can change them.
+    #[error(
+        "{0}: can't be changed while the relay runs: expected the values of the start, or a restart"
+    )]
+    Fixed(String),
+    /// A file that a setting names can't be used.
+    #[error(transparent)]
+    Unusable(std::io::Error),
+    /// There is no file to be read anew.
+    #[error("the relay was started without a file")]
+    NoFile,
+}
+
 /// The reason why a running relay failed, or did not stop in order.
 #[derive(Debug, Error)]
 pub enum RelayError {
@@ -50,4 +69,16 @@ pub enum RelayError {
     /// The id is no id of this relay.
     #[error(transparent)]
     Id(#[from] InvalidId),
+}
+
+impl ReloadError {
+    /// The class of the error, which quotes nothing of the configuration.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "the configuration is wrong",
+            Self::Fixed(_) => "a setting changed that only a start can change",
+            Self::Unusable(_) => "a file that the configuration names can't be used",
+            Self::NoFile => "there is no file",
+        }
+    }
 }

@@ -8,25 +8,24 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
-use crate::http::{App, EventLoops, LearnedSecrets, ListenerLimits, LiveApp, event_loops, serve};
+use crate::http::{App, EventLoops, LearnedSecrets, LiveApp, serve};
 use crate::maintenance::heartbeat::{self, Heartbeat};
 use crate::maintenance::{self, Worker};
 use crate::model::{FetchCertificate, Level};
 use crate::ops::fatal::Fatal;
-use crate::ops::fd_limit::{self, Demand};
+use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::Notices;
 use crate::ops::pulse::Pulse;
 use crate::relay::agents::Agents;
+use crate::relay::demand::{ADMIN_CONNECTIONS, demand};
 use crate::relay::error::StartError;
+use crate::relay::reload::Parts;
 use crate::stop::{Ending, Running};
-use crate::store::{DestinationId, OWN_READERS, OpenError, Store, StoreContext};
+use crate::store::{DestinationId, OpenError, Store, StoreContext};
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
-/// Connections to the operator's listener. A decision: scrapers, programs, and a few people with
-/// several pages open.
-const ADMIN_CONNECTIONS: u32 = 64;
 /// The interval at which full token buckets are evicted and histograms folded. Between two foldings
 /// each request holds a few bytes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -39,6 +38,13 @@ struct Listeners {
     admin_address: Option<SocketAddr>,
 }
 
+impl Listeners {
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let both = [Some(self.address), self.admin_address];
+        both.into_iter().flatten().collect()
+    }
+}
+
 /// The parts of a relay that runs.
 pub(super) struct Started {
     pub agents: Agents,
@@ -46,6 +52,8 @@ pub(super) struct Started {
     pub admin_address: Option<SocketAddr>,
     pub store: Store,
     pub event_loops: EventLoops,
+    /// The parts that a reload reaches.
+    pub parts: Parts,
 }
 
 /// Starts a relay. An error drops the agents that are started by then, which stops them. `fetch`
@@ -62,17 +70,13 @@ pub(super) fn start(
 
     // Listeners come first: an address in use stops the start before anything is on disk.
     let listeners = bind(&config, &event_loops)?;
-    let own_listeners: Vec<_> = [Some(listeners.address), listeners.admin_address]
-        .into_iter()
-        .flatten()
-        .collect();
-
-    let wake = Wake::new();
+    let own_listeners = listeners.addresses();
+    let (live, wake) = (Live::new(Arc::clone(&config)), Wake::new());
     let outside_write = Arc::new(Notify::new());
     let store = open(&config, &clock, &metrics, &agents, &wake, &outside_write)?;
     agents.writer.ended = Some(store.ended().clone());
     let context = delivery::Context {
-        config: Live::new(Arc::clone(&config)),
+        config: live.clone(),
         store: store.clone(),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
@@ -84,33 +88,37 @@ pub(super) fn start(
         pulse: Pulse::default(),
     };
     let fetch_certificate = fetch(&context);
-    start_agents(&mut agents, &config, context)?;
-
+    let (executor, notices) = start_agents(&mut agents, &config, context)?;
     let learned_secrets = Arc::new(LearnedSecrets::default());
     learned_secrets.load(&store)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
-    let limits = ListenerLimits::new(&config.server).with_connections(connections);
     let app = LiveApp::new(App::new(
         config,
         store.clone(),
-        clock,
-        metrics,
+        Arc::clone(&clock),
+        Arc::clone(&metrics),
         own_listeners,
         fetch_certificate,
         Arc::clone(&learned_secrets),
     ));
-    serve_on(&mut agents, &event_loops, listeners, limits, &app);
+    serve_on(&mut agents, &event_loops, listeners, connections, &app);
     let follow = follow_commands(outside_write, learned_secrets, store.clone());
-    let spawner = Spawner {
-        event_loops: &event_loops,
-        fatal: &agents.fatal,
-    };
-    spawner.spawn("the task that follows commands", follow, None);
+    Spawner::new(&event_loops, &agents.fatal).spawn("the task that follows commands", follow, None);
     Ok(Started {
         agents,
         address,
         admin_address,
+        parts: Parts {
+            live,
+            app,
+            executor,
+            notices,
+            store: store.clone(),
+            clock,
+            metrics,
+            connections,
+        },
         store,
         event_loops,
     })
@@ -189,12 +197,13 @@ fn open(
     Store::open(&config.database, config.longest_wait(), context)
 }
 
-/// Starts the executor, maintenance, and the heartbeat if there is one.
+/// Starts the executor, maintenance, and the heartbeat if there is one. Returns the executor's part
+/// of a reload, and what maintenance tells of failures.
 fn start_agents(
     agents: &mut Agents,
     config: &Resolved,
     context: delivery::Context,
-) -> std::io::Result<()> {
+) -> std::io::Result<(delivery::Reload, Notices)> {
     let heartbeat = delivery::heartbeat_sender(&context);
     let (live, store) = (context.config.clone(), context.store.clone());
     let (clock, pulse) = (Arc::clone(&context.clock), context.pulse.clone());
@@ -205,7 +214,8 @@ fn start_agents(
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);
     let notices = Notices::default();
-    let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, notices);
+    let told = notices.clone();
+    let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, told);
     let stop = agents.maintenance.stop.clone();
     agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
     warn_of_idle_alerts(config, heartbeat.is_some());
@@ -217,7 +227,7 @@ fn start_agents(
         let stop = agents.heartbeat.stop.clone();
         agents.heartbeat.ended = Some(heartbeat::start(heartbeat, stop)?);
     }
-    Ok(())
+    Ok((executor.reload, notices))
 }
 
 /// Says which parts of `[alerts]` have no effect at the level that runs.
@@ -237,44 +247,33 @@ fn warn_of_idle_alerts(config: &Resolved, has_heartbeat: bool) {
     log::warn!("{idle}: nobody is contacted at delivery.level = \"{level}\"");
 }
 
-/// The relay's other users of file descriptors.
-pub(super) fn demand(config: &Resolved) -> Demand {
-    let destinations = config.destinations.values();
-    let shared = config.delivery.proxy.as_ref();
-    let own_pools = destinations.clone().filter(|to| to.network.is_own(shared));
-    Demand {
-        // One accepts connections, the others attend to them.
-        event_loops: 1 + event_loops::count(),
-        readers: config.database.readers + OWN_READERS,
-        admin_connections: ADMIN_CONNECTIONS,
-        workers: config.delivery.workers,
-        destinations: destinations.len(),
-        own_pools: own_pools.count(),
-    }
-}
-
 /// Begins to accept connections.
 fn serve_on(
     agents: &mut Agents,
     event_loops: &EventLoops,
     listeners: Listeners,
-    limits: ListenerLimits,
+    connections: u32,
     app: &LiveApp,
 ) {
     let (running, ended) = Ending::new();
     agents.requests.ended = Some(ended);
-    let spawner = Spawner {
-        event_loops,
-        fatal: &agents.fatal,
-    };
+    let spawner = Spawner::new(event_loops, &agents.fatal);
     let malformed = {
         let app = app.clone();
         Arc::new(move |status, start: &[u8]| app.current().answer_malformed(status, start))
     };
+    let limits = |connections: u32| {
+        let app = app.clone();
+        move || {
+            app.current()
+                .listener_limits()
+                .with_connections(connections)
+        }
+    };
     let public = app.clone();
     let server = serve(
         listeners.public,
-        limits,
+        limits(connections),
         move |request| public.current().answer(request),
         malformed.clone(),
         agents.requests.stop.clone(),
@@ -289,7 +288,7 @@ fn serve_on(
         let operators = app.clone();
         let server = serve(
             listener,
-            limits.with_connections(ADMIN_CONNECTIONS),
+            limits(ADMIN_CONNECTIONS),
             move |request| operators.current().answer_admin(request),
             malformed,
             agents.requests.stop.clone(),
@@ -325,7 +324,11 @@ struct Spawner<'a> {
     fatal: &'a Fatal,
 }
 
-impl Spawner<'_> {
+impl<'a> Spawner<'a> {
+    fn new(event_loops: &'a EventLoops, fatal: &'a Fatal) -> Self {
+        Self { event_loops, fatal }
+    }
+
     /// Runs a task, which holds `running` until it ends. Its panic is fatal.
     fn spawn(
         &self,

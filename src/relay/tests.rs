@@ -67,7 +67,7 @@ fn the_budget_of_descriptors_counts_destinations_and_those_with_a_pool_of_their_
         }
         config.destinations.insert(name.to_string(), to);
     }
-    let demand = start::demand(&config.resolve());
+    let demand = demand::demand(&config.resolve());
     assert_eq!((demand.workers, demand.readers), (64, 4 + 3));
     assert_eq!((demand.destinations, demand.own_pools), (20, 4));
     assert_eq!(demand.admin_connections, 16);

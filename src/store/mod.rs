@@ -35,18 +35,19 @@ pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
-    Accept, Accepted, AdvanceBulk, AlertState, AttemptRecord, Backlog, BlockingLetters,
+    Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
     BulkAdvance, BulkId, BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed,
-    Cutoffs, DeadLetterAction, DeadLetterCount, DeadLetterCursor, DeadLetterDigest,
-    DeadLetterFilter, DeadLetterId, DeadLetterQuery, DeliveryCursor, DestinationBacklog,
-    DestinationChange, DestinationFacts, DestinationId, DestinationOverview, DestinationStats,
-    DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate, ExpectOutcome,
-    IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId, ListQuery,
-    ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewlyDead, Obstacles, Origin,
-    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RaiseAlerts,
-    RecordRollups, RelayCursor, RelaysPage, Release, Resumed, RollupGrain, RollupQuery, Rollups,
-    ScanCursor, SecretExpectation, SettleAndClaim, Settlement, StoredAttempt, StoredDelivery,
-    StoredIntent, StoredRelay, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
+    ConfigAttempt, ConfigState, Cutoffs, DeadLetterAction, DeadLetterCount, DeadLetterCursor,
+    DeadLetterDigest, DeadLetterFilter, DeadLetterId, DeadLetterQuery, DeliveryCursor,
+    DestinationBacklog, DestinationChange, DestinationFacts, DestinationId, DestinationOverview,
+    DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate,
+    ExpectOutcome, IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId,
+    ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewlyDead, Obstacles,
+    OnHangup, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor,
+    RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed,
+    RollupGrain, RollupQuery, Rollups, ScanCursor, SecretExpectation, SettleAndClaim, Settlement,
+    StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnroutedEvent,
+    UnroutedQuery, UnusedOrigins,
 };
 
 use crate::clock::Timestamp;
@@ -198,6 +199,20 @@ impl Store {
     pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.settle_and_claim(change),
+        }
+    }
+
+    /// Records an attempt to take a configuration over. Blocks.
+    pub fn record_config(&self, attempt: ConfigAttempt) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.record_config(attempt),
+        }
+    }
+
+    /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
+    pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.replace_destinations(replaced),
         }
     }
 

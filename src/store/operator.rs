@@ -1,15 +1,17 @@
 //! The store as commands see it: beside a running server, or without one.
 
+use rustix::process::Pid;
+
 use crate::clock::Timestamp;
 use crate::config;
 use crate::model::IntentId;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite;
 use crate::store::types::{
-    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, DeadLetterAction, DeadLetterCount,
-    DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery,
-    ListedDelivery, OutboundMessage, RollupQuery, Rollups, SecretExpectation, StoredIntent,
-    UnroutedEvent, UnroutedQuery,
+    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, ConfigState, DeadLetterAction,
+    DeadLetterCount, DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret,
+    LearnedSecretId, ListQuery, ListedDelivery, OutboundMessage, RollupQuery, Rollups,
+    SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -108,6 +110,20 @@ impl Operator {
     pub fn rollups(&self, query: &RollupQuery) -> Result<Rollups, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.rollups(query),
+        }
+    }
+
+    /// The configuration that the server runs, and its last attempt to take one over.
+    pub fn config_state(&self) -> Result<ConfigState, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.config_state(),
+        }
+    }
+
+    /// The server's process, as far as this one may signal it.
+    pub fn server_process(&self) -> Result<Pid, String> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.server_process(),
         }
     }
 

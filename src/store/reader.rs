@@ -5,9 +5,9 @@ use crate::model::FailureKind;
 use crate::store::error::StoreError;
 use crate::store::sqlite;
 use crate::store::types::{
-    AlertState, BlockingPart, Cutoffs, DeadLetterCursor, DeadLetterDigest, DeadLetterQuery,
-    DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow, LearnedSecret,
-    OutboundMessage, PruneCursor,
+    Affected, AlertState, BlockingPart, Cutoffs, DeadLetterCursor, DeadLetterDigest,
+    DeadLetterQuery, DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow,
+    LearnedSecret, OutboundMessage, PruneCursor,
 };
 
 /// A connection for the reads of one part; clones share it. All methods block.
@@ -102,6 +102,13 @@ impl Reader {
     pub fn destination_name(&self, id: DestinationId) -> Result<Option<String>, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.destination_name(id),
+        }
+    }
+
+    /// The deliveries of these destinations that a reload touches, as far as the store knows them.
+    pub fn affected(&self, names: &[String]) -> Result<Vec<Affected>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.affected(names),
         }
     }
 

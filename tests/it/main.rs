@@ -20,6 +20,7 @@ mod pages;
 mod permissions;
 mod providers;
 mod readiness;
+mod reloads;
 mod routes;
 mod schemes;
 mod snapshots;
@@ -63,6 +64,8 @@ mod outages;
 mod proxies;
 #[cfg(feature = "delivery-durable")]
 mod proxy_failures;
+#[cfg(feature = "delivery-durable")]
+mod reload_state;
 #[cfg(feature = "delivery-durable")]
 mod shortage;
 #[cfg(feature = "delivery-simulated")]

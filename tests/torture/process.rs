@@ -92,7 +92,7 @@ fn a_stop_ends_within_the_grace_with_hanging_attempts_and_slow_bodies() {
 }
 
 #[test]
-fn a_hangup_is_an_orderly_stop() {
+fn a_hangup_reloads_and_does_not_stop() {
     // Under nohup SIGHUP is ignored by this process and its children, so there is nothing to test.
     let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -101,8 +101,27 @@ fn a_hangup_is_an_orderly_stop() {
         println!("SIGHUP is ignored here: run this without nohup");
         return;
     }
-    let took = stopped_by("-HUP", "SIGHUP");
-    assert!(took < GRACE + TOLERANCE, "{took:?}");
+    let _alone = crate::alone();
+    let seed = crate::seed();
+    let mut world = World::new();
+    let (load, drips) = held_up(&mut world, seed);
+    for _ in 0..20 {
+        world.signal("-HUP");
+        crate::pause(Duration::from_millis(20));
+    }
+    let before = world.journal.acknowledged();
+    world.acknowledged(before + 50);
+    world.signal("-TERM");
+    let ended = world.ended();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    for said in [
+        "configuration reloaded",
+        "attempts were still under way",
+        "\"stopped\"",
+    ] {
+        assert!(ended.log.contains(said), "{said}: {}", ended.log);
+    }
+    go_on(&mut world, load, drips, "SIGHUP");
 }
 
 #[test]

@@ -59,6 +59,7 @@ enum Fault {
     FullDisk,
     Clock,
     Refusal,
+    Reloads,
 }
 
 impl Soak {
@@ -140,6 +141,32 @@ impl Soak {
                 self.wait(time);
                 self.refuses.store(false, Ordering::Relaxed);
             }
+            Fault::Reloads => self.reloads(),
+        }
+    }
+
+    /// Asks for reloads in quick succession, of a file that changes meanwhile: a source and a
+    /// destination come and go, and the settings of the destination of all events change.
+    fn reloads(&mut self) {
+        let path = self.world.directory.path().join("relay.toml");
+        let file = std::fs::read_to_string(&path).expect("a file");
+        for round in 0..20 {
+            let other = "[destinations.other]\nurl = \"http://127.0.0.1:9/\"\n\
+                         [sources.other]\ndestinations = [\"other\"]\n";
+            let text = if round % 2 == 0 {
+                format!(
+                    "{other}{}",
+                    file.replace("probe_cap = \"1s\"", "probe_cap = \"900ms\"")
+                )
+            } else {
+                file.clone()
+            };
+            let next = path.with_extension("next");
+            std::fs::write(&next, text).expect("writing");
+            std::fs::rename(&next, &path).expect("renaming");
+            self.world.signal("-HUP");
+            let time = self.some_time(5..60);
+            self.wait(time);
         }
     }
 
@@ -168,7 +195,7 @@ impl Soak {
 /// an hour.
 #[test]
 fn under_all_faults_at_once_nothing_is_lost_and_no_resource_grows() {
-    use Fault::{Clock, FullDisk, Kill, Refusal, Stop};
+    use Fault::{Clock, FullDisk, Kill, Refusal, Reloads, Stop};
 
     let _alone = crate::alone();
     let seed = crate::seed();
@@ -219,7 +246,7 @@ dead_lettered = \"forever\"
         samples: Vec::new(),
         refuses,
     };
-    let all = [Kill, Stop, FullDisk, Clock, Refusal];
+    let all = [Kill, Stop, FullDisk, Clock, Refusal, Reloads];
     let mut faults = soak.faults(&all, time.mul_f64(RESTARTS), rests.clone());
     // The last process starts.
     soak.fault(Kill);

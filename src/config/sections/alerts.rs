@@ -41,7 +41,7 @@ pub enum AlertFormat {
 }
 
 /// A request that is sent at intervals while the relay works.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// The URL. It is a secret: whoever knows it can keep an alarm from going off.

@@ -25,19 +25,23 @@ impl Dispatcher {
                 self.releases.push(closed.release);
                 continue;
             }
+            let is_present = self.is_about_present(attempt);
             let change = match &completion.outcome {
-                Some(outcome) => {
+                Some(outcome) if is_present => {
                     let (target, took) = (&attempt.target, completion.took);
                     self.admission.ended(target, outcome, took, monotonic)
                 }
-                None => Change::default(),
+                _ => Change::default(),
             };
             self.free(attempt.target.id, change);
             if let Some(next) = completion.followed_by {
                 self.promote(next);
             }
             match completion.outcome.take() {
-                Some(outcome) => self.settle(&completion, outcome, change, now),
+                Some(outcome) => {
+                    let change = is_present.then_some(change);
+                    self.settle(&completion, outcome, change, now);
+                }
                 // Relay couldn't begin the attempt, and tries again in a moment.
                 None => self.releases.push(closed.release.delayed()),
             }
@@ -81,32 +85,36 @@ impl Dispatcher {
         self.schedule.set_free(destination);
     }
 
+    /// Settles an attempt. `change` is what its outcome changes at its destination; none if that is
+    /// another server by now.
     fn settle(
         &mut self,
         completion: &Completion,
         outcome: Outcome,
-        change: Change,
+        change: Option<Change>,
         now: Timestamp,
     ) {
         let attempt = &completion.attempt;
         let target = &attempt.target;
-        let decision = decide(
-            attempt.number,
-            &outcome,
-            &target.policy.retry,
-            now,
-            rand::random(),
-        );
+        let policy = self.present_policy(attempt);
+        let (retry, on_dead) = (&policy.retry, policy.on_dead());
+        let mut decision = decide(attempt.number, &outcome, retry, now, rand::random());
+        if change.is_none() {
+            decision.hold_until = None;
+        }
         self.count(completion, &outcome, decision.step, now);
         // The destination says that it is gone for good: its operator should look. An ad hoc origin
         // has many users, and stays open.
         let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
-        let pause = (is_gone && target.policy.is_configured()).then_some("it answered 410 Gone");
-        let is_open = change.breaker.map(|change| match change {
-            BreakerChange::Open(_) => true,
-            BreakerChange::Closed => false,
-        });
-        if let Some(state) = self.targets.get_mut(target.id) {
+        let may_pause = change.is_some() && target.policy.is_configured();
+        let pause = (is_gone && may_pause).then_some("it answered 410 Gone");
+        let is_open = change
+            .and_then(|change| change.breaker)
+            .map(|change| match change {
+                BreakerChange::Open(_) => true,
+                BreakerChange::Closed => false,
+            });
+        if let (Some(state), Some(change)) = (self.targets.get_mut(target.id), change) {
             let log = &mut state.outage;
             let breaker = change.breaker;
             self.outages
@@ -121,10 +129,10 @@ impl Dispatcher {
             kept.is_paused |= pause.is_some();
             kept.held_until = kept.held_until.max(decision.hold_until);
         });
-        let on_dead = target.policy.on_dead();
         if on_dead.is_some() && decision.step != Transition::Retry {
             self.expect_successor(target.id, now);
         }
+        let change = change.unwrap_or_default();
         let settlement = settlement(completion, outcome, decision, change, pause);
         self.unsettled.push(settlement.ordered(on_dead));
     }

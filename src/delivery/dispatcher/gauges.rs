@@ -80,6 +80,13 @@ impl StateGauges {
         Self::show(&self.metrics, label, shown, now);
     }
 
+    /// Shows a destination no longer, until a delivery is found to wait for it.
+    pub fn forget(&mut self, label: &str) {
+        if let Some(shown) = self.by_label.remove(label) {
+            self.metrics.destination_state(label, shown.state, false);
+        }
+    }
+
     /// Changes a destination that is shown already.
     pub fn change(
         &mut self,

@@ -97,7 +97,7 @@ impl Dispatcher {
         let admission = &mut *self.admission;
         let state = self
             .targets
-            .take_up(origin, due, &self.config, admission, now);
+            .take_up(origin, due, &self.context.config, admission, now);
         if StateGauges::shows(&state.target) {
             let kept = DestinationStatus {
                 is_paused: due.is_paused,

@@ -2,6 +2,7 @@
 //!
 //! [`Dispatcher::tick`] is the algorithm. Its parts:
 //!
+//! - `adopt`: adopts the configuration of a reload.
 //! - `completions`: turns the completions of workers into settlements and releases.
 //! - `waiting`: keeps the `schedule` up to date. `schedule`: which destination is looked at, when.
 //! - `planner`: makes the `plan` of what is claimed; pure. `look`: reads the facts that it needs.
@@ -9,6 +10,7 @@
 //! - `ledger`: the counts of all that is claimed. `targets`: the destinations that are known.
 //! - `gauges`: the states that metrics show. `shutdown`: the end.
 
+mod adopt;
 mod commit;
 mod completions;
 mod dispatch;
@@ -43,7 +45,9 @@ use crate::delivery::context::Context;
 use crate::delivery::levels::LevelParts;
 use crate::delivery::outage_log::Outages;
 use crate::delivery::pool::Pool;
-use crate::store::{ClaimId, DestinationId, Reader, Release, ScanCursor, Settlement};
+use crate::store::{
+    ClaimId, DestinationId, Reader, Release, ReplacedDestinations, ScanCursor, Settlement,
+};
 
 /// The pause after the store refused a commit: nothing is claimed while outcomes can't be recorded.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
@@ -71,6 +75,8 @@ pub(super) struct Dispatcher {
     /// Deliveries that the coming commit may make due, by destination: each follows one in
     /// `unsettled` in its order.
     successors: HashMap<DestinationId, usize>,
+    /// Destinations that a reload replaced, until the database has forgotten what is outdated.
+    replaced: ReplacedDestinations,
     /// Claims that are given back, and not yet durably.
     releases: Vec<Release>,
     next_claim: ClaimId,
@@ -109,6 +115,7 @@ impl Dispatcher {
             scanned_at: Duration::ZERO,
             unsettled: Vec::new(),
             successors: HashMap::new(),
+            replaced: ReplacedDestinations::default(),
             releases: Vec::new(),
             next_claim: ClaimId::first(),
             looked_at: 0,
@@ -136,6 +143,7 @@ impl Dispatcher {
     /// One tick: takes in completions and new work, claims the deliveries that may begin, and hands
     /// them to workers.
     pub fn tick(&mut self) -> Tick {
+        self.adopt_configuration();
         self.recall_stalled();
         self.collect_completions();
         self.log_due_outages();

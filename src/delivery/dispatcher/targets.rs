@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::Resolved;
-use crate::delivery::admission::{Admission, Remembered};
+use crate::config::{DestinationPolicy, Live};
+use crate::delivery::admission::{Admission, Remembered, Replaced};
 use crate::delivery::dispatcher::ledger::Ledger;
 use crate::delivery::outage_log::OutageLog;
 use crate::delivery::target::Target;
+use crate::model::TargetUrl;
 use crate::store::Origin;
 use crate::store::{DestinationBacklog, DestinationId};
 
@@ -25,6 +26,34 @@ pub(super) struct DestinationState {
     pub origin: Origin,
     pub outage: OutageLog,
     pub is_breaker_open: bool,
+    /// The URL that it had last, also while it is not configured: by it a reload sees whether the
+    /// destination has moved.
+    last_url: Option<TargetUrl>,
+}
+
+impl DestinationState {
+    /// The kind of a replacement by this policy.
+    pub fn replaced_by(&self, policy: &DestinationPolicy) -> Replaced {
+        match (&policy.url, &self.last_url) {
+            (None, _) => Replaced::Defaults,
+            (Some(url), Some(last)) if url.origin() != last.origin() => Replaced::Moved,
+            _ => Replaced::Changed,
+        }
+    }
+
+    /// Takes over a target with another policy.
+    pub fn replace(&mut self, target: Arc<Target>, replaced: Replaced, is_breaker_open: bool) {
+        let (new, old) = (&target.policy, &self.target.policy);
+        // An outage of the server before, or of the breaker before, ends without a word.
+        if replaced == Replaced::Moved || new.breaker != old.breaker {
+            self.outage = OutageLog::new(new, is_breaker_open);
+        }
+        if let Some(url) = &new.url {
+            self.last_url = Some(url.clone());
+        }
+        self.is_breaker_open = is_breaker_open;
+        self.target = target;
+    }
 }
 
 /// The destinations that the dispatcher has looked at. Bounded by [`MAX_IDLE`], the claims, and the
@@ -48,6 +77,10 @@ impl Targets {
         self.states.get_mut(&destination)
     }
 
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&DestinationId, &mut DestinationState)> {
+        self.states.iter_mut()
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = DestinationId> {
         self.states.keys().copied()
     }
@@ -68,12 +101,12 @@ impl Targets {
     }
 
     /// The state of a destination that was looked at. A new destination is taken up as the database
-    /// remembers it.
+    /// remembers it, under the configuration that runs by now: a reload may just have added it.
     pub fn take_up(
         &mut self,
         origin: &Origin,
         due: &DestinationBacklog,
-        config: &Resolved,
+        config: &Live,
         admission: &mut dyn Admission,
         (now, monotonic): (Timestamp, Duration),
     ) -> &mut DestinationState {
@@ -84,7 +117,7 @@ impl Targets {
         let labels = &mut self.adhoc_labels;
         let has_own_label = labels.contains(&due.name) || labels.len() < ADHOC_LABELS;
         let id = origin.id;
-        let target = Target::new(id, &due.name, config, has_own_label);
+        let target = Target::new(id, &due.name, &config.current(), has_own_label);
         if !target.policy.is_configured() && has_own_label {
             labels.insert(due.name.clone());
         }
@@ -99,6 +132,7 @@ impl Targets {
         }
         let outage = OutageLog::new(&target.policy, is_breaker_open);
         unknown.insert(DestinationState {
+            last_url: target.policy.url.clone(),
             target: Arc::new(target),
             origin: *origin,
             outage,

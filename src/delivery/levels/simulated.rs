@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::clock::Timestamp;
+use crate::config::Live;
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::local::is_local;
@@ -20,8 +21,7 @@ const TRANSIENT_FAILURES: u32 = 2;
 
 pub(super) struct Simulated {
     addresses: AddressPolicy,
-    latency: Duration,
-    timeout: Duration,
+    config: Live,
     aborted: Mutex<bool>,
     abort: Condvar,
 }
@@ -41,11 +41,9 @@ struct Instructions {
 impl Simulated {
     pub fn new(context: &Context) -> Self {
         let config = context.config.current();
-        let delivery = &config.delivery;
         Self {
             addresses: config.address_policy(context.own_listeners.clone()),
-            latency: delivery.simulated.latency,
-            timeout: delivery.timeout,
+            config: context.config.clone(),
             aborted: Mutex::new(false),
             abort: Condvar::new(),
         }
@@ -78,9 +76,11 @@ const NO_PANIC: &str = "no code panics while holding this lock";
 impl Transport for Simulated {
     fn send(&self, message: &OutboundMessage, attempt: &Attempt, _wall: Timestamp) -> Outcome {
         let asked: Instructions = serde_json::from_slice(&message.body).unwrap_or_default();
-        let delay = self.latency + Duration::from_millis(asked.delay_ms);
-        self.wait(delay.min(self.timeout));
-        if delay > self.timeout {
+        let config = self.config.current();
+        let (latency, timeout) = (config.delivery.simulated.latency, config.delivery.timeout);
+        let delay = latency + Duration::from_millis(asked.delay_ms);
+        self.wait(delay.min(timeout));
+        if delay > timeout {
             return Outcome::failed(
                 Class::Transient,
                 FailureKind::Timeout,

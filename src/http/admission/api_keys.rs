@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::clock::Clock;
 use crate::config::Api;
-use crate::http::admission::rate_limits::{RateLimitStatus, TokenBucket};
+use crate::http::admission::rate_limits::{Buckets as _, RateLimitStatus, TokenBucket};
 use crate::limiter::Monotonic;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -21,18 +21,37 @@ pub(in crate::http) struct ApiKeys(Vec<ApiKey>);
 pub(in crate::http) struct ApiKey {
     text: String,
     digest: [u8; 32],
-    post: TokenBucket,
-    get: TokenBucket,
+    post: Arc<TokenBucket>,
+    get: Arc<TokenBucket>,
 }
 
 impl ApiKeys {
     pub fn new(settings: &Api, clock: &Arc<dyn Clock>) -> Self {
-        let clock = Monotonic(Arc::clone(clock));
-        let keys = settings.keys.iter().map(|key| ApiKey {
-            text: key.reveal().to_owned(),
-            digest: Sha256::digest(key.reveal()).into(),
-            post: TokenBucket::new(settings.rate_limit.post, clock.clone()),
-            get: TokenBucket::new(settings.rate_limit.get, clock.clone()),
+        Self(Vec::new()).reloaded(settings, clock)
+    }
+
+    /// The keys of a reload. A key that was there before keeps its token buckets.
+    pub fn reloaded(&self, settings: &Api, clock: &Arc<dyn Clock>) -> Self {
+        let limits = &settings.rate_limit;
+        let bucket = |limit| {
+            let clock = Monotonic(Arc::clone(clock));
+            Arc::new(TokenBucket::new(limit, clock))
+        };
+        let keys = settings.keys.iter().map(|key| {
+            let text = key.reveal();
+            let (post, get) = match self.0.iter().find(|known| known.text == text) {
+                Some(known) => (
+                    known.post.with_limit(limits.post),
+                    known.get.with_limit(limits.get),
+                ),
+                None => (bucket(limits.post), bucket(limits.get)),
+            };
+            ApiKey {
+                text: text.to_owned(),
+                digest: Sha256::digest(text).into(),
+                post,
+                get,
+            }
         });
         Self(keys.collect())
     }

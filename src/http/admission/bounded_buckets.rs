@@ -2,7 +2,7 @@
 //! each.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use governor::nanos::Nanos;
 use governor::state::keyed::ShrinkableKeyedStateStore;
@@ -12,15 +12,25 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 /// other names share one bucket until some of these buckets are full again, and freed.
 pub(super) const MAX_NAMES: usize = 10_000;
 
+/// Clones share the buckets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BoundedStates(Arc<States>);
+
 #[derive(Debug, Default)]
-pub(super) struct BoundedStates {
+struct States {
     own: Mutex<HashMap<String, InMemoryState>>,
     shared: InMemoryState,
 }
 
 impl BoundedStates {
+    /// The names with a bucket of their own.
+    pub fn names(&self) -> Vec<String> {
+        self.own().keys().cloned().collect()
+    }
+
     fn own(&self) -> MutexGuard<'_, HashMap<String, InMemoryState>> {
-        self.own
+        self.0
+            .own
             .lock()
             .expect("nobody panics while holding this lock")
     }
@@ -38,7 +48,7 @@ impl StateStore for BoundedStates {
             return state.measure_and_replace(&NotKeyed::NonKey, decide);
         }
         if own.len() >= MAX_NAMES {
-            return self.shared.measure_and_replace(&NotKeyed::NonKey, decide);
+            return self.0.shared.measure_and_replace(&NotKeyed::NonKey, decide);
         }
         own.entry(name.clone())
             .or_default()

@@ -8,12 +8,14 @@ use governor::clock::Clock as _;
 use ipnet::IpNet;
 
 use crate::clock::Clock;
-use crate::config::{RateLimit, Resolved, SourcePolicy};
+use crate::config::{Resolved, SourcePolicy};
 use crate::http::admission::addresses::AllowedAddresses;
 use crate::http::admission::certificates::Certificates;
 use crate::http::admission::handshakes::UNSIGNED_RATE;
 use crate::http::admission::learned_secrets::LearnedSecrets;
-use crate::http::admission::rate_limits::{KeyedTokenBuckets, RateLimitStatus, TokenBucket};
+use crate::http::admission::rate_limits::{
+    Buckets, KeyedTokenBuckets, RateLimitStatus, TokenBucket,
+};
 use crate::http::admission::verification::SourceVerification;
 use crate::limiter::Monotonic;
 use crate::model::FetchCertificate;
@@ -29,20 +31,26 @@ pub(in crate::http) struct SourceGates {
     /// catch-all source.
     catch_all: Option<SourceGate<KeyedTokenBuckets>>,
     certificates: Arc<Certificates>,
-    /// Duplicates with other bytes that were logged in the minute that ends at `next_duplicates`,
-    /// in seconds of the monotonic clock.
-    duplicates: AtomicU64,
-    next_duplicates: AtomicU64,
+    learned: Arc<LearnedSecrets>,
+    duplicates: Arc<LoggedDuplicates>,
     clock: Monotonic,
+}
+
+/// Duplicates with other bytes that were logged in a minute.
+#[derive(Default)]
+struct LoggedDuplicates {
+    count: AtomicU64,
+    /// The end of the minute, in seconds of the monotonic clock.
+    until: AtomicU64,
 }
 
 /// The gates of one source.
 struct SourceGate<B> {
     /// None if the source has no rate limit.
-    buckets: Option<B>,
+    buckets: Option<Arc<B>>,
     verification: Arc<SourceVerification>,
     /// For unsigned handshakes.
-    handshake_buckets: B,
+    handshake_buckets: Arc<B>,
 }
 
 /// The parts that the gates of all sources share.
@@ -50,16 +58,13 @@ struct Shared<'a> {
     trusted_proxies: Arc<[IpNet]>,
     certificates: Arc<Certificates>,
     learned: &'a Arc<LearnedSecrets>,
+    clock: Monotonic,
     metrics: &'a Metrics,
 }
 
-impl<B> SourceGate<B> {
-    fn new(
-        label: &str,
-        source: &SourcePolicy,
-        shared: &Shared<'_>,
-        buckets: impl Fn(RateLimit) -> B,
-    ) -> Self {
+impl<B: Buckets> SourceGate<B> {
+    /// `before` is the gate of the configuration before: its token buckets go on.
+    fn new(label: &str, source: &SourcePolicy, shared: &Shared<'_>, before: Option<&Self>) -> Self {
         let addresses = AllowedAddresses::new(&source.allow_ips, &shared.trusted_proxies);
         let Shared {
             certificates,
@@ -72,9 +77,18 @@ impl<B> SourceGate<B> {
         }
         let verification =
             SourceVerification::new(label, source, addresses, certificates, learned, metrics);
+        if let Some(before) = before {
+            verification.take_over(&before.verification);
+        }
+        let fresh = |limit| Arc::new(B::new(limit, shared.clock.clone()));
+        let buckets = source.rate_limit.map(|limit| {
+            let known = before.and_then(|before| before.buckets.as_ref());
+            known.map_or_else(|| fresh(limit), |known| known.with_limit(limit))
+        });
+        let handshake_buckets = before.map(|before| Arc::clone(&before.handshake_buckets));
         Self {
-            handshake_buckets: buckets(UNSIGNED_RATE),
-            buckets: source.rate_limit.map(buckets),
+            handshake_buckets: handshake_buckets.unwrap_or_else(|| fresh(UNSIGNED_RATE)),
+            buckets,
             verification: Arc::new(verification),
         }
     }
@@ -88,35 +102,49 @@ impl SourceGates {
         fetch: FetchCertificate,
         learned: &Arc<LearnedSecrets>,
     ) -> Self {
-        let certificates = Arc::new(Certificates::new(fetch, Arc::clone(clock)));
+        let none = Self {
+            declared: HashMap::new(),
+            catch_all: None,
+            certificates: Arc::new(Certificates::new(fetch, Arc::clone(clock))),
+            learned: Arc::clone(learned),
+            duplicates: Arc::default(),
+            clock: Monotonic(Arc::clone(clock)),
+        };
+        none.reloaded(config, metrics)
+    }
+
+    /// The gates of a reload. Token buckets, fetched certificates and learned secrets go on.
+    pub fn reloaded(&self, config: &Resolved, metrics: &Metrics) -> Self {
         let shared = Shared {
             trusted_proxies: config.server.trusted_proxies.as_slice().into(),
-            certificates: Arc::clone(&certificates),
-            learned,
+            certificates: Arc::clone(&self.certificates),
+            learned: &self.learned,
+            clock: self.clock.clone(),
             metrics,
         };
-        let clock = Monotonic(Arc::clone(clock));
         let declared = config.sources.iter().filter(|(name, _)| *name != "*");
         let declared = declared.map(|(name, source)| {
-            let bucket = |limit| TokenBucket::new(limit, clock.clone());
-            (name.clone(), SourceGate::new(name, source, &shared, bucket))
+            let before = self.declared.get(name);
+            let gate = SourceGate::new(name, source, &shared, before);
+            (name.clone(), gate)
         });
-        let buckets = |limit| KeyedTokenBuckets::new(limit, clock.clone());
+        let before = self.catch_all.as_ref();
         let catch_all = config.sources.get("*");
+        let catch_all = catch_all.map(|source| SourceGate::new("*", source, &shared, before));
         Self {
             declared: declared.collect(),
-            catch_all: catch_all.map(|source| SourceGate::new("*", source, &shared, buckets)),
-            certificates,
-            duplicates: AtomicU64::new(0),
-            next_duplicates: AtomicU64::new(0),
-            clock,
+            catch_all,
+            certificates: Arc::clone(&self.certificates),
+            learned: Arc::clone(&self.learned),
+            duplicates: Arc::clone(&self.duplicates),
+            clock: self.clock.clone(),
         }
     }
 
     /// Takes a token of a source's bucket. `None` if the source has no rate limit.
     pub fn take_token(&self, source: &str) -> Option<RateLimitStatus> {
         if let Some(gate) = self.declared.get(source) {
-            return gate.buckets.as_ref().map(TokenBucket::take);
+            return gate.buckets.as_ref().map(|bucket| bucket.take());
         }
         let buckets = self.catch_all.as_ref()?.buckets.as_ref();
         buckets.map(|buckets| buckets.take(source))
@@ -152,12 +180,12 @@ impl SourceGates {
 
     /// Whether a duplicate with other bytes is logged now: ten a minute, of all sources together.
     pub fn may_warn_of_duplicate(&self) -> bool {
-        let now = self.seconds();
-        if now >= self.next_duplicates.load(Ordering::Relaxed) {
-            self.next_duplicates.store(now + 60, Ordering::Relaxed);
-            self.duplicates.store(0, Ordering::Relaxed);
+        let (now, logged) = (self.seconds(), &self.duplicates);
+        if now >= logged.until.load(Ordering::Relaxed) {
+            logged.until.store(now + 60, Ordering::Relaxed);
+            logged.count.store(0, Ordering::Relaxed);
         }
-        self.duplicates.fetch_add(1, Ordering::Relaxed) < MAX_DUPLICATES_LOGGED
+        logged.count.fetch_add(1, Ordering::Relaxed) < MAX_DUPLICATES_LOGGED
     }
 
     /// Frees the buckets of undeclared sources that are full again.

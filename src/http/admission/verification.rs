@@ -103,6 +103,12 @@ impl SourceVerification {
         }
     }
 
+    /// Goes on with the rate of warnings of the verification before a reload.
+    pub(super) fn take_over(&self, before: &Self) {
+        let next = before.next_warning.load(Ordering::Relaxed);
+        self.next_warning.store(next, Ordering::Relaxed);
+    }
+
     /// The source's label in logs and metrics.
     pub fn label(&self) -> &str {
         &self.label

@@ -21,10 +21,12 @@ use crate::stop::{Deadline, Stop};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 
 /// Accepts connections and spreads them over `event_loops` until it is asked to stop. Then requests
-/// in flight may finish by the deadline. `malformed` answers what hyper can't parse.
+/// in flight may finish by the deadline. `malformed` answers what hyper can't parse. A connection
+/// is served by the limits that are in force at its beginning; their number of connections counts
+/// at the start only.
 pub(crate) async fn serve<H, F>(
     listener: TcpListener,
-    limits: ListenerLimits,
+    limits: impl Fn() -> ListenerLimits + Send,
     handler: H,
     malformed: MalformedHandler,
     stop: Stop,
@@ -33,8 +35,9 @@ pub(crate) async fn serve<H, F>(
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
-    let builder = limits.connection_builder();
-    let slots = ConnectionSlots::new(limits.connections);
+    let mut bounds = limits();
+    let mut builder = bounds.connection_builder();
+    let slots = ConnectionSlots::new(bounds.connections);
     let mut acceptor = Acceptor::new(listener);
     let mut stopping = pin!(stop.asked());
     loop {
@@ -51,11 +54,15 @@ pub(crate) async fn serve<H, F>(
             _ = &mut stopping => break,
             slot = slots.acquire() => slot,
         };
+        let now = limits();
+        if now != bounds {
+            (bounds, builder) = (now, now.connection_builder());
+        }
         let (builder, handler) = (builder.clone(), handler.clone());
         let (malformed, stop) = (Arc::clone(&malformed), stop.clone());
         EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
             let state = Arc::clone(&slot.state);
-            let socket = Socket::new(stream, state, malformed, &limits);
+            let socket = Socket::new(stream, state, malformed, &bounds);
             serve_connection(builder, socket, peer, slot, handler, stop)
         });
     }

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioTimer;
 use crate::config::Server;
 
 /// The bounds of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerLimits {
     /// Connections that are open at once.
     pub(super) connections: u32,
@@ -22,7 +22,7 @@ pub(crate) struct ListenerLimits {
 }
 
 /// How long a connection may wait for bytes while no request is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReadTimeouts {
     /// For a request's headers to arrive, from the first byte on; for those of the first request,
     /// from the beginning of the connection.

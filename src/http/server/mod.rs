@@ -14,4 +14,4 @@ mod limits;
 mod socket;
 
 pub(crate) use accept::serve;
-pub(crate) use limits::ListenerLimits;
+pub(in crate::http) use limits::ListenerLimits;

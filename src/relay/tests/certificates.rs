@@ -210,7 +210,7 @@ impl Signed {
             timeout: TIMEOUT,
         };
         let of_relay = Arc::<FakeClock>::clone(&clock);
-        let relay = Relay::start_fetching(&config, of_relay, |context| {
+        let relay = Relay::start_fetching(config, of_relay, |context| {
             delivery::fetch_certificate_from(context, &server)
         });
         Scene {

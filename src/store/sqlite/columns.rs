@@ -6,7 +6,7 @@ use rusqlite::{Result, Row};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::types::{
-    BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, LearnedSecretId, OwnerId,
+    BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, LearnedSecretId, OnHangup, OwnerId,
 };
 
 /// Binds and reads an id as its number.
@@ -81,6 +81,21 @@ impl FromSql for DeliveryState {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = i64::column_result(value)?;
         Self::from_number(number).ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl ToSql for OnHangup {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for OnHangup {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = i64::column_result(value)?;
+        let all = [Self::Reloads, Self::Ignored, Self::NotOurs];
+        let found = all.into_iter().find(|one| *one as i64 == number);
+        found.ok_or(FromSqlError::OutOfRange(number))
     }
 }
 

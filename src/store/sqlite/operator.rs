@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::process::Pid;
 
 use super::limits::MAX_ROWS;
 use super::lock_file::{self, LockFileRecord};
@@ -60,6 +61,11 @@ impl Operator {
     /// Whether a server has the database open.
     pub fn has_server(&self) -> bool {
         lock_file::is_held(&self.path)
+    }
+
+    /// The server's process. An error says in words why there is none that can be signalled.
+    pub fn server_process(&self) -> Result<Pid, String> {
+        lock_file::server_process(&self.path)
     }
 
     pub(super) fn read<T>(

@@ -9,12 +9,14 @@
 //!   `retention`: what is deleted after its time.
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
+//! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 
 mod accept;
 mod alerts;
 mod blocking;
 mod bulk;
+mod config_state;
 mod destinations;
 mod ids;
 mod intents;
@@ -35,6 +37,9 @@ pub(crate) use alerts::{
 pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{
     AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
+};
+pub(crate) use config_state::{
+    Affected, ConfigAttempt, ConfigState, OnHangup, ReplacedDestinations,
 };
 pub(crate) use destinations::{
     DestinationBacklog, DestinationOverview, DestinationStatus, DestinationsPage,

@@ -187,6 +187,11 @@ impl Settlement {
         Self { on_dead, ..self }
     }
 
+    /// Leaves its destination as it is: a reload has put another server there.
+    pub fn forget_change(&mut self) {
+        self.change = DestinationChange::default();
+    }
+
     pub fn destination(&self) -> DestinationId {
         self.claim.destination
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::admission::{Refusal, Reputation, Request};
+use crate::delivery::admission::{Refusal, Replaced, Reputation, Request};
 use crate::delivery::attempt::QUICK;
 use crate::delivery::levels::durable::token_bucket::AttemptBucket;
 use crate::delivery::outcome::{Class, Outcome};
@@ -47,6 +47,37 @@ impl Limits {
             breaker: policy.breaker.map(Breaker::new),
             too_slow: policy.timeout / 2,
             streak: 0,
+        }
+    }
+
+    /// Goes on under the policy of a reload. The token bucket keeps its level, whatever else is
+    /// forgotten: the receiver has had those requests.
+    pub fn replace(&mut self, target: &Target, replaced: Replaced, workers: usize, now: Duration) {
+        let policy = &target.policy;
+        let fresh = Self::new(target, workers);
+        let bucket = match (self.bucket, &policy.rate_limit) {
+            (Some(bucket), Some(limit)) => Some(bucket.with_limit(limit, now)),
+            _ => fresh.bucket,
+        };
+        if replaced == Replaced::Moved {
+            *self = Self { bucket, ..fresh };
+            return;
+        }
+        self.bucket = bucket;
+        self.max_window = fresh.max_window;
+        self.window = self.window.min(self.max_window);
+        self.too_slow = fresh.too_slow;
+        self.breaker = match (self.breaker.take(), policy.breaker) {
+            (Some(mut breaker), Some(rules)) => {
+                breaker.set_rules(rules);
+                Some(breaker)
+            }
+            _ => fresh.breaker,
+        };
+        if let Some(breaker) = &mut self.breaker
+            && replaced == Replaced::Changed
+        {
+            breaker.probe_now(now);
         }
     }
 
@@ -130,6 +161,10 @@ impl Limits {
 
     pub fn has_breaker(&self) -> bool {
         self.breaker.is_some()
+    }
+
+    pub fn is_breaker_open(&self) -> bool {
+        self.breaker.as_ref().is_some_and(Breaker::is_open)
     }
 
     /// Learns from a completion.

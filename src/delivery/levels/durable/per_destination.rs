@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Resolved;
 use crate::delivery::admission::{
-    Admission, Change, Occupancy, Refusal, Remembered, Reputation, Request,
+    Admission, Change, Occupancy, Refusal, Remembered, Replaced, Reputation, Request,
 };
 use crate::delivery::levels::durable::limits::Limits;
 use crate::delivery::levels::durable::pool_share::PoolShare;
@@ -19,16 +19,21 @@ use Reputation::{Fresh, Proven, Suspect};
 pub(in crate::delivery::levels) struct PerDestination {
     workers: usize,
     known: HashMap<DestinationId, Limits>,
+    shares: Shares,
+}
+
+/// The parts of the pool.
+struct Shares {
     /// Workers for destinations that aren't proven.
     unproven: PoolShare,
     /// Workers for suspect destinations, among those.
     suspect: PoolShare,
     /// Once these workers are in use, a destination gets but one.
-    shared: PoolShare,
+    all: PoolShare,
 }
 
-impl PerDestination {
-    pub fn new(config: &Resolved) -> Self {
+impl Shares {
+    fn new(config: &Resolved) -> Self {
         let workers = config.delivery.workers;
         let share = |workers, of| {
             let share = PoolShare::new(workers, of);
@@ -42,12 +47,21 @@ impl PerDestination {
         // quarter is for suspect ones, so that fresh ones get a chance, also in a pool of four.
         let unproven = (workers.saturating_sub(1) / 2).max((workers * 3 / 4).min(3));
         Self {
-            known: HashMap::new(),
             unproven: share(unproven, &[Fresh, Suspect]),
             suspect: share(workers / 4, &[Suspect]),
             // Proven destinations may begin to hang all at once: an eighth of the workers is for
             // destinations with nothing in flight.
-            shared: PoolShare::new(workers - workers / 8, &[Fresh, Proven, Suspect]),
+            all: PoolShare::new(workers - workers / 8, &[Fresh, Proven, Suspect]),
+        }
+    }
+}
+
+impl PerDestination {
+    pub fn new(config: &Resolved) -> Self {
+        let workers = config.delivery.workers;
+        Self {
+            known: HashMap::new(),
+            shares: Shares::new(config),
             workers,
         }
     }
@@ -65,13 +79,13 @@ impl PerDestination {
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
         let (is_named, occupancy) = (request.target.is_named(), request.occupancy);
-        if (reputation != Proven && self.unproven.is_spent(is_named, occupancy))
-            || (reputation == Suspect && self.suspect.is_spent(is_named, occupancy))
+        if (reputation != Proven && self.shares.unproven.is_spent(is_named, occupancy))
+            || (reputation == Suspect && self.shares.suspect.is_spent(is_named, occupancy))
         {
             return Err(Refusal::NoShare);
         }
         let has_one = request.in_flight + request.planned > 0;
-        if has_one && self.shared.is_spent(is_named, occupancy) {
+        if has_one && self.shares.all.is_spent(is_named, occupancy) {
             return Err(Refusal::Reserved);
         }
         Ok(())
@@ -90,6 +104,17 @@ impl Admission for PerDestination {
         limits.has_breaker()
     }
 
+    fn reconfigure(&mut self, config: &Resolved) {
+        self.shares = Shares::new(config);
+    }
+
+    fn replace(&mut self, target: &Target, replaced: Replaced, now: Duration) -> bool {
+        let workers = self.workers;
+        let limits = self.limits(target);
+        limits.replace(target, replaced, workers, now);
+        limits.is_breaker_open()
+    }
+
     fn forget(&mut self, target: DestinationId) {
         self.known.remove(&target);
     }
@@ -105,7 +130,7 @@ impl Admission for PerDestination {
     }
 
     fn has_room(&self, is_named: bool, is_proven: bool, occupancy: &Occupancy) -> bool {
-        is_proven || !self.unproven.is_spent(is_named, occupancy)
+        is_proven || !self.shares.unproven.is_spent(is_named, occupancy)
     }
 
     fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {

@@ -30,6 +30,23 @@ impl AttemptBucket {
         }
     }
 
+    /// The bucket of another limit at the same level: as large a part of it is spent.
+    pub fn with_limit(self, limit: &RateLimit, now: Duration) -> Self {
+        let new = Self::new(limit);
+        if (new.period, new.burst) == (self.period, self.burst) {
+            return self;
+        }
+        let to_fill = |bucket: &Self| bucket.period.saturating_mul(bucket.burst).as_secs_f64();
+        let ahead = self.spent_until.saturating_sub(now).as_secs_f64();
+        let spent = (ahead / to_fill(&self)).min(1.0);
+        // A checked limit takes 1e9 seconds to fill at most.
+        let ahead = Duration::from_secs_f64(spent * to_fill(&new));
+        Self {
+            spent_until: now.saturating_add(ahead),
+            ..new
+        }
+    }
+
     /// The wait for one more token after `planned` others, none of which is spent yet. None if it
     /// is there.
     pub fn wait(&self, planned: usize, now: Duration) -> Option<Duration> {

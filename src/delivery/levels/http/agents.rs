@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Error as IoError;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -10,7 +11,7 @@ use ureq::Agent;
 use ureq::config::AutoHeaderValue;
 
 use crate::clock::Clock;
-use crate::config::{ProxyPolicy, Resolved};
+use crate::config::{DestinationPolicy, ProxyPolicy, Resolved};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::names::Names;
@@ -27,20 +28,39 @@ use crate::store::DestinationId;
 /// most 4 MiB with 64 workers.
 const BUFFER: usize = 16 * 1024;
 
+/// The agents of a configuration, and of the one before: an attempt is made by its own policy.
 pub(super) struct Agents {
+    present: Arc<AgentSet>,
+    previous: Option<Arc<AgentSet>>,
+}
+
+/// The agents of one configuration.
+struct AgentSet {
+    config: Arc<Resolved>,
     /// For destinations that the operator configured: any address is allowed.
     operator: AgentShards,
     /// For URLs that came with a relay. Their connections are their own, so that none is used that
     /// was dialled under the operator's rules.
     client: AgentShards,
     /// For destinations with certificates or a proxy of their own, by name.
-    private: HashMap<String, Agent>,
+    private: HashMap<String, PrivateAgent>,
+    operator_names: Arc<Names>,
+    client_names: Arc<Names>,
+}
+
+/// The agent of a destination with certificates or a proxy of its own.
+struct PrivateAgent {
+    policy: Arc<DestinationPolicy>,
+    /// The contents of the files that the policy names: others make another agent.
+    files: Vec<String>,
+    agent: Agent,
 }
 
 /// Agents with the same rules, each with connections of its own for a part of the destinations. For
 /// each request ureq searches all idle connections of its pool, and for each of its hosts anew; and
 /// one destination's idle connection is closed to make room for another's. In one shard a hundred
 /// destinations got half as much with 64 workers (measured).
+#[derive(Clone)]
 struct AgentShards([Agent; AGENT_SHARDS]);
 
 impl AgentShards {
@@ -51,53 +71,154 @@ impl AgentShards {
 
 impl Agents {
     /// An error names the destination whose certificates can't be used.
-    pub fn new(context: &Context) -> std::io::Result<Self> {
-        let maker = AgentMaker::new(context);
-        // Client URLs have look-ups of their own: their slow name servers must not keep configured
-        // destinations waiting.
-        let max_pending = fd_limit::look_ups(maker.fd_limit) / 2;
-        let names = || Names::new(max_pending, Arc::clone(&context.clock));
-        let (operator, client) = (names(), names());
-        let shared = maker.config.delivery.proxy.as_ref();
-        let mut private = HashMap::new();
-        for (name, to) in &maker.config.destinations {
-            if to.network.is_own(shared) {
-                let tls = tls::client_of(&to.network).map_err(|(key, problem)| {
-                    IoError::other(format!("destinations.{name}.{key}: {problem}"))
-                })?;
-                let way = Way {
-                    origin: UrlOrigin::Operator,
-                    route: Route::new(to.network.proxy.clone()),
-                    tls,
-                };
-                private.insert(name.clone(), maker.agent(&way, &operator));
-            }
-        }
-        let adhoc = maker.config.adhoc().network.proxy.as_ref();
+    pub fn new(maker: &AgentMaker) -> std::io::Result<Self> {
+        let (present, _) = AgentSet::new(maker, None)?;
         Ok(Self {
-            operator: maker.shards(UrlOrigin::Operator, shared, &operator)?,
-            client: maker.shards(UrlOrigin::Client, adhoc, &client)?,
-            private,
+            present: Arc::new(present),
+            previous: None,
         })
     }
 
-    /// The agent of an attempt.
-    pub fn of(&self, attempt: &Attempt) -> &Agent {
-        let target = &attempt.target;
-        if !target.policy.is_configured() {
-            return self.client.of(target.id);
-        }
-        let own = self.private.get(&target.name);
-        own.unwrap_or_else(|| self.operator.of(target.id))
+    /// The agents of a reload, and the destinations that only a file's contents have changed.
+    /// Agents whose settings and files are the same keep their connections.
+    pub fn reloaded(&self, maker: &AgentMaker) -> std::io::Result<(Self, Vec<String>)> {
+        let (present, renewed) = AgentSet::new(maker, Some(&self.present))?;
+        let agents = Self {
+            present: Arc::new(present),
+            previous: Some(Arc::clone(&self.present)),
+        };
+        Ok((agents, renewed))
+    }
+
+    /// The agent of an attempt, which goes the way of its own policy. None if the attempt waited
+    /// while the configuration was replaced more than once.
+    pub fn of(&self, attempt: &Attempt) -> Option<&Agent> {
+        self.sets().find_map(|set| set.of(attempt))
     }
 
     /// Cuts all connections.
     pub fn shut_down(&self) {
-        let shared = self.operator.0.iter().chain(&self.client.0);
-        for agent in shared.chain(self.private.values()) {
-            agent.clone().shutdown();
+        for set in self.sets() {
+            let shared = set.operator.0.iter().chain(&set.client.0);
+            let private = set.private.values().map(|own| &own.agent);
+            for agent in shared.chain(private) {
+                agent.clone().shutdown();
+            }
         }
     }
+
+    fn sets(&self) -> impl Iterator<Item = &AgentSet> {
+        [Some(&*self.present), self.previous.as_deref()]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl AgentSet {
+    /// `before` is the set of the configuration before: what stays the same goes on.
+    fn new(maker: &AgentMaker, before: Option<&Self>) -> std::io::Result<(Self, Vec<String>)> {
+        // Client URLs have look-ups of their own: their slow name servers must not keep configured
+        // destinations waiting.
+        let max_pending = fd_limit::look_ups(maker.fd_limit) / 2;
+        let names = || Names::new(max_pending, Arc::clone(&maker.clock));
+        let known = |of: fn(&Self) -> &Arc<Names>| before.map(|one| Arc::clone(of(one)));
+        let operator_names = known(|one| &one.operator_names).unwrap_or_else(names);
+        let client_names = known(|one| &one.client_names).unwrap_or_else(names);
+        let before = before.filter(|one| one.is_like(&maker.config));
+        let (private, renewed) = private_agents(maker, &operator_names, before)?;
+        let (shared, adhoc) = (shared_proxy(&maker.config), adhoc_proxy(&maker.config));
+        let operator = match before {
+            Some(before) if shared_proxy(&before.config) == shared => before.operator.clone(),
+            _ => maker.shards(UrlOrigin::Operator, shared, &operator_names)?,
+        };
+        let client = match before {
+            Some(before) if before.is_like_for_adhoc(&maker.config) => before.client.clone(),
+            _ => maker.shards(UrlOrigin::Client, adhoc, &client_names)?,
+        };
+        let set = Self {
+            config: Arc::clone(&maker.config),
+            operator,
+            client,
+            private,
+            operator_names,
+            client_names,
+        };
+        Ok((set, renewed))
+    }
+
+    /// Whether its agents have the settings that all agents of a configuration share.
+    fn is_like(&self, config: &Resolved) -> bool {
+        self.config.delivery.connect_timeout == config.delivery.connect_timeout
+    }
+
+    /// The same of the settings that those for ad hoc URLs share. A connection to an address that
+    /// is no longer allowed must not be used again.
+    fn is_like_for_adhoc(&self, config: &Resolved) -> bool {
+        self.config.delivery.allow_networks == config.delivery.allow_networks
+            && adhoc_proxy(&self.config) == adhoc_proxy(config)
+    }
+
+    /// The agent of an attempt. None if its policy belongs to another configuration.
+    fn of(&self, attempt: &Attempt) -> Option<&Agent> {
+        let target = &attempt.target;
+        let network = &target.policy.network;
+        if !target.policy.is_configured() {
+            let is_present = network.proxy.as_ref() == adhoc_proxy(&self.config);
+            return is_present.then(|| self.client.of(target.id));
+        }
+        if !network.is_own(shared_proxy(&self.config)) {
+            return Some(self.operator.of(target.id));
+        }
+        let own = self.private.get(&target.name);
+        let own = own.filter(|own| own.policy.network == *network);
+        own.map(|own| &own.agent)
+    }
+}
+
+fn shared_proxy(config: &Resolved) -> Option<&Arc<ProxyPolicy>> {
+    config.delivery.proxy.as_ref()
+}
+
+fn adhoc_proxy(config: &Resolved) -> Option<&Arc<ProxyPolicy>> {
+    config.adhoc().network.proxy.as_ref()
+}
+
+/// The agents of destinations with certificates or a proxy of their own, and the names of those
+/// that only a file's contents have changed.
+fn private_agents(
+    maker: &AgentMaker,
+    names: &Arc<Names>,
+    before: Option<&AgentSet>,
+) -> std::io::Result<(HashMap<String, PrivateAgent>, Vec<String>)> {
+    let (mut private, mut renewed) = (HashMap::new(), Vec::new());
+    for (name, to) in &maker.config.destinations {
+        if !to.network.is_own(shared_proxy(&maker.config)) {
+            continue;
+        }
+        let files: Vec<String> = to
+            .network
+            .files()
+            // The reader of certificates finds a file that can't be read, and names its key.
+            .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+            .collect();
+        let known = before.and_then(|before| before.private.get(name));
+        let known = known.filter(|known| known.policy.network == to.network);
+        let agent = match known.filter(|known| known.files == files) {
+            Some(known) => known.agent.clone(),
+            None => maker.private_agent(name, to, names)?,
+        };
+        if known.is_some_and(|known| known.policy == *to && known.files != files) {
+            renewed.push(name.clone());
+        }
+        let policy = Arc::clone(to);
+        let own = PrivateAgent {
+            policy,
+            files,
+            agent,
+        };
+        private.insert(name.clone(), own);
+    }
+    Ok((private, renewed))
 }
 
 /// Makes agents of one configuration.
@@ -112,15 +233,42 @@ pub(super) struct AgentMaker {
 
 impl AgentMaker {
     pub fn new(context: &Context) -> Self {
-        let config = context.config.current();
+        let own_listeners = context.own_listeners.as_slice();
+        Self::of(context.config.current(), &context.clock, own_listeners)
+    }
+
+    fn of(config: Arc<Resolved>, clock: &Arc<dyn Clock>, own_listeners: &[SocketAddr]) -> Self {
         let fd_limit = fd_limit::limit();
         Self {
-            clock: Arc::clone(&context.clock),
-            policy: Arc::new(config.address_policy(context.own_listeners.clone())),
+            clock: Arc::clone(clock),
+            policy: Arc::new(config.address_policy(own_listeners.to_vec())),
             fd_limit,
             max_idle: fd_limit::idle_per_shard(fd_limit, config.delivery.workers),
             config,
         }
+    }
+
+    /// A maker for the configuration of a reload.
+    pub fn reloaded(&self, config: Arc<Resolved>) -> Self {
+        Self::of(config, &self.clock, &self.policy.own_listeners)
+    }
+
+    /// The agent of a destination with certificates or a proxy of its own.
+    fn private_agent(
+        &self,
+        name: &str,
+        to: &DestinationPolicy,
+        names: &Arc<Names>,
+    ) -> std::io::Result<Agent> {
+        let tls = tls::client_of(&to.network).map_err(|(key, problem)| {
+            IoError::other(format!("destinations.{name}.{key}: {problem}"))
+        })?;
+        let way = Way {
+            origin: UrlOrigin::Operator,
+            route: Route::new(to.network.proxy.clone()),
+            tls,
+        };
+        Ok(self.agent(&way, names))
     }
 
     /// An agent for the certificates of providers, with look-ups and connections of its own. Their

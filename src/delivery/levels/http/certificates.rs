@@ -1,11 +1,12 @@
 //! Fetches the certificates by which providers sign.
 
 use std::io::Read as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::Agent;
 
+use crate::config::{Live, Resolved};
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::agents::AgentMaker;
 #[cfg(test)]
@@ -24,21 +25,24 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// inside the network is asked; or through the operator's proxy, whose rules hold then.
 pub(in crate::delivery) fn fetcher(context: &Context) -> FetchCertificate {
     let maker = AgentMaker::new(context);
-    fetch_by(TIMEOUT, move || maker.certificate_agent())
+    let new_agent = move |config| maker.reloaded(config).certificate_agent();
+    fetch_by(TIMEOUT, context.config.clone(), new_agent)
 }
 
-/// Fetches by an agent that is made for the first fetch: few relays have a source that needs one.
+/// The agent of the fetch before, and the configuration that it was made for.
+type MadeAgent = Option<(Arc<Resolved>, Agent)>;
+
+/// Fetches by an agent that is made for the first fetch, and anew after a reload: few relays have a
+/// source that needs one.
 fn fetch_by(
     timeout: Duration,
-    new_agent: impl Fn() -> Result<Agent, String> + Send + Sync + 'static,
+    live: Live,
+    new_agent: impl Fn(Arc<Resolved>) -> Result<Agent, String> + Send + Sync + 'static,
 ) -> FetchCertificate {
-    let agent = OnceLock::new();
+    let made = Mutex::new(None);
     Arc::new(move |url| {
-        let made = agent.get_or_init(&new_agent);
-        let fetched = made
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|agent| fetch(agent, url, timeout));
+        let agent = present_agent(&made, &live, &new_agent);
+        let fetched = agent.and_then(|agent| fetch(&agent, url, timeout));
         match fetched {
             Ok(certificate) => Some(certificate),
             Err(error) => {
@@ -47,6 +51,24 @@ fn fetch_by(
             }
         }
     })
+}
+
+/// The agent of the configuration that runs.
+fn present_agent(
+    made: &Mutex<MadeAgent>,
+    live: &Live,
+    new_agent: impl Fn(Arc<Resolved>) -> Result<Agent, String>,
+) -> Result<Agent, String> {
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((config, agent)) = &*made
+        && live.is_current(config)
+    {
+        return Ok(agent.clone());
+    }
+    let config = live.current();
+    let agent = new_agent(Arc::clone(&config))?;
+    *made = Some((config, agent.clone()));
+    Ok(agent)
 }
 
 fn fetch(agent: &Agent, url: &str, timeout: Duration) -> Result<Vec<u8>, String> {
@@ -87,7 +109,7 @@ pub(in crate::delivery) fn fetcher_from(
     }
     let authority = rustls::pki_types::CertificateDer::from_pem_slice(server.authority.as_bytes());
     let authority = authority.expect("a certificate");
-    fetch_by(server.timeout, move || {
+    fetch_by(server.timeout, context.config.clone(), move |_| {
         let tls = tls::client(Roots::File(vec![authority.clone()]), None)?;
         Ok(maker.agent(&maker.way_of_certificates(tls), &names))
     })

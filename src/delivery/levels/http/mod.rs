@@ -24,20 +24,21 @@ use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use ureq::Body;
 use ureq::http::Response;
 use ureq::http::header::LOCATION;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::DestinationPolicy;
+use crate::config::{DestinationPolicy, Resolved};
 use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::outcome::{Class, Outcome};
-use crate::delivery::transport::Transport;
+use crate::delivery::transport::{Prepared, Transport};
 use crate::model::FailureKind;
 use crate::store::OutboundMessage;
-use agents::Agents;
 pub(super) use agents::check;
+use agents::{AgentMaker, Agents};
 pub(super) use certificates::fetcher;
 #[cfg(test)]
 pub(super) use certificates::fetcher_from;
@@ -53,7 +54,9 @@ const MAX_KEPT: usize = 4 * 1024;
 const WARN_EVERY_SECONDS: u64 = 60;
 
 pub(super) struct Http {
-    agents: Agents,
+    /// Replaced by a reload.
+    agents: Arc<ArcSwap<Agents>>,
+    maker: AgentMaker,
     clock: Arc<dyn Clock>,
     sign: Option<Sign>,
     /// When the next warning about a shortage is due: seconds of the monotonic clock.
@@ -63,8 +66,10 @@ pub(super) struct Http {
 impl Http {
     /// An error names the destination whose certificate authorities can't be used.
     pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
+        let maker = AgentMaker::new(context);
         Ok(Self {
-            agents: Agents::new(context)?,
+            agents: Arc::new(ArcSwap::from_pointee(Agents::new(&maker)?)),
+            maker,
             clock: Arc::clone(&context.clock),
             sign,
             next_warning: AtomicU64::new(0),
@@ -85,7 +90,15 @@ impl Http {
                 error,
             ))
         })?;
-        let agent = self.agents.of(attempt);
+        let agents = self.agents.load();
+        let Some(agent) = agents.of(attempt) else {
+            let replaced = "the configuration was replaced meanwhile";
+            let failed = Outcome::failed(Class::Transient, FailureKind::Internal, replaced);
+            return Err(Box::new(Outcome {
+                is_made: false,
+                ..failed
+            }));
+        };
         let request = agent
             .configure_request(request)
             .timeout_global(Some(timeout))
@@ -164,7 +177,16 @@ impl Transport for Http {
         }
     }
 
+    fn prepare(&self, config: &Arc<Resolved>) -> std::io::Result<Prepared> {
+        let maker = self.maker.reloaded(Arc::clone(config));
+        let (reloaded, renewed) = self.agents.load().reloaded(&maker)?;
+        let agents = Arc::clone(&self.agents);
+        Ok(Prepared::new(renewed, move || {
+            agents.store(Arc::new(reloaded));
+        }))
+    }
+
     fn abort(&self) {
-        self.agents.shut_down();
+        self.agents.load().shut_down();
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
-use crate::config::{Config, Source};
+use crate::config::{Config, RateLimit, Source};
 use crate::http::admission::bounded_buckets::MAX_NAMES;
 
 /// Gates with nothing but a catch-all source: one event a second for each name.
@@ -31,7 +31,7 @@ fn buckets_of_undeclared_sources_are_bounded_and_freed_when_full() {
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
     let gates = catch_all(&clock);
     let catch_all = gates.catch_all.as_ref().expect("a catch-all");
-    let kept = || catch_all.buckets.as_ref().map(KeyedTokenBuckets::len);
+    let kept = || catch_all.buckets.as_ref().map(|buckets| buckets.len());
     let is_allowed = |source: &str| {
         let status = gates.take_token(source);
         status.is_some_and(|status| status.is_allowed)

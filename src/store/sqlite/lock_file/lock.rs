@@ -23,10 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-
 use super::ownership::{self, Ownership};
+use super::process::{is_held, owner};
 use super::record::{OWNER_BYTES, open_to_read};
 use super::writer::{self, LockFileWriter};
 use crate::store::error::{OpenError, StoreError};
@@ -59,27 +57,6 @@ impl Lock {
     /// created all of them by then.
     pub fn ownership(&self, database: &Path) -> Result<Ownership, StoreError> {
         Ownership::of(&self.file, &self.path, database)
-    }
-}
-
-/// Describes the owner by the process id that it wrote into the file.
-fn owner(file: &File) -> String {
-    let mut bytes = [0; OWNER_BYTES];
-    // Best effort: an unreadable file gives no id.
-    let read = file.read_at(&mut bytes, 0).unwrap_or(0);
-    let text = String::from_utf8_lossy(&bytes[..read]);
-    let number = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
-    match number.and_then(Pid::from_raw) {
-        None => "owner unknown".to_owned(),
-        // The owner holds the lock, so it runs somewhere.
-        Some(pid) if matches!(test_kill_process(pid), Err(Errno::SRCH)) => format!(
-            "process {} of another container or PID namespace",
-            pid.as_raw_pid()
-        ),
-        Some(pid) => format!("process {}", pid.as_raw_pid()),
     }
 }
 
@@ -134,14 +111,6 @@ fn own(file: File, path: PathBuf) -> std::io::Result<Lock> {
         file: Arc::new(file),
         path,
     })
-}
-
-/// Whether a server owns the database. Tests the lock, because the owner's process id means nothing
-/// in another PID namespace. The test holds a shared lock for an instant; a server that starts at
-/// that moment tries again.
-pub fn is_held(database: &Path) -> bool {
-    open_to_read(database)
-        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// Refuses a database that a server owns.

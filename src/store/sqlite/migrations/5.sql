@@ -1,6 +1,7 @@
 -- To version 5: deliveries of one ordering key stand in a line, a dead letter can be discarded
 -- without being deleted, an event that no route wants is kept, and sources learn secrets. Counts by
--- minute and hour and the states of alerts have tables. No row changes.
+-- minute and hour and the states of alerts have tables, and relay reload learns what became of a
+-- reload. No row changes.
 
 ALTER TABLE deliveries ADD COLUMN order_key INTEGER;
 ALTER TABLE deliveries ADD COLUMN place INTEGER;
@@ -56,3 +57,23 @@ CREATE TABLE alert_states (
     since   INTEGER NOT NULL,
     PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
+
+-- One row: the configuration that the server runs, and its last attempt to take one over (its start, a
+-- reload, a dry run of one). relay reload waits for attempts to rise.
+CREATE TABLE config_state (
+    id             INTEGER PRIMARY KEY,
+    attempts       INTEGER NOT NULL,           -- ever, on this database
+    began_at       INTEGER NOT NULL,           -- when the last one began to read the file
+    is_dry_run     INTEGER NOT NULL,
+    generation     INTEGER NOT NULL,           -- reloads of this process that took effect
+    fingerprint    TEXT NOT NULL,              -- of the file that runs, without its secrets
+    report         TEXT,                       -- what the last attempt changed …
+    error          TEXT,                       -- … or why it was refused
+    process        INTEGER NOT NULL,           -- the server's, as it knows itself
+    on_hangup      INTEGER NOT NULL,           -- what SIGHUP does: 0 reloads, 1 is ignored (nohup), 2 isn't relay's
+    CHECK (id = 1),
+    CHECK (is_dry_run IN (0, 1)),
+    CHECK (on_hangup BETWEEN 0 AND 2)
+) STRICT;
+
+INSERT INTO config_state VALUES (1, 0, 0, 0, 0, '', NULL, NULL, 0, 0);

@@ -5,6 +5,7 @@
 //! - `replay`, `bulk`: dead letters, of one intent or of many. `pause`: pauses and resumes a
 //!   destination.
 //! - `learn_secret`: secrets that handshakes bring.
+//! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `prune`, `tidy_up`, `unused_origins`: retention.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and their events.
 //! - `recover`: at the start, releases what a process that died had claimed.
@@ -13,6 +14,7 @@
 mod accept;
 mod alerts;
 mod bulk;
+mod config_state;
 mod learn_secret;
 pub mod line;
 mod pause;

@@ -7,6 +7,7 @@
 //!   letters in numbers, and bulk operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought.
+//! - `config_state`: the configuration that runs, and the deliveries that a reload touches.
 //! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
@@ -14,6 +15,7 @@ mod alerts;
 mod backlog;
 mod blocking;
 mod bulk;
+mod config_state;
 mod destinations;
 mod due;
 mod expired;

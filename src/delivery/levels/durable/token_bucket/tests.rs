@@ -45,3 +45,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_limit_leaves_the_level_as_it_is() {
+    let limit = |per_second, burst| RateLimit { per_second, burst };
+    let now = Duration::from_secs(1_000);
+    let left = |bucket: &AttemptBucket| {
+        (0..100)
+            .take_while(|planned| bucket.wait(*planned, now).is_none())
+            .count()
+    };
+    for (spent, expected) in [
+        (0, [20, 2, 4]),
+        (1, [15, 1, 3]),
+        (2, [10, 1, 2]),
+        (4, [0, 0, 0]),
+    ] {
+        let mut bucket = AttemptBucket::new(&limit(1.0, 4));
+        (0..spent).for_each(|_| bucket.spend(now));
+        let others = [limit(5.0, 20), limit(0.1, 2), limit(1.0, 4)];
+        assert_eq!(
+            others.map(|other| left(&bucket.with_limit(&other, now))),
+            expected,
+            "{spent}"
+        );
+    }
+}

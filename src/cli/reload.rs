@@ -1,0 +1,148 @@
+//! `relay reload`: has the server read its configuration anew.
+
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Signal, kill_process};
+use serde_json::json;
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::operate::{explained, reading};
+use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::store::{ConfigAttempt, ConfigState, OnHangup, Operator};
+
+/// How long the server may take. A reload takes some 100 ms, or a second while the file changes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The pause between two looks for its answer.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// An attempt that began this long before the signal still reads the file after it: the server
+/// reads it twice, 50 ms apart.
+const SETTLE_MILLIS: i64 = 40;
+/// When the signal is sent once more: another command's reload may have taken the place of this one
+/// in the database before it was seen.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+#[derive(Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Print what a reload would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reload {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let (operator, config) = reading(self.file.path())?;
+        let process = operator.server_process().map_err(|problem| {
+            let path = config.database.path.display();
+            format!("{problem} (if database.path was changed to {path}: that needs a restart)")
+        })?;
+        let clock = SystemClock::new();
+        let deadline = clock.monotonic() + ANSWER_WITHIN;
+        let number = process.as_raw_pid().unsigned_abs();
+        let before = known_to(&operator, number, &clock, deadline)?;
+        match before.last.on_hangup {
+            OnHangup::NotOurs => {
+                return Err("the server is part of a program that embeds the relay: \
+                            that program reloads it"
+                    .into());
+            }
+            OnHangup::Ignored if !self.dry_run => {
+                return Err(
+                    "the server ignores SIGHUP, since it was started under nohup: \
+                            restart it, and without nohup it can be reloaded"
+                        .into(),
+                );
+            }
+            _ => {}
+        }
+        let signal = if self.dry_run {
+            Signal::USR1
+        } else {
+            Signal::HUP
+        };
+        let mut asked_at = clock.monotonic();
+        let sent_at = operator.now();
+        let ask = || {
+            kill_process(process, signal)
+                .map_err(|error| format!("process {number} can't be signalled: {error}"))
+        };
+        ask()?;
+        loop {
+            std::thread::sleep(LOOK_EVERY);
+            let now = operator.config_state().map_err(explained)?;
+            let is_new = now.attempts > before.attempts && now.last.process == number;
+            if is_new && self.is_answer(&now.last, sent_at) {
+                return self.print(&now.last);
+            }
+            let at = clock.monotonic();
+            if at >= deadline {
+                return Err("the server didn't answer within 10 s: its log says why".into());
+            }
+            if at.saturating_sub(asked_at) >= ASK_AGAIN {
+                ask()?;
+                asked_at = at;
+            }
+        }
+    }
+
+    fn is_answer(&self, last: &ConfigAttempt, sent_at: Timestamp) -> bool {
+        let is_later = last.began_at.as_millis() + SETTLE_MILLIS >= sent_at.as_millis();
+        last.is_dry_run == self.dry_run && is_later
+    }
+
+    fn print(&self, last: &ConfigAttempt) -> Result<(), CommandError> {
+        if self.json {
+            say!(
+                "{}",
+                json!({
+                    "ok": last.report.is_ok(),
+                    "dryRun": self.dry_run,
+                    "generation": last.generation,
+                    "fingerprint": last.fingerprint,
+                    "changes": last.report.as_ref().ok(),
+                    "error": last.report.as_ref().err(),
+                })
+            );
+        }
+        let report = match &last.report {
+            Ok(report) => report,
+            Err(error) => return Err(error.clone().into()),
+        };
+        if self.json {
+            return Ok(());
+        }
+        if self.dry_run {
+            say!("{report}; nothing was done");
+        } else {
+            let (generation, fingerprint) = (last.generation, &last.fingerprint);
+            say!("generation {generation}, fingerprint {fingerprint}: {report}");
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the server has recorded its configuration: one that has just started does so in a
+/// moment.
+fn known_to(
+    operator: &Operator,
+    process: u32,
+    clock: &SystemClock,
+    deadline: Duration,
+) -> Result<ConfigState, CommandError> {
+    loop {
+        let state = operator.config_state().map_err(explained)?;
+        if state.last.process == process {
+            return Ok(state);
+        }
+        if clock.monotonic() >= deadline {
+            return Err("the server has not recorded its configuration: its log says why".into());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}

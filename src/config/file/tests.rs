@@ -1,0 +1,50 @@
+use super::*;
+
+fn file(directory: &Path) -> ConfigFile {
+    ConfigFile::new(Some(&directory.join("relay.toml"))).expect("a path")
+}
+
+/// Reads a file of these contents in turn, each written during a pause; none removes it.
+fn settled(contents: &[Option<&str>]) -> Result<String, ConfigError> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.toml");
+    let write = |content: Option<&str>| match content {
+        Some(text) => std::fs::write(&path, text).expect("writing"),
+        None => drop(std::fs::remove_file(&path)),
+    };
+    let mut contents = contents.iter();
+    contents.next().copied().into_iter().for_each(write);
+    file(directory.path()).settled(|| contents.next().copied().into_iter().for_each(write))
+}
+
+#[test]
+fn two_readings_have_to_agree() {
+    let text = settled(&[Some("a = 1"), Some("a = 1\nb"), Some("a = 1\nb = 2")]);
+    assert_eq!(text.expect("a text"), "a = 1\nb = 2");
+    // The same bytes, written anew in between, have another time.
+    let text = settled(&[Some("a = 1"), None, Some("a = 1")]);
+    assert_eq!(text.expect("a text"), "a = 1");
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_given_up() {
+    let texts: Vec<_> = (0..50).map(|number| format!("a = {number}")).collect();
+    let contents: Vec<_> = texts.iter().map(|text| Some(text.as_str())).collect();
+    let error = settled(&contents).expect_err("it never settles");
+    assert!(matches!(error, ConfigError::Unsettled { .. }), "{error}");
+}
+
+#[test]
+fn a_file_without_a_setting_is_refused() {
+    for text in ["", " \n\t\n", "# only\n  # comments\n"] {
+        let error = settled(&[Some(text)]).expect_err("nothing is set");
+        assert!(matches!(error, ConfigError::Blank { .. }), "{error}");
+    }
+    let error = settled(&[None]).expect_err("there is none");
+    assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+    // An editor that empties the file before it writes it.
+    assert_eq!(
+        settled(&[Some(""), Some("a = 1")]).expect("a text"),
+        "a = 1"
+    );
+}

@@ -1,0 +1,507 @@
+//! The state that a reload keeps, and the state that it forgets, on the way to a destination.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use relay::Config;
+use relay::clock::{FakeClock, Timestamp};
+use relay::config::{Destination, RateLimit, Secret, Source};
+
+use crate::support::certificates::self_signed;
+use crate::support::raw::{answer, read_head, receiver};
+use crate::support::{
+    Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, every, off, orders,
+    until,
+};
+
+/// A relay on a clock that stands still, and its configuration.
+struct Scene {
+    relay: TestRelay,
+    clock: Arc<FakeClock>,
+    config: Config,
+}
+
+impl Scene {
+    fn new(url: &str, change: impl FnOnce(&mut Config)) -> Self {
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
+        let mut config = config(directory.path(), url);
+        orders(&mut config).retry = every(Duration::from_secs(3600), 20);
+        change(&mut config);
+        let on_clock = Some(Arc::clone(&clock));
+        Self {
+            relay: TestRelay::start_in(directory, config.clone(), on_clock),
+            clock,
+            config,
+        }
+    }
+
+    /// Reloads the changed configuration.
+    fn reload(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        let relay = self.relay.relay.as_ref().expect("it runs");
+        relay
+            .reload(self.config.clone())
+            .expect("a configuration that is fine");
+    }
+
+    fn hook(&self, key: &str) -> String {
+        event_id(&self.relay.client.hook(key, b"{}"))
+    }
+
+    fn is_waiting_for(&self, id: &str, why: &str) {
+        until(why, || {
+            let event = self.relay.client.get(&format!("/events/{id}")).json();
+            let says = event["status_description"].as_str()?;
+            says.contains(why).then_some(())
+        });
+    }
+
+    fn metrics(&self) -> String {
+        self.relay.admin().send("GET", "/metrics", &[], b"").text()
+    }
+}
+
+/// A receiver that counts its requests and answers all of them alike.
+fn counting(status: u16) -> (Receiver, Arc<AtomicUsize>) {
+    let hits = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&hits);
+    let receiver = Receiver::start(move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Answer::status(status)
+    });
+    (receiver, hits)
+}
+
+/// A relay whose breaker is open, with 12 deliveries waiting; the eleventh and twelfth were never
+/// attempted.
+fn with_open_breaker(receiver: &Receiver) -> (Scene, Vec<String>) {
+    let scene = Scene::new(&receiver.url("/"), |_| {});
+    let ids: Vec<_> = (0..12).map(|key| scene.hook(&key.to_string())).collect();
+    scene.is_waiting_for(&ids[11], "circuit breaker is open");
+    (scene, ids)
+}
+
+#[test]
+fn a_new_url_lets_a_delivery_behind_an_open_breaker_go_at_once() {
+    let (failing, hits) = counting(500);
+    let (well, arrived) = counting(200);
+    let (mut scene, ids) = with_open_breaker(&failing);
+    assert_eq!(hits.load(Ordering::SeqCst), 10);
+    // Another path of the same server is no new server: one probe goes, and no more.
+    let path = failing.url("/other");
+    scene.reload(|config| orders(config).url = path.parse().expect("a URL"));
+    until("the probe", || {
+        (hits.load(Ordering::SeqCst) == 11).then_some(())
+    });
+    scene.is_waiting_for(&ids[11], "circuit breaker is open");
+    scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
+    // The others have failed once, and wait for their schedule.
+    event_with_status(&scene.relay.client, &ids[11], "delivered");
+    assert_eq!(hits.load(Ordering::SeqCst), 11);
+    assert_eq!(arrived.load(Ordering::SeqCst), 1);
+    until("the database has forgotten", || {
+        let left: i64 = scene
+            .relay
+            .sqlite()
+            .query_row(
+                "SELECT count(*) FROM destinations WHERE probe_at > 0",
+                [],
+                |row| row.get(0),
+            )
+            .expect("a count");
+        (left == 0).then_some(())
+    });
+    until("it is shown", || {
+        let line = "relay_destination_state{destination=\"orders\",state=\"active\"} 1";
+        scene.metrics().contains(line).then_some(())
+    });
+}
+
+#[test]
+fn another_setting_lets_one_probe_of_an_open_breaker_go_at_once() {
+    let (failing, hits) = counting(500);
+    let (mut scene, ids) = with_open_breaker(&failing);
+    // A source of its own is no change of the destination.
+    scene.reload(|config| {
+        config
+            .sources
+            .insert("other".to_owned(), Source::to(["orders"]));
+    });
+    scene.is_waiting_for(&ids[11], "circuit breaker is open");
+    assert_eq!(hits.load(Ordering::SeqCst), 10);
+    scene.reload(|config| orders(config).timeout = Some(Duration::from_secs(7)));
+    until("the probe", || {
+        (hits.load(Ordering::SeqCst) == 11).then_some(())
+    });
+    scene.is_waiting_for(&ids[11], "circuit breaker is open");
+    until("it is settled", || {
+        let count = "SELECT count(*) FROM attempts";
+        let sql = scene.relay.sqlite();
+        let settled: i64 = sql.query_row(count, [], |row| row.get(0)).expect("a count");
+        (settled == 11).then_some(())
+    });
+    // It failed: the next one is due after twice the time, a minute.
+    scene.clock.advance(Duration::from_secs(59));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(hits.load(Ordering::SeqCst), 11);
+    scene.clock.advance(Duration::from_secs(1));
+    until("the next", || {
+        (hits.load(Ordering::SeqCst) == 12).then_some(())
+    });
+}
+
+#[test]
+fn a_hold_stays_with_the_server_that_asked_for_it() {
+    let held = Receiver::start(|_| Answer::status(503).header("Retry-After", "600"));
+    let (well, arrived) = counting(200);
+    let mut scene = Scene::new(&held.url("/"), |_| {});
+    scene.hook("1");
+    held.next();
+    let id = {
+        until("it is held", || {
+            let line = "relay_destination_state{destination=\"orders\",state=\"held\"} 1";
+            scene.metrics().contains(line).then_some(())
+        });
+        scene.hook("2")
+    };
+    scene.reload(|config| orders(config).timeout = Some(Duration::from_secs(7)));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(held.next_within(Duration::ZERO).is_none(), "the hold stays");
+    scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
+    event_with_status(&scene.relay.client, &id, "delivered");
+    assert_eq!(arrived.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_token_bucket_of_a_destination_keeps_its_level() {
+    let (receiver, arrived) = counting(200);
+    let limit = |per_second, burst| Some(RateLimit { per_second, burst });
+    let mut scene = Scene::new(&receiver.url("/"), |config| {
+        orders(config).rate_limit = limit(0.01, 2);
+    });
+    let ids: Vec<_> = (0..4).map(|key| scene.hook(&key.to_string())).collect();
+    let delivered = |number: usize| {
+        until("the bucket's tokens are spent", || {
+            (arrived.load(Ordering::SeqCst) >= number).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(arrived.load(Ordering::SeqCst), number);
+    };
+    delivered(2);
+    // Other settings, another limit, another server: the receiver has had two of two.
+    scene.reload(|config| orders(config).timeout = Some(Duration::from_secs(7)));
+    delivered(2);
+    scene.reload(|config| orders(config).rate_limit = limit(0.001, 200));
+    delivered(2);
+    scene.reload(|config| orders(config).rate_limit = limit(0.01, 2));
+    delivered(2);
+    // It fills as it would have.
+    scene.clock.advance(Duration::from_secs(100));
+    delivered(3);
+    scene.reload(|config| orders(config).rate_limit = None);
+    for id in &ids {
+        event_with_status(&scene.relay.client, id, "delivered");
+    }
+}
+
+#[test]
+fn a_destination_that_is_removed_while_attempts_are_in_flight_waits_to_be_added_again() {
+    let receiver = Receiver::start(|arrival| {
+        let is_first = arrival.header("relay-attempt") == "1";
+        let status = if is_first { 500 } else { 200 };
+        Answer::status(status).after(Duration::from_millis(if is_first { 500 } else { 0 }))
+    });
+    let mut scene = Scene::new(&receiver.url("/"), |config| {
+        orders(config).retry = every(Duration::from_secs(1), 3);
+    });
+    let id = scene.hook("1");
+    receiver.next();
+    let removed = orders(&mut scene.config).clone();
+    scene.reload(|config| {
+        config.destinations.clear();
+        config.sources.clear();
+    });
+    assert_eq!(scene.relay.client.hook("2", b"{}").status, 404);
+    // The attempt ends under the rules that it began with, and the next one waits.
+    scene.is_waiting_for(&id, "no longer configured");
+    let attempts = |id: &str| {
+        let event = scene.relay.client.get(&format!("/events/{id}")).json();
+        event["deliveries"][0]["history"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    until("the attempt is settled", || {
+        (attempts(&id) == 1).then_some(())
+    });
+    scene.clock.advance(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(receiver.next_within(Duration::ZERO).is_none());
+    scene.is_waiting_for(&id, "no longer configured");
+    scene.reload(|config| {
+        config.destinations.insert("orders".to_owned(), removed);
+    });
+    event_with_status(&scene.relay.client, &id, "delivered");
+}
+
+#[test]
+fn attempts_in_flight_are_settled_by_the_new_schedule() {
+    let receiver = Receiver::start(|_| Answer::status(500).after(Duration::from_millis(500)));
+    let mut scene = Scene::new(&receiver.url("/"), |_| {});
+    let id = scene.hook("1");
+    receiver.next();
+    scene.reload(|config| orders(config).retry = every(Duration::ZERO, 0));
+    event_with_status(&scene.relay.client, &id, "dead_lettered");
+}
+
+#[test]
+fn the_outcome_of_a_server_that_was_replaced_is_not_held_against_the_new_one() {
+    let gone = Receiver::start(|_| Answer::status(410).after(Duration::from_millis(500)));
+    let held = Receiver::start(|_| {
+        let answer = Answer::status(503).header("Retry-After", "600");
+        answer.after(Duration::from_millis(500))
+    });
+    let (well, _) = counting(200);
+    for old in [&gone, &held] {
+        let mut scene = Scene::new(&old.url("/"), |_| {});
+        scene.hook("1");
+        old.next();
+        scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
+        until("the attempt is settled", || {
+            let settled: i64 = scene
+                .relay
+                .sqlite()
+                .query_row("SELECT count(*) FROM attempts", [], |row| row.get(0))
+                .expect("a count");
+            (settled == 1).then_some(())
+        });
+        let id = scene.hook("2");
+        event_with_status(&scene.relay.client, &id, "delivered");
+    }
+}
+
+#[test]
+fn a_secret_that_is_rotated_signs_from_the_reload_on() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let secret = |byte: char| Secret::new(format!("whsec_{}", byte.to_string().repeat(32)));
+    let mut scene = Scene::new(&receiver.url("/"), |config| {
+        orders(config).secrets = vec![secret('A')];
+    });
+    let verifies = |byte: char, arrival: &crate::support::Arrival| {
+        let webhook = standardwebhooks::Webhook::new(secret(byte).reveal()).expect("a secret");
+        let mut signed = standardwebhooks_headers(arrival);
+        signed.retain(|(name, _)| name.starts_with("webhook-"));
+        webhook
+            .sign(
+                &signed[0].1,
+                signed[1].1.parse().expect("seconds"),
+                &arrival.body,
+            )
+            .is_ok_and(|own| signed[2].1.split(' ').any(|theirs| theirs == own))
+    };
+    scene.hook("1");
+    let before = receiver.next();
+    scene.reload(|config| orders(config).secrets = vec![secret('B'), secret('A')]);
+    scene.hook("2");
+    let both = receiver.next();
+    scene.reload(|config| orders(config).secrets = vec![secret('B')]);
+    scene.hook("3");
+    let after = receiver.next();
+    let seen = [&before, &both, &after].map(|one| (verifies('A', one), verifies('B', one)));
+    assert_eq!(seen, [(true, false), (true, true), (false, true)]);
+}
+
+/// The headers of Standard Webhooks: id, timestamp, signatures.
+fn standardwebhooks_headers(arrival: &crate::support::Arrival) -> Vec<(String, String)> {
+    ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        .map(|name| (name.to_owned(), arrival.header(name).to_owned()))
+        .to_vec()
+}
+
+#[test]
+fn connections_to_destinations_that_stay_the_same_are_used_again() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let url = receiver(None, move |stream, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        while read_head(stream).is_some() {
+            answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let mut scene = Scene::new(&url, |_| {});
+    for round in 0..5_u8 {
+        let id = scene.hook(&round.to_string());
+        event_with_status(&scene.relay.client, &id, "delivered");
+        scene.reload(|config| {
+            config
+                .sources
+                .insert(format!("s{round}"), Source::to(["orders"]));
+            orders(config).timeout = Some(Duration::from_secs(10 + u64::from(round)));
+        });
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_certificate_that_is_replaced_in_its_file_counts_from_the_reload_on() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (own, other) = (
+        self_signed("127.0.0.1", |_| {}),
+        self_signed("127.0.0.1", |_| {}),
+    );
+    let url = receiver(Some(own.server()), move |stream, _| {
+        while read_head(stream).is_some() {
+            answer(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let path = other.write(directory.path());
+    let mut scene = Scene::new(&url, |config| orders(config).ca_file = Some(path));
+    let id = scene.hook("1");
+    until("it fails", || {
+        let event = scene.relay.client.get(&format!("/events/{id}")).json();
+        event["last_error"]
+            .as_str()
+            .filter(|error| !error.is_empty())
+            .map(|_| ())
+    });
+    own.write(directory.path());
+    scene.reload(|_| {});
+    let id = scene.hook("2");
+    event_with_status(&scene.relay.client, &id, "delivered");
+    // A file that can't be used refuses the whole reload.
+    std::fs::write(directory.path().join("certificate.pem"), "nothing").expect("writing");
+    let relay = scene.relay.relay.as_ref().expect("it runs");
+    let mut config = scene.config.clone();
+    config.sources.clear();
+    let error = relay
+        .reload(config)
+        .expect_err("no certificate")
+        .to_string();
+    assert!(error.contains("destinations.orders.ca_file"), "{error}");
+    let id = scene.hook("3");
+    event_with_status(&scene.relay.client, &id, "delivered");
+}
+
+#[test]
+fn a_pause_stays_and_the_line_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let (first, second) = (counting(200), counting(200));
+    let toml = |receiver: &Receiver| {
+        format!(
+            "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
+             [destinations.orders]\nurl = '{}'\n[sources.github]\ndestinations = ['orders']\n",
+            receiver.url("/")
+        )
+    };
+    let relay = Process::serve(path, &toml(&first.0));
+    let run = |arguments: &[&str]| {
+        let output = Process::command(path)
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    event_with_status(
+        &relay.client,
+        &event_id(&relay.client.hook("1", b"{}")),
+        "delivered",
+    );
+    run(&["pause", "orders"]);
+    let id = event_id(&relay.client.hook("2", b"{}"));
+    std::fs::write(path.join("relay.toml"), toml(&second.0)).expect("writing");
+    let said = run(&["reload"]);
+    assert!(
+        said.contains("destination orders (another server, stays paused)"),
+        "{said}"
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(second.1.load(Ordering::SeqCst), 0);
+    run(&["resume", "orders"]);
+    event_with_status(&relay.client, &id, "delivered");
+}
+
+/// A random configuration: which names there are, and their settings.
+fn configured(choice: &(u8, u8, u8, u8), base: &Config) -> Config {
+    let (destinations, sources, setting, limits) = *choice;
+    let mut config = base.clone();
+    config.destinations.clear();
+    config.sources.clear();
+    let has = |bits: u8, at: usize| bits & (1 << at) != 0;
+    for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+        if has(destinations, at) {
+            let port = 9 + (setting >> at & 1);
+            let url = format!("http://127.0.0.1:{port}/");
+            let mut to = Destination::new(url.parse().expect("a URL"));
+            to.retry = every(
+                Duration::from_secs(u64::from(setting)),
+                usize::from(limits % 4),
+            );
+            config.destinations.insert(name.to_owned(), to);
+        }
+    }
+    let names: Vec<_> = config.destinations.keys().cloned().collect();
+    for (at, name) in ["s", "t", "*"].into_iter().enumerate() {
+        if has(sources, at) && !names.is_empty() {
+            let skipped = usize::from(limits >> at) % names.len();
+            config
+                .sources
+                .insert(name.to_owned(), Source::to(names.iter().skip(skipped)));
+        }
+    }
+    config.delivery.defaults.concurrency = Some(u32::from(limits % 8) + 1);
+    config.api.idempotency_window = Duration::from_secs(60 + u64::from(limits));
+    config
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    /// The deliveries of an accepted event, and when they are due, are fixed at its acceptance.
+    #[test]
+    fn a_reload_never_changes_what_an_accepted_event_owes(
+        choices in prop::collection::vec((1..8_u8, 1..8_u8, any::<u8>(), any::<u8>()), 1..12),
+    ) {
+        let directory = Arc::new(tempfile::tempdir().expect("a directory"));
+        let mut base = config(directory.path(), "http://127.0.0.1:9/");
+        off(&mut base);
+        let relay = TestRelay::start_in(Arc::clone(&directory), base.clone(), None);
+        let running = relay.relay.as_ref().expect("it runs");
+        let owed = || -> Vec<(i64, String, i64, i64, Option<i64>)> {
+            let sql = relay.sqlite();
+            let mut all = sql.prepare(
+                "SELECT d.intent_id, t.name, d.state, d.attempts, d.next_attempt_at \
+                 FROM deliveries d JOIN destinations t ON t.id = d.destination_id ORDER BY 1, 2",
+            ).expect("SQL");
+            let rows = all.query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            });
+            rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+        };
+        let mut accepted = Vec::new();
+        for (round, choice) in choices.iter().enumerate() {
+            running.reload(configured(choice, &base)).expect("a fine configuration");
+            let before = owed();
+            for source in ["s", "t", "u"] {
+                let key = format!("{source}-{round}");
+                let json = ("Content-Type", "application/json");
+                let headers = [("Idempotency-Key", key.as_str()), json];
+                let path = format!("/webhooks/{source}");
+                let reply = relay.client.send("POST", &path, &headers, b"{}");
+                if reply.status == 202 {
+                    accepted.push(event_id(&reply));
+                }
+            }
+            let after = owed();
+            prop_assert_eq!(&after[..before.len()], &before[..]);
+        }
+        let last = owed();
+        running.reload(base).expect("a fine configuration");
+        prop_assert_eq!(owed(), last);
+        for id in &accepted {
+            prop_assert_eq!(relay.client.get(&format!("/events/{id}")).status, 200);
+        }
+    }
+}
