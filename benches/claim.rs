@@ -4,6 +4,9 @@
 //!   that is rolled back, so that the disk isn't measured;
 //! - the executor with a transport that answers itself: deliveries claimed, settled and committed a
 //!   second;
+//! - with ordering keys: one line with all deliveries, lines of a hundred, and a line behind a dead
+//!   letter before everything else: the scan, the look and the claim of the first tick, and
+//!   deliveries settled a second;
 //! - up to 100 000 destinations: a start's scan of all with waiting deliveries; the longest step of
 //!   such a scan; and a step in which all become due at once, as after a jump of the clock.
 //!
@@ -20,11 +23,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use relay::Config;
-use relay::config::{Destination, Source};
+use relay::config::{Destination, Ordering, Source};
 use relay::measure::Claims;
 use relay::model::Level;
 use serde_json::{Value, json};
-use support::seed::{Backlog, Skew, seed};
+use support::seed::{Backlog, Lines, Skew, order, seed};
 use support::{median, rounds, sample, shown, spread};
 use tempfile::TempDir;
 
@@ -141,8 +144,69 @@ fn main() {
             "settled_by_10k_even": drained.1,
         }));
     }
+    let lines = lines();
     let looks = looks();
-    support::keep("claim", &json!({ "claims": kept, "looks": looks }));
+    let figures = json!({ "claims": kept, "lines": lines, "looks": looks });
+    support::keep("claim", &figures);
+}
+
+/// The first tick and the pace with ordering keys, by the number of deliveries in their lines.
+fn lines() -> Vec<Value> {
+    println!(
+        "\n{:<22} | {:>9} | {:>8} | {:>8} | {:>8} | {:>9}",
+        "lines", "rows", "scan", "look", "claim", "settled/s"
+    );
+    let most = support::rows(1_000_000);
+    let mut sizes = [SMALLEST.min(most), most].to_vec();
+    sizes.dedup();
+    let mut kept = Vec::new();
+    for (shape, lines, by) in [
+        ("one key", Lines::OneKey, "all"),
+        ("a hundred each", Lines::HundredEach, "/id"),
+        ("a blocked key first", Lines::BlockedFirst, "/id"),
+    ] {
+        for &rows in &sizes {
+            let mut scene = Scene::new(shape, 1, Skew::Even, rows);
+            for to in scene.config.destinations.values_mut() {
+                to.ordering = Some(Ordering::by(by));
+            }
+            let ticks: Vec<_> = (0..rounds())
+                .map(|_| {
+                    order(&scene.config, lines);
+                    (scene.first_tick(), support::drain(&scene.config))
+                })
+                .collect();
+            let micros = |figure: fn(&FirstTick) -> Duration| {
+                let all = ticks
+                    .iter()
+                    .map(|(tick, _)| figure(tick).as_secs_f64() * 1e6);
+                median(all.collect())
+            };
+            let settled = median(ticks.iter().map(|(_, settled)| *settled).collect());
+            println!(
+                "{shape:<22} | {rows:>9} | {:>5.0} µs | {:>5.0} µs | {:>5.0} µs | {settled:>9.0}",
+                micros(|tick| tick.scan),
+                micros(|tick| tick.look),
+                micros(|tick| tick.claim),
+            );
+            kept.push(json!({
+                "shape": shape,
+                "rows": rows,
+                "scan_us": micros(|tick| tick.scan),
+                "look_us": micros(|tick| tick.look),
+                "claim_us": micros(|tick| tick.claim),
+                "settled_per_second": settled,
+            }));
+        }
+    }
+    kept
+}
+
+/// The cost of a first tick with warm caches.
+struct FirstTick {
+    scan: Duration,
+    look: Duration,
+    claim: Duration,
 }
 
 /// The longest that a step of a scan over all destinations may take, in milliseconds.
@@ -290,6 +354,20 @@ impl Scene {
             config,
             _directory: directory,
             figures: Vec::new(),
+        }
+    }
+
+    /// The second of two first ticks: the first one fills the caches, and is rolled back.
+    fn first_tick(&self) -> FirstTick {
+        let mut claims = Claims::open(&self.config.database.path).expect("a database");
+        let scan = scan(&mut claims, self.destinations);
+        claims.run(1, WORKERS).expect("claims");
+        let again = claims.run(1, WORKERS).expect("claims");
+        assert!(again[0].rows > 0);
+        FirstTick {
+            scan,
+            look: again[0].look,
+            claim: again[0].claim,
         }
     }
 

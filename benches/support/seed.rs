@@ -143,6 +143,60 @@ fn fill(sql: &Connection, backlog: &Backlog<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// How deliveries that were seeded stand in the lines of ordering keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// All in one line.
+    OneKey,
+    /// A hundred in each line, at most.
+    HundredEach,
+    /// The older half in one line behind a dead letter; the others have no order.
+    BlockedFirst,
+}
+
+/// Puts the deliveries of a seeded database into lines, as if they had been accepted so. All of
+/// them are pending again.
+pub fn order(config: &Config, lines: Lines) {
+    let sql = Connection::open(&config.database.path).expect("the database");
+    let key = match lines {
+        Lines::OneKey => "1",
+        Lines::HundredEach => "1 + nth / 100",
+        Lines::BlockedFirst => "iif(nth < half, 1, NULL)",
+    };
+    // The greatest number marks those that wait behind others.
+    sql.execute_batch(&format!(
+        "PRAGMA synchronous = OFF;
+         BEGIN;
+         DELETE FROM attempts;
+         CREATE TEMP TABLE IF NOT EXISTS numbered
+             (i INTEGER PRIMARY KEY, nth INTEGER, half INTEGER);
+         DELETE FROM numbered;
+         INSERT INTO numbered
+             SELECT intent_id, row_number() OVER (ORDER BY intent_id) - 1, count(*) OVER () / 2
+             FROM deliveries;
+         UPDATE deliveries
+         SET state = 0, claim = NULL, attempts = 0, history = 0, last_error = NULL,
+             updated_at = intent_id >> 12, order_key = {key},
+             place = iif({key} IS NULL, NULL, intent_id), next_attempt_at = intent_id >> 12
+         FROM numbered WHERE intent_id = i;
+         UPDATE deliveries SET next_attempt_at = 9223372036854775807
+         WHERE place > (SELECT min(d.place) FROM deliveries d INDEXED BY line
+                        WHERE d.destination_id = deliveries.destination_id
+                          AND d.order_key = deliveries.order_key AND d.place IS NOT NULL);
+         COMMIT"
+    ))
+    .expect("the schema is as known here");
+    if lines == Lines::BlockedFirst {
+        sql.execute_batch(
+            "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'status 400'
+             WHERE intent_id = (SELECT min(intent_id) FROM deliveries)",
+        )
+        .expect("the schema is as known here");
+    }
+    sql.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        .expect("room");
+}
+
 fn count(number: usize) -> i64 {
     i64::try_from(number).expect("in range")
 }
