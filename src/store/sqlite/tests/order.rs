@@ -42,6 +42,8 @@ enum Action {
     Release(usize),
     /// Replays or discards an event's dead letters, by the server or by a command.
     OfIntent(usize, DeadLetterAction, bool),
+    /// Gives up one that waits.
+    GiveUp(usize),
     /// Sends a stored event to the other destination, too.
     Backfill(usize, i64),
     /// Dead letters of a destination no longer block.
@@ -54,7 +56,7 @@ enum Action {
 
 fn action() -> impl Strategy<Value = Action> {
     use Action::{
-        Accept, Backfill, Claim, Crash, OfIntent, Prune, Release, Restart, Settle,
+        Accept, Backfill, Claim, Crash, GiveUp, OfIntent, Prune, Release, Restart, Settle,
         SettleAllAndClaim, SkipDead,
     };
     let step = prop_oneof![
@@ -77,7 +79,8 @@ fn action() -> impl Strategy<Value = Action> {
         2 => any::<usize>().prop_map(Release),
         5 => (any::<usize>(), fate, any::<bool>())
             .prop_map(|(which, fate, by_command)| OfIntent(which, fate, by_command)),
-        2 => (any::<usize>(), 0..3i64).prop_map(|(which, key)| Backfill(which, key)),
+        3 => any::<usize>().prop_map(GiveUp),
+        3 => (any::<usize>(), 0..3i64).prop_map(|(which, key)| Backfill(which, key)),
         1 => (0..2usize).prop_map(SkipDead),
         1 => Just(Prune),
         1 => Just(Crash),
@@ -118,6 +121,31 @@ impl WriteOp for AddDelivery {
             params![intent, destination, due, tx.now, key],
         )?;
         Ok(true)
+    }
+}
+
+/// Gives up the deliveries of an event that wait.
+struct GiveUp(IntentRow);
+
+impl WriteOp for GiveUp {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let waiting: Vec<DestinationId> = tx.rows(
+            "SELECT destination_id FROM deliveries
+             WHERE intent_id = ?1 AND next_attempt_at IS NOT NULL",
+            [self.0],
+            |row| row.get(0),
+        )?;
+        for destination in waiting {
+            line::leave(tx, self.0, destination)?;
+            tx.execute(
+                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'given up'
+                 WHERE intent_id = ?1 AND destination_id = ?2",
+                params![self.0, destination],
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -323,6 +351,13 @@ impl World {
                 }
             }
             Action::OfIntent(which, fate, by_command) => self.of_intent(which, fate, by_command),
+            Action::GiveUp(which) => {
+                if !self.accepted.is_empty() {
+                    let id = self.accepted[which % self.accepted.len()];
+                    let op = GiveUp(IntentRow::of(id));
+                    self.store.write_blocking(op).expect("committed");
+                }
+            }
             Action::Backfill(which, key) => self.backfill(which, key),
             Action::SkipDead(destination) => self.skip_dead(destination),
             Action::Prune => self.prune(),

@@ -105,6 +105,17 @@ fn a_delivery_that_leaves_from_the_middle_releases_nobody() {
     assert_eq!(free(&sql), [10]);
     finish(&sql, 10);
     assert_eq!(free(&sql), [30]);
+    // Nor does one that leaves while the first in the line is blocked: the claimed one goes first.
+    sql.execute(
+        "UPDATE deliveries SET state = 1, claim = 9, next_attempt_at = NULL WHERE intent_id = 30",
+        [],
+    )
+    .expect("claimed");
+    for intent in [5, 40] {
+        add(&sql, intent);
+    }
+    finish(&sql, 40);
+    assert_eq!(free(&sql), [30]);
 }
 
 #[test]
