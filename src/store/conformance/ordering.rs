@@ -9,9 +9,11 @@ use crate::maintenance::Worker;
 use crate::model::{DeliveryState, IntentId, Level, OnDead, OrderKey, Surface};
 use crate::ops::notices::Notices;
 use crate::store::conformance::NewStore;
+use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{DAY, Scene, event};
 use crate::store::types::{
-    Accept, AdvanceBulk, ClaimRequest, Claimed, DeadLetterAction, InLine, ListQuery, Settlement,
+    Accept, AdvanceBulk, ClaimRequest, Claimed, DeadLetterAction, DestinationsQuery, InLine,
+    ListQuery, Settlement,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -278,6 +280,17 @@ pub fn a_blocked_delivery_has_no_time_and_is_no_work(new: NewStore) {
     assert!(scene.waiting().is_empty(), "a scan finds no work");
     let stats = scene.operator().stats().expect("stats");
     assert_eq!((stats[0].waiting, stats[0].oldest_due), (2, None));
+    let runtime = runtime();
+    let page = scene.store.destinations_page(DestinationsQuery {
+        configured: Vec::new(),
+        name: None,
+        offset: 0,
+        limit: 10,
+    });
+    let page = runtime.block_on(page).expect("a read");
+    assert_eq!((page.found.len(), page.found[0].oldest_due), (1, None));
+    let backlog = runtime.block_on(scene.store.backlog(|_| true));
+    assert_eq!(backlog.expect("a read").oldest_due, None);
     let blocked = ListQuery {
         is_blocked: true,
         limit: 100,

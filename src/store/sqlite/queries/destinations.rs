@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, Row, params};
 
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::waits_until;
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{
@@ -87,7 +88,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
         }),
         held_until: row.get(4)?,
         probe_at: row.get(5)?,
-        oldest_due: row.get(6)?,
+        oldest_due: waits_until(row, 6)?,
         waiting: None,
         processing: None,
         dead_lettered: 0,
