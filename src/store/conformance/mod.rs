@@ -4,7 +4,8 @@
 //!   operations of a server on it.
 //! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
 //!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`, `alerts`,
-//!   `telling`, `unrouted`, `stopping`: the cases, by subject. Each is a function of a [`NewStore`].
+//!   `telling`, `unrouted`, `stopping`: the cases, by subject. Each is a function of a
+//!   [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
