@@ -65,8 +65,82 @@ fn config(directory: &std::path::Path) -> Config {
     for (name, source) in sources() {
         config.sources.insert(name.to_owned(), source);
     }
+    for (name, text) in WRITTEN {
+        let source = format!("destinations = [\"d\"]\n{text}");
+        let source = toml::from_str(&source).unwrap_or_else(|error| panic!("{name}: {error}"));
+        config.sources.insert(name.to_owned(), source);
+    }
     config
 }
+
+/// Sources as an operator writes them: handshakes, keys from everywhere, compressed bodies, public
+/// keys, and formats with a time.
+const WRITTEN: [(&str, &str); 6] = [
+    (
+        "asked",
+        r#"
+        idempotency = "none"
+        handshakes = [
+            "echo", "crc", "event_grid", "cloudevents", "slack", "asana", "reachable",
+            { method = "POST", signed = false, when.body."/a/0" = [{ prefix = "x" }],
+              json = { a = "{json./a/0}", b = ["{header.x-signature}"] } },
+        ]
+        verify.hmac = { header = "x-signature", secrets = ["s"] }
+        "#,
+    ),
+    (
+        "keyed",
+        r#"
+        accept_any_content = true
+        idempotency = [
+            { headers = ["x-a", "x-b"] }, { query = "k" }, { form = "k" },
+            { json_pointer = "/a~1b/0" }, "body",
+        ]
+        event_type = { json_pointer = "/type" }
+        "#,
+    ),
+    (
+        "compressed",
+        "idempotency = { json_pointer = \"/id\" }\ndecode = \"gzip\"",
+    ),
+    (
+        "elliptic",
+        r#"
+        idempotency = "body"
+        [verify.public_key]
+        algorithm = "ed25519"
+        header = ["x-a", "x-signature"]
+        encoding = "base64"
+        format = "{timestamp},{signature}"
+        timestamp_format = "rfc3339"
+        signed = "{timestamp}{method}{path}{query}{body_crc32}{body}"
+        public_keys = ["03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"]
+        "#,
+    ),
+    (
+        "several",
+        r#"
+        idempotency = "none"
+        secrets = ["s"]
+        require.body."/n" = [{ min = 1, max = 9 }, { not = ["x"] }]
+        verify_any = [
+            { token = { header = "x-token", prefix = "Bearer " }, when.query.t = ["1"] },
+            { basic = { user = "u" } },
+            { hmac = { header = "x-signature", format = "t={timestamp},v1={signature}", signed = "{timestamp}{body}" } },
+        ]
+        "#,
+    ),
+    (
+        "conditional",
+        r#"
+        idempotency = "none"
+        verify.token = { value = "{query.token}", secrets = ["s"] }
+        [require.body]
+        "/a" = [1, 2.5, true, "x", { prefix = "a", suffix = "b", contains = "c" }]
+        "/b/0/c" = [{ exists = false }, { equals_ignore_case = "Y" }]
+        "#,
+    ),
+];
 
 /// A source for each way to find a key and to check a signature.
 fn sources() -> [(&'static str, Source); 10] {
@@ -153,9 +227,9 @@ fn sources() -> [(&'static str, Source); 10] {
                     "when.body.'/a/0' = [{ exists = false }]\nwhen.body.'/~0' = [1]",
                     "when.headers.Host-Of = [{ prefix = 'a' }]\nwhen.body.'/0/0' = [true]",
                 ];
-                let routes = routes.iter().map(|when| {
-                    toml::from_str(&format!("to = ['d']\n{when}")).expect("a route")
-                });
+                let routes = routes
+                    .iter()
+                    .map(|when| toml::from_str(&format!("to = ['d']\n{when}")).expect("a route"));
                 source.routes = routes.collect();
             }),
         ),
@@ -165,6 +239,9 @@ fn sources() -> [(&'static str, Source); 10] {
         ),
     ]
 }
+
+/// Kinds of requests.
+const KINDS: u8 = 26;
 
 /// The request for an input.
 fn request(kind: u8, input: &[u8]) -> Vec<u8> {
@@ -178,7 +255,7 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
         request
     };
     let around = |before: &str, after: &str| [before.as_bytes(), input, after.as_bytes()].concat();
-    match kind % 16 {
+    match kind % KINDS {
         0 => post("/v1/relays HTTP/1.1\r\nX-API-Key: key", input),
         1 => post("/webhooks/plain HTTP/1.1\r\nIdempotency-Key: k", input),
         2 => post("/webhooks/any HTTP/1.1\r\nIdempotency-Key: k", input),
@@ -217,7 +294,39 @@ fn request(kind: u8, input: &[u8]) -> Vec<u8> {
             "POST /webhooks/near HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nX-Forwarded-For: ",
             "\r\n\r\n{}",
         ),
-        13 => post("/webhooks/routed HTTP/1.1\r\nIdempotency-Key: k", input),
+        13 => post("/webhooks/asked HTTP/1.1\r\nx-signature: 00", input),
+        14 => around(
+            "GET /webhooks/asked?",
+            " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ),
+        15 => around(
+            "POST /webhooks/asked HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nX-Hook-Secret: ",
+            "\r\n\r\n{}",
+        ),
+        16 => post(
+            "/webhooks/keyed?k HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded",
+            input,
+        ),
+        17 => post("/webhooks/keyed HTTP/1.1", input),
+        18 => post(
+            "/webhooks/compressed HTTP/1.1\r\nContent-Encoding: gzip",
+            input,
+        ),
+        19 => around(
+            "POST /webhooks/elliptic?a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nx-signature: ",
+            "\r\n\r\n{}",
+        ),
+        20 => around(
+            "POST /webhooks/several?t=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\nAuthorization: Basic ",
+            "\r\n\r\n{}",
+        ),
+        // u:s
+        21 => post(
+            "/webhooks/several HTTP/1.1\r\nAuthorization: Basic dTpz",
+            input,
+        ),
+        22 => post("/webhooks/conditional?token=s HTTP/1.1", input),
+        23 => post("/webhooks/routed HTTP/1.1\r\nIdempotency-Key: k", input),
         // The fuzzer's bytes alone; and the same from a client that then closes its sending side.
         _ => input.to_vec(),
     }
@@ -234,7 +343,7 @@ fuzz_target!(|input: &[u8]| {
         .expect("a timeout above zero");
     // A refusal may come before everything is sent.
     let _ = stream.write_all(&request(kind, input));
-    if kind % 16 == 15 {
+    if kind % KINDS == KINDS - 1 {
         let _ = stream.shutdown(std::net::Shutdown::Write);
     }
     let mut answer = Vec::new();
