@@ -253,7 +253,7 @@ fn looks() -> Vec<Value> {
         let mut steps = 0;
         let millis = |took: Duration| took.as_secs_f64() * 1e3;
         for _ in 0..rounds() {
-            let open = || Claims::open(&config.database.path).expect("a database");
+            let open = || Claims::open(&config).expect("a database");
             let in_steps = |claims: &mut Claims| claims.scan_in_steps().expect("a database");
             // A start's scan, and the next one.
             let mut claims = open();
@@ -372,7 +372,7 @@ impl Scene {
     }
 
     fn measure(&self) -> Figures {
-        let mut claims = Claims::open(&self.config.database.path).expect("a database");
+        let mut claims = Claims::open(&self.config).expect("a database");
         let scan = scan(&mut claims, self.destinations);
         let mut run = |count| claims.run(count, WORKERS).expect("claims");
         let first = run(1);

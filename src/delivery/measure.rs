@@ -1,12 +1,11 @@
 //! For the benchmark `claim`: a tick of the dispatcher, without the disk.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, Resolved};
 use crate::delivery::admission::{Occupancy, Reputation, Unlimited};
 use crate::delivery::dispatcher::ledger::ClaimCounts;
 use crate::delivery::dispatcher::plan::{Found, Inputs, Look};
@@ -23,6 +22,7 @@ use crate::store::{
 pub struct Claims {
     store: Unsaved,
     clock: SystemClock,
+    config: Resolved,
     targets: HashMap<DestinationId, Arc<Target>>,
     schedule: Schedule,
     looked_at: usize,
@@ -40,10 +40,11 @@ pub struct ClaimTimes {
 
 impl Claims {
     /// Opens the database as the writer does. No server may be using it.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
         Ok(Self {
-            store: Unsaved::open(path)?,
+            store: Unsaved::open(&config.database.path)?,
             clock: SystemClock::new(),
+            config: config.resolve(),
             targets: HashMap::new(),
             schedule: Schedule::default(),
             looked_at: 0,
@@ -98,7 +99,8 @@ impl Claims {
             let mut planner = Planner::new(&self.schedule, inputs);
             while let Some(origins) = planner.next_looks(&self.schedule, &Unlimited) {
                 let counted = planner.counted();
-                let looks = look(&transaction, &mut self.targets, &origins, now, counted)?;
+                let targets = &mut self.targets;
+                let looks = look(&transaction, &self.config, targets, &origins, now, counted)?;
                 planner.take(looks, &Unlimited);
             }
             let plan = planner.finish(&self.schedule, &Unlimited);
@@ -124,6 +126,7 @@ impl Claims {
 /// Reads destinations as the dispatcher does.
 fn look(
     transaction: &UnsavedTransaction<'_>,
+    config: &Resolved,
     targets: &mut HashMap<DestinationId, Arc<Target>>,
     origins: &[Origin],
     now: Timestamp,
@@ -135,8 +138,7 @@ fn look(
         let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
         let found = waiting.map(|(due, next_attempt_at)| {
             let target = targets.entry(origin.id).or_insert_with(|| {
-                let config = Config::default().resolve();
-                Arc::new(Target::new(origin.id, &due.name, &config, true))
+                Arc::new(Target::new(origin.id, &due.name, config, true))
             });
             Found {
                 target: Arc::clone(target),
