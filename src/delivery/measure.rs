@@ -137,9 +137,9 @@ fn look(
         let due = transaction.due(origin.id, now, counted)?;
         let waiting = due.and_then(|due| due.next_attempt_at.map(|at| (due, at)));
         let found = waiting.map(|(due, next_attempt_at)| {
-            let target = targets.entry(origin.id).or_insert_with(|| {
-                Arc::new(Target::new(origin.id, &due.name, config, true))
-            });
+            let target = targets
+                .entry(origin.id)
+                .or_insert_with(|| Arc::new(Target::new(origin.id, &due.name, config, true)));
             Found {
                 target: Arc::clone(target),
                 reputation: Reputation::Proven,

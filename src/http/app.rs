@@ -9,6 +9,7 @@ use crate::http::admin::AdminAccess;
 use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
+use crate::http::reload_file::ReloadFile;
 use crate::http::server::ListenerLimits;
 use crate::model::{AddressPolicy, FetchCertificate};
 use crate::ops::metrics::Metrics;
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(super) source_gates: SourceGates,
     pub(super) offload: Arc<Offload>,
     pub(super) learned_secrets: Arc<LearnedSecrets>,
+    pub(super) reload_file: ReloadFile,
     own_listeners: Vec<SocketAddr>,
 }
 
@@ -58,6 +60,7 @@ impl App {
             admin_access: AdminAccess::new(&config.admin),
             offload: Arc::new(Offload::new()),
             learned_secrets,
+            reload_file: ReloadFile::default(),
             own_listeners,
             config,
             store,
@@ -78,6 +81,7 @@ impl App {
             source_gates: self.source_gates.reloaded(&config, &self.metrics),
             offload: Arc::clone(&self.offload),
             learned_secrets: Arc::clone(&self.learned_secrets),
+            reload_file: self.reload_file.clone(),
             own_listeners,
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),

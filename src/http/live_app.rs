@@ -24,6 +24,14 @@ impl LiveApp {
         self.0.load_full()
     }
 
+    /// Lets the operator's listener reload the configuration by this function.
+    pub fn reloads_by(
+        &self,
+        reload: impl Fn(bool) -> Result<String, String> + Send + Sync + 'static,
+    ) {
+        self.current().reload_file.set(reload);
+    }
+
     /// Lets requests be answered under another configuration, from the next one on.
     pub fn reload(&self, config: Arc<Resolved>) {
         let next = self.current().reloaded(config);

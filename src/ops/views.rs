@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::config::Resolved;
+use crate::model::{DestinationCounts, LatencyHistogram, SourceCounts};
 use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
-use crate::store::{ListedDelivery, StoredAttempt, StoredIntent};
+use crate::store::{ListedDelivery, Rollup, StoredAttempt, StoredIntent};
 
 /// A delivery in a list.
 pub(crate) fn listed_delivery(row: &ListedDelivery, config: &Resolved) -> Value {
@@ -72,4 +73,37 @@ fn attempt(entry: &StoredAttempt) -> Value {
         "first_byte_ms": entry.first_byte_ms,
         "next": entry.next,
     })
+}
+
+/// The shares of deliveries whose latency is shown, and their names.
+pub(crate) const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
+
+/// The counts of a source in a time.
+pub(crate) fn source_counts(row: &Rollup<SourceCounts>) -> Value {
+    json!({
+        "source": row.name,
+        "accepted": row.counts.accepted,
+        "duplicates": row.counts.duplicates,
+        "refused": row.counts.refused,
+    })
+}
+
+/// The counts of a destination in a time.
+pub(crate) fn destination_counts(row: &Rollup<DestinationCounts>) -> Value {
+    json!({
+        "destination": row.name,
+        "delivered": row.counts.delivered,
+        "failed": row.counts.failed,
+        "dead": row.counts.dead,
+        "latency_seconds": quantiles(&row.counts.latency),
+    })
+}
+
+/// The quantiles of latencies by name, in seconds; null without a delivery.
+fn quantiles(latency: &LatencyHistogram) -> Value {
+    let quantiles = QUANTILES.map(|(name, share)| {
+        let seconds = latency.quantile(share).map(|found| found.as_secs_f64());
+        (name.to_owned(), json!(seconds))
+    });
+    Value::Object(quantiles.into_iter().collect())
 }

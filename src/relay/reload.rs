@@ -99,6 +99,16 @@ impl Reloader {
         }));
         let running = reloader.running();
         reloader.show(&running);
+        // Weak: the app is a part of the reloader.
+        let inner = Arc::downgrade(&reloader.0);
+        reloader
+            .0
+            .parts
+            .app
+            .reloads_by(move |is_dry_run| match inner.upgrade() {
+                Some(inner) => Self(inner).reload_file(is_dry_run),
+                None => Err("the relay is stopping".to_owned()),
+            });
         let began_at = reloader.0.parts.clock.now();
         reloader.record(&running, began_at, false, Ok("started".to_owned()));
         drop(running);

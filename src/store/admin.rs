@@ -1,7 +1,8 @@
 //! The operations of the operator's API.
 
 use super::types::{
-    DestinationsPage, DestinationsQuery, ListQuery, Listing, Pause, Resumed, StoredIntent,
+    ConfigState, DestinationsPage, DestinationsQuery, ListQuery, Listing, Pause, Resumed,
+    StoredIntent,
 };
 use super::{Engine, Store, StoreError};
 use crate::clock::Timestamp;
@@ -12,6 +13,13 @@ impl Store {
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.deliveries_page(query).await,
+        }
+    }
+
+    /// The configuration that runs, and the last attempt to take one over.
+    pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.config_state().await,
         }
     }
 

@@ -45,8 +45,8 @@ pub(crate) use types::{
     ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewlyDead, Obstacles,
     OnHangup, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor,
     RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed,
-    RollupGrain, RollupQuery, Rollups, ScanCursor, SecretExpectation, SettleAndClaim, Settlement,
-    StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnroutedEvent,
+    Rollup, RollupGrain, RollupQuery, Rollups, ScanCursor, SecretExpectation, SettleAndClaim,
+    Settlement, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnroutedEvent,
     UnroutedQuery, UnusedOrigins,
 };
 
@@ -265,7 +265,6 @@ impl Store {
     }
 
     /// The rollups of a time.
-    #[allow(dead_code, reason = "the admin API asks for them")]
     pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.rollups(query).await,

@@ -4,7 +4,7 @@ use relay::Config;
 use relay::config::{NamedSecret, Secret};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Reply, TestRelay, event_id, off, until};
+use crate::support::{Client, Process, Reply, TestRelay, event_id, off, until};
 
 const OPERATE: &str = "operate-operate-1";
 const READ: &str = "read-read-read-12";
@@ -253,4 +253,63 @@ fn the_overview_counts_what_waits_and_the_destinations_by_state() {
     let config = get(&admin, "/api/config");
     assert_eq!(config["api"]["keys"], "set (1)");
     assert!(!config.to_string().contains(crate::support::KEY));
+}
+
+#[test]
+fn a_reload_takes_a_good_file_over_and_keeps_what_runs_instead_of_a_bad_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let toml = |limit: &str| {
+        format!(
+            "[server]\nlisten = '127.0.0.1:0'\nmax_body_bytes = {limit}\n\
+             [admin]\nlisten = '127.0.0.1:0'\n[database]\nmin_free_bytes = 0\n"
+        )
+    };
+    let mut process = Process::serve(directory.path(), &toml("1000"));
+    let admin = process.admin.clone().expect("an admin listener");
+    let before = get(&admin, "/api/config");
+    assert_eq!(before["server"]["max_body_bytes"], 1000);
+    let write = |text: &str| {
+        std::fs::write(directory.path().join("relay.toml"), text).expect("a file");
+    };
+    write(&toml("2000"));
+    let dry = post(&admin, "/api/reload", &json!({ "dry_run": true })).json();
+    assert_eq!(dry["is_reloaded"], false, "{dry}");
+    assert_eq!(get(&admin, "/api/config")["server"]["max_body_bytes"], 1000);
+    let done = post(&admin, "/api/reload", &json!({})).json();
+    assert_eq!(done["is_reloaded"], true, "{done}");
+    let after = get(&admin, "/api/config");
+    assert_eq!(after["server"]["max_body_bytes"], 2000);
+    assert_eq!(after["generation"], 1);
+    assert_ne!(after["fingerprint"], before["fingerprint"]);
+    write(&toml("'much'"));
+    let refused = post(&admin, "/api/reload", &json!({}));
+    assert_eq!(refused.status, 409);
+    assert!(
+        refused.text().contains("max_body_bytes"),
+        "{}",
+        refused.text()
+    );
+    let kept = get(&admin, "/api/config");
+    assert_eq!(kept["server"]["max_body_bytes"], 2000);
+    assert!(kept["last_reload"]["error"].is_string(), "{kept}");
+    process.signal("-TERM");
+    assert!(process.ended().success());
+}
+
+#[test]
+fn rollups_have_bounds_that_an_error_names() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let rollups = get(&admin, "/api/rollups");
+    assert_eq!(rollups["step_seconds"], 60);
+    for (query, says) in [
+        ("from=1h&to=2h", "a time before to"),
+        ("step=1s", "whole number of minutes"),
+        ("step=soon", "a duration"),
+        ("from=90d&step=1m", "parts at most"),
+    ] {
+        let reply = admin.get(&format!("/api/rollups?{query}"));
+        assert_eq!(reply.status, 400, "{query}: {}", reply.text());
+        assert!(reply.text().contains(says), "{query}: {}", reply.text());
+    }
 }

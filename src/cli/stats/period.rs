@@ -8,11 +8,8 @@ use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
 use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
-use crate::model::LatencyHistogram;
+use crate::ops::views::{QUANTILES, destination_counts, source_counts};
 use crate::store::{Operator, RollupQuery, Rollups};
-
-/// The shares of deliveries whose latency is shown, and their names.
-const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)];
 
 /// The counts of a time.
 pub(super) struct Period {
@@ -39,28 +36,12 @@ impl Period {
     }
 
     pub fn as_json(&self) -> Value {
-        let sources = self.rollups.sources.iter().map(|row| {
-            json!({
-                "source": row.name,
-                "accepted": row.counts.accepted,
-                "duplicates": row.counts.duplicates,
-                "refused": row.counts.refused,
-            })
-        });
-        let destinations = self.rollups.destinations.iter().map(|row| {
-            json!({
-                "destination": row.name,
-                "delivered": row.counts.delivered,
-                "failed": row.counts.failed,
-                "dead": row.counts.dead,
-                "latency_seconds": quantiles(&row.counts.latency),
-            })
-        });
+        let rollups = &self.rollups;
         json!({
             "from": self.from,
             "to": self.to,
-            "sources": sources.collect::<Vec<_>>(),
-            "destinations": destinations.collect::<Vec<_>>(),
+            "sources": rollups.sources.iter().map(source_counts).collect::<Vec<_>>(),
+            "destinations": rollups.destinations.iter().map(destination_counts).collect::<Vec<_>>(),
         })
     }
 
@@ -113,15 +94,6 @@ impl Period {
             &destinations.collect::<Vec<_>>(),
         )
     }
-}
-
-/// The quantiles of latencies by name, in seconds; null without a delivery.
-fn quantiles(latency: &LatencyHistogram) -> Value {
-    let quantiles = QUANTILES.map(|(name, share)| {
-        let seconds = latency.quantile(share).map(|found| found.as_secs_f64());
-        (name.to_owned(), json!(seconds))
-    });
-    Value::Object(quantiles.into_iter().collect())
 }
 
 /// A latency in two digits or a little more: it is an estimate.

@@ -74,7 +74,6 @@ impl RecordRollups {
 }
 
 /// Steps of a query at most: a day in minutes, and a little more.
-#[allow(dead_code, reason = "the admin API chooses steps")]
 const MAX_STEPS: u64 = 1500;
 /// Rows of an answer at most, some 8 MiB: a thousand destinations over an hour of minutes fit into
 /// it twice.
@@ -89,7 +88,6 @@ pub(crate) struct RollupQuery {
     pub(in crate::store) grain: RollupGrain,
 }
 
-#[allow(dead_code, reason = "the admin API chooses steps")]
 impl RollupQuery {
     /// The rollups of a time, in steps of `step`. The time begins and ends with a step; hours stand
     /// in for minutes that are no longer kept at `now`. An error says what was expected.
@@ -167,7 +165,6 @@ fn grain_of(from: Timestamp, step: Duration, now: Timestamp) -> RollupGrain {
 }
 
 /// The next multiple of a length.
-#[allow(dead_code, reason = "the admin API chooses steps")]
 fn whole(step: Duration, length: Duration) -> Duration {
     let lengths = step.as_millis().div_ceil(length.as_millis());
     length.saturating_mul(u32::try_from(lengths).unwrap_or(u32::MAX))

@@ -2,7 +2,8 @@
 //!
 //! - `overview`: the relay at a glance. `deliveries`: lists of deliveries. `events`: a relay or an
 //!   event, and its payload. `destinations`: their states, and what operators do to them.
-//!   `configuration`: the settings that take effect, without secrets.
+//!   `configuration`: the settings that take effect, without secrets, and their reload. `rollups`:
+//!   counts by minute or hour.
 //! - `call`: a request with its caller; reads its body. `query`: reads its parameters.
 
 mod call;
@@ -12,6 +13,7 @@ mod destinations;
 mod events;
 mod overview;
 mod query;
+mod rollups;
 
 use std::borrow::Cow;
 
@@ -39,6 +41,8 @@ enum Route<'a> {
     Destination(Cow<'a, str>),
     DestinationAction(Cow<'a, str>, destinations::Action),
     Configuration,
+    Reload,
+    Rollups,
 }
 
 impl<'a> Route<'a> {
@@ -48,6 +52,8 @@ impl<'a> Route<'a> {
             ("overview", None, _) => Self::Overview,
             ("deliveries", None, _) => Self::Deliveries,
             ("config", None, _) => Self::Configuration,
+            ("reload", None, _) => Self::Reload,
+            ("rollups", None, _) => Self::Rollups,
             ("events", Some(id), None) => Self::Event(id),
             ("events", Some(id), Some("payload")) => Self::Payload(id),
             ("destinations", None, _) => Self::Destinations,
@@ -62,7 +68,7 @@ impl<'a> Route<'a> {
 
     fn allows(&self) -> &'static str {
         match self {
-            Self::DestinationAction(..) => POST,
+            Self::DestinationAction(..) | Self::Reload => POST,
             _ => GET,
         }
     }
@@ -109,6 +115,8 @@ pub(super) async fn answer(
         Route::DestinationAction(name, action) => {
             destinations::act(&call, &name, action, body).await
         }
-        Route::Configuration => Ok(configuration::show(&call)),
+        Route::Configuration => configuration::show(&call).await,
+        Route::Reload => configuration::reload(&call, body).await,
+        Route::Rollups => rollups::show(&call).await,
     }
 }

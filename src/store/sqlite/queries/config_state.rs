@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::store::error::StoreError;
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{Affected, ConfigAttempt, ConfigState};
@@ -66,6 +67,13 @@ impl Reader {
             let found: Result<Vec<_>, _> = found.collect();
             Ok(found?.into_iter().flatten().collect())
         })
+    }
+}
+
+impl Sqlite {
+    /// The configuration that the server runs, and its last attempt to take one over.
+    pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
+        self.read(config_state).await
     }
 }
 

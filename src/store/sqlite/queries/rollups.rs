@@ -80,7 +80,6 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 impl Sqlite {
     /// The rollups of a time.
-    #[allow(dead_code, reason = "the admin API asks for them")]
     pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
         self.read(move |sql| read(sql, &query)).await
     }
