@@ -1,5 +1,6 @@
 //! The meaning of files, environments and secrets.
 
+mod alerts;
 mod errors;
 mod network;
 mod resolved;

@@ -31,6 +31,8 @@ mod surface;
 mod verified;
 
 #[cfg(feature = "delivery-durable")]
+mod alerts;
+#[cfg(feature = "delivery-durable")]
 mod answers;
 #[cfg(feature = "delivery-durable")]
 mod bad_receivers;
@@ -66,6 +68,8 @@ mod proxies;
 mod proxy_failures;
 #[cfg(feature = "delivery-durable")]
 mod reload_state;
+#[cfg(feature = "delivery-durable")]
+mod rollups;
 #[cfg(feature = "delivery-durable")]
 mod shortage;
 #[cfg(feature = "delivery-simulated")]
