@@ -13,7 +13,9 @@ pub(crate) mod logging;
 pub mod metrics;
 pub(crate) mod moment;
 pub(crate) mod notices;
+#[allow(dead_code, reason = "a build without delivery has no dispatcher")]
 pub(crate) mod pulse;
+#[allow(dead_code, reason = "a build without delivery makes no attempts")]
 pub(crate) mod rollup_counters;
 pub(crate) mod status_text;
 pub(crate) mod views;

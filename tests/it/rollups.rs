@@ -23,7 +23,7 @@ fn a_stop_loses_no_count_and_stats_show_them_by_source_and_destination() {
         "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = '0'\n\
          [api]\nkeys = ['test-key']\n[destinations.orders]\nurl = '{}'\n\
          [sources.shop]\ndestinations = ['orders']\n\
-         [sources.closed]\ndestinations = ['orders']\nallow_ips = ['192.0.2.1']\n",
+         [sources.closed]\ndestinations = ['orders']\nallow_ips = ['192.0.2.1/32']\n",
         orders.url("/")
     );
     let server = Process::serve(directory.path(), &toml);

@@ -52,6 +52,11 @@ impl DeadLetterWatch {
         }
     }
 
+    /// There are no alerts yet: those of dead letters begin at this time.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.began_at = now;
+    }
+
     /// The change of state that is due. `except` is the alerts' destination.
     pub fn change(
         &mut self,

@@ -94,14 +94,15 @@ impl AlertAgent {
     /// same.
     pub fn run_once(&mut self) -> Result<(), StoreError> {
         let config = self.config.current();
-        let Some(policy) = &config.alerts else {
-            return Ok(());
-        };
-        let Some(destination) = &policy.destination else {
+        let alerts = config.alerts.as_ref();
+        let to = alerts.and_then(|policy| Some((policy, policy.destination.as_ref()?)));
+        let Some((policy, destination)) = to.filter(|_| config.level() != Level::Off) else {
+            // A reload may turn alerts on: they begin then.
+            self.dead_letters.begin(self.clock.now());
             return Ok(());
         };
         let monotonic = self.clock.monotonic();
-        if config.level() == Level::Off || monotonic < self.next_look {
+        if monotonic < self.next_look {
             return Ok(());
         }
         self.next_look = monotonic + LOOK_EVERY;
