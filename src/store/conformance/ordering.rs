@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, FakeClock};
-use crate::config::{Config, Destination, Live, Ordering};
+use crate::config::{Config, Destination, Live, Ordering, Resolved};
 use crate::maintenance::Worker;
 use crate::model::{DeliveryState, IntentId, Level, OnDead, OrderKey, Surface};
 use crate::ops::notices::Notices;
@@ -313,8 +313,8 @@ pub fn a_blocked_delivery_has_no_time_and_is_no_work(new: NewStore) {
     scene.stop();
 }
 
-/// A worker of maintenance on a store whose destination `d` has this order.
-fn worker(scene: &Scene, on_dead: OnDead) -> Worker {
+/// A configuration whose destination `d` has this order.
+fn ordered(on_dead: OnDead) -> Arc<Resolved> {
     let mut config = Config::default();
     config.delivery.level = Some(Level::Off);
     let mut to = Destination::new("http://127.0.0.1:9/".parse().expect("a URL"));
@@ -323,10 +323,14 @@ fn worker(scene: &Scene, on_dead: OnDead) -> Worker {
         ..Ordering::by("/id")
     });
     config.destinations.insert("d".to_owned(), to);
+    Arc::new(config.resolve())
+}
+
+/// A worker of maintenance.
+fn worker(scene: &Scene, config: &Live) -> Worker {
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(&scene.clock);
     let (store, metrics) = (scene.store.clone(), Arc::clone(&scene.metrics));
-    let config = Live::from(config.resolve());
-    Worker::new(store, config, clock, metrics, Notices::default())
+    Worker::new(store, config.clone(), clock, metrics, Notices::default())
 }
 
 fn run(worker: &mut Worker) {
@@ -354,9 +358,12 @@ pub fn dead_letters_no_longer_block_once_their_destination_skips_them(new: NewSt
         later.push(scene.accept(keyed(key)).row());
     }
     assert_eq!(blocking(&scene), Some(keys));
-    run(&mut worker(&scene, OnDead::Block));
+    let config = Live::new(ordered(OnDead::Block));
+    let mut worker = worker(&scene, &config);
+    run(&mut worker);
     assert!(scene.claim_due().is_empty(), "they block as they should");
-    run(&mut worker(&scene, OnDead::Skip));
+    config.replace(ordered(OnDead::Skip));
+    run(&mut worker);
     assert_eq!(blocking(&scene), Some(0));
     assert_eq!(rows(&scene.claim_due()), later);
     assert_eq!(scene.list(Some(DeliveryState::DeadLettered)).len(), 300);
@@ -373,10 +380,10 @@ pub fn a_delivery_interrupted_too_often_blocks_or_is_skipped(new: NewStore) {
     }
     assert_eq!(scene.states(first)[0].0, DeliveryState::DeadLettered);
     scene.clock.advance(MINUTE);
-    run(&mut worker(&scene, OnDead::Block));
+    run(&mut worker(&scene, &Live::new(ordered(OnDead::Block))));
     assert_eq!(blocking(&scene), Some(1));
     assert!(scene.claim_due().is_empty());
-    run(&mut worker(&scene, OnDead::Skip));
+    run(&mut worker(&scene, &Live::new(ordered(OnDead::Skip))));
     only(&scene.claim_due(), second);
     scene.stop();
 }
