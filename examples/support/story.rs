@@ -135,7 +135,7 @@ pub fn must(holds: bool, what: &str) -> Story {
 }
 
 /// Sends a request on a connection of its own; returns its JSON answer.
-fn call(
+pub fn call(
     address: SocketAddr,
     method: &str,
     path: &str,

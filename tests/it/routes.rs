@@ -137,6 +137,23 @@ fn a_body_that_is_not_json_matches_no_line_of_the_body() {
     }
 }
 
+#[test]
+fn the_order_of_a_destination_holds_for_the_events_that_a_route_brings() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        routed(config, ROUTES);
+        let crm = config.destinations.get_mut("crm").expect("a destination");
+        let ordered = "url = 'http://127.0.0.1:9/'\nordering = { by = '/data/customer' }";
+        *crm = toml::from_str(ordered).expect("a destination");
+    });
+    let body = br#"{"data":{"amount":1000,"status":"paid","customer":"c"}}"#;
+    event_id(&send(&relay, "1", &[], body));
+    let sqlite = relay.sqlite();
+    let select = "SELECT t.name FROM deliveries d JOIN destinations t ON t.id = d.destination_id
+                  WHERE d.order_key IS NOT NULL";
+    let ordered = sqlite.query_row(select, [], |row| row.get::<_, String>(0));
+    assert_eq!(ordered.as_deref(), Ok("crm"));
+}
+
 /// A source without destinations of its own.
 const ONLY_ROUTES: &str = r#"
     event_type = { json_pointer = "/type" }
