@@ -424,8 +424,8 @@ fn a_pause_stays_and_the_line_says_so() {
 }
 
 /// A random configuration: which names there are, and their settings.
-fn configured(choice: &(u8, u8, u8, u8), base: &Config) -> Config {
-    let (destinations, sources, setting, limits) = *choice;
+fn configured(choice: (u8, u8, u8, u8), base: &Config) -> Config {
+    let (destinations, sources, setting, limits) = choice;
     let mut config = base.clone();
     config.destinations.clear();
     config.sources.clear();
@@ -482,7 +482,7 @@ proptest! {
         };
         let mut accepted = Vec::new();
         for (round, choice) in choices.iter().enumerate() {
-            running.reload(configured(choice, &base)).expect("a fine configuration");
+            running.reload(configured(*choice, &base)).expect("a fine configuration");
             let before = owed();
             for source in ["s", "t", "u"] {
                 let key = format!("{source}-{round}");
