@@ -48,6 +48,7 @@ fn help_says_whether_json_is_one_document_or_lines() {
     assert_eq!(
         with_json,
         [
+            "reload",
             "check",
             "list",
             "show",
