@@ -17,6 +17,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    #[allow(dead_code, reason = "only the transport over HTTP opens files")]
     pub(in crate::delivery) fn new(
         renewed: Vec<String>,
         commit: impl FnOnce() + Send + 'static,
