@@ -4,8 +4,8 @@
 //! cargo run --features delivery --example routes_and_order
 //! ```
 //!
-//! The binary is the relay, too: it starts itself as `relay serve`, and runs relay's commands beside
-//! it, as an operator would.
+//! The binary is the relay, too: it starts itself as `relay serve`, and runs relay's commands
+//! beside it, as an operator would.
 
 #[path = "support/receiver.rs"]
 mod receiver;
