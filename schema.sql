@@ -1,7 +1,7 @@
 -- The whole schema, version 5 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
--- Cold and hot are apart: intents hold the payloads and never change; deliveries are narrow and
+-- Cold and hot are apart: intents hold the payloads and hardly ever change; deliveries are narrow and
 -- change with every attempt, so that a change of state never rewrites a payload (twice the claims
 -- and completions a second, a quarter of the bytes written, measured).
 
@@ -23,7 +23,8 @@ CREATE TABLE destinations (
 -- How many origins wait for one API key: fairness and a limit are by key.
 CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
 
--- What was accepted. Append-only.
+-- What was accepted. Never changed, but that an event loses its payload once all of its deliveries are
+-- discarded.
 CREATE TABLE intents (
     id              INTEGER PRIMARY KEY, -- the upper 60 bits of the UUIDv7: milliseconds and a counter
     random          INTEGER NOT NULL,    -- the lower 62 bits
@@ -36,7 +37,7 @@ CREATE TABLE intents (
     request_digest  BLOB,                -- SHA-256 of a relay's request, for idempotency_conflict
     metadata        TEXT,                -- a relay's metadata, as JSON
     headers         BLOB NOT NULL,       -- what goes downstream, "name: value\r\n" each
-    body            BLOB NOT NULL,       -- byte for byte
+    body            BLOB NOT NULL,       -- byte for byte; empty once it is discarded
     event_type      TEXT,                -- an event's type, if its source says where it is
     query           TEXT,                -- an event's query string, if it is appended to the URL
     unrouted        INTEGER,             -- 1 if no route wanted it, so that it has no delivery
@@ -98,13 +99,16 @@ CREATE INDEX due ON deliveries(destination_id, next_attempt_at, state) WHERE nex
 -- What a process that died left claimed; never more rows than nine for each worker.
 CREATE INDEX claimed ON deliveries(claim) WHERE claim IS NOT NULL;
 
--- Dead letters, for operators.
-CREATE INDEX dead ON deliveries(destination_id, updated_at) WHERE state = 4;
+-- Dead letters, for operators; without those that were discarded.
+CREATE INDEX dead ON deliveries(destination_id, discarded_at, updated_at) WHERE state = 4 AND discarded_at IS NULL;
+
+-- Discarded ones, for operators.
+CREATE INDEX discarded ON deliveries(destination_id, discarded_at) WHERE discarded_at IS NOT NULL;
 
 -- What relay list --status shows of a state, the newest last. A delivery comes here when an attempt
 -- has failed: accepting, the first claim and a delivery at once don't touch it.
 CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
-WHERE state IN (2, 4) OR (state = 0 AND history > 0);
+WHERE discarded_at IS NULL AND (state IN (2, 4) OR (state = 0 AND history > 0));
 
 -- The lines: deliveries of one ordering key of one destination, by place. All but one of a line wait behind
 -- another one. Deliveries without an order are not in it.
@@ -142,24 +146,38 @@ CREATE TABLE count_changes (
     PRIMARY KEY (destination_id, state)
 ) STRICT, WITHOUT ROWID;
 
--- Bulk operations on a destination's dead letters: done in small steps, so that they survive a restart
--- and yield to live traffic.
+-- Bulk operations: done in small steps, so that they survive a restart and yield to live traffic.
 CREATE TABLE jobs (
     id             INTEGER PRIMARY KEY,
-    kind           INTEGER NOT NULL,           -- 0 replay, 1 discard
-    destination_id INTEGER NOT NULL REFERENCES destinations(id),
+    operation      INTEGER,                    -- the first of the jobs that were created together
+    kind           INTEGER NOT NULL,           -- 0 replay, 1 discard, 2 send to the target, 3 route, 4 retry, 5 reroute
+    destination_id INTEGER REFERENCES destinations(id), -- only those of this destination; NULL: of all
+    target_id      INTEGER,                    -- of destinations: where they go instead; a name, and never deleted
+    states         INTEGER NOT NULL,           -- only those in these states, a bit for each
     source         TEXT,                       -- only those of this source
+    event_type     TEXT,                       -- only those of this type
     reason         TEXT,                       -- only those whose last error holds this
-    since          INTEGER NOT NULL,           -- only those that were given up in this time
+    since          INTEGER NOT NULL,           -- only those that were given up, or accepted, in this time
     until          INTEGER NOT NULL,
-    total          INTEGER NOT NULL,           -- how many there were at its creation
+    total          INTEGER,                    -- how many there were at its creation; NULL if nobody counted them
     done           INTEGER NOT NULL DEFAULT 0,
-    cursor_at      INTEGER NOT NULL,           -- the last one looked at: updated_at, intent_id
+    skipped        INTEGER NOT NULL DEFAULT 0, -- were there already
+    payload_gone   INTEGER NOT NULL DEFAULT 0, -- can't be sent any more
+    in_flight      INTEGER NOT NULL DEFAULT 0, -- were in an attempt at the end
+    cursor_at      INTEGER NOT NULL,           -- the last one looked at, by the columns of its order
     cursor_intent  INTEGER NOT NULL,
+    cursor_more    INTEGER NOT NULL,
+    pass_done      INTEGER NOT NULL DEFAULT 0, -- of done, since the cursor was last at the beginning
+    begun_at       INTEGER,                    -- its first step: what has changed since isn't selected
+    look_again_at  INTEGER,                    -- when it looks again for those that were in flight …
+    look_until     INTEGER,                    -- … and how long it does; NULL in the first pass
+    nonce          TEXT UNIQUE,                -- a request made twice is one operation
+    actor          TEXT,                       -- who asked for it
     created_at     INTEGER NOT NULL,
     ended_at       INTEGER,
     is_cancelled   INTEGER NOT NULL DEFAULT 0,
-    CHECK (kind IN (0, 1)),
+    CHECK (kind BETWEEN 0 AND 5),
+    CHECK ((kind IN (2, 5)) = (target_id IS NOT NULL)),
     CHECK (is_cancelled IN (0, 1)),
     CHECK (is_cancelled = 0 OR ended_at IS NOT NULL)
 ) STRICT;
@@ -171,6 +189,9 @@ CREATE INDEX ended_jobs ON jobs(ended_at) WHERE ended_at IS NOT NULL;
 
 -- A destination with jobs isn't deleted.
 CREATE INDEX jobs_of ON jobs(destination_id);
+
+-- The jobs that were created together.
+CREATE INDEX jobs_together ON jobs(operation);
 
 -- Secrets that senders gave to sources by a handshake: whoever knows one can sign events. Only commands
 -- let a source learn one.

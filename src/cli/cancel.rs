@@ -1,4 +1,4 @@
-//! `relay cancel`: ends a bulk replay or discard.
+//! `relay cancel`: ends a bulk operation.
 
 use clap::Args;
 

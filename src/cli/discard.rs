@@ -1,22 +1,49 @@
-//! `relay discard`: deletes dead letters.
+//! `relay discard`: gives up dead letters, or what waits, for good.
 
 use clap::Args;
 
-use crate::cli::bulk::{self, Selection};
+use crate::cli::bulk::{self, Context, Selection, usage};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::store::DeadLetterAction;
+use crate::model::DeliveryState;
+use crate::store::{NewBulk, StateSet};
 
 #[derive(Args)]
 pub(super) struct Discard {
     #[command(flatten)]
     file: ConfigFile,
+    /// All dead letters, or those that match the filters
+    #[arg(long, conflicts_with_all = ["ids", "status", "pending"])]
+    dead: bool,
+    /// Give up what waits for an attempt, instead of dead letters
+    #[arg(long, conflicts_with = "status")]
+    pending: bool,
     #[command(flatten)]
     selection: Selection,
 }
 
 impl Discard {
     pub fn run(&self) -> Result<(), CommandError> {
-        bulk::run(self.file.path(), DeadLetterAction::Discard, &self.selection)
+        let selection = &self.selection;
+        selection.refuse_filters_beside_ids();
+        let is_bulk = self.dead || self.pending || selection.status.is_some();
+        if selection.ids.is_empty() && !is_bulk {
+            usage(
+                "expected the <ID> of a relay or an event, or one of --dead, --pending, \
+                 --status <STATE>",
+            );
+        }
+        let states = if self.pending {
+            StateSet::WAITING
+        } else {
+            selection.states(
+                StateSet::DEAD_LETTERED,
+                StateSet::WAITING.and(DeliveryState::DeadLettered),
+                "an attempt under way can't be taken back, nor what was delivered",
+            )
+        };
+        let mut context = Context::new(self.file.path())?;
+        let filter = selection.filter(&context, states)?;
+        bulk::run(&mut context, selection, NewBulk::discard(filter))
     }
 }

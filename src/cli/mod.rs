@@ -29,7 +29,9 @@ mod payload_file;
 mod providers;
 mod reload;
 mod replay;
+mod reroute;
 mod resume;
+mod retry;
 mod secrets;
 mod send;
 mod serve;
@@ -69,11 +71,15 @@ enum Command {
     List(list::List),
     /// Show a relay or an event with its attempts, and the reason why it waits
     Show(show::Show),
-    /// Send dead letters once more, each with a fresh budget of attempts
+    /// Send what has ended once more, or to another destination
     Replay(replay::Replay),
-    /// Delete dead letters for good; an event's idempotency key is deleted with it
+    /// Retry what waits now, with the attempts that it has left
+    Retry(retry::Retry),
+    /// Give up dead letters, or what waits, for good
     Discard(discard::Discard),
-    /// End a bulk replay or discard early; what it has done stays done
+    /// Move what waits for one destination to another
+    Reroute(reroute::Reroute),
+    /// End a bulk operation early; what it has done stays done
     Cancel(cancel::Cancel),
     /// Stop deliveries to a destination; events for it are still accepted, and held
     Pause(pause::Pause),
@@ -102,7 +108,9 @@ impl Command {
             Self::List(list) => list.run(),
             Self::Show(show) => show.run(),
             Self::Replay(replay) => replay.run(),
+            Self::Retry(retry) => retry.run(),
             Self::Discard(discard) => discard.run(),
+            Self::Reroute(reroute) => reroute.run(),
             Self::Cancel(cancel) => cancel.run(),
             Self::Pause(pause) => pause.run(),
             Self::Resume(resume) => resume.run(),

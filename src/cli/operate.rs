@@ -2,7 +2,7 @@
 
 use crate::cli::error::CommandError;
 use crate::config::{Config, Resolved};
-use crate::model::TargetUrl;
+use crate::model::{DeliveryState, TargetUrl};
 pub(super) use crate::ops::moment::Moment;
 use crate::store::{Operator, StoreError};
 use std::path::Path;
@@ -21,6 +21,14 @@ pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), Comma
 
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text)
+}
+
+pub(super) fn state(text: &str) -> Result<DeliveryState, String> {
+    let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
+    DeliveryState::ALL
+        .into_iter()
+        .find(|state| state.name() == text)
+        .ok_or_else(|| format!("expected one of {names}"))
 }
 
 /// Replaces control characters: a text from outside must not control the terminal.
@@ -43,6 +51,22 @@ fn destination(config: &Resolved, text: &str) -> Result<String, CommandError> {
     Err(format!(
         "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such as \
          https://example.com",
+        known.join(", ")
+    )
+    .into())
+}
+
+/// The name of a destination that has a section in the configuration.
+pub(super) fn configured_destination(
+    config: &Resolved,
+    name: &str,
+) -> Result<String, CommandError> {
+    if config.destinations.contains_key(name) {
+        return Ok(name.to_owned());
+    }
+    let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
+    Err(format!(
+        "{name:?}: expected the name of a configured destination, one of {}; a URL is none",
         known.join(", ")
     )
     .into())

@@ -13,7 +13,7 @@ use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::ops::status_text::not_configured;
-use crate::store::{BulkOperation, DestinationStats, KeepReason};
+use crate::store::{BulkAction, BulkOperation, DestinationStats, KeepReason};
 
 #[derive(Args)]
 pub(super) struct Stats {
@@ -79,6 +79,7 @@ impl Figures {
                 "waiting": row.waiting,
                 "processing": row.processing,
                 "dead_lettered": row.dead_lettered,
+                "discarded": row.discarded,
                 "oldest_due": row.oldest_due,
                 "state": state_text(row, config, self.now),
             })).collect::<Vec<_>>(),
@@ -87,7 +88,10 @@ impl Figures {
                 "job": job.id,
                 "kind": job.action.name(),
                 "destination": job.destination,
-                "done": job.done,
+                "to": job.target,
+                "done": job.tally.done,
+                "skipped": job.tally.skipped,
+                "actor": job.actor,
                 "total": job.total,
                 "created_at": job.created_at,
             })).collect::<Vec<_>>(),
@@ -136,12 +140,13 @@ impl Figures {
         }
         for job in &self.jobs {
             say!(
-                "job {}: {} to {}, {} of {} done (relay cancel {} ends it)",
+                "job {}: {}, {} done (relay cancel {} ends it)",
                 job.id,
-                job.action.name(),
-                plain(&job.destination),
-                job.done,
-                job.total,
+                plain(&job_text(job)),
+                job.total.map_or_else(
+                    || job.tally.done.to_string(),
+                    |total| format!("{} of {total}", job.tally.done)
+                ),
                 job.id
             );
         }
@@ -149,6 +154,18 @@ impl Figures {
             period.print()?;
         }
         Ok(())
+    }
+}
+
+/// A job in a few words.
+fn job_text(job: &BulkOperation) -> String {
+    let destination = job.destination.as_deref().unwrap_or("all destinations");
+    match (job.action, &job.target) {
+        (BulkAction::SendTo, Some(target)) => format!("replay to {target}"),
+        (BulkAction::Reroute, Some(target)) => format!("reroute from {destination} to {target}"),
+        (BulkAction::Route, _) => "replay by today's routes".to_owned(),
+        (BulkAction::Discard, _) => format!("discard of {destination}"),
+        (action, _) => format!("{} to {destination}", action.name()),
     }
 }
 
@@ -163,7 +180,11 @@ fn state_text(row: &DestinationStats, config: &Resolved, now: Timestamp) -> Stri
                     "no longer configured: add it again before a replay, or discard its dead letters"
                         .to_owned()
                 }
-                _ => format!("nothing is sent: {}", not_configured(&row.destination)),
+                _ => format!(
+                    "nothing is sent: {}; or move what waits with relay reroute, or give it up with \
+                     relay discard --pending",
+                    not_configured(&row.destination)
+                ),
             }
         }
         Some(KeepReason::Paused) => {

@@ -53,7 +53,9 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "list",
             "show",
             "replay",
+            "retry",
             "discard",
+            "reroute",
             "providers",
             "match",
             "stats"

@@ -78,7 +78,7 @@ impl SourcePolicy {
     }
 
     /// The body as the source reads it; none if it can't be decoded.
-    fn decoded<'a>(&self, event: &StoredEvent<'a>) -> Option<Cow<'a, [u8]>> {
+    pub(crate) fn decoded<'a>(&self, event: &StoredEvent<'a>) -> Option<Cow<'a, [u8]>> {
         let mut codings = header_values(event.headers, "content-encoding");
         let is_compressed = self.decode == Some(Decode::Gzip)
             && codings

@@ -133,6 +133,10 @@ pub(in crate::delivery) trait Admission: Send {
         false
     }
 
+    /// The database wants the next probe of a breaker in this time: somebody brought it forward, if
+    /// that is earlier than the breaker itself wants it.
+    fn probe_in(&mut self, _target: &Target, _wait: Duration, _now: Duration) {}
+
     /// Drops a destination with nothing in flight.
     fn forget(&mut self, _target: DestinationId) {}
 

@@ -1,8 +1,9 @@
-//! Bulk operations on dead letters.
+//! Bulk operations.
 
 use std::time::Duration;
 
 use super::pauses::{REST, REST_WHILE_WAITING};
+use super::routing::ConfiguredRouting;
 use crate::config::Live;
 use crate::model::Level;
 use crate::store::{AdvanceBulk, BulkId, Reader, Store, StoreError};
@@ -31,12 +32,15 @@ impl BulkAgent {
         if !self.reader.has_bulk_under_way()? {
             return Ok(None);
         }
-        let advance = self.store.advance_bulk(AdvanceBulk {
-            is_paced: self.config.current().level() != Level::Off,
+        let config = self.config.current();
+        let step = AdvanceBulk {
+            is_paced: config.level() != Level::Off,
             after: self.after,
-        })?;
+            routing: &ConfiguredRouting(&config),
+        };
+        let advance = self.store.advance_bulk(&self.reader, &step)?;
         self.after = advance.after;
-        let has_more = advance.done > 0 || advance.after.is_some();
+        let has_more = advance.has_advanced || advance.after.is_some();
         Ok(Some(if has_more { REST } else { REST_WHILE_WAITING }))
     }
 }

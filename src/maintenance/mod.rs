@@ -1,10 +1,10 @@
 //! The store's work besides accepting and delivering, in small steps with pauses between them, so
 //! that neither ingestion nor delivery has to wait.
 //!
-//! - `retention`: deletes what is finished after its time. `bulk`: bulk operations on dead letters.
-//!   `skipping`: dead letters that no longer block others. `rollups`: counts by minute and hour.
-//!   `alerts`: what the operator is told. `heartbeat`: on a thread of its own. `pauses`: between
-//!   the steps.
+//! - `retention`: deletes what is finished after its time. `bulk`: bulk operations. `routing`: the
+//!   configuration, as these ask it. `skipping`: dead letters that no longer block others.
+//! - `rollups`: counts by minute and hour. `alerts`: what the operator is told. `heartbeat`: on a
+//!   thread of its own. `pauses`: between the steps.
 
 mod alerts;
 mod bulk;
@@ -12,6 +12,7 @@ pub(crate) mod heartbeat;
 mod pauses;
 mod retention;
 mod rollups;
+mod routing;
 mod skipping;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::bulk::BulkAgent;
 use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
 use self::rollups::RollupAgent;
+pub(crate) use self::routing::ConfiguredRouting;
 use self::skipping::SkippingAgent;
 use crate::clock::Clock;
 use crate::config::Live;

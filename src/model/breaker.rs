@@ -58,6 +58,9 @@ pub enum BreakerChange {
     Closed,
 }
 
+/// The difference between two times of a probe that is none.
+const PROBE_SLACK: Duration = Duration::from_secs(1);
+
 /// Slices of the window. A slice expires as a whole, so that the counts are bounded.
 const SLICES: u32 = 10;
 
@@ -135,6 +138,16 @@ impl Breaker {
             Some(open) if now < open.probe_at => Err(Some(open.probe_at.saturating_sub(now))),
             Some(_) if in_flight == 0 => Ok(()),
             Some(_) => Err(None),
+        }
+    }
+
+    /// Lets the next probe go at `at`, if the breaker is open and its next probe is due later than
+    /// that by more than a second: two clocks agree on a time to some milliseconds only.
+    pub fn bring_probe_forward(&mut self, at: Duration) {
+        if let Some(open) = &mut self.open
+            && at.saturating_add(PROBE_SLACK) < open.probe_at
+        {
+            open.probe_at = at;
         }
     }
 

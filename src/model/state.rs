@@ -17,14 +17,15 @@ use std::fmt;
 ///     │ └──────────────────────────┘                 │      │ dead-letter
 ///     │           release                            │   (queued, retrying: an
 ///     └──────────────────────────────────────────────┘    operator, or interrupted
-///                     replay                              too often)
+///              replay (delivered, too)                    too often)
 /// ```
 ///
 /// - **queued**: waits for its first attempt, or again after an interruption or a replay.
 /// - **processing**: claimed by the running executor. The claim counts the attempt, so that an
 ///   attempt that kills the process is counted, too.
 /// - **retrying**: an attempt failed; the next one has its time.
-/// - **delivered**: the destination answered 2xx. Final.
+/// - **delivered**: the destination answered 2xx. No attempt changes it; only a replay queues it
+///   again.
 /// - **`dead_lettered`**: given up, with a reason; only a replay queues it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
@@ -54,7 +55,7 @@ pub enum Transition {
     DeadLetter,
     /// A stop or a crash interrupted the attempt. Nothing is known to have failed.
     Release,
-    /// An operator sends a dead letter once more.
+    /// An operator sends a dead letter, or what was delivered, once more.
     Replay,
 }
 
@@ -79,7 +80,7 @@ impl Transition {
             (Processing, Self::Deliver) => Some(Delivered),
             (Processing, Self::Retry) => Some(Retrying),
             (Processing | Queued | Retrying, Self::DeadLetter) => Some(DeadLettered),
-            (Processing, Self::Release) | (DeadLettered, Self::Replay) => Some(Queued),
+            (Processing, Self::Release) | (DeadLettered | Delivered, Self::Replay) => Some(Queued),
             _ => None,
         }
     }

@@ -47,6 +47,9 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
             format!("Attempt {} to {to} is under way.", row.attempts)
         }
         (DeliveryState::Delivered, _) => format!("Delivered to {to} at {}.", row.updated_at),
+        (DeliveryState::DeadLettered, _) if row.discarded_at.is_some() => {
+            format!("Given up for good at {}: {error}.", row.updated_at)
+        }
         (DeliveryState::DeadLettered, _) if !is_deliverable => format!(
             "Given up on {to} after attempt {}: {error}. {} before a replay, or discard it.",
             row.attempts,
@@ -69,7 +72,11 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
 fn obstacle(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> Option<String> {
     let to = &row.destination;
     if !config.is_deliverable(to) {
-        return Some(format!("Waits, for {} to deliver it.", not_configured(to)));
+        return Some(format!(
+            "Waits, for {} to deliver it. Or move it with relay reroute --from {to}, or give it up \
+             with relay discard --pending.",
+            not_configured(to)
+        ));
     }
     if config.level() == Level::Off {
         return Some(format!(

@@ -21,6 +21,7 @@ pub(crate) fn listed_delivery(row: &ListedDelivery, config: &Resolved) -> Value 
         "updated_at": row.updated_at,
         "next_attempt_at": row.next_attempt_at,
         "last_error": row.last_error,
+        "discarded_at": row.discarded_at,
         "is_configured": config.is_deliverable(&row.destination),
     })
 }

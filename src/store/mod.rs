@@ -36,18 +36,18 @@ pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
-    BulkAdvance, BulkId, BulkOperation, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed,
-    ConfigAttempt, ConfigState, Cutoffs, DeadLetterAction, DeadLetterCount, DeadLetterCursor,
-    DeadLetterDigest, DeadLetterFilter, DeadLetterId, DeadLetterQuery, DeliveryCursor,
+    BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,
+    COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, ConfigAttempt, ConfigState, Cutoffs,
+    DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCursor,
     DestinationBacklog, DestinationChange, DestinationFacts, DestinationId, DestinationOverview,
     DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate,
-    ExpectOutcome, IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret, LearnedSecretId,
-    ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewlyDead, Obstacles,
-    OnHangup, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor,
-    RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed,
-    Rollup, RollupGrain, RollupQuery, Rollups, ScanCursor, SecretExpectation, SettleAndClaim,
-    Settlement, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready, UnroutedEvent,
-    UnroutedQuery, UnusedOrigins,
+    ExpectOutcome, FilteredTime, IdempotencyKey, InLine, IntentRow, KeepReason, LearnedSecret,
+    LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewBulk,
+    NewlyDead, Obstacles, OfIntent, OnHangup, Origin, OriginsPassStep, OutboundMessage, Owner,
+    OwnerId, Prune, PruneCursor, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release,
+    ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor,
+    SecretExpectation, SettleAndClaim, Settlement, StateSet, StoredAttempt, StoredDelivery,
+    StoredIntent, StoredRelay, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
 
 use crate::clock::Timestamp;
@@ -223,10 +223,14 @@ impl Store {
         }
     }
 
-    /// Advances the bulk operations under way by one step. Blocks.
-    pub fn advance_bulk(&self, step: AdvanceBulk) -> Result<BulkAdvance, StoreError> {
+    /// Advances the bulk operations under way by one step: `reader` finds what to do. Blocks.
+    pub fn advance_bulk(
+        &self,
+        reader: &Reader,
+        step: &AdvanceBulk<'_>,
+    ) -> Result<BulkAdvance, StoreError> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.advance_bulk(step),
+            Engine::Sqlite(engine) => engine.advance_bulk(reader.sqlite(), step),
         }
     }
 

@@ -8,10 +8,10 @@ use crate::model::IntentId;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite;
 use crate::store::types::{
-    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, ConfigState, DeadLetterAction,
-    DeadLetterCount, DeadLetterFilter, DestinationStats, ExpectOutcome, LearnedSecret,
-    LearnedSecretId, ListQuery, ListedDelivery, OutboundMessage, RollupQuery, Rollups,
-    SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
+    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
+    DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery,
+    NewBulk, OfIntent, OutboundMessage, RollupQuery, Rollups, Routing, SecretExpectation,
+    StoredIntent, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -21,6 +21,16 @@ pub(crate) struct Operator {
 
 enum Engine {
     Sqlite(sqlite::Operator),
+}
+
+#[cfg(test)]
+impl Operator {
+    /// The engine's own.
+    pub(super) fn sqlite(&mut self) -> &mut sqlite::Operator {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine,
+        }
+    }
 }
 
 impl Operator {
@@ -181,39 +191,67 @@ impl Operator {
         }
     }
 
-    /// Replays the dead letters of an intent; how many there were.
-    pub fn replay(&mut self, id: IntentId) -> Result<usize, StoreError> {
+    /// Makes an operation on the deliveries of one relay or event at once. None if there is no
+    /// such one.
+    pub fn act_on(
+        &mut self,
+        id: IntentId,
+        new: &NewBulk,
+        routing: &dyn Routing,
+    ) -> Result<Option<OfIntent>, StoreError> {
         match &mut self.engine {
-            Engine::Sqlite(engine) => engine.replay(id),
+            Engine::Sqlite(engine) => engine.act_on(id, new, routing),
         }
     }
 
-    /// Discards the dead letters of an intent; how many there were.
-    pub fn discard(&mut self, id: IntentId) -> Result<usize, StoreError> {
-        match &mut self.engine {
-            Engine::Sqlite(engine) => engine.discard(id),
-        }
-    }
-
-    /// The dead letters that a filter matches, counted by destination.
-    pub fn count_dead_letters(
+    /// Counts the acts of an operation on the deliveries of one relay or event.
+    pub fn preview_on(
         &self,
-        filter: &DeadLetterFilter,
-    ) -> Result<Vec<DeadLetterCount>, StoreError> {
+        id: IntentId,
+        new: &NewBulk,
+        routing: &dyn Routing,
+    ) -> Result<Option<OfIntent>, StoreError> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.count_dead_letters(filter),
+            Engine::Sqlite(engine) => engine.preview_on(id, new, routing),
         }
     }
 
-    /// Creates a bulk operation for each destination that was counted.
+    /// Counts the acts of a bulk operation, and shows the first.
+    pub fn preview_bulk(
+        &self,
+        new: &NewBulk,
+        routing: &dyn Routing,
+    ) -> Result<BulkPreview, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.preview_bulk(new, routing),
+        }
+    }
+
+    /// The operations that a request makes: one for each destination that has matching deliveries,
+    /// with their number, or one for all destinations. Counting takes a while, and nobody must wait
+    /// for it.
+    pub fn count_bulk(&self, new: &NewBulk) -> Result<Vec<BulkPart>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_bulk(new),
+        }
+    }
+
+    /// Creates the operations that were counted, but those whose destination is gone since.
     pub fn create_bulk(
         &mut self,
-        action: DeadLetterAction,
-        filter: DeadLetterFilter,
-        counts: Vec<DeadLetterCount>,
+        new: NewBulk,
+        parts: Vec<BulkPart>,
     ) -> Result<Vec<BulkId>, StoreError> {
         match &mut self.engine {
-            Engine::Sqlite(engine) => engine.create_bulk(action, filter, counts),
+            Engine::Sqlite(engine) => engine.create_bulk(new, parts),
+        }
+    }
+
+    /// Lets a destination's circuit breaker probe now, and ends a `Retry-After`; whether either
+    /// kept deliveries back.
+    pub fn probe_now(&mut self, destination: &str) -> Result<bool, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.probe_now(destination),
         }
     }
 
@@ -225,7 +263,7 @@ impl Operator {
     }
 
     /// Advances the bulk operations under way by one step, without a server.
-    pub fn advance_bulk(&mut self, step: AdvanceBulk) -> Result<BulkAdvance, StoreError> {
+    pub fn advance_bulk(&mut self, step: &AdvanceBulk<'_>) -> Result<BulkAdvance, StoreError> {
         match &mut self.engine {
             Engine::Sqlite(engine) => engine.advance_bulk(step),
         }

@@ -2,7 +2,9 @@
 //! deliveries.
 
 use super::sqlite::Sqlite;
-use super::{Accept, Accepted, Engine, ListQuery, ListedDelivery, Store, StoreError, StoredIntent};
+use super::{
+    Accept, Accepted, Engine, ListQuery, ListedDelivery, Operator, Store, StoreError, StoredIntent,
+};
 use crate::model::{DeliveryState, IntentId};
 
 /// The store of an engine's own tests.
@@ -10,6 +12,18 @@ impl From<Sqlite> for Store {
     fn from(engine: Sqlite) -> Self {
         let engine = Engine::Sqlite(engine);
         Self { engine }
+    }
+}
+
+impl Operator {
+    /// Replays the dead letters of an intent; how many there were.
+    pub fn replay(&mut self, id: IntentId) -> Result<usize, StoreError> {
+        self.sqlite().replay(id)
+    }
+
+    /// Discards the dead letters of an intent; how many there were.
+    pub fn discard(&mut self, id: IntentId) -> Result<usize, StoreError> {
+        self.sqlite().discard(id)
     }
 }
 

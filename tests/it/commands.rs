@@ -22,7 +22,7 @@ fn relay(directory: &Path, args: &[&str]) -> Output {
 }
 
 /// Runs a command that must succeed; returns its standard output.
-fn output_of(directory: &Path, args: &[&str]) -> String {
+pub fn output_of(directory: &Path, args: &[&str]) -> String {
     let output = relay(directory, args);
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{args:?}: {error}");
@@ -36,7 +36,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 }
 
 /// Runs a command; returns its standard error, trimmed, and its exit code.
-fn error_of(directory: &Path, args: &[&str]) -> (String, Option<i32>) {
+pub fn error_of(directory: &Path, args: &[&str]) -> (String, Option<i32>) {
     let output = relay(directory, args);
     let text = String::from_utf8(output.stderr).expect("text");
     (text.trim_end().to_owned(), output.status.code())
@@ -130,7 +130,8 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         "{counted}"
     );
     assert_eq!(output_of(path, &["discard", &dead[4]]), "discarded 1\n");
-    assert_eq!(client.get(&format!("/events/{}", dead[4])).status, 404);
+    let discarded = client.get(&format!("/events/{}", dead[4])).json();
+    assert_eq!(discarded["payload"], Value::Null);
     assert_eq!(
         output_of(path, &["replay", "--dead", "--source", "github"]),
         "replayed 4\n"
@@ -160,7 +161,11 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         "discarded 1\n"
     );
     let event = client.get(&format!("/events/{id}")).json();
-    assert_eq!(event["deliveries"].as_array().map(Vec::len), Some(1));
+    assert_eq!(event["deliveries"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        event["payload"]["simulate_failure"], true,
+        "orders needs it"
+    );
     server.signal("-TERM");
     assert!(server.wait().0.success());
 }
@@ -252,7 +257,10 @@ fn commands_work_without_a_server_and_refuse_missing_databases_and_other_schema_
         &["stats"],
         &["show", "evt_01923456-789a-7000-8000-000000000000"],
         &["replay", "--dead"],
+        &["replay", "--to", "orders"],
+        &["retry", "--all"],
         &["discard", "--dead"],
+        &["reroute", "--from", "audit", "--to", "orders"],
         &["pause", "orders"],
         &["resume", "orders"],
         &["cancel", "1"],

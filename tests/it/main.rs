@@ -31,6 +31,7 @@ mod surface;
 mod verified;
 
 #[cfg(feature = "delivery-durable")]
+mod again;
 mod alerts;
 #[cfg(feature = "delivery-durable")]
 mod answers;

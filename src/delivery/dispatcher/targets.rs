@@ -29,6 +29,9 @@ pub(super) struct DestinationState {
     /// The URL that it had last, also while it is not configured: by it a reload sees whether the
     /// destination has moved.
     last_url: Option<TargetUrl>,
+    /// When the breaker's next probe was due by the database, at the last look: another value there
+    /// is news.
+    probe_at: Option<Timestamp>,
 }
 
 impl DestinationState {
@@ -101,7 +104,8 @@ impl Targets {
     }
 
     /// The state of a destination that was looked at. A new destination is taken up as the database
-    /// remembers it, under the configuration that runs by now: a reload may just have added it.
+    /// remembers it, under the configuration that runs by now: a reload may just have added it. Of
+    /// a known one a command may have brought the breaker's next probe forward.
     pub fn take_up(
         &mut self,
         origin: &Origin,
@@ -111,7 +115,17 @@ impl Targets {
         (now, monotonic): (Timestamp, Duration),
     ) -> &mut DestinationState {
         let unknown = match self.states.entry(origin.id) {
-            Entry::Occupied(known) => return known.into_mut(),
+            Entry::Occupied(known) => {
+                let state = known.into_mut();
+                let probe_at = due.probe.map(|(at, _)| at);
+                if state.probe_at != probe_at {
+                    state.probe_at = probe_at;
+                    if let Some(at) = probe_at {
+                        admission.probe_in(&state.target, at.since(now), monotonic);
+                    }
+                }
+                return state;
+            }
             Entry::Vacant(unknown) => unknown,
         };
         let labels = &mut self.adhoc_labels;
@@ -137,6 +151,7 @@ impl Targets {
             origin: *origin,
             outage,
             is_breaker_open,
+            probe_at: due.probe.map(|(at, _)| at),
         })
     }
 }

@@ -129,3 +129,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_probe_is_brought_forward_once_and_never_put_off() {
+    let mut breaker = Breaker::new(BreakerRules::default());
+    let second = Duration::from_secs(1);
+    breaker.bring_probe_forward(second);
+    assert!(!breaker.is_open());
+    breaker.reopen(Duration::ZERO, second * 30, second * 30);
+    breaker.bring_probe_forward(second * 60);
+    assert_eq!(breaker.admits(second * 10, 0), Err(Some(second * 20)));
+    breaker.bring_probe_forward(second * 10);
+    assert_eq!(breaker.admits(second * 10, 0), Ok(()));
+    assert_eq!(breaker.admits(second * 10, 1), Err(None), "one at a time");
+    // It fails, and the next one waits twice as long as the last one would have.
+    let change = breaker.note(Health::Failing, second * 11);
+    assert_eq!(change, Some(BreakerChange::Open(second * 60)));
+    assert_eq!(breaker.admits(second * 12, 0), Err(Some(second * 59)));
+}

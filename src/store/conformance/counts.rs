@@ -11,7 +11,7 @@ use crate::store::Cutoffs;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{Scene, event_to};
 use crate::store::types::{
-    COUNTED_STATES, ClaimId, ClaimRequest, Claimed, DeadLetterAction, Release, Settlement,
+    BulkAction, COUNTED_STATES, ClaimId, ClaimRequest, Claimed, Release, Settlement,
 };
 
 const DESTINATIONS: [&str; 3] = ["a", "b", "https://c.example"];
@@ -33,9 +33,9 @@ enum Action {
     /// Settles and releases a claimed delivery under another claim.
     SettleLate(usize),
     Release(usize),
-    OfIntent(DeadLetterAction, usize, By),
+    OfIntent(BulkAction, usize, By),
     /// Creates a bulk operation on the dead letters of a destination.
-    Bulk(DeadLetterAction, usize),
+    Bulk(BulkAction, usize),
     AdvanceBulk,
     Prune,
     Restart,
@@ -60,10 +60,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => Just(By::Command),
         1 => Just(By::CommandAlone),
     ];
-    let kind = prop_oneof![
-        Just(DeadLetterAction::Replay),
-        Just(DeadLetterAction::Discard)
-    ];
+    let kind = prop_oneof![Just(BulkAction::Replay), Just(BulkAction::Discard)];
     let step = prop_oneof![
         Just(Transition::Deliver),
         Just(Transition::Retry),
@@ -168,7 +165,7 @@ impl World {
             Action::OfIntent(action, which, by) => self.of_intent(action, which, by),
             Action::Bulk(action, destination) => {
                 let name = DESTINATIONS[destination].to_owned();
-                let change = |filter: &mut crate::store::types::DeadLetterFilter| {
+                let change = |filter: &mut crate::store::types::BulkFilter| {
                     filter.destination = Some(name);
                 };
                 self.scene.create_bulk(action, change);
@@ -186,17 +183,17 @@ impl World {
         }
     }
 
-    fn of_intent(&mut self, action: DeadLetterAction, which: usize, by: By) {
+    fn of_intent(&mut self, action: BulkAction, which: usize, by: By) {
         if self.accepted.is_empty() {
             return;
         }
         let id = self.accepted[which % self.accepted.len()];
         let by_command = |scene: &Scene| match action {
-            DeadLetterAction::Replay => scene.operator().replay(id),
-            DeadLetterAction::Discard => scene.operator().discard(id),
+            BulkAction::Replay => scene.operator().replay(id),
+            _ => scene.operator().discard(id),
         };
         let done = match by {
-            By::Server if action == DeadLetterAction::Replay => self.scene.store.replay(id),
+            By::Server if action == BulkAction::Replay => self.scene.store.replay(id),
             // Only commands discard.
             By::Server | By::Command => by_command(&self.scene),
             By::CommandAlone => {
@@ -214,7 +211,9 @@ impl World {
     fn counts(&self) -> ([i64; 4], [i64; 4]) {
         let listed = self.scene.list(None);
         let recounted = COUNTED_STATES.map(|state: DeliveryState| {
-            let of_state = listed.iter().filter(|one| one.state == state);
+            // Discarded ones are counted apart.
+            let listed = listed.iter().filter(|one| one.discarded_at.is_none());
+            let of_state = listed.filter(|one| one.state == state);
             i64::try_from(of_state.count()).expect("few")
         });
         // The next transaction takes the counts that commands have left.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::model::DeliveryState;
-use crate::store::StoreError;
 use crate::store::conformance::NewStore;
-use crate::store::conformance::scene::{Scene, event, event_to};
+use crate::store::conformance::scene::{Scene, WINDOW, event, event_of, event_to};
+use crate::store::types::{Accepted, Duplicate};
+use crate::store::{Cutoffs, StoreError};
 
 pub fn a_replay_queues_dead_letters_with_a_fresh_budget(new: NewStore) {
     let mut scene = Scene::new(new);
@@ -48,7 +49,7 @@ pub fn only_dead_letters_are_replayed_or_discarded(new: NewStore) {
     scene.stop();
 }
 
-pub fn a_discard_deletes_the_delivery_and_with_the_last_one_the_intent(new: NewStore) {
+pub fn a_discarded_delivery_keeps_its_row_and_the_last_one_takes_the_payload(new: NewStore) {
     let mut scene = Scene::new(new);
     let id = scene.accept(event_to(&["a", "b"]));
     let other = scene.accept(event("a"));
@@ -60,13 +61,53 @@ pub fn a_discard_deletes_the_delivery_and_with_the_last_one_the_intent(new: NewS
         .collect();
     scene.settle(dead);
     assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
-    let left = scene.intent(id).expect("b's delivery is left").deliveries;
-    assert_eq!((left.len(), &*left[0].destination), (1, "b"));
+    let intent = scene.intent(id).expect("it is kept");
+    assert_eq!(intent.payload, b"{}", "b's delivery is left");
+    assert!(!intent.is_payload_gone());
+    let discarded = &intent.deliveries[0];
+    assert_eq!(discarded.state, DeliveryState::DeadLettered);
+    assert_eq!(discarded.last_error.as_deref(), Some("discarded: e"));
+    assert!(discarded.discarded_at.is_some());
+    assert!(discarded.history.iter().all(|one| one.response.is_none()));
+    let last = discarded.history.last().expect("a history");
+    assert_eq!(last.error.as_deref(), Some("discarded by an operator"));
     scene.dead_letter_due("e");
     assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
-    assert!(scene.intent(id).is_none());
+    let intent = scene.intent(id).expect("it is kept");
+    assert!(intent.is_payload_gone() && intent.payload.is_empty());
     assert_eq!(scene.states(other), [(DeliveryState::DeadLettered, 1)]);
+    // It is no dead letter any more, and counted apart.
     assert_eq!(scene.operator().discard(id).expect("an answer"), 0);
+    assert_eq!(scene.operator().replay(id).expect("an answer"), 0);
+    assert_eq!(scene.list(Some(DeliveryState::DeadLettered)).len(), 1);
+    let stats = scene.operator().stats().expect("a read");
+    let counts = stats.iter().map(|one| (one.dead_lettered, one.discarded));
+    assert_eq!(counts.collect::<Vec<_>>(), [(1, 1), (0, 1)]);
+    scene.stop();
+}
+
+pub fn the_key_of_a_discarded_event_names_it_until_its_window_ends(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let keyed = || event_of("s", "key", &["d"]);
+    let id = scene.accept(keyed());
+    scene.dead_letter_due("e");
+    assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
+    scene.clock.advance(WINDOW / 2);
+    scene.restart();
+    let again = scene.try_accept(keyed()).expect("an answer");
+    assert_eq!(again, Accepted::Duplicate(Duplicate::of_same_body(id)));
+    // Retention leaves it for as long as the key is kept.
+    let cutoffs = |scene: &Scene| Cutoffs {
+        delivered: None,
+        dead_lettered: None,
+        keys: scene.now().minus(WINDOW),
+    };
+    scene.prune(&cutoffs(&scene));
+    assert_eq!(scene.size().0, 1);
+    scene.clock.advance(WINDOW);
+    scene.prune(&cutoffs(&scene));
+    assert_eq!(scene.size().0, 0);
+    scene.accept(keyed());
     scene.stop();
 }
 
@@ -90,6 +131,6 @@ pub fn commands_work_beside_a_server_and_without_one(new: NewStore) {
     assert!(matches!(stopped, Err(StoreError::Stopped)), "{stopped:?}");
     scene.restart();
     assert_eq!(scene.states(ids[2]), [(DeliveryState::Queued, 0)]);
-    assert_eq!(scene.size(), (2, 2));
+    assert_eq!(scene.size(), (4, 4), "discarded ones keep their rows");
     scene.stop();
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
-//! - `accepting`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
+//! - `accepting`, `again`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
 //!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`, `alerts`,
 //!   `telling`, `unrouted`, `stopping`: the cases, by subject. Each is a function of a
 //!   [`NewStore`].
@@ -11,6 +11,7 @@
 //! its data in its own way ([`NewStore::check`]).
 
 mod accepting;
+mod again;
 mod alerts;
 mod bulk;
 mod claiming;
@@ -57,6 +58,20 @@ macro_rules! conformance {
                 an_api_key_has_a_bounded_number_of_waiting_origins,
                 work_is_announced_after_its_commit_and_for_its_destinations,
             }
+            again {
+                delivered_deliveries_are_replayed_once_by_an_operation_that_survives_restarts,
+                an_operation_reads_on_where_it_stood_after_a_restart,
+                an_event_is_sent_to_another_destination_once,
+                todays_routes_create_the_deliveries_that_are_missing,
+                a_retry_makes_due_what_waits_and_keeps_its_budget,
+                a_reroute_moves_what_waits_with_its_history,
+                deliveries_that_come_back_from_flight_are_discarded_too,
+                deliveries_that_stay_in_flight_are_left_and_reported,
+                a_request_made_twice_is_one_operation,
+                filters_select_by_type_and_say_which_time_they_compare,
+                a_probe_that_an_operator_asks_for_is_stored,
+                an_unrouted_event_that_is_sent_somewhere_is_unrouted_no_more,
+            }
             claiming {
                 a_claim_takes_the_due_deliveries_that_were_requested,
                 a_delivery_is_claimed_once,
@@ -95,7 +110,8 @@ macro_rules! conformance {
             dead_letters {
                 a_replay_queues_dead_letters_with_a_fresh_budget,
                 only_dead_letters_are_replayed_or_discarded,
-                a_discard_deletes_the_delivery_and_with_the_last_one_the_intent,
+                a_discarded_delivery_keeps_its_row_and_the_last_one_takes_the_payload,
+                the_key_of_a_discarded_event_names_it_until_its_window_ends,
                 commands_work_beside_a_server_and_without_one,
             }
             bulk {

@@ -12,8 +12,8 @@ use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{DAY, Scene, event};
 use crate::store::types::{
-    Accept, AdvanceBulk, ClaimRequest, Claimed, DeadLetterAction, DestinationsQuery, InLine,
-    ListQuery, Settlement,
+    Accept, AdvanceBulk, BulkAction, ClaimRequest, Claimed, DestinationsQuery, InLine, ListQuery,
+    NoRouting, Settlement,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -236,7 +236,7 @@ pub fn a_discarded_dead_letter_lets_the_next_one_go(new: NewStore) {
         |scene, one| dead(scene, one, OnDead::Block),
         claimed,
     );
-    scene.create_bulk(DeadLetterAction::Discard, |_| {});
+    scene.create_bulk(BulkAction::Discard, |_| {});
     scene.finish_bulk();
     only(&scene.claim_due(), third);
     assert_eq!(blocking(&scene), Some(0));
@@ -393,6 +393,7 @@ pub fn a_paced_replay_waits_for_a_crowded_line_but_not_for_one_that_stands_still
     let paced = AdvanceBulk {
         is_paced: true,
         after: None,
+        routing: &NoRouting,
     };
     // 500 dead letters of one key.
     let dead_letters = |scene: &mut Scene, on_dead: OnDead| {
@@ -408,22 +409,36 @@ pub fn a_paced_replay_waits_for_a_crowded_line_but_not_for_one_that_stands_still
         scene.clock.advance(Duration::from_millis(1));
     };
     dead_letters(&mut scene, OnDead::Skip);
-    scene.create_bulk(DeadLetterAction::Replay, |_| {});
+    scene.create_bulk(BulkAction::Replay, |_| {});
     let mut done = 0;
     for _ in 0..20 {
-        done += scene.store.advance_bulk(paced).expect("a step").done;
+        done += scene
+            .store
+            .advance_bulk(&scene.store.reader(), &paced)
+            .expect("a step")
+            .done;
     }
     assert!((200..=300).contains(&done), "{done} stand in the line");
     // As they are delivered, the others follow.
     while !scene.list(Some(DeliveryState::Queued)).is_empty() {
         scene.deliver_due();
-        scene.store.advance_bulk(paced).expect("a step");
+        scene
+            .store
+            .advance_bulk(&scene.store.reader(), &paced)
+            .expect("a step");
     }
     assert!(scene.list(Some(DeliveryState::DeadLettered)).is_empty());
     // The line of a dead letter that blocks is long, too, and moves only once that is replayed.
     dead_letters(&mut scene, OnDead::Block);
-    scene.create_bulk(DeadLetterAction::Replay, |_| {});
-    assert_eq!(scene.store.advance_bulk(paced).expect("a step").done, 1);
+    scene.create_bulk(BulkAction::Replay, |_| {});
+    assert_eq!(
+        scene
+            .store
+            .advance_bulk(&scene.store.reader(), &paced)
+            .expect("a step")
+            .done,
+        1
+    );
     assert_eq!(scene.claim_due().len(), 1);
     scene.stop();
 }

@@ -13,8 +13,7 @@ use crate::store::OriginsPassStep;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, Scene, event, event_to, try_accept};
 use crate::store::types::{
-    Claimed, DeadLetterAction, DestinationChange, DestinationId, OriginsStage, Settlement,
-    UnusedOrigins,
+    BulkAction, Claimed, DestinationChange, DestinationId, OriginsStage, Settlement, UnusedOrigins,
 };
 use crate::store::{Cutoffs, Reader};
 
@@ -114,25 +113,28 @@ pub fn only_origins_that_nothing_needs_are_deleted(new: NewStore) {
         settled_with(&mut scene, origin, change);
     }
     scene.clock.advance(MINUTE * 2);
-    // An operation on a dead letter that was discarded otherwise.
-    let dead = scene.accept(event("http://has-operation"));
+    // An operation on a dead letter that retention deletes.
+    scene.accept(event("http://has-operation"));
     scene.dead_letter_due("e");
-    scene.create_bulk(DeadLetterAction::Replay, |_| {});
-    scene.operator().discard(dead).expect("discarded");
+    scene.create_bulk(BulkAction::Replay, |_| {});
     prune_finished(&scene);
-    settled_with(&mut scene, "http://delivered", DestinationChange::default());
-    scene.accept(event("http://dead"));
-    scene.dead_letter_due("e");
-    scene.accept(event("http://claimed"));
-    scene.claim_due();
-    scene.accept(event("http://due"));
     // The newest is kept even if it is unused: its number must not be used again.
-    scene.accept(event("http://newest"));
+    for name in ["delivered", "dead", "claimed", "due", "newest"] {
+        scene.accept(event(&format!("http://{name}")));
+    }
     let newest = scene.destination("http://newest");
-    let claimed = scene.claim(newest, 1)[0];
-    let given_up = scene.dead_letter(claimed, "e");
-    let last = given_up_and_discarded(&mut scene, given_up);
-    assert!(last);
+    let claim = |scene: &mut Scene, name: &str| {
+        let destination = scene.destination(name);
+        scene.claim(destination, 1)[0]
+    };
+    let ended = claim(&mut scene, "http://newest");
+    scene.settle(vec![scene.delivered(ended)]);
+    prune_finished(&scene);
+    let ended = claim(&mut scene, "http://delivered");
+    scene.settle(vec![scene.delivered(ended)]);
+    let ended = claim(&mut scene, "http://dead");
+    scene.settle(vec![scene.dead_letter(ended, "e")]);
+    claim(&mut scene, "http://claimed");
     scene.forget_unused_origins();
     let expected = [
         ("named", true),
@@ -156,14 +158,6 @@ pub fn only_origins_that_nothing_needs_are_deleted(new: NewStore) {
     scene.accept(event("http://pruned"));
     assert!(scene.destination("http://pruned") > newest);
     scene.stop();
-}
-
-/// Settles a dead letter, and discards it; whether it was the only one of its intent.
-fn given_up_and_discarded(scene: &mut Scene, given_up: Settlement) -> bool {
-    scene.settle(vec![given_up]);
-    let newest = scene.list(None).remove(0);
-    assert_eq!(newest.destination, "http://newest");
-    scene.operator().discard(newest.id).expect("discarded") == 1
 }
 
 pub fn an_origin_used_during_a_pass_is_kept(new: NewStore) {

@@ -12,9 +12,9 @@ use crate::ops::metrics::Metrics;
 use crate::stop::{self, Stop};
 use crate::store::conformance::NewStore;
 use crate::store::types::{
-    Accept, Accepted, AdvanceBulk, AttemptRecord, BulkId, BulkOperation, ClaimId, ClaimRequest,
-    Claimed, DeadLetterAction, DeadLetterFilter, DestinationChange, DestinationId, DueScan,
-    IdempotencyKey, ListQuery, ListedDelivery, Owner, Prune, PruneCursor, Release, ScanCursor,
+    Accept, Accepted, AdvanceBulk, AttemptRecord, BulkAction, BulkFilter, BulkId, BulkOperation,
+    ClaimId, ClaimRequest, Claimed, DestinationChange, DestinationId, DueScan, IdempotencyKey,
+    ListQuery, ListedDelivery, NewBulk, NoRouting, Owner, Prune, PruneCursor, Release, ScanCursor,
     SettleAndClaim, Settlement, StoredIntent, UnusedOrigins,
 };
 use crate::store::{Cutoffs, Operator, OriginsPassStep, Store, StoreContext, StoreError};
@@ -327,35 +327,35 @@ impl Scene {
     /// Creates bulk operations, one for each destination with matching dead letters.
     pub fn create_bulk(
         &self,
-        action: DeadLetterAction,
-        change: impl FnOnce(&mut DeadLetterFilter),
+        action: BulkAction,
+        change: impl FnOnce(&mut BulkFilter),
     ) -> Vec<BulkId> {
         let mut filter = self.all_dead_letters();
         change(&mut filter);
+        self.create(NewBulk {
+            filter,
+            ..NewBulk::of(action)
+        })
+    }
+
+    /// Creates bulk operations.
+    pub fn create(&self, new: NewBulk) -> Vec<BulkId> {
         let mut operator = self.operator();
-        let counts = operator.count_dead_letters(&filter).expect("counts");
-        operator
-            .create_bulk(action, filter, counts)
-            .expect("operations")
+        let parts = operator.count_bulk(&new).expect("a count");
+        operator.create_bulk(new, parts).expect("operations")
     }
 
     /// A filter that matches the dead letters of now.
-    pub fn all_dead_letters(&self) -> DeadLetterFilter {
-        let filter = DeadLetterFilter {
-            destination: None,
-            source: None,
-            reason: None,
-            since: Timestamp::from_millis(0),
-            until: Timestamp::from_millis(i64::MAX),
-        };
-        filter.before(self.now())
+    pub fn all_dead_letters(&self) -> BulkFilter {
+        BulkFilter::dead_letters().before(self.now())
     }
 
-    /// Bulk operations as (done, total, has ended, is cancelled).
+    /// Bulk operations as (done, total or -1, has ended, is cancelled).
     pub fn bulk(&self, ids: &[BulkId]) -> Vec<(i64, i64, bool, bool)> {
         let shown = |one: BulkOperation| {
             let has_ended = one.ended_at.is_some();
-            (one.done, one.total, has_ended, one.is_cancelled)
+            let total = one.total.unwrap_or(-1);
+            (one.tally.done, total, has_ended, one.is_cancelled)
         };
         let all = self.operator().bulk_operations(ids).expect("a read");
         all.into_iter().map(shown).collect()
@@ -366,8 +366,13 @@ impl Scene {
         let step = AdvanceBulk {
             is_paced: false,
             after: None,
+            routing: &NoRouting,
         };
-        self.store.advance_bulk(step).expect("a step").done
+        let reader = self.store.reader();
+        self.store
+            .advance_bulk(&reader, &step)
+            .expect("a step")
+            .done
     }
 
     /// Advances the bulk operations until none is left.

@@ -6,7 +6,7 @@ use rusqlite::{Result, Row};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::types::{
-    BulkId, ClaimId, DeadLetterAction, DestinationId, IntentRow, LearnedSecretId, OnHangup, OwnerId,
+    BulkAction, BulkId, ClaimId, DestinationId, IntentRow, LearnedSecretId, OnHangup, OwnerId,
 };
 
 /// Binds and reads an id as its number.
@@ -99,13 +99,13 @@ impl FromSql for OnHangup {
     }
 }
 
-impl FromSql for DeadLetterAction {
+impl FromSql for BulkAction {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Ok(if i64::column_result(value)? == Self::Replay as i64 {
-            Self::Replay
-        } else {
-            Self::Discard
-        })
+        let number = i64::column_result(value)?;
+        Self::ALL
+            .into_iter()
+            .find(|action| *action as i64 == number)
+            .ok_or(FromSqlError::OutOfRange(number))
     }
 }
 

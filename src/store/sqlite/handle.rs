@@ -135,7 +135,7 @@ impl Sqlite {
         Ok(())
     }
 
-    fn refuse_if_stopping(&self) -> Result<(), StoreError> {
+    pub(super) fn refuse_if_stopping(&self) -> Result<(), StoreError> {
         if self.shared().stop.is_asked() {
             return Err(StoreError::Stopped);
         }

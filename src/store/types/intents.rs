@@ -22,6 +22,12 @@ pub(crate) struct StoredIntent {
 }
 
 impl StoredIntent {
+    /// Whether the payload was deleted, since all deliveries were discarded.
+    pub fn is_payload_gone(&self) -> bool {
+        let mut deliveries = self.deliveries.iter();
+        !self.deliveries.is_empty() && deliveries.all(|one| one.discarded_at.is_some())
+    }
+
     /// Bytes of its payload and of the answers in its deliveries' histories.
     pub fn size(&self) -> usize {
         let entries = self.deliveries.iter().flat_map(|one| &one.history);
@@ -46,6 +52,8 @@ pub(crate) struct StoredDelivery {
     pub held_until: Option<Timestamp>,
     /// When the destination's circuit breaker, which is open, lets a probe go.
     pub probe_at: Option<Timestamp>,
+    /// When an operator gave it up for good.
+    pub discarded_at: Option<Timestamp>,
     /// Oldest first.
     pub history: Vec<StoredAttempt>,
 }

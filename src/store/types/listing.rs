@@ -89,6 +89,8 @@ pub(crate) struct ListedDelivery {
     pub updated_at: Timestamp,
     pub next_attempt_at: Option<Timestamp>,
     pub last_error: Option<String>,
+    /// When an operator gave it up for good.
+    pub discarded_at: Option<Timestamp>,
 }
 
 /// Selects the unrouted events of a list.
@@ -116,6 +118,8 @@ pub(crate) struct DestinationStats {
     pub waiting: i64,
     pub processing: i64,
     pub dead_lettered: i64,
+    /// Dead letters that were discarded; they are not among the others.
+    pub discarded: i64,
     pub oldest_due: Option<Timestamp>,
     pub paused: Option<String>,
     pub held_until: Option<Timestamp>,

@@ -5,8 +5,8 @@
 //! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
 //! - `destinations`: what the dispatcher and operators read of a destination. `messages`: what the
 //!   dispatcher sends. `settle`: what it writes.
-//! - `bulk`: bulk operations on dead letters. `blocking`: dead letters that block others.
-//!   `retention`: what is deleted after its time.
+//! - `bulk`: bulk operations. `blocking`: dead letters that block others. `retention`: what is
+//!   deleted after its time.
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
@@ -36,7 +36,9 @@ pub(crate) use alerts::{
 };
 pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{
-    AdvanceBulk, BulkAdvance, BulkOperation, DeadLetterAction, DeadLetterCount, DeadLetterFilter,
+    AdvanceBulk, BulkAction, BulkAdvance, BulkCount, BulkFilter, BulkOperation, BulkPart,
+    BulkPreview, BulkTally, FilteredTime, NewBulk, NoRouting, OfIntent, PreviewedDelivery, Routing,
+    StateSet,
 };
 pub(crate) use config_state::{
     Affected, ConfigAttempt, ConfigState, OnHangup, ReplacedDestinations,

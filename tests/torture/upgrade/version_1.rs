@@ -266,7 +266,7 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         .expect("a String takes all");
     }
     // These columns are in no CHECK. Rebuilding the table would drop its index.
-    script += "DROP INDEX line; DROP INDEX unrouted;";
+    script += "DROP INDEX line; DROP INDEX unrouted; DROP INDEX discarded; DROP INDEX dead;";
     for (table, column) in [
         ("intents", "event_type"),
         ("intents", "query"),
@@ -277,6 +277,7 @@ pub fn to_version_1(database: &Path, wal: Wal) {
     ] {
         write!(script, "ALTER TABLE {table} DROP COLUMN {column};").expect("a String takes all");
     }
+    write!(script, "{};", old["index dead"]).expect("a String takes all");
     sql.execute_batch(&script).expect("a step back");
     // A foreign key isn't part of the stored rows, so changing the text is enough; and DROP COLUMN
     // has left other text than version 1's.

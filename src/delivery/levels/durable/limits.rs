@@ -159,6 +159,13 @@ impl Limits {
         }
     }
 
+    /// The next probe goes after this wait at the latest.
+    pub fn probe_in(&mut self, wait: Duration, now: Duration) {
+        if let Some(breaker) = &mut self.breaker {
+            breaker.bring_probe_forward(now.saturating_add(wait));
+        }
+    }
+
     pub fn has_breaker(&self) -> bool {
         self.breaker.is_some()
     }

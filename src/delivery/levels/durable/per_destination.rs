@@ -115,6 +115,10 @@ impl Admission for PerDestination {
         limits.is_breaker_open()
     }
 
+    fn probe_in(&mut self, target: &Target, wait: Duration, now: Duration) {
+        self.limits(target).probe_in(wait, now);
+    }
+
     fn forget(&mut self, target: DestinationId) {
         self.known.remove(&target);
     }

@@ -21,10 +21,15 @@ pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
         paused,
         held_until,
         probe_at,
+        discarded_at,
         history,
     } = row;
     let history: Vec<_> = history.into_iter().map(redact_attempt).collect();
-    let last_class = history.iter().rev().find_map(|entry| entry.error.clone());
+    let last_class = if discarded_at.is_some() {
+        Some("discarded".to_owned())
+    } else {
+        history.iter().rev().find_map(|entry| entry.error.clone())
+    };
     StoredDelivery {
         destination,
         state,
@@ -41,6 +46,7 @@ pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
         paused: paused.map(|_| String::new()),
         held_until,
         probe_at,
+        discarded_at,
         history,
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct EventView<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum PayloadView<'a> {
+    /// The event was discarded, and its body deleted.
+    Gone(()),
     Json(&'a RawValue),
     Text(&'a str),
     Base64(String),
@@ -99,7 +101,11 @@ impl<'a> EventView<'a> {
         } else {
             (DeliveryState::Queued, "It has no destination.")
         };
-        let (payload, payload_encoding) = PayloadView::new(&row.payload);
+        let (payload, payload_encoding) = if row.is_payload_gone() {
+            (PayloadView::Gone(()), None)
+        } else {
+            PayloadView::new(&row.payload)
+        };
         Self {
             id: event_id(row.id),
             source: &row.label,

@@ -48,6 +48,11 @@ impl<'a> WebhookDestination<'a> {
     }
 }
 
+/// The payload. A discarded relay has none any more, and the contract wants an object.
+fn payload(stored: &[u8]) -> &[u8] {
+    if stored.is_empty() { b"{}" } else { stored }
+}
+
 fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
@@ -62,7 +67,8 @@ impl<'a> RelayView<'a> {
             id: row.id,
             event_type: &row.event_type,
             destination: WebhookDestination::to(&row.url),
-            payload: serde_json::from_slice(&row.payload).map_err(|_| damaged("the payload"))?,
+            payload: serde_json::from_slice(payload(&row.payload))
+                .map_err(|_| damaged("the payload"))?,
             metadata: row
                 .metadata
                 .as_deref()

@@ -133,7 +133,7 @@ pub(super) const COUNT_BLOCKING: &str = "WITH RECURSIVE lines(id) AS (
      )
      SELECT d.destination_id, count(*)
      FROM lines CROSS JOIN deliveries d INDEXED BY dead ON d.destination_id = lines.id
-     WHERE d.state = 4 AND d.place IS NOT NULL GROUP BY d.destination_id";
+     WHERE d.state = 4 AND d.discarded_at IS NULL AND d.place IS NOT NULL GROUP BY d.destination_id";
 
 /// Counts by destination, each in the order of its index: a destination, and its counts in the
 /// order of [`COUNTED_STATES`].
@@ -143,5 +143,6 @@ pub(super) const COUNT: [&str; 3] = [
     "SELECT destination_id, 0, count(*), 0, 0
      FROM deliveries INDEXED BY claimed WHERE claim IS NOT NULL GROUP BY destination_id",
     "SELECT destination_id, 0, 0, 0, count(*)
-     FROM deliveries INDEXED BY dead WHERE state = 4 GROUP BY destination_id",
+     FROM deliveries INDEXED BY dead WHERE state = 4 AND discarded_at IS NULL
+     GROUP BY destination_id",
 ];

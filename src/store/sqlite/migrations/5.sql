@@ -77,3 +77,64 @@ CREATE TABLE config_state (
 ) STRICT;
 
 INSERT INTO config_state VALUES (1, 0, 0, 0, 0, '', NULL, NULL, 0, 0);
+
+-- Dead letters that were discarded are no dead letters to anybody.
+DROP INDEX dead;
+CREATE INDEX dead ON deliveries(destination_id, discarded_at, updated_at) WHERE state = 4 AND discarded_at IS NULL;
+CREATE INDEX discarded ON deliveries(destination_id, discarded_at) WHERE discarded_at IS NOT NULL;
+DROP INDEX listed;
+CREATE INDEX listed ON deliveries(state, destination_id, intent_id)
+WHERE discarded_at IS NULL AND (state IN (2, 4) OR (state = 0 AND history > 0));
+
+-- Jobs do more than replay and discard dead letters, and on all destinations at once. Those under way go
+-- on: each is on the dead letters (16) of one destination.
+ALTER TABLE jobs RENAME TO jobs_4;
+DROP INDEX open_jobs;
+DROP INDEX ended_jobs;
+DROP INDEX jobs_of;
+CREATE TABLE jobs (
+    id             INTEGER PRIMARY KEY,
+    operation      INTEGER,
+    kind           INTEGER NOT NULL,
+    destination_id INTEGER REFERENCES destinations(id),
+    target_id      INTEGER,
+    states         INTEGER NOT NULL,
+    source         TEXT,
+    event_type     TEXT,
+    reason         TEXT,
+    since          INTEGER NOT NULL,
+    until          INTEGER NOT NULL,
+    total          INTEGER,
+    done           INTEGER NOT NULL DEFAULT 0,
+    skipped        INTEGER NOT NULL DEFAULT 0,
+    payload_gone   INTEGER NOT NULL DEFAULT 0,
+    in_flight      INTEGER NOT NULL DEFAULT 0,
+    cursor_at      INTEGER NOT NULL,
+    cursor_intent  INTEGER NOT NULL,
+    cursor_more    INTEGER NOT NULL,
+    pass_done      INTEGER NOT NULL DEFAULT 0,
+    begun_at       INTEGER,
+    look_again_at  INTEGER,
+    look_until     INTEGER,
+    nonce          TEXT UNIQUE,
+    actor          TEXT,
+    created_at     INTEGER NOT NULL,
+    ended_at       INTEGER,
+    is_cancelled   INTEGER NOT NULL DEFAULT 0,
+    CHECK (kind BETWEEN 0 AND 5),
+    CHECK ((kind IN (2, 5)) = (target_id IS NOT NULL)),
+    CHECK (is_cancelled IN (0, 1)),
+    CHECK (is_cancelled = 0 OR ended_at IS NOT NULL)
+) STRICT;
+
+INSERT INTO jobs (id, operation, kind, destination_id, states, source, reason, since, until, total, done,
+                  cursor_at, cursor_intent, cursor_more, created_at, ended_at, is_cancelled)
+SELECT id, id, kind, destination_id, 16, source, reason, since, until, total, done,
+       cursor_at, cursor_intent, 0, created_at, ended_at, is_cancelled
+FROM jobs_4;
+DROP TABLE jobs_4;
+
+CREATE INDEX open_jobs ON jobs(id) WHERE ended_at IS NULL;
+CREATE INDEX ended_jobs ON jobs(ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_of ON jobs(destination_id);
+CREATE INDEX jobs_together ON jobs(operation);

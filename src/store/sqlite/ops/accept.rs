@@ -7,11 +7,12 @@ use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::ops::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::ops::act::{Found, replay};
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, DeadLetterAction, DestinationId, Duplicate, IdempotencyKey, IntentRow, Owner,
+    Accept, Accepted, DestinationId, Duplicate, IdempotencyKey, IntentRow, Owner,
 };
 
 /// The shortest time between two replays of an event by its sender.
@@ -146,10 +147,13 @@ fn earlier(
 ) -> Result<Option<Accepted>, StoreError> {
     for row in tx.candidates(key.digest)? {
         // The bodies are compared only here, so that no event costs a digest of its body. The
-        // earlier one is read only if it is as long.
+        // earlier one is read only if it is as long. One that was discarded has no body left to
+        // differ from.
         let found: Option<(i64, Timestamp, Option<[u8; 32]>, bool)> = tx.first(
             "SELECT random, created_at, request_digest,
-                    iif(length(body) = length(?6), body = ?6, 0)
+                    iif(length(body) = length(?6), body = ?6,
+                        length(body) = 0 AND EXISTS (SELECT 1 FROM deliveries
+                            WHERE intent_id = ?1 AND discarded_at IS NOT NULL))
              FROM intents
              WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
                AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
@@ -209,10 +213,18 @@ fn replay_if_dead(intent: IntentRow, tx: &Tx<'_>) -> Result<usize, StoreError> {
     if recent.is_some() {
         return Ok(0);
     }
-    for (destination, _) in &deliveries {
-        DeadLetterAction::Replay.apply(intent, *destination, tx)?;
+    let mut replayed = 0;
+    for (destination, state) in deliveries {
+        let found = Found {
+            intent,
+            destination,
+            state,
+            updated_at: None,
+        };
+        // One that an operator has discarded stays so.
+        replayed += usize::from(replay(tx, &found)?);
     }
-    Ok(deliveries.len())
+    Ok(replayed)
 }
 
 /// Whether deliveries of an API key may wait for this origin: for at most

@@ -11,7 +11,7 @@
 //!
 //! A delivery without an order key costs nothing here.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, OrderKey};
@@ -135,29 +135,29 @@ pub fn leave_first(
 /// Whether this many deliveries stand in a line, and will have their turns: the line of a dead
 /// letter that blocks stands still, and waiting for it could last for ever.
 pub fn is_crowded(
-    tx: &Tx<'_>,
+    sql: &Connection,
     destination: DestinationId,
     key: OrderKey,
     many: i64,
 ) -> Result<bool, StoreError> {
-    let standing: Option<i64> = tx.first(
-        "SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY line
+    let standing: i64 = sql
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM deliveries INDEXED BY line
              WHERE destination_id = ?1 AND order_key = ?2 AND place IS NOT NULL LIMIT ?3)",
-        params![destination, key, many],
-        |row| row.get(0),
-    )?;
-    if standing < Some(many) {
+        )?
+        .query_row(params![destination, key, many], |row| row.get(0))?;
+    if standing < many {
         return Ok(false);
     }
-    let dead = tx.first(
-        "SELECT 1 FROM (SELECT state FROM deliveries INDEXED BY line
+    let has_dead = sql
+        .prepare_cached(
+            "SELECT 1 FROM (SELECT state FROM deliveries INDEXED BY line
              WHERE destination_id = ?1 AND order_key = ?2 AND place IS NOT NULL
              ORDER BY place, intent_id LIMIT ?3)
-         WHERE state = 4",
-        params![destination, key, many],
-        |_| Ok(()),
-    )?;
-    Ok(dead.is_none())
+             WHERE state = 4",
+        )?
+        .exists(params![destination, key, many])?;
+    Ok(!has_dead)
 }
 
 fn take_off(tx: &Tx<'_>, intent: IntentRow, destination: DestinationId) -> Result<(), StoreError> {

@@ -2,8 +2,8 @@
 //!
 //! - `accept`: records an intent. `settle_and_claim`: the dispatcher's transaction.
 //! - `line`: deliveries that are kept in order. `skip_dead`: dead letters that no longer block.
-//! - `replay`, `bulk`: dead letters, of one intent or of many. `pause`: pauses and resumes a
-//!   destination.
+//! - `act`: an operator's acts on a delivery. `of_intent`, `bulk`: of one intent or of many.
+//! - `pause`: pauses and resumes a destination. `probe_now`: lets a breaker probe.
 //! - `learn_secret`: secrets that handshakes bring.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `prune`, `tidy_up`, `unused_origins`: retention.
@@ -12,16 +12,18 @@
 //! - `probe`, `take_outside`: the writer's own.
 
 mod accept;
+mod act;
 mod alerts;
 mod bulk;
 mod config_state;
 mod learn_secret;
 pub mod line;
+mod of_intent;
 mod pause;
 mod probe;
+mod probe_now;
 mod prune;
 pub mod recover;
-mod replay;
 pub mod rollups;
 pub mod settle_and_claim;
 mod skip_dead;
@@ -31,6 +33,3 @@ mod unused_origins;
 
 pub use probe::Probe;
 pub use take_outside::TakeOutside;
-
-#[cfg(test)]
-pub use bulk::CreateBulk;

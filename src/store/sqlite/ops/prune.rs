@@ -93,7 +93,8 @@ fn delete_history(
 fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<bool, StoreError> {
     // They are deleted with the intent, by a cascade.
     let dead_letters: Vec<DestinationId> = tx.rows(
-        "SELECT destination_id FROM deliveries WHERE intent_id = ?1 AND state = 4",
+        "SELECT destination_id FROM deliveries
+         WHERE intent_id = ?1 AND state = 4 AND discarded_at IS NULL",
         [intent],
         |row| row.get(0),
     )?;

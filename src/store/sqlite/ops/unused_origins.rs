@@ -42,7 +42,7 @@ const IS_IDLE: &str = "instr(t.name, '://') > 0
      AND NOT EXISTS (SELECT 1 FROM jobs WHERE destination_id = t.id)
      AND NOT EXISTS (SELECT 1 FROM deliveries
                      WHERE destination_id = t.id AND next_attempt_at IS NOT NULL)
-     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE destination_id = t.id AND state = 4)";
+     AND NOT EXISTS (SELECT 1 FROM deliveries WHERE destination_id = t.id AND state = 4 AND discarded_at IS NULL)";
 
 impl Sqlite {
     /// Makes the next step of a pass; after the last one, the first step of another pass. After an

@@ -20,20 +20,23 @@ const SELECT_DEAD: &str = "SELECT d.intent_id, i.random, i.surface, d.updated_at
      JOIN intents i ON i.id = d.intent_id
      LEFT JOIN attempts a ON a.intent_id = d.intent_id
           AND a.destination_id = d.destination_id AND a.entry = d.history
-     WHERE d.state = 4 AND d.discarded_at IS NULL AND d.destination_id = ?1 AND d.updated_at >= ?2 AND d.updated_at < ?3
+     WHERE d.state = 4 AND d.discarded_at IS NULL AND d.destination_id = ?1
+       AND d.updated_at >= ?2 AND d.updated_at < ?3
        AND NOT (i.surface = 1 AND i.label = 'relay')
      ORDER BY d.updated_at LIMIT ?4";
 
 /// Destinations with a dead letter since a time, from one to the next in the index.
 const SELECT_WITH_DEAD: &str = "WITH RECURSIVE dead(id) AS (
-         SELECT min(destination_id) FROM deliveries WHERE state = 4
+         SELECT min(destination_id) FROM deliveries
+         WHERE state = 4 AND discarded_at IS NULL
          UNION ALL
          SELECT (SELECT min(destination_id) FROM deliveries
-                 WHERE state = 4 AND destination_id > dead.id)
+                 WHERE state = 4 AND discarded_at IS NULL AND destination_id > dead.id)
          FROM dead WHERE dead.id IS NOT NULL
      )
      SELECT id FROM dead WHERE id IS NOT NULL AND EXISTS
-         (SELECT 1 FROM deliveries WHERE state = 4 AND destination_id = id AND updated_at >= ?1)
+         (SELECT 1 FROM deliveries
+          WHERE state = 4 AND discarded_at IS NULL AND destination_id = id AND updated_at >= ?1)
      LIMIT ?2";
 
 /// Destinations that a digest looks at: more share one alert with these.

@@ -28,7 +28,7 @@ fn find(
 ) -> Result<BlockingPart, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT updated_at, intent_id, place IS NOT NULL FROM deliveries INDEXED BY dead
-         WHERE state = 4 AND destination_id = ?1 AND (updated_at, intent_id) > (?2, ?3)
+         WHERE state = 4 AND discarded_at IS NULL AND destination_id = ?1 AND (updated_at, intent_id) > (?2, ?3)
          ORDER BY updated_at, intent_id LIMIT ?4",
     )?;
     let mut rows = statement.query(params![destination, after.at, after.intent, LETTERS_A_STEP])?;

@@ -1,42 +1,126 @@
-//! Dead letters in numbers, and bulk operations.
+//! Bulk operations: those to create, counted, and those that are stored.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::selection::{Access, Selection, destination_id};
 use crate::store::sqlite::readers::Reader;
-use crate::store::types::{BulkId, BulkOperation, DeadLetterCount, DeadLetterFilter};
+use crate::store::types::{
+    BulkCount, BulkId, BulkOperation, BulkPart, BulkTally, DestinationId, NewBulk,
+};
 
-/// The condition on a dead letter `d` of the intent `i`; ?2 to ?5 are source, reason, since and
-/// until.
-pub const DEAD_LETTER_MATCHES: &str = "d.state = 4 AND d.updated_at >= ?4 AND d.updated_at <= ?5
-     AND (?2 IS NULL OR (i.surface = 1 AND i.label = ?2))
-     AND (?3 IS NULL OR instr(d.last_error, ?3) > 0)";
+/// The selection of an operation on one destination, or on all.
+pub fn selection_of(
+    new: &NewBulk,
+    destination: Option<DestinationId>,
+    target: Option<DestinationId>,
+    begun_at: Timestamp,
+) -> Selection {
+    let filter = &new.filter;
+    Selection {
+        action: new.action,
+        states: filter.states,
+        destination,
+        target,
+        source: filter.source.clone(),
+        event_type: filter.event_type.clone(),
+        reason: filter.reason.clone(),
+        since: filter.since,
+        until: filter.until,
+        begun_at,
+    }
+}
 
-fn count(sql: &Connection, filter: &DeadLetterFilter) -> Result<Vec<DeadLetterCount>, StoreError> {
+/// The deliveries of a destination that an operation would act on.
+#[derive(Debug)]
+pub struct Counted {
+    pub count: BulkCount,
+    pub skipped: i64,
+    pub in_flight: i64,
+}
+
+/// The destinations with deliveries that an operation selects, counted in the partial indexes. None
+/// if there is no index for them: then one operation reads through all of them.
+pub fn counts(
+    sql: &Connection,
+    new: &NewBulk,
+    now: Timestamp,
+) -> Result<Option<Vec<Counted>>, StoreError> {
+    let filter = &new.filter;
+    let any = selection_of(new, Some(DestinationId::default()), None, now);
+    let has_any = match any.access() {
+        Access::Dead => {
+            "EXISTS (SELECT 1 FROM deliveries d INDEXED BY dead
+                     WHERE d.destination_id = t.id AND d.state = 4 AND d.discarded_at IS NULL)"
+        }
+        Access::Waiting => {
+            "(EXISTS (SELECT 1 FROM deliveries d INDEXED BY due
+                      WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+              OR t.id IN (SELECT d.destination_id FROM deliveries d INDEXED BY claimed
+                          WHERE d.claim IS NOT NULL))"
+        }
+        Access::Deliveries | Access::Intents => return Ok(None),
+    };
+    let target = match &new.target {
+        Some(name) => destination_id(sql, name)?,
+        None => None,
+    };
     let mut statement = sql.prepare(&format!(
-        "SELECT t.id, t.name,
-                (SELECT count(*) FROM deliveries d JOIN intents i ON i.id = d.intent_id
-                 WHERE d.destination_id = t.id AND {DEAD_LETTER_MATCHES}) AS found
-         FROM destinations t WHERE (?1 IS NULL OR t.name = ?1) AND found > 0 ORDER BY t.name"
+        "SELECT t.id, t.name FROM destinations t
+         WHERE (?1 IS NULL OR t.name = ?1) AND {has_any} ORDER BY t.name"
     ))?;
-    let rows = statement.query_map(
-        params![
-            filter.destination,
-            filter.source,
-            filter.reason,
-            filter.since,
-            filter.until,
-        ],
-        |row| {
-            Ok(DeadLetterCount {
-                id: row.get(0)?,
-                destination: row.get(1)?,
-                count: row.get(2)?,
-            })
+    let mut rows = statement.query([&filter.destination])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, destination) = (row.get(0)?, row.get(1)?);
+        let selection = selection_of(new, Some(id), target, now);
+        let (count, skipped) = selection.count(sql)?;
+        let in_flight = match selection.access() {
+            Access::Waiting => selection.in_flight(sql)?,
+            _ => 0,
+        };
+        if count + skipped + in_flight > 0 {
+            found.push(Counted {
+                count: BulkCount {
+                    id,
+                    destination,
+                    count,
+                },
+                skipped,
+                in_flight,
+            });
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The operations to create: one for each destination with deliveries that are selected, so that
+/// none waits for another; or one for all of them.
+pub fn parts_of(
+    sql: &Connection,
+    new: &NewBulk,
+    now: Timestamp,
+) -> Result<Vec<BulkPart>, StoreError> {
+    if let Some(counted) = counts(sql, new, now)? {
+        let part = |one: Counted| BulkPart {
+            destination: Some(one.count.id),
+            total: Some(one.count.count + one.in_flight),
+        };
+        return Ok(counted.into_iter().map(part).collect());
+    }
+    let destination = match &new.filter.destination {
+        Some(name) => match destination_id(sql, name)? {
+            Some(id) => Some(id),
+            None => return Ok(Vec::new()),
         },
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        None => None,
+    };
+    Ok(vec![BulkPart {
+        destination,
+        total: None,
+    }])
 }
 
 fn is_any_under_way(sql: &Connection) -> Result<bool, StoreError> {
@@ -45,9 +129,10 @@ fn is_any_under_way(sql: &Connection) -> Result<bool, StoreError> {
         .exists([])?)
 }
 
-const SELECT: &str =
-    "SELECT j.id, j.kind, t.name, j.total, j.done, j.created_at, j.ended_at, j.is_cancelled
-     FROM jobs j JOIN destinations t ON t.id = j.destination_id";
+const SELECT: &str = "SELECT j.id, j.kind, t.name, u.name, j.total, j.done, j.skipped,
+            j.payload_gone, j.in_flight, j.actor, j.created_at, j.ended_at, j.is_cancelled
+     FROM jobs j LEFT JOIN destinations t ON t.id = j.destination_id
+                 LEFT JOIN destinations u ON u.id = j.target_id";
 
 fn under_way(sql: &Connection) -> Result<Vec<BulkOperation>, StoreError> {
     let mut statement = sql.prepare(&format!("{SELECT} WHERE j.ended_at IS NULL ORDER BY j.id"))?;
@@ -69,11 +154,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<BulkOperation> {
         id: row.get(0)?,
         action: row.get(1)?,
         destination: row.get(2)?,
-        total: row.get(3)?,
-        done: row.get(4)?,
-        created_at: row.get(5)?,
-        ended_at: row.get(6)?,
-        is_cancelled: row.get(7)?,
+        target: row.get(3)?,
+        total: row.get(4)?,
+        tally: BulkTally {
+            done: row.get(5)?,
+            skipped: row.get(6)?,
+            payload_gone: row.get(7)?,
+        },
+        in_flight: row.get(8)?,
+        actor: row.get(9)?,
+        created_at: row.get(10)?,
+        ended_at: row.get(11)?,
+        is_cancelled: row.get(12)?,
     })
 }
 
@@ -85,14 +177,6 @@ impl Reader {
 }
 
 impl Operator {
-    /// The dead letters that a filter matches, counted by destination.
-    pub fn count_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-    ) -> Result<Vec<DeadLetterCount>, StoreError> {
-        self.read(|sql| count(sql, filter))
-    }
-
     /// The bulk operations under way.
     pub fn bulk_under_way(&self) -> Result<Vec<BulkOperation>, StoreError> {
         self.read(under_way)
@@ -106,14 +190,6 @@ impl Operator {
 
 #[cfg(test)]
 impl crate::store::sqlite::Sqlite {
-    /// The dead letters that a filter matches, counted by destination.
-    pub fn count_dead_letters(
-        &self,
-        filter: &DeadLetterFilter,
-    ) -> Result<Vec<DeadLetterCount>, StoreError> {
-        self.read_blocking(|sql| count(sql, filter))
-    }
-
     /// These bulk operations; those under way if none are named.
     pub fn bulk_operations(&self, ids: &[BulkId]) -> Result<Vec<BulkOperation>, StoreError> {
         self.read_blocking(|sql| {

@@ -53,7 +53,7 @@ fn page(
     let shown = all.into_iter().skip(query.offset).take(query.limit);
     let mut dead = sql.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM deliveries
-         WHERE destination_id = ?1 AND state = 4 LIMIT ?2)",
+         WHERE destination_id = ?1 AND state = 4 AND discarded_at IS NULL LIMIT ?2)",
     )?;
     let found = shown.map(|(id, mut one)| {
         if let Some(id) = id {

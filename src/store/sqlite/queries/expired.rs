@@ -43,15 +43,18 @@ fn find_intents(
     after: IntentRow,
     expired: &mut Expired,
 ) -> Result<(), StoreError> {
-    // An intent that was accepted later can't have ended earlier.
-    let Some(latest) = cutoffs.delivered.max(cutoffs.dead_lettered) else {
-        return Ok(());
+    // An intent that was accepted later can't have ended earlier. Without these times only what was
+    // discarded is deleted, once its key is.
+    let latest = match cutoffs.delivered.max(cutoffs.dead_lettered) {
+        Some(latest) => latest,
+        None if has_discarded(sql)? => cutoffs.keys,
+        None => return Ok(()),
     };
     // The narrow table alone: it is in the order of acceptance, too.
     let mut statement = sql.prepare_cached(
-        "SELECT intent_id, max(updated_at), max(state = 4),
+        "SELECT intent_id, max(updated_at), max(state = 4 AND discarded_at IS NULL),
                 max(state < 3 OR place IS NOT NULL), count(*),
-                sum(min(history, ?4))
+                sum(min(history, ?4)), min(discarded_at IS NOT NULL)
          FROM deliveries WHERE intent_id > ?1 AND intent_id < ?2
          GROUP BY intent_id ORDER BY intent_id LIMIT ?3",
     )?;
@@ -64,12 +67,15 @@ fn find_intents(
         last = row.get(0)?;
         let ended: Timestamp = row.get(1)?;
         let (is_dead, is_pending): (bool, bool) = (row.get(2)?, row.get(3)?);
-        let cutoff = if is_dead {
-            cutoffs.dead_lettered
+        let is_old = if row.get(6)? {
+            // Its key has to name it for as long as any key does.
+            let is_key_over = last < IntentRow::first_at(cutoffs.keys);
+            is_key_over && cutoffs.dead_lettered.is_none_or(|cutoff| ended < cutoff)
+        } else if is_dead {
+            cutoffs.dead_lettered.is_some_and(|cutoff| ended < cutoff)
         } else {
-            cutoffs.delivered
+            cutoffs.delivered.is_some_and(|cutoff| ended < cutoff)
         };
-        let is_old = cutoff.is_some_and(|cutoff| ended < cutoff);
         if is_old && !is_pending {
             let intent = expired_intent(sql, last, ended, (row.get(4)?, row.get(5)?))?;
             found += intent.rows;
@@ -114,6 +120,12 @@ fn find_unrouted(
         }
     }
     Ok(())
+}
+
+fn has_discarded(sql: &Connection) -> Result<bool, StoreError> {
+    Ok(sql
+        .prepare_cached("SELECT 1 FROM deliveries WHERE discarded_at IS NOT NULL LIMIT 1")?
+        .exists([])?)
 }
 
 /// Adds up the rows that deleting an intent with so many deliveries and attempts costs.

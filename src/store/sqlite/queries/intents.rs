@@ -59,7 +59,8 @@ fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, Sto
     let mut statement = sql.prepare_cached(
         "SELECT t.name, d.state, d.attempts, d.next_attempt_at, d.updated_at, d.last_error,
                 t.pause_reason, t.held_until, t.probe_at, d.destination_id,
-                d.next_attempt_at = ?2, iif(d.place IS NULL, NULL, d.order_key)
+                d.next_attempt_at = ?2, iif(d.place IS NULL, NULL, d.order_key),
+                d.discarded_at
          FROM deliveries d JOIN destinations t ON t.id = d.destination_id
          WHERE d.intent_id = ?1 ORDER BY d.destination_id",
     )?;
@@ -75,6 +76,7 @@ fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, Sto
             paused: row.get(6)?,
             held_until: row.get(7)?,
             probe_at: row.get(8)?,
+            discarded_at: row.get(12)?,
             history: Vec::new(),
         };
         let is_blocked: Option<bool> = row.get(10)?;

@@ -25,7 +25,7 @@ const MIN_ROWS_A_SEARCH: usize = 64;
 /// Selects a delivery as it is shown, by its key.
 const SELECT_ONE: &str =
     "SELECT i.id, i.random, i.surface, i.label, t.name, d.state, d.attempts, i.created_at,
-            d.updated_at, d.next_attempt_at, d.last_error
+            d.updated_at, d.next_attempt_at, d.last_error, d.discarded_at
      FROM deliveries d CROSS JOIN intents i ON i.id = d.intent_id
           CROSS JOIN destinations t ON t.id = d.destination_id
      WHERE d.intent_id = ?1 AND d.destination_id = ?2";
@@ -268,6 +268,7 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<ListedDelivery> {
         updated_at: row.get(8)?,
         next_attempt_at: waits_until(row, 9)?,
         last_error: row.get(10)?,
+        discarded_at: row.get(11)?,
     })
 }
 

@@ -55,11 +55,16 @@ impl Operator {
     }
 }
 
+/// The message of an intent, whatever its size.
+pub fn load_message(sql: &Connection, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
+    load(sql, intent, i64::MAX)?
+        .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
+}
+
 impl Reader {
     /// The message of an intent, whatever its size.
     pub fn message(&self, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
-        self.read(|sql| load(sql, intent, i64::MAX))?
-            .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
+        self.read(|sql| load_message(sql, intent))
     }
 
     /// The messages of these intents, each loaded or not by itself; none of a message with more

@@ -3,8 +3,8 @@
 //! - `relays`, `intents`: stored intents to be shown.
 //! - `due`: destinations with waiting deliveries. `messages`: the content that deliveries send.
 //!   `history`: earlier attempts of a delivery.
-//! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `bulk`: dead
-//!   letters in numbers, and bulk operations.
+//! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `selection`,
+//!   `bulk`: the deliveries that bulk operations select, and these operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought.
 //! - `config_state`: the configuration that runs, and the deliveries that a reload touches.
@@ -26,11 +26,14 @@ mod listing;
 mod messages;
 mod relays;
 mod rollups;
+mod selection;
 mod stats;
 mod unrouted;
 
-pub use bulk::DEAD_LETTER_MATCHES;
+pub use bulk::{counts, parts_of, selection_of};
 pub use due::{backlog_of, waiting};
 pub use learned_secrets::count_learned_secrets;
+pub use messages::load_message;
+pub use selection::{Access, Cursor, Selected, Selection, destination_id};
 #[cfg(test)]
 pub use stats::SELECT_STATS;

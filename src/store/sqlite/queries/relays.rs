@@ -11,6 +11,16 @@ use crate::store::types::{RelayCursor, RelaysPage, StoredRelay};
 const COLUMNS: &str = "i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
                        d.state, d.updated_at, d.last_error";
 
+/// The delivery `d` that stands for a relay `i`: the one to the origin of its URL. An operator may
+/// have sent it to other destinations besides, or moved it to another one.
+const ITS_DELIVERY: &str = "d.intent_id = i.id AND NOT EXISTS (
+         SELECT 1 FROM deliveries o
+                JOIN destinations p ON p.id = o.destination_id
+                JOIN destinations t ON t.id = d.destination_id
+         WHERE o.intent_id = i.id AND o.destination_id <> d.destination_id
+           AND (instr(p.name, '://') = 0, o.destination_id)
+             < (instr(t.name, '://') = 0, d.destination_id))";
+
 /// The total size of payloads and metadata at which a page ends: a slow client keeps its page in
 /// memory for as long as it reads.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -18,14 +28,14 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// A page of relays, by key and not by offset.
 fn select_page() -> String {
     format!(
-        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON {ITS_DELIVERY}
          WHERE i.surface = 0 AND i.id > ?1 ORDER BY i.id LIMIT ?2"
     )
 }
 
 fn find(sql: &Connection, id: IntentId) -> Result<Option<StoredRelay>, StoreError> {
     let mut statement = sql.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON d.intent_id = i.id
+        "SELECT {COLUMNS} FROM intents i JOIN deliveries d ON {ITS_DELIVERY}
          WHERE i.id = ?1 AND i.random = ?2 AND i.surface = 0"
     ))?;
     Ok(statement

@@ -17,7 +17,9 @@ pub const SELECT_STATS: &str = "WITH claims AS MATERIALIZED (
              WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL),
             coalesce(c.number, 0),
             (SELECT count(*) FROM deliveries d
-             WHERE d.destination_id = t.id AND d.state = 4),
+             WHERE d.destination_id = t.id AND d.state = 4 AND d.discarded_at IS NULL),
+            (SELECT count(*) FROM deliveries d
+             WHERE d.destination_id = t.id AND d.discarded_at IS NOT NULL),
             (SELECT min(d.next_attempt_at) FROM deliveries d
              WHERE d.destination_id = t.id AND d.next_attempt_at < ?1),
             t.pause_reason, t.held_until, t.probe_at
@@ -31,10 +33,11 @@ fn read(sql: &Connection) -> Result<Vec<DestinationStats>, StoreError> {
             waiting: row.get(1)?,
             processing: row.get(2)?,
             dead_lettered: row.get(3)?,
-            oldest_due: row.get(4)?,
-            paused: row.get(5)?,
-            held_until: row.get(6)?,
-            probe_at: row.get(7)?,
+            discarded: row.get(4)?,
+            oldest_due: row.get(5)?,
+            paused: row.get(6)?,
+            held_until: row.get(7)?,
+            probe_at: row.get(8)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -15,8 +15,8 @@ use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, AdvanceBulk, AttemptRecord, ClaimId, ClaimRequest, Claimed, Cutoffs,
-    DeadLetterAction, DeadLetterFilter, DestinationChange, DestinationId, Prune, PruneCursor,
+    Accept, Accepted, AdvanceBulk, AttemptRecord, BulkAction, BulkFilter, ClaimId, ClaimRequest,
+    Claimed, Cutoffs, DestinationChange, DestinationId, NewBulk, NoRouting, Prune, PruneCursor,
     Release, SettleAndClaim, Settlement,
 };
 
@@ -45,7 +45,7 @@ enum Action {
     Replay(usize, By),
     Discard(usize, By),
     /// All dead letters of a destination, by a command that creates a bulk operation.
-    Bulk(usize, DeadLetterAction),
+    Bulk(usize, BulkAction),
     AdvanceBulk,
     Prune,
     /// The process ends, and the next one opens the files as they were on the disk.
@@ -72,10 +72,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => Just(By::Command),
         1 => Just(By::CommandAlone),
     ];
-    let kind = prop_oneof![
-        Just(DeadLetterAction::Replay),
-        Just(DeadLetterAction::Discard)
-    ];
+    let kind = prop_oneof![Just(BulkAction::Replay), Just(BulkAction::Discard)];
     let step = prop_oneof![
         Just(Transition::Deliver),
         Just(Transition::Retry),
@@ -239,15 +236,17 @@ impl World {
                     self.change(Vec::new(), vec![Release::untouched(&claimed)], Vec::new());
                 }
             }
-            Action::Replay(which, by) => self.of_intent(which, by, DeadLetterAction::Replay),
-            Action::Discard(which, by) => self.of_intent(which, by, DeadLetterAction::Discard),
+            Action::Replay(which, by) => self.of_intent(which, by, BulkAction::Replay),
+            Action::Discard(which, by) => self.of_intent(which, by, BulkAction::Discard),
             Action::Bulk(destination, action) => self.bulk(destination, action),
             Action::AdvanceBulk => {
                 let step = AdvanceBulk {
                     is_paced: false,
                     after: None,
+                    routing: &NoRouting,
                 };
-                self.store.advance_bulk(step).expect("committed");
+                let reader = self.store.reader();
+                self.store.advance_bulk(&reader, &step).expect("committed");
             }
             Action::Prune => {
                 let end = Timestamp::from_millis(i64::MAX);
@@ -284,18 +283,18 @@ impl World {
         }
     }
 
-    fn of_intent(&mut self, which: usize, by: By, action: DeadLetterAction) {
+    fn of_intent(&mut self, which: usize, by: By, action: BulkAction) {
         if self.accepted.is_empty() {
             return;
         }
         let id = self.accepted[which % self.accepted.len()];
         let by_server = || match action {
-            DeadLetterAction::Replay => self.store.replay(id).expect("committed"),
-            DeadLetterAction::Discard => self.store.discard(id).expect("committed"),
+            BulkAction::Replay => self.store.replay(id).expect("committed"),
+            _ => self.store.discard(id).expect("committed"),
         };
         let by_command = || match action {
-            DeadLetterAction::Replay => writing(&self.directory).replay(id).expect("committed"),
-            DeadLetterAction::Discard => writing(&self.directory).discard(id).expect("committed"),
+            BulkAction::Replay => writing(&self.directory).replay(id).expect("committed"),
+            _ => writing(&self.directory).discard(id).expect("committed"),
         };
         match by {
             By::Server => drop(by_server()),
@@ -309,19 +308,19 @@ impl World {
         }
     }
 
-    fn bulk(&mut self, destination: usize, action: DeadLetterAction) {
+    fn bulk(&mut self, destination: usize, action: BulkAction) {
         let mut operator = writing(&self.directory);
-        let filter = DeadLetterFilter {
+        let filter = BulkFilter {
             destination: Some(DESTINATIONS[destination].to_owned()),
-            source: None,
-            reason: None,
-            since: Timestamp::from_millis(0),
             until: operator.now(),
+            ..BulkFilter::dead_letters()
         };
-        let counts = operator.count_dead_letters(&filter).expect("a read");
-        operator
-            .create_bulk(action, filter, counts)
-            .expect("committed");
+        let new = NewBulk {
+            filter,
+            ..NewBulk::of(action)
+        };
+        let parts = operator.count_bulk(&new).expect("a read");
+        operator.create_bulk(new, parts).expect("committed");
     }
 
     /// The counts of the server, and those of the database.
@@ -346,7 +345,7 @@ impl World {
             .read_blocking(|sql| {
                 let count = |state: DeliveryState| {
                     sql.query_row(
-                        "SELECT count(*) FROM deliveries WHERE state = ?1",
+                        "SELECT count(*) FROM deliveries WHERE state = ?1 AND discarded_at IS NULL",
                         params![state.number()],
                         |row| row.get(0),
                     )

@@ -9,7 +9,7 @@ use crate::model::IntentId;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::unlock::Unlock;
-use crate::store::types::Accepted;
+use crate::store::types::{Accepted, IntentRow};
 
 /// The files that a crash at this moment leaves, without those named.
 fn crashed_without(directory: &tempfile::TempDir, missing: &[&str]) -> tempfile::TempDir {
@@ -168,16 +168,13 @@ fn intents_deleted_on_purpose_are_not_missed() {
             },
         )
         .to_vec();
-    store
-        .write_blocking(Insert("x", |tx: &Tx<'_>| {
-            tx.sql.execute(
-                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
-                [],
-            )?;
-            Ok(())
-        }))
-        .expect("given up");
-    store.discard(ids[1]).expect("discarded");
+    let newest = IntentRow::of(ids[1]);
+    let delete = move |tx: &Tx<'_>| {
+        tx.execute("DELETE FROM intents WHERE id = ?1", [newest])?;
+        tx.deleted(newest);
+        Ok(())
+    };
+    store.write_blocking(Insert("x", delete)).expect("deleted");
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
     // The next intent is recorded again.
     store.write_blocking(event("3")).expect("accepted");
@@ -187,17 +184,13 @@ fn intents_deleted_on_purpose_are_not_missed() {
         Accepted::New(id, _) => id,
         other => panic!("{other:?}"),
     };
-    store
-        .write_blocking(Insert("y", |tx: &Tx<'_>| {
-            tx.sql.execute(
-                "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'x'",
-                [],
-            )?;
-            Ok(())
-        }))
-        .expect("given up");
-    let discarded = writing(&directory).discard(id).expect("discarded");
-    assert_eq!(discarded, 1);
+    let newest = IntentRow::of(id);
+    let delete = move |tx: &Tx<'_>| {
+        tx.execute("DELETE FROM intents WHERE id = ?1", [newest])?;
+        Ok(())
+    };
+    let mut command = writing(&directory);
+    command.write(&Insert("y", delete)).expect("deleted");
     assert_eq!(refusal(&crashed_without(&directory, &[])), None);
     // The time that the server writes later doesn't bring it back.
     clock.advance(Duration::from_secs(10));

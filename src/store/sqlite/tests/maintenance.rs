@@ -12,11 +12,10 @@ use crate::maintenance::{LONGEST_PAUSE, Worker};
 use crate::model::{IntentId, Level, Surface};
 use crate::ops::notices::Notices;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::ops::CreateBulk;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, BulkId, DeadLetterAction, DeadLetterFilter, IdempotencyKey,
+    Accept, Accepted, BulkAction, BulkFilter, BulkId, IdempotencyKey, NewBulk,
 };
 use crate::store::{Store, StoreError};
 
@@ -159,25 +158,15 @@ impl Scene {
             .expect("an event")
     }
 
-    fn create(
-        &self,
-        kind: DeadLetterAction,
-        change: impl FnOnce(&mut DeadLetterFilter),
-    ) -> Vec<BulkId> {
-        let mut filter = DeadLetterFilter {
-            destination: None,
-            source: None,
-            reason: None,
-            since: Timestamp::from_millis(0),
-            until: Timestamp::from_millis(i64::MAX),
-        };
+    fn create(&self, kind: BulkAction, change: impl FnOnce(&mut BulkFilter)) -> Vec<BulkId> {
+        let mut filter = BulkFilter::dead_letters();
         change(&mut filter);
         let filter = filter.before(self.clock.now());
-        let found = self.store.count_dead_letters(&filter);
-        let found = found.expect("a count");
-        let mut create = CreateBulk::new(kind, filter, found);
-        self.store.write_steps(&mut create).expect("operations");
-        create.created
+        let new = NewBulk {
+            filter,
+            ..NewBulk::of(kind)
+        };
+        self.store.create_bulk(new).expect("operations")
     }
 
     fn jobs(&self, ids: &[BulkId]) -> Vec<(i64, i64, bool, bool)> {
@@ -186,8 +175,8 @@ impl Scene {
             .into_iter()
             .map(|job| {
                 (
-                    job.done,
-                    job.total,
+                    job.tally.done,
+                    job.total.unwrap_or(-1),
                     job.ended_at.is_some(),
                     job.is_cancelled,
                 )

@@ -18,7 +18,7 @@ use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, AttemptRecord, ClaimId, ClaimRequest, Claimed, Cutoffs, DeadLetterAction,
+    Accept, Accepted, AttemptRecord, BulkAction, ClaimId, ClaimRequest, Claimed, Cutoffs,
     DeadLetterCursor, DestinationChange, DestinationId, IntentRow, Prune, PruneCursor, Release,
     SettleAndClaim, Settlement,
 };
@@ -41,7 +41,7 @@ enum Action {
     SettleAllAndClaim(Transition, OnDead),
     Release(usize),
     /// Replays or discards an event's dead letters, by the server or by a command.
-    OfIntent(usize, DeadLetterAction, bool),
+    OfIntent(usize, BulkAction, bool),
     /// Gives up one that waits.
     GiveUp(usize),
     /// Sends a stored event to the other destination, too.
@@ -65,10 +65,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Transition::DeadLetter)
     ];
     let on_dead = prop_oneof![Just(OnDead::Skip), Just(OnDead::Block)];
-    let fate = prop_oneof![
-        Just(DeadLetterAction::Replay),
-        Just(DeadLetterAction::Discard)
-    ];
+    let fate = prop_oneof![Just(BulkAction::Replay), Just(BulkAction::Discard)];
     prop_oneof![
         10 => (0..2usize, 0..3i64).prop_map(|(to, key)| Accept(to, key)),
         6 => (0..2usize, 0..4usize, 0..3usize)
@@ -408,16 +405,16 @@ impl World {
         self.accepted.push(id);
     }
 
-    fn of_intent(&mut self, which: usize, fate: DeadLetterAction, by_command: bool) {
+    fn of_intent(&mut self, which: usize, fate: BulkAction, by_command: bool) {
         if self.accepted.is_empty() {
             return;
         }
         let id = self.accepted[which % self.accepted.len()];
         let done = match (fate, by_command) {
-            (DeadLetterAction::Replay, true) => writing(&self.directory).replay(id),
-            (DeadLetterAction::Replay, false) => self.store.replay(id),
-            (DeadLetterAction::Discard, true) => writing(&self.directory).discard(id),
-            (DeadLetterAction::Discard, false) => self.store.discard(id),
+            (BulkAction::Replay, true) => writing(&self.directory).replay(id),
+            (BulkAction::Replay, false) => self.store.replay(id),
+            (_, true) => writing(&self.directory).discard(id),
+            (_, false) => self.store.discard(id),
         };
         done.expect("committed");
     }

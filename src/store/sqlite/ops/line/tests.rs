@@ -124,10 +124,7 @@ fn a_line_is_crowded_only_while_it_moves() {
     for intent in [10, 20, 30] {
         add(&sql, intent);
     }
-    let is_crowded = |many| {
-        let tx = Tx::of_operator(&sql, now());
-        is_crowded(&tx, DESTINATION, key(), many).expect("an answer")
-    };
+    let is_crowded = |many| is_crowded(&sql, DESTINATION, key(), many).expect("an answer");
     assert!(is_crowded(3) && !is_crowded(4));
     sql.execute(
         "UPDATE deliveries SET state = 4, next_attempt_at = NULL, last_error = 'e'

@@ -26,7 +26,8 @@ pub(super) enum Access {
 pub(super) const LATEST_DUE_MILLIS: i64 = 60_000;
 
 /// The condition of the index `listed`, as schema.sql has it.
-const ATTEMPTED: &str = "(d.state IN (2, 4) OR (d.state = 0 AND d.history > 0))";
+const ATTEMPTED: &str = "d.discarded_at IS NULL
+     AND (d.state IN (2, 4) OR (d.state = 0 AND d.history > 0))";
 
 impl Access {
     /// All ways in which the deliveries of a state are found. Deliveries that wait are found in the

@@ -311,7 +311,8 @@ fn stats_read_the_partial_indexes_alone() {
         [
             "SEARCH d USING COVERING INDEX claimed (claim>?)",
             "SEARCH d USING COVERING INDEX due (destination_id=? AND next_attempt_at>?)",
-            "SEARCH d USING COVERING INDEX dead (destination_id=?)",
+            "SEARCH d USING COVERING INDEX dead (destination_id=? AND discarded_at=?)",
+            "SEARCH d USING COVERING INDEX discarded (destination_id=? AND discarded_at>?)",
             "SEARCH d USING COVERING INDEX due (destination_id=? AND next_attempt_at<?)",
         ]
     );

@@ -15,7 +15,11 @@ fn a_page_is_found_by_its_key_and_never_sorted() {
         steps,
         [
             "SEARCH i USING INDEX relays (surface=? AND rowid>?)",
-            "SEARCH d USING PRIMARY KEY (intent_id=?)"
+            "SEARCH d USING PRIMARY KEY (intent_id=?)",
+            "CORRELATED SCALAR SUBQUERY 1",
+            "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH o USING PRIMARY KEY (intent_id=?)",
+            "SEARCH p USING INTEGER PRIMARY KEY (rowid=?)"
         ]
     );
 }

@@ -54,7 +54,7 @@ fn a_discard_of_long_histories_deletes_few_rows_at_a_time() {
     let mut scene = Scene::new(|_| {});
     wide_events(&scene, 20, 40);
     scene.store.take_transactions();
-    let jobs = scene.create(DeadLetterAction::Discard, |filter| {
+    let jobs = scene.create(BulkAction::Discard, |filter| {
         filter.destination = Some("d0".to_owned());
     });
     scene.until_jobs_end();
@@ -83,7 +83,7 @@ fn jobs_for_very_many_destinations_are_made_and_done_in_bounded_transactions() {
          SELECT intent_id, t.id, 4, d.updated_at, 'e' FROM deliveries d, destinations t WHERE t.id > 1",
     );
     scene.store.take_transactions();
-    let jobs = scene.create(DeadLetterAction::Replay, |_| {});
+    let jobs = scene.create(BulkAction::Replay, |_| {});
     assert_eq!(jobs.len(), 3001);
     let rows = most_rows(&scene);
     assert!(rows <= 1024, "{rows} rows in one transaction");

@@ -1,0 +1,157 @@
+//! The output of the commands.
+
+use serde_json::json;
+
+use crate::cli::error::CommandError;
+use crate::cli::operate::plain;
+use crate::cli::table::{self, Column};
+use crate::model::DeliveryState;
+use crate::store::{BulkAction, BulkPreview, BulkTally, FilteredTime, NewBulk};
+
+/// The name of what was done, as text and as a member of the JSON.
+pub(super) fn done_name(action: BulkAction) -> &'static str {
+    match action {
+        BulkAction::Replay | BulkAction::SendTo | BulkAction::Route => "replayed",
+        BulkAction::Discard => "discarded",
+        BulkAction::Retry => "retried",
+        BulkAction::Reroute => "rerouted",
+    }
+}
+
+/// Why deliveries were skipped.
+fn skipped(action: BulkAction, count: i64) -> String {
+    match action {
+        BulkAction::Retry => format!("{count} due already"),
+        _ => format!("skipped {count} that the event has there already"),
+    }
+}
+
+/// Prints what was done.
+pub(super) fn report(
+    action: BulkAction,
+    tally: BulkTally,
+    in_flight: i64,
+    is_json: bool,
+) -> Result<(), CommandError> {
+    let BulkTally {
+        done,
+        skipped: skips,
+        payload_gone,
+    } = tally;
+    let done_name = done_name(action);
+    if is_json {
+        let mut document = serde_json::Map::new();
+        document.insert(done_name.to_owned(), done.into());
+        let others = [
+            ("skipped", skips),
+            ("payload_gone", payload_gone),
+            ("in_flight", in_flight),
+        ];
+        for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
+            document.insert(name.to_owned(), count.into());
+        }
+        say!("{}", serde_json::Value::from(document));
+        return Ok(());
+    }
+    let mut parts = vec![format!("{done_name} {done}")];
+    if skips > 0 {
+        parts.push(skipped(action, skips));
+    }
+    if payload_gone > 0 {
+        parts.push(format!("left {payload_gone} whose payload is deleted"));
+    }
+    if in_flight > 0 {
+        parts.push(format!("left {in_flight} in flight"));
+    }
+    say!("{}", parts.join(", "));
+    Ok(())
+}
+
+/// Prints what would be done.
+pub(super) fn print_preview(
+    new: &NewBulk,
+    found: &BulkPreview,
+    is_json: bool,
+) -> Result<(), CommandError> {
+    let total: i64 = found.counts.iter().map(|(_, count)| count).sum();
+    let time = new.filter.time(new.action);
+    if is_json {
+        let by_destination: serde_json::Map<_, _> = found
+            .counts
+            .iter()
+            .map(|(name, count)| (name.clone(), (*count).into()))
+            .collect();
+        let first = found.first.iter().map(|one| {
+            json!({
+                "id": one.surface.public_id(one.id),
+                "destination": one.destination,
+                "status": one.state.map(DeliveryState::name),
+                "created_at": one.created_at,
+            })
+        });
+        say!(
+            "{}",
+            json!({
+                "total": total,
+                "is_exact": found.is_exact,
+                "destinations": by_destination,
+                "skipped": found.skipped,
+                "in_flight": found.in_flight,
+                "first": first.collect::<Vec<_>>(),
+                "time": match time {
+                    FilteredTime::GivenUp => "given_up",
+                    FilteredTime::Accepted => "accepted",
+                },
+            })
+        );
+        return Ok(());
+    }
+    let more = if found.is_exact { "" } else { "+" };
+    for (name, count) in &found.counts {
+        say!("{:>8}  {}", format!("{count}{more}"), plain(name));
+    }
+    say!("{:>8}  in all; nothing was done", format!("{total}{more}"));
+    if found.skipped > 0 {
+        say!("{}", skipped(new.action, found.skipped));
+    }
+    if found.in_flight > 0 {
+        say!("{} in flight", found.in_flight);
+    }
+    say!(
+        "--since and --until compare the time when {}",
+        match time {
+            FilteredTime::GivenUp => "a delivery was given up",
+            FilteredTime::Accepted => "an event was accepted",
+        }
+    );
+    print_first(found)
+}
+
+fn print_first(found: &BulkPreview) -> Result<(), CommandError> {
+    if found.first.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = found
+        .first
+        .iter()
+        .map(|one| {
+            [
+                one.surface.public_id(one.id),
+                one.state
+                    .map_or("none yet", |state| state.name())
+                    .to_owned(),
+                one.created_at.to_string(),
+                one.destination.clone(),
+            ]
+        })
+        .collect();
+    table::print(
+        &[
+            Column::Left("THE FIRST"),
+            Column::Left("STATUS"),
+            Column::Left("ACCEPTED AT"),
+            Column::Left("DESTINATION"),
+        ],
+        &rows,
+    )
+}

@@ -1,0 +1,103 @@
+//! An operator's acts on single deliveries. Each is guarded by the state that it was decided for,
+//! and leaves one entry in the delivery's history.
+//!
+//! - `again`: replays and retries. `discard`: gives up for good. `elsewhere`: creates and moves
+//!   deliveries. `entry`: the entry in the history.
+
+mod again;
+mod discard;
+mod elsewhere;
+mod entry;
+
+pub use again::replay;
+pub use entry::Found;
+
+use again::retry;
+use discard::discard;
+use elsewhere::{create, reroute};
+use entry::done;
+
+use crate::clock::Timestamp;
+use crate::model::{DeliveryState, OrderKey};
+use crate::store::error::StoreError;
+use crate::store::sqlite::limits::PAGE;
+use crate::store::sqlite::tx::Tx;
+use crate::store::types::{BulkAction, BulkTally, DestinationId, IntentRow};
+
+/// An act that is decided and not yet made.
+#[derive(Clone, Debug)]
+pub struct Act {
+    pub intent: IntentRow,
+    pub does: Does,
+    /// Rows, and pages of a payload, that it writes at most.
+    pub rows: usize,
+}
+
+/// An act's kind, and on what.
+#[derive(Clone, Debug)]
+pub enum Does {
+    /// Replays, discards or retries a delivery in this state, unless it has changed since then.
+    Change {
+        action: BulkAction,
+        destination: DestinationId,
+        state: DeliveryState,
+        updated_at: Timestamp,
+        /// The line to whose end it goes.
+        key: Option<OrderKey>,
+    },
+    /// Creates a delivery, unless the event has one there.
+    Create { to: String, key: Option<OrderKey> },
+    /// Moves a waiting delivery, unless the event has one there.
+    Move {
+        from: DestinationId,
+        to: String,
+        key: Option<OrderKey>,
+    },
+}
+
+/// The rows that an act writes, if the delivery's history has this many entries and its intent this
+/// many bytes.
+pub fn rows_of(action: BulkAction, history: u32, bytes: u32) -> usize {
+    let rows = match action {
+        // The delivery, and an entry in its history.
+        BulkAction::Replay | BulkAction::Retry => 2,
+        // Without its answers; and the intent without its payload, which is written anew.
+        BulkAction::Discard => 3 + history + bytes / PAGE,
+        // The intent of an event that no route wanted is written anew.
+        BulkAction::SendTo | BulkAction::Route => 3 + bytes / PAGE,
+        // The old one and the new one, and the history, which is read and written.
+        BulkAction::Reroute => 3 + 2 * history,
+    };
+    rows as usize
+}
+
+impl Act {
+    /// Makes it.
+    pub fn apply(&self, tx: &Tx<'_>) -> Result<BulkTally, StoreError> {
+        let intent = self.intent;
+        match &self.does {
+            Does::Change {
+                action,
+                destination,
+                state,
+                updated_at,
+                ..
+            } => {
+                let found = Found {
+                    intent,
+                    destination: *destination,
+                    state: *state,
+                    updated_at: Some(*updated_at),
+                };
+                let is_done = match action {
+                    BulkAction::Discard => discard(tx, &found)?,
+                    BulkAction::Retry => retry(tx, &found)?,
+                    _ => replay(tx, &found)?,
+                };
+                Ok(done(is_done))
+            }
+            Does::Create { to, key } => create(tx, intent, to, *key),
+            Does::Move { from, to, key } => reroute(tx, intent, (*from, to), *key),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+use rusqlite::params;
+
+use crate::store::error::StoreError;
+use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::tx::Tx;
+use crate::store::sqlite::write_op::WriteOp;
+use crate::store::types::DestinationId;
+
+/// Lets an open circuit breaker of a destination probe now, and ends a `Retry-After`. A running
+/// dispatcher notices it at its next look. Returns whether either kept deliveries back.
+pub struct ProbeNow(pub String);
+
+impl WriteOp for ProbeNow {
+    type Out = bool;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        let probed: Option<DestinationId> = tx.first(
+            "UPDATE destinations
+             SET probe_at = min(probe_at, ?2), held_until = NULL
+             WHERE name = ?1 AND (probe_at IS NOT NULL OR held_until > ?2)
+             RETURNING id",
+            params![self.0, tx.now],
+            |row| row.get(0),
+        )?;
+        if let Some(destination) = probed {
+            tx.notify_dispatcher(destination);
+        }
+        Ok(probed.is_some())
+    }
+}
+
+impl Operator {
+    /// Lets a breaker probe now, and ends a `Retry-After`; whether either kept deliveries back.
+    pub fn probe_now(&mut self, destination: &str) -> Result<bool, StoreError> {
+        self.write(&ProbeNow(destination.to_owned()))
+    }
+}
