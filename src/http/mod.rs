@@ -8,7 +8,8 @@
 //! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes. `live_app`:
 //!   the app of the configuration that runs.
 //! - `own_authorities`: the names of this relay in a request's target.
-//! - `reload_file`: the way to a reload. `raw_object`: JSON objects as they were sent. `offload`: work on large bodies.
+//! - `reload_file`: the way to a reload. `raw_object`: JSON objects as they were sent. `offload`:
+//!   work on large bodies.
 
 mod admin;
 mod admission;
