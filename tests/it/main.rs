@@ -32,6 +32,7 @@ mod verified;
 
 #[cfg(feature = "delivery-durable")]
 mod again;
+#[cfg(feature = "delivery-durable")]
 mod alerts;
 #[cfg(feature = "delivery-durable")]
 mod answers;
