@@ -1,4 +1,5 @@
-//! Routes and order: a filter, an order kept through an outage, and a reload in the middle of it.
+//! Routes and order: a filter, an order kept through an outage, a reload in the middle of it, and a
+//! backfill to the destination that the reload added.
 //!
 //! ```text
 //! cargo run --features delivery --example routes_and_order
@@ -62,6 +63,7 @@ fn tell() -> Story {
     let waiting = hold_back(&relay, &billing, &is_down)?;
     reload(&relay, &file, &crm)?;
     recover(&relay, &billing, &is_down, &waiting)?;
+    backfill(&relay, &crm)?;
 
     relay.stop()?;
     println!("\nAll as told.");
@@ -196,6 +198,26 @@ fn recover(relay: &Served, billing: &Receiver, is_down: &AtomicBool, waiting: &[
     must(
         amounts == ["101", "102", "103"],
         "Ann's orders arrived in order, the reload notwithstanding",
+    )
+}
+
+/// The new destination gets the events that came before it was there, once.
+fn backfill(relay: &Served, crm: &Receiver) -> Story {
+    println!("\nThe new destination gets the events that came before it was there:");
+    relay.command(&["replay", "--to", "crm", "--source", "shop"])?;
+    let mut amounts: Vec<u32> = Vec::new();
+    for _ in 0..7 {
+        amounts.push(member(&crm.next(), "amount").parse()?);
+    }
+    amounts.sort_unstable();
+    must(
+        amounts == [20, 101, 102, 103, 250, 500, 1_000],
+        "all seven of them, from the stored inbox",
+    )?;
+    relay.command(&["replay", "--to", "crm", "--source", "shop"])?;
+    must(
+        crm.next_within(Duration::from_millis(300)).is_none(),
+        "and a second backfill sends nothing",
     )
 }
 
