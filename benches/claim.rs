@@ -359,7 +359,7 @@ impl Scene {
 
     /// The second of two first ticks: the first one fills the caches, and is rolled back.
     fn first_tick(&self) -> FirstTick {
-        let mut claims = Claims::open(&self.config.database.path).expect("a database");
+        let mut claims = Claims::open(&self.config).expect("a database");
         let scan = scan(&mut claims, self.destinations);
         claims.run(1, WORKERS).expect("claims");
         let again = claims.run(1, WORKERS).expect("claims");

@@ -1,5 +1,5 @@
-//! The way from the operator's listener to a reload of the configuration. Whoever reloads knows all
-//! parts of the relay, this one included, and so it comes after them.
+//! The way from the operator's listener to a reload of the configuration. The reloader knows all
+//! parts of the relay, this one included, and so it is made after them.
 
 use std::sync::{Arc, OnceLock};
 
