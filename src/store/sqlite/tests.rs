@@ -5,6 +5,7 @@ mod files;
 mod lock_file;
 mod maintenance;
 mod order;
+mod readiness;
 mod support;
 mod tx;
 mod writer;
