@@ -19,7 +19,7 @@ use crate::store::{BulkAction, BulkOperation, DestinationStats, KeepReason};
 pub(super) struct Stats {
     #[command(flatten)]
     file: ConfigFile,
-    /// Also count what was accepted and delivered since a time (RFC 3339), or an age (2h, 7d)
+    /// Also count events and deliveries since a time (RFC 3339), or an age (2h, 7d)
     ///
     /// Counts are kept by minute for 48 hours and by hour for 90 days; those of the last ten
     /// seconds may be missing.

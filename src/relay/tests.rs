@@ -70,6 +70,6 @@ fn the_budget_of_descriptors_counts_destinations_and_those_with_a_pool_of_their_
     let demand = demand::demand(&config.resolve());
     assert_eq!((demand.workers, demand.readers), (64, 4 + 3));
     assert_eq!((demand.destinations, demand.own_pools), (20, 4));
-    assert_eq!(demand.admin_connections, 16);
+    assert_eq!(demand.admin_connections, 64);
     assert!((2..=9).contains(&demand.event_loops));
 }

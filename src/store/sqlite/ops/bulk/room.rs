@@ -33,8 +33,8 @@ pub struct Rooms<'a> {
 pub enum Patience {
     /// All but paused ones: an operator who pauses a destination may want its backlog to grow.
     UnlessPaused,
-    /// None: only a destination that nothing keeps back; one destination that is down must not hold up an operation
-    /// on many.
+    /// None: only a destination that nothing keeps back. One that is down must not hold up an
+    /// operation on many.
     IfActive,
 }
 
