@@ -111,6 +111,23 @@ pub fn the_key_of_a_discarded_event_names_it_until_its_window_ends(new: NewStore
     scene.stop();
 }
 
+pub fn a_redelivery_does_not_revive_a_discarded_event(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let keyed = || {
+        let mut event = event_of("s", "key", &["d"]);
+        event.key = event.key.map(|key| key.replaying_dead(true));
+        event
+    };
+    let id = scene.accept(keyed());
+    scene.dead_letter_due("e");
+    assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
+    // Its body is gone, so it differs from none.
+    let again = scene.try_accept(keyed()).expect("an answer");
+    assert_eq!(again, Accepted::Duplicate(Duplicate::of_same_body(id)));
+    assert_eq!(scene.states(id)[0].0, DeliveryState::DeadLettered);
+    scene.stop();
+}
+
 pub fn commands_work_beside_a_server_and_without_one(new: NewStore) {
     let mut scene = Scene::new(new);
     let ids = [(); 4].map(|()| scene.accept(event("d")));

@@ -112,6 +112,7 @@ macro_rules! conformance {
                 only_dead_letters_are_replayed_or_discarded,
                 a_discarded_delivery_keeps_its_row_and_the_last_one_takes_the_payload,
                 the_key_of_a_discarded_event_names_it_until_its_window_ends,
+                a_redelivery_does_not_revive_a_discarded_event,
                 commands_work_beside_a_server_and_without_one,
             }
             bulk {
