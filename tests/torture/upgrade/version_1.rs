@@ -243,9 +243,20 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a key");
     }
-    let mut script =
-        "DROP TABLE jobs; DROP TABLE key_sweep; DROP TABLE count_changes; DROP INDEX listed;"
-            .to_owned();
+    let mut script = "DROP INDEX listed;".to_owned();
+    for table in [
+        "jobs",
+        "key_sweep",
+        "count_changes",
+        "learned_secrets",
+        "expected_secrets",
+        "source_rollups",
+        "destination_rollups",
+        "alert_states",
+        "config_state",
+    ] {
+        write!(script, "DROP TABLE {table};").expect("a String takes all");
+    }
     for (table, columns) in [
         (
             "destinations",

@@ -25,7 +25,7 @@ CREATE TABLE expected_secrets (
 ) STRICT, WITHOUT ROWID;
 
 -- Counts of a source, by minute (grain 60) for two days and by hour (3600) for 90. There is a row
--- only where something happened; the relay API and sources without a section have one row each.
+-- only where something happened. The relay API and sources without a section have one row each.
 CREATE TABLE source_rollups (
     grain      INTEGER NOT NULL, -- seconds
     at         INTEGER NOT NULL, -- the beginning of the minute or hour, by relay's clock
@@ -36,7 +36,7 @@ CREATE TABLE source_rollups (
     PRIMARY KEY (grain, at, source)
 ) STRICT, WITHOUT ROWID;
 
--- The same of a destination; ad hoc origins share a row.
+-- The same of a destination. Ad hoc origins share a row.
 CREATE TABLE destination_rollups (
     grain       INTEGER NOT NULL,
     at          INTEGER NOT NULL,
@@ -52,7 +52,7 @@ CREATE TABLE destination_rollups (
 -- transaction that records its alert's event, so that it is told once.
 CREATE TABLE alert_states (
     kind    TEXT NOT NULL,    -- the type of alert
-    subject TEXT NOT NULL,    -- a destination, say; empty if there is only one
+    subject TEXT NOT NULL,    -- a destination, say. Empty if there is only one
     state   TEXT NOT NULL,
     since   INTEGER NOT NULL,
     PRIMARY KEY (kind, subject)
