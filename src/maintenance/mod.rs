@@ -121,8 +121,12 @@ pub(crate) fn start(mut worker: Worker, stop: Stop, fatal: Fatal) -> std::io::Re
                     }
                 }
             }
-            if let Err(error) = worker.finish() {
-                log::warn!(error:% = error; "the counts of the last seconds are lost");
+            match worker.finish() {
+                // The reason why the store has stopped is in the log already.
+                Ok(()) | Err(StoreError::Stopped) => {}
+                Err(error) => {
+                    log::warn!(error:% = error; "the counts of the last seconds are lost");
+                }
             }
         });
         if std::panic::catch_unwind(run).is_err() {

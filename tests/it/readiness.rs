@@ -6,7 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, SystemClock};
 use relay::model::Level;
 
-use crate::support::{TestRelay, until};
+use crate::support::{COMMITS_OF_A_START, TestRelay, commits, until, until_started};
 
 /// A relay whose clock stands still, so that it writes nothing of its own after its start.
 fn start() -> (TestRelay, Arc<FakeClock>) {
@@ -18,19 +18,10 @@ fn start() -> (TestRelay, Arc<FakeClock>) {
     (relay, clock)
 }
 
-fn commits(relay: &TestRelay) -> u64 {
-    let text = relay.admin().send("GET", "/metrics", &[], b"").text();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("relay_commits_total "));
-    line.expect("a counter").parse().expect("a number")
-}
-
 #[test]
 fn a_thousand_readiness_requests_make_no_commit() {
     let (relay, _clock) = start();
-    // The first sweep of retention makes the only commit of a start.
-    until("the start is over", || (commits(&relay) == 1).then_some(()));
+    until_started(&relay.admin());
     let mut connection = relay.client.connect();
     for _ in 0..500 {
         for path in ["/readyz", "/ready"] {
@@ -38,13 +29,13 @@ fn a_thousand_readiness_requests_make_no_commit() {
             assert_eq!(connection.reply().expect("an answer").status, 200);
         }
     }
-    assert_eq!(commits(&relay), 1);
+    assert_eq!(commits(&relay.admin()), COMMITS_OF_A_START);
 }
 
 #[test]
 fn a_hanging_writer_makes_the_relay_unready_until_it_goes_on() {
     let (relay, clock) = start();
-    until("the start is over", || (commits(&relay) == 1).then_some(()));
+    until_started(&relay.admin());
     let blocker =
         rusqlite::Connection::open(relay.directory.path().join("relay.db")).expect("the database");
     blocker.execute_batch("BEGIN IMMEDIATE").expect("the lock");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::support::{Process, event_id};
+use crate::support::{Process, event_id, until_started};
 
 const TOML: &str =
     "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n";
@@ -87,8 +87,9 @@ fn a_port_in_use_is_refused() {
 #[test]
 fn a_second_server_on_the_same_file_is_refused() {
     let directory = directory();
-    let first = Process::serve(directory.path(), TOML);
-    first.client.get("/healthz");
+    let with_admin = TOML.replace("[admin]\nlisten = ''", "[admin]\nlisten = '127.0.0.1:0'");
+    let first = Process::serve(directory.path(), &with_admin);
+    until_started(first.admin.as_ref().expect("an admin listener"));
     // The first server keeps writing the time to the lock file; only its process number, which
     // comes first, stays the same.
     let content = |directory: &Path| {

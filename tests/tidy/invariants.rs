@@ -72,7 +72,7 @@ fn only_the_clock_asks_for_the_time() {
             // timers is in tokio's own time.
             let exempt = [
                 "src/clock/system.rs",
-                "src/store/sqlite/tests/writer.rs",
+                "src/store/sqlite/tests/readiness.rs",
                 "src/http/request_context.rs",
                 "src/http/server/connection_slots.rs",
             ];
