@@ -9,6 +9,6 @@ operations = report["operations"]
 assert report["complete"], report["stop_reason"]
 assert operations["total"] == operations["selected"] == operations["tested"] > 0, operations
 assert operations["skipped"] == operations["errored"] == 0, operations
-assert len(report["phases"]) == len(phases), report["phases"]
-assert all(phase["status"] == "success" for phase in report["phases"].values()), report["phases"]
+statuses = {name: phase["status"] for name, phase in report["phases"].items()}
+assert all(statuses[phase] == "success" for phase in phases), statuses
 assert not any(report["warnings"].values()), report["warnings"]
