@@ -68,11 +68,12 @@ fn only_the_clock_asks_for_the_time() {
         "src",
         &["SystemTime::now", "Instant::now", "Timestamp::now"],
         |name| {
-            // The store's test of the writer's idle second waits for real; a deadline of tokio's
+            // Tests of the store wait for its writer for real; a deadline of tokio's
             // timers is in tokio's own time.
             let exempt = [
                 "src/clock/system.rs",
                 "src/store/sqlite/tests/readiness.rs",
+                "src/store/sqlite/tests/writer.rs",
                 "src/http/request_context.rs",
                 "src/http/server/connection_slots.rs",
             ];

@@ -215,8 +215,8 @@ pub fn assert_error(reply: &Reply, status: u16, code: &str, says: &str) {
     assert_eq!(reply.header("content-type"), Some("application/json"));
 }
 
-/// The most commits of a start: the configuration is noted, and retention and the rollups make their
-/// first sweeps. Two of them may share a commit.
+/// The most commits of a start: the configuration is noted, and retention and the rollups make
+/// their first sweeps. Two of them may share a commit.
 pub const COMMITS_OF_A_START: u64 = 3;
 
 /// The commits of a relay, by its metrics.
