@@ -161,6 +161,9 @@ mod tests {
 
     /// Each secret, and each place where one may stand, holds the word.
     const SECRETS: &str = r#"
+        # Level http would refuse secrets that sign.
+        [delivery]
+        level = "off"
         [api]
         keys = ["SECRET-key"]
         [destinations.d]
