@@ -61,7 +61,7 @@ pub(crate) const SETTINGS: [Setting; 40] = settings! {
     Live server.max_headers;
     Live server.max_header_bytes;
     Live server.request_timeout;
-    Live server.shutdown_grace;
+    Restart server.shutdown_grace;
     Live server.public_url;
     Live server.trusted_proxies;
     Restart admin.listen;
