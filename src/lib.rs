@@ -27,19 +27,20 @@
 //!
 //! # Code map
 //!
-//! Data flows `http` → `store` → `delivery` → `store`. Each folder's `mod.rs` lists its files;
-//! `docs/architecture.md` draws the whole.
+//! Data flows `http` → `store` → `delivery` → `store`. A folder's `mod.rs`, or the file of
+//! its name beside it, lists its files; `docs/architecture.md` draws the whole.
 //!
 //! - [`relay`](Relay): the wiring, and the table of the stop; the only part that knows every other.
 //! - [`config`]: `relay.toml` and the environment, checked and resolved. [`clock`]: the time.
 //!   [`model`]: ids, states, URLs; pure.
-//! - `http`: both contracts, on hyper.
+//! - `http`: the relay API, the inbox for webhooks and the operator's listener, on hyper.
 //! - `store`: the operations on everything kept. `store/sqlite` is the engine: one writer that
 //!   commits in groups, a pool of readers.
 //! - `delivery`: the executor on blocking threads, in three levels; `delivery_off` stands in for it
 //!   in the baseline build.
-//! - `maintenance`: bulk operations and retention, in small steps.
-//! - `ops`: metrics, the log, the limit of open files, a delivery's state in words.
+//! - `maintenance`: retention, bulk operations, rollups and alerts, in small steps.
+//! - `ops`: metrics, the log, the limit of open files, a delivery's state in words, and
+//!   its JSON for commands and `/api`.
 //! - `stop`: the one way to stop a part. `limiter`: token buckets. `compiled_level`: the highest
 //!   level in this build.
 //! - [`cli`]: the binary's subcommands.
@@ -51,7 +52,7 @@
 //! - Nothing is answered before its commit is on disk.
 //! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs` and
 //!   `store/mod.rs`: no error, column, route or metric depends on the build.
-//! - Only `clock/system.rs` asks the system for the time.
+//! - Only `clock/system.rs` asks the system for the time of day.
 //!
 //! `tests/tidy/` checks these.
 

@@ -6,7 +6,7 @@
 //! - `alternatives`: several schemes for one source.
 //! - `contract`: the contract of a scheme. `signed_request`: reads signatures and times.
 //!
-//! A new scheme is a file that implements [`Verifier`], and a row in [`verifier`].
+//! A new scheme is a file that implements [`Verifier`], and a row in `scheme`.
 
 mod alternatives;
 mod contract;

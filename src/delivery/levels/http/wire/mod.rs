@@ -5,7 +5,7 @@
 //! - `dial`: makes a connection. `connection`: sends a request and reads its answer. `deadline`:
 //!   the time left for a step.
 //! - `socket`: bytes in the clear or in TLS, without blocking. `head`: an answer's status line and
-//!   headers.
+//!   headers. `tunnel`: a way through a proxy.
 
 mod connection;
 mod deadline;
