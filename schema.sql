@@ -1,4 +1,4 @@
--- The whole schema, version 5 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
+-- The whole schema, version 6 (PRAGMA user_version); src/store/sqlite/migrations leads here from the versions
 -- before it. The same in every build, so that any build opens any file. Times are milliseconds since the Unix epoch.
 --
 -- Cold and hot are apart: intents hold the payloads and hardly ever change; deliveries are narrow and
@@ -24,7 +24,7 @@ CREATE TABLE destinations (
 CREATE INDEX owned ON destinations(owner) WHERE owner IS NOT NULL;
 
 -- What was accepted. Never changed, but that an event loses its payload once all of its deliveries are
--- discarded.
+-- discarded, once an operator erases it, or to make room.
 CREATE TABLE intents (
     id              INTEGER PRIMARY KEY, -- the upper 60 bits of the UUIDv7: milliseconds and a counter
     random          INTEGER NOT NULL,    -- the lower 62 bits
@@ -41,6 +41,9 @@ CREATE TABLE intents (
     event_type      TEXT,                -- an event's type, if its source says where it is
     query           TEXT,                -- an event's query string, if it is appended to the URL
     unrouted        INTEGER,             -- 1 if no route wanted it, so that it has no delivery
+    checksum        INTEGER,             -- 64 bits of SHA-256 over row, headers and body; NULL: from before version 6
+    gone            INTEGER,             -- why it has no payload any more: 1 erased, 2 shed to make room …
+    gone_at         INTEGER,             -- … and since when
     CHECK (surface IN (0, 1)),
     CHECK ((surface = 0) = (url IS NOT NULL))
 ) STRICT;
@@ -50,6 +53,9 @@ CREATE INDEX relays ON intents(surface) WHERE surface = 0;
 
 -- Events without deliveries, for retention and for operators.
 CREATE INDEX unrouted ON intents(id) WHERE unrouted = 1;
+
+-- Events without a payload, which go once their keys do.
+CREATE INDEX shed ON intents(id) WHERE gone = 2;
 
 -- Idempotency keys that name an intent: a 64-bit digest of surface, scope and key. The digest only
 -- finds candidates; the key itself stands in the intent and is compared. Keys come here in sweeps, in
@@ -132,6 +138,7 @@ CREATE TABLE attempts (
     connect_ms     INTEGER,          -- TLS included
     first_byte_ms  INTEGER,          -- until the answer's headers were there, from the start
     next           TEXT,             -- what follows, and why
+    tls_ms         INTEGER,          -- of connect_ms
     PRIMARY KEY (intent_id, destination_id, entry),
     FOREIGN KEY (intent_id, destination_id) REFERENCES deliveries(intent_id, destination_id) ON DELETE CASCADE,
     CHECK (outcome BETWEEN 0 AND 4)
@@ -150,7 +157,7 @@ CREATE TABLE count_changes (
 CREATE TABLE jobs (
     id             INTEGER PRIMARY KEY,
     operation      INTEGER,                    -- the first of the jobs that were created together
-    kind           INTEGER NOT NULL,           -- 0 replay, 1 discard, 2 send to the target, 3 route, 4 retry, 5 reroute
+    kind           INTEGER NOT NULL,           -- 0 replay, 1 discard, 2 send to the target, 3 route, 4 retry, 5 reroute, 6 erase
     destination_id INTEGER REFERENCES destinations(id), -- only those of this destination; NULL: of all
     target_id      INTEGER,                    -- of destinations: where they go instead; a name, and never deleted
     states         INTEGER NOT NULL,           -- only those in these states, a bit for each
@@ -171,12 +178,13 @@ CREATE TABLE jobs (
     begun_at       INTEGER,                    -- its first step: what has changed since isn't selected
     look_again_at  INTEGER,                    -- when it looks again for those that were in flight …
     look_until     INTEGER,                    -- … and how long it does; NULL in the first pass
+    erased_at      INTEGER,                    -- everything is erased, and ends once the WAL is emptied
     nonce          TEXT UNIQUE,                -- a request made twice is one operation
     actor          TEXT,                       -- who asked for it
     created_at     INTEGER NOT NULL,
     ended_at       INTEGER,
     is_cancelled   INTEGER NOT NULL DEFAULT 0,
-    CHECK (kind BETWEEN 0 AND 5),
+    CHECK (kind BETWEEN 0 AND 6),
     CHECK ((kind IN (2, 5)) = (target_id IS NOT NULL)),
     CHECK (is_cancelled IN (0, 1)),
     CHECK (is_cancelled = 0 OR ended_at IS NOT NULL)
@@ -262,3 +270,81 @@ CREATE TABLE config_state (
 ) STRICT;
 
 INSERT INTO config_state VALUES (1, 0, 0, 0, 0, '', NULL, NULL, 0, 0);
+
+-- Facts that outlive a process, by name: such as unchecked_to, the last event without a checksum.
+CREATE TABLE settings (
+    name  TEXT NOT NULL PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Events that an operator erased. A restored backup has to lose them again, however old it is; so a row
+-- stays for good.
+CREATE TABLE erasures (
+    intent_id INTEGER PRIMARY KEY,
+    at        INTEGER NOT NULL
+) STRICT;
+
+-- How many bytes the database used, for a forecast; the last week's.
+CREATE TABLE space_samples (
+    at   INTEGER PRIMARY KEY,
+    used INTEGER NOT NULL
+) STRICT;
+
+-- For readers in SQL: version 1, described in docs/sql.md. Columns are only ever added. `event` is the
+-- key to join by.
+CREATE VIEW relay_events AS
+SELECT i.id AS event,
+       iif(i.surface = 1, 'evt_', '') || printf('%08x-%04x-7%03x-%04x-%012x', i.id >> 28,
+           (i.id >> 12) & 65535, i.id & 4095, 32768 | (i.random >> 48),
+           i.random & 281474976710655) AS id,
+       iif(i.surface = 1, 'webhooks', 'relays') AS surface,
+       iif(i.surface = 1, i.label, NULL) AS source,
+       iif(i.surface = 1, i.event_type, i.label) AS event_type,
+       i.url AS url,
+       strftime('%Y-%m-%dT%H:%M:%fZ', i.created_at / 1000.0, 'unixepoch') AS accepted_at,
+       i.idempotency_key AS idempotency_key,
+       i.metadata AS metadata,
+       i.query AS query,
+       CAST(i.headers AS TEXT) AS headers,
+       length(i.body) AS payload_bytes,
+       iif(i.gone IS NULL, i.body, NULL) AS payload,
+       CASE i.gone WHEN 1 THEN 'erased' WHEN 2 THEN 'shed' END AS payload_gone,
+       strftime('%Y-%m-%dT%H:%M:%fZ', i.gone_at / 1000.0, 'unixepoch') AS payload_gone_at,
+       i.unrouted IS NOT NULL AS is_unrouted
+FROM intents i;
+
+CREATE VIEW relay_deliveries AS
+SELECT d.intent_id AS event,
+       t.name AS destination,
+       CASE d.state WHEN 0 THEN 'queued' WHEN 1 THEN 'processing' WHEN 2 THEN 'retrying'
+                    WHEN 3 THEN 'delivered' ELSE 'dead_lettered' END AS status,
+       d.attempts AS attempts,
+       iif(d.next_attempt_at = 9223372036854775807, NULL,
+           strftime('%Y-%m-%dT%H:%M:%fZ', d.next_attempt_at / 1000.0, 'unixepoch'))
+           AS next_attempt_at,
+       d.next_attempt_at IS 9223372036854775807 AS waits_in_order,
+       strftime('%Y-%m-%dT%H:%M:%fZ', d.updated_at / 1000.0, 'unixepoch') AS updated_at,
+       d.last_error AS last_error,
+       strftime('%Y-%m-%dT%H:%M:%fZ', d.discarded_at / 1000.0, 'unixepoch') AS discarded_at
+FROM deliveries d JOIN destinations t ON t.id = d.destination_id;
+
+CREATE VIEW relay_attempts AS
+SELECT a.intent_id AS event,
+       t.name AS destination,
+       a.entry AS entry,
+       a.attempt AS attempt,
+       strftime('%Y-%m-%dT%H:%M:%fZ', a.started_at / 1000.0, 'unixepoch') AS started_at,
+       a.duration_ms AS duration_ms,
+       CASE a.outcome WHEN 0 THEN 'delivered' WHEN 1 THEN 'transient' WHEN 2 THEN 'permanent'
+                      WHEN 3 THEN 'interrupted' ELSE 'replayed' END AS outcome,
+       a.status_code AS status_code,
+       a.failure AS failure,
+       a.error AS error,
+       a.response AS response,
+       a.address AS address,
+       a.resolve_ms AS resolve_ms,
+       a.connect_ms AS connect_ms,
+       a.tls_ms AS tls_ms,
+       a.first_byte_ms AS first_byte_ms,
+       a.next AS next
+FROM attempts a JOIN destinations t ON t.id = a.destination_id;

@@ -17,15 +17,16 @@ use crate::world::World;
 pub const VERSION_1: &str = include_str!("../../../src/store/sqlite/migrations/1.sql");
 
 /// The migrations, from each version to the next. [`to_version_1`] undoes each of them.
-pub const MIGRATIONS: [&str; 4] = [
+pub const MIGRATIONS: [&str; 5] = [
     include_str!("../../../src/store/sqlite/migrations/2.sql"),
     include_str!("../../../src/store/sqlite/migrations/3.sql"),
     include_str!("../../../src/store/sqlite/migrations/4.sql"),
     include_str!("../../../src/store/sqlite/migrations/5.sql"),
+    include_str!("../../../src/store/sqlite/migrations/6.sql"),
 ];
 
 /// The newest version.
-pub const NEWEST: i64 = 5;
+pub const NEWEST: i64 = 6;
 
 pub const APPLICATION_ID: i64 = 0x524C_4159;
 
@@ -243,7 +244,9 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         )
         .expect("a key");
     }
-    let mut script = "DROP INDEX listed;".to_owned();
+    let mut script = "DROP INDEX listed; DROP VIEW relay_events; DROP VIEW relay_deliveries;
+                      DROP VIEW relay_attempts;"
+        .to_owned();
     for table in [
         "jobs",
         "key_sweep",
@@ -254,6 +257,9 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         "destination_rollups",
         "alert_states",
         "config_state",
+        "settings",
+        "erasures",
+        "space_samples",
     ] {
         write!(script, "DROP TABLE {table};").expect("a String takes all");
     }
@@ -277,11 +283,15 @@ pub fn to_version_1(database: &Path, wal: Wal) {
         .expect("a String takes all");
     }
     // These columns are in no CHECK. Rebuilding the table would drop its index.
-    script += "DROP INDEX line; DROP INDEX unrouted; DROP INDEX discarded; DROP INDEX dead;";
+    script += "DROP INDEX line; DROP INDEX unrouted; DROP INDEX discarded; DROP INDEX dead;
+               DROP INDEX shed;";
     for (table, column) in [
         ("intents", "event_type"),
         ("intents", "query"),
         ("intents", "unrouted"),
+        ("intents", "checksum"),
+        ("intents", "gone"),
+        ("intents", "gone_at"),
         ("deliveries", "order_key"),
         ("deliveries", "place"),
         ("deliveries", "discarded_at"),

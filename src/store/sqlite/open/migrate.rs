@@ -4,15 +4,16 @@ use rusqlite::{Connection, ErrorCode};
 
 /// The version of `schema.sql`, kept in `user_version`. A change of the schema adds a numbered
 /// migration to [`MIGRATIONS`] and counts up.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 /// Migrations from version n (at index n - 1) to n + 1. All that are needed run in one transaction:
 /// a file has its old version or this one, never one in between.
-pub const MIGRATIONS: [&str; 4] = [
+pub const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/2.sql"),
     include_str!("../migrations/3.sql"),
     include_str!("../migrations/4.sql"),
     include_str!("../migrations/5.sql"),
+    include_str!("../migrations/6.sql"),
 ];
 
 /// `RLAY`: tells relay's files from others (`file` and `sqlite3` show it).

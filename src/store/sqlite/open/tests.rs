@@ -18,7 +18,7 @@ fn outline(sql: &Connection) -> Vec<String> {
         "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' '
                 || coalesce(c.dflt_value, '-') || ' ' || c.pk
          FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table'",
-        "SELECT sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
+        "SELECT sql FROM sqlite_schema WHERE type IN ('index', 'view') AND sql IS NOT NULL",
         "SELECT m.name || '.' || f.\"from\" || ' -> ' || f.\"table\" || '.' || f.\"to\" || ' ' || f.on_delete
          FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'",
     ]
@@ -87,15 +87,7 @@ fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
     for version in 1..VERSION {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("relay.db");
-        let old = Connection::open(&path).expect("a database");
-        old.execute_batch("PRAGMA journal_mode = WAL")
-            .expect("a pragma");
-        old.execute_batch(include_str!("../migrations/1.sql"))
-            .expect("the first schema");
-        let steps = usize::try_from(version - 1).expect("few");
-        for migration in &MIGRATIONS[..steps] {
-            old.execute_batch(migration).expect("a migration");
-        }
+        let old = at_version(&path, version);
         old.execute_batch(
             "INSERT INTO destinations (name) VALUES ('a'), ('http://b'), ('http://c');
              INSERT INTO intents (id, random, surface, created_at, label, headers, body)
@@ -106,10 +98,6 @@ fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
              VALUES (1, 1, 1, 1, 3, 4, 2);",
         )
         .expect("rows");
-        old.pragma_update(None, "application_id", APPLICATION_ID)
-            .expect("a pragma");
-        old.pragma_update(None, "user_version", version)
-            .expect("a pragma");
         let migrated = writer(&path, &|| 0).expect("it opens");
         let reopened = Connection::open(&path).expect("it opens");
         // A connection opened before the migration reads the new schema, too.
@@ -140,6 +128,82 @@ fn every_version_gives_up_the_reference_to_destinations_and_stays_sound() {
             .expect("a count");
         assert_eq!(left, 0);
     }
+}
+
+#[test]
+fn an_upgrade_keeps_events_and_jobs_and_remembers_the_last_event_without_a_checksum() {
+    for version in 1..VERSION {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("relay.db");
+        let old = at_version(&path, version);
+        old.execute_batch(
+            "INSERT INTO destinations (name) VALUES ('a');
+             INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+             VALUES (1, 2, 1, 3, 's', x'', x'7b7d'), (7, 2, 1, 3, 's', x'', x'7b7d');",
+        )
+        .expect("rows");
+        if version == 5 {
+            old.execute_batch(
+                "INSERT INTO jobs (id, operation, kind, target_id, states, since, until, done,
+                                   skipped, cursor_at, cursor_intent, cursor_more, look_until,
+                                   nonce, actor, created_at)
+                 VALUES (3, 3, 2, 1, 16, 0, 9, 5, 6, 7, 8, 9, 10, 'n', 'me', 11);",
+            )
+            .expect("a job");
+        }
+        let migrated = writer(&path, &|| 0).expect("it opens");
+        let (events, to): (i64, i64) = migrated
+            .query_row(
+                "SELECT count(*), (SELECT value FROM settings WHERE name = 'unchecked_to')
+                 FROM intents WHERE body = x'7b7d' AND checksum IS NULL AND gone IS NULL",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .expect("the events");
+        assert_eq!((events, to), (2, 7), "from version {version}");
+        if version == 5 {
+            let job: String = migrated
+                .query_row(
+                    "SELECT concat_ws(' ', kind, target_id, states, until, done, skipped, cursor_at,
+                            cursor_intent, cursor_more, look_until, nonce, actor, created_at)
+                     FROM jobs WHERE id = 3 AND erased_at IS NULL AND ended_at IS NULL",
+                    [],
+                    |row| row.get(0),
+                )
+                .expect("the job");
+            assert_eq!(job, "2 1 16 9 5 6 7 8 9 10 n me 11");
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_of_an_empty_database_leaves_nothing_unchecked() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.db");
+    drop(at_version(&path, VERSION - 1));
+    let migrated = writer(&path, &|| 0).expect("it opens");
+    let settings: i64 = migrated
+        .query_row("SELECT count(*) FROM settings", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(settings, 0);
+}
+
+/// A database of an older version.
+fn at_version(path: &Path, version: i64) -> Connection {
+    let old = Connection::open(path).expect("a database");
+    old.execute_batch("PRAGMA journal_mode = WAL")
+        .expect("a pragma");
+    old.execute_batch(include_str!("../migrations/1.sql"))
+        .expect("the first schema");
+    let steps = usize::try_from(version - 1).expect("few");
+    for migration in &MIGRATIONS[..steps] {
+        old.execute_batch(migration).expect("a migration");
+    }
+    old.pragma_update(None, "application_id", APPLICATION_ID)
+        .expect("a pragma");
+    old.pragma_update(None, "user_version", version)
+        .expect("a pragma");
+    old
 }
 
 /// Read from the connection itself, so that no list of settings can agree with itself.
