@@ -143,6 +143,18 @@ pub(super) fn durations<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Durati
     Ok(all.into_iter().map(|one| one.0).collect())
 }
 
+/// A list that protects: an empty one would protect nothing, and look as if nothing passed.
+pub(super) fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(from)?;
+    if list.is_empty() {
+        let problem = "[]: expected at least one; without the key nothing is checked";
+        return Err(serde::de::Error::custom(problem));
+    }
+    Ok(list)
+}
+
 pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     from.deserialize_any(Text::new(parse_size, SIZE))
 }

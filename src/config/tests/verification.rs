@@ -170,6 +170,14 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.public_url: \"https://a/?b\": expected a URL without a query",
     ),
     ("allow_ips = ['192.0.2.0/33']", "sources.a.allow_ips"),
+    (
+        "allow_ips = []",
+        "sources.a.allow_ips: []: expected at least one; without the key nothing is checked",
+    ),
+    (
+        "provider = 'github'\nverify_any = []",
+        "sources.a.verify_any: []: expected at least one",
+    ),
 ];
 
 #[test]

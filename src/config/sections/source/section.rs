@@ -93,7 +93,7 @@ pub struct Source {
     #[serde(default)]
     pub verify: Option<Verify>,
     /// Several schemes, of which one has to verify a request; tried in order. At most four.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "units::at_least_one")]
     pub verify_any: Vec<Alternative>,
     /// The secrets of the schemes that have none of their own.
     #[serde(default)]
@@ -114,7 +114,7 @@ pub struct Source {
     #[serde(default)]
     pub require: Conditions,
     /// The networks that may send; others get 403. Default: all.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "units::at_least_one")]
     pub allow_ips: Vec<IpNet>,
     /// The beginning of the URL that the provider was given, up to the path. Default: that of the
     /// server.
