@@ -41,8 +41,8 @@
 //! - `maintenance`: retention, bulk operations, rollups and alerts, in small steps.
 //! - `ops`: metrics, the log, the limit of open files, a delivery's state in words, and
 //!   its JSON for commands and `/api`.
-//! - `stop`: the one way to stop a part. `limiter`: token buckets. `compiled_level`: the highest
-//!   level in this build.
+//! - `tls`: certificates and keys. `stop`: the one way to stop a part. `limiter`: token buckets.
+//!   `compiled_level`: the highest level in this build.
 //! - [`cli`]: the binary's subcommands.
 //!
 //! # Invariants
@@ -80,6 +80,7 @@ mod ops;
 mod relay;
 mod stop;
 mod store;
+mod tls;
 
 pub use compiled_level::COMPILED_LEVEL;
 pub use config::Config;

@@ -1,14 +1,20 @@
 //! A running relay: the only part that knows every other part.
 //!
-//! - `start`: the wiring. Binds, opens the database, starts the agents, serves. `reload`: takes
-//!   another configuration over. `demand`: the users of file descriptors.
+//! - `start`: the wiring. Binds, opens the database, starts the agents, serves. `listeners`: the
+//!   bound addresses. `serving`: the tasks of the accepting thread; `spawner` runs them.
+//! - `reload`: takes another configuration over. `certificates`: those of the listeners. `demand`:
+//!   the users of file descriptors.
 //! - `ORDER`: the table of the stop. `agents`: the agents that it stops.
 //! - `error`: the reasons why a relay can't start, fails, or doesn't stop in order.
 
 mod agents;
+mod certificates;
 mod demand;
 mod error;
+mod listeners;
 mod reload;
+mod serving;
+mod spawner;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -18,6 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agents::Agents;
+use certificates::Prepared;
+pub(crate) use certificates::check as check_certificates;
 pub use error::{RelayError, ReloadError, StartError};
 pub(crate) use reload::{ConfigOrigin, Reloader};
 
@@ -80,7 +88,10 @@ impl Relay {
         clock: Arc<dyn Clock>,
         fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
     ) -> Result<Self, StartError> {
-        let started = start::start(Arc::new(config.resolve()), clock, fetch)?;
+        let resolved = Arc::new(config.resolve());
+        let prepared =
+            Prepared::read(&resolved).map_err(|problem| Config::refused(origin.path(), problem))?;
+        let started = start::start(resolved, prepared, clock, fetch)?;
         Ok(Self {
             agents: started.agents,
             address: started.address,
@@ -94,6 +105,11 @@ impl Relay {
     /// The address of the public listener; with port 0 configured, the system chose the port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether the public listener speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.reloader.certificates().server().is_some()
     }
 
     /// The address of the operator's listener, if there is one.

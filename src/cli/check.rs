@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::delivery;
 use crate::model::ProxyUrl;
+use crate::relay::check_certificates;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -34,6 +35,7 @@ impl Check {
         } = File::new(file)?.load()?;
         let (notes, config) = (config.notes(), config.resolve());
         delivery::check(&config).map_err(|problem| Config::refused(file, problem))?;
+        check_certificates(&config).map_err(|problem| Config::refused(file, problem))?;
         let effective = Config::effective_sources(file);
         if self.json {
             print_json(&config, &fingerprint, &effective, &notes)
@@ -50,6 +52,10 @@ fn admin_address(config: &Resolved) -> String {
         .map_or_else(|| "off".to_owned(), |address| address.to_string())
 }
 
+fn with_tls(is_secure: bool) -> &'static str {
+    if is_secure { " with TLS" } else { "" }
+}
+
 fn print_json(
     config: &Resolved,
     fingerprint: &Fingerprint,
@@ -60,7 +66,9 @@ fn print_json(
         "ok": true,
         "fingerprint": fingerprint.to_string(),
         "listen": config.server.listen.to_string(),
+        "tls": config.server.tls.is_some(),
         "admin": admin_address(config),
+        "adminTls": config.admin.tls.is_some(),
         "database": config.database.path.display().to_string(),
         "level": config.level().to_string(),
         "apiKeys": config.api.keys.len(),
@@ -84,8 +92,18 @@ fn print_text(
 ) -> Result<(), CommandError> {
     say!("the configuration is fine");
     say!("  fingerprint   {fingerprint}");
-    say!("  listen        {}", config.server.listen);
-    say!("  admin         {}", admin_address(config));
+    let is_secure = config.server.tls.is_some();
+    say!(
+        "  listen        {}{}",
+        config.server.listen,
+        with_tls(is_secure)
+    );
+    let is_secure = config.admin.tls.is_some();
+    say!(
+        "  admin         {}{}",
+        admin_address(config),
+        with_tls(is_secure)
+    );
     say!("  database      {}", config.database.path.display());
     say!("  level         {}", config.level());
     say!("  API keys      {}", config.api.keys.len());

@@ -59,7 +59,8 @@ impl Serve {
             version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
             database = database.as_str(), admin = admin.as_str(),
             fingerprint:% = fingerprint;
-            "listening at http://{}", relay.address()
+            "listening at {}://{}", if relay.is_secure() { "https" } else { "http" },
+            relay.address()
         );
         if relay.wait(signals.asked()).is_ok() {
             log::info!("stopping: draining requests and attempts");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::sections::Alerts;
+use crate::config::sections::{Alerts, Tls};
 use crate::config::settings::Config;
 
 /// When a change of a setting takes effect.
@@ -36,23 +36,24 @@ pub(crate) struct Setting {
 }
 
 macro_rules! settings {
-    ($($effect:ident $section:ident . $key:ident $(by $view:expr)?;)*) => {
+    ($($effect:ident $section:ident $(. $key:ident)+ $(by $view:expr)?;)*) => {
         [$(Setting {
-            key: concat!(stringify!($section), ".", stringify!($key)),
+            key: concat!(stringify!($section) $(, ".", stringify!($key))+),
             effect: Effect::$effect,
-            differs: settings!(@differs $section.$key $(, $view)?),
+            differs: settings!(@differs $section $(.$key)+ $(, $view)?),
         }),*]
     };
     (@differs $section:ident . $key:ident) => {
         |old, new| old.$section.$key != new.$section.$key
     };
-    (@differs $section:ident . $key:ident, $view:expr) => {
+    (@differs $section:ident $(. $key:ident)+, $view:expr) => {
         |old, new| $view(old) != $view(new)
     };
 }
 
-/// All settings but those of sources and destinations.
-pub(crate) const SETTINGS: [Setting; 40] = settings! {
+/// All settings but those of sources and destinations. Of a table that stands for itself, too, that
+/// it is there or not takes a restart.
+pub(crate) const SETTINGS: [Setting; 46] = settings! {
     Restart server.listen;
     Restart server.max_connections;
     Live server.max_body_bytes;
@@ -64,11 +65,17 @@ pub(crate) const SETTINGS: [Setting; 40] = settings! {
     Restart server.shutdown_grace;
     Live server.public_url;
     Live server.trusted_proxies;
+    Restart server.tls by |config: &Config| config.server.tls.is_some();
+    Live server.tls.cert_file by |config: &Config| server_tls(config).map(|tls| tls.cert_file);
+    Live server.tls.key_file by |config: &Config| server_tls(config).map(|tls| tls.key_file);
     Restart admin.listen;
     Live admin.tokens_env by |config: &Config| config.admin.tokens.clone();
     Live admin.read_tokens_env by |config: &Config| config.admin.read_tokens.clone();
     Live admin.allowed_hosts;
     Live admin.metrics_public;
+    Restart admin.tls by |config: &Config| config.admin.tls.is_some();
+    Live admin.tls.cert_file by |config: &Config| admin_tls(config).map(|tls| tls.cert_file);
+    Live admin.tls.key_file by |config: &Config| admin_tls(config).map(|tls| tls.key_file);
     Restart database.path by database_path;
     Restart database.readers;
     Restart database.min_free_bytes;
@@ -98,6 +105,14 @@ pub(crate) const SETTINGS: [Setting; 40] = settings! {
 /// Tables with a name of the operator's, whose settings all take effect at a reload.
 #[cfg(test)]
 const NAMED: [&str; 2] = ["destinations.NAME", "sources.NAME"];
+
+fn server_tls(config: &Config) -> Option<Tls> {
+    config.server.tls.clone()
+}
+
+fn admin_tls(config: &Config) -> Option<Tls> {
+    config.admin.tls.clone()
+}
 
 fn alerts(config: &Config) -> Alerts {
     config.alerts.clone().unwrap_or_default()

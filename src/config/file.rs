@@ -56,6 +56,11 @@ impl ConfigFile {
         })
     }
 
+    /// The file, as it was named.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
     /// Reads the file for the start, if it exists or was named; then the environment and the
     /// secrets. Checks the whole.
     pub fn load(&self) -> Result<Loaded, ConfigError> {

@@ -58,7 +58,7 @@ pub use sections::{
     HandshakeTable, HeaderNames, Heartbeat, HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering,
     ProxySetting, PublicKeyScheme, RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText,
     Retention, RetrySettings, SecretEncoding, Server, SignedRequest, Simulated, Source,
-    SourceVerify, StandardWebhooks, TimestampFormat, TokenScheme, Verify,
+    SourceVerify, StandardWebhooks, TimestampFormat, Tls, TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

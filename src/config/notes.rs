@@ -2,6 +2,7 @@
 //! them.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use ::http::HeaderName;
@@ -36,7 +37,7 @@ impl Config {
         notes
     }
 
-    /// The notes about the way to destinations, which a start logs, too: others may profit from
+    /// The notes about the network and about keys, which a start logs, too: others may profit from
     /// these settings.
     pub(crate) fn network_notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -47,20 +48,26 @@ impl Config {
                     .to_owned(),
             );
         }
+        if let Some(listen) = self.admin.listen
+            && !listen.ip().to_canonical().is_loopback()
+            && self.admin.tls.is_none()
+        {
+            notes.push(format!(
+                "admin.listen: {listen} is off loopback and has no TLS, so that tokens cross the \
+                 network in plain text: set [admin.tls], or keep the network private"
+            ));
+        }
+        let listeners = [("server", &self.server.tls), ("admin", &self.admin.tls)];
+        for (listener, tls) in listeners {
+            let path = tls.as_ref().map(|tls| tls.key_file.as_path());
+            notes.extend(
+                path.and_then(|path| readable_key(&format!("{listener}.tls.key_file"), path)),
+            );
+        }
         for (name, to) in &self.destinations {
-            let Some(path) = &to.client_key_file else {
-                continue;
-            };
-            let mode = std::fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
-            if let Ok(mode) = mode
-                && mode & 0o007 != 0
-            {
-                notes.push(format!(
-                    "destinations.{name}.client_key_file: \"{}\" has mode {mode:04o}, so that every \
-                     user of this machine can get at the key: expected 0600, or 0640",
-                    path.display()
-                ));
-            }
+            let path = to.client_key_file.as_deref();
+            let key = || format!("destinations.{name}.client_key_file");
+            notes.extend(path.and_then(|path| readable_key(&key(), path)));
         }
         notes
     }
@@ -85,6 +92,18 @@ impl Config {
              dead letter. With secrets each attempt is signed anew"
         ))
     }
+}
+
+/// The file of a private key that every user of the machine can read.
+fn readable_key(key: &str, path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o007 != 0).then(|| {
+        format!(
+            "{key}: \"{}\" has mode {mode:04o}, so that every user of this machine can get at the \
+             key: expected 0600, or 0640",
+            path.display()
+        )
+    })
 }
 
 /// Routes that lead to no destination which doesn't get every event anyway.

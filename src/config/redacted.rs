@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::resolved::{DestinationPolicy, Resolved, SourcePolicy};
 use crate::config::rules::shown;
-use crate::config::sections::{RateLimit, SourceVerify};
+use crate::config::sections::{RateLimit, SourceVerify, Tls};
 
 impl Resolved {
     /// The settings without secrets.
@@ -29,6 +29,7 @@ impl Resolved {
                 "shutdown_grace": shown(server.shutdown_grace),
                 "public_url": server.public_url.as_deref().map(origin),
                 "trusted_proxies": texts(&server.trusted_proxies),
+                "tls": server.tls.as_ref().map(tls),
             },
             "admin": {
                 "listen": self.admin.listen.as_ref().map(SocketAddr::to_string),
@@ -36,6 +37,7 @@ impl Resolved {
                 "read_tokens": set(self.admin.read_tokens.len()),
                 "allowed_hosts": self.admin.allowed_hosts,
                 "metrics_public": self.admin.metrics_public,
+                "tls": self.admin.tls.as_ref().map(tls),
             },
             "database": {
                 "path": self.database.path.display().to_string(),
@@ -70,6 +72,13 @@ impl Resolved {
 fn named<T>(all: &BTreeMap<String, T>, view: impl Fn(&T) -> Value) -> Value {
     let views = all.iter().map(|(name, one)| (name.clone(), view(one)));
     Value::Object(views.collect::<Map<_, _>>())
+}
+
+fn tls(files: &Tls) -> Value {
+    json!({
+        "cert_file": files.cert_file.display().to_string(),
+        "key_file": files.key_file.display().to_string(),
+    })
 }
 
 fn destination(policy: &DestinationPolicy) -> Value {

@@ -26,11 +26,22 @@ const MAX_RESERVED_BYTES: usize = 16 * 1024;
 /// A request whose body may still be arriving.
 pub(crate) type Request = hyper::Request<Body>;
 
+/// The connection that a request came by.
+pub(crate) struct Origin {
+    /// The address of its other end.
+    pub peer: IpAddr,
+    /// Whether it has TLS.
+    pub is_secure: bool,
+    pub connection: Arc<ConnectionState>,
+}
+
 /// A request's body.
 pub(crate) struct Body {
     incoming: Incoming,
     /// The address of the other end of the connection.
     pub(in crate::http) peer: IpAddr,
+    /// Whether the request came over TLS to relay itself. A proxy in front may have ended TLS.
+    pub(in crate::http) is_secure: bool,
     connection: Arc<ConnectionState>,
     /// The client waits for `100 Continue` before it sends the body.
     is_held_back: bool,
@@ -39,15 +50,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub fn new(
-        incoming: Incoming,
-        headers: &HeaderMap,
-        peer: IpAddr,
-        connection: Arc<ConnectionState>,
-    ) -> Self {
+    pub fn new(incoming: Incoming, headers: &HeaderMap, from: Origin) -> Self {
         Self {
-            peer,
-            connection,
+            peer: from.peer,
+            is_secure: from.is_secure,
+            connection: from.connection,
             is_held_back: headers.contains_key(EXPECT),
             is_broken: false,
             incoming,

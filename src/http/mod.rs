@@ -31,4 +31,4 @@ pub(crate) use admission::LearnedSecrets;
 pub(crate) use app::App;
 pub(crate) use live_app::LiveApp;
 pub(crate) use server::event_loops::{self, EventLoops};
-pub(crate) use server::serve;
+pub(crate) use server::{Identity, Listener, ListenerTls, serve};

@@ -34,16 +34,17 @@ impl OwnAuthorities {
         // A user in the authority is a way to make another host look like ours.
         let is_web = matches!(scheme, "http" | "https") && !authority.as_str().contains('@');
         let host = authority.host().to_ascii_lowercase();
+        let default = if scheme == "https" { 443 } else { 80 };
         let is_public = |(known, port): &(String, Option<u16>)| {
             // A proxy that ends TLS sends on with the scheme and the port of either side.
             *known == host && (authority.port_u16().is_none() || authority.port_u16() == *port)
         };
         is_web
-            && (self.public.iter().any(is_public) || self.listens_at(&host, authority.port_u16()))
+            && (self.public.iter().any(is_public)
+                || self.listens_at(&host, authority.port_u16().unwrap_or(default)))
     }
 
-    fn listens_at(&self, host: &str, port: Option<u16>) -> bool {
-        let port = port.unwrap_or(80);
+    fn listens_at(&self, host: &str, port: u16) -> bool {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         let address: Option<IpAddr> = literal.parse().ok();
         let is_loopback = host == "localhost" || address.is_some_and(|ip| ip.is_loopback());

@@ -1,4 +1,4 @@
-//! The id and the deadline of a request.
+//! The id and the deadline of a request, and whether it came over TLS.
 
 use std::time::Duration;
 
@@ -16,13 +16,16 @@ pub(super) struct RequestContext {
     pub request_id: HeaderValue,
     /// The time at which the client gets 503 instead of waiting longer.
     pub deadline: Instant,
+    /// Whether it came over TLS to relay itself. A proxy in front may have ended TLS.
+    pub is_secure: bool,
 }
 
 impl RequestContext {
-    pub fn new(headers: &HeaderMap, timeout: Duration) -> Self {
+    pub fn new(headers: &HeaderMap, is_secure: bool, timeout: Duration) -> Self {
         Self {
             request_id: request_id(headers),
             deadline: Instant::now() + timeout,
+            is_secure,
         }
     }
 

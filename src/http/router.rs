@@ -150,7 +150,8 @@ impl App {
     pub async fn answer(self: Arc<Self>, request: Request) -> Response {
         let start = self.clock.monotonic();
         let (head, mut body) = request.into_parts();
-        let context = RequestContext::new(&head.headers, self.config.server.request_timeout);
+        let timeout = self.config.server.request_timeout;
+        let context = RequestContext::new(&head.headers, body.is_secure, timeout);
         let method = method_label(&head.method);
         let format = error_format(head.uri.path());
         let framing = check_framing(&self.own_authorities, &head);
@@ -183,7 +184,8 @@ impl App {
         let start = String::from_utf8_lossy(start);
         let line = start.lines().next().unwrap_or_default();
         let format = error_format(line.split(' ').nth(1).unwrap_or_default());
-        let context = RequestContext::new(&HeaderMap::new(), self.config.server.request_timeout);
+        let timeout = self.config.server.request_timeout;
+        let context = RequestContext::new(&HeaderMap::new(), false, timeout);
         let error = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
             {
                 let server = &self.config.server;

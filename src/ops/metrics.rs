@@ -7,7 +7,9 @@
 mod tests;
 
 mod config;
+mod listeners;
 mod sources;
+mod tls;
 mod verification;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use metrics_exporter_prometheus::{
 };
 
 pub(crate) use config::ConfigMetrics;
+pub(crate) use tls::{HandshakeCounters, HandshakeResult};
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
 use crate::model::{DeliveryState, Level, Surface};
@@ -406,10 +409,11 @@ const DURATIONS: [(&str, &str); 4] = [
 ];
 
 fn describe(recorder: &PrometheusRecorder) {
-    for (name, help) in COUNTERS {
+    for (name, help) in COUNTERS.into_iter().chain([tls::COUNTER]) {
         recorder.describe_counter(name.into(), None, SharedString::const_str(help));
     }
-    for (name, help) in GAUGES.into_iter().chain(config::GAUGES) {
+    let gauges = GAUGES.into_iter().chain(config::GAUGES);
+    for (name, help) in gauges.chain([tls::GAUGE]) {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
     }
     for (name, help) in DURATIONS {

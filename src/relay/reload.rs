@@ -6,6 +6,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{Clock, Timestamp};
@@ -17,6 +18,7 @@ use crate::http::LiveApp;
 use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::{Failure, Notices};
+use crate::relay::certificates::{Certificates, Prepared};
 use crate::relay::demand::demand;
 use crate::relay::error::ReloadError;
 use crate::store::{ConfigAttempt, OnHangup, Reader, Store};
@@ -31,6 +33,11 @@ pub(crate) struct ConfigOrigin {
 }
 
 impl ConfigOrigin {
+    /// The file, as it was named.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(ConfigFile::shown)
+    }
+
     /// That of a configuration that an embedding program made.
     pub fn program() -> Self {
         Self {
@@ -45,6 +52,7 @@ impl ConfigOrigin {
 pub(in crate::relay) struct Parts {
     pub live: Live,
     pub app: LiveApp,
+    pub certificates: Certificates,
     pub executor: delivery::Reload,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
@@ -172,7 +180,13 @@ impl Reloader {
             .executor
             .prepare(&new)
             .map_err(ReloadError::Unusable)?;
-        let changes = Changes::between((&running.config, &old), (&request.config, &new));
+        let certificates = Prepared::read(&new).map_err(|(key, problem)| {
+            ReloadError::Unusable(std::io::Error::other(format!("{key}: {problem}")))
+        })?;
+        let mut changes = Changes::between((&running.config, &old), (&request.config, &new));
+        changes
+            .keys
+            .extend(parts.certificates.renewed(&certificates));
         let report = self.report(
             &changes,
             &prepared.renewed,
@@ -185,6 +199,7 @@ impl Reloader {
         // From the receivers of events backwards, so that no event is accepted for a destination
         // that its deliverer doesn't know.
         prepared.commit();
+        parts.certificates.replace(certificates);
         parts.live.replace(Arc::clone(&new));
         parts.executor.adopt();
         parts.app.reload(Arc::clone(&new));
@@ -296,6 +311,11 @@ impl Reloader {
                  destinations, and {running} are allowed since the start: raise it, or restart"
             );
         }
+    }
+
+    /// The certificates of the listeners.
+    pub(super) fn certificates(&self) -> &Certificates {
+        &self.0.parts.certificates
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {

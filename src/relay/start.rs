@@ -1,49 +1,28 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
-use crate::http::{App, EventLoops, LearnedSecrets, LiveApp, serve};
+use crate::http::{App, EventLoops, LearnedSecrets, LiveApp};
 use crate::maintenance::heartbeat::{self, Heartbeat};
 use crate::maintenance::{self, Worker};
 use crate::model::{FetchCertificate, Level};
-use crate::ops::fatal::Fatal;
 use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::Notices;
 use crate::ops::pulse::Pulse;
 use crate::relay::agents::Agents;
-use crate::relay::demand::{ADMIN_CONNECTIONS, demand};
+use crate::relay::certificates::{Certificates, Prepared};
+use crate::relay::demand::demand;
 use crate::relay::error::StartError;
+use crate::relay::listeners::Listeners;
 use crate::relay::reload::Parts;
-use crate::stop::{Ending, Running};
+use crate::relay::serving::{serve_on, upkeep};
+use crate::relay::spawner::Spawner;
 use crate::store::{DestinationId, OpenError, Store, StoreContext};
-
-/// Connections that wait in the kernel to be accepted.
-const BACKLOG: u32 = 1024;
-/// The interval at which full token buckets are evicted and histograms folded. Between two foldings
-/// each request holds a few bytes.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The listeners, bound but not yet accepting.
-struct Listeners {
-    public: TcpListener,
-    admin: Option<TcpListener>,
-    address: SocketAddr,
-    admin_address: Option<SocketAddr>,
-}
-
-impl Listeners {
-    fn addresses(&self) -> Vec<SocketAddr> {
-        let both = [Some(self.address), self.admin_address];
-        both.into_iter().flatten().collect()
-    }
-}
 
 /// The parts of a relay that runs.
 pub(super) struct Started {
@@ -56,20 +35,23 @@ pub(super) struct Started {
     pub parts: Parts,
 }
 
-/// Starts a relay. An error drops the agents that are started by then, which stops them. `fetch`
-/// makes what fetches certificates of providers.
+/// Starts a relay. An error drops the agents that are started by then, which stops them. `prepared`
+/// are the listeners' certificates. `fetch` makes what fetches certificates of providers.
 pub(super) fn start(
     config: Arc<Resolved>,
+    prepared: Prepared,
     clock: Arc<dyn Clock>,
     fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
 ) -> Result<Started, StartError> {
     let metrics = Arc::new(Metrics::new(config.level()));
+    let notices = Notices::default();
+    let certificates = Certificates::new(prepared, &metrics, &notices);
     let mut agents = Agents::new(config.server.shutdown_grace);
     let event_loops = EventLoops::start(&agents.fatal, &agents.http_threads.stop)?;
     agents.http_threads.ended = Some(event_loops.ended().clone());
 
     // Listeners come first: an address in use stops the start before anything is on disk.
-    let listeners = bind(&config, &event_loops)?;
+    let listeners = Listeners::bind(&config, &event_loops)?;
     let own_listeners = listeners.addresses();
     let (live, wake) = (Live::new(Arc::clone(&config)), Wake::new());
     let outside_write = Arc::new(Notify::new());
@@ -88,7 +70,7 @@ pub(super) fn start(
         pulse: Pulse::default(),
     };
     let fetch_certificate = fetch(&context);
-    let (executor, notices) = start_agents(&mut agents, &config, context)?;
+    let executor = start_agents(&mut agents, &config, context, &notices)?;
     let learned_secrets = Arc::new(LearnedSecrets::default());
     learned_secrets.load(&store)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
@@ -102,63 +84,29 @@ pub(super) fn start(
         fetch_certificate,
         Arc::clone(&learned_secrets),
     ));
-    serve_on(&mut agents, &event_loops, listeners, connections, &app);
+    let parts = Parts {
+        live,
+        app,
+        certificates,
+        executor,
+        notices,
+        store: store.clone(),
+        clock,
+        metrics,
+        connections,
+    };
+    serve_on(&mut agents, &event_loops, listeners, &parts);
+    let spawner = Spawner::new(&event_loops, &agents.fatal);
     let follow = follow_commands(outside_write, learned_secrets, store.clone());
-    Spawner::new(&event_loops, &agents.fatal).spawn("the task that follows commands", follow, None);
+    spawner.spawn("the task that follows commands", follow, None);
+    spawner.spawn("the upkeep of limits and metrics", upkeep(&parts), None);
     Ok(Started {
         agents,
         address,
         admin_address,
-        parts: Parts {
-            live,
-            app,
-            executor,
-            notices,
-            store: store.clone(),
-            clock,
-            metrics,
-            connections,
-        },
+        parts,
         store,
         event_loops,
-    })
-}
-
-fn bind(config: &Resolved, event_loops: &EventLoops) -> Result<Listeners, StartError> {
-    let _entered = event_loops.accepting().enter();
-    let (public, address) = listen("server.listen", config.server.listen)?;
-    let admin = config
-        .admin
-        .listen
-        .map(|address| listen("admin.listen", address))
-        .transpose()?;
-    let (admin, admin_address) = admin.unzip();
-    Ok(Listeners {
-        public,
-        admin,
-        address,
-        admin_address,
-    })
-}
-
-fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // A restart must not wait for the old connections' TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    listen().map_err(|source| StartError::Listen {
-        key,
-        address,
-        source,
     })
 }
 
@@ -198,12 +146,13 @@ fn open(
 }
 
 /// Starts the executor, maintenance, and the heartbeat if there is one. Returns the executor's part
-/// of a reload, and what maintenance tells of failures.
+/// of a reload. Maintenance tells of what is in `notices`.
 fn start_agents(
     agents: &mut Agents,
     config: &Resolved,
     context: delivery::Context,
-) -> std::io::Result<(delivery::Reload, Notices)> {
+    notices: &Notices,
+) -> std::io::Result<delivery::Reload> {
     let heartbeat = delivery::heartbeat_sender(&context);
     let (live, store) = (context.config.clone(), context.store.clone());
     let (clock, pulse) = (Arc::clone(&context.clock), context.pulse.clone());
@@ -213,7 +162,6 @@ fn start_agents(
     let executor = delivery::start(context)?;
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);
-    let notices = Notices::default();
     let told = notices.clone();
     let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, told);
     let stop = agents.maintenance.stop.clone();
@@ -227,7 +175,7 @@ fn start_agents(
         let stop = agents.heartbeat.stop.clone();
         agents.heartbeat.ended = Some(heartbeat::start(heartbeat, stop)?);
     }
-    Ok((executor.reload, notices))
+    Ok(executor.reload)
 }
 
 /// Says which parts of `[alerts]` have no effect at the level that runs.
@@ -247,65 +195,6 @@ fn warn_of_idle_alerts(config: &Resolved, has_heartbeat: bool) {
     log::warn!("{idle}: nobody is contacted at delivery.level = \"{level}\"");
 }
 
-/// Begins to accept connections.
-fn serve_on(
-    agents: &mut Agents,
-    event_loops: &EventLoops,
-    listeners: Listeners,
-    connections: u32,
-    app: &LiveApp,
-) {
-    let (running, ended) = Ending::new();
-    agents.requests.ended = Some(ended);
-    let spawner = Spawner::new(event_loops, &agents.fatal);
-    let malformed = {
-        let app = app.clone();
-        Arc::new(move |status, start: &[u8]| app.current().answer_malformed(status, start))
-    };
-    let limits = |connections: u32| {
-        let app = app.clone();
-        move || {
-            app.current()
-                .listener_limits()
-                .with_connections(connections)
-        }
-    };
-    let public = app.clone();
-    let server = serve(
-        listeners.public,
-        limits(connections),
-        move |request| public.current().answer(request),
-        malformed.clone(),
-        agents.requests.stop.clone(),
-        event_loops.serving(),
-    );
-    spawner.spawn(
-        "the listener at server.listen",
-        server,
-        Some(running.clone()),
-    );
-    if let Some(listener) = listeners.admin {
-        let operators = app.clone();
-        let server = serve(
-            listener,
-            limits(ADMIN_CONNECTIONS),
-            move |request| operators.current().answer_admin(request),
-            malformed,
-            agents.requests.stop.clone(),
-            event_loops.serving(),
-        );
-        spawner.spawn("the listener at admin.listen", server, Some(running));
-    }
-    let app = app.clone();
-    let upkeep = async move {
-        loop {
-            tokio::time::sleep(UPKEEP_INTERVAL).await;
-            app.current().upkeep();
-        }
-    };
-    spawner.spawn("the upkeep of limits and metrics", upkeep, None);
-}
-
 /// Puts the changes of commands to use that requests depend on.
 async fn follow_commands(
     outside_write: Arc<Notify>,
@@ -315,42 +204,5 @@ async fn follow_commands(
     loop {
         outside_write.notified().await;
         Arc::clone(&learned_secrets).refresh(store.clone()).await;
-    }
-}
-
-/// Runs tasks on the thread that accepts connections.
-struct Spawner<'a> {
-    event_loops: &'a EventLoops,
-    fatal: &'a Fatal,
-}
-
-impl<'a> Spawner<'a> {
-    fn new(event_loops: &'a EventLoops, fatal: &'a Fatal) -> Self {
-        Self { event_loops, fatal }
-    }
-
-    /// Runs a task, which holds `running` until it ends. Its panic is fatal.
-    fn spawn(
-        &self,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
-        running: Option<Running>,
-    ) {
-        let watched = PanicIsFatal(name, self.fatal.clone());
-        self.event_loops.accepting().spawn(async move {
-            task.await;
-            drop((watched, running));
-        });
-    }
-}
-
-/// Held by a task whose panic would go unnoticed otherwise.
-struct PanicIsFatal(&'static str, Fatal);
-
-impl Drop for PanicIsFatal {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.1.raise(format!("{} panicked", self.0));
-        }
     }
 }

@@ -28,6 +28,7 @@ mod standard_webhooks;
 mod starts;
 mod stops;
 mod surface;
+mod tls;
 mod verified;
 
 #[cfg(feature = "delivery-durable")]

@@ -8,6 +8,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::*;
 
+/// Tables within sections whose keys take effect in ways of their own.
+const OWN_TABLES: [&str; 2] = ["tls", "acme"];
+
 type Error = serde::de::value::Error;
 
 /// Follows a path of keys into a type, and reports the fields of the table that is there.
@@ -91,7 +94,16 @@ fn every_key_of_the_file_is_in_the_table() {
                 .strip_suffix("_env")
                 .or_else(|| key.strip_suffix("_file"));
             let base = base.filter(|base| of_section.iter().any(|known| known == base));
-            keys.push(format!("{section}.{}", base.unwrap_or(key)));
+            let key = base.unwrap_or(key);
+            keys.push(format!("{section}.{key}"));
+            if OWN_TABLES.contains(&key) {
+                let of_table = fields(&[section.clone(), key.to_owned()]);
+                keys.extend(
+                    of_table
+                        .iter()
+                        .map(|name| format!("{section}.{key}.{name}")),
+                );
+            }
         }
     }
     keys.sort();

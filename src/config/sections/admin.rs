@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
 use crate::config::secrets::{Env, NamedSecret, VariableNames};
+use crate::config::sections::tls::Tls;
 use crate::config::units;
 
 /// The shortest token, in bytes. A decision: 16 random characters hold some 95 bits, which nobody
@@ -31,6 +32,8 @@ pub struct Admin {
     pub allowed_hosts: Vec<String>,
     /// Whether `/metrics` needs no token. Default: false.
     pub metrics_public: bool,
+    /// The certificate of the listener, which then speaks TLS alone. Default: none.
+    pub tls: Option<Tls>,
     /// The tokens of `tokens_env`.
     #[serde(skip)]
     pub tokens: Vec<NamedSecret>,
@@ -47,6 +50,7 @@ impl Default for Admin {
             read_tokens_env: None,
             allowed_hosts: Vec::new(),
             metrics_public: false,
+            tls: None,
             tokens: Vec::new(),
             read_tokens: Vec::new(),
         }
@@ -82,6 +86,9 @@ impl Admin {
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
         self.check_tokens(key)?;
         self.check_hosts(&format!("{key}.allowed_hosts"))?;
+        if let Some(tls) = &self.tls {
+            tls.check(&format!("{key}.tls"))?;
+        }
         match self.listen {
             Some(listen) if !listen.ip().to_canonical().is_loopback() && !self.has_tokens() => bad(
                 &format!("{key}.listen"),

@@ -1,6 +1,6 @@
 //! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
 //! check of their values. `rate_limit`, `retry`, `breaker`, `ordering`: tables within sections;
-//! `proxy`: keys within two.
+//! `proxy`, `tls`: keys within two.
 
 mod admin;
 mod alerts;
@@ -17,6 +17,7 @@ mod retention;
 mod retry;
 mod server;
 mod source;
+mod tls;
 
 pub use admin::Admin;
 pub use alerts::{ALERT_SOURCE, AlertFormat, Alerts, Heartbeat};
@@ -40,3 +41,4 @@ pub use source::{
     ReplyText, SecretEncoding, SignedRequest, Source, SourceVerify, StandardWebhooks,
     TimestampFormat, TokenScheme, Verify,
 };
+pub use tls::Tls;

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, check_public_url, timeout, within};
+use crate::config::sections::tls::Tls;
 use crate::config::units;
 
 /// The public listener and its limits.
@@ -46,6 +47,8 @@ pub struct Server {
     pub public_url: Option<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
     pub trusted_proxies: Vec<IpNet>,
+    /// The certificate of the listener, which then speaks TLS alone. Default: none.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Server {
@@ -62,6 +65,7 @@ impl Default for Server {
             shutdown_grace: Duration::from_secs(10),
             public_url: None,
             trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -104,6 +108,9 @@ impl Server {
         )?;
         timeout(&format!("{key}.request_timeout"), self.request_timeout)?;
         timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)?;
+        if let Some(tls) = &self.tls {
+            tls.check(&format!("{key}.tls"))?;
+        }
         match &self.public_url {
             Some(url) => check_public_url(&format!("{key}.public_url"), url),
             None => Ok(()),

@@ -33,7 +33,8 @@ impl App {
     /// Answers a request of the operator's listener.
     pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
         let (head, mut body) = request.into_parts();
-        let context = RequestContext::new(&head.headers, self.config.server.request_timeout);
+        let timeout = self.config.server.request_timeout;
+        let context = RequestContext::new(&head.headers, body.is_secure, timeout);
         let result = dispatch(&self, &context, &head, &mut body).await;
         let mut response =
             result.unwrap_or_else(|error| error.respond(ErrorFormat::Relay, context.id()));

@@ -16,7 +16,7 @@ fn an_event_loop_serves_others_during_work_on_a_large_body() {
     let local = tokio::task::LocalSet::new();
     let (signal, signalled) = channel();
     let was_signalled = local.block_on(&runtime(), async {
-        let context = RequestContext::new(&HeaderMap::new(), Duration::from_secs(600));
+        let context = RequestContext::new(&HeaderMap::new(), false, Duration::from_secs(600));
         let offload = Offload::new();
         // Ends only after the other task, which runs on the same event loop, has run.
         let work = move || signalled.recv_timeout(Duration::from_secs(60)).is_ok();
@@ -37,14 +37,14 @@ fn work_waits_for_a_permit_until_the_requests_deadline() {
         let offload = Offload::new();
         let all = u32::try_from(event_loops::count()).expect("eight at most");
         let taken = Arc::clone(&offload.permits).acquire_many_owned(all).await;
-        let late = RequestContext::new(&HeaderMap::new(), Duration::ZERO);
+        let late = RequestContext::new(&HeaderMap::new(), false, Duration::ZERO);
         let refused = offload
             .run(&late, || ())
             .await
             .expect_err("no permit is left");
         assert_eq!(refused.status, hyper::StatusCode::SERVICE_UNAVAILABLE);
         drop(taken);
-        let in_time = RequestContext::new(&HeaderMap::new(), Duration::from_secs(600));
+        let in_time = RequestContext::new(&HeaderMap::new(), false, Duration::from_secs(600));
         assert_eq!(offload.run(&in_time, || 7).await.ok(), Some(7));
     });
 }

@@ -5,27 +5,36 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::body::Request;
 use crate::http::response::Response;
 use crate::http::server::connection::serve_connection;
-use crate::http::server::connection_slots::ConnectionSlots;
+use crate::http::server::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::http::server::event_loops::EventLoop;
 use crate::http::server::limits::ListenerLimits;
 use crate::http::server::socket::{MalformedHandler, Socket};
+use crate::http::server::stream::Stream;
+use crate::http::server::tls::ListenerTls;
 use crate::stop::{Deadline, Stop};
 
 /// The pause after a failed accept. It fails most often for want of file descriptors, and trying
 /// again without a pause would take the time that requests need to free some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 
+/// A listener, and its TLS if it has any.
+pub(crate) struct Listener {
+    pub tcp: TcpListener,
+    pub tls: Option<ListenerTls>,
+}
+
 /// Accepts connections and spreads them over `event_loops` until it is asked to stop. Then requests
 /// in flight may finish by the deadline. `malformed` answers what hyper can't parse. A connection
 /// is served by the limits that are in force at its beginning; their number of connections counts
 /// at the start only.
 pub(crate) async fn serve<H, F>(
-    listener: TcpListener,
+    listener: Listener,
     limits: impl Fn() -> ListenerLimits + Send,
     handler: H,
     malformed: MalformedHandler,
@@ -38,7 +47,8 @@ pub(crate) async fn serve<H, F>(
     let mut bounds = limits();
     let mut builder = bounds.connection_builder();
     let slots = ConnectionSlots::new(bounds.connections);
-    let mut acceptor = Acceptor::new(listener);
+    let Listener { tcp, tls } = listener;
+    let mut acceptor = Acceptor::new(tcp);
     let mut stopping = pin!(stop.asked());
     loop {
         let (stream, peer) = tokio::select! {
@@ -58,19 +68,70 @@ pub(crate) async fn serve<H, F>(
         if now != bounds {
             (bounds, builder) = (now, now.connection_builder());
         }
-        let (builder, handler) = (builder.clone(), handler.clone());
-        let (malformed, stop) = (Arc::clone(&malformed), stop.clone());
-        EventLoop::least_loaded(&event_loops).spawn_connection(stream, move |stream| {
-            let state = Arc::clone(&slot.state);
-            let socket = Socket::new(stream, state, malformed, &bounds);
-            serve_connection(builder, socket, peer, slot, handler, stop)
-        });
+        let accepted = Accepted {
+            builder: builder.clone(),
+            bounds,
+            handler: handler.clone(),
+            malformed: Arc::clone(&malformed),
+            peer,
+            slot,
+            stop: stop.clone(),
+        };
+        let event_loop = EventLoop::least_loaded(&event_loops);
+        match tls.clone() {
+            None => event_loop
+                .spawn_connection(stream, move |stream| accepted.serve(Stream::Plain(stream))),
+            Some(tls) => {
+                event_loop.spawn_connection(stream, move |stream| accepted.secure(stream, tls));
+            }
+        }
     }
     drop(acceptor);
     let left = stop.deadline().map_or(Duration::ZERO, Deadline::left);
     let drained = tokio::time::timeout(left, slots.all_released());
     if drained.await.is_err() {
         log::warn!("requests were still under way at the end of server.shutdown_grace");
+    }
+}
+
+/// A connection that was accepted and has a slot, with everything that serves it.
+struct Accepted<H> {
+    builder: http1::Builder,
+    bounds: ListenerLimits,
+    handler: H,
+    malformed: MalformedHandler,
+    peer: IpAddr,
+    slot: ConnectionSlot,
+    stop: Stop,
+}
+
+impl<H, F> Accepted<H>
+where
+    H: Fn(Request) -> F + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    /// Serves it to its end.
+    fn serve(self, stream: Stream) -> impl Future<Output = ()> + Send {
+        let state = Arc::clone(&self.slot.state);
+        let socket = Socket::new(stream, state, self.malformed, &self.bounds);
+        serve_connection(
+            self.builder,
+            socket,
+            self.peer,
+            self.slot,
+            self.handler,
+            self.stop,
+        )
+    }
+
+    /// Serves it to its end, if the client and relay agree on TLS.
+    async fn secure(self, stream: TcpStream, tls: ListenerTls) {
+        let (state, limit) = (&self.slot.state, self.bounds.read_timeouts.head);
+        // Boxed: its state is not kept for the rest of the connection.
+        let handshake = Box::pin(tls.shake_hands(stream, state, limit, &self.stop));
+        if let Some(stream) = handshake.await {
+            self.serve(Stream::Tls(Box::new(stream))).await;
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
-use crate::http::body::{Body, Request};
+use crate::http::body::{Body, Origin, Request};
 use crate::http::response::Response;
 use crate::http::server::connection_slots::ConnectionSlot;
 use crate::http::server::socket::Socket;
@@ -31,10 +31,16 @@ pub(super) async fn serve_connection<H, F>(
     F: Future<Output = Response>,
 {
     let state = &slot.state;
+    let is_secure = socket.is_secure();
     let service = service_fn(|request: hyper::Request<Incoming>| {
         state.begin_request();
         let (head, incoming) = request.into_parts();
-        let body = Body::new(incoming, &head.headers, peer, Arc::clone(state));
+        let from = Origin {
+            peer,
+            is_secure,
+            connection: Arc::clone(state),
+        };
+        let body = Body::new(incoming, &head.headers, from);
         let answer = handler(Request::from_parts(head, body));
         async move {
             let response = answer.await;

@@ -11,12 +11,12 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::StatusCode;
 use hyper::header::{CONNECTION, CONTENT_LENGTH};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::http::response::Response;
 use crate::http::server::connection_slots::ConnectionState;
 use crate::http::server::limits::{ListenerLimits, ReadTimeouts};
+use crate::http::server::stream::Stream;
 
 /// How long a lingering close reads what the client still sends: long enough for the client to see
 /// the answer, and too short to be worth sending on for.
@@ -29,7 +29,7 @@ const KEPT_START_BYTES: usize = 32;
 pub(crate) type MalformedHandler = Arc<dyn Fn(StatusCode, &[u8]) -> Response + Send + Sync>;
 
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     state: Arc<ConnectionState>,
     malformed: MalformedHandler,
     /// How long a client may take to read an answer, from the first write that has to wait.
@@ -53,7 +53,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub fn new(
-        stream: TcpStream,
+        stream: Stream,
         state: Arc<ConnectionState>,
         malformed: MalformedHandler,
         limits: &ListenerLimits,
@@ -72,6 +72,11 @@ impl Socket {
             has_answered: false,
             linger_deadline: None,
         }
+    }
+
+    /// Whether the connection has TLS.
+    pub fn is_secure(&self) -> bool {
+        self.stream.is_secure()
     }
 
     /// Whether these bytes are an error that hyper wrote by itself: no handler is answering, and
@@ -132,6 +137,15 @@ impl Socket {
             }
             timer.as_mut().reset(deadline);
         }
+    }
+
+    /// Ends the connection's writing side. With TLS that writes, too, and may have to wait.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        if closed.is_pending() {
+            return self.or_timed_out(cx, closed);
+        }
+        closed
     }
 
     fn poll_write_error(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -235,22 +249,28 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_error(cx))?;
+        // TLS keeps bytes that the kernel has not taken yet: until they are gone, the client is
+        // owed the answer.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            return self.or_timed_out(cx, flushed);
+        }
         self.write_deadline = None;
         if self.state.end_write() {
             self.request_start.clear();
             self.has_answered = true;
             self.head_since = None;
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_write_error(cx))?;
         if !self.state.is_lingering() {
-            return Pin::new(&mut self.stream).poll_shutdown(cx);
+            return self.poll_close(cx);
         }
         if self.linger_deadline.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.poll_close(cx))?;
             self.linger_deadline = Some(Box::pin(sleep(LINGER)));
         }
         // Checked before the read: a client that sends without a pause must not prolong the close.

@@ -56,6 +56,22 @@ impl Identity {
         self.key.serialize_pem()
     }
 
+    /// Writes the certificate and its key to files, the key for its owner alone; returns them as
+    /// settings.
+    pub fn write_pair(&self, directory: &Path) -> relay::config::Tls {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let files = relay::config::Tls {
+            cert_file: directory.join("listener.pem"),
+            key_file: directory.join("listener.key"),
+        };
+        std::fs::write(&files.cert_file, self.pem()).expect("writing it");
+        std::fs::write(&files.key_file, self.key_pem()).expect("writing it");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&files.key_file, private).expect("its mode");
+        files
+    }
+
     /// Writes the certificate to a file; returns its path.
     pub fn write(&self, directory: &Path) -> std::path::PathBuf {
         let path = directory.join("certificate.pem");

@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod raw;
 #[path = "../../../examples/support/receiver.rs"]
 mod receiver;
+pub mod tls;
 
 use std::path::Path;
 use std::sync::Arc;

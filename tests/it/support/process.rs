@@ -39,7 +39,16 @@ impl Process {
     }
 
     /// As [`Process::serve`], by another command, such as a shell that executes the binary.
-    pub fn serve_by(mut command: Command, directory: &Path, toml: &str) -> Self {
+    pub fn serve_by(command: Command, directory: &Path, toml: &str) -> Self {
+        Self::serve_at(command, directory, toml, "listening at http://")
+    }
+
+    /// As [`Process::serve_by`], with TLS at the public listener.
+    pub fn serve_by_tls(command: Command, directory: &Path, toml: &str) -> Self {
+        Self::serve_at(command, directory, toml, "listening at https://")
+    }
+
+    fn serve_at(mut command: Command, directory: &Path, toml: &str, listening: &str) -> Self {
         std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");
         let mut child = command.spawn().expect("the binary starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
@@ -49,7 +58,7 @@ impl Process {
             let read = log.read_line(&mut line).expect("its log is text");
             seen.push_str(&line);
             assert!(read > 0, "it ended without listening:\n{seen}");
-            if let Some((_, rest)) = line.split_once("listening at http://") {
+            if let Some((_, rest)) = line.split_once(listening) {
                 let address = rest.split(['"', ' ', '\n']).next();
                 let admin = rest.split_once("\"admin\":\"");
                 let admin = admin.and_then(|(_, rest)| rest.split('"').next()?.parse().ok());

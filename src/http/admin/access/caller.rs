@@ -24,9 +24,9 @@ pub(in crate::http) struct Caller {
 
 impl Caller {
     /// Whether a request may change something: the caller's role allows it, and no page of another
-    /// origin sent it.
-    pub fn check_change(&self, head: &Parts) -> Result<(), ApiError> {
-        origin::check(head)?;
+    /// origin sent it. `is_secure`: whether the request came over TLS.
+    pub fn check_change(&self, head: &Parts, is_secure: bool) -> Result<(), ApiError> {
+        origin::check(head, is_secure)?;
         if self.role == Role::Operate {
             return Ok(());
         }

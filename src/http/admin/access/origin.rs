@@ -10,7 +10,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Refuses a request of the API that a page of another origin may have sent. A browser can't send
 /// this content type to another origin without asking first, and is never granted it. The headers
 /// that browsers add have to agree if they are there; programs send none.
-pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
+pub(super) fn check(head: &Parts, is_secure: bool) -> Result<(), ApiError> {
     if !is_json(head.headers.get(CONTENT_TYPE)) {
         return Err(ApiError::not_json());
     }
@@ -20,7 +20,7 @@ pub(super) fn check(head: &Parts) -> Result<(), ApiError> {
     }
     if site.is_none()
         && let Some(origin) = head.headers.get(ORIGIN)
-        && !is_same(origin, head.headers.get(HOST))
+        && !is_same(origin, head.headers.get(HOST), is_secure)
     {
         return Err(of_another("Origin"));
     }
@@ -43,14 +43,14 @@ fn is_json(content_type: Option<&HeaderValue>) -> bool {
     kind.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// Whether an origin is that of the request's own host.
-fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+/// Whether an origin is that of the request's own host. Over TLS its scheme is `https`; without, a
+/// proxy in front of relay may have ended TLS.
+fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>, is_secure: bool) -> bool {
     let (Ok(origin), Some(Ok(host))) = (origin.to_str(), host.map(HeaderValue::to_str)) else {
         return false;
     };
-    let authority = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"));
+    let plain = origin.strip_prefix("http://").filter(|_| !is_secure);
+    let authority = plain.or_else(|| origin.strip_prefix("https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
@@ -58,13 +58,13 @@ fn is_same(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 mod tests {
     use super::*;
 
-    fn check_with(headers: &[(&str, &str)]) -> Result<(), u16> {
+    fn check_with(headers: &[(&str, &str)], is_secure: bool) -> Result<(), u16> {
         let mut request = hyper::Request::post("/api/reload");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        check(&head).map_err(|error| error.status.as_u16())
+        check(&head, is_secure).map_err(|error| error.status.as_u16())
     }
 
     #[test]
@@ -97,7 +97,22 @@ mod tests {
                 Err(403),
             ),
         ] {
-            assert_eq!(check_with(&headers), expected, "{headers:?}");
+            assert_eq!(check_with(&headers, false), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn over_tls_a_page_without_it_is_another_origin() {
+        let json = ("Content-Type", "application/json");
+        let host = ("Host", "relay.internal:8081");
+        for (origin, over_tls, without) in [
+            ("http://relay.internal:8081", Err(403), Ok(())),
+            ("https://relay.internal:8081", Ok(()), Ok(())),
+            ("https://relay.internal", Err(403), Err(403)),
+        ] {
+            let headers = [json, host, ("Origin", origin)];
+            assert_eq!(check_with(&headers, true), over_tls, "{origin}");
+            assert_eq!(check_with(&headers, false), without, "{origin}");
         }
     }
 }

@@ -95,7 +95,7 @@ pub(super) async fn answer(
         ));
     };
     match (route.allows(), &head.method) {
-        (POST, &Method::POST) => caller.check_change(head)?,
+        (POST, &Method::POST) => caller.check_change(head, context.is_secure)?,
         (GET, &Method::GET | &Method::HEAD) => {}
         (allows, _) => return Err(ApiError::method_not_allowed(allows)),
     }

@@ -6,9 +6,8 @@
 //! if it is marked as an authority's, which rustls would refuse.
 //!
 //! - `files`: reads certificates and keys. `verifier`: checks a destination's certificate.
-//! - `certificate`: reads a certificate's issuer and dates. `reasons`: words the errors.
+//! - `reasons`: words the errors.
 
-mod certificate;
 mod files;
 mod reasons;
 mod verifier;

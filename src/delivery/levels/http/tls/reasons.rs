@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError, Error, OtherError, PeerIncompat
 use thiserror::Error as ThisError;
 
 use crate::clock::Timestamp;
-use crate::delivery::levels::http::tls::certificate::{Facts, facts};
+use crate::tls::{Facts, facts};
 
 /// Names of a certificate that an error lists.
 const SHOWN_NAMES: usize = 5;

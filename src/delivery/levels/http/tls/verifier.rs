@@ -13,8 +13,8 @@ use rustls::{
 };
 
 use crate::clock::Timestamp;
-use crate::delivery::levels::http::tls::certificate::facts;
 use crate::delivery::levels::http::tls::reasons::explained;
+use crate::tls::facts;
 
 /// The certificates that a destination's own is checked against.
 pub(in crate::delivery::levels::http) enum Roots {

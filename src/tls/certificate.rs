@@ -26,7 +26,7 @@ const ORGANISATION: &[u8] = &[0x55, 0x04, 0x0a];
 
 /// The fields of a certificate.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The name of the signer.
     pub issuer: String,
     /// Whether the subject signed it.
@@ -36,7 +36,7 @@ pub(super) struct Facts {
 }
 
 /// Reads the fields of a certificate; none if they can't be read.
-pub(super) fn facts(der: &[u8]) -> Option<Facts> {
+pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
     let certificate = only(der, SEQUENCE)?;
     let (body, _) = take(certificate, SEQUENCE)?;
     let body = take(body, VERSION).map_or(body, |(_, rest)| rest);
