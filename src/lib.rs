@@ -50,8 +50,9 @@
 //! - `http` and `delivery` know nothing of each other.
 //! - No SQL and no `rusqlite` stand outside `store/sqlite`; one connection writes.
 //! - Nothing is answered before its commit is on disk.
-//! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs` and
-//!   `store/mod.rs`: no error, column, route or metric depends on the build.
+//! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs`, `store/mod.rs`
+//!   and `http/admin/mod.rs`: no error, column or metric depends on the build, and no route but the
+//!   console's.
 //! - Only `clock/system.rs` asks the system for the time of day.
 //!
 //! `tests/tidy/` checks these.

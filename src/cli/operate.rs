@@ -4,6 +4,7 @@ use crate::cli::error::CommandError;
 use crate::config::{Config, Resolved};
 use crate::model::{DeliveryState, TargetUrl};
 pub(super) use crate::ops::moment::Moment;
+pub(super) use crate::ops::visible::plain;
 use crate::store::{Operator, StoreError};
 use std::path::Path;
 
@@ -29,13 +30,6 @@ pub(super) fn state(text: &str) -> Result<DeliveryState, String> {
         .into_iter()
         .find(|state| state.name() == text)
         .ok_or_else(|| format!("expected one of {names}"))
-}
-
-/// Replaces control characters: a text from outside must not control the terminal.
-pub(super) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 /// The name under which a destination is stored: a configured one, or the origin of a URL.

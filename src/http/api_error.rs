@@ -69,6 +69,24 @@ impl ApiError {
         }
     }
 
+    /// The problem, for a person.
+    #[allow(
+        dead_code,
+        reason = "a build without the console shows errors to programs alone"
+    )]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The seconds after which another try is welcome.
+    #[allow(
+        dead_code,
+        reason = "a build without the console shows errors to programs alone"
+    )]
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// 400: `member` is wrong, and `message` says what is expected of it.
     pub fn invalid(member: &str, message: impl Into<String>) -> Self {
         Self::in_member(member, StatusCode::BAD_REQUEST, "invalid_request", message)
@@ -202,6 +220,17 @@ impl ApiError {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Content-Encoding is none that this source decodes: expected gzip, or none",
+        )
+    }
+
+    /// 415 of the console, whose pages send forms.
+    #[allow(dead_code, reason = "a build without the console has no form")]
+    pub fn not_a_form() -> Self {
+        Self::in_member(
+            "Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Content-Type is not a form's: expected application/x-www-form-urlencoded",
         )
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::http::admin::AdminAccess;
+use crate::http::admin::{AdminAccess, Results};
 use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(super) own_authorities: OwnAuthorities,
     pub(super) api_keys: ApiKeys,
     pub(super) admin_access: AdminAccess,
+    /// Of the console's forms.
+    pub(super) form_results: Arc<Results>,
     pub(super) source_gates: SourceGates,
     pub(super) offload: Arc<Offload>,
     pub(super) learned_secrets: Arc<LearnedSecrets>,
@@ -35,8 +37,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// `own_listeners` are the addresses that this process listens at. `fetch_certificate` fetches
-    /// certificates of providers.
+    /// `own_listeners` are the addresses that this process listens at, the public one first and
+    /// then the operator's. `fetch_certificate` fetches certificates of providers.
     pub fn new(
         config: Arc<Resolved>,
         store: Store,
@@ -46,6 +48,7 @@ impl App {
         fetch_certificate: FetchCertificate,
         learned_secrets: Arc<LearnedSecrets>,
     ) -> Self {
+        let admin_port = own_listeners.get(1).map_or(0, SocketAddr::port);
         Self {
             own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
             addresses: config.address_policy(own_listeners.clone()),
@@ -57,7 +60,8 @@ impl App {
                 fetch_certificate,
                 &learned_secrets,
             ),
-            admin_access: AdminAccess::new(&config.admin),
+            admin_access: AdminAccess::new(&config.admin, admin_port, Arc::clone(&clock)),
+            form_results: Arc::default(),
             offload: Arc::new(Offload::new()),
             learned_secrets,
             reload_file: ReloadFile::default(),
@@ -77,7 +81,8 @@ impl App {
             own_authorities: OwnAuthorities::new(public_urls, own_listeners.clone()),
             addresses: config.address_policy(own_listeners.clone()),
             api_keys: self.api_keys.reloaded(&config.api, &self.clock),
-            admin_access: AdminAccess::new(&config.admin),
+            admin_access: self.admin_access.reloaded(&config.admin),
+            form_results: Arc::clone(&self.form_results),
             source_gates: self.source_gates.reloaded(&config, &self.metrics),
             offload: Arc::clone(&self.offload),
             learned_secrets: Arc::clone(&self.learned_secrets),

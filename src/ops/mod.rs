@@ -2,7 +2,8 @@
 //!
 //! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error.
 //!   `status_text`: a delivery's state in words. `views`: intents as commands and the admin API
-//!   show them. `moment`: times as operators write them.
+//!   show them. `moment`: times as operators write them. `visible`: texts from outside, with
+//!   the hidden characters in them.
 //! - `rollup_counters`: the counts since the last flush of rollups. `notices`: facts that the
 //!   operator is told of. `pulse`: whether a loop turns.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
@@ -19,3 +20,4 @@ pub(crate) mod pulse;
 pub(crate) mod rollup_counters;
 pub(crate) mod status_text;
 pub(crate) mod views;
+pub(crate) mod visible;

@@ -1,8 +1,8 @@
 //! The operations of the operator's API.
 
 use super::types::{
-    ConfigState, DestinationsPage, DestinationsQuery, ListQuery, Listing, Pause, Resumed,
-    StoredIntent,
+    ConfigState, DeliveryCount, DestinationsPage, DestinationsQuery, ListQuery, Listing, Pause,
+    Resumed, StoredIntent,
 };
 use super::{Engine, Store, StoreError};
 use crate::clock::Timestamp;
@@ -13,6 +13,18 @@ impl Store {
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.deliveries_page(query).await,
+        }
+    }
+
+    /// Counts the deliveries that match, up to `most`.
+    #[allow(dead_code, reason = "a build without the console counts none")]
+    pub async fn count_deliveries(
+        &self,
+        query: ListQuery,
+        most: usize,
+    ) -> Result<DeliveryCount, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_deliveries(query, most).await,
         }
     }
 

@@ -31,19 +31,21 @@ fn the_rules_see_the_files() {
 }
 
 #[test]
-fn features_are_chosen_in_four_files() {
+fn features_are_chosen_in_five_files() {
     let found = lines_with("src", &["feature = \""], |name| {
         let gates = [
             "src/lib.rs",
             "src/compiled_level.rs",
             "src/delivery/levels/mod.rs",
+            "src/http/admin/mod.rs",
             "src/store/mod.rs",
         ];
         gates.contains(&name)
     });
     assert_none(
         &found,
-        "cfg(feature) stands in lib.rs, compiled_level.rs, delivery/levels/mod.rs, store/mod.rs only",
+        "cfg(feature) stands in lib.rs, compiled_level.rs, delivery/levels/mod.rs, \
+         http/admin/mod.rs, store/mod.rs only",
     );
 }
 

@@ -1,10 +1,20 @@
 //! The operator's listener. None of its routes is on the public one, except `/healthz`.
 //!
-//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API.
+//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `console/`: the
+//!   pages for people; `console_off` stands in for it in a build without the feature `console`.
+//!   `results`: the results of its forms.
 
 mod access;
 mod api;
 mod metrics;
+#[allow(dead_code, reason = "a build without the console has no form")]
+mod results;
+
+#[cfg(feature = "console")]
+mod console;
+#[cfg(not(feature = "console"))]
+#[path = "console_off.rs"]
+mod console;
 
 use std::sync::Arc;
 
@@ -13,6 +23,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 pub(super) use access::AdminAccess;
+pub(super) use results::Results;
 
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
@@ -42,7 +53,9 @@ impl App {
         headers.insert(REQUEST_ID, context.request_id);
         // Payloads come from strangers: a browser must not guess what they are, or keep them.
         headers.insert(NOSNIFF.0, NOSNIFF.1);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
         if !body.drain().await {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -70,9 +83,7 @@ async fn dispatch(
         }
         (path, _) => match path.strip_prefix("/api/") {
             Some(path) => api::answer(app, context, path, head, body).await,
-            None => Err(ApiError::not_found(
-                "there is nothing at this path: expected /metrics, /healthz, /readyz, or /api/…",
-            )),
+            None => console::answer(app, context, head, body).await,
         },
     }
 }

@@ -13,6 +13,12 @@ pub(crate) struct StoredIntent {
     pub url: Option<String>,
     pub created_at: Timestamp,
     pub payload: Vec<u8>,
+    /// The headers that go downstream, `name: value\r\n` each.
+    #[allow(dead_code, reason = "a build without the console shows none")]
+    pub headers: Vec<u8>,
+    /// An event's query string, to be appended to the destination's URL.
+    #[allow(dead_code, reason = "a build without the console shows none")]
+    pub query: Option<String>,
     /// An event's type, if it has one.
     pub event_type: Option<String>,
     /// Whether no route wanted it, so that it has no delivery.

@@ -38,6 +38,15 @@ pub(crate) struct Listing {
     pub searched_to: Option<Timestamp>,
 }
 
+/// The number of deliveries that match.
+#[allow(dead_code, reason = "a build without the console counts none")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeliveryCount {
+    pub number: usize,
+    /// Whether there are no more than were counted.
+    pub is_exact: bool,
+}
+
 /// The place between two pages of deliveries: those of the intent after this destination, and those
 /// of older intents, follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

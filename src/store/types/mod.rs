@@ -53,8 +53,8 @@ pub(crate) use learned_secrets::{
     ExpectOutcome, LearnedSecret, MAX_LEARNED_SECRETS, SecretExpectation,
 };
 pub(crate) use listing::{
-    Backlog, COUNTED_STATES, DeliveryCursor, DestinationStats, KeepReason, ListQuery,
-    ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedQuery,
+    Backlog, COUNTED_STATES, DeliveryCount, DeliveryCursor, DestinationStats, KeepReason,
+    ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
 pub(crate) use readiness::Unready;

@@ -3,35 +3,77 @@
 //! - `caller`: an authenticated caller, and the rights of its role.
 //! - `host`: the hosts that requests may name. A web page whose name is made to resolve to loopback
 //!   (DNS rebinding) sends its own name, and is refused.
-//! - `tokens`: the tokens and their roles.
+//! - `tokens`: the tokens and their roles. `sessions`: people who signed in with one. `cookie`: the
+//!   cookie of a session. `guesses`: bounds failed sign-ins.
 //! - `origin`: whether a request that changes something comes from a page of another origin.
 
-mod caller;
+pub(in crate::http::admin) mod caller;
+#[allow(dead_code, reason = "a build without the console signs nobody in")]
+mod cookie;
+#[allow(dead_code, reason = "a build without the console signs nobody in")]
+mod guesses;
 mod host;
 mod origin;
+#[allow(dead_code, reason = "a build without the console signs nobody in")]
+mod sessions;
 mod tokens;
 
+use std::sync::Arc;
+
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
 
+use crate::clock::Clock;
 use crate::config::Admin;
 use crate::http::api_error::ApiError;
 pub(in crate::http) use caller::Caller;
+use caller::Proof;
+use cookie::SessionCookie;
+use guesses::Guesses;
 use host::AllowedHosts;
-use tokens::Tokens;
+use sessions::Sessions;
+use tokens::{Tokens, digest};
 
 /// The rules of the operator's listener.
 pub(in crate::http) struct AdminAccess {
     hosts: AllowedHosts,
     tokens: Tokens,
     is_metrics_public: bool,
+    signed_in: Arc<SignedIn>,
 }
 
+/// The part that goes on after a reload.
+struct SignedIn {
+    cookie: SessionCookie,
+    sessions: Sessions,
+    guesses: Guesses,
+    clock: Arc<dyn Clock>,
+}
+
+#[allow(dead_code, reason = "a build without the console signs nobody in")]
 impl AdminAccess {
-    pub fn new(settings: &Admin) -> Self {
+    /// The rules of a listener at this port.
+    pub fn new(settings: &Admin, port: u16, clock: Arc<dyn Clock>) -> Self {
+        let signed_in = Arc::new(SignedIn {
+            cookie: SessionCookie::new(port),
+            sessions: Sessions::default(),
+            guesses: Guesses::default(),
+            clock,
+        });
+        Self::with(settings, signed_in)
+    }
+
+    /// The rules after a reload. A session whose token is gone is over.
+    pub fn reloaded(&self, settings: &Admin) -> Self {
+        Self::with(settings, Arc::clone(&self.signed_in))
+    }
+
+    fn with(settings: &Admin, signed_in: Arc<SignedIn>) -> Self {
         Self {
             hosts: AllowedHosts::new(&settings.allowed_hosts),
             tokens: Tokens::new(settings),
             is_metrics_public: settings.metrics_public,
+            signed_in,
         }
     }
 
@@ -44,9 +86,87 @@ impl AdminAccess {
         self.tokens.authenticate(&head.headers).map(|_| ())
     }
 
-    /// The caller of the API, if the request is let in.
+    /// Whether the request names this listener's host.
+    pub fn check_host(&self, head: &Parts) -> Result<(), ApiError> {
+        self.hosts.check(head)
+    }
+
+    /// The caller of the API or of the console, if the request is let in.
     pub fn authenticate(&self, head: &Parts) -> Result<Caller, ApiError> {
         self.hosts.check(head)?;
+        if !head.headers.contains_key(AUTHORIZATION)
+            && let Some(caller) = self.of_session(head)
+        {
+            return Ok(caller);
+        }
         self.tokens.authenticate(&head.headers)
     }
+
+    /// The caller whose session the request's cookie names, as long as its token is configured.
+    fn of_session(&self, head: &Parts) -> Option<Caller> {
+        let SignedIn {
+            cookie,
+            sessions,
+            clock,
+            ..
+        } = &*self.signed_in;
+        let id = cookie.read(&head.headers)?;
+        let token = sessions.token(id, clock.now())?;
+        let caller = self.tokens.of_digest(&token, Proof::Session);
+        if caller.is_none() {
+            sessions.end(id);
+        }
+        caller
+    }
+
+    /// Whether people have to sign in: a token is configured.
+    pub fn wants_sign_in(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Begins a session of the holder of a token. Returns who that is, and the header that sets the
+    /// cookie. The session is a new one, so that nobody can know its id beforehand, and the one
+    /// before ends. `is_secure`: whether the request came over TLS.
+    pub fn sign_in(
+        &self,
+        head: &Parts,
+        is_secure: bool,
+        token: &str,
+    ) -> Result<(Caller, HeaderValue), ApiError> {
+        self.hosts.check(head)?;
+        origin::check_own(head, is_secure)?;
+        let SignedIn {
+            cookie,
+            sessions,
+            guesses,
+            clock,
+        } = &*self.signed_in;
+        let (now, token) = (clock.now(), digest(token.as_bytes()));
+        let found = guesses.check(now, || self.tokens.of_digest(&token, Proof::Session));
+        let found = found.map_err(|wait| ApiError::rate_limited(wait.as_secs().max(1)))?;
+        let Some(caller) = found else {
+            log::warn!("a sign-in failed: the token is none of the configured ones");
+            return Err(ApiError::no_token());
+        };
+        if let Some(before) = cookie.read(&head.headers) {
+            sessions.end(before);
+        }
+        let id = sessions.begin(token, now);
+        log::info!(who = caller.name.as_str(); "signed in");
+        Ok((caller, cookie.set(id, is_secure || origin::is_secure(head))))
+    }
+
+    /// Ends the session that the request's cookie names. Returns the header that removes it.
+    pub fn sign_out(&self, head: &Parts) -> HeaderValue {
+        let SignedIn {
+            cookie, sessions, ..
+        } = &*self.signed_in;
+        if let Some(id) = cookie.read(&head.headers) {
+            sessions.end(id);
+        }
+        cookie.remove()
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,24 +7,46 @@ use crate::http::api_error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request of the API that a page of another origin may have sent. A browser can't send
-/// this content type to another origin without asking first, and is never granted it. The headers
-/// that browsers add have to agree if they are there; programs send none.
-pub(super) fn check(head: &Parts, is_secure: bool) -> Result<(), ApiError> {
-    if !is_json(head.headers.get(CONTENT_TYPE)) {
-        return Err(ApiError::not_json());
+/// Refuses a request of the API without a JSON body's content type, which a browser can't send to
+/// another origin without asking first, and is never granted.
+pub(super) fn check_json(head: &Parts) -> Result<(), ApiError> {
+    if is_json(head.headers.get(CONTENT_TYPE)) {
+        return Ok(());
     }
-    let site = head.headers.get(SEC_FETCH_SITE);
-    if site.is_some_and(|site| site != "same-origin") {
-        return Err(of_another("Sec-Fetch-Site"));
-    }
-    if site.is_none()
-        && let Some(origin) = head.headers.get(ORIGIN)
-        && !is_same(origin, head.headers.get(HOST), is_secure)
-    {
-        return Err(of_another("Origin"));
+    Err(ApiError::not_json())
+}
+
+/// Refuses a request that says that a page of another origin sent it. Programs say nothing.
+pub(super) fn check_given(head: &Parts, is_secure: bool) -> Result<(), ApiError> {
+    if head.headers.contains_key(SEC_FETCH_SITE) || head.headers.contains_key(ORIGIN) {
+        return check_own(head, is_secure);
     }
     Ok(())
+}
+
+/// Refuses a request that doesn't say that a page of this listener sent it. Browsers say so in
+/// `Sec-Fetch-Site`, which they send over TLS and to loopback alone, and in `Origin`.
+pub(super) fn check_own(head: &Parts, is_secure: bool) -> Result<(), ApiError> {
+    if let Some(site) = head.headers.get(SEC_FETCH_SITE) {
+        if site == "same-origin" {
+            return Ok(());
+        }
+        return Err(of_another("Sec-Fetch-Site"));
+    }
+    match head.headers.get(ORIGIN) {
+        Some(origin) if is_same(origin, head.headers.get(HOST), is_secure) => Ok(()),
+        Some(_) => Err(of_another("Origin")),
+        None => Err(ApiError::forbidden(
+            "neither Sec-Fetch-Site nor Origin says which page sent this: expected one of this \
+             listener's",
+        )),
+    }
+}
+
+/// Whether the page that sent a request came over TLS, perhaps through a proxy that ends it.
+pub(super) fn is_secure(head: &Parts) -> bool {
+    let origin = head.headers.get(ORIGIN);
+    origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 fn of_another(header: &str) -> ApiError {
@@ -64,7 +86,36 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        check(&head, is_secure).map_err(|error| error.status.as_u16())
+        let checked = check_json(&head).and_then(|()| check_given(&head, is_secure));
+        checked.map_err(|error| error.status.as_u16())
+    }
+
+    #[test]
+    fn a_form_has_to_come_from_a_page_of_this_listener() {
+        let host = ("Host", "127.0.0.1:8081");
+        let own = ("Origin", "http://127.0.0.1:8081");
+        let null = ("Origin", "null");
+        for (headers, is_own) in [
+            (vec![host], false),
+            (vec![host, own], true),
+            (vec![host, ("Origin", "https://127.0.0.1:8081")], true),
+            (vec![host, null], false),
+            (vec![host, null, ("Sec-Fetch-Site", "same-origin")], true),
+            (vec![host, own, ("Sec-Fetch-Site", "same-site")], false),
+            (vec![host, own, ("Sec-Fetch-Site", "cross-site")], false),
+            (vec![host, own, ("Sec-Fetch-Site", "none")], false),
+            (vec![host, ("Origin", "http://127.0.0.1:8082")], false),
+            (vec![host, ("Origin", "http://evil.example")], false),
+            (vec![host, ("Origin", "127.0.0.1:8081")], false),
+            (vec![own], false),
+        ] {
+            let mut request = hyper::Request::post("/operations");
+            for (name, value) in &headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert_eq!(check_own(&head, false).is_ok(), is_own, "{headers:?}");
+        }
     }
 
     #[test]

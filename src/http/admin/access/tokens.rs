@@ -4,7 +4,8 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::caller::{Caller, Role};
+use super::caller::{Caller, Proof, Role};
+use super::sessions::TokenDigest;
 use crate::config::{Admin, NamedSecret};
 use crate::http::api_error::ApiError;
 
@@ -16,7 +17,7 @@ pub(super) struct Tokens(Vec<Token>);
 
 struct Token {
     name: String,
-    digest: [u8; 32],
+    digest: TokenDigest,
     role: Role,
 }
 
@@ -24,7 +25,7 @@ impl Tokens {
     pub fn new(settings: &Admin) -> Self {
         let token = |of: &NamedSecret, role| Token {
             name: of.name.clone(),
-            digest: Sha256::digest(of.secret.reveal()).into(),
+            digest: digest(of.secret.reveal().as_bytes()),
             role,
         };
         let operate = settings.tokens.iter();
@@ -33,29 +34,45 @@ impl Tokens {
         Self(operate.chain(read).collect())
     }
 
-    /// The caller whose token the request carries. All tokens are compared, each in constant time,
-    /// so that the time of a response tells nothing about how close a guess was.
+    /// Whether no token is needed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The caller whose token the request carries.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         if self.0.is_empty() {
             return Ok(Caller {
                 name: NO_TOKEN.to_owned(),
                 role: Role::Operate,
+                proof: Proof::NoneNeeded,
             });
         }
         let given = bearer(headers).ok_or_else(ApiError::no_token)?;
-        let given: [u8; 32] = Sha256::digest(given).into();
+        let found = self.of_digest(&digest(given), Proof::Bearer);
+        found.ok_or_else(ApiError::no_token)
+    }
+
+    /// The caller whose token has this digest. All tokens are compared, each in constant time, so
+    /// that the time of a response tells nothing about how close a guess was.
+    pub fn of_digest(&self, given: &TokenDigest, proof: Proof) -> Option<Caller> {
         let mut found = None;
         for token in &self.0 {
-            if bool::from(token.digest.ct_eq(&given)) {
+            if bool::from(token.digest.ct_eq(given)) {
                 found = Some(token);
             }
         }
-        let token = found.ok_or_else(ApiError::no_token)?;
-        Ok(Caller {
+        found.map(|token| Caller {
             name: token.name.clone(),
             role: token.role,
+            proof,
         })
     }
+}
+
+/// The digest by which a token is compared.
+pub(super) fn digest(token: &[u8]) -> TokenDigest {
+    Sha256::digest(token).into()
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, 2.1).

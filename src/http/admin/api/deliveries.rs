@@ -17,7 +17,7 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 /// Rows that a page without an index looks at, so that it costs the same however many are stored:
 /// some 10 ms. Then the page is short, and the next one continues.
-const MAX_ROWS: usize = 10_000;
+pub(in crate::http::admin) const MAX_ROWS: usize = 10_000;
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
     let query = query(call)?;
@@ -43,10 +43,7 @@ fn query(call: &Call<'_>) -> Result<ListQuery, ApiError> {
     let mut parameters = Parameters::parse(call.head.uri.query());
     let status = parameters.take_with("status", Status::parse)?;
     let query = ListQuery {
-        state: match status {
-            Some(Status::State(state)) => Some(state),
-            Some(Status::Blocked) | None => None,
-        },
+        state: status.and_then(Status::state),
         is_blocked: status == Some(Status::Blocked),
         destination: parameters.take("destination")?,
         source: parameters.take("source")?,
@@ -66,13 +63,21 @@ fn query(call: &Call<'_>) -> Result<ListQuery, ApiError> {
 
 /// The wanted deliveries: in a state, or behind others in their order.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
+pub(in crate::http::admin) enum Status {
     State(DeliveryState),
     Blocked,
 }
 
 impl Status {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// The state of the deliveries; none of those that are blocked.
+    pub fn state(self) -> Option<DeliveryState> {
+        match self {
+            Self::State(state) => Some(state),
+            Self::Blocked => None,
+        }
+    }
+
+    pub fn parse(text: &str) -> Result<Self, String> {
         if text == "blocked" {
             return Ok(Self::Blocked);
         }

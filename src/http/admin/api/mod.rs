@@ -8,11 +8,11 @@
 
 mod call;
 mod configuration;
-mod deliveries;
+pub(in crate::http::admin) mod deliveries;
 mod destinations;
 mod events;
 mod overview;
-mod query;
+pub(in crate::http::admin) mod query;
 mod rollups;
 
 use std::borrow::Cow;

@@ -9,7 +9,8 @@ use crate::http::api_error::ApiError;
 use crate::ops::moment::Moment;
 
 /// The parameters of a query that are not read yet.
-pub(super) struct Parameters(Vec<(String, String)>);
+#[derive(Clone)]
+pub(in crate::http::admin) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub fn parse(query: Option<&str>) -> Self {
@@ -62,6 +63,12 @@ impl Parameters {
     /// A time (RFC 3339), or an age.
     pub fn time(&mut self, name: &str, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
         self.take_with(name, |text| Ok(Moment::parse(text)?.when(now)))
+    }
+
+    /// The parameters that are not read yet, by name.
+    #[allow(dead_code, reason = "a build without the console reads no form")]
+    pub fn into_rest(self) -> Vec<(String, String)> {
+        self.0
     }
 
     /// Refuses parameters that nobody has read.

@@ -29,7 +29,7 @@ fn find(
     let found = sql
         .prepare_cached(
             "SELECT id, random, surface, label, url, created_at, body, event_type,
-                    unrouted IS NOT NULL
+                    unrouted IS NOT NULL, headers, query
              FROM intents WHERE id = ?1 AND random = ?2",
         )?
         .query_row(params![id.row(), id.random()], |row| {
@@ -42,6 +42,8 @@ fn find(
                 payload: row.get(6)?,
                 event_type: row.get(7)?,
                 is_unrouted: row.get(8)?,
+                headers: row.get(9)?,
+                query: row.get(10)?,
                 deliveries: Vec::new(),
             })
         })

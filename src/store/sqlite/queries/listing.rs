@@ -16,7 +16,7 @@ use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{
-    DeliveryCursor, DestinationId, IntentRow, ListQuery, ListedDelivery, Listing,
+    DeliveryCount, DeliveryCursor, DestinationId, IntentRow, ListQuery, ListedDelivery, Listing,
 };
 
 /// The fewest rows that a bounded search may read: each page comes further than the one before.
@@ -190,29 +190,13 @@ impl<'a> Newest<'a> {
 fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, StoreError> {
     // One snapshot, so that each delivery found exists when it is read.
     let sql = &*sql.unchecked_transaction()?;
-    let nothing = Listing {
-        found: Vec::new(),
-        next: None,
-        searched_to: None,
+    let Some(mut newest) = search(sql, query, now)? else {
+        return Ok(Listing {
+            found: Vec::new(),
+            next: None,
+            searched_to: None,
+        });
     };
-    let destination: Option<DestinationId> = match &query.destination {
-        None => None,
-        Some(name) => {
-            let found = sql
-                .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
-                .query_row([name], |row| row.get(0))
-                .optional()?;
-            if found.is_none() {
-                return Ok(nothing);
-            }
-            found
-        }
-    };
-    let searches = searches(sql, query, destination)?;
-    let mut newest = Newest::new(query, searches.len());
-    for (access, destination) in searches {
-        newest.find(sql, access, destination, now)?;
-    }
     let (next, searched_to) = newest.end();
     let mut statement = sql.prepare_cached(SELECT_ONE)?;
     let keys = newest.keys.iter().rev();
@@ -223,6 +207,54 @@ fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, 
         found: found.collect::<Result<_, _>>()?,
         next,
         searched_to,
+    })
+}
+
+/// The newest deliveries that match; none if there is no such destination.
+fn search<'a>(
+    sql: &Connection,
+    query: &'a ListQuery,
+    now: Timestamp,
+) -> Result<Option<Newest<'a>>, StoreError> {
+    let destination: Option<DestinationId> = match &query.destination {
+        None => None,
+        Some(name) => {
+            let found = sql
+                .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))
+                .optional()?;
+            if found.is_none() {
+                return Ok(None);
+            }
+            found
+        }
+    };
+    let searches = searches(sql, query, destination)?;
+    let mut newest = Newest::new(query, searches.len());
+    for (access, destination) in searches {
+        newest.find(sql, access, destination, now)?;
+    }
+    Ok(Some(newest))
+}
+
+/// Counts the deliveries that match, up to `most`: by their keys, without reading them.
+fn count(
+    sql: &Connection,
+    query: ListQuery,
+    most: usize,
+    now: Timestamp,
+) -> Result<DeliveryCount, StoreError> {
+    let query = ListQuery {
+        limit: u32::try_from(most).unwrap_or(u32::MAX).saturating_add(1),
+        ..query
+    };
+    let sql = &*sql.unchecked_transaction()?;
+    let found = search(sql, &query, now)?;
+    let number = found.as_ref().map_or(0, |newest| newest.keys.len());
+    let is_cut = found.is_some_and(|newest| newest.unsearched.is_some());
+    Ok(DeliveryCount {
+        number: number.min(most),
+        is_exact: number <= most && !is_cut,
     })
 }
 
@@ -297,6 +329,16 @@ impl Sqlite {
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
         let now = self.shared().clock.now();
         self.read(move |sql| read(sql, &query, now)).await
+    }
+
+    /// Counts the deliveries that match, up to `most`.
+    pub async fn count_deliveries(
+        &self,
+        query: ListQuery,
+        most: usize,
+    ) -> Result<DeliveryCount, StoreError> {
+        let now = self.shared().clock.now();
+        self.read(move |sql| count(sql, query, most, now)).await
     }
 }
 

@@ -1,0 +1,315 @@
+//! The destinations, and the actions of operators on them.
+
+use std::time::Duration;
+
+use askama::Template;
+use percent_encoding::percent_decode_str;
+
+use super::chart::{Chart, FiguresRow, Series};
+use super::link;
+use super::mark::{DestinationMark, Recent};
+use super::page::{Frame, Tab, html, see_other};
+use super::visit::{Visit, capped, form, grouped};
+use super::when::When;
+use crate::clock::Timestamp;
+use crate::config::DestinationPolicy;
+use crate::http::api_error::ApiError;
+use crate::http::body::Body;
+use crate::http::response::Response;
+use crate::store::{
+    DestinationOverview, DestinationsPage, DestinationsQuery, Resumed, RollupQuery, Rollups,
+};
+
+/// Destinations on a page.
+const A_PAGE: usize = 50;
+/// Destinations that a page may begin after.
+const MAX_OFFSET: usize = 1_000_000;
+/// Characters of a pause's reason.
+const MAX_REASON: usize = 500;
+/// The time without a success after which a destination that fails counts as failing.
+const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
+/// Minutes of the charts.
+const MINUTES: u32 = 60;
+
+#[derive(Template)]
+#[template(path = "destinations.html")]
+struct Destinations {
+    frame: Frame,
+    rows: Vec<Row>,
+    total: usize,
+    from: usize,
+    next: Option<String>,
+    first: Option<&'static str>,
+    may_operate: bool,
+}
+
+#[derive(Template)]
+#[template(path = "destination.html")]
+struct DestinationPage {
+    frame: Frame,
+    row: Row,
+    charts: Vec<Chart>,
+    figures: Vec<FiguresRow>,
+    settings: Vec<(&'static str, String)>,
+    links: Vec<(&'static str, String)>,
+    may_operate: bool,
+}
+
+/// A destination as it is shown.
+struct Row {
+    name: String,
+    path: String,
+    mark: DestinationMark,
+    url: String,
+    waiting: String,
+    processing: String,
+    dead: String,
+    oldest_due: Option<When>,
+    /// The time of its pause, which a resume names so that it ends no other pause.
+    paused_at: Option<String>,
+}
+
+impl Row {
+    fn new(
+        visit: &Visit<'_>,
+        one: &DestinationOverview,
+        now: Timestamp,
+        recent: Option<&Recent>,
+    ) -> Self {
+        let config = &visit.app.config;
+        let policy = config.destinations.get(&one.name);
+        let url = policy.and_then(|policy| policy.url.as_ref());
+        let number = |count: Option<i64>| count.map_or_else(|| "…".to_owned(), grouped);
+        Self {
+            path: link::destination(&one.name),
+            mark: DestinationMark::new(one, config, now, recent),
+            // The path may be a secret.
+            url: url.map_or_else(String::new, |url| format!("{}/…", url.origin())),
+            waiting: number(one.waiting),
+            processing: number(one.processing),
+            dead: capped(one.dead_lettered),
+            oldest_due: one.oldest_due.map(|at| When::new(at, now)),
+            paused_at: one.paused.as_ref().map(|pause| pause.at.to_string()),
+            name: one.name.clone(),
+        }
+    }
+}
+
+pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
+    let (mut parameters, said) = visit.query()?;
+    let offset = parameters.number("after", 0, (0, MAX_OFFSET))?;
+    parameters.end()?;
+    let page = page(visit, None, offset, A_PAGE).await?;
+    let now = visit.now();
+    let end = offset + page.found.len();
+    let rows = page.found.iter().map(|one| Row::new(visit, one, now, None));
+    let rows = rows.collect();
+    Ok(html(&Destinations {
+        frame: visit
+            .frame("Destinations", Tab::Destinations, said)
+            .live(true),
+        rows,
+        total: page.total,
+        from: offset + 1,
+        next: (end < page.total).then(|| format!("/destinations?after={end}")),
+        first: (offset > 0).then_some("/destinations"),
+        may_operate: visit.may_operate(),
+    }))
+}
+
+pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiError> {
+    let said = visit.no_query()?;
+    let one = find(visit, name).await?;
+    let now = visit.now();
+    let from = now.minus(MINUTE.saturating_mul(MINUTES - 1));
+    let query = RollupQuery::new(from, now.plus(MINUTE), MINUTE, now);
+    let query = query.expect("the steps are few");
+    let rollups = visit.app.store.rollups(query);
+    let mut rollups = visit.context.wait(rollups).await?;
+    rollups.sources.clear();
+    rollups.destinations.retain(|row| row.name == name);
+    let recent = recent(&rollups, now);
+    let series = Series::new(&query, &rollups, MINUTES as usize);
+    let policy = visit.app.config.destinations.get(name);
+    let page = DestinationPage {
+        frame: visit.frame(name, Tab::Destinations, said).live(true),
+        row: Row::new(visit, &one, now, Some(&recent)),
+        charts: vec![
+            series.counts("Delivered", "delivered", "a minute", |point| {
+                point.delivered
+            }),
+            series.counts("Failed attempts", "failed", "a minute", |point| {
+                point.failed
+            }),
+            series.latencies(),
+        ],
+        figures: series.rows(),
+        settings: policy.map_or_else(Vec::new, |policy| settings(policy)),
+        links: links(name),
+        may_operate: visit.may_operate(),
+    };
+    Ok(html(&page))
+}
+
+fn recent(rollups: &Rollups, now: Timestamp) -> Recent {
+    let mut recent = Recent::default();
+    for row in &rollups.destinations {
+        if row.at.plus(FAILING_AFTER) >= now {
+            recent.delivered += row.counts.delivered;
+            recent.failed += row.counts.failed;
+        }
+    }
+    recent
+}
+
+fn settings(policy: &DestinationPolicy) -> Vec<(&'static str, String)> {
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
+    let rate = policy.rate_limit.map_or_else(
+        || "none".to_owned(),
+        |limit| format!("{} a second, bursts of {}", limit.per_second, limit.burst),
+    );
+    let secrets = match policy.secrets.len() {
+        0 => "unsigned".to_owned(),
+        count => format!("signed with {count} secrets"),
+    };
+    vec![
+        ("Timeout", seconds(policy.timeout)),
+        ("Rate limit", rate),
+        ("At once", policy.concurrency.to_string()),
+        ("Attempts", policy.retry.max_attempts().to_string()),
+        ("Signature", secrets),
+    ]
+}
+
+fn links(name: &str) -> Vec<(&'static str, String)> {
+    let list = |status| {
+        let pairs = [("status", Some(status)), ("destination", Some(name))];
+        link::with("/deliveries", &pairs)
+    };
+    let all = [("destination", Some(name))];
+    vec![
+        ("All deliveries", link::with("/deliveries", &all)),
+        ("Dead letters", list("dead_lettered")),
+        ("For a retry", list("retrying")),
+        ("Waiting", list("queued")),
+    ]
+}
+
+async fn page(
+    visit: &Visit<'_>,
+    name: Option<&str>,
+    offset: usize,
+    limit: usize,
+) -> Result<DestinationsPage, ApiError> {
+    let all = visit.app.config.destinations.keys();
+    let configured = all.filter(|known| name.is_none_or(|name| name == known.as_str()));
+    let query = DestinationsQuery {
+        configured: configured.cloned().collect(),
+        name: name.map(str::to_owned),
+        offset,
+        limit,
+    };
+    let page = visit.app.store.destinations_page(query);
+    visit.context.wait(page).await
+}
+
+async fn find(visit: &Visit<'_>, name: &str) -> Result<DestinationOverview, ApiError> {
+    let page = page(visit, Some(name), 0, 1).await?;
+    let unknown = || ApiError::not_found(format!("There is no destination {name:?}."));
+    page.found.into_iter().next().ok_or_else(unknown)
+}
+
+/// The name in a path.
+pub(super) fn decoded(segment: &str) -> Option<String> {
+    let name = percent_decode_str(segment).decode_utf8().ok()?;
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+/// An operator's action on a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Pause,
+    Resume,
+}
+
+impl Action {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            _ => None,
+        }
+    }
+}
+
+/// Carries an action out, and leads back to the page that had the form.
+pub(super) async fn act(
+    visit: &Visit<'_>,
+    name: &str,
+    action: Action,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let mut fields = form(visit.context, visit.head, body).await?;
+    find(visit, name).await?;
+    let is_of_list = fields.take("from")?.as_deref() == Some("list");
+    let said = match action {
+        Action::Pause => pause(visit, name, fields.take("reason")?).await?,
+        Action::Resume => {
+            let paused_at = fields.take_with("paused_at", |text| {
+                let parsed: Result<jiff::Timestamp, _> = text.parse();
+                let at = parsed.map_err(|_| "expected a time".to_owned())?;
+                Ok(Timestamp::from_millis(at.as_millisecond()))
+            })?;
+            resume(visit, name, paused_at).await?
+        }
+    };
+    fields.end()?;
+    let path = if is_of_list {
+        "/destinations".to_owned()
+    } else {
+        link::destination(name)
+    };
+    Ok(see_other(&visit.path_with(&path, said)))
+}
+
+async fn pause(visit: &Visit<'_>, name: &str, reason: Option<String>) -> Result<String, ApiError> {
+    let who = visit.caller.name.as_str();
+    let reason = match reason.map(|text| text.trim().to_owned()) {
+        Some(text) if !text.is_empty() => format!("{text} (by {who})"),
+        _ => format!("by {who}"),
+    };
+    if reason.chars().count() > MAX_REASON {
+        let expected = format!("reason: expected {MAX_REASON} characters at most");
+        return Err(ApiError::invalid("reason", expected));
+    }
+    let paused = visit.app.store.pause(name.to_owned(), reason.clone());
+    if let Some(before) = visit.context.wait(paused).await? {
+        let (at, why) = (before.at, before.reason);
+        return Ok(format!("{name} was paused already, at {at}: {why}"));
+    }
+    log::info!(destination = name, who, reason = reason.as_str(); "destination paused");
+    Ok(format!(
+        "{name} is paused: nothing is sent to it until it is resumed."
+    ))
+}
+
+async fn resume(
+    visit: &Visit<'_>,
+    name: &str,
+    paused_at: Option<Timestamp>,
+) -> Result<String, ApiError> {
+    let resumed = visit.app.store.resume(name.to_owned(), paused_at);
+    match visit.context.wait(resumed).await? {
+        Resumed::Now => {
+            let who = visit.caller.name.as_str();
+            log::info!(destination = name, who; "destination resumed");
+            Ok(format!("{name} is resumed."))
+        }
+        Resumed::Already => Ok(format!("Nothing kept {name} back.")),
+        Resumed::PausedSince(pause) => Err(ApiError::changed(format!(
+            "{name} was paused anew at {}: {}",
+            pause.at, pause.reason
+        ))),
+    }
+}

@@ -1,0 +1,153 @@
+//! A relay or event: what it waits for, its attempts, its payload, and its routes.
+//!
+//! - `attempts`: the history of a delivery. `bytes`: a payload as text or hex. `curl`: a command
+//!   that sends it. `routing`: the routes that want it.
+
+mod attempts;
+mod bytes;
+mod curl;
+mod routing;
+
+use std::sync::Arc;
+
+use askama::Template;
+
+use super::link;
+use super::mark::Mark;
+use super::page::{Frame, Tab, html};
+use super::visit::{Visit, bytes as size};
+use super::when::{Moment, When};
+use crate::clock::Timestamp;
+use crate::config::Resolved;
+use crate::http::api_error::ApiError;
+use crate::http::response::Response;
+use crate::model::{IntentId, Surface};
+use crate::ops::status_text::{UNROUTED, describe};
+use crate::store::{StoredDelivery, StoredIntent};
+use attempts::{Entry, entries};
+use bytes::{Shown, show_hex, show_text};
+use routing::Routed;
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct EventPage {
+    frame: Frame,
+    parts: EventParts,
+}
+
+/// The parts of the page that are made of the event alone.
+struct EventParts {
+    id: String,
+    kind: &'static str,
+    label: String,
+    label_name: &'static str,
+    event_type: Option<String>,
+    url: Option<String>,
+    query: Option<String>,
+    accepted: Moment,
+    accepted_ago: When,
+    size: String,
+    is_unrouted: bool,
+    deliveries: Vec<Delivered>,
+    payload: Shown,
+    is_payload_gone: bool,
+    headers: Vec<(String, String)>,
+    curl: String,
+    routes: Vec<Routed>,
+    is_final: bool,
+}
+
+/// A delivery of the event.
+struct Delivered {
+    anchor: String,
+    destination: String,
+    path: String,
+    mark: Mark,
+    waits_for: String,
+    attempts: String,
+    entries: Vec<Entry>,
+}
+
+impl EventParts {
+    fn new(row: &StoredIntent, config: &Resolved, now: Timestamp, is_hex: bool) -> Self {
+        let deliveries = row.deliveries.iter().enumerate();
+        let is_event = row.surface == Surface::Event;
+        let source = config.source(&row.label).filter(|_| is_event);
+        let first = row.deliveries.first().map(|one| one.destination.as_str());
+        Self {
+            id: row.surface.public_id(row.id),
+            kind: if is_event { "Event" } else { "Relay" },
+            label: row.label.clone(),
+            label_name: if is_event { "Source" } else { "Event type" },
+            event_type: row.event_type.clone(),
+            url: row.url.clone(),
+            query: row.query.clone(),
+            accepted: Moment::new(row.created_at),
+            accepted_ago: When::new(row.created_at, now),
+            size: size(row.payload.len() as u64),
+            is_unrouted: row.is_unrouted,
+            deliveries: deliveries
+                .map(|(at, one)| Delivered::new(one, at, config, now))
+                .collect(),
+            payload: if is_hex {
+                show_hex(&row.payload)
+            } else {
+                show_text(&row.payload)
+            },
+            is_payload_gone: row.is_payload_gone(),
+            headers: curl::shown_headers(&row.headers),
+            curl: curl::command(row, &target(first, config)),
+            routes: source.map_or_else(Vec::new, |source| routing::explain(source, row)),
+            is_final: row.deliveries.iter().all(|one| one.state.is_final()),
+        }
+    }
+}
+
+/// The URL of a destination up to its path, which may be a secret.
+fn target(destination: Option<&str>, config: &Resolved) -> String {
+    let policy = destination.and_then(|name| config.destinations.get(name));
+    let url = policy.and_then(|policy| policy.url.as_ref());
+    url.map_or_else(
+        || "https://destination.example/…".to_owned(),
+        |url| format!("{}/…", url.origin()),
+    )
+}
+
+impl Delivered {
+    fn new(one: &StoredDelivery, at: usize, config: &Resolved, now: Timestamp) -> Self {
+        let most = config.destination(&one.destination).retry.max_attempts();
+        Self {
+            anchor: format!("delivery-{at}"),
+            path: link::destination(&one.destination),
+            destination: one.destination.clone(),
+            mark: Mark::of_delivery(one.state, one.discarded_at.is_some()),
+            waits_for: describe(one, config, now),
+            attempts: format!("{} of {most}", one.attempts),
+            entries: entries(&one.history, at),
+        }
+    }
+}
+
+pub(super) async fn show(visit: &Visit<'_>, id: &str) -> Result<Response, ApiError> {
+    let (mut parameters, said) = visit.query()?;
+    let is_hex = parameters.take_with("view", |text| match text {
+        "hex" => Ok(true),
+        "text" => Ok(false),
+        _ => Err("expected text or hex".to_owned()),
+    })?;
+    parameters.end()?;
+    let unknown = || ApiError::not_found("There is no relay or event of this id.");
+    let id: IntentId = id.parse().map_err(|_| unknown())?;
+    let found = visit.app.store.intent_of_any_surface(id);
+    let row = visit.context.wait(found).await?.ok_or_else(unknown)?;
+    let (config, now) = (Arc::clone(&visit.app.config), visit.now());
+    let bytes = row.size();
+    let make = move || EventParts::new(&row, &config, now, is_hex.unwrap_or(false));
+    let parts = visit.app.offload.run_if_large(visit.context, bytes, make);
+    let parts = parts.await?;
+    let title = format!("{} {}", parts.kind, parts.id);
+    // An event that has ended changes no more, and may be large.
+    let frame = visit.frame(title, Tab::Deliveries, said);
+    let frame = frame.live(!parts.is_final);
+    Ok(html(&EventPage { frame, parts }))
+}

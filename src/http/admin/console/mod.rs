@@ -1,0 +1,216 @@
+//! The console: pages for operators, rendered here and complete without a script.
+//!
+//! - `visit`: a request with its caller; its form. `sign_in`: signing in and out.
+//! - `page`: the frame and the headers of each page. `escape`: the escape of all texts. `assets`:
+//!   style sheet, script and icon. `when`, `mark`, `chart`: times, states and charts. `link`:
+//!   addresses.
+//! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `configuration`.
+//!
+//! The pages show what the API shows, and their forms do what it does.
+
+mod assets;
+mod chart;
+mod configuration;
+mod deliveries;
+mod destinations;
+mod escape;
+mod event;
+mod link;
+mod mark;
+mod overview;
+mod page;
+mod sign_in;
+mod visit;
+mod when;
+
+use askama::Template;
+use hyper::Method;
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use hyper::http::request::Parts;
+
+use crate::http::api_error::{ApiError, ErrorFormat};
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::request_context::RequestContext;
+use crate::http::response::Response;
+use page::Frame;
+use visit::Visit;
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    frame: Frame,
+    heading: &'static str,
+    message: &'a str,
+    status: u16,
+    request_id: &'a str,
+    back: &'a str,
+}
+
+/// Answers a request for a page. Programs get errors as JSON.
+pub(in crate::http::admin) async fn answer(
+    app: &App,
+    context: &RequestContext,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let answered = respond(app, context, head, body).await;
+    let accept = head
+        .headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    let wants_html = accept.is_some_and(|accept| accept.contains("text/html"));
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) if wants_html => error_page(&error, head, context),
+        Err(error) => error.respond(ErrorFormat::Relay, context.id()),
+    };
+    page::secure(response.headers_mut());
+    Ok(response)
+}
+
+fn error_page(error: &ApiError, head: &Parts, context: &RequestContext) -> Response {
+    let heading = match error.status {
+        StatusCode::NOT_FOUND => "There is no such page",
+        StatusCode::FORBIDDEN => "This may not be done",
+        StatusCode::CONFLICT => "It has changed meanwhile",
+        StatusCode::BAD_REQUEST => "The request is wrong",
+        status if status.is_server_error() => "This does not work now",
+        _ => "The request is refused",
+    };
+    let path = head.uri.path();
+    let end = path[1..].find('/').map_or(path.len(), |end| end + 1);
+    let page = page::html(&ErrorPage {
+        frame: Frame::of_stranger(heading),
+        heading,
+        message: error.message(),
+        status: error.status.as_u16(),
+        request_id: context.id(),
+        back: &path[..end],
+    });
+    // The status, and headers such as Allow, are those of the API.
+    let mut response = error.respond(ErrorFormat::Relay, context.id());
+    for (name, value) in page.headers() {
+        debug_assert_eq!(name, CONTENT_TYPE);
+        response.headers_mut().insert(name, value.clone());
+    }
+    *response.body_mut() = page.into_body();
+    response
+}
+
+/// The methods that a route answers.
+const GET: &str = "GET, HEAD";
+const POST: &str = "POST";
+
+/// A path of the console, of somebody who has signed in.
+enum Route<'a> {
+    Overview,
+    Deliveries,
+    FindEvent,
+    Event(&'a str),
+    Destinations,
+    Destination(String),
+    DestinationAction(String, destinations::Action),
+    Configuration,
+    Reload,
+    SignOut,
+}
+
+impl<'a> Route<'a> {
+    fn find(path: &'a str) -> Option<Self> {
+        let mut parts = path[1..].split('/');
+        let route = match (parts.next()?, parts.next(), parts.next()) {
+            ("", None, _) => Self::Overview,
+            ("deliveries", None, _) => Self::Deliveries,
+            ("events", None, _) => Self::FindEvent,
+            ("events", Some(id), None) => Self::Event(id),
+            ("destinations", None, _) => Self::Destinations,
+            ("destinations", Some(name), None) => Self::Destination(destinations::decoded(name)?),
+            ("destinations", Some(name), Some(action)) => {
+                let action = destinations::Action::parse(action)?;
+                Self::DestinationAction(destinations::decoded(name)?, action)
+            }
+            ("configuration", None, _) => Self::Configuration,
+            ("configuration", Some("reload"), None) => Self::Reload,
+            ("sign-out", None, _) => Self::SignOut,
+            _ => return None,
+        };
+        parts.next().is_none().then_some(route)
+    }
+
+    fn allows(&self) -> &'static str {
+        match self {
+            Self::DestinationAction(..) | Self::Reload | Self::SignOut => POST,
+            _ => GET,
+        }
+    }
+}
+
+async fn respond(
+    app: &App,
+    context: &RequestContext,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<Response, ApiError> {
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    if let Some(asset) = assets::find(head.uri.path()) {
+        app.admin_access.check_host(head)?;
+        return if is_read {
+            Ok(asset.respond())
+        } else {
+            Err(ApiError::method_not_allowed(GET))
+        };
+    }
+    if head.uri.path() == sign_in::PATH {
+        return match head.method {
+            Method::GET | Method::HEAD => sign_in::show(app, head),
+            Method::POST => sign_in::sign_in(app, context, head, body).await,
+            _ => Err(ApiError::method_not_allowed("GET, HEAD, POST")),
+        };
+    }
+    let caller = match app.admin_access.authenticate(head) {
+        Err(error)
+            if error.status == StatusCode::UNAUTHORIZED
+                && !head.headers.contains_key(AUTHORIZATION)
+                && (is_read || head.method == Method::POST) =>
+        {
+            return Ok(sign_in::first(head));
+        }
+        other => other?,
+    };
+    let visit = Visit {
+        app,
+        context,
+        head,
+        caller,
+    };
+    let route = Route::find(head.uri.path());
+    let route = route.ok_or_else(|| ApiError::not_found("There is nothing at this path."))?;
+    match (route.allows(), &head.method) {
+        (GET, &Method::GET | &Method::HEAD) => {}
+        (POST, &Method::POST) if matches!(route, Route::SignOut) => {
+            visit.caller.check_page(head, context.is_secure)?;
+        }
+        (POST, &Method::POST) => visit.caller.check_form(head, context.is_secure)?,
+        (allows, _) => return Err(ApiError::method_not_allowed(allows)),
+    }
+    show(&visit, route, body).await
+}
+
+async fn show(visit: &Visit<'_>, route: Route<'_>, body: &mut Body) -> Result<Response, ApiError> {
+    match route {
+        Route::Overview => overview::show(visit).await,
+        Route::Deliveries => deliveries::list(visit).await,
+        Route::FindEvent => deliveries::find(visit),
+        Route::Event(id) => event::show(visit, id).await,
+        Route::Destinations => destinations::list(visit).await,
+        Route::Destination(name) => destinations::show(visit, &name).await,
+        Route::DestinationAction(name, action) => {
+            destinations::act(visit, &name, action, body).await
+        }
+        Route::Configuration => configuration::show(visit).await,
+        Route::Reload => configuration::reload(visit, body).await,
+        Route::SignOut => Ok(sign_in::sign_out(visit.app, visit.head)),
+    }
+}

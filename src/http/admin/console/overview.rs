@@ -1,0 +1,286 @@
+//! The relay at a glance. The page costs the same however long the backlog is: it reads counts that
+//! are kept, and the rollups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+
+use super::chart::{Chart, FiguresRow, Series, quantile_text};
+use super::link;
+use super::mark::{DestinationMark, Recent};
+use super::page::{Frame, Note, Tab, html};
+use super::visit::{Visit, bytes, capped, grouped};
+use super::when::{When, span};
+use crate::clock::Timestamp;
+use crate::http::api_error::ApiError;
+use crate::http::response::Response;
+use crate::model::{DeliveryState, DestinationCounts, Level};
+use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, Rollups};
+
+/// Destinations that are shown; the page of destinations has all.
+const SHOWN: usize = 50;
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Steps of the charts: the last hour in minutes, and the last day in hours.
+const MINUTES: usize = 60;
+const HOURS: usize = 24;
+/// The time without a success after which a destination that fails counts as failing.
+const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    frame: Frame,
+    figures: Vec<Figure>,
+    spans: Vec<Span>,
+    destinations: Vec<DestinationRow>,
+    total: usize,
+    facts: Vec<Fact>,
+}
+
+/// A number that matters.
+struct Figure {
+    name: &'static str,
+    value: String,
+    detail: String,
+    /// The page that lists it.
+    path: Option<&'static str>,
+}
+
+/// The charts of a time.
+struct Span {
+    id: &'static str,
+    name: &'static str,
+    charts: Vec<Chart>,
+    rows: Vec<FiguresRow>,
+}
+
+struct DestinationRow {
+    path: String,
+    mark: DestinationMark,
+    waiting: String,
+    dead: String,
+    oldest_due: Option<When>,
+    delivered: String,
+    failed: String,
+    p50: String,
+    p99: String,
+    name: String,
+}
+
+struct Fact {
+    name: &'static str,
+    value: String,
+    at: Option<When>,
+}
+
+/// The facts that the page shows.
+struct Read {
+    backlog: Backlog,
+    state: ConfigState,
+    hour: (RollupQuery, Rollups),
+    day: (RollupQuery, Rollups),
+}
+
+pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
+    let said = visit.no_query()?;
+    let read = read(visit).await?;
+    let config = Arc::clone(&visit.app.config);
+    let query = DestinationsQuery {
+        configured: config.destinations.keys().cloned().collect(),
+        name: None,
+        offset: 0,
+        limit: SHOWN,
+    };
+    let page = visit.app.store.destinations_page(query);
+    let page = visit.context.wait(page).await?;
+    let now = visit.now();
+    let (recent, hour) = by_destination(&read.hour.1, now);
+    let rows = page.found.iter().map(|one| {
+        let mark = DestinationMark::new(one, &config, now, recent.get(one.name.as_str()));
+        let counts = hour.get(one.name.as_str()).copied().unwrap_or_default();
+        DestinationRow {
+            path: link::destination(&one.name),
+            mark,
+            waiting: one.waiting.map_or_else(|| "…".to_owned(), grouped),
+            dead: capped(one.dead_lettered),
+            oldest_due: one.oldest_due.map(|at| When::new(at, now)),
+            delivered: grouped(counts.delivered),
+            failed: grouped(counts.failed),
+            p50: quantile_text(&counts.latency, 0.5),
+            p99: quantile_text(&counts.latency, 0.99),
+            name: one.name.clone(),
+        }
+    });
+    let destinations = rows.collect();
+    let mut frame = visit.frame("Overview", Tab::Overview, said).live(true);
+    if read.hour.1.is_cut_short || read.day.1.is_cut_short {
+        let text = "There are too many destinations for the charts: a part of them is missing.";
+        frame.notes.push(Note::hint(text.to_owned()));
+    }
+    Ok(html(&Overview {
+        frame,
+        figures: figures(visit, &read.backlog, now),
+        spans: vec![
+            span_of(&read.hour, MINUTES, "hour", "Last hour", "a minute"),
+            span_of(&read.day, HOURS, "day", "Last day", "an hour"),
+        ],
+        destinations,
+        total: page.total,
+        facts: facts(visit, &read.state, now),
+    }))
+}
+
+async fn read(visit: &Visit<'_>) -> Result<Read, ApiError> {
+    let store = &visit.app.store;
+    let config = Arc::clone(&visit.app.config);
+    let backlog = store.backlog(move |name| config.is_deliverable(name));
+    let backlog = visit.context.wait(backlog).await?;
+    let state = visit.context.wait(store.config_state()).await?;
+    let now = visit.now();
+    let rollups = async |step: Duration, steps: usize| {
+        let steps = u32::try_from(steps).expect("a small number") - 1;
+        let from = now.minus(step.saturating_mul(steps));
+        let query = RollupQuery::new(from, now.plus(MINUTE), step, now);
+        let query = query.expect("the steps are few");
+        let found = visit.context.wait(store.rollups(query)).await?;
+        Ok::<_, ApiError>((query, found))
+    };
+    Ok(Read {
+        backlog,
+        state,
+        hour: rollups(MINUTE, MINUTES).await?,
+        day: rollups(HOUR, HOURS).await?,
+    })
+}
+
+/// The counts of each destination: of the last minutes, and of the hour.
+fn by_destination(
+    rollups: &Rollups,
+    now: Timestamp,
+) -> (BTreeMap<&str, Recent>, BTreeMap<&str, DestinationCounts>) {
+    let mut recent: BTreeMap<&str, Recent> = BTreeMap::new();
+    let mut hour: BTreeMap<&str, DestinationCounts> = BTreeMap::new();
+    for row in &rollups.destinations {
+        hour.entry(&row.name).or_default().add(&row.counts);
+        if row.at.plus(FAILING_AFTER) >= now {
+            let recent = recent.entry(&row.name).or_default();
+            recent.delivered += row.counts.delivered;
+            recent.failed += row.counts.failed;
+        }
+    }
+    (recent, hour)
+}
+
+fn span_of(
+    (query, rollups): &(RollupQuery, Rollups),
+    steps: usize,
+    id: &'static str,
+    name: &'static str,
+    unit: &str,
+) -> Span {
+    let series = Series::new(query, rollups, steps);
+    let charts = vec![
+        series.counts("Accepted", "accepted", unit, |point| point.accepted),
+        series.counts("Delivered", "delivered", unit, |point| point.delivered),
+        series.counts("Failed attempts", "failed", unit, |point| point.failed),
+        series.latencies(),
+    ];
+    Span {
+        id,
+        name,
+        charts,
+        rows: series.rows(),
+    }
+}
+
+fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> {
+    let counts = visit.app.store.deliveries();
+    let count = |wanted: &[DeliveryState]| {
+        let counts = counts.into_iter().flatten();
+        let wanted = counts.filter(|(state, _)| wanted.contains(state));
+        wanted.map(|(_, count)| count).sum::<i64>()
+    };
+    let known = |wanted: &[DeliveryState]| match counts {
+        Some(_) => grouped(count(wanted)),
+        None => "counting …".to_owned(),
+    };
+    let kept: i64 = backlog.kept.iter().flatten().map(|(_, count)| count).sum();
+    let retrying = count(&[DeliveryState::Retrying]);
+    let is_delivering = visit.app.config.level() != Level::Off;
+    let oldest = backlog.oldest_due.filter(|_| is_delivering);
+    let overdue = oldest.map(|due| now.since(due).as_secs());
+    vec![
+        Figure {
+            name: "Waiting",
+            value: known(&[DeliveryState::Queued, DeliveryState::Retrying]),
+            detail: format!(
+                "{} for a retry, {} kept back",
+                grouped(retrying),
+                grouped(kept)
+            ),
+            path: Some("/deliveries?status=retrying"),
+        },
+        Figure {
+            name: "In an attempt",
+            value: known(&[DeliveryState::Processing]),
+            detail: format!("of {} workers", visit.app.config.delivery.workers),
+            path: Some("/deliveries?status=processing"),
+        },
+        Figure {
+            name: "Dead letters",
+            value: known(&[DeliveryState::DeadLettered]),
+            detail: "given up, to be replayed or discarded".to_owned(),
+            path: Some("/deliveries?status=dead_lettered"),
+        },
+        Figure {
+            name: "Oldest due",
+            value: overdue.map_or_else(|| "none".to_owned(), span),
+            detail: if is_delivering {
+                "since the oldest delivery that may go was due".to_owned()
+            } else {
+                "nothing is delivered: delivery.level is off".to_owned()
+            },
+            path: None,
+        },
+    ]
+}
+
+fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
+    let (database, wal) = visit.app.store.file_sizes();
+    let fact = |name, value| Fact {
+        name,
+        value,
+        at: None,
+    };
+    let last = &state.last;
+    let reload = match &last.report {
+        Ok(_) if last.generation == 0 => "none since the start",
+        Ok(_) => "taken over",
+        Err(_) => "refused",
+    };
+    let free = visit.app.store.free_bytes();
+    vec![
+        fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
+        fact("Delivery", format!("level {}", visit.app.config.level())),
+        fact("Database", bytes(database)),
+        fact("Write-ahead log", bytes(wal)),
+        fact(
+            "Free on its disk",
+            free.map_or_else(|| "unknown".to_owned(), bytes),
+        ),
+        fact("Configuration", short(&last.fingerprint).to_owned()),
+        Fact {
+            name: "Last reload",
+            value: reload.to_owned(),
+            at: Some(When::new(last.began_at, now)),
+        },
+    ]
+}
+
+/// The beginning of a fingerprint, which tells configurations apart.
+pub(super) fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..12).unwrap_or(fingerprint)
+}

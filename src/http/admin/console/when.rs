@@ -1,0 +1,105 @@
+//! Times as a person reads them.
+
+use askama::Template;
+
+use crate::clock::Timestamp;
+
+/// A time: how long ago it was, or how long it is until then, and the time itself.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<time datetime="{{ machine }}" title="{{ machine }}">{{ relative }}</time>"#
+)]
+pub(super) struct When {
+    /// RFC 3339.
+    pub machine: String,
+    pub relative: String,
+}
+
+impl When {
+    pub fn new(at: Timestamp, now: Timestamp) -> Self {
+        Self {
+            machine: at.to_string(),
+            relative: relative(at, now),
+        }
+    }
+}
+
+/// A time to the second, as it is written out: `2026-01-31 12:00:00 UTC`.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<time datetime="{{ machine }}" title="{{ machine }}">{{ written }}</time>"#
+)]
+pub(super) struct Moment {
+    pub machine: String,
+    pub written: String,
+}
+
+impl Moment {
+    pub fn new(at: Timestamp) -> Self {
+        let machine = at.to_string();
+        Self {
+            written: written(&machine),
+            machine,
+        }
+    }
+}
+
+fn written(machine: &str) -> String {
+    let (date, time) = machine.split_once('T').unwrap_or((machine, ""));
+    let time = time.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{date} {time} UTC")
+}
+
+/// The distance of a time from now, in words.
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
+    if at > now {
+        return format!("in {}", span(at.since(now).as_secs().max(1)));
+    }
+    match now.since(at).as_secs() {
+        0 => "just now".to_owned(),
+        seconds => format!("{} ago", span(seconds)),
+    }
+}
+
+/// A number of seconds in its largest unit, or its two largest if the second one matters.
+pub(super) fn span(seconds: u64) -> String {
+    let (minute, hour, day) = (60, 3600, 86_400);
+    match seconds {
+        s if s < minute => format!("{s} s"),
+        s if s < hour => format!("{} min", s / minute),
+        s if s < 10 * hour && s % hour >= minute => {
+            format!("{} h {} min", s / hour, s % hour / minute)
+        }
+        s if s < 2 * day => format!("{} h", s / hour),
+        s => format!("{} d", s / day),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_by_their_distance() {
+        let now = Timestamp::from_millis(1_000_000_000_000);
+        let at = |seconds: i64| Timestamp::from_millis(now.as_millis() + seconds * 1000);
+        for (seconds, told) in [
+            (0, "just now"),
+            (-1, "1 s ago"),
+            (-59, "59 s ago"),
+            (-60, "1 min ago"),
+            (-3600, "1 h ago"),
+            (-5400, "1 h 30 min ago"),
+            (-86_400, "24 h ago"),
+            (-3 * 86_400, "3 d ago"),
+            (1, "in 1 s"),
+            (90, "in 1 min"),
+        ] {
+            assert_eq!(relative(at(seconds), now), told, "{seconds}");
+        }
+        let moment = Moment::new(now).to_string();
+        assert!(moment.contains(">2001-09-09 01:46:40 UTC<"), "{moment}");
+    }
+}

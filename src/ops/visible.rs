@@ -1,0 +1,56 @@
+//! Texts from outside, so that a person sees all of them: characters that are invisible, or that
+//! reorder or overwrite others, are shown by their code.
+
+use std::fmt::Write as _;
+
+/// Whether a character would be invisible, or would change how others are shown: control
+/// characters, and those that Unicode says to ignore or to lay out by.
+pub(crate) const fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{ad}' // soft hyphen
+        | '\u{61c}' | '\u{200e}' | '\u{200f}' // bidi
+        | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}' // bidi
+        | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}' // no width
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // blank letters
+        | '\u{2028}' | '\u{2029}' // line and paragraph
+        | '\u{fff9}'..='\u{fffb}' // annotations
+        | '\u{e0000}'..='\u{e0fff}' // tags
+    )
+}
+
+/// The code of a hidden character, such as `\u{202e}`.
+pub(crate) fn code(c: char) -> impl std::fmt::Display {
+    c.escape_unicode()
+}
+
+/// A text in one line, with the codes of its hidden characters.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            write!(shown, "{}", code(c)).expect("a String takes all");
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_characters_are_shown_by_their_code() {
+        for (text, shown) in [
+            ("a b\u{e9}\u{1f600}", "a b\u{e9}\u{1f600}"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("\u{1b}[2J\r\n\t", "\\u{1b}[2J\\u{d}\\u{a}\\u{9}"),
+            ("x\u{200b}\u{feff}\u{2066}", "x\\u{200b}\\u{feff}\\u{2066}"),
+            ("\u{e0041}\u{85}", "\\u{e0041}\\u{85}"),
+        ] {
+            assert_eq!(plain(text), shown, "{text:?}");
+        }
+    }
+}
