@@ -3,7 +3,7 @@
 //! - `start`: the wiring. Binds, opens the database, starts the agents, serves. `listeners`: the
 //!   bound addresses. `serving`: the tasks of the accepting thread; `spawner` runs them.
 //! - `reload`: takes another configuration over. `certificates`: those of the listeners. `demand`:
-//!   the users of file descriptors.
+//!   the users of file descriptors. `pulses`: the signs of life, for a watchdog.
 //! - `ORDER`: the table of the stop. `agents`: the agents that it stops.
 //! - `error`: the reasons why a relay can't start, fails, or doesn't stop in order.
 
@@ -12,6 +12,7 @@ mod certificates;
 mod demand;
 mod error;
 mod listeners;
+mod pulses;
 mod reload;
 mod serving;
 mod spawner;
@@ -27,6 +28,8 @@ use agents::Agents;
 use certificates::Prepared;
 pub(crate) use certificates::check as check_certificates;
 pub use error::{RelayError, ReloadError, StartError};
+pub(crate) use listeners::Sockets;
+pub(crate) use pulses::Pulses;
 pub(crate) use reload::{ConfigOrigin, Reloader};
 
 use crate::clock::{Clock, SystemClock};
@@ -73,25 +76,31 @@ impl Relay {
         fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
     ) -> Result<Self, StartError> {
         config.check()?;
-        Self::start_checked(config, ConfigOrigin::program(), clock, fetch)
+        let origin = ConfigOrigin::program();
+        Self::start_checked(config, origin, Sockets::default(), clock, fetch)
     }
 
     /// Starts with the configuration of a file, which is checked already and can be reloaded.
-    pub(crate) fn start_from(config: Config, origin: ConfigOrigin) -> Result<Self, StartError> {
+    pub(crate) fn start_from(
+        config: Config,
+        origin: ConfigOrigin,
+        sockets: Sockets,
+    ) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock::new());
-        Self::start_checked(config, origin, clock, delivery::fetch_certificate)
+        Self::start_checked(config, origin, sockets, clock, delivery::fetch_certificate)
     }
 
     fn start_checked(
         config: Config,
         origin: ConfigOrigin,
+        sockets: Sockets,
         clock: Arc<dyn Clock>,
         fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
     ) -> Result<Self, StartError> {
         let resolved = Arc::new(config.resolve());
         let prepared =
             Prepared::read(&resolved).map_err(|problem| Config::refused(origin.path(), problem))?;
-        let started = start::start(resolved, prepared, clock, fetch)?;
+        let started = start::start(resolved, prepared, sockets, clock, fetch)?;
         Ok(Self {
             agents: started.agents,
             address: started.address,
@@ -145,6 +154,11 @@ impl Relay {
     /// Reloads the file that the relay was started with.
     pub(crate) fn reloader(&self) -> &Reloader {
         &self.reloader
+    }
+
+    /// The signs of life of its loops.
+    pub(crate) fn pulses(&self) -> Pulses {
+        self.reloader.pulses()
     }
 
     /// Whether no part has failed. After a fatal error the relay accepts and delivers nothing more:

@@ -3,7 +3,8 @@
 //! - `config_file`: the option that all commands share. `error`: a command's failure.
 //! - `operate`, `bulk`, `table`: shared by the commands that work on the database. `payload_file`,
 //!   `header`: a request that a command is given.
-//! - `signals`: the signals that stop or reload `relay serve`.
+//! - `signals`: the signals that stop or reload `relay serve`. `watchdog`, `sockets`: the service
+//!   manager that started it.
 
 /// Prints a line on standard output. A reader that has closed it is an error to return, no reason
 /// to panic.
@@ -37,12 +38,14 @@ mod send;
 mod serve;
 mod show;
 mod signals;
+mod sockets;
 mod stats;
 mod table;
 #[cfg(test)]
 mod tests;
 mod unlock;
 mod unrouted;
+mod watchdog;
 
 use std::process::ExitCode;
 

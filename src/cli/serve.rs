@@ -1,15 +1,21 @@
 //! `relay serve`: runs the relay.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::signals::{ReloadRequests, ServerSignals};
+use crate::cli::sockets;
+use crate::cli::watchdog::{self, Starting};
 use crate::config::{Config, ConfigFile as File, Loaded};
 use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::logging;
+use crate::ops::service_manager::ServiceManager;
 use crate::relay::{ConfigOrigin, Relay, Reloader};
+use crate::stop::Token;
 use crate::store::OnHangup;
 
 /// The key in the repository's relay.toml, which is public.
@@ -38,8 +44,12 @@ impl Serve {
         for note in config.network_notes() {
             log::warn!("{note}");
         }
+        let manager = ServiceManager::from_environment();
+        let starting = Starting::tell(&manager)?;
+        let sockets = sockets::take()?;
         let level = config.level();
         let database = config.database.path.display().to_string();
+        let grace = config.server.shutdown_grace;
         let origin = ConfigOrigin {
             file: Some(file),
             fingerprint: fingerprint.clone(),
@@ -48,9 +58,14 @@ impl Serve {
             } else {
                 OnHangup::Reloads
             },
+            manager: manager.clone(),
         };
-        let relay = Relay::start_from(config, origin)?;
+        let relay = Relay::start_from(config, origin, sockets)?;
+        drop(starting);
+        let scheme = if relay.is_secure() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", relay.address());
         signals.started();
+        manager.ready(&format!("serving at {address}"));
         attend_reloads(signals.reload_requests(), relay.reloader().clone())?;
         let admin = relay
             .admin_address()
@@ -59,27 +74,40 @@ impl Serve {
             version = env!("CARGO_PKG_VERSION"), delivery_level:% = level,
             database = database.as_str(), admin = admin.as_str(),
             fingerprint:% = fingerprint;
-            "listening at {}://{}", if relay.is_secure() { "https" } else { "http" },
-            relay.address()
+            "listening at {address}"
         );
-        if relay.wait(signals.asked()).is_ok() {
-            log::info!("stopping: draining requests and attempts");
-        }
-        signals.stopping();
-        // Returns the fatal error, if there was one, which has been logged.
-        let stopped = relay.stop();
-        match &stopped {
-            Ok(()) => log::info!("stopped"),
-            Err(error) => log::error!("ended: {error}"),
-        }
-        log::logger().flush();
-        if stopped.is_err() {
-            // At once: neither a part that hangs nor a standard error that is not read may keep the
-            // process.
-            std::process::exit(1);
-        }
-        Ok(())
+        run_until_stopped(relay, &signals, &manager, grace)
     }
+}
+
+/// Waits for the reason to stop, and stops. `grace` is that of the configuration.
+fn run_until_stopped(
+    relay: Relay,
+    signals: &ServerSignals,
+    manager: &ServiceManager,
+    grace: Duration,
+) -> Result<(), CommandError> {
+    let is_stopping = Token::default();
+    watchdog::start(manager, relay.pulses(), is_stopping.clone())?;
+    if relay.wait(signals.asked()).is_ok() {
+        log::info!("stopping: draining requests and attempts");
+    }
+    signals.stopping();
+    is_stopping.cancel();
+    manager.stopping(grace);
+    // Returns the fatal error, if there was one, which has been logged.
+    let stopped = relay.stop();
+    match &stopped {
+        Ok(()) => log::info!("stopped"),
+        Err(error) => log::error!("ended: {error}"),
+    }
+    log::logger().flush();
+    if stopped.is_err() {
+        // At once: neither a part that hangs nor a standard error that is not read may keep the
+        // process.
+        std::process::exit(1);
+    }
+    Ok(())
 }
 
 /// Does the reloads that signals ask for, one at a time. The thread is not waited for: a reload

@@ -6,6 +6,7 @@
 //!   the hidden characters in them.
 //! - `rollup_counters`: the counts since the last flush of rollups. `notices`: facts that the
 //!   operator is told of. `pulse`: whether a loop turns.
+//! - `service_manager`: systemd, or another one that started the process.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
 pub(crate) mod fatal;
@@ -18,6 +19,7 @@ pub(crate) mod notices;
 pub(crate) mod pulse;
 #[allow(dead_code, reason = "a build without delivery makes no attempts")]
 pub(crate) mod rollup_counters;
+pub(crate) mod service_manager;
 pub(crate) mod status_text;
 pub(crate) mod views;
 pub(crate) mod visible;

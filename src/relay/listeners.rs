@@ -2,12 +2,19 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::config::Resolved;
+use crate::config::{Config, Resolved};
 use crate::http::EventLoops;
 use crate::relay::error::StartError;
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Listening sockets that a service manager has passed to the process.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub server: Option<std::net::TcpListener>,
+    pub admin: Option<std::net::TcpListener>,
+}
 
 /// The listeners, bound but not yet accepting.
 pub(super) struct Listeners {
@@ -18,16 +25,34 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds the addresses of a configuration.
-    pub fn bind(config: &Resolved, event_loops: &EventLoops) -> Result<Self, StartError> {
+    /// Binds the addresses of a configuration, but for those whose sockets were passed.
+    pub fn bind(
+        config: &Resolved,
+        event_loops: &EventLoops,
+        sockets: Sockets,
+    ) -> Result<Self, StartError> {
         let _entered = event_loops.accepting().enter();
-        let (public, address) = listen("server.listen", config.server.listen)?;
-        let admin = config
-            .admin
-            .listen
-            .map(|address| listen("admin.listen", address))
-            .transpose()?;
+        let bind = |key, address, passed| match passed {
+            Some(socket) => take(key, address, socket),
+            None => listen(key, address),
+        };
+        let (public, address) = bind("server.listen", config.server.listen, sockets.server)?;
+        let admin = match (config.admin.listen, sockets.admin) {
+            (Some(address), passed) => Some(bind("admin.listen", address, passed)?),
+            (None, Some(_)) => {
+                log::warn!(
+                    "admin.listen is off: the socket \"admin\" of the service manager is not served"
+                );
+                None
+            }
+            (None, None) => None,
+        };
         let (admin, admin_address) = admin.unzip();
+        // The address of a socket that was passed was not checked with the configuration.
+        if let Some(address) = admin_address {
+            let checked = config.admin.check_address("admin.listen", address);
+            checked.map_err(|problem| Config::refused(None, problem))?;
+        }
         Ok(Self {
             public,
             admin,
@@ -40,6 +65,23 @@ impl Listeners {
         let both = [Some(self.address), self.admin_address];
         both.into_iter().flatten().collect()
     }
+}
+
+/// Takes a socket that was passed: it counts, also if the configuration names another address.
+fn take(
+    key: &'static str,
+    wanted: SocketAddr,
+    socket: std::net::TcpListener,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket)?;
+    let address = listener.local_addr()?;
+    if wanted.port() != 0 && wanted != address {
+        log::warn!(
+            "{key} is {wanted}, and the service manager listens at {address}: its socket counts"
+        );
+    }
+    Ok((listener, address))
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

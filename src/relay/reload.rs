@@ -15,12 +15,16 @@ use crate::config::{
 };
 use crate::delivery;
 use crate::http::LiveApp;
+use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::{Failure, Notices};
+use crate::ops::pulse::Pulse;
+use crate::ops::service_manager::ServiceManager;
 use crate::relay::certificates::{Certificates, Prepared};
 use crate::relay::demand::demand;
 use crate::relay::error::ReloadError;
+use crate::relay::pulses::Pulses;
 use crate::store::{ConfigAttempt, OnHangup, Reader, Store};
 use report::Report;
 
@@ -30,6 +34,8 @@ pub(crate) struct ConfigOrigin {
     pub file: Option<ConfigFile>,
     pub fingerprint: Fingerprint,
     pub on_hangup: OnHangup,
+    /// Told of reloads.
+    pub manager: ServiceManager,
 }
 
 impl ConfigOrigin {
@@ -44,6 +50,7 @@ impl ConfigOrigin {
             file: None,
             fingerprint: Fingerprint::none(),
             on_hangup: OnHangup::NotOurs,
+            manager: ServiceManager::default(),
         }
     }
 }
@@ -54,6 +61,8 @@ pub(in crate::relay) struct Parts {
     pub app: LiveApp,
     pub certificates: Certificates,
     pub executor: delivery::Reload,
+    /// The dispatcher's.
+    pub pulse: Pulse,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -71,6 +80,7 @@ struct Inner {
     reader: Reader,
     file: Option<ConfigFile>,
     on_hangup: OnHangup,
+    manager: ServiceManager,
     /// Held for the whole of a reload: there is one at a time.
     running: Mutex<Running>,
 }
@@ -99,6 +109,7 @@ impl Reloader {
             parts,
             file: origin.file,
             on_hangup: origin.on_hangup,
+            manager: origin.manager,
             running: Mutex::new(Running {
                 config,
                 fingerprint: origin.fingerprint,
@@ -131,6 +142,7 @@ impl Reloader {
     pub fn reload_file(&self, is_dry_run: bool) -> Result<String, String> {
         let began_at = self.0.parts.clock.now();
         let mut running = self.running();
+        let _told = (!is_dry_run).then(|| self.0.manager.reloading());
         let result = match &self.0.file {
             None => Err(ReloadError::NoFile),
             Some(file) => file.reload().map_err(ReloadError::from).and_then(|loaded| {
@@ -310,6 +322,18 @@ impl Reloader {
                 "the limit of open files leaves room for {fitting} connections beside these \
                  destinations, and {running} are allowed since the start: raise it, or restart"
             );
+        }
+    }
+
+    /// The signs of life of a relay that has just started.
+    pub(super) fn pulses(&self) -> Pulses {
+        let parts = &self.0.parts;
+        let has_dispatcher = parts.live.current().level() != Level::Off;
+        Pulses {
+            store: parts.store.clone(),
+            clock: Arc::clone(&parts.clock),
+            dispatcher: has_dispatcher.then(|| parts.pulse.clone()),
+            started_at: parts.clock.monotonic(),
         }
     }
 

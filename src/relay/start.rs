@@ -18,7 +18,7 @@ use crate::relay::agents::Agents;
 use crate::relay::certificates::{Certificates, Prepared};
 use crate::relay::demand::demand;
 use crate::relay::error::StartError;
-use crate::relay::listeners::Listeners;
+use crate::relay::listeners::{Listeners, Sockets};
 use crate::relay::reload::Parts;
 use crate::relay::serving::{serve_on, upkeep};
 use crate::relay::spawner::Spawner;
@@ -36,10 +36,11 @@ pub(super) struct Started {
 }
 
 /// Starts a relay. An error drops the agents that are started by then, which stops them. `prepared`
-/// are the listeners' certificates. `fetch` makes what fetches certificates of providers.
+/// are the listeners' certificates; `sockets` take the place of addresses. `fetch` makes what fetches certificates of providers.
 pub(super) fn start(
     config: Arc<Resolved>,
     prepared: Prepared,
+    sockets: Sockets,
     clock: Arc<dyn Clock>,
     fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
 ) -> Result<Started, StartError> {
@@ -51,7 +52,7 @@ pub(super) fn start(
     agents.http_threads.ended = Some(event_loops.ended().clone());
 
     // Listeners come first: an address in use stops the start before anything is on disk.
-    let listeners = Listeners::bind(&config, &event_loops)?;
+    let listeners = Listeners::bind(&config, &event_loops, sockets)?;
     let own_listeners = listeners.addresses();
     let (live, wake) = (Live::new(Arc::clone(&config)), Wake::new());
     let outside_write = Arc::new(Notify::new());
@@ -69,6 +70,7 @@ pub(super) fn start(
         wake,
         pulse: Pulse::default(),
     };
+    let pulse = context.pulse.clone();
     let fetch_certificate = fetch(&context);
     let executor = start_agents(&mut agents, &config, context, &notices)?;
     let learned_secrets = Arc::new(LearnedSecrets::default());
@@ -89,6 +91,7 @@ pub(super) fn start(
         app,
         certificates,
         executor,
+        pulse,
         notices,
         store: store.clone(),
         clock,

@@ -101,6 +101,14 @@ impl Store {
         }
     }
 
+    /// How long the writer has been at its batch: no time while it waits for work, for ever if its
+    /// thread is over.
+    pub fn writer_busy_for(&self) -> Duration {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.writer_busy_for(),
+        }
+    }
+
     /// The sizes of the database and of its write-ahead log, in bytes.
     pub fn file_sizes(&self) -> (u64, u64) {
         match &self.engine {

@@ -23,6 +23,7 @@ mod readiness;
 mod reloads;
 mod routes;
 mod schemes;
+mod service_manager;
 mod snapshots;
 mod standard_webhooks;
 mod starts;

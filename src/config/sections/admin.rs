@@ -89,15 +89,23 @@ impl Admin {
         if let Some(tls) = &self.tls {
             tls.check(&format!("{key}.tls"))?;
         }
-        match self.listen {
-            Some(listen) if !listen.ip().to_canonical().is_loopback() && !self.has_tokens() => bad(
-                &format!("{key}.listen"),
-                listen,
-                "a loopback address, or a token: set RELAY_ADMIN_TOKEN, or name the variables in \
-                 admin.tokens_env",
-            ),
-            _ => Ok(()),
+        self.listen.map_or(Ok(()), |listen| {
+            self.check_address(&format!("{key}.listen"), listen)
+        })
+    }
+
+    /// Without a token everybody who reaches the listener may operate: only loopback is reached by
+    /// the machine's users alone.
+    pub(crate) fn check_address(&self, key: &str, address: SocketAddr) -> Checked {
+        if address.ip().to_canonical().is_loopback() || self.has_tokens() {
+            return Ok(());
         }
+        bad(
+            key,
+            address,
+            "a loopback address, or a token: set RELAY_ADMIN_TOKEN, or name the variables in \
+             admin.tokens_env",
+        )
     }
 
     /// Whether requests need a token.

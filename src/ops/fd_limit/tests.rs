@@ -10,7 +10,7 @@ fn connections_leave_room_for_the_other_parts() {
         destinations: 0,
         own_pools: 0,
     };
-    let rest = 1024 - 48 - 3 * 4 - (4 + 3) * 3 - 16;
+    let rest = 1024 - 50 - 3 * 4 - (4 + 3) * 3 - 16;
     // 64 workers, 16 shards for ad hoc URLs, and 32 look-ups of a socket and a file each.
     let deliveries = 64 + 16 * 8 + 32 * 2;
     assert_eq!(fitting(1024, &demand), rest - deliveries);

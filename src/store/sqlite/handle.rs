@@ -161,6 +161,12 @@ impl Sqlite {
         self.shared().health.check(self.shared().clock.monotonic())
     }
 
+    /// How long the writer has been at its batch.
+    pub fn writer_busy_for(&self) -> Duration {
+        let shared = self.shared();
+        shared.health.busy_for(shared.clock.monotonic())
+    }
+
     /// Reads on a thread that may block. `read` collects the whole result: no cursor outlives it.
     pub(super) async fn read<T: Send + 'static>(
         &self,

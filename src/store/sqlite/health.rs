@@ -72,19 +72,30 @@ impl WriterHealth {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
+    /// How long the writer has been at its batch, at `now` of the monotonic clock: no time while it
+    /// waits for work, and for ever if its thread is over.
+    pub fn busy_for(&self, now: Duration) -> Duration {
+        if self.has_ended.load(Ordering::Relaxed) {
+            return Duration::MAX;
+        }
+        match self.busy_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_millis(millis(now).saturating_sub(since - 1)),
+        }
+    }
+
     /// Whether writes can be taken at `now` of the monotonic clock. A full queue does not matter:
     /// it drains within a few batches, and the requests that it refuses get an answer.
     pub fn check(&self, now: Duration) -> Result<(), Unready> {
         if self.has_ended.load(Ordering::Relaxed) {
             return Err(Unready::Ended);
         }
-        let busy_since = self.busy_since.load(Ordering::Relaxed);
-        let busy_for = millis(now).saturating_sub(busy_since.saturating_sub(1));
-        let is_stalled = busy_since > 0 && busy_for > millis(STALLED_AFTER);
+        let busy_for = self.busy_for(now);
+        let is_stalled = busy_for > STALLED_AFTER;
         if self.was_stalled.swap(is_stalled, Ordering::Relaxed) != is_stalled {
             if is_stalled {
                 log::warn!(
-                    busy_for_ms = busy_for;
+                    busy_for_ms = millis(busy_for);
                     "the writer is stalled: the disk, or another process that holds the database, doesn't let it go on"
                 );
             } else {
