@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::model::{FetchCertificate, SendHeartbeat};
+use crate::ops::examination::{Examination, Examined};
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
 use crate::ops::pulse::Pulse;
@@ -117,6 +119,16 @@ pub(crate) fn check(_config: &Resolved) -> Result<(), (String, String)> {
 
 /// Sends nothing: this build contacts nobody.
 pub(crate) fn heartbeat_sender(_context: &Context) -> Option<SendHeartbeat> {
+    None
+}
+
+/// Examines nothing: this build contacts nobody.
+pub(crate) fn examine(
+    _config: &Arc<Resolved>,
+    _subject: &Examined,
+    _timeout: Duration,
+    _clock: &Arc<dyn Clock>,
+) -> Option<Examination> {
     None
 }
 

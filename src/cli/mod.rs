@@ -18,11 +18,16 @@ macro_rules! say {
 mod bulk;
 mod cancel;
 mod check;
+mod completions;
 mod config_file;
 mod discard;
+mod doctor;
 mod error;
 mod header;
+mod health;
+mod init;
 mod list;
+mod man;
 mod match_event;
 mod operate;
 mod pause;
@@ -49,7 +54,7 @@ mod watchdog;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::ops::logging;
 
@@ -64,6 +69,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a commented relay.toml with fresh keys
+    Init(init::Init),
     /// Run the relay until SIGTERM or SIGINT; a second one exits at once, SIGHUP reloads
     Serve(serve::Serve),
     /// Have the server read its configuration anew: all of it, or nothing
@@ -100,11 +107,20 @@ enum Command {
     Match(match_event::Match),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
+    /// Look for what is wrong around a relay: files, disk, clock, database, destinations
+    Doctor(doctor::Doctor),
+    /// Ask a running relay whether it is alive, for the health check of a container
+    Health(health::Health),
+    /// Print a page of the manual, or write all of them
+    Man(man::ManPages),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
 }
 
 impl Command {
     fn run(&self) -> Result<(), error::CommandError> {
         match self {
+            Self::Init(init) => init.run(),
             Self::Serve(serve) => serve.run(),
             Self::Reload(reload) => reload.run(),
             Self::Check(check) => check.run(),
@@ -123,6 +139,10 @@ impl Command {
             Self::Secrets(secrets) => secrets.run(),
             Self::Match(sample) => sample.run(),
             Self::Stats(stats) => stats.run(),
+            Self::Doctor(doctor) => doctor.run(),
+            Self::Health(health) => health.run(),
+            Self::Man(man) => man.run(Cli::command()),
+            Self::Completions(completions) => completions.run(Cli::command()),
         }
     }
 }

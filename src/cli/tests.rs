@@ -58,7 +58,8 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "reroute",
             "providers",
             "match",
-            "stats"
+            "stats",
+            "doctor"
         ]
     );
 }

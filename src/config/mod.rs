@@ -12,7 +12,7 @@
 //!   identity. `effects`: when a change of a setting takes effect. `changes`: those of a reload.
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
-//!   settings that have a price.
+//!   settings that have a price. `secret_places`: where secrets stand.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 //!   `network`: the way to a destination. `live`: the handle to the policies that run. `redacted`:
 //!   the policies for operators, without secrets. `routing`: the destinations of an event.
@@ -33,6 +33,7 @@ mod redacted;
 mod resolved;
 mod routing;
 mod rules;
+mod secret_places;
 mod secrets;
 mod sections;
 mod settings;
@@ -50,6 +51,7 @@ pub use resolved::{
     AlertPolicy, DeliveryPolicy, DestinationPolicy, HeartbeatPolicy, Resolved, SourcePolicy,
 };
 pub use routing::StoredEvent;
+pub(crate) use secret_places::SecretPlace;
 pub use secrets::{NamedSecret, Secret, VariableNames};
 pub use sections::{
     ALERT_SOURCE, Admin, AlertFormat, Alerts, Algorithm, Alternative, Answer, Api, ApiRateLimit,

@@ -32,13 +32,16 @@ mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use context::Context;
 pub(crate) use transport::Prepared;
 pub(crate) use wake::Wake;
 
+use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::model::{FetchCertificate, SendHeartbeat};
+use crate::ops::examination::{Examination, Examined};
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
 use pool::Pool;
@@ -125,6 +128,17 @@ pub(crate) fn fetch_certificate_from(
 /// Sends heartbeats; none if nobody is contacted.
 pub(crate) fn heartbeat_sender(context: &Context) -> Option<SendHeartbeat> {
     levels::heartbeat_sender(context)
+}
+
+/// Examines a destination without sending it an event; none in a build that contacts nobody. Blocks
+/// for `timeout` at most.
+pub(crate) fn examine(
+    config: &Arc<Resolved>,
+    subject: &Examined,
+    timeout: Duration,
+    clock: &Arc<dyn Clock>,
+) -> Option<Examination> {
+    levels::examine(config, subject, timeout, clock)
 }
 
 /// Runs a level's parts on threads of their own.

@@ -5,10 +5,13 @@
 //!   show them. `moment`: times as operators write them. `visible`: texts from outside, with
 //!   the hidden characters in them.
 //! - `rollup_counters`: the counts since the last flush of rollups. `notices`: facts that the
-//!   operator is told of. `pulse`: whether a loop turns.
+//!   operator is told of. `pulse`: whether a loop turns. `examination`: the facts about a
+//!   destination that relay doctor looks for.
 //! - `service_manager`: systemd, or another one that started the process.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
+#[allow(dead_code, reason = "a build without delivery examines nothing")]
+pub(crate) mod examination;
 pub(crate) mod fatal;
 pub(crate) mod fd_limit;
 pub(crate) mod logging;

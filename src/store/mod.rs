@@ -44,7 +44,7 @@ pub(crate) use types::{
     DueScan, Duplicate, ExpectOutcome, FilteredTime, IdempotencyKey, InLine, IntentRow, KeepReason,
     LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS,
     MAX_WAITING_ORIGINS, NewBulk, NewlyDead, Obstacles, OfIntent, OnHangup, Origin,
-    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, RaiseAlerts,
+    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, QuickCheck, RaiseAlerts,
     RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed, Rollup,
     RollupGrain, RollupQuery, Rollups, Routing, ScanCursor, SecretExpectation, SettleAndClaim,
     Settlement, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready,

@@ -1,5 +1,7 @@
 //! The store as commands see it: beside a running server, or without one.
 
+use std::time::Duration;
+
 use rustix::process::Pid;
 
 use crate::clock::Timestamp;
@@ -10,8 +12,8 @@ use crate::store::sqlite;
 use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
     DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery,
-    NewBulk, OfIntent, OutboundMessage, RollupQuery, Rollups, Routing, SecretExpectation,
-    StoredIntent, UnroutedEvent, UnroutedQuery,
+    NewBulk, OfIntent, OutboundMessage, QuickCheck, RollupQuery, Rollups, Routing,
+    SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -57,6 +59,13 @@ impl Operator {
     pub fn has_server(&self) -> bool {
         match &self.engine {
             Engine::Sqlite(engine) => engine.has_server(),
+        }
+    }
+
+    /// Checks the structure of the store, for this time at most.
+    pub fn quick_check(&self, within: Duration) -> Result<QuickCheck, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.quick_check(within),
         }
     }
 

@@ -24,6 +24,7 @@ mod reloads;
 mod routes;
 mod schemes;
 mod service_manager;
+mod setup;
 mod snapshots;
 mod standard_webhooks;
 mod starts;
@@ -58,6 +59,8 @@ mod crashes;
 mod deliveries;
 #[cfg(feature = "delivery-durable")]
 mod disclosure;
+#[cfg(feature = "delivery-durable")]
+mod doctor;
 #[cfg(feature = "delivery-durable")]
 mod durable;
 #[cfg(feature = "delivery-durable")]

@@ -7,7 +7,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use crate::model::request::{JsonPointer, Part, RequestView, Template, document, value_at};
 
 /// A request to a source.
-pub(super) struct Draft {
+pub(in crate::cli) struct Draft {
     path: String,
     query: Option<String>,
     pub headers: HeaderMap,
@@ -127,8 +127,13 @@ impl Draft {
 
     /// The request's bytes.
     pub fn to_bytes(&self, host: &str) -> Vec<u8> {
+        self.to_bytes_by("POST", host)
+    }
+
+    /// The bytes of a request by another method.
+    pub fn to_bytes_by(&self, method: &str, host: &str) -> Vec<u8> {
         let mut bytes = format!(
-            "POST {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "{method} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n",
             self.target(),
             self.body.len()
         )

@@ -7,9 +7,10 @@
 mod command;
 mod draft;
 mod key;
-mod post;
-mod sign;
+pub(super) mod post;
+pub(super) mod sign;
 #[cfg(test)]
 mod tests;
 
 pub(super) use command::Send;
+pub(super) use draft::Draft;

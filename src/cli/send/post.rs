@@ -5,13 +5,13 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// The longest wait to connect, and for each part of the answer.
+/// The longest wait of `relay send` to connect, and for each part of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that are read.
 const MAX_ANSWER: u64 = 64 << 10;
 
 /// The address to reach a listener at, from the same machine.
-pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(in crate::cli) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -22,9 +22,18 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// Sends the bytes of a request that asks for the end of the connection; the bytes of the answer.
 pub(super) fn post(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    exchange(to, request, TIMEOUT)
+}
+
+/// The same with another wait to connect, and for each part of the answer.
+pub(in crate::cli) fn exchange(
+    to: SocketAddr,
+    request: &[u8],
+    timeout: Duration,
+) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&to, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
     // A relay that refuses early answers and closes while the body is still being sent.
     let sent = stream.write_all(request);
     let mut answer = Vec::new();
@@ -39,7 +48,7 @@ pub(super) fn post(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The status line and the body of an answer. None if it is no HTTP.
-pub(super) fn split(answer: &[u8]) -> Option<(String, u16, &[u8])> {
+pub(in crate::cli) fn split(answer: &[u8]) -> Option<(String, u16, &[u8])> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let line = head.split("\r\n").next()?;

@@ -23,7 +23,11 @@ const PUBLIC_KEY: &str = "the source verifies with a public key: only its sender
                           key that signs";
 
 /// Signs a request. A source without a scheme needs no signature.
-pub(super) fn sign(draft: &mut Draft, source: &SourcePolicy, now: Timestamp) -> Result<(), String> {
+pub(in crate::cli) fn sign(
+    draft: &mut Draft,
+    source: &SourcePolicy,
+    now: Timestamp,
+) -> Result<(), String> {
     match &source.verify {
         None => Ok(()),
         Some(SourceVerify::One(scheme)) => sign_by(draft, scheme, source, now),

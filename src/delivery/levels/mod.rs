@@ -12,12 +12,15 @@ mod durable;
 mod http;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::delivery::admission::{Admission, Unlimited};
 use crate::delivery::context::Context;
 use crate::delivery::transport::Transport;
 use crate::model::{FetchCertificate, Level, SendHeartbeat};
+use crate::ops::examination::{Examination, Examined};
 
 /// The parts of the executor that differ by level.
 pub(super) struct LevelParts {
@@ -82,6 +85,23 @@ pub(super) fn heartbeat_sender(context: &Context) -> Option<SendHeartbeat> {
     }
     let _ = context;
     None
+}
+
+/// Examines a destination; none in a build without HTTP. Blocks for `timeout` at most.
+pub(super) fn examine(
+    config: &Arc<Resolved>,
+    subject: &Examined,
+    timeout: Duration,
+    clock: &Arc<dyn Clock>,
+) -> Option<Examination> {
+    #[cfg(feature = "delivery-http")]
+    let examined = Some(http::examine(config, subject, timeout, clock));
+    #[cfg(not(feature = "delivery-http"))]
+    let examined = {
+        let _ = (config, subject, timeout, clock);
+        None
+    };
+    examined
 }
 
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with

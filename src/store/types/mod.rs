@@ -11,6 +11,7 @@
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
+//!   `quick_check`: the result of a check of the database.
 
 mod accept;
 mod alerts;
@@ -23,6 +24,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod quick_check;
 mod readiness;
 mod relays;
 mod retention;
@@ -57,6 +59,7 @@ pub(crate) use listing::{
     ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
+pub(crate) use quick_check::QuickCheck;
 pub(crate) use readiness::Unready;
 pub(crate) use relays::{RelayCursor, RelaysPage, StoredRelay};
 pub(crate) use retention::{

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use ureq::Agent;
-use ureq::config::AutoHeaderValue;
+use ureq::config::{AutoHeaderValue, Config};
 
 use crate::clock::Clock;
 use crate::config::{DestinationPolicy, ProxyPolicy, Resolved};
@@ -237,7 +237,7 @@ impl AgentMaker {
         Self::of(context.config.current(), &context.clock, own_listeners)
     }
 
-    fn of(config: Arc<Resolved>, clock: &Arc<dyn Clock>, own_listeners: &[SocketAddr]) -> Self {
+    pub fn of(config: Arc<Resolved>, clock: &Arc<dyn Clock>, own_listeners: &[SocketAddr]) -> Self {
         let fd_limit = fd_limit::limit();
         Self {
             clock: Arc::clone(clock),
@@ -260,15 +260,24 @@ impl AgentMaker {
         to: &DestinationPolicy,
         names: &Arc<Names>,
     ) -> std::io::Result<Agent> {
+        Ok(self.agent(&Self::way_of(name, to)?, names))
+    }
+
+    /// The way to a named destination. An error names the file that can't be used.
+    pub fn way_of(name: &str, to: &DestinationPolicy) -> std::io::Result<Way> {
         let tls = tls::client_of(&to.network).map_err(|(key, problem)| {
             IoError::other(format!("destinations.{name}.{key}: {problem}"))
         })?;
-        let way = Way {
+        Ok(Way {
             origin: UrlOrigin::Operator,
             route: Route::new(to.network.proxy.clone()),
             tls,
-        };
-        Ok(self.agent(&way, names))
+        })
+    }
+
+    /// The way to ad hoc URLs.
+    pub fn way_of_clients(&self) -> std::io::Result<Way> {
+        Self::shared_way(UrlOrigin::Client, adhoc_proxy(&self.config))
     }
 
     /// An agent for the certificates of providers, with look-ups and connections of its own. Their
@@ -311,18 +320,28 @@ impl AgentMaker {
         proxy: Option<&Arc<ProxyPolicy>>,
         names: &Arc<Names>,
     ) -> std::io::Result<AgentShards> {
-        let may_have_file = origin == UrlOrigin::Operator;
-        let roots = Roots::Public { may_have_file };
-        let way = Way {
-            origin,
-            route: Route::new(proxy.cloned()),
-            tls: tls::client(roots, None).map_err(IoError::other)?,
-        };
+        let way = Self::shared_way(origin, proxy)?;
         let agent = |_| self.agent(&way, names);
         Ok(AgentShards(std::array::from_fn(agent)))
     }
 
+    fn shared_way(origin: UrlOrigin, proxy: Option<&Arc<ProxyPolicy>>) -> std::io::Result<Way> {
+        let may_have_file = origin == UrlOrigin::Operator;
+        let roots = Roots::Public { may_have_file };
+        Ok(Way {
+            origin,
+            route: Route::new(proxy.cloned()),
+            tls: tls::client(roots, None).map_err(IoError::other)?,
+        })
+    }
+
     pub fn agent(&self, way: &Way, names: &Arc<Names>) -> Agent {
+        let (config, dialer, resolver) = self.parts(way, names);
+        Agent::with_parts(config, dialer, resolver)
+    }
+
+    /// The parts of an agent.
+    pub fn parts(&self, way: &Way, names: &Arc<Names>) -> (Config, Dialer, Resolver) {
         let connect_timeout = self.config.delivery.connect_timeout;
         let config = Agent::config_builder()
             // The default takes HTTP_PROXY, which would bypass every address check. The dialer asks
@@ -346,7 +365,7 @@ impl AgentMaker {
         let route = || way.route.clone();
         let dialer = Dialer::new(policy(), route(), Arc::clone(&way.tls), clock());
         let resolver = Resolver::new(way.origin, route(), policy(), clock(), Arc::clone(names));
-        Agent::with_parts(config, dialer, resolver)
+        (config, dialer, resolver)
     }
 }
 

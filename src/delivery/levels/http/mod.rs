@@ -4,6 +4,7 @@
 //! - `certificates`: fetches the certificates of providers. `heartbeat`: sends heartbeats.
 //! - `answer`: classifies an answer, or its absence. `errors`: the transport's own errors.
 //! - `resolver`, `names`: name look-ups, and the check of addresses. `wire`: connections.
+//! - `examine`: examines a destination without sending it an event.
 //! - `proxy`: the proxy on the way, and its failures.
 //! - `tls`: certificates. `trace`: the durations of an attempt's steps.
 
@@ -11,6 +12,7 @@ mod agents;
 mod answer;
 mod certificates;
 mod errors;
+mod examine;
 mod heartbeat;
 mod names;
 mod proxy;
@@ -42,6 +44,7 @@ use agents::{AgentMaker, Agents};
 pub(super) use certificates::fetcher;
 #[cfg(test)]
 pub(super) use certificates::fetcher_from;
+pub(super) use examine::examine;
 pub(super) use heartbeat::sender;
 use request::Sign;
 

@@ -6,7 +6,7 @@
 //! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `selection`,
 //!   `bulk`: the deliveries that bulk operations select, and these operations.
 //! - `blocking`: dead letters that block the deliveries behind them.
-//! - `learned_secrets`: secrets that handshakes brought.
+//! - `learned_secrets`: secrets that handshakes brought. `quick_check`: the database's structure.
 //! - `config_state`: the configuration that runs, and the deliveries that a reload touches.
 //! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
@@ -24,6 +24,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod quick_check;
 mod relays;
 mod rollups;
 mod selection;

@@ -14,4 +14,4 @@ mod verifier;
 
 pub(super) use files::client_of;
 pub(super) use reasons::explain;
-pub(super) use verifier::{Roots, client};
+pub(super) use verifier::{Roots, client, validity};

@@ -14,6 +14,7 @@ use rustls::{
 
 use crate::clock::Timestamp;
 use crate::delivery::levels::http::tls::reasons::explained;
+use crate::ops::notices::Validity;
 use crate::tls::facts;
 
 /// The certificates that a destination's own is checked against.
@@ -168,4 +169,12 @@ impl ServerCertVerifier for Verifier {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// The time for which a certificate is valid; none if it can't be read.
+pub(in crate::delivery::levels::http) fn validity(der: &[u8]) -> Option<Validity> {
+    facts(der).map(|facts| Validity {
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{Error as IoError, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ureq::Error;
@@ -30,6 +30,8 @@ pub(in crate::delivery::levels::http) struct Wire {
     is_cut_short: bool,
     /// Whether the other side sends nothing more.
     is_ended: bool,
+    /// Where the `Date` of an answer is kept; none if nobody wants it.
+    date: Option<Arc<OnceLock<String>>>,
 }
 
 enum Phase {
@@ -49,7 +51,18 @@ impl Wire {
             body: (Vec::new(), 0),
             is_cut_short: false,
             is_ended: false,
+            date: None,
         }
+    }
+
+    /// Keeps the `Date` of the first answer.
+    pub fn keep_date(&mut self, place: Arc<OnceLock<String>>) {
+        self.date = Some(place);
+    }
+
+    /// The certificate that the other side has presented, in DER; none without TLS.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.socket.certificate()
     }
 
     /// Sends the first `amount` bytes of the output buffer, unless an answer makes that pointless.
@@ -197,6 +210,11 @@ impl Transport for Wire {
         let deadline = Deadline::new(timeout.for_read(), now(), &now);
         while let Phase::Asking(head) = &mut self.phase {
             if head.is_over() {
+                if let Some(place) = &self.date
+                    && let Some(date) = head.date()
+                {
+                    place.get_or_init(|| date);
+                }
                 let (short, body) = std::mem::take(head)
                     .finish()
                     .map_err(|error| Error::Other(Box::new(error)))?;

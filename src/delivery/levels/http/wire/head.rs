@@ -141,6 +141,21 @@ impl Head {
         begun[..length] == BEGINNING[..length]
     }
 
+    /// The value of `Date`, which isn't passed on; none if it isn't there, or not as text.
+    pub fn date(&self) -> Option<String> {
+        let (Some(End::At(end)), Some(headers)) = (self.end, self.headers) else {
+            return None;
+        };
+        let mut lines = self.bytes[headers..end].split(|&byte| byte == b'\n');
+        lines.find_map(|line| {
+            let (name, value) = std::str::from_utf8(without_end(line))
+                .ok()?
+                .split_once(':')?;
+            name.eq_ignore_ascii_case("date")
+                .then(|| value.trim().to_owned())
+        })
+    }
+
     /// The short head, and the bytes of the body that were read with it.
     pub fn finish(self) -> Result<(Vec<u8>, Vec<u8>), HeadTooLarge> {
         let too_large = HeadTooLarge {

@@ -14,5 +14,6 @@ mod head;
 mod socket;
 mod tunnel;
 
+pub(super) use connection::Wire;
 pub(super) use dial::Dialer;
 pub(super) use head::HeadTooLarge;

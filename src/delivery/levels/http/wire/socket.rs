@@ -27,6 +27,12 @@ impl Socket {
         self.tls.is_some()
     }
 
+    /// The certificate that the other side has presented, in DER.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        let presented = self.tls.as_ref()?.peer_certificates()?;
+        presented.first().map(AsRef::as_ref)
+    }
+
     /// Begins TLS; [`Self::handshake`] continues it.
     pub fn begin_tls(&mut self, connection: ClientConnection) {
         self.tls = Some(Box::new(connection));

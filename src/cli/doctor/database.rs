@@ -1,0 +1,63 @@
+//! The database: whether it can be opened, and whether its structure is whole.
+
+use std::time::Duration;
+
+use crate::cli::doctor::clock;
+use crate::cli::doctor::report::Report;
+use crate::cli::operate::explained;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Database;
+use crate::store::{OpenError, Operator, QuickCheck};
+
+const ABOUT: &str = "database";
+
+/// The time for the check of the structure. Beside a server it keeps the WAL from being emptied,
+/// which grows by 30 MB a second at most.
+const CHECK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Returns whether a server has the database open. `is_whole`: whether it is looked at, too.
+pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> bool {
+    let path = settings.path.display();
+    let operator = match Operator::reading(settings) {
+        Ok(operator) => operator,
+        Err(OpenError::Missing { .. }) => {
+            if is_whole {
+                let fact = format!("{path} is not there yet: the first start makes it");
+                report.ok(ABOUT, fact);
+            }
+            return false;
+        }
+        Err(error) => {
+            let advice = "if it is damaged, keep a copy of all its files, and restore a backup";
+            report.fail(ABOUT, error.to_string(), advice);
+            return false;
+        }
+    };
+    let is_served = operator.has_server();
+    if is_whole {
+        clock::look_at_record(report, operator.now(), SystemClock::new().wall());
+        look_at_structure(report, &operator, &path.to_string());
+        let served = if is_served { "a server" } else { "no server" };
+        report.ok(ABOUT, format!("{served} has it open"));
+    }
+    is_served
+}
+
+fn look_at_structure(report: &mut Report, operator: &Operator, path: &str) {
+    match operator.quick_check(CHECK_WITHIN) {
+        Ok(QuickCheck::Fine) => report.ok(ABOUT, format!("{path} is whole (quick_check)")),
+        Ok(QuickCheck::Damaged(problems)) => {
+            let fact = format!("{path} is damaged: {}", problems.join(", "));
+            let advice = "stop relay, keep a copy of all its files, and restore a backup";
+            report.fail(ABOUT, fact, advice);
+        }
+        Ok(QuickCheck::Unfinished) => {
+            let fact = format!(
+                "{path}: nothing is damaged as far as {} s went (quick_check)",
+                CHECK_WITHIN.as_secs()
+            );
+            report.warn(ABOUT, fact, "it is large: check a backup of it instead");
+        }
+        Err(error) => report.fail(ABOUT, format!("{path}: {}", explained(error)), ""),
+    }
+}

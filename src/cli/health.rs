@@ -1,0 +1,103 @@
+//! `relay health`: asks a running relay whether it is alive, for the health check of a container.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::time::Duration;
+
+use clap::Args;
+use http::Uri;
+
+use crate::cli::config_file::ConfigFile;
+use crate::cli::error::CommandError;
+use crate::cli::send::post;
+use crate::config::Config;
+
+/// The longest wait to connect, and for the answer: a health check is repeated every few seconds.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The route that tells that the process lives. `/readyz` fails on a full disk, which no restart
+/// mends.
+const PATH: &str = "/healthz";
+
+#[derive(Args)]
+pub(super) struct Health {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The URL to ask [default: /healthz of the admin listener, or of the public one]
+    url: Option<Uri>,
+}
+
+/// A request for a health check.
+struct Question {
+    address: SocketAddr,
+    host: String,
+    target: String,
+}
+
+impl Health {
+    pub fn run(&self) -> Result<(), CommandError> {
+        let question = match &self.url {
+            Some(url) => Question::of(url)?,
+            None => Question::of_listener(&Config::load_for_commands(self.file.path())?)?,
+        };
+        let shown = format!("http://{}{}", question.host, question.target);
+        let answer = question.ask();
+        let answer = answer.map_err(|problem| format!("{shown}: {problem}"))?;
+        say!("{shown}: {answer}");
+        Ok(())
+    }
+}
+
+impl Question {
+    /// By a URL; one without a path asks [`PATH`].
+    fn of(url: &Uri) -> Result<Self, String> {
+        let wrong = |expected: &str| format!("\"{url}\": expected {expected}");
+        let example = "a URL such as http://127.0.0.1:8081/healthz";
+        if url.scheme_str() != Some("http") {
+            return Err(wrong(example));
+        }
+        let authority = url.authority().ok_or_else(|| wrong(example))?;
+        let host = authority.host();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let found = (bare, url.port_u16().unwrap_or(80)).to_socket_addrs();
+        let found = found.map_err(|error| format!("{host}: {error}"))?.next();
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        Ok(Self {
+            address: found.ok_or_else(|| format!("{host}: has no address"))?,
+            host: authority.to_string(),
+            target: if target == "/" { PATH } else { target }.to_owned(),
+        })
+    }
+
+    /// Of the admin listener, or of the public one if that is off.
+    fn of_listener(config: &Config) -> Result<Self, String> {
+        let (key, listen) = match config.admin.listen {
+            Some(admin) => ("admin.listen", admin),
+            None => ("server.listen", config.server.listen),
+        };
+        if listen.port() == 0 {
+            return Err(format!(
+                "{key}: {listen}: the system chooses the port: expected a URL after relay health"
+            ));
+        }
+        let address = post::reachable(listen);
+        Ok(Self {
+            address,
+            host: address.to_string(),
+            target: PATH.to_owned(),
+        })
+    }
+
+    /// The status of the answer, if it is a success.
+    fn ask(&self) -> Result<String, String> {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.target, self.host
+        );
+        let answer = post::exchange(self.address, request.as_bytes(), TIMEOUT);
+        let answer = answer.map_err(|error| error.to_string())?;
+        match post::split(&answer) {
+            Some((status, 200..=299, _)) => Ok(status),
+            Some((status, _, _)) => Err(format!("answered {status}")),
+            None => Err("the answer is no HTTP".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! `relay doctor`: each thing that can be wrong around a relay is found, and named in one line.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::certificates::{Identity, self_signed};
+use crate::support::raw::{answer, read_head, receiver};
+use crate::support::{Answer, Process, Receiver};
+
+/// A relay.toml with a destination at a URL, and further settings.
+fn toml(url: &str, more: &str) -> String {
+    format!(
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
+         [database]\nmin_free_bytes = '0'\n[api]\nkeys = ['test-key']\n\
+         [destinations.orders]\nurl = '{url}'\n{more}\n"
+    )
+}
+
+/// The findings of relay doctor, and whether it says that all is well.
+struct Findings {
+    text: String,
+    is_well: bool,
+}
+
+impl Findings {
+    fn of(directory: &Path, args: &[&str]) -> Self {
+        let output = Process::command(directory)
+            .arg("doctor")
+            .args(args)
+            .output()
+            .expect("the binary runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 1)), "{code:?}: {text}");
+        Self {
+            text,
+            is_well: code == Some(0),
+        }
+    }
+
+    /// With this relay.toml, which nobody else reads.
+    fn with(directory: &Path, toml: &str, args: &[&str]) -> Self {
+        let file = directory.join("relay.toml");
+        std::fs::write(&file, toml).expect("writing it");
+        chmod(&file, 0o600);
+        Self::of(directory, args)
+    }
+
+    /// The lines with this verdict.
+    fn lines(&self, verdict: &str) -> Vec<&str> {
+        let lines = self.text.lines();
+        lines.filter(|line| line.starts_with(verdict)).collect()
+    }
+
+    /// The only line with this verdict; it holds these texts.
+    fn assert_only(&self, verdict: &str, texts: &[&str]) {
+        let lines = self.lines(verdict);
+        let [line] = lines[..] else {
+            panic!("expected one {verdict}:\n{}", self.text);
+        };
+        for text in texts {
+            assert!(line.contains(text), "{text} in\n{}", self.text);
+        }
+        assert_eq!(self.is_well, verdict != "fail", "{}", self.text);
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    let permissions = std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(path, permissions).expect("the owner may");
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn fine() -> Receiver {
+    Receiver::start(|_| Answer::status(405))
+}
+
+#[test]
+fn a_relay_that_is_well_has_no_finding_to_act_on() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let more = "[sources.shop]\ndestinations = ['orders']\n\
+                [sources.shop.verify.hmac]\nheader = 'X-Signature'\nsecrets = ['t']\n";
+    let toml = toml(&orders.url("/very/secret?token=secret"), more);
+    let server = Process::serve(path, &toml);
+    let found = Findings::with(path, &toml, &[]);
+    assert!(found.is_well, "{}", found.text);
+    assert_eq!(found.lines("warn"), [""; 0], "{}", found.text);
+    for text in [
+        "configuration: relay.toml can be used",
+        "database: relay.db is whole",
+        "a server has it open",
+        "destination orders: 127.0.0.1 is at 127.0.0.1: a private address, which",
+        "takes TCP connections",
+        "this machine's clock agrees",
+        "source shop: on this machine its sender posts to http://127.0.0.1",
+        "is verified by hmac (secrets: 1)",
+    ] {
+        assert!(found.text.contains(text), "{text} in\n{}", found.text);
+    }
+    assert!(!found.text.contains("very/secret"), "{}", found.text);
+    assert!(!found.text.contains("=secret"), "{}", found.text);
+    // Nothing but the question for the clock came to the destination.
+    let arrival = orders.next_within(Duration::ZERO).expect("the question");
+    assert_eq!(arrival.path, "/");
+    assert!(arrival.body.is_empty());
+    drop(server);
+}
+
+#[test]
+fn a_wrong_name_is_named_with_its_key() {
+    let directory = directory();
+    let toml = toml("http://no-such-host.invalid/hook", "");
+    let found = Findings::with(directory.path(), &toml, &[]);
+    let key = "destinations.orders.url";
+    found.assert_only(
+        "fail",
+        &["destination orders:", key, "no-such-host.invalid"],
+    );
+}
+
+#[test]
+fn a_destination_where_nothing_listens_refuses_connections() {
+    let directory = directory();
+    let toml = toml("http://127.0.0.1:9/hook", "");
+    let found = Findings::with(directory.path(), &toml, &["orders"]);
+    let texts = [
+        "connection refused",
+        "something listens at http://127.0.0.1:9",
+    ];
+    found.assert_only("fail", &texts);
+}
+
+/// A TLS server with a certificate of these dates, and a `ca_file` that has it.
+fn tls(directory: &Path, identity: &Identity) -> String {
+    let url = receiver(Some(identity.server()), |stream, _| {
+        if read_head(stream).is_some() {
+            answer(stream, "HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let file = identity.write(directory);
+    toml(&url, &format!("ca_file = '{}'", file.display()))
+}
+
+#[test]
+fn an_expired_certificate_is_named_with_its_date() {
+    let directory = directory();
+    let expired = self_signed("127.0.0.1", |params| {
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 3, 4);
+    });
+    let found = Findings::with(directory.path(), &tls(directory.path(), &expired), &[]);
+    let texts = ["destination orders: the certificate expired on 2002-03-04"];
+    found.assert_only("fail", &texts);
+}
+
+#[test]
+fn the_days_that_a_certificate_has_left_are_counted() {
+    let directory = directory();
+    let lasting = self_signed("127.0.0.1", |params| {
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(3001, 1, 1);
+    });
+    let found = Findings::with(directory.path(), &tls(directory.path(), &lasting), &[]);
+    assert!(found.is_well, "{}", found.text);
+    let texts = [
+        "takes TLS connections",
+        "trusted, and valid for",
+        "until 3001-01-01",
+    ];
+    for text in texts {
+        assert!(found.text.contains(text), "{text} in\n{}", found.text);
+    }
+}
+
+#[test]
+fn a_private_address_is_forbidden_to_ad_hoc_urls_only() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let toml = toml(&orders.url("/"), "");
+    let url = orders.url("/hook");
+    let found = Findings::with(path, &toml, &[&url]);
+    found.assert_only(
+        "fail",
+        &["forbidden_address: 127.0.0.1 is not a public address"],
+    );
+    let open = format!("{toml}[delivery]\nallow_networks = ['127.0.0.0/8']\n");
+    let found = Findings::with(path, &open, &[&url]);
+    assert!(found.is_well, "{}", found.text);
+    assert!(found.text.contains("which delivery.allow_networks allows"));
+    let found = Findings::with(path, &toml, &["orders"]);
+    assert!(found.is_well, "{}", found.text);
+    assert!(
+        found.text.contains("a private address, which"),
+        "{}",
+        found.text
+    );
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_named_with_its_mode() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let secrets = path.join("keys.txt");
+    std::fs::write(&secrets, "a-key-in-a-file\n").expect("writing it");
+    let toml = toml(&orders.url("/"), "").replace("keys = ['test-key']", "keys_file = 'keys.txt'");
+    chmod(&secrets, 0o644);
+    let found = Findings::with(path, &toml, &[]);
+    found.assert_only(
+        "fail",
+        &[
+            "api.keys_file: keys.txt has mode 0644",
+            "chmod 0600 keys.txt",
+        ],
+    );
+    assert!(!found.text.contains("a-key-in-a-file"), "{}", found.text);
+    chmod(&secrets, 0o640);
+    assert!(Findings::of(path, &[]).is_well);
+    // No secret stands in relay.toml now: everybody may read it.
+    chmod(&path.join("relay.toml"), 0o644);
+    assert_eq!(Findings::of(path, &[]).lines("warn"), [""; 0]);
+}
+
+#[test]
+fn a_configuration_with_secrets_that_everybody_can_read_is_a_warning() {
+    let directory = directory();
+    let orders = fine();
+    let path = directory.path();
+    Findings::with(path, &toml(&orders.url("/"), ""), &[]);
+    chmod(&path.join("relay.toml"), 0o644);
+    let found = Findings::of(path, &[]);
+    found.assert_only("warn", &["relay.toml holds secrets and has mode 0644"]);
+}
+
+#[test]
+fn a_clock_that_is_off_from_a_destination_s_is_found() {
+    let directory = directory();
+    let date = "Thu, 01 Jan 2026 00:00:00 GMT";
+    let orders = Receiver::start(move |_| Answer::status(200).header("date", date));
+    let found = Findings::with(directory.path(), &toml(&orders.url("/"), ""), &[]);
+    found.assert_only(
+        "fail",
+        &[
+            "clock: this machine's clock is",
+            "that of destination orders",
+        ],
+    );
+}
+
+#[test]
+fn a_clock_that_is_off_from_the_database_s_is_found() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let toml = toml(&orders.url("/"), "");
+    Process::serve(path, &toml).kill();
+    // The record of a relay whose clock was an hour ahead of the system's.
+    let record = format!("{:<10}\n{:020} {:020} {:020}\n", 1, 0, 0, 3_600_000);
+    std::fs::write(path.join("relay.db.lock"), record).expect("writing it");
+    let found = Findings::with(path, &toml, &[]);
+    let texts = [
+        "clock: the system's clock is 36",
+        "behind relay's",
+        "relay unlock",
+    ];
+    found.assert_only("fail", &texts);
+}
+
+#[test]
+fn a_damaged_database_is_found_and_a_missing_one_is_fine() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let more = "[sources.github]\ndestinations = ['orders']\nallow_ips = ['127.0.0.0/8']\n";
+    let toml = toml(&orders.url("/"), more);
+    let found = Findings::with(path, &toml, &[]);
+    assert!(
+        found.text.contains("relay.db is not there yet"),
+        "{}",
+        found.text
+    );
+    assert!(found.is_well, "{}", found.text);
+    let server = Process::serve(path, &toml);
+    let large = format!("\"{}\"", "x".repeat(20_000));
+    for key in 0..20 {
+        let reply = server.client.hook(&key.to_string(), large.as_bytes());
+        assert_eq!(reply.status, 202, "{}", reply.text());
+    }
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
+    let file = path.join("relay.db");
+    let mut bytes = std::fs::read(&file).expect("the database");
+    // Pages of payloads, so that it can be opened.
+    let half = bytes.len() / 2;
+    bytes[half..half + 40_000].fill(0x5a);
+    std::fs::write(&file, bytes).expect("writing it");
+    let found = Findings::with(path, &toml, &[]);
+    found.assert_only("fail", &["database:", "damaged: ", "restore a backup"]);
+}
+
+#[test]
+fn handshakes_are_tried_against_the_running_relay() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let sources = "[sources.meta]\ndestinations = ['orders']\nhandshakes = ['hub']\n\
+                   hub_tokens = ['a-token']\nallow_ips = ['127.0.0.0/8']\n\
+                   [sources.slack]\ndestinations = ['orders']\nhandshakes = ['slack']\n\
+                   [sources.slack.verify.hmac]\nheader = 'X-Signature'\nsecrets = ['s']\n\
+                   [sources.asana]\ndestinations = ['orders']\nhandshakes = ['asana']\n\
+                   [sources.asana.verify.hmac]\nheader = 'X-Signature'\n";
+    let text = toml(&orders.url("/"), sources);
+    let server = Process::serve(path, &text);
+    let text = text.replace("127.0.0.1:0", &server.client.address().to_string());
+    let found = Findings::with(path, &text, &[]);
+    assert!(found.is_well, "{}", found.text);
+    for answered in [
+        "source meta: the handshake hub is answered",
+        "source slack: the handshake slack is answered",
+        "source asana: asana was not tried: the source would learn a secret",
+    ] {
+        assert!(
+            found.text.contains(answered),
+            "{answered} in\n{}",
+            found.text
+        );
+    }
+    // The file has another token than the server that runs.
+    let changed = text.replace("a-token", "another-token");
+    let found = Findings::with(path, &changed, &["meta"]);
+    found.assert_only(
+        "fail",
+        &["source meta: the handshake hub fails: answered 403"],
+    );
+    assert!(!found.text.contains("another-token"), "{}", found.text);
+    drop(server);
+    let found = Findings::with(path, &text, &["meta"]);
+    found.assert_only("warn", &["its handshakes were not tried: no server runs"]);
+}
+
+#[test]
+fn a_configuration_that_a_server_refuses_is_one_finding_among_others() {
+    let directory = directory();
+    let orders = fine();
+    let wrong = toml(&orders.url("/"), "").replace("[api]", "readers = 0\n[api]");
+    let found = Findings::with(directory.path(), &wrong, &[]);
+    let texts = ["configuration: relay.toml: database.readers: 0: expected 1 to 64"];
+    found.assert_only("fail", &texts);
+    assert!(
+        found.text.contains("takes TCP connections"),
+        "{}",
+        found.text
+    );
+    let found = Findings::with(directory.path(), "[nothing", &[]);
+    found.assert_only("fail", &["configuration: relay.toml:1:"]);
+}
+
+#[test]
+fn names_choose_the_subjects_and_unknown_ones_are_refused() {
+    let directory = directory();
+    let orders = fine();
+    let more = "[sources.shop]\ndestinations = ['orders']\n";
+    let toml = toml(&orders.url("/"), more);
+    let found = Findings::with(directory.path(), &toml, &["shop"]);
+    found.assert_only("warn", &["source shop: is not verified"]);
+    assert!(!found.text.contains("destination orders"), "{}", found.text);
+    let found = Findings::with(directory.path(), &toml, &["nobody"]);
+    found.assert_only("fail", &["nobody: the configuration has no destination"]);
+}
+
+#[test]
+fn programs_read_one_document() {
+    let directory = directory();
+    let toml = toml("http://127.0.0.1:9/secret", "");
+    let found = Findings::with(directory.path(), &toml, &["--json"]);
+    let document: Value = serde_json::from_str(&found.text).expect("one document");
+    assert_eq!(document["ok"], false);
+    let findings = document["findings"].as_array().expect("a list");
+    let failed = findings.iter().find(|finding| finding["verdict"] == "fail");
+    let failed = failed.expect("the destination");
+    assert_eq!(failed["about"], "destination orders");
+    assert!(failed["message"].is_string() && failed["advice"].is_string());
+    assert!(!found.text.contains("secret\""), "{}", found.text);
+}
