@@ -277,6 +277,9 @@ CREATE TABLE settings (
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Tells the copies of this database, backups of it, from those of others.
+INSERT INTO settings VALUES ('database_id', lower(hex(randomblob(16))));
+
 -- Events that an operator erased. A restored backup has to lose them again, however old it is; so a row
 -- stays for good.
 CREATE TABLE erasures (

@@ -37,6 +37,14 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// The second in UTC, for names of files: `20261126T130501Z`.
+    pub fn stamp(self) -> String {
+        let text = self.to_string();
+        let seconds = text.split('.').next().unwrap_or_default();
+        let digits = seconds.chars().filter(char::is_ascii_alphanumeric);
+        digits.chain(['Z']).collect()
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

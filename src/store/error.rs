@@ -89,6 +89,15 @@ pub enum OpenError {
         /// This relay's version.
         known: i64,
     },
+    /// A restore has begun and not ended: the files may be in two places.
+    #[error(
+        "{}: a restore was interrupted: run relay restore FILE again, or relay restore --abandon (puts the old files back)",
+        path.display()
+    )]
+    RestoreInterrupted {
+        /// The database.
+        path: PathBuf,
+    },
     /// Another process owns the database.
     #[error(
         "{}: in use by another relay ({holder}); stop that one, or give this one another database.path",

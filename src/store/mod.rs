@@ -3,6 +3,8 @@
 //! - [`Store`]: the server's handle. `admin`: its operations for the operator's API. `context`: the
 //!   parts of a relay that a store works with.
 //! - [`Reader`]: a part's own connection for reading. [`Operator`]: the store for commands.
+//! - `backups`: backups and the hold. `backup_files`: backups as files, and restores.
+//!   `backup_error`: why they fail.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
 //! - `conformance`: the tests that every engine passes.
@@ -20,6 +22,9 @@
 )]
 
 mod admin;
+mod backup_error;
+mod backup_files;
+mod backups;
 mod context;
 mod error;
 mod operator;
@@ -29,11 +34,16 @@ mod types;
 
 use std::time::Duration;
 
+pub(crate) use backup_error::BackupError;
+pub(crate) use backup_files::{
+    abandon_restore, manifest_of, remove_stale_backups, restore, verify_backup,
+};
 pub(crate) use context::StoreContext;
 pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
+pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
     BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,

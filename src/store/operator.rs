@@ -18,10 +18,10 @@ use crate::store::types::{
 
 /// A command's own connection. All methods block.
 pub(crate) struct Operator {
-    engine: Engine,
+    pub(super) engine: Engine,
 }
 
-enum Engine {
+pub(super) enum Engine {
     Sqlite(sqlite::Operator),
 }
 

@@ -17,14 +17,18 @@
 //! - `ops/`: the changes, one subject a file.
 //! - `operator`: the database as commands see it, beside a running server. `unlock`: `relay
 //!   unlock`.
+//! - `backup/`, `restore/`: copies of the database in files. `hold`: nothing is sent after one was
+//!   restored. `settings`: facts that outlive a process.
 //! - `measure`: claims without a disk, for a benchmark.
 
+mod backup;
 mod checkpoint;
 mod columns;
 mod counts;
 mod error;
 mod handle;
 mod health;
+mod hold;
 mod limits;
 mod lock_file;
 mod measure;
@@ -38,6 +42,8 @@ mod private;
 mod queries;
 mod readers;
 mod recent_keys;
+mod restore;
+mod settings;
 mod shared;
 mod space;
 mod start;
@@ -51,8 +57,10 @@ mod writer_state;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use backup::{manifest_of, remove_stale, verify as verify_backup};
 pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
+pub use restore::{Restore, settle_held};
 pub use unlock::{LockFileContents, Unlock};

@@ -10,6 +10,7 @@ use super::limits::MAX_ROWS;
 use super::lock_file::{self, LockFileRecord};
 use super::open;
 use super::paths::canonical;
+use super::restore;
 use super::tx::Tx;
 use super::write_op::{LongWrite, WriteOp};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -41,6 +42,7 @@ impl Operator {
     /// A mistyped path is an error: a command never creates a database.
     fn open(path: &Path, access: OpenFlags) -> Result<Self, OpenError> {
         let path = canonical(path);
+        restore::refuse_if_interrupted(&path)?;
         if !path.is_file() {
             return Err(OpenError::Missing { path });
         }
@@ -73,6 +75,16 @@ impl Operator {
         read: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         read(&self.sql)
+    }
+
+    /// The database's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The connection, for changes of several transactions.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.sql
     }
 
     /// Moves the WAL into the database, as far as no reader is in the way.

@@ -1,10 +1,12 @@
 //! The modes of a database's files: only their owner may read them, since payloads, `Authorization`
 //! headers and answers are in them.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::paths::path_beside;
 
@@ -17,24 +19,30 @@ const OTHERS: u32 = 0o077;
 /// The suffixes of all files that `SQLite` and relay create for a database.
 const ENDINGS: [&str; 5] = ["", "-wal", "-shm", "-journal", ".lock"];
 
+/// Creates a file that was not there, for its owner alone. It is never a link to another one, so
+/// that nobody can lead what is written elsewhere.
+pub fn create_new(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .mode(MODE)
+        .open(path)?;
+    // A umask may have taken rights from the owner, too. A file system without modes refuses, and
+    // `restrict` warns about it.
+    let _ = file.set_permissions(Permissions::from_mode(MODE));
+    Ok(file)
+}
+
 /// Creates an empty database, unless it exists, before `SQLite` opens it: `SQLite` would create one
 /// with the rights that the umask leaves. It gives the other files the mode of this one.
 ///
 /// Closing a database file drops the process's POSIX locks on it. This file is new (`O_EXCL`), so
 /// nobody has a lock on it.
 pub fn create(database: &Path) -> Result<()> {
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(database)
-    {
-        // A umask may have taken rights from the owner, too. A file system without modes refuses,
-        // and `restrict` warns about it.
-        Ok(file) => {
-            let _ = file.set_permissions(Permissions::from_mode(MODE));
-            Ok(())
-        }
+    match create_new(database) {
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }

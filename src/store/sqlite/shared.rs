@@ -24,9 +24,14 @@ pub struct Shared {
     pub on_outside_write: OnOutsideWrite,
     pub on_broken: OnBroken,
     pub low_space: AtomicBool,
+    /// Whether nothing is sent, since a backup was restored.
+    pub is_held: AtomicBool,
     /// Free bytes of the disk, without those that the next checkpoint needs; `u64::MAX` until they
     /// are known.
     pub free_bytes: AtomicU64,
+    /// Whether the database has its second guard. False in tests, for a system without abstract
+    /// sockets.
+    pub has_second_guard: bool,
     pub health: WriterHealth,
     pub counts: Counts,
     pub newly_dead: NewlyDeadDestinations,
@@ -62,7 +67,9 @@ impl Shared {
             on_outside_write,
             on_broken,
             low_space: AtomicBool::new(false),
+            is_held: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
+            has_second_guard: true,
             health: WriterHealth::default(),
             counts: Counts::default(),
             newly_dead: NewlyDeadDestinations::default(),

@@ -16,7 +16,7 @@ use super::recent_keys::RecentKeys;
 use super::shared::Shared;
 use super::space::{self, Space};
 use super::writer::{Ended, Writer, WriterParts};
-use super::{open, readers};
+use super::{hold, open, readers, restore};
 use crate::config;
 use crate::stop::Ending;
 use crate::store::context::{OnBroken, StoreContext};
@@ -55,11 +55,18 @@ impl Sqlite {
         free_bytes: space::FreeBytes,
     ) -> Result<Self, OpenError> {
         let path = &shared.path.clone();
+        restore::refuse_if_interrupted(path)?;
         open::precheck(path)?;
-        let lock = lock_file::acquire(path)?;
+        let mut lock = lock_file::acquire(path)?;
+        // Once more: a restore holds the lock for its whole length.
+        restore::refuse_if_interrupted(path)?;
         let record = lock.record_writer();
         let clock = &shared.clock;
         clock.resume(record.record().now(clock.wall()));
+        open::create(path, record.record().newest)?;
+        if shared.has_second_guard {
+            lock.guard(path)?;
+        }
         let connection = open::writer(path, &|| record.record().newest)?;
         let (keys, ownership) = load_and_recover(&connection, &shared, longest_wait, &lock)?;
         let readers = readers::pool(path, settings.readers)?;
@@ -98,6 +105,7 @@ fn load_and_recover(
         // Reads before it writes: a damaged database is refused unchanged.
         let keys = RecentKeys::load(connection)?;
         recover::run(connection, shared.clock.now(), longest_wait)?;
+        hold::begin(connection, shared)?;
         open::trust(connection)?;
         Ok((keys, lock.ownership(path)?))
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::lock_file::{self, LockFileRecord};
 use super::operator::Operator;
 use super::paths::{canonical, path_beside};
+use super::restore;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::store::error::OpenError;
 use crate::store::types::IntentRow;
@@ -43,6 +44,7 @@ impl Unlock {
     /// None if there is no lock file, and so nothing to clear.
     pub fn of(database: &Path) -> Result<Option<Self>, OpenError> {
         let database = canonical(database);
+        restore::refuse_if_interrupted(&database)?;
         let lock_file = path_beside(&database, ".lock");
         if lock_file.exists() {
             return Ok(Some(Self {
@@ -74,7 +76,10 @@ impl Unlock {
     /// Clears all of it, and returns it. Refused beside a server; a server that starts meanwhile
     /// waits or is refused.
     pub fn reset(&self) -> Result<LockFileContents, OpenError> {
-        let lock = lock_file::acquire(&self.database)?;
+        let mut lock = lock_file::acquire(&self.database)?;
+        if self.database.exists() {
+            lock.guard(&self.database)?;
+        }
         let remembered = LockFileContents::of(lock.record_writer().record());
         lock_file::reset(lock.file()).map_err(|source| OpenError::Lock {
             path: self.lock_file.clone(),

@@ -10,11 +10,13 @@
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
+//! - `backups`: manifests, holds, and the report of a restore.
 //! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
 //!   `quick_check`: the result of a check of the database.
 
 mod accept;
 mod alerts;
+mod backups;
 mod blocking;
 mod bulk;
 mod config_state;
@@ -35,6 +37,10 @@ pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING
 pub(crate) use alerts::{
     AlertState, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DestinationFacts, NewlyDead,
     RaiseAlerts,
+};
+pub(crate) use backups::{
+    BackupProgress, Comparison, Hold, Manifest, NewestEvent, PendingOf, Restored, StopCheck,
+    VerifiedBackup,
 };
 pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{

@@ -16,6 +16,9 @@
 //!   old server was committed before the new server's first one, which then sees it, or began after
 //!   it, when the path was the new server's, and is rolled back. So the old server acknowledges
 //!   nothing that the new server does not know.
+//!
+//! Where there are abstract sockets, a new server is refused until the old one has ended
+//! (`second_guard`).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -26,6 +29,7 @@ use std::time::Duration;
 use super::ownership::{self, Ownership};
 use super::process::{is_held, owner};
 use super::record::{OWNER_BYTES, open_to_read};
+use super::second_guard::{self, SecondGuard};
 use super::writer::{self, LockFileWriter};
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::paths::path_beside;
@@ -42,11 +46,18 @@ pub struct Lock {
     /// Held for its lock, and written to for the record.
     file: Arc<File>,
     path: PathBuf,
+    guard: SecondGuard,
 }
 
 impl Lock {
     pub fn record_writer(&self) -> LockFileWriter {
         LockFileWriter::new(Arc::clone(&self.file))
+    }
+
+    /// Keeps a second server out, even if the lock file is removed. For a database that exists.
+    pub fn guard(&mut self, database: &Path) -> Result<(), OpenError> {
+        self.guard = second_guard::acquire(database, || std::thread::sleep(PAUSE))?;
+        Ok(())
     }
 
     pub fn file(&self) -> &File {
@@ -110,6 +121,7 @@ fn own(file: File, path: PathBuf) -> std::io::Result<Lock> {
     Ok(Lock {
         file: Arc::new(file),
         path,
+        guard: SecondGuard::default(),
     })
 }
 

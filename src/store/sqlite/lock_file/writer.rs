@@ -152,3 +152,14 @@ pub fn forget_newest(database: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+/// The newest row that the lock file names. For the owner of the lock.
+pub fn newest_of(file: &File) -> i64 {
+    LockFileRecord::read(file).newest
+}
+
+/// Sets the newest row, durably, and leaves the clock. For the owner of the lock.
+pub fn set_newest(file: &File, newest: i64) -> io::Result<()> {
+    write_newest(file, newest)?;
+    file.sync_data()
+}

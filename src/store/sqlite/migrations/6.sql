@@ -14,6 +14,9 @@ CREATE TABLE settings (
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Tells the copies of this database, backups of it, from those of others.
+INSERT INTO settings VALUES ('database_id', lower(hex(randomblob(16))));
+
 -- Events up to this one have no checksum.
 INSERT INTO settings SELECT 'unchecked_to', id FROM intents ORDER BY id DESC LIMIT 1;
 

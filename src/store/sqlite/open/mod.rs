@@ -12,11 +12,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use migrate::VERSION;
 pub use pragmas::set_reader;
-pub use precheck::precheck;
+pub use precheck::{immutable, precheck};
 
 use self::checks::{check_version, exists, holds, refused};
-use self::migrate::{VERSION, does_not_fit, migrate};
+use self::migrate::{does_not_fit, migrate};
 use super::limits::BUSY_TIMEOUT;
 use super::lock_file::LockFileRecord;
 use super::private;
@@ -25,15 +26,21 @@ use crate::store::error::OpenError;
 /// Statements that the writing connection keeps prepared.
 const STATEMENTS: usize = 64;
 
-/// Opens the one connection that writes, with the schema in place. `newest` tells a row that the
-/// database must hold, or 0. A refused database is left unchanged: see [`trust`].
-pub fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
-    exists(path, newest())?;
-    let failed = |source| refused(path, source);
+/// Creates an empty database, unless it exists. `newest` tells a row that the database must hold, or
+/// 0.
+pub fn create(path: &Path, newest: i64) -> Result<(), OpenError> {
+    exists(path, newest)?;
     private::create(path).map_err(|source| OpenError::Create {
         path: path.to_owned(),
         source,
-    })?;
+    })
+}
+
+/// Opens the one connection that writes, with the schema in place. `newest` tells a row that the
+/// database must hold, or 0. A refused database is left unchanged: see [`trust`].
+pub fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {
+    create(path, newest())?;
+    let failed = |source| refused(path, source);
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
     let version = check_version(&connection, path)?;
     holds(&connection, path, newest)?;
@@ -105,6 +112,25 @@ pub fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError>
     trust(&connection).map_err(failed)?;
     pragmas::set_operator(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+/// Opens a connection for a read that lasts: that of a backup.
+pub fn snapshot(path: &Path) -> rusqlite::Result<Connection> {
+    let sql = reader(path)?;
+    // Without a server it may be the last connection, and must leave everything as it was.
+    pragmas::keep_wal_on_close(&sql, true)?;
+    Ok(sql)
+}
+
+/// Opens a copy of a database that nobody else knows. It needs neither locks nor a journal: if
+/// something goes wrong, the file is removed.
+pub fn copy(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let sql = Connection::open_with_flags_and_vfs(path, flags, c"unix-none")?;
+    pragmas::set_copy(&sql)?;
+    Ok(sql)
 }
 
 /// Opens a connection for reading, outside the pool.

@@ -81,6 +81,25 @@ pub fn set_checkpointer(connection: &Connection) -> Result<()> {
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
 }
 
+/// Sets up the connection to a copy that is synced as a whole once it is complete. Pages that it
+/// takes over are zeroed before it uses them.
+pub fn set_copy(connection: &Connection) -> Result<()> {
+    for (pragma, value) in [
+        ("journal_mode", "OFF"),
+        ("synchronous", "OFF"),
+        ("secure_delete", "ON"),
+        ("temp_store", "MEMORY"),
+    ] {
+        connection
+            .pragma_update_and_check(None, pragma, value, |_| Ok(()))
+            .or_else(|error| match error {
+                rusqlite::Error::QueryReturnedNoRows => Ok(()),
+                other => Err(other),
+            })?;
+    }
+    Ok(())
+}
+
 fn set_durable(connection: &Connection) -> Result<()> {
     for (pragma, value) in [
         ("synchronous", "FULL"),

@@ -22,10 +22,7 @@ pub fn precheck(path: &Path) -> Result<(), OpenError> {
         return Ok(());
     }
     let unreadable = |source: rusqlite::Error| refused(path, source);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(immutable_uri(path), flags).map_err(unreadable)?;
+    let connection = immutable(path).map_err(unreadable)?;
     match check_version(&connection, path) {
         Err(OpenError::NotADatabase { source, .. }) if is_corrupt(&source) && !is_alone => Ok(()),
         // SQLite would read the missing part of a last page as zeros.
@@ -40,6 +37,14 @@ pub fn precheck(path: &Path) -> Result<(), OpenError> {
         Err(OpenError::Rejected { .. }) | Ok(_) => Ok(()),
         Err(refused) => Err(refused),
     }
+}
+
+/// Opens a file that nobody changes, to read it: without a lock, and without its WAL.
+pub fn immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(immutable_uri(path), flags)
 }
 
 fn page_size(connection: &Connection) -> rusqlite::Result<u64> {

@@ -16,6 +16,7 @@ mod act;
 mod alerts;
 mod bulk;
 mod config_state;
+mod erase_again;
 mod learn_secret;
 pub mod line;
 mod of_intent;
@@ -31,5 +32,7 @@ mod take_outside;
 mod tidy_up;
 mod unused_origins;
 
+pub use act::{Entry, insert_entry};
+pub use erase_again::erase_again;
 pub use probe::Probe;
 pub use take_outside::TakeOutside;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use super::{Insert, destinations, event, fine, hold, open, try_open};
+use super::{
+    Insert, destinations, event, fine, hold, open, open_without_guard, settings, try_open,
+};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::store::error::{OpenError, StoreError};
@@ -116,12 +118,34 @@ fn writes_that_fail_do_not_hide_a_removed_lock_file() {
     store.stop();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_server_is_refused_while_the_first_one_runs_though_its_lock_file_is_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (first, end) = open(&directory);
+    let (release, held) = hold(&first);
+    std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
+    let start = || try_open(&settings(&directory), Arc::new(SystemClock::new()));
+    let refused = start().err().expect("it is in use");
+    let process = format!(
+        "process {}, whose lock file was removed",
+        std::process::id()
+    );
+    assert!(refused.to_string().contains(&process), "{refused}");
+    release.send(()).expect("the writer waits");
+    let _ = held.blocking_recv();
+    let why = end.recv().expect("a reason");
+    assert!(why.contains("relay.db.lock was removed"), "{why}");
+    first.stop();
+    start().expect("it is free").stop();
+}
+
 /// The first server has checked its lock file, and is about to commit, when the file is removed and
-/// a second server starts.
+/// a second server starts, on a system without the second guard.
 #[test]
 fn a_second_server_knows_all_that_the_first_one_acknowledges() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (first, end) = open(&directory);
+    let (first, end) = open_without_guard(&directory);
     let (begun, at_commit) = channel();
     let (tell, go_on) = channel();
     let go_on = std::sync::Mutex::new(Some(go_on));
@@ -144,7 +168,7 @@ fn a_second_server_knows_all_that_the_first_one_acknowledges() {
 
     std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
     let second = std::thread::scope(|scope| {
-        let second = scope.spawn(|| open(&directory).0);
+        let second = scope.spawn(|| open_without_guard(&directory).0);
         // The second server creates a lock file, and then waits for the transaction. Without that
         // wait it would have read everything it relies on after this pause.
         wait_for_lock_file(&directory);

@@ -18,6 +18,8 @@ use crate::store::context::{OnOutsideWrite, OnWork, StoreContext};
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::shared::Shared;
+use crate::store::sqlite::space::free_bytes;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{Accept, IdempotencyKey};
@@ -82,6 +84,24 @@ pub fn open_watched(
     )
     .expect("the store opens");
     (store, why)
+}
+
+/// Opens the store as on a system without abstract sockets.
+pub fn open_without_guard(directory: &TempDir) -> (Sqlite, Receiver<String>) {
+    let (broken, why) = channel();
+    let context = StoreContext {
+        on_broken: Arc::new(move |reason| {
+            // A test may not listen.
+            let _ = broken.send(reason);
+        }),
+        ..context(Arc::new(SystemClock::new()))
+    };
+    let settings = settings(directory);
+    let mut shared = Shared::new(settings.path.clone(), context);
+    shared.has_second_guard = false;
+    let free_bytes = Box::new(free_bytes);
+    let store = Sqlite::open_on(&settings, LONGEST_WAIT, shared, free_bytes);
+    (store.expect("the store opens"), why)
 }
 
 /// Opens the store with settings and a clock alone.

@@ -9,6 +9,7 @@ use super::queue::ErasedWrite;
 use crate::clock::Clock as _;
 use crate::store::error::StoreError;
 use crate::store::sqlite::counts::CountChanges;
+use crate::store::sqlite::hold;
 #[cfg(test)]
 use crate::store::sqlite::shared::Transaction;
 use crate::store::sqlite::tx::Tx;
@@ -92,9 +93,22 @@ impl Writer {
             (self.shared.on_work)(&due);
         }
         if self.outside.committed() {
+            self.look_at_hold()?;
             (self.shared.on_outside_write)();
         }
         Ok(true)
+    }
+
+    /// Another process has written: it may have lifted the hold.
+    fn look_at_hold(&self) -> Result<(), StoreError> {
+        match hold::look(&self.sql, &self.shared) {
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => {
+                log::warn!(error:%; "the hold can't be read: nothing is sent");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Undoes the transaction. Returns its failure, or a worse one found meanwhile.

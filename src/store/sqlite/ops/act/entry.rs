@@ -44,7 +44,7 @@ pub(super) fn due(tx: &Tx<'_>) -> Result<Timestamp, StoreError> {
 
 /// An entry in a history. Its outcome is `replayed` (4) for what is queued again, and `permanent`
 /// (2) for what is given up: the contract names no others. An attempt of 0 is none.
-pub(super) struct Entry<'a> {
+pub struct Entry<'a> {
     pub number: i64,
     pub attempt: i64,
     pub outcome: i64,
@@ -52,7 +52,7 @@ pub(super) struct Entry<'a> {
     pub next: &'a str,
 }
 
-pub(super) fn insert_entry(
+pub fn insert_entry(
     tx: &Tx<'_>,
     intent: IntentRow,
     destination: DestinationId,

@@ -10,7 +10,7 @@ mod elsewhere;
 mod entry;
 
 pub use again::replay;
-pub use entry::Found;
+pub use entry::{Entry, Found, insert_entry};
 
 use again::retry;
 use discard::discard;
