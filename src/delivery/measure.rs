@@ -88,6 +88,7 @@ impl Claims {
             let now = self.clock.now();
             self.schedule.advance(now);
             let inputs = Inputs {
+                is_held: false,
                 free_workers: free,
                 room: free,
                 occupancy: Occupancy::default(),

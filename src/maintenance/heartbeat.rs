@@ -55,6 +55,9 @@ impl Heartbeat {
     /// Makes sure that the relay works, and sends a beat. An error says why none was sent; it never
     /// holds the URL.
     pub fn beat(&self) -> Result<(), String> {
+        if self.store.is_held() {
+            return Err("nothing is sent until relay resume --all".to_owned());
+        }
         match self.store.readiness() {
             Ok(()) => {}
             Err(unready) => return Err(unready.reason().to_owned()),

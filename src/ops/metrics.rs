@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+mod backup;
 mod config;
 mod listeners;
 mod sources;
@@ -22,6 +23,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+pub(crate) use backup::BackupMetrics;
 pub(crate) use config::ConfigMetrics;
 pub(crate) use tls::{HandshakeCounters, HandshakeResult};
 pub(crate) use verification::{VerificationCounters, VerificationResult};
@@ -79,6 +81,7 @@ pub struct Metrics {
     /// The counts by name that the database keeps, beside those of Prometheus.
     pub(crate) rollups: RollupCounters,
     pub(crate) config: ConfigMetrics,
+    pub(crate) backup: BackupMetrics,
 }
 
 impl Metrics {
@@ -123,6 +126,7 @@ impl Metrics {
             wal_unfinished: gauge("relay_wal_unfinished_frames"),
             rollups: RollupCounters::new(),
             config: ConfigMetrics::new(gauge),
+            backup: BackupMetrics::default(),
             handle,
             recorder,
         }
@@ -276,6 +280,7 @@ impl Metrics {
         self.log_lines_dropped.absolute(dropped);
         let mut text = self.handle.render();
         self.config.render(&mut text);
+        self.backup.render(&mut text);
         text
     }
 

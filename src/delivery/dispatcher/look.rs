@@ -22,6 +22,7 @@ impl Dispatcher {
             occupancy: self.ledger.occupancy(),
             max_adhoc: self.max_adhoc(),
             looked_at: self.looked_at,
+            is_held: self.context.store.is_held(),
             now: self.context.clock.now(),
             monotonic: self.context.clock.monotonic(),
         };

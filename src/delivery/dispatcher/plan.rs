@@ -31,6 +31,8 @@ pub(in crate::delivery) struct Inputs {
     pub max_adhoc: usize,
     /// Destinations that the plan before looked at.
     pub looked_at: usize,
+    /// Whether nothing is sent, since a backup was restored: all destinations rest.
+    pub is_held: bool,
     pub now: Timestamp,
     pub monotonic: Duration,
 }

@@ -199,9 +199,10 @@ impl Planner {
             return None;
         };
         let (now, target) = (self.inputs.now, found.target);
+        let is_paused = found.is_paused || self.inputs.is_held;
         let at_most = now.plus(LOOK_EVERY);
         let held_until = found.held_until.filter(|until| *until > now);
-        let until = if found.is_paused || !target.is_known() {
+        let until = if is_paused || !target.is_known() {
             Some(at_most)
         } else if let Some(until) = held_until {
             Some(until.min(at_most))
@@ -209,7 +210,7 @@ impl Planner {
             (found.next_attempt_at > now).then_some(found.next_attempt_at)
         };
         if until.is_some() {
-            let is_resting = found.is_paused || held_until.is_some();
+            let is_resting = is_paused || held_until.is_some();
             let has_prefetched = found.counts.prefetched > 0;
             self.postpone(id, until, is_resting.then_some(target), has_prefetched);
             return None;

@@ -50,6 +50,7 @@ pub(super) async fn render(app: &App) -> Response {
         Ok(None) => {}
         Err(error) => log::warn!(error:% = error; "the blocking dead letters can't be read"),
     }
+    app.metrics.backup.held(app.store.is_held());
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);
     with_type(

@@ -96,8 +96,9 @@ impl AlertAgent {
         let config = self.config.current();
         let alerts = config.alerts.as_ref();
         let to = alerts.and_then(|policy| Some((policy, policy.destination.as_ref()?)));
-        let Some((policy, destination)) = to.filter(|_| config.level() != Level::Off) else {
-            // A reload may turn alerts on: they begin then.
+        let is_told = config.level() != Level::Off && !self.store.is_held();
+        let Some((policy, destination)) = to.filter(|_| is_told) else {
+            // A reload may turn alerts on, or the hold may be lifted: they begin then.
             self.dead_letters.begin(self.clock.now());
             return Ok(());
         };

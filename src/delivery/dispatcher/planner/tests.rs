@@ -46,6 +46,7 @@ impl Admission for Fixed {
 
 fn inputs(free_workers: usize) -> Inputs {
     Inputs {
+        is_held: false,
         free_workers,
         room: 100,
         occupancy: Occupancy::default(),

@@ -46,6 +46,7 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
         "version": env!("CARGO_PKG_VERSION"),
         "delivery_level": config.level().to_string(),
         "now": now,
+        "held": app.store.is_held(),
         "is_ready": unready.is_none(),
         "unready_reason": unready.map(Unready::reason),
         "deliveries": deliveries,
