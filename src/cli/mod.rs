@@ -15,6 +15,7 @@ macro_rules! say {
     }};
 }
 
+mod backup;
 mod bulk;
 mod cancel;
 mod check;
@@ -36,6 +37,7 @@ mod providers;
 mod reload;
 mod replay;
 mod reroute;
+mod restore;
 mod resume;
 mod retry;
 mod secrets;
@@ -50,6 +52,7 @@ mod table;
 mod tests;
 mod unlock;
 mod unrouted;
+mod verify;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -93,8 +96,14 @@ enum Command {
     Cancel(cancel::Cancel),
     /// Stop deliveries to a destination; events for it are still accepted, and held
     Pause(pause::Pause),
-    /// Continue deliveries to a destination after a pause or a Retry-After
+    /// Continue deliveries to a destination, after a pause or a Retry-After; or after a restore
     Resume(resume::Resume),
+    /// Copy the database into a file, beside a running server or without one, and verify it
+    Backup(backup::Backup),
+    /// Verify that a file is a whole backup
+    Verify(verify::Verify),
+    /// Put a backup in the place of the database, which is kept aside; nothing is sent then
+    Restore(restore::Restore),
     /// Show, or forget, the last event and the clock that the lock file remembers
     Unlock(unlock::Unlock),
     /// List the known senders of webhooks, or show the settings that one of them stands for
@@ -133,6 +142,9 @@ impl Command {
             Self::Cancel(cancel) => cancel.run(),
             Self::Pause(pause) => pause.run(),
             Self::Resume(resume) => resume.run(),
+            Self::Backup(backup) => backup.run(),
+            Self::Verify(verify) => verify.run(),
+            Self::Restore(restore) => restore.run(),
             Self::Unlock(unlock) => unlock.run(),
             Self::Providers(providers) => providers.run(),
             Self::Send(send) => send.run(),

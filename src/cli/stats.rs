@@ -13,7 +13,7 @@ use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::ops::status_text::not_configured;
-use crate::store::{BulkAction, BulkOperation, DestinationStats, KeepReason};
+use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason};
 
 #[derive(Args)]
 pub(super) struct Stats {
@@ -32,6 +32,8 @@ pub(super) struct Stats {
 
 /// The figures that the command shows.
 struct Figures {
+    /// Why nothing is sent.
+    hold: Option<Hold>,
     has_server: bool,
     database_bytes: u64,
     destinations: Vec<DestinationStats>,
@@ -53,6 +55,7 @@ impl Stats {
         let period = since.map(|since| Period::read(&operator, since));
         let metadata = config.database.path.metadata();
         let figures = Figures {
+            hold: operator.hold().map_err(explained)?,
             has_server: operator.has_server(),
             database_bytes: metadata.map_or(0, |metadata| metadata.len()),
             destinations,
@@ -72,6 +75,8 @@ impl Stats {
 impl Figures {
     fn as_json(&self, config: &Resolved) -> serde_json::Value {
         json!({
+            "held": self.hold.is_some(),
+            "held_since": self.hold.as_ref().map(Hold::since),
             "server": self.has_server,
             "database_bytes": self.database_bytes,
             "destinations": self.destinations.iter().map(|row| json!({
@@ -100,6 +105,9 @@ impl Figures {
     }
 
     fn print_text(&self, config: &Resolved) -> Result<(), CommandError> {
+        if let Some(hold) = &self.hold {
+            say!("{}", hold.describe());
+        }
         let server = if self.has_server {
             "a server has it open"
         } else {
