@@ -31,6 +31,9 @@ impl Config {
         self.retention
             .check("retention", self.api.idempotency_window)?;
         self.check_alerts()?;
+        if let Some(backup) = &self.backup {
+            backup.check("backup")?;
+        }
         for (name, destination) in &self.destinations {
             self.check_destination(name, destination)?;
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::sections::{Alerts, Tls};
+use crate::config::sections::{Alerts, Backup, Tls};
 use crate::config::settings::Config;
 
 /// When a change of a setting takes effect.
@@ -53,7 +53,7 @@ macro_rules! settings {
 
 /// All settings but those of sources and destinations. Of a table that stands for itself, too, that
 /// it is there or not takes a restart.
-pub(crate) const SETTINGS: [Setting; 46] = settings! {
+pub(crate) const SETTINGS: [Setting; 49] = settings! {
     Restart server.listen;
     Restart server.max_connections;
     Live server.max_body_bytes;
@@ -98,6 +98,9 @@ pub(crate) const SETTINGS: [Setting; 46] = settings! {
     Live alerts.destination by |config: &Config| alerts(config).destination;
     Live alerts.format by |config: &Config| alerts(config).format;
     Restart alerts.heartbeat by |config: &Config| alerts(config).heartbeat;
+    Live backup.directory by |config: &Config| backup(config).map(|to| to.directory);
+    Live backup.every by |config: &Config| backup(config).map(|to| to.every);
+    Live backup.keep by |config: &Config| backup(config).map(|to| to.keep);
     Restart log.format;
     Live log.level;
 };
@@ -116,6 +119,10 @@ fn admin_tls(config: &Config) -> Option<Tls> {
 
 fn alerts(config: &Config) -> Alerts {
     config.alerts.clone().unwrap_or_default()
+}
+
+fn backup(config: &Config) -> Option<Backup> {
+    config.backup.clone()
 }
 
 /// The same file, however its path is written.

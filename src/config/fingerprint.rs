@@ -9,7 +9,7 @@ use toml::{Table, Value};
 /// digest unless it is a number with a unit: a published digest of a short secret is as good as
 /// the secret to somebody who tries them all. A key that is missing here costs a change that the
 /// fingerprint doesn't show; the generation shows it.
-const PLAIN: [&str; 40] = [
+const PLAIN: [&str; 41] = [
     "accept",
     "algorithm",
     "allow_ips",
@@ -19,6 +19,7 @@ const PLAIN: [&str; 40] = [
     "decode",
     "destination",
     "destinations",
+    "directory",
     "encoding",
     "event_type",
     "format",

@@ -55,7 +55,7 @@ pub(crate) use secret_places::SecretPlace;
 pub use secrets::{NamedSecret, Secret, VariableNames};
 pub use sections::{
     ALERT_SOURCE, Admin, AlertFormat, Alerts, Algorithm, Alternative, Answer, Api, ApiRateLimit,
-    BasicScheme, BreakerSettings, CertificateHost, Database, Decode, Defaults, Delivery,
+    Backup, BasicScheme, BreakerSettings, CertificateHost, Database, Decode, Defaults, Delivery,
     Destination, Encoding, EventTypeAt, ForwardQuery, Handshake, HandshakeMethod, HandshakeName,
     HandshakeTable, HeaderNames, Heartbeat, HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering,
     ProxySetting, PublicKeyScheme, RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText,

@@ -63,6 +63,11 @@ impl Resolved {
                 "delivered": self.retention.delivered.map(shown),
                 "dead_lettered": self.retention.dead_lettered.map(shown),
             },
+            "backup": self.backup.as_ref().map(|backup| json!({
+                "directory": backup.directory.display().to_string(),
+                "every": shown(backup.every),
+                "keep": backup.keep,
+            })),
             "destinations": named(&self.destinations, |one| destination(one)),
             "sources": named(&self.sources, |one| source(one)),
         })

@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use crate::config::network::{NetworkPolicy, ProxyPolicy};
 use crate::config::secrets::Secret;
 use crate::config::sections::{
-    ALERT_SOURCE, Admin, AlertFormat, Answer, Api, BreakerSettings, Database, Decode, Defaults,
-    Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt, Ordering,
-    RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source, SourceVerify,
+    ALERT_SOURCE, Admin, AlertFormat, Answer, Api, Backup, BreakerSettings, Database, Decode,
+    Defaults, Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt,
+    Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source,
+    SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -46,6 +47,8 @@ pub struct Resolved {
     pub sources: BTreeMap<String, Arc<SourcePolicy>>,
     /// Alerts and the heartbeat; none: the operator has the log alone.
     pub alerts: Option<AlertPolicy>,
+    /// Backups at intervals; none: there are none.
+    pub backup: Option<Backup>,
     longest_wait: Duration,
     longest_window: Duration,
 }
@@ -209,6 +212,7 @@ impl Config {
                 .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source, &orders))))
                 .collect(),
             alerts: self.alert_policy(),
+            backup: self.backup.clone(),
             longest_wait: self.longest_wait(),
             longest_window: self.longest_window(),
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::sections::{
-    Admin, Alerts, Api, Database, Delivery, Destination, Log, Retention, Server, Source,
+    Admin, Alerts, Api, Backup, Database, Delivery, Destination, Log, Retention, Server, Source,
 };
 use crate::model::Level;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub retention: Retention,
     /// Alerts and the heartbeat; none: the operator has the log alone.
     pub alerts: Option<Alerts>,
+    /// Backups at intervals; none: there are none.
+    pub backup: Option<Backup>,
     /// The log.
     pub log: Log,
 }

@@ -4,9 +4,10 @@
 //! - `retention`: deletes what is finished after its time. `bulk`: bulk operations. `routing`: the
 //!   configuration, as these ask it. `skipping`: dead letters that no longer block others.
 //! - `rollups`: counts by minute and hour. `alerts`: what the operator is told. `heartbeat`: on a
-//!   thread of its own. `pauses`: between the steps.
+//!   thread of its own. `backups`: copies of the database. `pauses`: between the steps.
 
 mod alerts;
+pub(crate) mod backups;
 mod bulk;
 pub(crate) mod heartbeat;
 mod pauses;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub(crate) use self::retention::LONGEST_PAUSE;
 
 use self::alerts::{AlertAgent, AlertSources};
+use self::backups::BackupAgent;
 use self::bulk::BulkAgent;
 use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
@@ -43,6 +45,8 @@ pub(crate) struct Worker {
     retention: RetentionAgent,
     rollups: RollupAgent,
     alerts: AlertAgent,
+    /// None where nobody asked for them: in tests of the others.
+    backups: Option<BackupAgent>,
 }
 
 impl Worker {
@@ -62,12 +66,19 @@ impl Worker {
             notices,
         };
         Self {
+            backups: None,
             alerts: AlertAgent::new(config.clone(), sources),
             rollups: RollupAgent::new(store.clone(), metrics, Arc::clone(&clock)),
             bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
             skipping: SkippingAgent::new(store.clone(), reader.clone(), config.clone()),
             retention: RetentionAgent::new(store, reader, config, clock),
         }
+    }
+
+    /// The same with backups.
+    pub fn with_backups(mut self, backups: BackupAgent) -> Self {
+        self.backups = Some(backups);
+        self
     }
 
     /// Makes a step of each agent that has work; how long to rest after it.
@@ -77,7 +88,9 @@ impl Worker {
         let bulk = self.bulk.run_once();
         let retention = self.retention.run_once();
         let rollups = self.rollups.run_once();
+        let backups = self.backups.as_mut().map_or(Ok(()), BackupAgent::run_once);
         self.alerts.run_once()?;
+        backups?;
         let (skipping, bulk, retention, rollups) = (skipping?, bulk?, retention?, rollups?);
         if bulk == Some(REST) || rollups == Some(REST) {
             return Ok(REST);
@@ -87,6 +100,9 @@ impl Worker {
 
     /// Writes what is still in memory, at the end.
     pub fn finish(&mut self) -> Result<(), StoreError> {
+        if let Some(backups) = &mut self.backups {
+            backups.finish();
+        }
         self.rollups.finish()
     }
 

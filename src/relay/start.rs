@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
 use crate::http::{App, EventLoops, LearnedSecrets, LiveApp};
+use crate::maintenance::backups::{BackupAgent, Pass};
 use crate::maintenance::heartbeat::{self, Heartbeat};
 use crate::maintenance::{self, Worker};
 use crate::model::{FetchCertificate, Level};
@@ -166,8 +167,19 @@ fn start_agents(
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);
     let told = notices.clone();
-    let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, told);
     let stop = agents.maintenance.stop.clone();
+    let backups = BackupAgent::new(
+        Pass {
+            store: store.clone(),
+            config: live.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            notices: notices.clone(),
+        },
+        stop.clone(),
+    );
+    let worker = Worker::new(store.clone(), live, Arc::clone(&clock), metrics, told);
+    let worker = worker.with_backups(backups);
     agents.maintenance.ended = Some(maintenance::start(worker, stop, agents.fatal.clone())?);
     warn_of_idle_alerts(config, heartbeat.is_some());
     let alerts = config.alerts.as_ref();

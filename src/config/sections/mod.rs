@@ -5,6 +5,7 @@
 mod admin;
 mod alerts;
 mod api;
+mod backup;
 mod breaker;
 mod database;
 mod delivery;
@@ -22,6 +23,7 @@ mod tls;
 pub use admin::Admin;
 pub use alerts::{ALERT_SOURCE, AlertFormat, Alerts, Heartbeat};
 pub use api::{Api, ApiRateLimit};
+pub use backup::Backup;
 pub use breaker::BreakerSettings;
 pub use database::Database;
 pub use delivery::{Defaults, Delivery, Simulated};
