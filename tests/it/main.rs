@@ -40,6 +40,8 @@ mod alerts;
 #[cfg(feature = "delivery-durable")]
 mod answers;
 #[cfg(feature = "delivery-durable")]
+mod backups;
+#[cfg(feature = "delivery-durable")]
 mod bad_receivers;
 #[cfg(not(feature = "delivery-simulated"))]
 mod baseline;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::too_many_lines, reason = "tables of cases are long")]
 
+mod backups;
 mod crashes;
 mod disk;
 mod files;
