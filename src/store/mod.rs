@@ -43,7 +43,6 @@ pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
-pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
     BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,
@@ -60,6 +59,7 @@ pub(crate) use types::{
     Settlement, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready,
     UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
+pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 
 use crate::clock::Timestamp;
 use crate::config::{self, Secret};

@@ -183,7 +183,9 @@ fn an_upgrade_of_an_empty_database_leaves_nothing_unchecked() {
     drop(at_version(&path, VERSION - 1));
     let migrated = writer(&path, &|| 0).expect("it opens");
     let settings: String = migrated
-        .query_row("SELECT group_concat(name) FROM settings", [], |row| row.get(0))
+        .query_row("SELECT group_concat(name) FROM settings", [], |row| {
+            row.get(0)
+        })
         .expect("its id");
     assert_eq!(settings, "database_id");
 }
