@@ -164,6 +164,7 @@ CREATE TABLE jobs (
     source         TEXT,                       -- only those of this source
     event_type     TEXT,                       -- only those of this type
     reason         TEXT,                       -- only those whose last error holds this
+    ids            TEXT,                       -- only these relays and events, separated by spaces
     since          INTEGER NOT NULL,           -- only those that were given up, or accepted, in this time
     until          INTEGER NOT NULL,
     total          INTEGER,                    -- how many there were at its creation; NULL if nobody counted them

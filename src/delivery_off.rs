@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
-use crate::model::{FetchCertificate, SendHeartbeat};
+use crate::model::{FetchCertificate, Level, PingError, SendHeartbeat, SendPing};
 use crate::ops::examination::{Examination, Examined};
 use crate::ops::fatal::Fatal;
 use crate::ops::metrics::Metrics;
@@ -49,6 +49,7 @@ pub(crate) struct Executor {
     pub dispatcher: Ending,
     pub workers: Ending,
     pub reload: Reload,
+    pub ping: SendPing,
 }
 
 /// The executor's part of a reload: none.
@@ -132,6 +133,32 @@ pub(crate) fn examine(
     None
 }
 
+/// Tests nothing: this build contacts nobody.
+#[allow(dead_code, reason = "only commands test destinations without a server")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the executor's reads files, which can fail"
+)]
+pub(crate) fn pinger(
+    config: &Arc<Resolved>,
+    clock: &Arc<dyn Clock>,
+    own_listeners: &[SocketAddr],
+) -> std::io::Result<SendPing> {
+    let _ = (clock, own_listeners);
+    Ok(ping(Live::new(Arc::clone(config))))
+}
+
+fn ping(config: Live) -> SendPing {
+    Arc::new(move |name| {
+        let is_configured = config.current().destinations.contains_key(name);
+        Err(if is_configured {
+            PingError::ContactsNobody(Level::Off)
+        } else {
+            PingError::NotConfigured
+        })
+    })
+}
+
 /// Starts nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the executor's can fail")]
 pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
@@ -148,7 +175,6 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         pulse,
     } = context;
     drop((
-        config,
         store,
         clock,
         metrics,
@@ -163,5 +189,6 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
         dispatcher: Ending::already(),
         workers: Ending::already(),
         reload: Reload,
+        ping: ping(config),
     })
 }

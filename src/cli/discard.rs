@@ -5,8 +5,7 @@ use clap::Args;
 use crate::cli::bulk::{self, Context, Selection, usage};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::model::DeliveryState;
-use crate::store::{NewBulk, StateSet};
+use crate::ops::operations::{OperationKind, OperationRequest};
 
 #[derive(Args)]
 pub(super) struct Discard {
@@ -25,7 +24,6 @@ pub(super) struct Discard {
 impl Discard {
     pub fn run(&self) -> Result<(), CommandError> {
         let selection = &self.selection;
-        selection.refuse_filters_beside_ids();
         let is_bulk = self.dead || self.pending || selection.status.is_some();
         if selection.ids.is_empty() && !is_bulk {
             usage(
@@ -33,17 +31,14 @@ impl Discard {
                  --status <STATE>",
             );
         }
-        let states = if self.pending {
-            StateSet::WAITING
-        } else {
-            selection.states(
-                StateSet::DEAD_LETTERED,
-                StateSet::WAITING.and(DeliveryState::DeadLettered),
-                "an attempt under way can't be taken back, nor what was delivered",
-            )
+        let request = OperationRequest {
+            dead: self.dead,
+            pending: self.pending,
+            ..selection.request(OperationKind::Discard)
         };
+        bulk::check(&request)?;
         let mut context = Context::new(self.file.path())?;
-        let filter = selection.filter(&context, states)?;
-        bulk::run(&mut context, selection, NewBulk::discard(filter))
+        let new = bulk::build(&context, &request)?;
+        bulk::run(&mut context, selection, new)
     }
 }

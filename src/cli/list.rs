@@ -49,6 +49,14 @@ pub(super) struct List {
     /// Accepted since a time (RFC 3339), or an age (2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
+    /// Accepted until a time, or an age
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Moment>,
+    /// Type of the events, or of relays
+    ///
+    /// Types have no index either.
+    #[arg(long = "type", value_name = "TYPE", verbatim_doc_comment)]
+    event_type: Option<String>,
     /// Events that no route of their source wanted, instead of deliveries
     #[arg(long, conflicts_with_all = ["status", "destination"])]
     unrouted: bool,
@@ -106,7 +114,9 @@ impl List {
             is_blocked: self.status == Some(Status::Blocked),
             destination,
             source: self.source.clone(),
+            event_type: self.event_type.clone(),
             since: self.since.map(|since| since.when(operator.now())),
+            until: self.until.map(|until| until.when(operator.now())),
             limit: self.limit,
             ..ListQuery::default()
         };
@@ -126,8 +136,11 @@ impl List {
     fn list_unrouted(&self, operator: &Operator) -> Result<(), CommandError> {
         let query = UnroutedQuery {
             source: self.source.clone(),
+            event_type: self.event_type.clone(),
             since: self.since.map(|since| since.when(operator.now())),
+            until: self.until.map(|until| until.when(operator.now())),
             limit: self.limit,
+            ..UnroutedQuery::default()
         };
         let found = operator.unrouted(&query).map_err(explained)?;
         unrouted::print(&found, self.json)?;

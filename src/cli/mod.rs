@@ -48,6 +48,7 @@ mod signals;
 mod sockets;
 mod stats;
 mod table;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod unlock;
@@ -114,6 +115,8 @@ enum Command {
     Secrets(secrets::Secrets),
     /// Show which destinations an event would have, and why; nothing is sent or stored
     Match(match_event::Match),
+    /// Follow events and attempts as they happen, until Ctrl-C
+    Tail(tail::Tail),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
     /// Look for what is wrong around a relay: files, disk, clock, database, destinations
@@ -150,6 +153,7 @@ impl Command {
             Self::Send(send) => send.run(),
             Self::Secrets(secrets) => secrets.run(),
             Self::Match(sample) => sample.run(),
+            Self::Tail(tail) => tail.run(),
             Self::Stats(stats) => stats.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Health(health) => health.run(),

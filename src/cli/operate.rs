@@ -2,8 +2,9 @@
 
 use crate::cli::error::CommandError;
 use crate::config::{Config, Resolved};
-use crate::model::{DeliveryState, TargetUrl};
+use crate::model::DeliveryState;
 pub(super) use crate::ops::moment::Moment;
+use crate::ops::operations::known;
 pub(super) use crate::ops::visible::plain;
 use crate::store::{Operator, StoreError};
 use std::path::Path;
@@ -32,51 +33,15 @@ pub(super) fn state(text: &str) -> Result<DeliveryState, String> {
         .ok_or_else(|| format!("expected one of {names}"))
 }
 
-/// The name under which a destination is stored: a configured one, or the origin of a URL.
-fn destination(config: &Resolved, text: &str) -> Result<String, CommandError> {
-    if text.contains("://") {
-        let url: TargetUrl = text.parse().map_err(|error| format!("{text:?} {error}"))?;
-        return Ok(url.origin().to_owned());
-    }
-    if config.destinations.contains_key(text) {
-        return Ok(text.to_owned());
-    }
-    let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
-    Err(format!(
-        "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such as \
-         https://example.com",
-        known.join(", ")
-    )
-    .into())
-}
-
-/// The name of a destination that has a section in the configuration.
-pub(super) fn configured_destination(
-    config: &Resolved,
-    name: &str,
-) -> Result<String, CommandError> {
-    if config.destinations.contains_key(name) {
-        return Ok(name.to_owned());
-    }
-    let known: Vec<_> = config.destinations.keys().map(String::as_str).collect();
-    Err(format!(
-        "{name:?}: expected the name of a configured destination, one of {}; a URL is none",
-        known.join(", ")
-    )
-    .into())
-}
-
-/// As [`destination`], and any name that the database holds, configured or not.
+/// The name under which a destination is stored: any that the database holds, a configured one, or
+/// the origin of a URL.
 pub(super) fn known_destination(
     operator: &Operator,
     config: &Resolved,
     text: &str,
 ) -> Result<String, CommandError> {
-    if operator.is_destination(text).map_err(explained)? {
-        Ok(text.to_owned())
-    } else {
-        destination(config, text)
-    }
+    let is_stored = operator.is_destination(text).map_err(explained)?;
+    known(config, "destination", text, is_stored).map_err(|invalid| invalid.problem.into())
 }
 
 /// The store's error, for a person.

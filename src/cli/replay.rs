@@ -5,9 +5,7 @@ use clap::Args;
 use crate::cli::bulk::{self, Context, Selection, usage};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::configured_destination;
-use crate::model::DeliveryState;
-use crate::store::{NewBulk, StateSet};
+use crate::ops::operations::{OperationKind, OperationRequest};
 
 #[derive(Args)]
 pub(super) struct Replay {
@@ -35,39 +33,8 @@ pub(super) struct Replay {
 
 impl Replay {
     pub fn run(&self) -> Result<(), CommandError> {
+        let selection = &self.selection;
         let is_of_events = self.to.is_some() || self.route;
-        self.check(is_of_events);
-        let states = self.states(is_of_events);
-        let selection = &self.selection;
-        let is_bulk = selection.ids.is_empty();
-        if is_bulk
-            && states.holds(DeliveryState::Delivered)
-            && selection.status.is_some()
-            && !selection.has_filter()
-            && !selection.all
-        {
-            return Err(
-                "replay --status delivered sends all stored events once more: expected a filter \
-                 (--source, --destination, --type, --since), or --all"
-                    .into(),
-            );
-        }
-        let mut context = Context::new(self.file.path())?;
-        let filter = selection.filter(&context, states)?;
-        let new = if let Some(to) = &self.to {
-            let to = configured_destination(&context.config, to)?;
-            NewBulk::send_to(to, filter)
-        } else if self.route {
-            NewBulk::route(filter)
-        } else {
-            NewBulk::replay(filter)
-        };
-        bulk::run(&mut context, selection, new)
-    }
-
-    fn check(&self, is_of_events: bool) {
-        let selection = &self.selection;
-        selection.refuse_filters_beside_ids();
         let is_bulk = self.dead || selection.status.is_some() || is_of_events;
         if selection.ids.is_empty() && !is_bulk {
             usage(
@@ -75,19 +42,15 @@ impl Replay {
                  --status <STATE>, --to <NAME>, --route",
             );
         }
-    }
-
-    fn states(&self, is_of_events: bool) -> StateSet {
-        if self.dead {
-            return StateSet::DEAD_LETTERED;
-        }
-        if is_of_events {
-            return self.selection.states(StateSet::ANY, StateSet::ANY, "");
-        }
-        self.selection.states(
-            StateSet::DEAD_LETTERED,
-            StateSet::FINISHED,
-            "what waits is made due by relay retry",
-        )
+        let request = OperationRequest {
+            dead: self.dead,
+            to: self.to.clone(),
+            route: self.route,
+            ..selection.request(OperationKind::Replay)
+        };
+        bulk::check(&request)?;
+        let mut context = Context::new(self.file.path())?;
+        let new = bulk::build(&context, &request)?;
+        bulk::run(&mut context, selection, new)
     }
 }

@@ -2,11 +2,10 @@
 
 use clap::Args;
 
-use crate::cli::bulk::{self, Context, Selection, usage};
+use crate::cli::bulk::{self, Context, Selection};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{configured_destination, known_destination};
-use crate::store::{NewBulk, StateSet};
+use crate::ops::operations::{OperationKind, OperationRequest};
 
 #[derive(Args)]
 pub(super) struct Reroute {
@@ -24,23 +23,14 @@ pub(super) struct Reroute {
 
 impl Reroute {
     pub fn run(&self) -> Result<(), CommandError> {
-        let selection = &self.selection;
-        selection.refuse_filters_beside_ids();
-        if selection.destination.is_some() {
-            usage("--destination is no filter here: --from <OLD> names the destination");
-        }
-        let states = selection.states(
-            StateSet::WAITING,
-            StateSet::WAITING,
-            "what has ended is sent elsewhere by relay replay --to",
-        );
+        let request = OperationRequest {
+            from: Some(self.from.clone()),
+            to: Some(self.to.clone()),
+            ..self.selection.request(OperationKind::Reroute)
+        };
+        bulk::check(&request)?;
         let mut context = Context::new(self.file.path())?;
-        let from = known_destination(&context.operator, &context.config, &self.from)?;
-        let to = configured_destination(&context.config, &self.to)?;
-        if from == to {
-            return Err(format!("--from and --to are both {to}: expected two destinations").into());
-        }
-        let filter = selection.filter(&context, states)?;
-        bulk::run(&mut context, selection, NewBulk::reroute(from, to, filter))
+        let new = bulk::build(&context, &request)?;
+        bulk::run(&mut context, &self.selection, new)
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::bulk::{self, Context, Selection, usage};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
-use crate::store::{NewBulk, StateSet};
+use crate::ops::operations::OperationKind;
 
 #[derive(Args)]
 pub(super) struct Retry {
@@ -19,8 +19,10 @@ pub(super) struct Retry {
 impl Retry {
     pub fn run(&self) -> Result<(), CommandError> {
         let selection = &self.selection;
-        selection.refuse_filters_beside_ids();
-        let has_any = selection.has_filter()
+        let has_any = selection.destination.is_some()
+            || selection.source.is_some()
+            || selection.event_type.is_some()
+            || selection.since.is_some()
             || selection.all
             || selection.status.is_some()
             || selection.reason.is_some()
@@ -31,19 +33,16 @@ impl Retry {
                  --destination <NAME>, or --all",
             );
         }
-        let states = selection.states(
-            StateSet::WAITING,
-            StateSet::WAITING,
-            "what has ended is sent once more by relay replay",
-        );
+        let request = selection.request(OperationKind::Retry);
+        bulk::check(&request)?;
         let mut context = Context::new(self.file.path())?;
-        let filter = selection.filter(&context, states)?;
-        if let (Some(destination), false) = (&filter.destination, selection.dry_run) {
+        let new = bulk::build(&context, &request)?;
+        if let (Some(destination), false) = (&new.filter.destination, selection.dry_run) {
             let probes = context.operator.probe_now(destination);
             if probes.map_err(explained)? && !selection.json {
                 eprintln!("{destination} is tried now: its circuit breaker or Retry-After kept it");
             }
         }
-        bulk::run(&mut context, selection, NewBulk::retry(filter))
+        bulk::run(&mut context, selection, new)
     }
 }

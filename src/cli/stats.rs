@@ -12,6 +12,7 @@ use crate::cli::operate::{Moment, explained, moment, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
+use crate::ops::operations::job;
 use crate::ops::status_text::not_configured;
 use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason};
 
@@ -89,17 +90,7 @@ impl Figures {
                 "state": state_text(row, config, self.now),
             })).collect::<Vec<_>>(),
             "unrouted": self.unrouted,
-            "jobs": self.jobs.iter().map(|job| json!({
-                "job": job.id,
-                "kind": job.action.name(),
-                "destination": job.destination,
-                "to": job.target,
-                "done": job.tally.done,
-                "skipped": job.tally.skipped,
-                "actor": job.actor,
-                "total": job.total,
-                "created_at": job.created_at,
-            })).collect::<Vec<_>>(),
+            "jobs": self.jobs.iter().map(job).collect::<Vec<_>>(),
             "period": self.period.as_ref().map(Period::as_json),
         })
     }

@@ -28,7 +28,7 @@ impl Column {
 }
 
 /// The lines of a table, its headings first; only the headings if there are no rows. Control
-/// characters are replaced.
+/// characters are escaped.
 pub(super) fn lines<const N: usize>(columns: &[Column; N], rows: &[[String; N]]) -> Vec<String> {
     let rows: Vec<[String; N]> = rows
         .iter()

@@ -1,16 +1,15 @@
 //! The list of events that no route wanted: `relay list --unrouted`.
 
-use serde_json::{Value, json};
-
 use crate::cli::error::CommandError;
 use crate::cli::table::{self, Column};
 use crate::model::Surface;
+use crate::ops::views::unrouted_event;
 use crate::store::UnroutedEvent;
 
 pub(super) fn print(found: &[UnroutedEvent], as_json: bool) -> Result<(), CommandError> {
     if as_json {
         for event in found {
-            say!("{}", line(event));
+            say!("{}", unrouted_event(event));
         }
         return Ok(());
     }
@@ -38,17 +37,4 @@ pub(super) fn print(found: &[UnroutedEvent], as_json: bool) -> Result<(), Comman
         ],
         &rows,
     )
-}
-
-/// The members of a delivery's line that an event without a delivery has, and its type.
-fn line(event: &UnroutedEvent) -> Value {
-    json!({
-        "id": Surface::Event.public_id(event.id),
-        "surface": Surface::Event.name(),
-        "label": event.source,
-        "event_type": event.event_type,
-        "destination": null,
-        "status": "unrouted",
-        "created_at": event.created_at,
-    })
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::resolved::{DestinationPolicy, Resolved, SourcePolicy};
+use crate::config::resolved::{AlertPolicy, DestinationPolicy, Resolved, SourcePolicy};
 use crate::config::rules::shown;
 use crate::config::sections::{RateLimit, SourceVerify, Tls};
 
@@ -68,10 +68,21 @@ impl Resolved {
                 "every": shown(backup.every),
                 "keep": backup.keep,
             })),
+            "alerts": self.alerts.as_ref().map(alerts),
             "destinations": named(&self.destinations, |one| destination(one)),
             "sources": named(&self.sources, |one| source(one)),
         })
     }
+}
+
+/// The heartbeat's URL is a secret as a whole: it names its switch.
+fn alerts(policy: &AlertPolicy) -> Value {
+    let heartbeat = policy.heartbeat.as_ref();
+    json!({
+        "destination": policy.destination,
+        "format": policy.format.name(),
+        "heartbeat": heartbeat.map(|beat| json!({ "url": set(1), "every": shown(beat.every) })),
+    })
 }
 
 fn named<T>(all: &BTreeMap<String, T>, view: impl Fn(&T) -> Value) -> Value {
@@ -184,6 +195,10 @@ mod tests {
         url = "https://user.example/SECRET/path?token=SECRET"
         secrets = ["whsec_U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"]
         headers = { Authorization = "Bearer SECRET" }
+        [alerts]
+        destination = "d"
+        format = "slack"
+        heartbeat = { url = "https://SECRET.example/SECRET", every = "1m" }
         [sources.s]
         destinations = ["d"]
         public_url = "https://hooks.example/SECRET/in"
@@ -201,7 +216,9 @@ mod tests {
             "{shown}"
         );
         assert!(
-            shown.contains("set (1)") && shown.contains("https://user.example/…"),
+            shown.contains("set (1)")
+                && shown.contains("https://user.example/…")
+                && shown.contains(r#""format":"slack""#),
             "{shown}"
         );
     }

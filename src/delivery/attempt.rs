@@ -39,7 +39,25 @@ pub(in crate::delivery) enum Body {
     Unreadable(Arc<str>),
 }
 
+/// An attempt as its receiver sees it.
+pub(in crate::delivery) struct Sent<'a> {
+    /// The message's id.
+    pub id: String,
+    /// Its number in the current retry budget, from 1.
+    pub number: u32,
+    pub target: &'a Target,
+}
+
 impl Attempt {
+    /// This attempt as its receiver sees it.
+    pub fn sent(&self, message: &OutboundMessage) -> Sent<'_> {
+        Sent {
+            id: message.public_id(),
+            number: self.number,
+            target: &self.target,
+        }
+    }
+
     pub fn claim(&self) -> Claim {
         Claim {
             intent: self.intent,

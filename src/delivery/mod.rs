@@ -7,6 +7,7 @@
 //! - `pool`, `worker`: a fixed number of threads, each making one attempt; nothing sleeps in a
 //!   worker. `wake`: how they and the writer wake the dispatcher.
 //! - `measure`: a tick without the disk, for the benchmark `claim`.
+//! - `ping`: tests of destinations.
 //! - `levels`: a transport and an admission for each level. All feature gates stand there.
 //!
 //! The executor knows nothing of `http`: it finds its work in the store.
@@ -22,6 +23,7 @@ mod levels;
 pub mod measure;
 mod outage_log;
 mod outcome;
+mod ping;
 mod pool;
 mod target;
 #[cfg(test)]
@@ -30,6 +32,7 @@ mod transport;
 mod wake;
 mod worker;
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +42,8 @@ pub(crate) use transport::Prepared;
 pub(crate) use wake::Wake;
 
 use crate::clock::Clock;
-use crate::config::Resolved;
-use crate::model::{FetchCertificate, SendHeartbeat};
+use crate::config::{Live, Resolved};
+use crate::model::{FetchCertificate, SendHeartbeat, SendPing};
 use crate::ops::examination::{Examination, Examined};
 use crate::stop::Ending;
 use dispatcher::Dispatcher;
@@ -55,6 +58,7 @@ pub(crate) struct Executor {
     /// ends after its timeout; its delivery has been released by then.
     pub workers: Ending,
     pub reload: Reload,
+    pub ping: SendPing,
 }
 
 /// The executor's part of a reload.
@@ -89,6 +93,7 @@ pub(crate) fn start(context: Context) -> std::io::Result<Executor> {
                 transport: None,
                 wake: context.wake,
             },
+            ping: ping::pinger(None, context.config, context.clock),
         }),
     }
 }
@@ -141,6 +146,20 @@ pub(crate) fn examine(
     levels::examine(config, subject, timeout, clock)
 }
 
+/// Tests destinations of a configuration without a server that runs it. `own_listeners` are the
+/// addresses that its server listens at. An error is a file that the configuration names and that
+/// can't be used.
+#[allow(dead_code, reason = "only commands test destinations without a server")]
+pub(crate) fn pinger(
+    config: &Arc<Resolved>,
+    clock: &Arc<dyn Clock>,
+    own_listeners: &[SocketAddr],
+) -> std::io::Result<SendPing> {
+    let transport = levels::transport_of_command(config, clock, own_listeners)?;
+    let live = Live::new(Arc::clone(config));
+    Ok(ping::pinger(transport, live, Arc::clone(clock)))
+}
+
 /// Runs a level's parts on threads of their own.
 fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor> {
     let fatal = context.fatal.clone();
@@ -152,6 +171,8 @@ fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor>
         transport: Some(Arc::clone(&parts.transport)),
         wake: context.wake.clone(),
     };
+    let (config, clock) = (context.config.clone(), Arc::clone(&context.clock));
+    let ping = ping::pinger(Some(Arc::clone(&parts.transport)), config, clock);
     let pool = Pool::start(&context, &parts.transport)?;
     let workers = pool.ended();
     let mut dispatcher = Dispatcher::new(context, parts, pool);
@@ -166,5 +187,6 @@ fn run(context: Context, parts: levels::LevelParts) -> std::io::Result<Executor>
         dispatcher: ended,
         workers,
         reload,
+        ping,
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::config::Resolved;
-use crate::delivery::attempt::Attempt;
+use crate::delivery::attempt::{Attempt, Sent};
 use crate::delivery::outcome::Outcome;
 use crate::store::OutboundMessage;
 
@@ -40,6 +40,16 @@ pub(in crate::delivery) trait Transport: Send + Sync {
     /// Sends `message`, and returns by the destination's timeout. `wall` is the time as the
     /// receiver knows it.
     fn send(&self, message: &OutboundMessage, attempt: &Attempt, wall: Timestamp) -> Outcome;
+
+    /// Sends a test in the same way; none if this transport contacts nobody.
+    fn ping(
+        &self,
+        _message: &OutboundMessage,
+        _sent: &Sent<'_>,
+        _wall: Timestamp,
+    ) -> Option<Outcome> {
+        None
+    }
 
     /// Prepares for the configuration of a reload: opens the files that it names. An error says
     /// which can't be used. Nothing changes before [`Prepared::commit`].

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Resolved;
-use crate::http::admin::{AdminAccess, Results};
+use crate::http::admin::{AdminAccess, Pings, Results, Tails};
 use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
 use crate::http::reload_file::ReloadFile;
 use crate::http::server::ListenerLimits;
-use crate::model::{AddressPolicy, FetchCertificate};
+use crate::model::{AddressPolicy, FetchCertificate, SendPing};
 use crate::ops::metrics::Metrics;
+use crate::stop::Stop;
 use crate::store::Store;
 
 /// Shared by all requests of both listeners under one configuration. Their entry points are
@@ -33,21 +34,39 @@ pub(crate) struct App {
     pub(super) offload: Arc<Offload>,
     pub(super) learned_secrets: Arc<LearnedSecrets>,
     pub(super) reload_file: ReloadFile,
+    pub(super) pings: Pings,
+    pub(super) tails: Tails,
     own_listeners: Vec<SocketAddr>,
 }
 
+/// The parts of a relay that an app works with, whatever the configuration.
+pub(crate) struct AppContext {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// The addresses that this process listens at: the public one first, then the operator's.
+    pub own_listeners: Vec<SocketAddr>,
+    /// Fetches certificates of providers.
+    pub fetch_certificate: FetchCertificate,
+    /// Tests destinations.
+    pub ping: SendPing,
+    pub learned_secrets: Arc<LearnedSecrets>,
+    /// Asks the listeners to end.
+    pub stop: Stop,
+}
+
 impl App {
-    /// `own_listeners` are the addresses that this process listens at, the public one first and
-    /// then the operator's. `fetch_certificate` fetches certificates of providers.
-    pub fn new(
-        config: Arc<Resolved>,
-        store: Store,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-        own_listeners: Vec<SocketAddr>,
-        fetch_certificate: FetchCertificate,
-        learned_secrets: Arc<LearnedSecrets>,
-    ) -> Self {
+    pub fn new(config: Arc<Resolved>, context: AppContext) -> Self {
+        let AppContext {
+            store,
+            clock,
+            metrics,
+            own_listeners,
+            fetch_certificate,
+            ping,
+            learned_secrets,
+            stop,
+        } = context;
         let admin_port = own_listeners.get(1).map_or(0, SocketAddr::port);
         Self {
             own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
@@ -65,6 +84,8 @@ impl App {
             offload: Arc::new(Offload::new()),
             learned_secrets,
             reload_file: ReloadFile::default(),
+            pings: Pings::new(ping),
+            tails: Tails::new(stop),
             own_listeners,
             config,
             store,
@@ -87,6 +108,8 @@ impl App {
             offload: Arc::clone(&self.offload),
             learned_secrets: Arc::clone(&self.learned_secrets),
             reload_file: self.reload_file.clone(),
+            pings: self.pings.clone(),
+            tails: self.tails.clone(),
             own_listeners,
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),

@@ -61,6 +61,11 @@ impl Body {
         }
     }
 
+    /// The connection that the request came by.
+    pub fn connection(&self) -> Arc<ConnectionState> {
+        Arc::clone(&self.connection)
+    }
+
     /// Reads the whole body, of at most `limit` bytes, until the deadline.
     pub async fn read(&mut self, limit: u64, deadline: Instant) -> Result<Bytes, ApiError> {
         // A body whose announced length is too large isn't read at all.

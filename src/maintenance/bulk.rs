@@ -36,7 +36,7 @@ impl BulkAgent {
         let step = AdvanceBulk {
             is_paced: config.level() != Level::Off,
             after: self.after,
-            routing: &ConfiguredRouting(&config),
+            routing: &ConfiguredRouting(&*config),
         };
         let advance = self.store.advance_bulk(&self.reader, &step)?;
         self.after = advance.after;

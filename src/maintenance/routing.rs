@@ -1,6 +1,7 @@
 //! The configuration, as bulk operations ask it: where an event goes today, and in which line.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::config::{Resolved, StoredEvent};
@@ -9,10 +10,10 @@ use crate::model::route::header_values;
 use crate::model::{KeySource, OrderKey, Surface};
 use crate::store::{OutboundMessage, Routing};
 
-/// Today's routes and orders.
-pub(crate) struct ConfiguredRouting<'a>(pub &'a Resolved);
+/// Today's routes and orders. It borrows the configuration, or shares it.
+pub(crate) struct ConfiguredRouting<C>(pub C);
 
-impl Routing for ConfiguredRouting<'_> {
+impl<C: Deref<Target = Resolved> + Sync> Routing for ConfiguredRouting<C> {
     fn route(&self, event: &OutboundMessage) -> Arc<[String]> {
         let source = match event.surface {
             Surface::Event => self.0.source(&event.label),

@@ -6,7 +6,8 @@
 //! - `state`: the states of a delivery, and the table of transitions between them.
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
-//! - `rollup`: the counts of a period. `heartbeat`: how a beat is sent.
+//! - `rollup`: the counts of a period. `heartbeat`: how a beat is sent. `ping`: how a
+//!   destination is tested.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
@@ -20,6 +21,7 @@ mod heartbeat;
 mod id;
 mod level;
 mod ordering;
+mod ping;
 mod proxy;
 mod public_key;
 pub mod request;
@@ -37,6 +39,7 @@ pub use heartbeat::SendHeartbeat;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
 pub use ordering::{DeliveryOrder, KeySource, OnDead, OrderBy, OrderKey};
+pub use ping::{PingError, PingReport, SendPing};
 pub use proxy::{InvalidNoProxy, InvalidProxy, NoProxy, ProxyUrl, known_address};
 pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};

@@ -2,8 +2,8 @@
 //!
 //! - [`metrics`]: the metrics, for Prometheus. `logging`: the log on standard error.
 //!   `status_text`: a delivery's state in words. `views`: intents as commands and the admin API
-//!   show them. `moment`: times as operators write them. `visible`: texts from outside, with
-//!   the hidden characters in them.
+//!   show them. `moment`: times as operators write them. `operations`: operations on many relays
+//!   and events. `visible`: texts from outside, with the hidden characters in them.
 //! - `rollup_counters`: the counts since the last flush of rollups. `notices`: facts that the
 //!   operator is told of. `pulse`: whether a loop turns. `examination`: the facts about a
 //!   destination that relay doctor looks for.
@@ -18,6 +18,7 @@ pub(crate) mod logging;
 pub mod metrics;
 pub(crate) mod moment;
 pub(crate) mod notices;
+pub(crate) mod operations;
 #[allow(dead_code, reason = "a build without delivery has no dispatcher")]
 pub(crate) mod pulse;
 #[allow(dead_code, reason = "a build without delivery makes no attempts")]

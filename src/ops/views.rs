@@ -1,12 +1,18 @@
 //! Intents as commands and the admin API show them, as JSON.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::config::Resolved;
-use crate::model::{DestinationCounts, LatencyHistogram, SourceCounts};
+use crate::model::{
+    DestinationCounts, FailureKind, LatencyHistogram, PingReport, SourceCounts, Surface,
+};
 use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
-use crate::store::{ListedDelivery, Rollup, StoredAttempt, StoredIntent};
+use crate::store::{
+    ListedDelivery, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent, UnroutedEvent,
+};
 
 /// A delivery in a list.
 pub(crate) fn listed_delivery(row: &ListedDelivery, config: &Resolved) -> Value {
@@ -23,6 +29,26 @@ pub(crate) fn listed_delivery(row: &ListedDelivery, config: &Resolved) -> Value 
         "last_error": row.last_error,
         "discarded_at": row.discarded_at,
         "is_configured": config.is_deliverable(&row.destination),
+    })
+}
+
+/// An event that no route wanted, in a list of deliveries. The members that only a delivery has are
+/// null.
+pub(crate) fn unrouted_event(event: &UnroutedEvent) -> Value {
+    json!({
+        "id": Surface::Event.public_id(event.id),
+        "surface": Surface::Event.name(),
+        "label": event.source,
+        "event_type": event.event_type,
+        "destination": null,
+        "status": "unrouted",
+        "attempts": 0,
+        "created_at": event.created_at,
+        "updated_at": event.created_at,
+        "next_attempt_at": null,
+        "last_error": null,
+        "discarded_at": null,
+        "is_configured": false,
     })
 }
 
@@ -74,6 +100,69 @@ fn attempt(entry: &StoredAttempt) -> Value {
         "first_byte_ms": entry.first_byte_ms,
         "next": entry.next,
     })
+}
+
+/// The result of a test of a destination.
+pub(crate) fn ping(destination: &str, report: &PingReport) -> Value {
+    let millis = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "id": report.id,
+        "destination": destination,
+        "is_delivered": report.is_delivered,
+        "status_code": report.status_code,
+        "failure": report.failure.map(FailureKind::name),
+        "error": report.error,
+        "response": report.response.as_deref().map(String::from_utf8_lossy),
+        "address": report.address,
+        "resolve_ms": report.resolve.map(millis),
+        "connect_ms": report.connect.map(millis),
+        "first_byte_ms": report.first_byte.map(millis),
+        "duration_ms": millis(report.took),
+    })
+}
+
+/// An entry of a tail, and its name.
+pub(crate) fn tail_entry(entry: &TailEntry) -> (&'static str, Value) {
+    let mut view = json!({
+        "at": entry.at,
+        "id": entry.surface.public_id(entry.id),
+        "surface": entry.surface.name(),
+        "label": entry.label,
+        "event_type": entry.event_type,
+    });
+    let name = match &entry.what {
+        TailEvent::Accepted {
+            bytes,
+            destinations,
+        } => {
+            view["bytes"] = (*bytes).into();
+            view["destinations"] = json!(destinations);
+            "accepted"
+        }
+        TailEvent::Attempt {
+            destination,
+            state,
+            entry,
+        } => {
+            view["destination"] = destination.as_str().into();
+            view["status"] = state.name().into();
+            view["attempt"] = entry.attempt.into();
+            view["outcome"] = entry.outcome.into();
+            view["status_code"] = entry.status_code.into();
+            view["duration_ms"] = entry.duration_ms.into();
+            view["failure"] = entry.failure.as_deref().into();
+            view["error"] = entry.error.as_deref().into();
+            view["next"] = entry.next.as_deref().into();
+            "attempt"
+        }
+    };
+    view["event"] = name.into();
+    (name, view)
+}
+
+/// A notice that at least so many entries of a tail are missing, and its name.
+pub(crate) fn tail_gap(missed: u64) -> (&'static str, Value) {
+    ("gap", json!({ "event": "gap", "missed": missed }))
 }
 
 /// The shares of deliveries whose latency is shown, and their names.

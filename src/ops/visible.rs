@@ -37,9 +37,40 @@ pub(crate) fn plain(text: &str) -> String {
     shown
 }
 
+/// A JSON document in one line, with the hidden characters in its strings written as JSON escapes,
+/// which changes no value.
+pub(crate) fn plain_json(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for c in document.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("a String takes all");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_json_document_keeps_its_value_and_hides_nothing(
+            text in "\\PC*|[\u{0}-\u{20}\u{2028}-\u{202e}\u{e0041}a]*"
+        ) {
+            let document = serde_json::json!({ "text": text }).to_string();
+            let shown = plain_json(&document);
+            prop_assert!(!shown.contains(is_hidden));
+            let read: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+            prop_assert_eq!(read["text"].as_str(), Some(text.as_str()));
+        }
+    }
 
     #[test]
     fn hidden_characters_are_shown_by_their_code() {

@@ -6,11 +6,11 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
-use crate::http::{App, EventLoops, LearnedSecrets, LiveApp};
+use crate::http::{App, AppContext, EventLoops, LearnedSecrets, LiveApp};
 use crate::maintenance::backups::{BackupAgent, Pass};
 use crate::maintenance::heartbeat::{self, Heartbeat};
 use crate::maintenance::{self, Worker};
-use crate::model::{FetchCertificate, Level};
+use crate::model::{FetchCertificate, Level, SendPing};
 use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::Notices;
@@ -59,33 +59,27 @@ pub(super) fn start(
     let outside_write = Arc::new(Notify::new());
     let store = open(&config, &clock, &metrics, &agents, &wake, &outside_write)?;
     agents.writer.ended = Some(store.ended().clone());
-    let context = delivery::Context {
-        config: live.clone(),
-        store: store.clone(),
-        clock: Arc::clone(&clock),
-        metrics: Arc::clone(&metrics),
-        fatal: agents.fatal.clone(),
-        stop: agents.dispatcher.stop.clone(),
-        stop_workers: agents.workers.stop.clone(),
-        own_listeners: own_listeners.clone(),
-        wake,
-        pulse: Pulse::default(),
-    };
+    let shared = (store.clone(), Arc::clone(&clock), Arc::clone(&metrics));
+    let context = delivery_context(&agents, live.clone(), shared, own_listeners.clone(), wake);
     let pulse = context.pulse.clone();
     let fetch_certificate = fetch(&context);
-    let executor = start_agents(&mut agents, &config, context, &notices)?;
+    let (executor, ping) = start_agents(&mut agents, &config, context, &notices)?;
     let learned_secrets = Arc::new(LearnedSecrets::default());
     learned_secrets.load(&store)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
     let app = LiveApp::new(App::new(
         config,
-        store.clone(),
-        Arc::clone(&clock),
-        Arc::clone(&metrics),
-        own_listeners,
-        fetch_certificate,
-        Arc::clone(&learned_secrets),
+        AppContext {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            own_listeners,
+            fetch_certificate,
+            ping,
+            learned_secrets: Arc::clone(&learned_secrets),
+            stop: agents.requests.stop.clone(),
+        },
     ));
     let parts = Parts {
         live,
@@ -112,6 +106,28 @@ pub(super) fn start(
         store,
         event_loops,
     })
+}
+
+/// The parts of a relay that its executor works with.
+fn delivery_context(
+    agents: &Agents,
+    config: Live,
+    (store, clock, metrics): (Store, Arc<dyn Clock>, Arc<Metrics>),
+    own_listeners: Vec<SocketAddr>,
+    wake: Wake,
+) -> delivery::Context {
+    delivery::Context {
+        config,
+        store,
+        clock,
+        metrics,
+        fatal: agents.fatal.clone(),
+        stop: agents.dispatcher.stop.clone(),
+        stop_workers: agents.workers.stop.clone(),
+        own_listeners,
+        wake,
+        pulse: Pulse::default(),
+    }
 }
 
 /// Opens the database. Its writer wakes the dispatcher, and raises the fatal error.
@@ -150,13 +166,13 @@ fn open(
 }
 
 /// Starts the executor, maintenance, and the heartbeat if there is one. Returns the executor's part
-/// of a reload. Maintenance tells of what is in `notices`.
+/// of a reload, and what tests destinations. Maintenance tells of what is in `notices`.
 fn start_agents(
     agents: &mut Agents,
     config: &Resolved,
     context: delivery::Context,
     notices: &Notices,
-) -> std::io::Result<delivery::Reload> {
+) -> std::io::Result<(delivery::Reload, SendPing)> {
     let heartbeat = delivery::heartbeat_sender(&context);
     let (live, store) = (context.config.clone(), context.store.clone());
     let (clock, pulse) = (Arc::clone(&context.clock), context.pulse.clone());
@@ -190,7 +206,7 @@ fn start_agents(
         let stop = agents.heartbeat.stop.clone();
         agents.heartbeat.ended = Some(heartbeat::start(heartbeat, stop)?);
     }
-    Ok(executor.reload)
+    Ok((executor.reload, executor.ping))
 }
 
 /// Says which parts of `[alerts]` have no effect at the level that runs.

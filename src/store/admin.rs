@@ -1,8 +1,11 @@
 //! The operations of the operator's API.
 
+use std::sync::{Arc, Mutex};
+
 use super::types::{
-    ConfigState, DeliveryCount, DestinationsPage, DestinationsQuery, ListQuery, Listing, Pause,
-    Resumed, StoredIntent,
+    BulkId, BulkPreview, ConfigState, DeliveryCount, DestinationsPage, DestinationsQuery,
+    ListQuery, Listing, NewBulk, OperationCreation, OperationsQuery, Pause, Resumed, Routing,
+    StoredIntent, StoredOperation, TailCursor, TailPage, TailQuery, UnroutedPage, UnroutedQuery,
 };
 use super::{Engine, Store, StoreError};
 use crate::clock::Timestamp;
@@ -13,6 +16,13 @@ impl Store {
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.deliveries_page(query).await,
+        }
+    }
+
+    /// A page of the unrouted events that match, latest first.
+    pub async fn unrouted_page(&self, query: UnroutedQuery) -> Result<UnroutedPage, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.unrouted_page(query).await,
         }
     }
 
@@ -75,6 +85,85 @@ impl Store {
     ) -> Result<Resumed, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.resume(destination, paused_at).await,
+        }
+    }
+
+    /// Lets a destination's circuit breaker probe now, and ends a `Retry-After`; whether either
+    /// kept deliveries back.
+    pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.probe_now(destination).await,
+        }
+    }
+
+    /// Whether anything was ever sent to a destination of this name.
+    pub async fn is_destination(&self, name: String) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.is_destination(name).await,
+        }
+    }
+
+    /// The first of these ids that names no relay and no event.
+    pub async fn first_unknown(&self, ids: Vec<IntentId>) -> Result<Option<IntentId>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.first_unknown(ids).await,
+        }
+    }
+
+    /// Counts the acts of an operation up to a bound, and shows the first.
+    pub async fn preview_operation(
+        &self,
+        new: NewBulk,
+        routing: impl Routing + Send + 'static,
+    ) -> Result<BulkPreview, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.preview_operation(new, routing).await,
+        }
+    }
+
+    /// Creates an operation, unless its nonce names one. One that selects nothing has ended.
+    pub async fn create_operation(&self, new: NewBulk) -> Result<OperationCreation, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.create_operation(new).await,
+        }
+    }
+
+    /// Ends an operation before it is done. Returns whether it was under way, and how it stands;
+    /// none if there is no such operation.
+    pub async fn cancel_operation(
+        &self,
+        id: BulkId,
+    ) -> Result<Option<(bool, StoredOperation)>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.cancel_operation(id).await,
+        }
+    }
+
+    /// An operation by its number, or by that of one of its jobs.
+    pub async fn operation(&self, id: BulkId) -> Result<Option<StoredOperation>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.operation(id).await,
+        }
+    }
+
+    /// A page of operations, the latest first.
+    pub async fn operations_page(
+        &self,
+        query: OperationsQuery,
+    ) -> Result<Vec<StoredOperation>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.operations_page(query).await,
+        }
+    }
+
+    /// The entries of a tail since the look before. The cursor is the caller's alone.
+    pub async fn tail(
+        &self,
+        query: TailQuery,
+        cursor: Arc<Mutex<TailCursor>>,
+    ) -> Result<TailPage, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.tail(query, cursor).await,
         }
     }
 }

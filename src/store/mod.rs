@@ -52,12 +52,13 @@ pub(crate) use types::{
     DestinationOverview, DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery,
     DueScan, Duplicate, ExpectOutcome, FilteredTime, IdempotencyKey, InLine, IntentRow, KeepReason,
     LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS,
-    MAX_WAITING_ORIGINS, NewBulk, NewlyDead, Obstacles, OfIntent, OnHangup, Origin,
-    OriginsPassStep, OutboundMessage, Owner, OwnerId, Prune, PruneCursor, QuickCheck, RaiseAlerts,
-    RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed, Rollup,
-    RollupGrain, RollupQuery, Rollups, Routing, ScanCursor, SecretExpectation, SettleAndClaim,
-    Settlement, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredRelay, Unready,
-    UnroutedEvent, UnroutedQuery, UnusedOrigins,
+    MAX_WAITING_ORIGINS, NewBulk, NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation,
+    OperationPart, OperationsQuery, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId,
+    Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release,
+    ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor,
+    SecretExpectation, SettleAndClaim, Settlement, StateSet, StoredAttempt, StoredDelivery,
+    StoredIntent, StoredOperation, StoredRelay, TailCursor, TailEntry, TailEvent, TailPage,
+    TailQuery, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
 pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 

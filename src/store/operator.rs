@@ -13,7 +13,7 @@ use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
     DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery,
     NewBulk, OfIntent, OutboundMessage, QuickCheck, RollupQuery, Rollups, Routing,
-    SecretExpectation, StoredIntent, UnroutedEvent, UnroutedQuery,
+    SecretExpectation, StoredIntent, TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -275,6 +275,13 @@ impl Operator {
     pub fn advance_bulk(&mut self, step: &AdvanceBulk<'_>) -> Result<BulkAdvance, StoreError> {
         match &mut self.engine {
             Engine::Sqlite(engine) => engine.advance_bulk(step),
+        }
+    }
+
+    /// The entries of a tail since the look before.
+    pub fn tail(&self, query: &TailQuery, cursor: &mut TailCursor) -> Result<TailPage, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.tail(query, cursor),
         }
     }
 

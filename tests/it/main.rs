@@ -15,6 +15,7 @@ mod idempotency;
 mod learned_secrets;
 mod limits;
 mod logs;
+mod operations;
 mod overload;
 mod pages;
 mod permissions;
@@ -72,6 +73,8 @@ mod ordering;
 #[cfg(feature = "delivery-durable")]
 mod outages;
 #[cfg(feature = "delivery-durable")]
+mod pings;
+#[cfg(feature = "delivery-durable")]
 mod proxies;
 #[cfg(feature = "delivery-durable")]
 mod proxy_failures;
@@ -83,3 +86,5 @@ mod rollups;
 mod shortage;
 #[cfg(feature = "delivery-simulated")]
 mod simulated;
+#[cfg(feature = "delivery-durable")]
+mod tails;

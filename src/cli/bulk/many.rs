@@ -68,7 +68,7 @@ fn follow(
             let step = AdvanceBulk {
                 is_paced: false,
                 after: None,
-                routing: &ConfiguredRouting(config),
+                routing: &ConfiguredRouting(&*config),
             };
             operator.advance_bulk(&step).map_err(explained)?;
             if round.is_multiple_of(CHECKPOINT_EVERY) {

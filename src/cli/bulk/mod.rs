@@ -11,7 +11,7 @@ mod report;
 mod selection;
 
 pub(super) use context::Context;
-pub(super) use selection::{Selection, usage};
+pub(super) use selection::{Selection, build, check, usage};
 
 use crate::cli::error::CommandError;
 use crate::store::NewBulk;

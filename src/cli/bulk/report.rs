@@ -1,11 +1,9 @@
 //! The output of the commands.
 
-use serde_json::json;
-
 use crate::cli::error::CommandError;
 use crate::cli::operate::plain;
 use crate::cli::table::{self, Column};
-use crate::model::DeliveryState;
+use crate::ops::operations::preview_view;
 use crate::store::{BulkAction, BulkPreview, BulkTally, FilteredTime, NewBulk};
 
 /// The name of what was done, as text and as a member of the JSON.
@@ -73,37 +71,10 @@ pub(super) fn print_preview(
     found: &BulkPreview,
     is_json: bool,
 ) -> Result<(), CommandError> {
-    let total: i64 = found.counts.iter().map(|(_, count)| count).sum();
+    let total = found.total();
     let time = new.filter.time(new.action);
     if is_json {
-        let by_destination: serde_json::Map<_, _> = found
-            .counts
-            .iter()
-            .map(|(name, count)| (name.clone(), (*count).into()))
-            .collect();
-        let first = found.first.iter().map(|one| {
-            json!({
-                "id": one.surface.public_id(one.id),
-                "destination": one.destination,
-                "status": one.state.map(DeliveryState::name),
-                "created_at": one.created_at,
-            })
-        });
-        say!(
-            "{}",
-            json!({
-                "total": total,
-                "is_exact": found.is_exact,
-                "destinations": by_destination,
-                "skipped": found.skipped,
-                "in_flight": found.in_flight,
-                "first": first.collect::<Vec<_>>(),
-                "time": match time {
-                    FilteredTime::GivenUp => "given_up",
-                    FilteredTime::Accepted => "accepted",
-                },
-            })
-        );
+        say!("{}", preview_view(new, found));
         return Ok(());
     }
     let more = if found.is_exact { "" } else { "+" };

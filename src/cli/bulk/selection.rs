@@ -5,10 +5,10 @@ use clap::error::ErrorKind;
 
 use crate::cli::bulk::context::Context;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{Moment, known_destination, moment, state};
-use crate::clock::Timestamp;
+use crate::cli::operate::{Moment, explained, moment, state};
 use crate::model::{DeliveryState, IntentId};
-use crate::store::{BulkFilter, StateSet};
+use crate::ops::operations::{Invalid, OperationKind, OperationRequest, Scope, Spelling};
+use crate::store::NewBulk;
 
 /// The relays and events that a command works on, and how it does.
 #[derive(Args)]
@@ -71,71 +71,55 @@ pub(in crate::cli) fn usage(text: &str) -> ! {
 }
 
 impl Selection {
-    /// Whether it narrows the choice. The end of a time alone doesn't: it is the whole past.
-    pub fn has_filter(&self) -> bool {
-        self.destination.is_some()
-            || self.source.is_some()
-            || self.event_type.is_some()
-            || self.since.is_some()
-    }
-
-    /// Refuses filters beside ids, which say already what is meant. Of several destinations one
-    /// may be named.
-    pub fn refuse_filters_beside_ids(&self) {
-        let filters = [
-            ("--source", self.source.is_some()),
-            ("--type", self.event_type.is_some()),
-            ("--reason", self.reason.is_some()),
-            ("--since", self.since.is_some()),
-            ("--until", self.until.is_some()),
-        ];
-        let given = filters.iter().find(|(_, is_given)| *is_given);
-        if let (false, Some((name, _))) = (self.ids.is_empty(), given) {
-            usage(&format!(
-                "{name} selects among many, and an <ID> names one: expected either"
-            ));
-        }
-    }
-
-    /// Refuses a state that is not among these.
-    pub fn states(&self, unset: StateSet, expected: StateSet, why: &str) -> StateSet {
-        let Some(state) = self.status else {
-            return unset;
-        };
-        if !expected.holds(state) {
-            let names = DeliveryState::ALL.into_iter();
-            let names = names.filter(|state| expected.holds(*state));
-            let names: Vec<_> = names.map(DeliveryState::name).collect();
-            usage(&format!(
-                "--status {state}: expected one of {}: {why}",
-                names.join(", ")
-            ));
-        }
-        StateSet::of(state)
-    }
-
-    /// The filter that is meant, of deliveries in these states.
-    pub fn filter(&self, context: &Context, states: StateSet) -> Result<BulkFilter, CommandError> {
-        let Context { operator, config } = context;
-        let destination = self
-            .destination
-            .as_deref()
-            .map(|text| known_destination(operator, config, text))
-            .transpose()?;
-        let time = |moment: Option<Moment>, unset| {
-            moment.map_or(Timestamp::from_millis(unset), |moment| {
-                moment.when(operator.now())
-            })
-        };
-        let filter = BulkFilter {
-            destination,
+    /// The request for an operation of this kind. The members that only some kinds have are the
+    /// caller's to add.
+    pub fn request(&self, kind: OperationKind) -> OperationRequest {
+        OperationRequest {
+            kind: Some(kind),
+            ids: self.ids.clone(),
+            status: self.status,
+            destination: self.destination.clone(),
             source: self.source.clone(),
             event_type: self.event_type.clone(),
             reason: self.reason.clone(),
-            since: time(self.since, 0),
-            until: time(self.until, i64::MAX),
-            ..BulkFilter::of(states)
-        };
-        Ok(filter.before(operator.now()))
+            since: self.since,
+            until: self.until,
+            all: self.all,
+            dry_run: self.dry_run,
+            ..OperationRequest::default()
+        }
     }
+}
+
+/// Refuses a request that is wrong by itself, before anything is opened.
+pub(in crate::cli) fn check(request: &OperationRequest) -> Result<(), CommandError> {
+    let checked = request.check(Spelling::Flags);
+    checked.map(drop).map_err(refused)
+}
+
+/// The operation that a request asks for, checked against the configuration and the database.
+pub(in crate::cli) fn build(
+    context: &Context,
+    request: &OperationRequest,
+) -> Result<NewBulk, CommandError> {
+    let Context { operator, config } = context;
+    let is_stored = match request.named() {
+        Some(name) => operator.is_destination(name).map_err(explained)?,
+        None => false,
+    };
+    let scope = Scope {
+        config,
+        now: operator.now(),
+        is_stored,
+        spelling: Spelling::Flags,
+    };
+    request.build(&scope).map_err(refused)
+}
+
+/// An error of usage ends the process.
+fn refused(invalid: Invalid) -> CommandError {
+    if invalid.is_usage {
+        usage(&invalid.problem);
+    }
+    invalid.problem.into()
 }

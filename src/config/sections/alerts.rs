@@ -40,6 +40,18 @@ pub enum AlertFormat {
     Text,
 }
 
+impl AlertFormat {
+    /// Its name in the configuration.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Slack => "slack",
+            Self::Ntfy => "ntfy",
+            Self::Text => "text",
+        }
+    }
+}
+
 /// A request that is sent at intervals while the relay works.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

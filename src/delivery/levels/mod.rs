@@ -11,6 +11,7 @@ mod durable;
 #[cfg(feature = "delivery-http")]
 mod http;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,34 @@ pub(super) fn examine(
         None
     };
     examined
+}
+
+/// A transport for a command, which contacts destinations without a server; none if this build, or
+/// the configured level, contacts nobody. An error is a file that can't be used.
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "in a build without HTTP there is no such file"
+)]
+pub(super) fn transport_of_command(
+    config: &Arc<Resolved>,
+    clock: &Arc<dyn Clock>,
+    own_listeners: &[SocketAddr],
+) -> std::io::Result<Option<Arc<dyn Transport>>> {
+    let _ = (clock, own_listeners);
+    Ok(match config.level() {
+        #[cfg(feature = "delivery-http")]
+        Level::Http => {
+            let http = http::Http::of_command(config, clock, own_listeners, None)?;
+            Some(Arc::new(http))
+        }
+        #[cfg(feature = "delivery-durable")]
+        Level::Durable => {
+            let durable = Some(durable::sign as http::Sign);
+            let http = http::Http::of_command(config, clock, own_listeners, durable)?;
+            Some(Arc::new(http))
+        }
+        _ => None,
+    })
 }
 
 /// Assembles a level; none if nothing is to run. A level that isn't compiled in was refused with

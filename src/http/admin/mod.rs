@@ -1,14 +1,17 @@
 //! The operator's listener. None of its routes is on the public one, except `/healthz`.
 //!
-//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `console/`: the
-//!   pages for people; `console_off` stands in for it in a build without the feature `console`.
-//!   `results`: the results of its forms.
+//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `pings`: tests
+//!   of destinations. `tails`: entries as they happen.
+//! - `console/`: the pages for people; `console_off` stands in for it in a build without the
+//!   feature `console`. `results`: the results of its forms.
 
 mod access;
 mod api;
 mod metrics;
+mod pings;
 #[allow(dead_code, reason = "a build without the console has no form")]
 mod results;
+mod tails;
 
 #[cfg(feature = "console")]
 mod console;
@@ -23,13 +26,15 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 
 pub(super) use access::AdminAccess;
+pub(super) use pings::Pings;
 pub(super) use results::Results;
+pub(super) use tails::Tails;
 
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
 use crate::http::request_context::{REQUEST_ID, RequestContext};
-use crate::http::response::{Response, with_type};
+use crate::http::response::{AdminBody, AdminResponse, with_type};
 use crate::http::routes::health;
 
 /// The contract of the operator's API, served at `/openapi.admin.yaml`.
@@ -42,13 +47,15 @@ const NOSNIFF: (HeaderName, HeaderValue) = (
 
 impl App {
     /// Answers a request of the operator's listener.
-    pub async fn answer_admin(self: Arc<Self>, request: Request) -> Response {
+    pub async fn answer_admin(self: Arc<Self>, request: Request) -> AdminResponse {
         let (head, mut body) = request.into_parts();
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&head.headers, body.is_secure, timeout);
         let result = dispatch(&self, &context, &head, &mut body).await;
-        let mut response =
-            result.unwrap_or_else(|error| error.respond(ErrorFormat::Relay, context.id()));
+        let mut response = result.unwrap_or_else(|error| {
+            let response = error.respond(ErrorFormat::Relay, context.id());
+            response.map(AdminBody::from)
+        });
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, context.request_id);
         // Payloads come from strangers: a browser must not guess what they are, or keep them.
@@ -68,9 +75,9 @@ async fn dispatch(
     context: &RequestContext,
     head: &Parts,
     body: &mut Body,
-) -> Result<Response, ApiError> {
+) -> Result<AdminResponse, ApiError> {
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
-    match (head.uri.path(), is_read) {
+    let response = match (head.uri.path(), is_read) {
         ("/metrics", true) => {
             app.admin_access.check_metrics(head)?;
             Ok(metrics::render(app).await)
@@ -82,8 +89,9 @@ async fn dispatch(
             Err(ApiError::method_not_allowed("GET, HEAD"))
         }
         (path, _) => match path.strip_prefix("/api/") {
-            Some(path) => api::answer(app, context, path, head, body).await,
+            Some(path) => return api::answer(app, context, path, head, body).await,
             None => console::answer(app, context, head, body).await,
         },
-    }
+    };
+    response.map(|response| response.map(AdminBody::from))
 }

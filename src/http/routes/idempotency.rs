@@ -15,8 +15,8 @@ const MAX_RELAY_KEY: usize = 128;
 /// because keys are stored and compared.
 pub(super) const MAX_EVENT_KEY: usize = 256;
 
-/// The key of a relay, if the request has one.
-pub(super) fn relay_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// The key of a relay or of an operator's request, if it has one.
+pub(in crate::http) fn relay_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     if !headers.contains_key(IDEMPOTENCY_KEY) {
         return Ok(None);
     }

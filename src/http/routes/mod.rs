@@ -7,6 +7,6 @@
 
 pub(super) mod events;
 pub(super) mod health;
-mod idempotency;
+pub(super) mod idempotency;
 pub(super) mod relays;
 pub(super) mod webhooks;

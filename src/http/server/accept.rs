@@ -5,11 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Response;
 use hyper::server::conn::http1;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::body::Request;
-use crate::http::response::Response;
+use crate::http::response::ResponseBody;
 use crate::http::server::connection::serve_connection;
 use crate::http::server::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::http::server::event_loops::EventLoop;
@@ -33,7 +34,7 @@ pub(crate) struct Listener {
 /// in flight may finish by the deadline. `malformed` answers what hyper can't parse. A connection
 /// is served by the limits that are in force at its beginning; their number of connections counts
 /// at the start only.
-pub(crate) async fn serve<H, F>(
+pub(crate) async fn serve<H, F, B>(
     listener: Listener,
     limits: impl Fn() -> ListenerLimits + Send,
     handler: H,
@@ -42,7 +43,8 @@ pub(crate) async fn serve<H, F>(
     event_loops: Arc<[EventLoop]>,
 ) where
     H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: ResponseBody,
 {
     let mut bounds = limits();
     let mut builder = bounds.connection_builder();
@@ -105,10 +107,11 @@ struct Accepted<H> {
     stop: Stop,
 }
 
-impl<H, F> Accepted<H>
+impl<H, F, B> Accepted<H>
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: ResponseBody,
 {
     /// Serves it to its end.
     fn serve(self, stream: Stream) -> impl Future<Output = ()> + Send {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use http_body_util::Full;
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
@@ -13,13 +13,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 
 use crate::http::body::{Body, Origin, Request};
-use crate::http::response::Response;
+use crate::http::response::ResponseBody;
 use crate::http::server::connection_slots::ConnectionSlot;
 use crate::http::server::socket::Socket;
 use crate::stop::Stop;
 
 /// Serves a connection from `peer` to its end, or until it is idle and should close.
-pub(super) async fn serve_connection<H, F>(
+pub(super) async fn serve_connection<H, F, B>(
     builder: http1::Builder,
     socket: Socket,
     peer: IpAddr,
@@ -28,7 +28,8 @@ pub(super) async fn serve_connection<H, F>(
     stop: Stop,
 ) where
     H: Fn(Request) -> F,
-    F: Future<Output = Response>,
+    F: Future<Output = Response<B>>,
+    B: ResponseBody,
 {
     let state = &slot.state;
     let is_secure = socket.is_secure();
@@ -47,8 +48,10 @@ pub(super) async fn serve_connection<H, F>(
             if response.headers().get(CONNECTION).is_some() {
                 state.linger();
             }
-            state.end_request();
-            Ok::<_, Infallible>(response.map(Full::new))
+            if !response.body().is_stream() {
+                state.end_request();
+            }
+            Ok::<_, Infallible>(response.map(ResponseBody::into_sent))
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));

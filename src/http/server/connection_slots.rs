@@ -40,6 +40,8 @@ pub(crate) struct ConnectionState {
     phase: AtomicU64,
     /// Whether bytes of the client may still be arriving when the connection closes.
     is_lingering: AtomicBool,
+    /// Whether the answer is a stream, whose end isn't known.
+    is_streaming: AtomicBool,
     /// Notified when the connection should close if it can.
     eviction: Notify,
     slots: Arc<SlotTable>,
@@ -64,6 +66,21 @@ impl ConnectionState {
     /// The answer is ready.
     pub fn end_request(&self) {
         self.phase.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// The answer is a stream: it counts as not ready until its end.
+    pub fn begin_stream(&self) {
+        self.is_streaming.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream has ended, and with it the answer.
+    pub fn end_stream(&self) {
+        self.is_streaming.store(false, Ordering::Relaxed);
+        self.end_request();
+    }
+
+    pub fn is_streaming(&self) -> bool {
+        self.is_streaming.load(Ordering::Relaxed)
     }
 
     pub fn is_idle(&self) -> bool {
@@ -203,6 +220,7 @@ impl ConnectionSlots {
         let state = Arc::new(ConnectionState {
             phase: AtomicU64::new(IDLE + self.table.now()),
             is_lingering: AtomicBool::new(false),
+            is_streaming: AtomicBool::new(false),
             eviction: Notify::new(),
             slots: Arc::clone(&self.table),
         });

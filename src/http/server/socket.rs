@@ -22,6 +22,10 @@ use crate::http::server::stream::Stream;
 /// the answer, and too short to be worth sending on for.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long the client of a stream may take to read a chunk. Chunks that don't fit into the queue
+/// meanwhile are lost to it, so that waiting longer gains nothing.
+const STREAM_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Bytes that are kept of a request's first line: enough to tell which error format its path has.
 const KEPT_START_BYTES: usize = 32;
 
@@ -99,7 +103,11 @@ impl Socket {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_pending() || self.write_deadline.is_some() {
-            let timeout = self.write_timeout;
+            let timeout = if self.state.is_streaming() {
+                self.write_timeout.min(STREAM_WRITE_TIMEOUT)
+            } else {
+                self.write_timeout
+            };
             let deadline = self
                 .write_deadline
                 .get_or_insert_with(|| Box::pin(sleep(timeout)));

@@ -3,9 +3,9 @@
 //! - [`NewStore`]: an empty store of an engine. `scene`: a store on a fake clock, and the
 //!   operations of a server on it.
 //! - `accepting`, `again`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
-//!   `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`, `alerts`,
-//!   `telling`, `unrouted`, `stopping`: the cases, by subject. Each is a function of a
-//!   [`NewStore`].
+//!   `operations`, `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`,
+//!   `alerts`, `telling`, `tail`, `unrouted`, `stopping`: the cases, by subject. Each is a function
+//!   of a [`NewStore`].
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
@@ -19,6 +19,7 @@ mod counts;
 mod dead_letters;
 mod learned_secrets;
 mod maintenance;
+mod operations;
 mod ordering;
 mod origins;
 mod reading;
@@ -27,6 +28,7 @@ mod rollups;
 mod scene;
 mod settling;
 mod stopping;
+mod tail;
 mod telling;
 mod unrouted;
 
@@ -114,6 +116,20 @@ macro_rules! conformance {
                 the_key_of_a_discarded_event_names_it_until_its_window_ends,
                 a_redelivery_does_not_revive_a_discarded_event,
                 commands_work_beside_a_server_and_without_one,
+            }
+            operations {
+                an_operation_of_several_destinations_is_one,
+                a_nonce_names_one_operation_and_no_other,
+                an_operation_that_selects_nothing_has_ended,
+                an_operation_of_ids_acts_on_these_alone,
+                deliveries_in_flight_of_an_operation_of_ids_are_looked_for_again,
+                a_client_s_count_is_bounded,
+            }
+            tail {
+                a_tail_tells_of_each_event_and_attempt_once,
+                filters_select_the_entries_of_a_tail,
+                a_tail_begins_in_the_past_if_it_is_asked_to,
+                a_tail_that_is_behind_reads_on_and_one_that_misses_attempts_says_so,
             }
             bulk {
                 a_replay_makes_each_dead_letter_due_once_and_ends,

@@ -11,9 +11,8 @@ use crate::store::types::{Accept, Accepted, Duplicate, IdempotencyKey, UnroutedQ
 /// The unrouted events that match, by id.
 fn unrouted(scene: &Scene, change: impl FnOnce(&mut UnroutedQuery)) -> Vec<IntentId> {
     let mut query = UnroutedQuery {
-        source: None,
-        since: None,
         limit: 10_000,
+        ..UnroutedQuery::default()
     };
     change(&mut query);
     let found = scene.operator().unrouted(&query).expect("a list");

@@ -1,6 +1,6 @@
 //! How values of the domain are stored: ids, times and states are integers.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Result, Row};
 
 use crate::clock::Timestamp;
@@ -113,6 +113,23 @@ impl FromSql for BulkAction {
 pub fn intent_id(row: &Row<'_>, at: usize) -> Result<IntentId> {
     let random: i64 = row.get(at + 1)?;
     Ok(IntentId::new(row.get(at)?, random.cast_unsigned()))
+}
+
+/// Ids as a list that is stored: separated by spaces. None: NULL.
+pub fn ids_to_store(ids: &[IntentId]) -> Option<String> {
+    let texts: Vec<String> = ids.iter().map(IntentId::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(" "))
+}
+
+/// The ids of a stored list.
+pub fn stored_ids(row: &Row<'_>, at: usize) -> Result<Vec<IntentId>> {
+    let text: Option<String> = row.get(at)?;
+    let ids = text.as_deref().unwrap_or_default().split_ascii_whitespace();
+    ids.map(|id| {
+        let id: std::result::Result<IntentId, _> = id.parse();
+        id.map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, error.into()))
+    })
+    .collect()
 }
 
 impl IntentRow {

@@ -178,6 +178,17 @@ impl Sqlite {
             .map_err(|panic| StoreError::Unexpected(format!("a read panicked: {panic}")))?
     }
 
+    /// Does work of several reads and writes on a thread that may block.
+    pub(super) async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store))
+            .await
+            .map_err(|panic| StoreError::Unexpected(format!("a change panicked: {panic}")))?
+    }
+
     /// Reads. Blocks.
     pub(super) fn read_blocking<T>(
         &self,

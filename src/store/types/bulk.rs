@@ -113,6 +113,8 @@ pub(crate) enum FilteredTime {
 pub(crate) struct BulkFilter {
     /// The states of the deliveries. Of events: those with a delivery in one of them.
     pub states: StateSet,
+    /// None but these, if there are any. Sorted.
+    pub ids: Vec<IntentId>,
     /// None: all destinations.
     pub destination: Option<String>,
     pub source: Option<String>,
@@ -131,6 +133,7 @@ impl BulkFilter {
     pub const fn of(states: StateSet) -> Self {
         Self {
             states,
+            ids: Vec::new(),
             destination: None,
             source: None,
             event_type: None,
@@ -251,6 +254,8 @@ pub(crate) struct BulkPart {
     pub(in crate::store) destination: Option<DestinationId>,
     /// None if the deliveries were not counted.
     pub(in crate::store) total: Option<i64>,
+    /// Whether nothing was selected: the operation is recorded, and has ended.
+    pub(in crate::store) is_empty: bool,
 }
 
 /// How many deliveries of a destination a filter matches.
@@ -274,6 +279,23 @@ pub(crate) struct BulkPreview {
     pub is_exact: bool,
     /// The first few.
     pub first: Vec<PreviewedDelivery>,
+}
+
+impl BulkPreview {
+    /// Deliveries of all destinations that are counted.
+    pub fn total(&self) -> i64 {
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// The reads that a count of selected deliveries may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// All of those in an index: a command's own time is spent.
+    Indexed,
+    /// Up to 10 000 matches, and a bounded number of rows: a client waits for it, and others for
+    /// the connection.
+    Bounded,
 }
 
 /// One of the deliveries that an operation would act on, or create.

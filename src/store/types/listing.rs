@@ -103,12 +103,30 @@ pub(crate) struct ListedDelivery {
 }
 
 /// Selects the unrouted events of a list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct UnroutedQuery {
     pub source: Option<String>,
+    pub event_type: Option<String>,
     /// Accepted at this time or later.
     pub since: Option<Timestamp>,
+    /// Accepted at this time or before.
+    pub until: Option<Timestamp>,
+    /// Where the page begins; none: at the newest event.
+    pub after: Option<DeliveryCursor>,
     pub limit: u32,
+    /// Events that are read at most; none: as many as it needs.
+    pub max_rows: Option<usize>,
+}
+
+/// A page of unrouted events, the latest first.
+#[derive(Debug)]
+pub(crate) struct UnroutedPage {
+    pub found: Vec<UnroutedEvent>,
+    /// Where the next page begins; none if this is the last one.
+    pub next: Option<DeliveryCursor>,
+    /// Set if [`UnroutedQuery::max_rows`] ended the page: events accepted before were not looked
+    /// at.
+    pub searched_to: Option<Timestamp>,
 }
 
 /// An event that no route wanted, in a list.

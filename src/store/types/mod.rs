@@ -5,14 +5,14 @@
 //! - `accept`: an intent to record, and the outcome. `relays`, `intents`: stored ones to be shown.
 //! - `destinations`: what the dispatcher and operators read of a destination. `messages`: what the
 //!   dispatcher sends. `settle`: what it writes.
-//! - `bulk`: bulk operations. `blocking`: dead letters that block others. `retention`: what is
-//!   deleted after its time.
+//! - `bulk`: bulk operations. `operations`: the same as operators see them. `blocking`: dead
+//!   letters that block others. `retention`: what is deleted after its time.
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `backups`: manifests, holds, and the report of a restore.
-//! - `listing`: lists and figures for operators. `readiness`: why writes are refused.
-//!   `quick_check`: the result of a check of the database.
+//! - `listing`: lists and figures for operators. `tail`: the store as it is followed. `readiness`:
+//!   why writes are refused. `quick_check`: the result of a check of the database.
 
 mod accept;
 mod alerts;
@@ -26,12 +26,14 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod operations;
 mod quick_check;
 mod readiness;
 mod relays;
 mod retention;
 mod rollups;
 mod settle;
+mod tail;
 
 pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
 pub(crate) use alerts::{
@@ -45,8 +47,8 @@ pub(crate) use backups::{
 pub(crate) use blocking::{BlockingLetters, BlockingPart, DeadLetterCursor};
 pub(crate) use bulk::{
     AdvanceBulk, BulkAction, BulkAdvance, BulkCount, BulkFilter, BulkOperation, BulkPart,
-    BulkPreview, BulkTally, FilteredTime, NewBulk, NoRouting, OfIntent, PreviewedDelivery, Routing,
-    StateSet,
+    BulkPreview, BulkTally, Counting, FilteredTime, NewBulk, NoRouting, OfIntent,
+    PreviewedDelivery, Routing, StateSet,
 };
 pub(crate) use config_state::{
     Affected, ConfigAttempt, ConfigState, OnHangup, ReplacedDestinations,
@@ -62,9 +64,10 @@ pub(crate) use learned_secrets::{
 };
 pub(crate) use listing::{
     Backlog, COUNTED_STATES, DeliveryCount, DeliveryCursor, DestinationStats, KeepReason,
-    ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedQuery,
+    ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedPage, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
+pub(crate) use operations::{OperationCreation, OperationPart, OperationsQuery, StoredOperation};
 pub(crate) use quick_check::QuickCheck;
 pub(crate) use readiness::Unready;
 pub(crate) use relays::{RelayCursor, RelaysPage, StoredRelay};
@@ -78,3 +81,4 @@ pub(crate) use settle::{
     AttemptRecord, Claim, ClaimRequest, Claimed, DestinationChange, Release, SettleAndClaim,
     Settlement,
 };
+pub(crate) use tail::{TailCursor, TailEntry, TailEvent, TailPage, TailQuery};

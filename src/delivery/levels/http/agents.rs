@@ -12,13 +12,13 @@ use ureq::config::{AutoHeaderValue, Config};
 
 use crate::clock::Clock;
 use crate::config::{DestinationPolicy, ProxyPolicy, Resolved};
-use crate::delivery::attempt::Attempt;
 use crate::delivery::context::Context;
 use crate::delivery::levels::http::names::Names;
 use crate::delivery::levels::http::proxy::Route;
 use crate::delivery::levels::http::resolver::{Resolver, UrlOrigin};
 use crate::delivery::levels::http::tls::{self, Roots};
 use crate::delivery::levels::http::wire::Dialer;
+use crate::delivery::target::Target;
 use crate::model::AddressPolicy;
 use crate::ops::fd_limit::{self, AGENT_SHARDS};
 use crate::store::DestinationId;
@@ -92,8 +92,8 @@ impl Agents {
 
     /// The agent of an attempt, which goes the way of its own policy. None if the attempt waited
     /// while the configuration was replaced more than once.
-    pub fn of(&self, attempt: &Attempt) -> Option<&Agent> {
-        self.sets().find_map(|set| set.of(attempt))
+    pub fn of(&self, target: &Target) -> Option<&Agent> {
+        self.sets().find_map(|set| set.of(target))
     }
 
     /// Cuts all connections.
@@ -159,8 +159,7 @@ impl AgentSet {
     }
 
     /// The agent of an attempt. None if its policy belongs to another configuration.
-    fn of(&self, attempt: &Attempt) -> Option<&Agent> {
-        let target = &attempt.target;
+    fn of(&self, target: &Target) -> Option<&Agent> {
         let network = &target.policy.network;
         if !target.policy.is_configured() {
             let is_present = network.proxy.as_ref() == adhoc_proxy(&self.config);

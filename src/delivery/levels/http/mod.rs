@@ -23,6 +23,7 @@ mod trace;
 mod wire;
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +34,7 @@ use ureq::http::header::LOCATION;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DestinationPolicy, Resolved};
-use crate::delivery::attempt::Attempt;
+use crate::delivery::attempt::{Attempt, Sent};
 use crate::delivery::context::Context;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::{Prepared, Transport};
@@ -46,7 +47,7 @@ pub(super) use certificates::fetcher;
 pub(super) use certificates::fetcher_from;
 pub(super) use examine::examine;
 pub(super) use heartbeat::sender;
-use request::Sign;
+pub(super) use request::Sign;
 
 /// Bytes of an answer that are read, so that its connection can be reused; past it the connection
 /// is closed (2 000 POSTs took 1 connection drained, and 2 000 undrained, measured).
@@ -69,24 +70,49 @@ pub(super) struct Http {
 impl Http {
     /// An error names the destination whose certificate authorities can't be used.
     pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
-        let maker = AgentMaker::new(context);
+        Self::of(AgentMaker::new(context), &context.clock, sign)
+    }
+
+    /// A transport of a command, which sends by a configuration that no server runs.
+    pub fn of_command(
+        config: &Arc<Resolved>,
+        clock: &Arc<dyn Clock>,
+        own_listeners: &[SocketAddr],
+        sign: Option<Sign>,
+    ) -> std::io::Result<Self> {
+        let maker = AgentMaker::of(Arc::clone(config), clock, own_listeners);
+        Self::of(maker, clock, sign)
+    }
+
+    fn of(maker: AgentMaker, clock: &Arc<dyn Clock>, sign: Option<Sign>) -> std::io::Result<Self> {
         Ok(Self {
             agents: Arc::new(ArcSwap::from_pointee(Agents::new(&maker)?)),
             maker,
-            clock: Arc::clone(&context.clock),
+            clock: Arc::clone(clock),
             sign,
             next_warning: AtomicU64::new(0),
         })
     }
 
+    /// Sends a message, and takes the durations of the steps.
+    fn traced(&self, message: &OutboundMessage, sent: &Sent<'_>, wall: Timestamp) -> Outcome {
+        trace::begin();
+        let outcome = self.post(message, sent, wall);
+        Outcome {
+            trace: trace::take(),
+            ..outcome.unwrap_or_else(|failed| *failed)
+        }
+    }
+
     fn post(
         &self,
         message: &OutboundMessage,
-        attempt: &Attempt,
+        sent: &Sent<'_>,
         wall: Timestamp,
     ) -> Result<Outcome, Box<Outcome>> {
-        let timeout = attempt.target.policy.timeout;
-        let request = request::build(message, attempt, wall, self.sign).map_err(|error| {
+        let policy = &sent.target.policy;
+        let timeout = policy.timeout;
+        let request = request::build(message, sent, wall, self.sign).map_err(|error| {
             Box::new(Outcome::failed(
                 Class::Permanent,
                 FailureKind::Internal,
@@ -94,7 +120,7 @@ impl Http {
             ))
         })?;
         let agents = self.agents.load();
-        let Some(agent) = agents.of(attempt) else {
+        let Some(agent) = agents.of(sent.target) else {
             let replaced = "the configuration was replaced meanwhile";
             let failed = Outcome::failed(Class::Transient, FailureKind::Internal, replaced);
             return Err(Box::new(Outcome {
@@ -110,15 +136,15 @@ impl Http {
         let start = self.clock.monotonic();
         let response = agent
             .run(request)
-            .map_err(|error| self.failed(&error, &attempt.target.policy))?;
+            .map_err(|error| self.failed(&error, policy))?;
         trace::first_byte(self.clock.monotonic().saturating_sub(start));
-        self.outcome(response, attempt, wall)
+        self.outcome(response, policy, wall)
     }
 
     fn outcome(
         &self,
         response: Response<Body>,
-        attempt: &Attempt,
+        policy: &DestinationPolicy,
         wall: Timestamp,
     ) -> Result<Outcome, Box<Outcome>> {
         let status = response.status();
@@ -130,7 +156,6 @@ impl Http {
             .take(MAX_KEPT as u64)
             .read_to_end(&mut kept)
             .and_then(|_| std::io::copy(&mut body, &mut std::io::sink()));
-        let policy = &attempt.target.policy;
         let (class, error) = answer::classify(status, policy, location.as_ref());
         // A 2xx with an incomplete body is a broken answer: its acknowledgement is not certain.
         // With any other status the status counts.
@@ -172,12 +197,11 @@ impl Http {
 
 impl Transport for Http {
     fn send(&self, message: &OutboundMessage, attempt: &Attempt, wall: Timestamp) -> Outcome {
-        trace::begin();
-        let outcome = self.post(message, attempt, wall);
-        Outcome {
-            trace: trace::take(),
-            ..outcome.unwrap_or_else(|failed| *failed)
-        }
+        self.traced(message, &attempt.sent(message), wall)
+    }
+
+    fn ping(&self, message: &OutboundMessage, sent: &Sent<'_>, wall: Timestamp) -> Option<Outcome> {
+        Some(self.traced(message, sent, wall))
     }
 
     fn prepare(&self, config: &Arc<Resolved>) -> std::io::Result<Prepared> {

@@ -7,7 +7,7 @@ use ureq::http::{Method, Request};
 
 use crate::clock::Timestamp;
 use crate::config::{DestinationPolicy, Secret};
-use crate::delivery::attempt::Attempt;
+use crate::delivery::attempt::Sent;
 use crate::model::Surface;
 use crate::store::OutboundMessage;
 
@@ -23,15 +23,16 @@ const SOURCE_ID: &str = "relay-source-webhook-id";
 /// Builds the request. An error says why there can be none.
 pub(super) fn build<'a>(
     message: &'a OutboundMessage,
-    attempt: &Attempt,
+    sent: &Sent<'_>,
     now: Timestamp,
     sign: Option<Sign>,
 ) -> Result<Request<&'a [u8]>, String> {
-    let policy = &attempt.target.policy;
+    let policy = &sent.target.policy;
     let url = target_url(policy, message)?;
     let mut headers = provider_headers(&message.headers)?;
-    set_webhook_headers(&mut headers, message, &policy.secrets, now, sign)?;
-    headers.insert("relay-attempt", HeaderValue::from(attempt.number));
+    let signing = (policy.secrets.as_slice(), sign);
+    set_webhook_headers(&mut headers, (&sent.id, &message.body), signing, now)?;
+    headers.insert("relay-attempt", HeaderValue::from(sent.number));
     let accepted_at = HeaderValue::from(message.created_at.as_seconds());
     headers.insert("relay-accepted-at", accepted_at);
     if let Some(event_type) = event_type(message)? {
@@ -57,10 +58,9 @@ pub(super) fn build<'a>(
 /// it still verifies downstream; relay's headers then have a prefix.
 fn set_webhook_headers(
     headers: &mut HeaderMap,
-    message: &OutboundMessage,
-    secrets: &[Secret],
+    (id, body): (&str, &[u8]),
+    (secrets, sign): (&[Secret], Option<Sign>),
     now: Timestamp,
-    sign: Option<Sign>,
 ) -> Result<(), String> {
     let provider_signs = [ID, TIMESTAMP, SIGNATURE]
         .iter()
@@ -83,14 +83,13 @@ fn set_webhook_headers(
         headers.insert(name, value);
         Ok(())
     };
-    let id = message.public_id();
     let seconds = now.as_seconds();
-    set(ID, &id)?;
+    set(ID, id)?;
     set(TIMESTAMP, &seconds.to_string())?;
     if let Some(sign) = sign
         && !secrets.is_empty()
     {
-        set(SIGNATURE, &sign(secrets, &id, seconds, &message.body))?;
+        set(SIGNATURE, &sign(secrets, id, seconds, body))?;
     }
     Ok(())
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::http::admin::api::call::Call;
 use crate::http::admin::api::query::Parameters;
 use crate::http::api_error::ApiError;
 use crate::http::response::{Response, json as json_response};
 use crate::model::DeliveryState;
-use crate::ops::views::listed_delivery;
-use crate::store::{DeliveryCursor, ListQuery};
+use crate::ops::views::{listed_delivery, unrouted_event};
+use crate::store::{DeliveryCursor, ListQuery, UnroutedQuery};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
@@ -20,7 +21,10 @@ const MAX_LIMIT: u32 = 200;
 pub(in crate::http::admin) const MAX_ROWS: usize = 10_000;
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
-    let query = query(call)?;
+    let query = match query(call)? {
+        Wanted::Deliveries(query) => query,
+        Wanted::Unrouted(query) => return list_unrouted(call, query).await,
+    };
     let listing = call
         .context
         .wait(call.app.store.deliveries_page(query))
@@ -30,21 +34,47 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
         .found
         .iter()
         .map(|row| listed_delivery(row, &config));
-    let page = json!({
-        "items": items.collect::<Vec<Value>>(),
-        "next": listing.next.map(|next| next.to_string()),
-        "searched_to": listing.searched_to,
-    });
-    Ok(json_response(StatusCode::OK, &page))
+    Ok(page(items, listing.next, listing.searched_to))
 }
 
-fn query(call: &Call<'_>) -> Result<ListQuery, ApiError> {
+/// The events that no route wanted: they have no delivery.
+async fn list_unrouted(call: &Call<'_>, query: UnroutedQuery) -> Result<Response, ApiError> {
+    let found = call.app.store.unrouted_page(query);
+    let found = call.context.wait(found).await?;
+    let items = found.found.iter().map(unrouted_event);
+    Ok(page(items, found.next, found.searched_to))
+}
+
+fn page(
+    items: impl Iterator<Item = Value>,
+    next: Option<DeliveryCursor>,
+    searched_to: Option<Timestamp>,
+) -> Response {
+    let page = json!({
+        "items": items.collect::<Vec<Value>>(),
+        "next": next.map(|next| next.to_string()),
+        "searched_to": searched_to,
+    });
+    json_response(StatusCode::OK, &page)
+}
+
+/// The rows of a list.
+enum Wanted {
+    Deliveries(ListQuery),
+    Unrouted(UnroutedQuery),
+}
+
+fn query(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let now = call.app.clock.now();
     let mut parameters = Parameters::parse(call.head.uri.query());
-    let status = parameters.take_with("status", Status::parse)?;
+    let status = parameters.take_with("status", ListedStatus::parse)?;
+    let listed = match status {
+        Some(ListedStatus::Of(status)) => Some(status),
+        Some(ListedStatus::Unrouted) | None => None,
+    };
     let query = ListQuery {
-        state: status.and_then(Status::state),
-        is_blocked: status == Some(Status::Blocked),
+        state: listed.and_then(Status::state),
+        is_blocked: listed == Some(Status::Blocked),
         destination: parameters.take("destination")?,
         source: parameters.take("source")?,
         event_type: parameters.take("type")?,
@@ -58,7 +88,41 @@ fn query(call: &Call<'_>) -> Result<ListQuery, ApiError> {
         max_rows: Some(MAX_ROWS),
     };
     parameters.end()?;
-    Ok(query)
+    if status != Some(ListedStatus::Unrouted) {
+        return Ok(Wanted::Deliveries(query));
+    }
+    if query.destination.is_some() {
+        return Err(ApiError::invalid(
+            "destination",
+            "destination: expected none with the status unrouted, since no destination wanted them",
+        ));
+    }
+    Ok(Wanted::Unrouted(UnroutedQuery {
+        source: query.source,
+        event_type: query.event_type,
+        since: query.since,
+        until: query.until,
+        after: query.after,
+        limit: query.limit,
+        max_rows: query.max_rows,
+    }))
+}
+
+/// The wanted rows of a list: deliveries, or events without any.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ListedStatus {
+    Of(Status),
+    Unrouted,
+}
+
+impl ListedStatus {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "unrouted" {
+            return Ok(Self::Unrouted);
+        }
+        let status = Status::parse(text).map(Self::Of);
+        status.map_err(|expected| format!("{expected}, unrouted"))
+    }
 }
 
 /// The wanted deliveries: in a state, or behind others in their order.

@@ -11,6 +11,8 @@ use crate::http::admin::api::query::Parameters;
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::{Response, json as json_response};
+use crate::model::FailureKind;
+use crate::ops::views;
 use crate::store::{
     DestinationOverview, DestinationsPage, DestinationsQuery, KeepReason, Obstacles, Resumed,
 };
@@ -28,6 +30,10 @@ const MAX_REASON: usize = 500;
 pub(super) enum Action {
     Pause,
     Resume,
+    /// Tries what is kept back now.
+    Probe,
+    /// Sends a test.
+    Ping,
 }
 
 impl Action {
@@ -35,6 +41,8 @@ impl Action {
         match text {
             "pause" => Some(Self::Pause),
             "resume" => Some(Self::Resume),
+            "probe" => Some(Self::Probe),
+            "ping" => Some(Self::Ping),
             _ => None,
         }
     }
@@ -48,6 +56,23 @@ struct ActionRequest {
     reason: Option<String>,
     /// The pause to end, by its time: a later pause by somebody else stays.
     paused_at: Option<Timestamp>,
+}
+
+impl ActionRequest {
+    /// Refuses members that an action doesn't have.
+    fn check(&self, action: Action) -> Result<(), ApiError> {
+        let members = [
+            ("reason", self.reason.is_some(), Action::Pause),
+            ("paused_at", self.paused_at.is_some(), Action::Resume),
+        ];
+        for (member, is_given, of) in members {
+            if is_given && action != of {
+                let message = format!("{member}: expected none here");
+                return Err(ApiError::invalid(member, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
@@ -90,10 +115,15 @@ pub(super) async fn act(
     body: &mut Body,
 ) -> Result<Response, ApiError> {
     let request: ActionRequest = call.document(body).await?;
+    request.check(action)?;
     find(call, name).await?;
+    if action == Action::Ping {
+        return ping(call, name).await;
+    }
     let (before, is_changed) = match action {
         Action::Pause => pause(call, name, request).await?,
         Action::Resume => (None, resume(call, name, request).await?),
+        Action::Probe | Action::Ping => (None, probe(call, name).await?),
     };
     let found = find(call, name).await?;
     let (config, now) = (&call.app.config, call.app.clock.now());
@@ -142,6 +172,30 @@ async fn resume(call: &Call<'_>, name: &str, request: ActionRequest) -> Result<b
             pause.at, pause.reason
         ))),
     }
+}
+
+/// Lets an open circuit breaker probe now, and ends a `Retry-After`.
+async fn probe(call: &Call<'_>, name: &str) -> Result<bool, ApiError> {
+    let probed = call.app.store.probe_now(name.to_owned());
+    let is_changed = call.context.wait(probed).await?;
+    if is_changed {
+        let who = call.caller.name.as_str();
+        log::info!(destination = name, who; "destination tried at once");
+    }
+    Ok(is_changed)
+}
+
+/// Sends a test. Its failure is an answer, and no error.
+async fn ping(call: &Call<'_>, name: &str) -> Result<Response, ApiError> {
+    let app = call.app;
+    let report = app.pings.ping(call.context, &*app.clock, name).await?;
+    let who = call.caller.name.as_str();
+    log::info!(
+        destination = name, who, event_id = report.id.as_str(), status_code = report.status_code,
+        failure = report.failure.map(FailureKind::name);
+        "destination pinged"
+    );
+    Ok(json_response(StatusCode::OK, &views::ping(name, &report)))
 }
 
 /// All destinations that are shown.

@@ -2,8 +2,9 @@
 //!
 //! - `overview`: the relay at a glance. `deliveries`: lists of deliveries. `events`: a relay or an
 //!   event, and its payload. `destinations`: their states, and what operators do to them.
+//!   `operations`: replays and the like, of many relays and events.
 //!   `configuration`: the settings that take effect, without secrets, and their reload. `rollups`:
-//!   counts by minute or hour.
+//!   counts by minute or hour. `tail`: events and attempts as they happen.
 //! - `call`: a request with its caller; reads its body. `query`: reads its parameters.
 
 mod call;
@@ -11,9 +12,11 @@ mod configuration;
 pub(in crate::http::admin) mod deliveries;
 mod destinations;
 mod events;
+mod operations;
 mod overview;
 pub(in crate::http::admin) mod query;
 mod rollups;
+mod tail;
 
 use std::borrow::Cow;
 
@@ -26,11 +29,12 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::request_context::RequestContext;
-use crate::http::response::Response;
+use crate::http::response::{AdminBody, AdminResponse};
 
 /// The methods that a route answers.
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
+const GET_AND_POST: &str = "GET, HEAD, POST";
 
 enum Route<'a> {
     Overview,
@@ -40,9 +44,13 @@ enum Route<'a> {
     Destinations,
     Destination(Cow<'a, str>),
     DestinationAction(Cow<'a, str>, destinations::Action),
+    Operations,
+    Operation(&'a str),
+    Cancel(&'a str),
     Configuration,
     Reload,
     Rollups,
+    Tail,
 }
 
 impl<'a> Route<'a> {
@@ -54,8 +62,12 @@ impl<'a> Route<'a> {
             ("config", None, _) => Self::Configuration,
             ("reload", None, _) => Self::Reload,
             ("rollups", None, _) => Self::Rollups,
+            ("tail", None, _) => Self::Tail,
             ("events", Some(id), None) => Self::Event(id),
             ("events", Some(id), Some("payload")) => Self::Payload(id),
+            ("operations", None, _) => Self::Operations,
+            ("operations", Some(id), None) => Self::Operation(id),
+            ("operations", Some(id), Some("cancel")) => Self::Cancel(id),
             ("destinations", None, _) => Self::Destinations,
             ("destinations", Some(name), None) => Self::Destination(decoded(name)?),
             ("destinations", Some(name), Some(action)) => {
@@ -68,7 +80,8 @@ impl<'a> Route<'a> {
 
     fn allows(&self) -> &'static str {
         match self {
-            Self::DestinationAction(..) | Self::Reload => POST,
+            Self::DestinationAction(..) | Self::Cancel(_) | Self::Reload => POST,
+            Self::Operations => GET_AND_POST,
             _ => GET,
         }
     }
@@ -87,7 +100,7 @@ pub(super) async fn answer(
     path: &str,
     head: &Parts,
     body: &mut Body,
-) -> Result<Response, ApiError> {
+) -> Result<AdminResponse, ApiError> {
     let caller = app.admin_access.authenticate(head)?;
     let Some(route) = Route::find(path) else {
         return Err(ApiError::not_found(
@@ -95,8 +108,8 @@ pub(super) async fn answer(
         ));
     };
     match (route.allows(), &head.method) {
-        (POST, &Method::POST) => caller.check_change(head, context.is_secure)?,
-        (GET, &Method::GET | &Method::HEAD) => {}
+        (POST | GET_AND_POST, &Method::POST) => caller.check_change(head, context.is_secure)?,
+        (GET | GET_AND_POST, &Method::GET | &Method::HEAD) => {}
         (allows, _) => return Err(ApiError::method_not_allowed(allows)),
     }
     let call = Call {
@@ -105,7 +118,7 @@ pub(super) async fn answer(
         head,
         caller,
     };
-    match route {
+    let response = match route {
         Route::Overview => overview::show(&call).await,
         Route::Deliveries => deliveries::list(&call).await,
         Route::Event(id) => events::show(&call, id).await,
@@ -115,8 +128,14 @@ pub(super) async fn answer(
         Route::DestinationAction(name, action) => {
             destinations::act(&call, &name, action, body).await
         }
+        Route::Operations if head.method == Method::POST => operations::create(&call, body).await,
+        Route::Operations => operations::list(&call).await,
+        Route::Operation(id) => operations::show(&call, id).await,
+        Route::Cancel(id) => operations::cancel(&call, id, body).await,
         Route::Configuration => configuration::show(&call).await,
         Route::Reload => configuration::reload(&call, body).await,
         Route::Rollups => rollups::show(&call).await,
-    }
+        Route::Tail => return tail::follow(&call, body.connection()),
+    };
+    response.map(|response| response.map(AdminBody::from))
 }

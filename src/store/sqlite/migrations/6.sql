@@ -46,6 +46,7 @@ CREATE TABLE jobs (
     source         TEXT,
     event_type     TEXT,
     reason         TEXT,
+    ids            TEXT,
     since          INTEGER NOT NULL,
     until          INTEGER NOT NULL,
     total          INTEGER,
@@ -73,7 +74,7 @@ CREATE TABLE jobs (
 ) STRICT;
 
 INSERT INTO jobs
-SELECT id, operation, kind, destination_id, target_id, states, source, event_type, reason, since, until,
+SELECT id, operation, kind, destination_id, target_id, states, source, event_type, reason, NULL, since, until,
        total, done, skipped, payload_gone, in_flight, cursor_at, cursor_intent, cursor_more, pass_done,
        begun_at, look_again_at, look_until, NULL, nonce, actor, created_at, ended_at, is_cancelled
 FROM jobs_5;

@@ -1,6 +1,7 @@
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
@@ -26,6 +27,13 @@ impl WriteOp for ProbeNow {
             tx.notify_dispatcher(destination);
         }
         Ok(probed.is_some())
+    }
+}
+
+impl Sqlite {
+    /// Lets a breaker probe now, and ends a `Retry-After`; whether either kept deliveries back.
+    pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
+        self.write(ProbeNow(destination)).await
     }
 }
 

@@ -3,13 +3,21 @@
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::clock::Timestamp;
+use crate::model::IntentId;
 use crate::store::error::StoreError;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::counting::{CountBudget, SelectionCount};
 use crate::store::sqlite::queries::selection::{Access, Selection, destination_id};
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
-    BulkCount, BulkId, BulkOperation, BulkPart, BulkTally, DestinationId, NewBulk,
+    BulkCount, BulkId, BulkOperation, BulkPart, BulkTally, Counting, DestinationId, NewBulk,
 };
+
+/// The rows of intents, as a JSON array; none if there are none.
+pub fn rows_of(ids: &[IntentId]) -> Option<String> {
+    let rows: Vec<String> = ids.iter().map(|id| id.row().to_string()).collect();
+    (!rows.is_empty()).then(|| format!("[{}]", rows.join(",")))
+}
 
 /// The selection of an operation on one destination, or on all.
 pub fn selection_of(
@@ -22,6 +30,7 @@ pub fn selection_of(
     Selection {
         action: new.action,
         states: filter.states,
+        ids: rows_of(&filter.ids),
         destination,
         target,
         source: filter.source.clone(),
@@ -39,6 +48,8 @@ pub struct Counted {
     pub count: BulkCount,
     pub skipped: i64,
     pub in_flight: i64,
+    /// Whether there are no more than these.
+    pub is_exact: bool,
 }
 
 /// The destinations with deliveries that an operation selects, counted in the partial indexes. None
@@ -47,6 +58,7 @@ pub fn counts(
     sql: &Connection,
     new: &NewBulk,
     now: Timestamp,
+    budget: &mut CountBudget,
 ) -> Result<Option<Vec<Counted>>, StoreError> {
     let filter = &new.filter;
     let any = selection_of(new, Some(DestinationId::default()), None, now);
@@ -76,12 +88,16 @@ pub fn counts(
     while let Some(row) = rows.next()? {
         let (id, destination) = (row.get(0)?, row.get(1)?);
         let selection = selection_of(new, Some(id), target, now);
-        let (count, skipped) = selection.count(sql)?;
+        let SelectionCount {
+            found: count,
+            skipped,
+            is_exact,
+        } = selection.count(sql, budget)?;
         let in_flight = match selection.access() {
             Access::Waiting => selection.in_flight(sql)?,
             _ => 0,
         };
-        if count + skipped + in_flight > 0 {
+        if count + skipped + in_flight > 0 || !is_exact {
             found.push(Counted {
                 count: BulkCount {
                     id,
@@ -90,6 +106,7 @@ pub fn counts(
                 },
                 skipped,
                 in_flight,
+                is_exact,
             });
         }
     }
@@ -102,11 +119,13 @@ pub fn parts_of(
     sql: &Connection,
     new: &NewBulk,
     now: Timestamp,
+    counting: Counting,
 ) -> Result<Vec<BulkPart>, StoreError> {
-    if let Some(counted) = counts(sql, new, now)? {
+    if let Some(counted) = counts(sql, new, now, &mut CountBudget::of(counting))? {
         let part = |one: Counted| BulkPart {
             destination: Some(one.count.id),
-            total: Some(one.count.count + one.in_flight),
+            total: one.is_exact.then_some(one.count.count + one.in_flight),
+            is_empty: false,
         };
         return Ok(counted.into_iter().map(part).collect());
     }
@@ -120,6 +139,7 @@ pub fn parts_of(
     Ok(vec![BulkPart {
         destination,
         total: None,
+        is_empty: false,
     }])
 }
 

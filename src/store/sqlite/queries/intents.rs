@@ -7,7 +7,9 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::types::{DestinationId, InLine, StoredAttempt, StoredDelivery, StoredIntent};
+use crate::store::types::{
+    DestinationId, InLine, IntentRow, StoredAttempt, StoredDelivery, StoredIntent,
+};
 
 /// The names of `attempts.outcome`, by number.
 const OUTCOMES: [&str; 5] = [
@@ -95,7 +97,7 @@ fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, Sto
                 delivery.in_line = InLine::Blocks;
             }
         }
-        delivery.history = history(sql, id, destination)?;
+        delivery.history = history(sql, IntentRow::of(id), destination, 0)?;
         deliveries.push(delivery);
     }
     Ok(deliveries)
@@ -125,17 +127,20 @@ fn first_in_line(
     Ok(found.optional()?)
 }
 
-fn history(
+/// The entries of a delivery's history after this one, oldest first.
+pub fn history(
     sql: &Connection,
-    id: IntentId,
+    intent: IntentRow,
     destination: DestinationId,
+    after: i64,
 ) -> Result<Vec<StoredAttempt>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT attempt, started_at, duration_ms, outcome, status_code, error, response,
                 failure, address, resolve_ms, connect_ms, first_byte_ms, next
-         FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 ORDER BY entry",
+         FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 AND entry > ?3
+         ORDER BY entry",
     )?;
-    let rows = statement.query_map(params![id.row(), destination], |row| {
+    let rows = statement.query_map(params![intent, destination, after], |row| {
         let outcome: u8 = row.get(3)?;
         Ok(StoredAttempt {
             attempt: row.get(0)?,

@@ -325,6 +325,11 @@ impl Operator {
 }
 
 impl Sqlite {
+    /// Whether anything was ever sent to a destination of this name.
+    pub async fn is_destination(&self, name: String) -> Result<bool, StoreError> {
+        self.read(move |sql| is_destination(sql, &name)).await
+    }
+
     /// A page of the deliveries that match, latest first.
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
         let now = self.shared().clock.now();

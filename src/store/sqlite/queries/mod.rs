@@ -4,10 +4,12 @@
 //! - `due`: destinations with waiting deliveries. `messages`: the content that deliveries send.
 //!   `history`: earlier attempts of a delivery.
 //! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `selection`,
-//!   `bulk`: the deliveries that bulk operations select, and these operations.
+//!   `counting`, `bulk`: the deliveries that bulk operations select, and these operations.
+//!   `operations`: the same as operators see them.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought. `quick_check`: the database's structure.
 //! - `config_state`: the configuration that runs, and the deliveries that a reload touches.
+//! - `tail`: follows intents and attempts.
 //! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
@@ -16,6 +18,7 @@ mod backlog;
 mod blocking;
 mod bulk;
 mod config_state;
+mod counting;
 mod destinations;
 mod due;
 mod expired;
@@ -24,17 +27,21 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod operations;
 mod quick_check;
 mod relays;
 mod rollups;
 mod selection;
 mod stats;
+mod tail;
 mod unrouted;
 
-pub use bulk::{counts, parts_of, selection_of};
+pub use bulk::{counts, parts_of, rows_of, selection_of};
+pub use counting::{CountBudget, MAX_COUNTED};
 pub use due::{backlog_of, waiting};
 pub use learned_secrets::count_learned_secrets;
 pub use messages::load_message;
-pub use selection::{Access, Cursor, Selected, Selection, destination_id};
+pub use operations::{operation_named_by, read_operation};
+pub use selection::{Cursor, Selected, Selection, destination_id};
 #[cfg(test)]
 pub use stats::SELECT_STATS;

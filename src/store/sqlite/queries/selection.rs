@@ -21,6 +21,8 @@ pub const LOOKS: usize = if cfg!(test) { 1_000 } else { 10_000 };
 pub struct Selection {
     pub action: BulkAction,
     pub states: StateSet,
+    /// The rows of the only intents that are meant, as a JSON array.
+    pub ids: Option<String>,
     pub destination: Option<DestinationId>,
     /// The destination of [`BulkAction::SendTo`] and [`BulkAction::Reroute`], once it is stored.
     pub target: Option<DestinationId>,
@@ -41,9 +43,9 @@ pub enum Access {
     Dead,
     /// In the index `due`, in the order in which they are due.
     Waiting,
-    /// All deliveries, in the order of acceptance.
+    /// All deliveries, or those of some intents, in the order of acceptance.
     Deliveries,
-    /// All intents, in the order of acceptance.
+    /// All intents, or some, in the order of acceptance.
     Intents,
 }
 
@@ -79,7 +81,9 @@ pub struct Selected {
 /// Rows in the order of a selection, each with whether it matches.
 pub struct Page {
     pub selected: Vec<Selected>,
-    /// After all rows that were looked at.
+    /// Rows that were looked at.
+    pub looked: usize,
+    /// After all of them.
     pub end: Cursor,
     /// Whether these are all.
     pub is_last: bool,
@@ -90,7 +94,7 @@ impl Selection {
     pub fn access(&self) -> Access {
         if self.action.is_of_events() {
             Access::Intents
-        } else if self.destination.is_none() {
+        } else if self.ids.is_some() || self.destination.is_none() {
             Access::Deliveries
         } else if self.states == StateSet::DEAD_LETTERED {
             Access::Dead
@@ -99,6 +103,11 @@ impl Selection {
         } else {
             Access::Deliveries
         }
+    }
+
+    /// Whether it may meet deliveries that are in flight, and come back to wait.
+    pub fn is_of_waiting(&self) -> bool {
+        !self.action.is_of_events() && self.states.is_within(StateSet::WAITING)
     }
 
     /// Whether what it makes goes to one destination only.
@@ -122,7 +131,7 @@ impl Selection {
     }
 
     /// The columns, the rows and the order of a page, after the cursor.
-    fn select(&self) -> String {
+    pub fn select(&self) -> String {
         let is_joined = self.source.is_some() || self.event_type.is_some() || self.reads_bytes();
         let (join, bytes) = if is_joined {
             (
@@ -146,7 +155,7 @@ impl Selection {
                  WHERE d.state = 4 AND d.discarded_at IS NULL AND d.destination_id = :destination
                    AND (d.updated_at, d.intent_id) > (:at, :intent) AND d.updated_at <= :until
                    AND :first <= :last AND :more IS NOT NULL AND :target IS NULL
-                   AND :begun IS NOT NULL
+                   AND :begun IS NOT NULL AND :ids IS NULL
                  ORDER BY d.updated_at, d.intent_id LIMIT :looks"
             ),
             Access::Waiting => format!(
@@ -156,7 +165,7 @@ impl Selection {
                  FROM deliveries d INDEXED BY due {join}
                  WHERE d.destination_id = :destination AND d.next_attempt_at IS NOT NULL
                    AND (d.next_attempt_at, d.state, d.intent_id) > (:at, :more, :intent)
-                   AND :since <= :until
+                   AND :since <= :until AND :ids IS NULL
                  ORDER BY d.next_attempt_at, d.state, d.intent_id LIMIT :looks",
                 skipped = self.skipped(),
                 unchanged = self.unchanged(),
@@ -166,10 +175,12 @@ impl Selection {
                         ((:destination IS NULL OR d.destination_id = :destination)
                          AND d.discarded_at IS NULL AND {states}
                          AND {of_intent} AND {OF_REASON} AND {unchanged}) IS TRUE
-                 FROM deliveries d {join}
+                 FROM {deliveries} {join}
                  WHERE (d.intent_id, d.destination_id) > (:intent, :more) AND d.intent_id <= :last
-                   AND :first <= :last AND :since <= :until AND :at = 0
+                   AND :first <= :last AND :since <= :until AND :at = 0 AND {of_ids}
                  ORDER BY d.intent_id, d.destination_id LIMIT :looks",
+                deliveries = self.from("deliveries d", "d.intent_id"),
+                of_ids = self.of_ids(),
                 skipped = self.skipped(),
                 unchanged = self.unchanged(),
             ),
@@ -189,13 +200,33 @@ impl Selection {
                     EXISTS (SELECT 1 FROM deliveries d
                             WHERE d.intent_id = i.id AND d.destination_id = :target),
                     ({OF_INTENT} AND {of_delivery} AND {surface}) IS TRUE
-             FROM intents i
+             FROM {intents}
              WHERE i.id > :intent AND i.id <= :last
                AND :first <= :last AND :since <= :until AND :at = 0 AND :more IS NOT NULL
-               AND :entries IS NOT NULL AND :begun IS NOT NULL
+               AND :entries IS NOT NULL AND :begun IS NOT NULL AND {of_ids}
              ORDER BY i.id LIMIT :looks",
+            intents = self.from("intents i", "i.id"),
+            of_ids = self.of_ids(),
             of_delivery = self.of_delivery(),
         )
+    }
+
+    /// A table, or its rows of the intents that are meant.
+    fn from(&self, table: &str, intent: &str) -> String {
+        if self.ids.is_some() {
+            format!("json_each(:ids) j CROSS JOIN {table} ON {intent} = j.value")
+        } else {
+            table.to_owned()
+        }
+    }
+
+    /// Names the parameter where [`Self::from`] doesn't.
+    fn of_ids(&self) -> &'static str {
+        if self.ids.is_some() {
+            "1"
+        } else {
+            ":ids IS NULL"
+        }
     }
 
     fn reads_bytes(&self) -> bool {
@@ -246,40 +277,28 @@ impl Selection {
         let mut rows = self.query(&mut statement, after, looks)?;
         let mut page = Page {
             selected: Vec::new(),
+            looked: 0,
             end: after,
             is_last: false,
         };
-        let mut looked = 0;
         while let Some(row) = rows.next()? {
             // One row more tells whether there are any.
             if page.selected.len() == wanted {
                 return Ok(page);
             }
-            looked += 1;
+            page.looked += 1;
             let selected = self.read(row)?;
             page.end = selected.cursor;
             if row.get(10)? {
                 page.selected.push(selected);
             }
         }
-        page.is_last = looked < LOOKS;
+        page.is_last = page.looked < LOOKS;
         Ok(page)
     }
 
-    /// How many there are to act on, and how many to skip.
-    pub fn count(&self, sql: &Connection) -> Result<(i64, i64), StoreError> {
-        let mut statement = sql.prepare_cached(&self.select())?;
-        let mut rows = self.query(&mut statement, self.start(), -1)?;
-        let (mut found, mut skipped) = (0, 0);
-        while let Some(row) = rows.next()? {
-            let (is_skipped, is_matching): (bool, bool) = (row.get(9)?, row.get(10)?);
-            found += i64::from(is_matching && !is_skipped);
-            skipped += i64::from(is_matching && is_skipped);
-        }
-        Ok((found, skipped))
-    }
-
-    fn query<'a>(
+    /// The rows after the cursor, `looks` at most unless it is negative.
+    pub fn query<'a>(
         &self,
         statement: &'a mut CachedStatement<'_>,
         after: Cursor,
@@ -287,6 +306,7 @@ impl Selection {
     ) -> rusqlite::Result<Rows<'a>> {
         let before = self.begun_at.minus(Duration::from_millis(1));
         statement.query(named_params! {
+            ":ids": self.ids,
             ":destination": self.destination,
             ":target": self.target,
             ":source": self.source,
@@ -346,10 +366,12 @@ impl Selection {
                     JOIN intents i ON i.id = d.intent_id
              WHERE d.claim IS NOT NULL
                AND (:destination IS NULL OR d.destination_id = :destination)
+               AND (:ids IS NULL OR d.intent_id IN (SELECT value FROM json_each(:ids)))
                AND d.intent_id BETWEEN :first AND :last AND {OF_INTENT} AND {OF_REASON}"
         ))?;
         Ok(statement.query_row(
             named_params! {
+                ":ids": self.ids,
                 ":destination": self.destination,
                 ":source": self.source,
                 ":type": self.event_type,

@@ -3,6 +3,7 @@
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::ids_to_store;
 use crate::store::sqlite::queries::{Selection, selection_of};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
@@ -100,15 +101,16 @@ impl CreateBulkStep {
         &self,
         tx: &Tx<'_>,
         selection: &Selection,
-        total: Option<i64>,
+        part: &BulkPart,
         first: Option<BulkId>,
     ) -> Result<Option<BulkId>, StoreError> {
         let (new, start) = (&self.new, selection.start());
         let inserted = tx.execute(
             "INSERT INTO jobs (operation, kind, destination_id, target_id, states, source,
                                event_type, reason, since, until, total, cursor_at,
-                               cursor_intent, cursor_more, nonce, actor, created_at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17
+                               cursor_intent, cursor_more, nonce, actor, created_at, ids, ended_at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                    ?18, ?19
              WHERE ?3 IS NULL OR EXISTS (SELECT 1 FROM destinations WHERE id = ?3)",
             params![
                 first,
@@ -121,13 +123,15 @@ impl CreateBulkStep {
                 selection.reason,
                 selection.since,
                 selection.until,
-                total,
+                part.total,
                 start.at,
                 start.intent,
                 start.more,
                 new.nonce.as_ref().filter(|_| first.is_none()),
                 new.actor,
                 tx.now,
+                ids_to_store(&new.filter.ids),
+                part.is_empty.then_some(tx.now),
             ],
         )?;
         if inserted == 0 {
@@ -154,7 +158,7 @@ impl WriteOp for CreateBulkStep {
         let (mut created, mut first) = (Vec::new(), self.first);
         for part in &self.parts {
             let selection = selection_of(&self.new, part.destination, target, tx.now);
-            let id = self.insert(tx, &selection, part.total, first)?;
+            let id = self.insert(tx, &selection, part, first)?;
             first = first.or(id);
             created.extend(id);
         }

@@ -1,12 +1,14 @@
 //! Bulk operations: created, cancelled and advanced.
 //!
-//! - `create`: stores an operation, or one for each of many destinations.
+//! - `create`: stores an operation, or one for each of many destinations. `operation`: those that
+//!   were created together, as one.
 //! - `plan`: reads what the operations under way do next. `decide`: what is to be done with a
 //!   delivery or an event. `room`: the pace. `preview`: what an operation would do.
 //! - `step`: does it, in the writer's transaction.
 
 mod create;
 mod decide;
+mod operation;
 mod plan;
 mod preview;
 mod room;
@@ -25,7 +27,7 @@ use crate::store::sqlite::queries::parts_of;
 use crate::store::sqlite::readers::Reader;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::{AdvanceBulk, BulkAdvance, BulkId, BulkPart, NewBulk};
+use crate::store::types::{AdvanceBulk, BulkAdvance, BulkId, BulkPart, Counting, NewBulk};
 
 /// Ends an operation before it is done; what it has done stays done. Returns whether it was under
 /// way.
@@ -68,7 +70,7 @@ impl Operator {
     /// with their number, or one for all destinations.
     pub fn count_bulk(&self, new: &NewBulk) -> Result<Vec<BulkPart>, StoreError> {
         let now = self.now();
-        self.read(|sql| parts_of(sql, new, now))
+        self.read(|sql| parts_of(sql, new, now, Counting::Indexed))
     }
 
     /// Creates the operations that were counted.
@@ -100,7 +102,7 @@ impl Sqlite {
     /// Creates bulk operations. Blocks.
     pub fn create_bulk(&self, new: NewBulk) -> Result<Vec<BulkId>, StoreError> {
         let now = self.shared().clock.now();
-        let parts = self.read_blocking(|sql| parts_of(sql, &new, now))?;
+        let parts = self.read_blocking(|sql| parts_of(sql, &new, now, Counting::Indexed))?;
         let mut create = CreateBulk::new(new, parts);
         self.write_steps(&mut create)?;
         Ok(create.created)

@@ -4,11 +4,12 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::stored_ids;
 use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::act::{Act, Does};
 use crate::store::sqlite::ops::bulk::decide::{Decider, Decision};
 use crate::store::sqlite::ops::bulk::room::{Patience, Rooms};
-use crate::store::sqlite::queries::{Cursor, Selection};
+use crate::store::sqlite::queries::{Cursor, Selection, rows_of};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::RowBudget;
 use crate::store::types::{AdvanceBulk, BulkAction, BulkId, BulkTally, Routing, StateSet};
@@ -66,6 +67,7 @@ impl Operation {
                 destination: row.get(2)?,
                 target: row.get(3)?,
                 states: StateSet(row.get(4)?),
+                ids: rows_of(&stored_ids(row, 17)?),
                 source: row.get(5)?,
                 event_type: row.get(6)?,
                 reason: row.get(7)?,
@@ -93,7 +95,7 @@ fn under_way(
     let mut statement = sql.prepare_cached(
         "SELECT j.id, j.kind, j.destination_id, j.target_id, j.states, j.source, j.event_type,
                 j.reason, j.since, j.begun_at, j.until, t.name, j.cursor_at, j.cursor_intent,
-                j.cursor_more, j.look_again_at, j.look_until IS NULL
+                j.cursor_more, j.look_again_at, j.look_until IS NULL, j.ids
          FROM jobs j LEFT JOIN destinations t ON t.id = j.target_id
          WHERE j.ended_at IS NULL AND j.id > ?1 ORDER BY j.id LIMIT ?2",
     )?;

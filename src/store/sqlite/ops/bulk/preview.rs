@@ -8,27 +8,28 @@ use crate::clock::Timestamp;
 use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::act::Does;
 use crate::store::sqlite::ops::bulk::decide::Decider;
-use crate::store::sqlite::queries::{Selected, Selection, counts, destination_id, selection_of};
+use crate::store::sqlite::queries::{
+    CountBudget, MAX_COUNTED, Selected, Selection, counts, destination_id, selection_of,
+};
 use crate::store::types::{
-    BulkPreview, DestinationId, IntentRow, NewBulk, PreviewedDelivery, Routing,
+    BulkPreview, Counting, DestinationId, IntentRow, NewBulk, PreviewedDelivery, Routing,
 };
 
 /// Deliveries that are shown.
 const SHOWN: usize = 10;
-/// Deliveries that are counted if no index has them. More take a while, and the number says enough.
-const COUNTED: i64 = 10_000;
 /// Deliveries found in one read.
 const A_PAGE: usize = 1_000;
 
-/// Counts the acts of an operation. Deliveries in an index are counted to the last one.
+/// Counts the acts of an operation.
 fn preview(
     sql: &Connection,
     new: &NewBulk,
     routing: &dyn Routing,
-    now: Timestamp,
+    (now, counting): (Timestamp, Counting),
 ) -> Result<BulkPreview, StoreError> {
     let target = match &new.target {
         Some(name) => destination_id(sql, name)?,
@@ -38,7 +39,7 @@ fn preview(
         is_exact: true,
         ..BulkPreview::default()
     };
-    if let Some(counted) = counts(sql, new, now)? {
+    if let Some(counted) = counts(sql, new, now, &mut CountBudget::of(counting))? {
         for one in counted {
             let selection = selection_of(new, Some(one.count.id), target, now);
             let missing = SHOWN.saturating_sub(found.first.len());
@@ -52,6 +53,7 @@ fn preview(
             }
             found.skipped += one.skipped;
             found.in_flight += one.in_flight;
+            found.is_exact &= one.is_exact;
             if one.count.count > 0 {
                 found.counts.push((one.count.destination, one.count.count));
             }
@@ -66,16 +68,19 @@ fn preview(
         None => None,
     };
     let selection = selection_of(new, destination, target, now);
-    read_through(sql, new, &selection, routing, &mut found)?;
+    if selection.is_of_waiting() {
+        found.in_flight = selection.in_flight(sql)?;
+    }
+    read_through(sql, new, &selection, (routing, counting), &mut found)?;
     Ok(found)
 }
 
-/// Reads through everything that has no index, up to [`COUNTED`] matches.
+/// Reads through everything that has no index, up to [`MAX_COUNTED`] matches.
 fn read_through(
     sql: &Connection,
     new: &NewBulk,
     selection: &Selection,
-    routing: &dyn Routing,
+    (routing, counting): (&dyn Routing, Counting),
     found: &mut BulkPreview,
 ) -> Result<(), StoreError> {
     let decider = Decider {
@@ -85,7 +90,9 @@ fn read_through(
         target: new.target.as_deref(),
     };
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
-    let (mut cursor, mut total) = (selection.start(), 0);
+    let mut budget = CountBudget::of(counting);
+    budget.matches = MAX_COUNTED;
+    let mut cursor = selection.start();
     loop {
         let page = selection.page(sql, cursor, A_PAGE)?;
         for selected in &page.selected {
@@ -93,12 +100,16 @@ fn read_through(
                 found.skipped += 1;
                 continue;
             }
+            if budget.is_spent() {
+                found.is_exact = false;
+                break;
+            }
             for act in decider.decide(selected)?.acts {
                 let destination = match act.does {
                     Does::Create { to, .. } | Does::Move { to, .. } => to,
                     Does::Change { destination, .. } => name_of(sql, destination)?,
                 };
-                total += 1;
+                budget.matches -= 1;
                 if found.first.len() < SHOWN {
                     found.first.push(shown(sql, selected, &destination)?);
                 }
@@ -106,8 +117,9 @@ fn read_through(
             }
         }
         cursor = page.end;
-        if page.is_last || total >= COUNTED {
-            found.is_exact = page.is_last;
+        budget.looks -= i64::try_from(page.looked).unwrap_or(i64::MAX);
+        if page.is_last || budget.is_spent() {
+            found.is_exact &= page.is_last;
             break;
         }
     }
@@ -153,7 +165,23 @@ impl Operator {
         self.read(|sql| {
             // One snapshot, so that each delivery found exists when it is read.
             let snapshot = sql.unchecked_transaction()?;
-            preview(&snapshot, new, routing, now)
+            preview(&snapshot, new, routing, (now, Counting::Indexed))
         })
+    }
+}
+
+impl Sqlite {
+    /// Counts the acts of an operation up to a bound, and shows the first.
+    pub async fn preview_operation(
+        &self,
+        new: NewBulk,
+        routing: impl Routing + Send + 'static,
+    ) -> Result<BulkPreview, StoreError> {
+        let now = self.shared().clock.now();
+        self.read(move |sql| {
+            let snapshot = sql.unchecked_transaction()?;
+            preview(&snapshot, &new, &routing, (now, Counting::Bounded))
+        })
+        .await
     }
 }

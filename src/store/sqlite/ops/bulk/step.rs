@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::bulk::plan::{BulkStep, Part};
-use crate::store::sqlite::queries::{Access, Cursor};
+use crate::store::sqlite::queries::Cursor;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{BulkAction, BulkAdvance};
@@ -112,7 +112,7 @@ impl Part {
     /// cursor: so an operation that takes away what waits looks again, from the beginning,
     /// until it finds nothing.
     fn end(&self, tx: &Tx<'_>, progress: &mut Progress) -> Result<(), StoreError> {
-        let is_of_waiting = self.selection.access() == Access::Waiting;
+        let is_of_waiting = self.selection.is_of_waiting();
         if is_of_waiting {
             progress.in_flight = self.selection.in_flight(tx.sql)?;
         }

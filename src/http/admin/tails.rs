@@ -1,0 +1,171 @@
+//! Sends the entries of a tail to a client as they happen.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::http::api_error::ApiError;
+use crate::ops::views;
+use crate::ops::visible::plain_json;
+use crate::stop::Stop;
+use crate::store::{Store, StoreError, TailCursor, TailPage, TailQuery};
+
+/// Tails at once. Each looks at the database four times a second.
+const MAX_TAILS: usize = 8;
+/// Entries that wait for a client. More are counted, and lost to it.
+pub(super) const MAX_QUEUED: usize = 256;
+/// The time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks without an entry after which a comment is sent: 15 s, so that no proxy takes the
+/// connection for dead, and a client that is gone is noticed.
+const LOOKS_UNTIL_COMMENT: u32 = 60;
+
+/// The tails of all clients. Clones share their bound.
+#[derive(Clone)]
+pub(in crate::http) struct Tails {
+    permits: Arc<Semaphore>,
+    stop: Stop,
+}
+
+impl Tails {
+    pub fn new(stop: Stop) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(MAX_TAILS)),
+            stop,
+        }
+    }
+
+    /// A tail that is still to be started, if there is room for one.
+    pub fn open(&self, store: &Store, query: TailQuery) -> Result<Follower, ApiError> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| {
+            ApiError::overloaded(format!("{MAX_TAILS} tails are open, as many as may"))
+        })?;
+        Ok(Follower {
+            store: store.clone(),
+            query,
+            stop: self.stop.clone(),
+            _permit: permit,
+        })
+    }
+}
+
+/// Follows the store for one client.
+pub(in crate::http) struct Follower {
+    store: Store,
+    query: TailQuery,
+    stop: Stop,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// Sends entries until the client goes, or the relay stops.
+    pub async fn run(self, to: Sender<Bytes>) {
+        let gone = to.clone();
+        tokio::select! {
+            _ = self.stop.asked() => {}
+            () = gone.closed() => {}
+            // The client has gone, or the store has ended.
+            _ = self.follow(Outlet::new(to)) => {}
+        }
+    }
+
+    async fn follow(&self, mut outlet: Outlet) -> Result<(), Gone> {
+        // Shows the client that it is connected.
+        outlet.send(Bytes::from_static(b": tail\n\n"))?;
+        let cursor = Arc::<Mutex<TailCursor>>::default();
+        loop {
+            let look = self.store.tail(self.query.clone(), Arc::clone(&cursor));
+            let has_more = match look.await {
+                Ok(page) => {
+                    outlet.deliver(&page)?;
+                    page.has_more
+                }
+                // All connections are taken: the next look goes on from where this one would have.
+                Err(StoreError::Busy) => false,
+                Err(_) => return Ok(()),
+            };
+            if !has_more {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+}
+
+/// The client is gone.
+#[derive(Debug)]
+struct Gone;
+
+/// Queues the entries of a tail for its client, and never waits for it.
+struct Outlet {
+    to: Sender<Bytes>,
+    /// Entries that are missing, and of which the client doesn't know.
+    missed: u64,
+    quiet_looks: u32,
+}
+
+impl Outlet {
+    fn new(to: Sender<Bytes>) -> Self {
+        Self {
+            to,
+            missed: 0,
+            quiet_looks: 0,
+        }
+    }
+
+    /// Queues the entries of a page, as far as there is room.
+    fn deliver(&mut self, page: &TailPage) -> Result<(), Gone> {
+        if page.has_gap {
+            self.missed = self.missed.max(1);
+        }
+        for entry in &page.entries {
+            let (name, data) = views::tail_entry(entry);
+            let is_sent = self.tell_gap()? && self.send(event(name, &data))?;
+            self.missed += u64::from(!is_sent);
+        }
+        self.tell_gap()?;
+        self.quiet_looks += 1;
+        if !page.entries.is_empty() {
+            self.quiet_looks = 0;
+        } else if self.quiet_looks == LOOKS_UNTIL_COMMENT {
+            self.quiet_looks = 0;
+            self.send(Bytes::from_static(b":\n\n"))?;
+        }
+        Ok(())
+    }
+
+    /// Says that entries are missing, if there are any; whether the client knows of all.
+    fn tell_gap(&mut self) -> Result<bool, Gone> {
+        if self.missed == 0 {
+            return Ok(true);
+        }
+        let (name, data) = views::tail_gap(self.missed);
+        let is_sent = self.send(event(name, &data))?;
+        if is_sent {
+            self.missed = 0;
+        }
+        Ok(is_sent)
+    }
+
+    /// Queues a chunk; false if the queue is full.
+    fn send(&self, chunk: Bytes) -> Result<bool, Gone> {
+        match self.to.try_send(chunk) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(_)) => Ok(false),
+            Err(TrySendError::Closed(_)) => Err(Gone),
+        }
+    }
+}
+
+/// An event of the stream. Its data is one line.
+fn event(name: &str, data: &serde_json::Value) -> Bytes {
+    let data = data.to_string();
+    format!("event: {name}\ndata: {}\n\n", plain_json(&data)).into()
+}
+
+#[cfg(test)]
+mod tests;
