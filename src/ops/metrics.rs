@@ -9,6 +9,7 @@ mod tests;
 mod backup;
 mod config;
 mod listeners;
+mod recorder;
 mod sources;
 mod tls;
 mod verification;
@@ -19,32 +20,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{
-    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 
 pub(crate) use backup::BackupMetrics;
 pub(crate) use config::ConfigMetrics;
 pub(crate) use tls::{HandshakeCounters, HandshakeResult};
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
+use self::recorder::{recorder, set_build_info};
 use crate::model::{DeliveryState, Level, Surface};
 use crate::ops::rollup_counters::RollupCounters;
 
 const METADATA: Metadata<'_> = Metadata::new("relay", metrics::Level::INFO, None);
-
-/// Upper bounds of the buckets of durations, in seconds: from a commit on a fast disk to the
-/// timeout of a delivery.
-const SECONDS: [f64; 14] = [
-    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
-];
-/// Upper bounds of the buckets of the latency from acceptance to delivery, in seconds: retries
-/// stretch it to days.
-const LATENCY_SECONDS: [f64; 12] = [
-    0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0,
-];
-/// Upper bounds of the buckets of the operations in a commit: powers of two up to a full batch.
-const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Dropped log lines. Process-wide, as standard error is: each relay of a process shows the same
 /// number.
@@ -88,6 +75,7 @@ impl Metrics {
     /// All metrics at zero. `level` is the level that runs, for `relay_build_info`.
     pub fn new(level: Level) -> Self {
         let recorder = recorder();
+        describe(&recorder);
         let handle = recorder.handle();
         set_build_info(&recorder, level);
         let counter = |name| recorder.register_counter(&Key::from_static_name(name), &METADATA);
@@ -292,33 +280,6 @@ impl Metrics {
 }
 
 const NO_PANIC: &str = "nobody panics while holding this lock";
-
-fn recorder() -> PrometheusRecorder {
-    let buckets = |builder: PrometheusBuilder, name: &str, bounds: &[f64]| {
-        builder
-            .set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)
-            .expect("the bounds are not empty")
-    };
-    let builder = PrometheusBuilder::new();
-    let builder = buckets(builder, "relay_http_request_duration_seconds", &SECONDS);
-    let builder = buckets(builder, "relay_commit_duration_seconds", &SECONDS);
-    let builder = buckets(builder, "relay_attempt_duration_seconds", &SECONDS);
-    let builder = buckets(builder, "relay_delivery_latency_seconds", &LATENCY_SECONDS);
-    let builder = buckets(builder, "relay_commit_batch_size", &BATCH);
-    let recorder = builder.build_recorder();
-    describe(&recorder);
-    recorder
-}
-
-fn set_build_info(recorder: &PrometheusRecorder, level: Level) {
-    let labels = vec![
-        Label::new("version", env!("CARGO_PKG_VERSION")),
-        Label::new("level", level.to_string()),
-    ];
-    recorder
-        .register_gauge(&Key::from_parts("relay_build_info", labels), &METADATA)
-        .set(1.0);
-}
 
 /// The help of the counters.
 const COUNTERS: [(&str, &str); 10] = [

@@ -26,8 +26,7 @@ use crate::store::error::OpenError;
 /// Statements that the writing connection keeps prepared.
 const STATEMENTS: usize = 64;
 
-/// Creates an empty database, unless it exists. `newest` tells a row that the database must hold, or
-/// 0.
+/// Creates an empty database, unless it exists. `newest` tells a row that it must hold, or 0.
 pub fn create(path: &Path, newest: i64) -> Result<(), OpenError> {
     exists(path, newest)?;
     private::create(path).map_err(|source| OpenError::Create {
