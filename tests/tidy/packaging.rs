@@ -1,8 +1,10 @@
 //! The rules for Prometheus and the dashboard for Grafana: they parse, and they name metrics that
-//! are there.
+//! are there. The configurations and contents of packages.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use relay::Config;
 use serde_json::Value;
 
 use crate::{assert_none, text_of};
@@ -142,4 +144,51 @@ fn each_metric_but_a_few_is_on_the_dashboard() {
         })
         .collect();
     assert!(missing.len() <= 8, "the dashboard lacks {missing:?}");
+}
+
+/// The configuration of a package, as a server would have it.
+fn configuration(path: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    Config::load(Some(&path)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn a_package_s_configuration_opens_no_more_than_it_must() {
+    let service = configuration("packaging/relay.toml");
+    assert!(service.server.listen.ip().is_loopback());
+    assert_eq!(service.database.path, Path::new("/var/lib/relay/relay.db"));
+    let container = configuration("packaging/container/relay.toml");
+    assert!(container.server.listen.ip().is_unspecified());
+    assert_eq!(container.database.path, Path::new("/data/relay.db"));
+    for config in [service, container] {
+        // Without a token it may be reached by this machine alone.
+        let admin = config.admin.listen.expect("the health check asks it");
+        assert!(admin.ip().is_loopback());
+        assert!(config.destinations.is_empty() && config.sources.is_empty());
+    }
+}
+
+#[test]
+fn packages_hold_the_same_files() {
+    let manifest: toml::Table = toml::from_str(include_str!("../../Cargo.toml")).expect("TOML");
+    let metadata = &manifest["package"]["metadata"];
+    let is_text = |value: &toml::Value| value.as_str().map(str::to_owned);
+    let assets = |of: &str| metadata[of]["assets"].as_array().expect("assets").clone();
+    let deb: BTreeSet<_> = assets("deb")
+        .iter()
+        .filter_map(|one| is_text(&one[0]))
+        .collect();
+    let rpm = assets("generate-rpm");
+    let rpm: BTreeSet<_> = rpm
+        .iter()
+        .filter_map(|one| is_text(&one["source"]))
+        .collect();
+    assert_eq!(deb, rpm);
+    assert!(deb.len() > 6, "{deb:?}");
+    let outside = |path: &&String| !path.starts_with("target/package/stage/");
+    assert_eq!(
+        deb.iter().find(outside),
+        None,
+        "packaging/build lays files out there"
+    );
 }
