@@ -167,7 +167,9 @@ async def load(flags):
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 9000, backlog=1024)
     queue = asyncio.Queue()
     kept = [asyncio.create_task(sender.send_kept(queue)) for _ in range(KEPT)]
-    alone, number, began = [], 0, time.monotonic()
+    # A number that an earlier run used would be a duplicate.
+    first = time.time_ns() // 10**6
+    alone, sent, began = [], 0, time.monotonic()
     command, ended = None, None
     while True:
         now = time.monotonic()
@@ -180,12 +182,12 @@ async def load(flags):
         if ended is not None and now > ended + flags.after:
             break
         # As many as are due by now: a late turn of this loop doesn't lower the rate.
-        while number < (now - began) * flags.rate:
-            number += 1
-            if number % 2:
-                alone.append(asyncio.create_task(sender.send_alone(number)))
+        while sent < (now - began) * flags.rate:
+            sent += 1
+            if sent % 2:
+                alone.append(asyncio.create_task(sender.send_alone(first + sent)))
             else:
-                queue.put_nowait(number)
+                queue.put_nowait(first + sent)
         await asyncio.sleep(0.002)
     seconds = time.monotonic() - began
     for _ in kept:
@@ -198,7 +200,7 @@ async def load(flags):
     twice = sum(1 for count in receiver.arrived.values() if count > 1)
     refused = sum(sender.refused.values())
     print(
-        f"sent {number} at {number / seconds:.0f}/s, accepted {len(sender.accepted)}, "
+        f"sent {sent} at {sent / seconds:.0f}/s, accepted {len(sender.accepted)}, "
         f"refused {refused} {dict(sender.refused) or ''}, lost {len(lost)}, "
         f"delivered twice {twice}, sent again on closed connections {sender.again}, "
         f"slowest answer {sender.slowest:.2f} s"
