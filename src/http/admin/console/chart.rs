@@ -102,7 +102,10 @@ impl Series {
         Chart {
             name,
             figure: grouped(total),
-            detail: format!("at most {} {unit}", grouped(most)),
+            detail: match most {
+                0 => "none in this time".to_owned(),
+                most => format!("at most {} {unit}", grouped(most)),
+            },
             ..self.chart(bars)
         }
     }

@@ -119,7 +119,9 @@ fn sections(view: &Value) -> Vec<Section> {
 impl Section {
     fn new(name: String, view: &Value, number: usize) -> Self {
         let mut settings = Vec::new();
-        collect("", view, &mut settings);
+        if !view.is_null() {
+            collect("", view, &mut settings);
+        }
         Self {
             name,
             anchor: format!("section-{number}"),

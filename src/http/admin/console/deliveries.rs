@@ -36,6 +36,7 @@ struct Deliveries {
     /// The first page, if this is another one.
     first: Option<String>,
     searched_to: Option<Moment>,
+    operations: Vec<OperationLink>,
     has_filter: bool,
 }
 
@@ -54,6 +55,13 @@ struct StatusOption {
     name: &'static str,
     word: String,
     is_chosen: bool,
+}
+
+/// A link to an operation on all that match.
+struct OperationLink {
+    name: &'static str,
+    path: String,
+    is_dangerous: bool,
 }
 
 struct Row {
@@ -105,6 +113,17 @@ impl Filter {
         pairs.push(("after", after));
         link::with("/deliveries", &pairs)
     }
+
+    /// The page that counts an operation on all that match.
+    fn operation(&self, kind: &str) -> String {
+        let mut pairs = vec![("kind", Some(kind))];
+        let is_reroute = kind == "reroute";
+        pairs.extend(self.pairs().map(|(name, value)| match name {
+            "destination" if is_reroute => ("from", value),
+            name => (name, value),
+        }));
+        link::with("/operations/new", &pairs)
+    }
 }
 
 pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
@@ -155,6 +174,11 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
             .map(|next| filter.page(Some(&next.to_string()))),
         first: (!is_first).then(|| filter.page(None)),
         searched_to: listing.searched_to.map(Moment::new),
+        operations: if visit.may_operate() {
+            operations(&filter, status)
+        } else {
+            Vec::new()
+        },
         has_filter: filter.pairs().iter().any(|(_, value)| value.is_some()),
         filter,
     };
@@ -205,6 +229,27 @@ fn count_text(count: DeliveryCount) -> String {
         }
         (false, _) => format!("{number}+ deliveries match"),
     }
+}
+
+/// The operations that work on deliveries of this status.
+fn operations(filter: &Filter, status: Option<Status>) -> Vec<OperationLink> {
+    use DeliveryState::{DeadLettered, Delivered, Queued, Retrying};
+    let kinds: &[(&str, &'static str)] = match status.and_then(Status::state) {
+        Some(DeadLettered) => &[("replay", "Replay all …"), ("discard", "Discard all …")],
+        Some(Delivered) => &[("replay", "Send all again …")],
+        Some(Queued | Retrying) => &[
+            ("retry", "Retry all now …"),
+            ("reroute", "Reroute all …"),
+            ("discard", "Discard all …"),
+        ],
+        _ => &[],
+    };
+    let links = kinds.iter().map(|&(kind, name)| OperationLink {
+        name,
+        path: filter.operation(kind),
+        is_dangerous: kind == "discard",
+    });
+    links.collect()
 }
 
 impl Row {

@@ -9,13 +9,14 @@ use super::chart::{Chart, FiguresRow, Series};
 use super::link;
 use super::mark::{DestinationMark, Recent};
 use super::page::{Frame, Tab, html, see_other};
-use super::visit::{Visit, capped, form, grouped};
+use super::visit::{Visit, capped, form, grouped, millis};
 use super::when::When;
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::Response;
+use crate::model::FailureKind;
 use crate::store::{
     DestinationOverview, DestinationsPage, DestinationsQuery, Resumed, RollupQuery, Rollups,
 };
@@ -53,6 +54,7 @@ struct DestinationPage {
     figures: Vec<FiguresRow>,
     settings: Vec<(&'static str, String)>,
     links: Vec<(&'static str, String)>,
+    operations: Vec<(&'static str, String)>,
     may_operate: bool,
 }
 
@@ -68,6 +70,9 @@ struct Row {
     oldest_due: Option<When>,
     /// The time of its pause, which a resume names so that it ends no other pause.
     paused_at: Option<String>,
+    /// Whether something keeps it back that ends by itself, or by a probe.
+    is_held: bool,
+    is_configured: bool,
 }
 
 impl Row {
@@ -91,6 +96,8 @@ impl Row {
             dead: capped(one.dead_lettered),
             oldest_due: one.oldest_due.map(|at| When::new(at, now)),
             paused_at: one.paused.as_ref().map(|pause| pause.at.to_string()),
+            is_held: one.probe_at.is_some() || one.held_until.is_some_and(|until| until > now),
+            is_configured: policy.is_some(),
             name: one.name.clone(),
         }
     }
@@ -147,6 +154,7 @@ pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiE
         figures: series.rows(),
         settings: policy.map_or_else(Vec::new, |policy| settings(policy)),
         links: links(name),
+        operations: operations(name, &one),
         may_operate: visit.may_operate(),
     };
     Ok(html(&page))
@@ -196,6 +204,33 @@ fn links(name: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The operations on its deliveries.
+fn operations(name: &str, one: &DestinationOverview) -> Vec<(&'static str, String)> {
+    let path = |kind: &str, status: Option<&str>, member: &'static str| {
+        let pairs = [
+            ("kind", Some(kind)),
+            ("status", status),
+            (member, Some(name)),
+        ];
+        link::with("/operations/new", &pairs)
+    };
+    let mut links = Vec::new();
+    if one.dead_lettered > 0 {
+        let dead = Some("dead_lettered");
+        let replay = path("replay", dead, "destination");
+        links.push(("Replay the dead letters …", replay));
+        let discard = path("discard", dead, "destination");
+        links.push(("Discard the dead letters …", discard));
+    }
+    if one.waiting != Some(0) {
+        let retry = path("retry", None, "destination");
+        links.push(("Retry all now …", retry));
+        let reroute = path("reroute", None, "from");
+        links.push(("Reroute what waits …", reroute));
+    }
+    links
+}
+
 async fn page(
     visit: &Visit<'_>,
     name: Option<&str>,
@@ -231,6 +266,8 @@ pub(super) fn decoded(segment: &str) -> Option<String> {
 pub(super) enum Action {
     Pause,
     Resume,
+    Probe,
+    Ping,
 }
 
 impl Action {
@@ -238,6 +275,8 @@ impl Action {
         match text {
             "pause" => Some(Self::Pause),
             "resume" => Some(Self::Resume),
+            "probe" => Some(Self::Probe),
+            "ping" => Some(Self::Ping),
             _ => None,
         }
     }
@@ -263,6 +302,8 @@ pub(super) async fn act(
             })?;
             resume(visit, name, paused_at).await?
         }
+        Action::Probe => probe(visit, name).await?,
+        Action::Ping => ping(visit, name).await?,
     };
     fields.end()?;
     let path = if is_of_list {
@@ -312,4 +353,37 @@ async fn resume(
             pause.at, pause.reason
         ))),
     }
+}
+
+async fn probe(visit: &Visit<'_>, name: &str) -> Result<String, ApiError> {
+    let probed = visit.app.store.probe_now(name.to_owned());
+    if !visit.context.wait(probed).await? {
+        let said = format!("Neither a breaker nor a Retry-After keeps {name} back.");
+        return Ok(said);
+    }
+    let who = visit.caller.name.as_str();
+    log::info!(destination = name, who; "destination tried at once");
+    Ok(format!("The next delivery goes to {name} now."))
+}
+
+/// Sends a test, and tells how it went.
+async fn ping(visit: &Visit<'_>, name: &str) -> Result<String, ApiError> {
+    let app = visit.app;
+    let report = app.pings.ping(visit.context, &*app.clock, name).await?;
+    let who = visit.caller.name.as_str();
+    log::info!(
+        destination = name, who, event_id = report.id.as_str(), status_code = report.status_code,
+        failure = report.failure.map(FailureKind::name);
+        "destination pinged"
+    );
+    let took = millis(report.took);
+    let status = report.status_code.map(|code| format!(" with {code}"));
+    let status = status.unwrap_or_default();
+    Ok(match report.error {
+        None if report.is_delivered => {
+            format!("The test reached {name}: answered{status} in {took}.")
+        }
+        None => format!("The test failed at {name}: answered{status} in {took}."),
+        Some(error) => format!("The test failed at {name} after {took}: {error}."),
+    })
 }

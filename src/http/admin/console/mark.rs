@@ -129,7 +129,8 @@ impl DestinationMark {
             Some(KeepReason::Paused) => {
                 let pause = one.paused.as_ref();
                 let reason = pause.map_or("", |pause| pause.reason.as_str());
-                of("paused", Tone::Waits, reason, pause.map(|pause| pause.at))
+                let reason = format!("{reason},");
+                of("paused", Tone::Waits, &reason, pause.map(|pause| pause.at))
             }
             Some(KeepReason::Held(until)) => {
                 of("held", Tone::Waits, "by Retry-After, ends", Some(until))

@@ -4,7 +4,7 @@
 //! - `page`: the frame and the headers of each page. `escape`: the escape of all texts. `assets`:
 //!   style sheet, script and icon. `when`, `mark`, `chart`: times, states and charts. `link`:
 //!   addresses.
-//! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `configuration`.
+//! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `operations/`, `configuration`.
 //!
 //! The pages show what the API shows, and their forms do what it does.
 
@@ -17,6 +17,7 @@ mod escape;
 mod event;
 mod link;
 mod mark;
+mod operations;
 mod overview;
 mod page;
 mod sign_in;
@@ -112,13 +113,17 @@ enum Route<'a> {
     Destinations,
     Destination(String),
     DestinationAction(String, destinations::Action),
+    Operations,
+    NewOperation,
+    CreateOperation,
+    CancelOperation(&'a str),
     Configuration,
     Reload,
     SignOut,
 }
 
 impl<'a> Route<'a> {
-    fn find(path: &'a str) -> Option<Self> {
+    fn find(path: &'a str, method: &Method) -> Option<Self> {
         let mut parts = path[1..].split('/');
         let route = match (parts.next()?, parts.next(), parts.next()) {
             ("", None, _) => Self::Overview,
@@ -131,6 +136,10 @@ impl<'a> Route<'a> {
                 let action = destinations::Action::parse(action)?;
                 Self::DestinationAction(destinations::decoded(name)?, action)
             }
+            ("operations", None, _) if method == Method::POST => Self::CreateOperation,
+            ("operations", None, _) => Self::Operations,
+            ("operations", Some("new"), None) => Self::NewOperation,
+            ("operations", Some(id), Some("cancel")) => Self::CancelOperation(id),
             ("configuration", None, _) => Self::Configuration,
             ("configuration", Some("reload"), None) => Self::Reload,
             ("sign-out", None, _) => Self::SignOut,
@@ -141,7 +150,11 @@ impl<'a> Route<'a> {
 
     fn allows(&self) -> &'static str {
         match self {
-            Self::DestinationAction(..) | Self::Reload | Self::SignOut => POST,
+            Self::DestinationAction(..)
+            | Self::CreateOperation
+            | Self::CancelOperation(_)
+            | Self::Reload
+            | Self::SignOut => POST,
             _ => GET,
         }
     }
@@ -185,7 +198,7 @@ async fn respond(
         head,
         caller,
     };
-    let route = Route::find(head.uri.path());
+    let route = Route::find(head.uri.path(), &head.method);
     let route = route.ok_or_else(|| ApiError::not_found("There is nothing at this path."))?;
     match (route.allows(), &head.method) {
         (GET, &Method::GET | &Method::HEAD) => {}
@@ -209,6 +222,10 @@ async fn show(visit: &Visit<'_>, route: Route<'_>, body: &mut Body) -> Result<Re
         Route::DestinationAction(name, action) => {
             destinations::act(visit, &name, action, body).await
         }
+        Route::Operations => operations::list(visit).await,
+        Route::NewOperation => operations::new(visit).await,
+        Route::CreateOperation => operations::create(visit, body).await,
+        Route::CancelOperation(id) => operations::cancel(visit, id).await,
         Route::Configuration => configuration::show(visit).await,
         Route::Reload => configuration::reload(visit, body).await,
         Route::SignOut => Ok(sign_in::sign_out(visit.app, visit.head)),

@@ -238,10 +238,10 @@ fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> 
         Figure {
             name: "Oldest due",
             value: overdue.map_or_else(|| "none".to_owned(), span),
-            detail: if is_delivering {
-                "since the oldest delivery that may go was due".to_owned()
-            } else {
-                "nothing is delivered: delivery.level is off".to_owned()
+            detail: match (is_delivering, overdue) {
+                (false, _) => "nothing is delivered: delivery.level is off".to_owned(),
+                (true, None) => "nothing waits that may go".to_owned(),
+                (true, Some(_)) => "since the oldest that may go was due".to_owned(),
             },
             path: None,
         },
@@ -257,9 +257,10 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
     };
     let last = &state.last;
     let reload = match &last.report {
-        Ok(_) if last.generation == 0 => "none since the start",
-        Ok(_) => "taken over",
-        Err(_) => "refused",
+        _ if last.is_dry_run => "checked",
+        Ok(_) if last.generation == 0 => "read at the start",
+        Ok(_) => "reloaded",
+        Err(_) => "reload refused",
     };
     let free = visit.app.store.free_bytes();
     vec![
@@ -273,7 +274,7 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
         ),
         fact("Configuration", short(&last.fingerprint).to_owned()),
         Fact {
-            name: "Last reload",
+            name: "Last change of it",
             value: reload.to_owned(),
             at: Some(When::new(last.began_at, now)),
         },

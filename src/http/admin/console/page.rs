@@ -9,10 +9,11 @@ use crate::http::admin::access::caller::{Caller, Proof, Role};
 use crate::http::response::{Response, with_type};
 
 /// The pages in the order of the navigation: path and name.
-const TABS: [(Tab, &str, &str); 4] = [
+const TABS: [(Tab, &str, &str); 5] = [
     (Tab::Overview, "/", "Overview"),
     (Tab::Deliveries, "/deliveries", "Deliveries"),
     (Tab::Destinations, "/destinations", "Destinations"),
+    (Tab::Operations, "/operations", "Operations"),
     (Tab::Configuration, "/configuration", "Configuration"),
 ];
 
@@ -22,6 +23,7 @@ pub(super) enum Tab {
     Overview,
     Deliveries,
     Destinations,
+    Operations,
     Configuration,
 }
 

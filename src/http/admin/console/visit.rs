@@ -56,6 +56,11 @@ impl Visit<'_> {
     /// The frame of a page, with the troubles of the relay.
     pub fn frame(&self, title: impl Into<String>, tab: Tab, said: Option<Note>) -> Frame {
         let mut frame = Frame::new(title, tab, &self.caller).with(said);
+        if self.app.store.is_held() {
+            let text = "This is a restored backup, and it is held: requests are accepted, and \
+                        nothing is sent until relay resume --all.";
+            frame.notes.push(Note::hint(text.to_owned()));
+        }
         if let Err(unready) = self.app.store.readiness() {
             let text = format!("Nothing can be accepted: {}.", unready.reason());
             frame.notes.push(Note::trouble(text));

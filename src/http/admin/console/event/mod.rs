@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
-use crate::model::{IntentId, Surface};
+use crate::model::{DeliveryState, IntentId, Surface};
 use crate::ops::status_text::{UNROUTED, describe};
 use crate::store::{StoredDelivery, StoredIntent};
 use attempts::{Entry, entries};
@@ -33,6 +33,8 @@ use routing::Routed;
 struct EventPage {
     frame: Frame,
     parts: EventParts,
+    may_operate: bool,
+    operations: Vec<(&'static str, String)>,
 }
 
 /// The parts of the page that are made of the event alone.
@@ -140,6 +142,7 @@ pub(super) async fn show(visit: &Visit<'_>, id: &str) -> Result<Response, ApiErr
     let id: IntentId = id.parse().map_err(|_| unknown())?;
     let found = visit.app.store.intent_of_any_surface(id);
     let row = visit.context.wait(found).await?.ok_or_else(unknown)?;
+    let operations = operations(&row);
     let (config, now) = (Arc::clone(&visit.app.config), visit.now());
     let bytes = row.size();
     let make = move || EventParts::new(&row, &config, now, is_hex.unwrap_or(false));
@@ -149,5 +152,40 @@ pub(super) async fn show(visit: &Visit<'_>, id: &str) -> Result<Response, ApiErr
     // An event that has ended changes no more, and may be large.
     let frame = visit.frame(title, Tab::Deliveries, said);
     let frame = frame.live(!parts.is_final);
-    Ok(html(&EventPage { frame, parts }))
+    Ok(html(&EventPage {
+        frame,
+        parts,
+        may_operate: visit.may_operate(),
+        operations,
+    }))
+}
+
+/// The operations that its deliveries allow.
+fn operations(row: &StoredIntent) -> Vec<(&'static str, String)> {
+    let is_any = |states: &[DeliveryState]| {
+        let mut deliveries = row.deliveries.iter();
+        deliveries.any(|one| one.discarded_at.is_none() && states.contains(&one.state))
+    };
+    let id = row.surface.public_id(row.id);
+    let path = |kind: &str, status: &str| {
+        let pairs = [
+            ("kind", Some(kind)),
+            ("ids", Some(id.as_str())),
+            ("status", Some(status).filter(|status| !status.is_empty())),
+        ];
+        link::with("/operations/new", &pairs)
+    };
+    let mut links = Vec::new();
+    if is_any(&[DeliveryState::DeadLettered]) {
+        links.push(("Replay …", path("replay", "dead_lettered")));
+    } else if is_any(&[DeliveryState::Delivered]) {
+        links.push(("Send again …", path("replay", "delivered")));
+    }
+    if is_any(&[DeliveryState::Queued, DeliveryState::Retrying]) {
+        links.push(("Retry now …", path("retry", "")));
+    }
+    if is_any(&[DeliveryState::DeadLettered]) {
+        links.push(("Discard …", path("discard", "")));
+    }
+    links
 }

@@ -1,0 +1,151 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::flows::sign_in;
+use crate::scene::{LONG_NAME, OPERATE, Scene};
+use crate::webdriver::{Browser, Theme, is_there};
+
+/// The narrowest telephone, and a usual screen.
+const WIDTHS: [u32; 2] = [360, 1440];
+
+/// Checks that a page is accessible, no wider than the window, and violates no policy.
+fn check(browser: &Browser, page: &str) {
+    let overflow = browser
+        .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
+    assert_eq!(overflow, json!(0), "{page} is wider than the window");
+    let mut complaints = browser.complaints();
+    // A page that isn't there says so by its status.
+    complaints.retain(|text| !text.contains("status of 404"));
+    assert!(complaints.is_empty(), "{page}: {complaints:?}");
+    let source = browser.source();
+    assert!(!source.contains(" style="), "{page} has a style of its own");
+    if let Some(axe) = axe() {
+        let script = format!(
+            "{axe}\nconst done = arguments[arguments.length - 1];\n\
+             axe.run(document, {{ resultTypes: ['violations'] }}).then(\n\
+             (found) => done(found.violations.map((one) => one.id + ': ' + one.help + ' '\n\
+             + one.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | '))),\n\
+             (error) => done(['axe failed: ' + error]));"
+        );
+        let found = browser.run_async(&script);
+        assert_eq!(found, json!([]), "{page}: {found:#}");
+    }
+}
+
+fn axe() -> Option<String> {
+    let Ok(path) = std::env::var("RELAY_AXE") else {
+        eprintln!("accessibility is not checked: RELAY_AXE isn't set");
+        return None;
+    };
+    Some(std::fs::read_to_string(path).expect("RELAY_AXE is the path of axe.min.js"))
+}
+
+/// Shows a page in each theme and width.
+fn look(browser: &Browser, name: &str, url: &str) {
+    for width in WIDTHS {
+        for theme in Theme::ALL {
+            browser.show(theme, width);
+            browser.open(url);
+            browser.find("main h1");
+            check(browser, &format!("{name} {width} {}", theme.name()));
+            browser.picture(&format!("{name}-{width}-{}", theme.name()));
+        }
+    }
+}
+
+#[test]
+fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
+    if !is_there() {
+        return;
+    }
+    let scene = Scene::busy(true);
+    let browser = Browser::start(true);
+    look(&browser, "sign-in", &scene.url("/sign-in"));
+    sign_in(&browser, &scene, OPERATE);
+    let dead = scene.get("/api/deliveries?status=dead_lettered&limit=1");
+    let event = dead["items"][0]["id"].as_str().expect("an id").to_owned();
+    let routed = scene.send(
+        "github",
+        &[
+            ("Content-Type", "application/json"),
+            ("X-GitHub-Event", "pull_request.opened"),
+        ],
+        br#"{"action":"unpaid"}"#,
+    );
+    let waiting = scene.get("/api/deliveries?destination=warehouse&limit=1");
+    let waiting = waiting["items"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    scene.wait_for("dead_lettered", 31);
+    for (name, path) in [
+        ("overview", "/".to_owned()),
+        ("deliveries", "/deliveries".to_owned()),
+        (
+            "deliveries-filtered",
+            "/deliveries?status=dead_lettered&destination=mail".to_owned(),
+        ),
+        ("deliveries-none", "/deliveries?source=nobody".to_owned()),
+        ("event-dead", format!("/events/{event}")),
+        ("event-routed", format!("/events/{routed}")),
+        ("event-waiting", format!("/events/{waiting}?view=hex")),
+        ("destinations", "/destinations".to_owned()),
+        ("destination", "/destinations/orders".to_owned()),
+        ("destination-paused", "/destinations/warehouse".to_owned()),
+        ("destination-long", format!("/destinations/{LONG_NAME}")),
+        ("operations-none", "/operations".to_owned()),
+        (
+            "operation-new",
+            "/operations/new?kind=discard&status=dead_lettered".to_owned(),
+        ),
+        ("operation-empty", "/operations/new?kind=reroute".to_owned()),
+        ("configuration", "/configuration".to_owned()),
+    ] {
+        look(&browser, name, &scene.url(&path));
+    }
+    browser.open(&scene.url("/operations/new?kind=retry&destination=billing"));
+    browser.press("Retry now");
+    browser.see("is under way");
+    look(&browser, "operations", &scene.url("/operations"));
+    look(&browser, "not-found", &scene.url("/events/evt_none"));
+}
+
+#[test]
+fn the_pages_of_a_new_relay_say_how_to_go_on() {
+    if !is_there() {
+        return;
+    }
+    let scene = Scene::empty(false);
+    let browser = Browser::start(true);
+    for (name, path, text) in [
+        ("empty-overview", "/", "healthy"),
+        ("empty-deliveries", "/deliveries", "relay send"),
+        ("empty-operations", "/operations", "dead letters"),
+    ] {
+        look(&browser, name, &scene.url(path));
+        browser.see(text);
+    }
+}
+
+#[test]
+fn the_overview_is_pictured_for_the_readme() {
+    if !is_there() {
+        return;
+    }
+    let scene = Scene::busy(true);
+    let browser = Browser::start(true);
+    sign_in(&browser, &scene, OPERATE);
+    browser.show(Theme::Light, 1280);
+    browser.open(&scene.url("/"));
+    browser.find("main h2");
+    let clip = json!({ "x": 0, "y": 0, "width": 1280, "height": 900, "scale": 1 });
+    let picture = browser.picture_of("readme", &json!({ "clip": clip }));
+    let bytes = std::fs::metadata(&picture).expect("a file").len();
+    assert!(bytes < 300_000, "{bytes} bytes");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/console.png");
+    assert!(
+        kept.is_file(),
+        "docs/console.png is a copy of target/console/readme.png"
+    );
+}

@@ -1,0 +1,269 @@
+//! A relay with everything that the console shows: healthy, failing and paused destinations, dead
+//! letters, long names, hostile payloads, and the counts of a day.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relay::Config;
+use relay::config::{NamedSecret, Secret};
+
+use crate::support::{Answer, Client, Receiver, TestRelay};
+
+/// The tokens of the roles.
+pub const OPERATE: &str = "operate-operate-1";
+pub const READ: &str = "read-read-read-12";
+
+/// Text that would do harm if a page took it for its own.
+pub const HOSTILE: &str = "<script>document.title='stolen'</script><img src=x \
+                           onerror=\"document.title='stolen'\">'\"&{{7*7}}\u{202e}gnp.exe\u{0}\u{1b}[2J";
+
+pub const LONG_NAME: &str = "a-destination-whose-name-has-all-the-words-one-could-think-of";
+
+pub struct Scene {
+    pub relay: TestRelay,
+    pub receiver: Receiver,
+}
+
+fn settings(receiver: &Receiver, database: &std::path::Path, has_tokens: bool) -> Config {
+    let text = file(receiver, database);
+    let mut config: Config = toml::from_str(&text).expect("a configuration");
+    if has_tokens {
+        let named = |name: &str, secret: &str| NamedSecret {
+            name: name.to_owned(),
+            secret: Secret::new(secret),
+        };
+        config.admin.tokens = vec![named("OPS_TOKEN", OPERATE)];
+        config.admin.read_tokens = vec![named("READ_TOKEN", READ)];
+    }
+    config
+}
+
+/// The configuration's text.
+fn file(receiver: &Receiver, database: &std::path::Path) -> String {
+    let url = |path: &str| receiver.url(path);
+    format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        shutdown_grace = "1s"
+        [admin]
+        listen = "127.0.0.1:0"
+        [database]
+        path = '{}'
+        min_free_bytes = 0
+        [api]
+        keys = ["test-key"]
+        [delivery]
+        workers = 16
+        allow_networks = ["127.0.0.0/8"]
+        [destinations.orders]
+        url = "{}"
+        secrets = ["whsec_U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"]
+        headers = {{ Authorization = "Bearer SECRET" }}
+        [destinations.billing]
+        url = "{}"
+        retry = {{ schedule = ["1h", "2h"] }}
+        [destinations.mail]
+        url = "{}"
+        [destinations.warehouse]
+        url = "{}"
+        [destinations.slow]
+        url = "{}"
+        concurrency = 1
+        timeout = "60s"
+        [destinations.{LONG_NAME}]
+        url = "{}"
+        [sources.github]
+        destinations = ["orders"]
+        event_type = {{ header = "X-GitHub-Event" }}
+        [[sources.github.routes]]
+        when = {{ type = ["pull_request*"] }}
+        to = ["mail"]
+        [[sources.github.routes]]
+        when = {{ body = {{ "/action" = ["paid"] }} }}
+        to = ["billing"]
+        [sources.shop]
+        destinations = ["orders", "billing", "mail"]
+        accept_any_content = true
+        max_body_bytes = "16MiB"
+        [sources.store]
+        destinations = ["warehouse"]
+        [sources.slow]
+        destinations = ["slow"]
+        [sources.names]
+        destinations = ["{LONG_NAME}"]
+        "#,
+        database.join("relay.db").display(),
+        url("/orders/SECRET"),
+        url("/billing"),
+        url("/mail"),
+        url("/warehouse"),
+        url("/slow"),
+        url("/orders"),
+    )
+}
+
+fn answer(path: &str) -> Answer {
+    match path {
+        "/billing" => Answer::status(503).body("out for lunch"),
+        "/slow" => Answer::status(200).after(Duration::from_secs(60)),
+        "/mail" => Answer::status(400).body(HOSTILE),
+        _ => Answer::status(200)
+            .body("{\"ok\":true}")
+            .after(Duration::from_millis(20)),
+    }
+}
+
+impl Scene {
+    /// A relay where nothing has happened yet.
+    pub fn empty(has_tokens: bool) -> Self {
+        let receiver = Receiver::start(|arrival| answer(&arrival.path));
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let config = settings(&receiver, directory.path(), has_tokens);
+        let relay = TestRelay::start_in(directory, config, None);
+        Self { relay, receiver }
+    }
+
+    /// A relay with a history.
+    pub fn busy(has_tokens: bool) -> Self {
+        let mut scene = Self::empty(has_tokens);
+        scene.relay.stop();
+        let directory = Arc::clone(&scene.relay.directory);
+        add_rollups(directory.path());
+        let config = settings(&scene.receiver, directory.path(), has_tokens);
+        scene.relay = TestRelay::start_in(directory, config, None);
+        scene.fill();
+        scene
+    }
+
+    /// The address of the console.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.relay.admin().address())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.relay.admin().address().port()
+    }
+
+    /// Accepts an event, and returns its id.
+    pub fn send(&self, source: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+        let path = format!("/webhooks/{source}");
+        let key = format!("key-{:?}", Instant::now());
+        let mut all = vec![("Idempotency-Key", key.as_str())];
+        all.extend_from_slice(headers);
+        let mut request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        for (name, value) in all {
+            write!(request, "{name}: {value}\r\n").expect("a String takes all");
+        }
+        write!(request, "Content-Length: {}\r\n\r\n", body.len()).expect("a String takes all");
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
+        let reply = self.relay.client.raw(&bytes);
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        reply.json()["event_id"].as_str().expect("an id").to_owned()
+    }
+
+    fn fill(&self) {
+        let json = ("Content-Type", "application/json");
+        let admin = self.relay.admin();
+        let bearer = format!("Bearer {OPERATE}");
+        let pause = br#"{"reason":"stocktaking until Monday"}"#;
+        let headers = [json, ("Authorization", bearer.as_str())];
+        admin.send("POST", "/api/destinations/warehouse/pause", &headers, pause);
+        for number in 0..12 {
+            let body = format!(r#"{{"action":"opened","number":{number}}}"#);
+            self.send(
+                "github",
+                &[json, ("X-GitHub-Event", "issues")],
+                body.as_bytes(),
+            );
+        }
+        for number in 0..30 {
+            let body = format!(r#"{{"order":{number},"total":"12.50"}}"#);
+            self.send("shop", &[json], body.as_bytes());
+        }
+        for number in 0..7 {
+            self.send("store", &[json], format!("{{\"n\":{number}}}").as_bytes());
+        }
+        self.send("names", &[json], b"{}");
+        self.wait_for("dead_lettered", 30);
+        self.wait_for("retrying", 1);
+    }
+
+    /// Waits until at least this number of deliveries is in a state.
+    pub fn wait_for(&self, status: &str, number: usize) {
+        let begin = Instant::now();
+        loop {
+            let found = self.in_state(status);
+            if found >= number {
+                return;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "{found} {status}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Deliveries in a state, up to 200.
+    pub fn in_state(&self, status: &str) -> usize {
+        let path = format!("/api/deliveries?status={status}&limit=200");
+        let page = self.get(&path);
+        page["items"].as_array().expect("a list").len()
+    }
+
+    /// A document of the API.
+    pub fn get(&self, path: &str) -> serde_json::Value {
+        let bearer = format!("Bearer {OPERATE}");
+        let admin: Client = self.relay.admin();
+        let reply = admin.send("GET", path, &[("Authorization", &bearer)], b"");
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()
+    }
+}
+
+/// Writes the counts of a day, as if the relay had run.
+fn add_rollups(directory: &std::path::Path) {
+    let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("the database opens");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    let now = i64::try_from(now.as_millis()).expect("before the year 292 million");
+    sql.execute_batch("BEGIN").expect("a transaction");
+    for (grain, steps) in [(60_i64, 70_i64), (3600, 30)] {
+        let length = grain * 1000;
+        let first = now / length * length;
+        for step in 1..=steps {
+            let at = first - step * length;
+            add_step(&sql, grain, at, step);
+        }
+    }
+    sql.execute_batch("COMMIT").expect("a commit");
+}
+
+fn add_step(sql: &rusqlite::Connection, grain: i64, at: i64, step: i64) {
+    // Two waves, so that the charts have hills.
+    let wave = (step * 7 % 13 + step * 5 % 11) * grain / 60;
+    let accepted = 90 * grain / 60 + wave * 3;
+    let failed = if step % 17 < 3 { 6 + wave / 4 } else { 0 };
+    sql.execute(
+        "INSERT OR REPLACE INTO source_rollups VALUES (?1, ?2, 'shop', ?3, 2, 1)",
+        [grain, at, accepted],
+    )
+    .expect("a row");
+    for (name, share, slow) in [("orders", 60, 5), ("billing", 30, 7), ("mail", 10, 9)] {
+        let delivered = accepted * share / 100 - failed.min(accepted * share / 100);
+        // Most of them near 2^slow milliseconds, and a few later.
+        let mut latency = vec![0_u8; slow + 4];
+        latency[slow] = 90;
+        latency[slow + 1] = 20 + u8::try_from(step % 20).expect("a small number");
+        latency[slow + 3] = 3;
+        sql.execute(
+            "INSERT OR REPLACE INTO destination_rollups VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
+            rusqlite::params![grain, at, name, delivered, failed, latency],
+        )
+        .expect("a row");
+    }
+}
