@@ -23,9 +23,12 @@ mod completions;
 mod config_file;
 mod discard;
 mod doctor;
+mod erase;
 mod error;
+mod export;
 mod header;
 mod health;
+mod import;
 mod init;
 mod list;
 mod man;
@@ -91,6 +94,8 @@ enum Command {
     Retry(retry::Retry),
     /// Give up dead letters, or what waits, for good
     Discard(discard::Discard),
+    /// Delete what events say: payloads, headers, keys and answers; their rows stay
+    Erase(erase::Erase),
     /// Move what waits for one destination to another
     Reroute(reroute::Reroute),
     /// End a bulk operation early; what it has done stays done
@@ -105,6 +110,10 @@ enum Command {
     Verify(verify::Verify),
     /// Put a backup in the place of the database, which is kept aside; nothing is sent then
     Restore(restore::Restore),
+    /// Write events with their deliveries and histories as JSON lines
+    Export(export::Export),
+    /// Take in events that relay export wrote
+    Import(import::Import),
     /// Show, or forget, the last event and the clock that the lock file remembers
     Unlock(unlock::Unlock),
     /// List the known senders of webhooks, or show the settings that one of them stands for
@@ -141,6 +150,7 @@ impl Command {
             Self::Replay(replay) => replay.run(),
             Self::Retry(retry) => retry.run(),
             Self::Discard(discard) => discard.run(),
+            Self::Erase(erase) => erase.run(),
             Self::Reroute(reroute) => reroute.run(),
             Self::Cancel(cancel) => cancel.run(),
             Self::Pause(pause) => pause.run(),
@@ -148,6 +158,8 @@ impl Command {
             Self::Backup(backup) => backup.run(),
             Self::Verify(verify) => verify.run(),
             Self::Restore(restore) => restore.run(),
+            Self::Export(export) => export.run(),
+            Self::Import(import) => import.run(),
             Self::Unlock(unlock) => unlock.run(),
             Self::Providers(providers) => providers.run(),
             Self::Send(send) => send.run(),

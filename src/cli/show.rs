@@ -8,7 +8,7 @@ use crate::cli::operate::{explained, plain, reading};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::ops::status_text::{UNROUTED, describe};
+use crate::ops::status_text::{UNROUTED, describe_with_payload};
 use crate::ops::views::intent;
 use crate::store::{StoredAttempt, StoredIntent};
 
@@ -53,7 +53,10 @@ fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(
         say!("  {:<11} {}", "type", plain(event_type));
     }
     say!("  {:<11} {}", "accepted", row.created_at);
-    say!("  {:<11} {} bytes", "payload", row.payload.len());
+    match row.gone {
+        None => say!("  {:<11} {} bytes", "payload", row.payload.len()),
+        Some(gone) => say!("  {:<11} {} at {}", "payload", gone.reason.name(), gone.at),
+    }
     if row.is_unrouted {
         say!("\n{UNROUTED}");
     }
@@ -68,7 +71,10 @@ fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(
                 .retry
                 .max_attempts()
         );
-        say!("  {}", plain(&describe(delivery, config, now)));
+        say!(
+            "  {}",
+            plain(&describe_with_payload(delivery, row.gone, config, now))
+        );
         for entry in &delivery.history {
             print_attempt(entry)?;
         }
@@ -112,6 +118,7 @@ fn phases(entry: &StoredAttempt) -> String {
     let parts = [
         ("resolve", entry.resolve_ms),
         ("connect", entry.connect_ms),
+        ("TLS", entry.tls_ms),
         ("first byte", entry.first_byte_ms),
     ];
     let mut shown: Vec<String> = parts

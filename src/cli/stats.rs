@@ -1,6 +1,7 @@
 //! `relay stats`: shows the backlog of each destination, and the counts of a time.
 
 mod period;
+mod space;
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::ops::operations::job;
 use crate::ops::status_text::not_configured;
-use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason};
+use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason, SpaceUse};
 
 #[derive(Args)]
 pub(super) struct Stats {
@@ -37,6 +38,9 @@ struct Figures {
     hold: Option<Hold>,
     has_server: bool,
     database_bytes: u64,
+    space: SpaceUse,
+    /// Events without a checksum, from before version 6 of the schema.
+    unchecked: i64,
     destinations: Vec<DestinationStats>,
     /// Events that no route wanted.
     unrouted: i64,
@@ -59,6 +63,8 @@ impl Stats {
             hold: operator.hold().map_err(explained)?,
             has_server: operator.has_server(),
             database_bytes: metadata.map_or(0, |metadata| metadata.len()),
+            space: space::read(&operator, &config)?,
+            unchecked: operator.count_unchecked().map_err(explained)?,
             destinations,
             unrouted,
             jobs,
@@ -80,6 +86,10 @@ impl Figures {
             "held_since": self.hold.as_ref().map(Hold::since),
             "server": self.has_server,
             "database_bytes": self.database_bytes,
+            "database_used_bytes": self.space.used,
+            "database_max_bytes": self.space.max,
+            "full_in_seconds": self.space.full_in.map(|left| left.as_secs()),
+            "unchecked_events": self.unchecked,
             "destinations": self.destinations.iter().map(|row| json!({
                 "destination": row.destination,
                 "waiting": row.waiting,
@@ -109,6 +119,7 @@ impl Figures {
             config.database.path.display(),
             self.database_bytes
         );
+        space::print(self.space)?;
         let destinations = self.destinations.iter();
         let rows: Vec<_> = destinations
             .map(|row| {
@@ -137,6 +148,20 @@ impl Figures {
                 self.unrouted
             );
         }
+        if self.unchecked > 0 {
+            say!(
+                "{} events from before payloads had checksums",
+                counted(self.unchecked)
+            );
+        }
+        self.print_jobs()?;
+        if let Some(period) = &self.period {
+            period.print()?;
+        }
+        Ok(())
+    }
+
+    fn print_jobs(&self) -> Result<(), CommandError> {
         for job in &self.jobs {
             say!(
                 "job {}: {}, {} done (relay cancel {} ends it)",
@@ -149,11 +174,14 @@ impl Figures {
                 job.id
             );
         }
-        if let Some(period) = &self.period {
-            period.print()?;
-        }
         Ok(())
     }
+}
+
+/// A number that is not counted beyond 10 000.
+fn counted(number: i64) -> String {
+    let more = if number >= 10_000 { "+" } else { "" };
+    format!("{number}{more}")
 }
 
 /// A job in a few words.
@@ -163,6 +191,10 @@ fn job_text(job: &BulkOperation) -> String {
         (BulkAction::SendTo, Some(target)) => format!("replay to {target}"),
         (BulkAction::Reroute, Some(target)) => format!("reroute from {destination} to {target}"),
         (BulkAction::Route, _) => "replay by today's routes".to_owned(),
+        (BulkAction::Erase, _) if job.is_emptying => {
+            "erase: done but for the write-ahead log".to_owned()
+        }
+        (BulkAction::Erase, _) => "erase of events".to_owned(),
         (BulkAction::Discard, _) => format!("discard of {destination}"),
         (action, _) => format!("{} to {destination}", action.name()),
     }

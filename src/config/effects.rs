@@ -53,7 +53,7 @@ macro_rules! settings {
 
 /// All settings but those of sources and destinations. Of a table that stands for itself, too, that
 /// it is there or not takes a restart.
-pub(crate) const SETTINGS: [Setting; 49] = settings! {
+pub(crate) const SETTINGS: [Setting; 50] = settings! {
     Restart server.listen;
     Restart server.max_connections;
     Live server.max_body_bytes;
@@ -79,6 +79,7 @@ pub(crate) const SETTINGS: [Setting; 49] = settings! {
     Restart database.path by database_path;
     Restart database.readers;
     Restart database.min_free_bytes;
+    Live database.max_bytes;
     Live api.keys;
     Live api.idempotency_window;
     Live api.rate_limit;

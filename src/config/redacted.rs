@@ -43,6 +43,7 @@ impl Resolved {
                 "path": self.database.path.display().to_string(),
                 "readers": self.database.readers,
                 "min_free_bytes": self.database.min_free_bytes,
+                "max_bytes": self.database.max_bytes,
             },
             "api": {
                 "keys": set(self.api.keys.len()),

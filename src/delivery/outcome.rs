@@ -35,6 +35,8 @@ pub(super) struct Trace {
     pub resolve: Option<Duration>,
     /// TLS included.
     pub connect: Option<Duration>,
+    /// Of the time of connecting; none without TLS.
+    pub tls: Option<Duration>,
     /// From the start until the answer's headers were read.
     pub first_byte: Option<Duration>,
 }

@@ -9,7 +9,7 @@ use crate::delivery::attempt::{Attempt, Body, Completion};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
-use crate::store::{Reader, StoreError};
+use crate::store::{PayloadProblem, Reader, StoreError};
 
 /// Makes an attempt. A panic costs the attempt, as a failure does, and not the thread.
 pub(super) fn run(
@@ -63,7 +63,10 @@ fn load_and_send(
         };
     }
     let outcome = match &attempt.body {
-        Body::Loaded(message) => transport.send(message, &attempt, clock.wall()),
+        Body::Loaded(message) => match message.problem() {
+            None => transport.send(message, &attempt, clock.wall()),
+            Some(problem) => not_sent(problem, &attempt),
+        },
         // The next attempt may fail alike, and there must be an end to them.
         Body::Unreadable(why) => unreadable(why),
         Body::Stored => unreadable("it was not loaded"),
@@ -101,6 +104,28 @@ fn unreadable(why: &str) -> Outcome {
             "relay can't load it; its log says why",
         )
     }
+}
+
+/// The outcome of a delivery whose payload must not be sent. No later attempt can send it, either.
+fn not_sent(problem: PayloadProblem, attempt: &Attempt) -> Outcome {
+    let (failure, error) = match problem {
+        PayloadProblem::Damaged => {
+            log::error!(
+                event_id = attempt.event_id(), destination = attempt.target.name.as_str();
+                "a payload is damaged: its bytes in the database are not those that were accepted, \
+                 and it is not delivered"
+            );
+            (
+                FailureKind::PayloadDamaged,
+                "payload_damaged: its bytes in the database are not those that were accepted",
+            )
+        }
+        PayloadProblem::Gone(_) => (
+            FailureKind::PayloadErased,
+            "payload_erased: its payload was deleted",
+        ),
+    };
+    Outcome::failed(Class::Permanent, failure, error)
 }
 
 /// Makes the second answer with too large headers permanent. A cookie or a debugging gateway may

@@ -287,6 +287,9 @@ impl ApiError {
             StoreError::Full => {
                 Self::overloaded("too little free space to record anything: try again later")
             }
+            StoreError::BudgetSpent => Self::overloaded(
+                "the database has reached its size (database.max_bytes): try again later",
+            ),
             StoreError::Stopped => Self::overloaded("stopping: try again"),
             StoreError::Broken(_)
             | StoreError::Displaced(_)

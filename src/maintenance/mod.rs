@@ -1,8 +1,9 @@
 //! The store's work besides accepting and delivering, in small steps with pauses between them, so
 //! that neither ingestion nor delivery has to wait.
 //!
-//! - `retention`: deletes what is finished after its time. `bulk`: bulk operations. `routing`: the
-//!   configuration, as these ask it. `skipping`: dead letters that no longer block others.
+//! - `retention`: deletes what is finished after its time. `shedding`: before it, to make room.
+//! - `bulk`: bulk operations. `routing`: the configuration, as these ask it. `skipping`: dead letters
+//!   that no longer block others.
 //! - `rollups`: counts by minute and hour. `alerts`: what the operator is told. `heartbeat`: on a
 //!   thread of its own. `backups`: copies of the database. `pauses`: between the steps.
 
@@ -14,6 +15,7 @@ mod pauses;
 mod retention;
 mod rollups;
 mod routing;
+mod shedding;
 mod skipping;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use self::pauses::{LOOK_EVERY, REST};
 use self::retention::RetentionAgent;
 use self::rollups::RollupAgent;
 pub(crate) use self::routing::ConfiguredRouting;
+use self::shedding::SheddingAgent;
 use self::skipping::SkippingAgent;
 use crate::clock::Clock;
 use crate::config::Live;
@@ -43,6 +46,7 @@ pub(crate) struct Worker {
     bulk: BulkAgent,
     skipping: SkippingAgent,
     retention: RetentionAgent,
+    shedding: SheddingAgent,
     rollups: RollupAgent,
     alerts: AlertAgent,
     /// None where nobody asked for them: in tests of the others.
@@ -71,6 +75,12 @@ impl Worker {
             rollups: RollupAgent::new(store.clone(), metrics, Arc::clone(&clock)),
             bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
             skipping: SkippingAgent::new(store.clone(), reader.clone(), config.clone()),
+            shedding: SheddingAgent::new(
+                store.clone(),
+                reader.clone(),
+                config.clone(),
+                Arc::clone(&clock),
+            ),
             retention: RetentionAgent::new(store, reader, config, clock),
         }
     }
@@ -87,15 +97,18 @@ impl Worker {
         let skipping = self.skipping.run_once();
         let bulk = self.bulk.run_once();
         let retention = self.retention.run_once();
+        let shedding = self.shedding.run_once();
         let rollups = self.rollups.run_once();
         let backups = self.backups.as_mut().map_or(Ok(()), BackupAgent::run_once);
         self.alerts.run_once()?;
         backups?;
         let (skipping, bulk, retention, rollups) = (skipping?, bulk?, retention?, rollups?);
+        let shedding = shedding?;
         if bulk == Some(REST) || rollups == Some(REST) {
             return Ok(REST);
         }
-        Ok(skipping.or(retention).or(bulk).unwrap_or(LOOK_EVERY))
+        let rests = [skipping, shedding, retention, bulk];
+        Ok(rests.into_iter().flatten().next().unwrap_or(LOOK_EVERY))
     }
 
     /// Writes what is still in memory, at the end.

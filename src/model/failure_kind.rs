@@ -23,13 +23,17 @@ pub enum FailureKind {
     ForbiddenAddress,
     /// The proxy on the way failed or refused: the destination was not asked.
     Proxy,
+    /// The payload's bytes are not those that were accepted: nothing was sent.
+    PayloadDamaged,
+    /// The payload was erased: there is nothing to send.
+    PayloadErased,
     /// The fault is the relay's or this machine's: it says nothing about the destination.
     Internal,
 }
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Status,
         Self::Timeout,
         Self::Refused,
@@ -40,6 +44,8 @@ impl FailureKind {
         Self::ResponseHeadersTooLarge,
         Self::ForbiddenAddress,
         Self::Proxy,
+        Self::PayloadDamaged,
+        Self::PayloadErased,
         Self::Internal,
     ];
 
@@ -61,6 +67,12 @@ impl FailureKind {
         }
     }
 
+    /// Whether the event itself can't be sent, to whatever destination. Then no later one of its
+    /// order waits for it.
+    pub const fn is_of_payload(self) -> bool {
+        matches!(self, Self::PayloadDamaged | Self::PayloadErased)
+    }
+
     /// The name in the history.
     pub const fn name(self) -> &'static str {
         match self {
@@ -74,6 +86,8 @@ impl FailureKind {
             Self::ResponseHeadersTooLarge => "response_headers_too_large",
             Self::ForbiddenAddress => "forbidden_address",
             Self::Proxy => "proxy",
+            Self::PayloadDamaged => "payload_damaged",
+            Self::PayloadErased => "payload_erased",
             Self::Internal => "internal",
         }
     }

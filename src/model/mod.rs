@@ -6,8 +6,8 @@
 //! - `state`: the states of a delivery, and the table of transitions between them.
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
-//! - `rollup`: the counts of a period. `heartbeat`: how a beat is sent. `ping`: how a
-//!   destination is tested.
+//! - `rollup`: the counts of a period. `trend`: the slope of a line, for forecasts. `heartbeat`: how
+//!   a beat is sent. `ping`: how a destination is tested.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
@@ -30,6 +30,7 @@ mod rollup;
 pub mod route;
 mod state;
 mod surface;
+mod trend;
 mod url;
 
 pub use address::{AddressPolicy, is_public};
@@ -46,6 +47,7 @@ pub use retry::{Retry, RetryPlan};
 pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCounts};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
+pub(crate) use trend::slope;
 pub use url::{InvalidUrl, TargetUrl, literal_address};
 
 /// Whether `name` can name a source or a destination: 1–64 characters of `[A-Za-z0-9._-]`.

@@ -5,6 +5,8 @@ mod tests;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The state of a delivery (one intent to one destination).
 ///
 /// ```text
@@ -27,7 +29,8 @@ use std::fmt;
 /// - **delivered**: the destination answered 2xx. No attempt changes it; only a replay queues it
 ///   again.
 /// - **`dead_lettered`**: given up, with a reason; only a replay queues it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(i64)]
 pub enum DeliveryState {
     /// Waits for an attempt.

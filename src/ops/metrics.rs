@@ -11,6 +11,7 @@ mod config;
 mod listeners;
 mod recorder;
 mod sources;
+mod space;
 mod tls;
 mod verification;
 
@@ -24,6 +25,7 @@ use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
 
 pub(crate) use backup::BackupMetrics;
 pub(crate) use config::ConfigMetrics;
+pub(crate) use space::SpaceMetrics;
 pub(crate) use tls::{HandshakeCounters, HandshakeResult};
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
@@ -69,6 +71,7 @@ pub struct Metrics {
     pub(crate) rollups: RollupCounters,
     pub(crate) config: ConfigMetrics,
     pub(crate) backup: BackupMetrics,
+    pub(crate) space: SpaceMetrics,
 }
 
 impl Metrics {
@@ -115,6 +118,7 @@ impl Metrics {
             rollups: RollupCounters::new(),
             config: ConfigMetrics::new(gauge),
             backup: BackupMetrics::default(),
+            space: SpaceMetrics::new(counter(space::COUNTER.0), gauge),
             handle,
             recorder,
         }
@@ -317,7 +321,7 @@ const COUNTERS: [(&str, &str); 10] = [
 ];
 
 /// The help of the gauges.
-const GAUGES: [(&str, &str); 10] = [
+const GAUGES: [(&str, &str); 7] = [
     (
         "relay_deliveries",
         "Deliveries by state; delivered ones are not counted. Absent until they are \
@@ -344,13 +348,6 @@ const GAUGES: [(&str, &str); 10] = [
         "1 for the state that a destination is in.",
     ),
     ("relay_workers_busy", "Workers in an attempt."),
-    ("relay_database_bytes", "Size of the database file."),
-    ("relay_wal_bytes", "Size of the write-ahead log."),
-    (
-        "relay_wal_unfinished_frames",
-        "Pages in the write-ahead log that are not in the database yet; a reader that stays \
-         keeps them there.",
-    ),
     (
         "relay_build_info",
         "1, with the version and the level that runs.",
@@ -375,11 +372,11 @@ const DURATIONS: [(&str, &str); 4] = [
 ];
 
 fn describe(recorder: &PrometheusRecorder) {
-    for (name, help) in COUNTERS.into_iter().chain([tls::COUNTER]) {
+    for (name, help) in COUNTERS.into_iter().chain([tls::COUNTER, space::COUNTER]) {
         recorder.describe_counter(name.into(), None, SharedString::const_str(help));
     }
     let gauges = GAUGES.into_iter().chain(config::GAUGES);
-    for (name, help) in gauges.chain([tls::GAUGE]) {
+    for (name, help) in gauges.chain([tls::GAUGE]).chain(space::GAUGES) {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
     }
     for (name, help) in DURATIONS {

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, Level};
-use crate::store::{InLine, StoredDelivery};
+use crate::store::{GonePayload, GoneReason, InLine, StoredDelivery};
 
 /// The state of an event that has no delivery because no route wanted it.
 pub(crate) const UNROUTED: &str =
@@ -23,6 +23,36 @@ pub(crate) fn not_configured(destination: &str) -> String {
         "{destination} is no longer configured: add [destinations.{destination}] to the \
          configuration again and restart the relay"
     )
+}
+
+/// Says that a payload was deleted, and when.
+pub(crate) fn payload_gone(gone: GonePayload) -> String {
+    let GonePayload { reason, at } = gone;
+    match reason {
+        GoneReason::Erased => format!("Its payload was erased at {at}."),
+        GoneReason::Shed => {
+            format!("Its payload was shed at {at}, to make room under database.max_bytes.")
+        }
+    }
+}
+
+/// The state of a delivery of an event whose payload may be gone, in one or two sentences.
+pub(crate) fn describe_with_payload(
+    row: &StoredDelivery,
+    gone: Option<GonePayload>,
+    config: &Resolved,
+    now: Timestamp,
+) -> String {
+    let Some(gone) = gone else {
+        return describe(row, config, now);
+    };
+    let (to, error) = (&row.destination, row.last_error.as_deref());
+    let gone = payload_gone(gone);
+    if row.state == DeliveryState::DeadLettered {
+        let error = error.unwrap_or("no reason recorded");
+        return format!("Given up on {to}: {error}. {gone}");
+    }
+    format!("{} {gone}", describe(row, config, now))
 }
 
 /// The state of a delivery in one sentence: for a waiting one, the reason and the time.

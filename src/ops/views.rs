@@ -9,7 +9,7 @@ use crate::config::Resolved;
 use crate::model::{
     DestinationCounts, FailureKind, LatencyHistogram, PingReport, SourceCounts, Surface,
 };
-use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
+use crate::ops::status_text::{UNROUTED, describe_with_payload, next_retry_at};
 use crate::store::{
     ListedDelivery, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent, UnroutedEvent,
 };
@@ -65,7 +65,7 @@ pub(crate) fn intent(row: &StoredIntent, config: &Resolved, now: Timestamp) -> V
                 "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
                 "next_retry_at": next_retry_at(delivery),
                 "last_error": delivery.last_error,
-                "waits_for": describe(delivery, config, now),
+                "waits_for": describe_with_payload(delivery, row.gone, config, now),
                 "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
             })
         })
@@ -79,6 +79,8 @@ pub(crate) fn intent(row: &StoredIntent, config: &Resolved, now: Timestamp) -> V
         "bytes": row.payload.len(),
         "event_type": row.event_type,
         "unrouted": row.is_unrouted,
+        "payload_gone": row.gone.map(|gone| gone.reason.name()),
+        "payload_gone_at": row.gone.map(|gone| gone.at),
         "status_description": row.is_unrouted.then_some(UNROUTED),
         "deliveries": deliveries,
     })
@@ -97,6 +99,7 @@ fn attempt(entry: &StoredAttempt) -> Value {
         "address": entry.address,
         "resolve_ms": entry.resolve_ms,
         "connect_ms": entry.connect_ms,
+        "tls_ms": entry.tls_ms,
         "first_byte_ms": entry.first_byte_ms,
         "next": entry.next,
     })

@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The disk is full, or has less free space than `database.min_free_bytes`.
     #[error("the disk is full, or nearly so")]
     Full,
+    /// `database.max_bytes` are used.
+    #[error("database.max_bytes are used")]
+    BudgetSpent,
     /// Another process holds the database, or no reader is free.
     #[error("the database is busy")]
     Busy,
@@ -55,6 +58,7 @@ impl StoreError {
         match self {
             Self::Overloaded => Self::Overloaded,
             Self::Full => Self::Full,
+            Self::BudgetSpent => Self::BudgetSpent,
             Self::Busy => Self::Busy,
             Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
             Self::Unexpected(why) => Self::Unexpected(why.clone()),

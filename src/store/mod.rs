@@ -50,15 +50,17 @@ pub(crate) use types::{
     DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCount,
     DeliveryCursor, DestinationBacklog, DestinationChange, DestinationFacts, DestinationId,
     DestinationOverview, DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery,
-    DueScan, Duplicate, ExpectOutcome, FilteredTime, IdempotencyKey, InLine, IntentRow, KeepReason,
+    DueScan, Duplicate, EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload,
+    GoneReason, Growth, IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason,
     LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS,
     MAX_WAITING_ORIGINS, NewBulk, NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation,
     OperationPart, OperationsQuery, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId,
-    Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release,
-    ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor,
-    SecretExpectation, SettleAndClaim, Settlement, StateSet, StoredAttempt, StoredDelivery,
-    StoredIntent, StoredOperation, StoredRelay, TailCursor, TailEntry, TailEvent, TailPage,
-    TailQuery, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
+    PayloadProblem, Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor,
+    RelaysPage, Release, ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups,
+    Routing, ScanCursor, SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor,
+    SpaceSample, SpaceUse, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation,
+    StoredRelay, TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent,
+    UnroutedQuery, UnusedOrigins,
 };
 pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 
@@ -357,6 +359,55 @@ impl Store {
     pub fn commit_probe(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.commit_probe(),
+        }
+    }
+
+    /// Sheds the next part of the events that were found; false if none is left. Blocks.
+    pub fn shed(&self, shed: &mut Shed) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.shed(shed),
+        }
+    }
+
+    /// Empties the write-ahead log; false if a reader keeps it from being emptied now. Blocks.
+    pub fn empty_wal(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.empty_wal(),
+        }
+    }
+
+    /// The space that is used, as it was published last.
+    pub fn space_use(&self) -> SpaceUse {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.space_use(),
+        }
+    }
+
+    /// Bounds the space from now on; none: the disk alone does.
+    pub fn set_max_bytes(&self, max: Option<u64>) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.set_max_bytes(max),
+        }
+    }
+
+    /// Publishes how much space is used.
+    pub fn publish_used(&self, used: u64) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.publish_used(used),
+        }
+    }
+
+    /// Publishes the time until the store is full; none if it doesn't grow.
+    pub fn publish_forecast(&self, full_in: Option<Duration>) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.publish_forecast(full_in),
+        }
+    }
+
+    /// Remembers how much space is used. Blocks.
+    pub fn sample_space(&self, used: u64) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.sample_space(used),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The store as commands see it: beside a running server, or without one.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -11,9 +12,10 @@ use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite;
 use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
-    DestinationStats, ExpectOutcome, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery,
-    NewBulk, OfIntent, OutboundMessage, QuickCheck, RollupQuery, Rollups, Routing,
-    SecretExpectation, StoredIntent, TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
+    DestinationStats, EventRecord, ExpectOutcome, ExportCursor, ImportTally, ImportedEvent,
+    IntentRow, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, NewBulk, OfIntent,
+    OutboundMessage, QuickCheck, RollupQuery, Rollups, Routing, SecretExpectation, SpaceSample,
+    StoredIntent, TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -48,6 +50,12 @@ impl Operator {
         Ok(Self { engine })
     }
 
+    /// For a command that brings events from elsewhere: creates an empty store if there is none.
+    pub fn importing(settings: &config::Database) -> Result<Self, OpenError> {
+        let engine = Engine::Sqlite(sqlite::Operator::importing(&settings.path)?);
+        Ok(Self { engine })
+    }
+
     /// The time by the clock that everything stored was written by.
     pub fn now(&self) -> Timestamp {
         match &self.engine {
@@ -66,6 +74,99 @@ impl Operator {
     pub fn quick_check(&self, within: Duration) -> Result<QuickCheck, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.quick_check(within),
+        }
+    }
+
+    /// Empties the write-ahead log, so that what was deleted is in no file any more; false if
+    /// somebody is in the way.
+    pub fn empty_wal(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.empty_wal(),
+        }
+    }
+
+    /// The processes that read the store at the moment, as far as the system tells.
+    pub fn wal_readers(&self) -> Vec<String> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.wal_readers(),
+        }
+    }
+
+    /// Bytes of the store without its free pages.
+    pub fn used_pages(&self) -> Result<u64, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.used_pages(),
+        }
+    }
+
+    /// The samples of the space that was used, oldest first.
+    pub fn space_samples(&self) -> Result<Vec<SpaceSample>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.space_samples(),
+        }
+    }
+
+    /// Free bytes of the store's disk, as far as the system tells.
+    pub fn free_bytes(&self) -> Option<u64> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.free_bytes(),
+        }
+    }
+
+    /// Events that were accepted before payloads had checksums; more than 10 000 are not counted.
+    pub fn count_unchecked(&self) -> Result<i64, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_unchecked(),
+        }
+    }
+
+    /// The next events that a filter selects, oldest first, and where to go on; none if these are
+    /// the last.
+    pub fn find_to_export(
+        &self,
+        new: &NewBulk,
+        after: Option<ExportCursor>,
+    ) -> Result<(Vec<IntentRow>, Option<ExportCursor>), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.find_to_export(new, after),
+        }
+    }
+
+    /// The row of an id; none if there is no such relay or event.
+    pub fn row_of(&self, id: IntentId) -> Result<Option<IntentRow>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.row_of(id),
+        }
+    }
+
+    /// An event, whole; none if it was deleted meanwhile.
+    pub fn export(&self, intent: IntentRow) -> Result<Option<EventRecord>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.export(intent),
+        }
+    }
+
+    /// Imports events, unless their ids are there. Without `keeps_pending` the deliveries that
+    /// waited become dead letters, so that nothing is due.
+    pub fn import(
+        &mut self,
+        events: Vec<ImportedEvent>,
+        keeps_pending: bool,
+    ) -> Result<ImportTally, StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(engine) => engine.import(events, keeps_pending),
+        }
+    }
+
+    /// The copies that still hold something that was erased since a time: in the directory of
+    /// backups, and those that a restore has put aside.
+    pub fn copies_with_erased(
+        &self,
+        since: Timestamp,
+        backups: Option<&Path>,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.copies_with_erased(since, backups),
         }
     }
 

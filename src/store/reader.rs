@@ -7,7 +7,7 @@ use crate::store::sqlite;
 use crate::store::types::{
     Affected, AlertState, BlockingPart, Cutoffs, DeadLetterCursor, DeadLetterDigest,
     DeadLetterQuery, DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow,
-    LearnedSecret, OutboundMessage, PruneCursor,
+    LearnedSecret, OutboundMessage, PruneCursor, ShedCursor, Sheddable, SpaceSample,
 };
 
 /// A connection for the reads of one part; clones share it. All methods block.
@@ -130,6 +130,28 @@ impl Reader {
     pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.expired(cutoffs, cursor),
+        }
+    }
+
+    /// The next finished events that may be shed. Keys accepted before `keys` are past their
+    /// window.
+    pub fn sheddable(&self, keys: Timestamp, cursor: ShedCursor) -> Result<Sheddable, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.sheddable(keys, cursor),
+        }
+    }
+
+    /// Bytes of the database without its free pages.
+    pub fn used_pages(&self) -> Result<u64, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.used_pages(),
+        }
+    }
+
+    /// The samples of the space that was used, oldest first.
+    pub fn space_samples(&self) -> Result<Vec<SpaceSample>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.space_samples(),
         }
     }
 

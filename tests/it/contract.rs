@@ -450,6 +450,10 @@ fn metrics_are_on_the_operators_listener_alone() {
         "relay_workers_busy",
         "relay_database_bytes",
         "relay_wal_bytes",
+        "relay_database_used_bytes",
+        "relay_database_max_bytes 0",
+        "relay_database_full_seconds inf",
+        "relay_shed_total 0",
         "relay_build_info{version=",
     ] {
         assert!(text.contains(name), "{name} is missing in\n{text}");

@@ -49,6 +49,8 @@ mod baseline;
 #[cfg(feature = "delivery-durable")]
 mod breakers;
 #[cfg(feature = "delivery-durable")]
+mod budget;
+#[cfg(feature = "delivery-durable")]
 mod certificates;
 #[cfg(feature = "delivery-durable")]
 mod client_certificates;
@@ -58,6 +60,8 @@ mod clock_jumps;
 mod commands;
 #[cfg(feature = "delivery-durable")]
 mod crashes;
+#[cfg(feature = "delivery-durable")]
+mod damage;
 #[cfg(feature = "delivery-http")]
 mod deliveries;
 #[cfg(feature = "delivery-durable")]
@@ -66,6 +70,8 @@ mod disclosure;
 mod doctor;
 #[cfg(feature = "delivery-durable")]
 mod durable;
+#[cfg(feature = "delivery-durable")]
+mod erasing;
 #[cfg(feature = "delivery-durable")]
 mod neighbours;
 #[cfg(feature = "delivery-durable")]
@@ -87,4 +93,8 @@ mod shortage;
 #[cfg(feature = "delivery-simulated")]
 mod simulated;
 #[cfg(feature = "delivery-durable")]
+mod sql_views;
+#[cfg(feature = "delivery-durable")]
 mod tails;
+#[cfg(feature = "delivery-durable")]
+mod transfers;

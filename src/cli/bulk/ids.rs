@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::bulk::context::Context;
+use crate::cli::bulk::emptying::empty_wal;
 use crate::cli::bulk::report::report;
 use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
@@ -13,6 +14,8 @@ use crate::store::{BulkAction, BulkTally, NewBulk, OfIntent, StateSet, StoredInt
 
 /// How often a command looks again for deliveries that are in flight: half a minute in all.
 const LOOKS: usize = 30;
+/// The same of an erasure, which has to wait for the end of each attempt: ten minutes.
+const LOOKS_OF_ERASE: usize = 600;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
@@ -47,6 +50,9 @@ pub(super) fn run(
     }
     let (later, left) = look_again(context, new, in_flight)?;
     tally += later;
+    if new.action == BulkAction::Erase {
+        empty_wal(&context.operator)?;
+    }
     report(new.action, tally, left, selection.json)?;
     if tally.done == 0 && tally.skipped == 0 {
         return Err("nothing was done".into());
@@ -64,9 +70,13 @@ fn look_again(
     let routing = ConfiguredRouting(&context.config);
     let operator = &mut context.operator;
     let mut tally = BulkTally::default();
-    let takes_away = matches!(new.action, BulkAction::Discard | BulkAction::Reroute);
-    for _ in 0..LOOKS {
-        if !takes_away || in_flight.is_empty() || !operator.has_server() {
+    let looks = match new.action {
+        BulkAction::Discard | BulkAction::Reroute => LOOKS,
+        BulkAction::Erase => LOOKS_OF_ERASE,
+        _ => 0,
+    };
+    for _ in 0..looks {
+        if in_flight.is_empty() || !operator.has_server() {
             break;
         }
         std::thread::sleep(LOOK_EVERY);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::bulk::context::Context;
+use crate::cli::bulk::emptying::Emptying;
 use crate::cli::bulk::report::{done_name, print_preview, report};
 use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
@@ -61,16 +62,19 @@ fn follow(
     let Context { operator, config } = context;
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
+    let mut emptying = Emptying::default();
     for round in 1_u64.. {
         // A server may start or stop meanwhile.
         let has_server = operator.has_server();
+        let mut has_advanced = false;
         if !has_server {
             let step = AdvanceBulk {
                 is_paced: false,
                 after: None,
                 routing: &ConfiguredRouting(&*config),
             };
-            operator.advance_bulk(&step).map_err(explained)?;
+            let advance = operator.advance_bulk(&step).map_err(explained)?;
+            has_advanced = advance.has_advanced;
             if round.is_multiple_of(CHECKPOINT_EVERY) {
                 operator.checkpoint().map_err(explained)?;
             }
@@ -98,7 +102,13 @@ fn follow(
                 Ok(())
             };
         }
-        if has_server {
+        if states
+            .iter()
+            .any(|job| job.is_emptying && job.ended_at.is_none())
+            && !has_advanced
+        {
+            emptying.wait(operator);
+        } else if has_server {
             std::thread::sleep(PROGRESS_EVERY);
         }
     }

@@ -1,10 +1,11 @@
-//! The common part of `relay replay`, `retry`, `discard` and `reroute`. Single relays and events
-//! are changed at once, many by a job in the database, which the server does.
+//! The common part of `relay replay`, `retry`, `discard`, `reroute` and `erase`. Single relays and
+//! events are changed at once, many by a job in the database, which the server does.
 //!
 //! - `context`: the database and the configuration. `selection`: the options that select. `ids`,
-//!   `many`: the two ways. `report`: the output.
+//!   `many`: the two ways. `report`: the output. `emptying`: the end of an erasure.
 
 mod context;
+mod emptying;
 mod ids;
 mod many;
 mod report;

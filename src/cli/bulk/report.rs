@@ -13,6 +13,7 @@ pub(super) fn done_name(action: BulkAction) -> &'static str {
         BulkAction::Discard => "discarded",
         BulkAction::Retry => "retried",
         BulkAction::Reroute => "rerouted",
+        BulkAction::Erase => "erased",
     }
 }
 
@@ -20,6 +21,7 @@ pub(super) fn done_name(action: BulkAction) -> &'static str {
 fn skipped(action: BulkAction, count: i64) -> String {
     match action {
         BulkAction::Retry => format!("{count} due already"),
+        BulkAction::Erase => format!("{count} erased already"),
         _ => format!("skipped {count} that the event has there already"),
     }
 }
@@ -35,6 +37,7 @@ pub(super) fn report(
         done,
         skipped: skips,
         payload_gone,
+        in_flight: _,
     } = tally;
     let done_name = done_name(action);
     if is_json {

@@ -19,7 +19,14 @@ pub struct Database {
     /// 64 MiB.
     #[serde(deserialize_with = "units::size")]
     pub min_free_bytes: u64,
+    /// The space that the database may use, its write-ahead log included. Above nine tenths of it
+    /// the payloads of finished events are deleted, the oldest first. Default: none.
+    #[serde(deserialize_with = "units::some_size")]
+    pub max_bytes: Option<u64>,
 }
+
+/// Less would be taken by the write-ahead log alone.
+const MIN_MAX_BYTES: u64 = 1 << 20;
 
 impl Default for Database {
     fn default() -> Self {
@@ -27,6 +34,7 @@ impl Default for Database {
             path: PathBuf::from("relay.db"),
             readers: 4,
             min_free_bytes: 64 << 20,
+            max_bytes: None,
         }
     }
 }
@@ -36,6 +44,10 @@ impl Database {
         let path = self.path.as_os_str();
         if path.is_empty() || path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:") {
             return bad(&format!("{key}.path"), quoted(path), "the path of a file");
+        }
+        if let Some(max) = self.max_bytes.filter(|max| *max < MIN_MAX_BYTES) {
+            let expected = "at least \"1MiB\"";
+            return bad(&format!("{key}.max_bytes"), max.to_string(), expected);
         }
         within(&format!("{key}.readers"), self.readers, 1, 64)
     }

@@ -6,7 +6,7 @@ use crate::delivery::attempt::Completion;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::dispatcher::plan::LOOK_EVERY;
 use crate::delivery::outcome::{Class, Decision, Outcome, decide};
-use crate::model::{BreakerChange, FailureKind, Transition};
+use crate::model::{BreakerChange, FailureKind, OnDead, Transition};
 use crate::ops::rollup_counters::{AttemptResult, EndedAttempt, ErrorClass};
 use crate::store::{AttemptRecord, DestinationChange, DestinationId, Settlement};
 
@@ -133,6 +133,9 @@ impl Dispatcher {
             self.expect_successor(target.id, now);
         }
         let change = change.unwrap_or_default();
+        let is_of_payload = outcome.failure.is_some_and(FailureKind::is_of_payload);
+        // Nobody can mend the payload, so its dead letter blocks nothing.
+        let on_dead = on_dead.map(|fate| if is_of_payload { OnDead::Skip } else { fate });
         let settlement = settlement(completion, outcome, decision, change, pause);
         self.unsettled.push(settlement.ordered(on_dead));
     }
@@ -195,6 +198,7 @@ fn settlement(
         address: outcome.trace.address,
         resolve: outcome.trace.resolve,
         connect: outcome.trace.connect,
+        tls: outcome.trace.tls,
         first_byte: outcome.trace.first_byte,
         next: decision.next,
     };

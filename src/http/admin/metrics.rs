@@ -53,6 +53,7 @@ pub(super) async fn render(app: &App) -> Response {
     app.metrics.backup.held(app.store.is_held());
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);
+    app.metrics.space.set(app.store.space_use());
     with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::model::slope;
+
 /// The time between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 /// Samples that are kept: six hours. A shorter time would take a burst for a trend.
@@ -42,21 +44,9 @@ impl Forecast {
         if last.saturating_sub(first) < SHORTEST {
             return None;
         }
-        let count = self.samples.len() as f64;
         let point =
             |&(at, free): &(Duration, u64)| (at.saturating_sub(first).as_secs_f64(), free as f64);
-        let sum = |(xs, ys): (f64, f64), (x, y): (f64, f64)| (xs + x, ys + y);
-        let points = || self.samples.iter().map(point);
-        let (xs, ys) = points().fold((0.0, 0.0), sum);
-        let (mean_x, mean_y) = (xs / count, ys / count);
-        let (over, under) = points().fold((0.0, 0.0), |(over, under), (x, y)| {
-            let dx = x - mean_x;
-            (over + dx * (y - mean_y), under + dx * dx)
-        });
-        let slope = over / under;
-        if !slope.is_finite() || slope >= 0.0 {
-            return None;
-        }
+        let slope = slope(self.samples.iter().map(point)).filter(|slope| *slope < 0.0)?;
         let left = free.saturating_sub(reserve) as f64 / -slope;
         // Beyond a century it doesn't matter.
         Some(Duration::from_secs_f64(left.min(3.2e9)))

@@ -8,11 +8,18 @@ pub(crate) enum OperationKind {
     Retry,
     Discard,
     Reroute,
+    Erase,
 }
 
 impl OperationKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Replay, Self::Retry, Self::Discard, Self::Reroute];
+    pub const ALL: [Self; 5] = [
+        Self::Replay,
+        Self::Retry,
+        Self::Discard,
+        Self::Reroute,
+        Self::Erase,
+    ];
 
     /// The command's name.
     pub const fn name(self) -> &'static str {
@@ -21,6 +28,7 @@ impl OperationKind {
             Self::Retry => "retry",
             Self::Discard => "discard",
             Self::Reroute => "reroute",
+            Self::Erase => "erase",
         }
     }
 
@@ -43,6 +51,7 @@ impl OperationKind {
                 StateSet::WAITING.and(DeliveryState::DeadLettered),
                 "an attempt under way can't be taken back, nor what was delivered",
             ),
+            Self::Erase => (StateSet::ANY, ""),
             Self::Reroute => (
                 StateSet::WAITING,
                 "what has ended is sent elsewhere by a replay to a destination",

@@ -260,6 +260,7 @@ impl OperationRequest {
                 OperationKind::Replay if is_of_events && !self.dead => StateSet::ANY,
                 OperationKind::Replay | OperationKind::Discard => StateSet::DEAD_LETTERED,
                 OperationKind::Retry | OperationKind::Reroute => StateSet::WAITING,
+                OperationKind::Erase => StateSet::ANY,
             });
         };
         if expected.holds(state) {
@@ -292,6 +293,7 @@ impl OperationRequest {
             (OperationKind::Replay, None) => NewBulk::replay(filter),
             (OperationKind::Retry, _) => NewBulk::retry(filter),
             (OperationKind::Discard, _) => NewBulk::discard(filter),
+            (OperationKind::Erase, _) => NewBulk::erase(filter),
             (OperationKind::Reroute, to) => {
                 let from = self.from.as_deref().unwrap_or_default();
                 let from = known(scope.config, "from", from, scope.is_stored)?;

@@ -145,6 +145,7 @@ pub fn an_event_is_sent_to_another_destination_once(new: NewStore) {
         done: 2,
         skipped: 1,
         payload_gone: 1,
+        in_flight: 0,
     };
     assert_eq!(tallies(&scene, &jobs), [(tally, 0, true)]);
     for id in [first, second] {
@@ -161,6 +162,7 @@ pub fn an_event_is_sent_to_another_destination_once(new: NewStore) {
         done: 0,
         skipped: 3,
         payload_gone: 1,
+        in_flight: 0,
     };
     assert_eq!(tallies(&scene, &jobs), [(tally, 0, true)]);
     // By its id, too.
@@ -235,6 +237,7 @@ pub fn a_retry_makes_due_what_waits_and_keeps_its_budget(new: NewStore) {
         done: 1,
         skipped: 1,
         payload_gone: 0,
+        in_flight: 0,
     };
     assert_eq!(tallies(&scene, &jobs), [(tally, 0, true)]);
     assert_eq!(scene.states(id), [(DeliveryState::Retrying, 1)]);
@@ -281,6 +284,7 @@ pub fn a_reroute_moves_what_waits_with_its_history(new: NewStore) {
         done: 2,
         skipped: 1,
         payload_gone: 0,
+        in_flight: 0,
     };
     assert_eq!(tallies(&scene, &jobs), [(tally, 0, true)]);
     assert_eq!(outcomes(&scene, tried, "new"), ["transient", "replayed"]);

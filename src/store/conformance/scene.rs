@@ -266,7 +266,8 @@ impl Scene {
             response: Some(b"answer".to_vec()),
             address: Some("127.0.0.1".to_owned()),
             resolve: Some(Duration::from_millis(1)),
-            connect: Some(Duration::from_millis(1)),
+            connect: Some(Duration::from_millis(2)),
+            tls: Some(Duration::from_millis(1)),
             first_byte: Some(Duration::from_millis(2)),
             next: "next step".to_owned(),
         }

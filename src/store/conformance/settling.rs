@@ -32,8 +32,9 @@ pub fn each_outcome_moves_the_delivery_and_is_recorded(new: NewStore) {
     assert_eq!(entry.response.as_deref(), Some(&b"answer"[..]));
     assert_eq!(entry.failure.as_deref(), Some("status"));
     assert_eq!(entry.address.as_deref(), Some("127.0.0.1"));
-    let phases = (entry.resolve_ms, entry.connect_ms, entry.first_byte_ms);
-    assert_eq!(phases, (Some(1), Some(1), Some(2)));
+    let connect = (entry.resolve_ms, entry.connect_ms, entry.tls_ms);
+    assert_eq!(connect, (Some(1), Some(2), Some(1)));
+    assert_eq!(entry.first_byte_ms, Some(2));
     assert_eq!(entry.next.as_deref(), Some("next step"));
 
     scene.clock.advance(MINUTE);

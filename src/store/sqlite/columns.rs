@@ -6,7 +6,8 @@ use rusqlite::{Result, Row};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::types::{
-    BulkAction, BulkId, ClaimId, DestinationId, IntentRow, LearnedSecretId, OnHangup, OwnerId,
+    AttemptOutcome, BulkAction, BulkId, ByteText, Checksum, ClaimId, DestinationId, GonePayload,
+    GoneReason, IntentRow, LearnedSecretId, OnHangup, OwnerId,
 };
 
 /// Binds and reads an id as its number.
@@ -28,6 +29,7 @@ macro_rules! stored_as_number {
 
 stored_as_number!(
     BulkId,
+    Checksum,
     ClaimId,
     DestinationId,
     IntentRow,
@@ -99,6 +101,40 @@ impl FromSql for OnHangup {
     }
 }
 
+impl ToSql for GoneReason {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok((*self as i64).into())
+    }
+}
+
+impl FromSql for GoneReason {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = i64::column_result(value)?;
+        let found = Self::ALL.into_iter().find(|one| *one as i64 == number);
+        found.ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl FromSql for AttemptOutcome {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = i64::column_result(value)?;
+        let found = Self::ALL.into_iter().find(|one| *one as i64 == number);
+        found.ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+impl ToSql for ByteText {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(&self.0)))
+    }
+}
+
+impl FromSql for ByteText {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_blob().map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
 impl FromSql for BulkAction {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = i64::column_result(value)?;
@@ -130,6 +166,15 @@ pub fn stored_ids(row: &Row<'_>, at: usize) -> Result<Vec<IntentId>> {
         id.map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, error.into()))
     })
     .collect()
+}
+
+/// Why and when a payload was deleted, from the columns `at` and the next one.
+pub fn gone_payload(row: &Row<'_>, at: usize) -> Result<Option<GonePayload>> {
+    let reason: Option<GoneReason> = row.get(at)?;
+    let deleted_at: Option<Timestamp> = row.get(at + 1)?;
+    Ok(reason
+        .zip(deleted_at)
+        .map(|(reason, at)| GonePayload { reason, at }))
 }
 
 impl IntentRow {

@@ -17,7 +17,7 @@ use super::write_op::{LongWrite, WriteOp};
 use super::writer::{Command, PendingWrite};
 use crate::stop::{self, Ending};
 use crate::store::error::StoreError;
-use crate::store::types::Unready;
+use crate::store::types::{SpaceUse, Unready};
 
 /// A client's write is followed by another one within this time, most likely.
 pub(super) const CLIENTS_RETURN_WITHIN: Duration = Duration::from_secs(1);
@@ -104,6 +104,18 @@ impl Sqlite {
         stop::block_on(answer).unwrap_or(Err(StoreError::Stopped))
     }
 
+    /// Empties the WAL, so that what was deleted is in no file any more; false if a reader keeps it
+    /// from being emptied now. Blocks.
+    pub fn empty_wal(&self) -> Result<bool, StoreError> {
+        self.refuse_if_stopping()?;
+        let (waiter, answer) = oneshot::channel();
+        self.inner
+            .queue
+            .send(Command::EmptyWal(waiter))
+            .map_err(|_| StoreError::Stopped)?;
+        stop::block_on(answer).map_err(|_| StoreError::Stopped)
+    }
+
     /// Makes the next step of a change, if there is one; whether there was. Blocks.
     pub(super) fn write_step<L: LongWrite>(&self, change: &mut L) -> Result<bool, StoreError> {
         let Some(step) = change.next_step(self.rows_of_a_step()) else {
@@ -153,10 +165,33 @@ impl Sqlite {
         (free != u64::MAX).then_some(free)
     }
 
+    /// The space that is used, as it was published last.
+    pub fn space_use(&self) -> SpaceUse {
+        self.shared().budget.space_use()
+    }
+
+    /// Bounds the space from now on; none: the disk alone does.
+    pub fn set_max_bytes(&self, max: Option<u64>) {
+        self.shared().budget.set_max(max);
+    }
+
+    /// Publishes how much space is used.
+    pub fn publish_used(&self, used: u64) {
+        self.shared().budget.set_used(used);
+    }
+
+    /// Publishes the time until the database is full; none if it doesn't grow.
+    pub fn publish_forecast(&self, full_in: Option<Duration>) {
+        self.shared().budget.set_forecast(full_in);
+    }
+
     /// Whether writes can be taken. Asks neither the writer nor a reader.
     pub fn readiness(&self) -> Result<(), Unready> {
         if self.is_low_on_space() {
             return Err(Unready::LowOnSpace);
+        }
+        if self.shared().budget.is_spent() {
+            return Err(Unready::BudgetSpent);
         }
         self.shared().health.check(self.shared().clock.monotonic())
     }

@@ -12,16 +12,18 @@
 //!   transactions: `recent_keys`, `waiting_origins`. `counts/`: deliveries by state, in memory.
 //!   `newly_dead`: destinations of new dead letters. `outside`: commits of other processes.
 //!   `checkpoint/`: when the WAL is moved into the database. `space`: the disk's free space.
-//!   `health`: the writer's heartbeat, for readiness.
+//!   `budget`: the space that the database may use. `health`: the writer's heartbeat, for readiness.
 //! - `readers`: connections that read. `queries/`: the reads, one subject a file.
 //! - `ops/`: the changes, one subject a file.
 //! - `operator`: the database as commands see it, beside a running server. `unlock`: `relay
 //!   unlock`.
 //! - `backup/`, `restore/`: copies of the database in files. `hold`: nothing is sent after one was
 //!   restored. `settings`: facts that outlive a process.
+//! - `wal_readers`: who keeps the WAL from being emptied.
 //! - `measure`: claims without a disk, for a benchmark.
 
 mod backup;
+mod budget;
 mod checkpoint;
 mod columns;
 mod counts;
@@ -50,6 +52,7 @@ mod start;
 mod tx;
 mod unlock;
 mod waiting_origins;
+mod wal_readers;
 mod write_op;
 mod writer;
 mod writer_state;

@@ -6,12 +6,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use rustix::process::Pid;
 
-use super::limits::MAX_ROWS;
+use super::limits::{BUSY_TIMEOUT, MAX_ROWS};
 use super::lock_file::{self, LockFileRecord};
 use super::open;
 use super::paths::canonical;
 use super::restore;
+use super::space;
 use super::tx::Tx;
+use super::wal_readers;
 use super::write_op::{LongWrite, WriteOp};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::store::error::{OpenError, StoreError};
@@ -39,6 +41,18 @@ impl Operator {
         Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
 
+    /// For a command that brings events from elsewhere: creates an empty database if there is none,
+    /// unless one is known to have been there.
+    pub fn importing(path: &Path) -> Result<Self, OpenError> {
+        let path = canonical(path);
+        if !path.exists() {
+            let lock = lock_file::acquire(&path)?;
+            let record = lock.record_writer();
+            drop(open::writer(&path, &|| record.record().newest)?);
+        }
+        Self::writing(&path)
+    }
+
     /// A mistyped path is an error: a command never creates a database.
     fn open(path: &Path, access: OpenFlags) -> Result<Self, OpenError> {
         let path = canonical(path);
@@ -63,6 +77,11 @@ impl Operator {
     /// Whether a server has the database open.
     pub fn has_server(&self) -> bool {
         lock_file::is_held(&self.path)
+    }
+
+    /// Free bytes of the database's disk, as far as the system tells.
+    pub fn free_bytes(&self) -> Option<u64> {
+        space::free_bytes(self.path.parent()?).ok()
     }
 
     /// The server's process. An error says in words why there is none that can be signalled.
@@ -96,6 +115,28 @@ impl Operator {
                 })?;
         log::debug!(busy, frames, moved; "checkpoint");
         Ok(())
+    }
+
+    /// Empties the WAL, so that what was deleted is in no file any more; whether it did. A reader
+    /// or a writer that is in the way is not waited for: the server would be kept waiting, too.
+    pub fn empty_wal(&self) -> Result<bool, StoreError> {
+        self.sql.busy_timeout(Duration::ZERO)?;
+        let emptied = self
+            .sql
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0).map(|is_busy| !is_busy)
+            });
+        self.sql.busy_timeout(BUSY_TIMEOUT)?;
+        match emptied.map_err(StoreError::from) {
+            Err(StoreError::Busy) => Ok(false),
+            other => other,
+        }
+    }
+
+    /// The processes that read the database at the moment, so that the WAL can't be emptied, as far
+    /// as the system tells.
+    pub fn wal_readers(&self) -> Vec<String> {
+        wal_readers::of(&self.path)
     }
 
     /// From now on this connection overwrites what it deletes with zeros.

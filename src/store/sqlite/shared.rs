@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 #[cfg(test)]
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::counts::Counts;
 use super::health::WriterHealth;
 use super::newly_dead::NewlyDeadDestinations;
@@ -32,6 +33,7 @@ pub struct Shared {
     /// Whether the database has its second guard. False in tests, for a system without abstract
     /// sockets.
     pub has_second_guard: bool,
+    pub budget: Budget,
     pub health: WriterHealth,
     pub counts: Counts,
     pub newly_dead: NewlyDeadDestinations,
@@ -70,6 +72,7 @@ impl Shared {
             is_held: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
             has_second_guard: true,
+            budget: Budget::default(),
             health: WriterHealth::default(),
             counts: Counts::default(),
             newly_dead: NewlyDeadDestinations::default(),

@@ -70,6 +70,7 @@ impl Sqlite {
         let connection = open::writer(path, &|| record.record().newest)?;
         let (keys, ownership) = load_and_recover(&connection, &shared, longest_wait, &lock)?;
         let readers = readers::pool(path, settings.readers)?;
+        shared.budget.set_max(settings.max_bytes);
         let shared = Arc::new(shared);
         let (queue, receiver) = sync_channel(QUEUE + OWN_PLACES);
         let mut space = Space::new(path, settings.min_free_bytes, free_bytes);

@@ -25,17 +25,20 @@ pub(crate) enum BulkAction {
     Retry = 4,
     /// Moves a waiting delivery to another destination, with its history.
     Reroute = 5,
+    /// Deletes all that an event says; its row stays.
+    Erase = 6,
 }
 
 impl BulkAction {
     /// All actions, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Replay,
         Self::Discard,
         Self::SendTo,
         Self::Route,
         Self::Retry,
         Self::Reroute,
+        Self::Erase,
     ];
 
     /// The command's name.
@@ -45,12 +48,13 @@ impl BulkAction {
             Self::Discard => "discard",
             Self::Retry => "retry",
             Self::Reroute => "reroute",
+            Self::Erase => "erase",
         }
     }
 
     /// Whether it makes something due, and so waits while a destination has much to do.
     pub const fn is_paced(self) -> bool {
-        !matches!(self, Self::Discard)
+        !matches!(self, Self::Discard | Self::Erase)
     }
 
     /// Whether it works on deliveries that wait, and so may meet some that are in flight.
@@ -60,7 +64,7 @@ impl BulkAction {
 
     /// Whether it works on events, rather than on deliveries that are there.
     pub const fn is_of_events(self) -> bool {
-        matches!(self, Self::SendTo | Self::Route)
+        matches!(self, Self::SendTo | Self::Route | Self::Erase)
     }
 }
 
@@ -240,6 +244,16 @@ impl NewBulk {
         Self::new(BulkAction::Reroute, Some(to), filter)
     }
 
+    /// Events that are only found.
+    pub fn export(filter: BulkFilter) -> Self {
+        Self::new(BulkAction::SendTo, None, filter)
+    }
+
+    /// Erases events.
+    pub fn erase(filter: BulkFilter) -> Self {
+        Self::new(BulkAction::Erase, None, filter)
+    }
+
     /// An operation of the same kind on all dead letters, for tests.
     #[cfg(test)]
     pub fn of(action: BulkAction) -> Self {
@@ -318,6 +332,8 @@ pub(crate) struct BulkTally {
     pub skipped: i64,
     /// The event's payload was deleted: it can't be sent.
     pub payload_gone: i64,
+    /// An attempt of it is under way, which is waited for.
+    pub in_flight: i64,
 }
 
 impl std::ops::AddAssign for BulkTally {
@@ -325,6 +341,7 @@ impl std::ops::AddAssign for BulkTally {
         self.done += other.done;
         self.skipped += other.skipped;
         self.payload_gone += other.payload_gone;
+        self.in_flight += other.in_flight;
     }
 }
 
@@ -347,8 +364,11 @@ pub(crate) struct BulkOperation {
     /// How many deliveries there were at its creation; none if nobody counted them.
     pub total: Option<i64>,
     pub tally: BulkTally,
-    /// Deliveries that were in flight at the end, and were left.
+    /// Deliveries that were in flight at the end, and were left; of one under way those that it
+    /// waits for.
     pub in_flight: i64,
+    /// Whether everything is erased, and the files have yet to give up the bytes.
+    pub is_emptying: bool,
     pub actor: Option<String>,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,

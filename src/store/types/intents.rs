@@ -1,5 +1,6 @@
 //! Intents as they are shown, with their deliveries and histories.
 
+use super::payload::GonePayload;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 
@@ -23,15 +24,18 @@ pub(crate) struct StoredIntent {
     pub event_type: Option<String>,
     /// Whether no route wanted it, so that it has no delivery.
     pub is_unrouted: bool,
+    /// Why the payload is gone, if it was erased or shed.
+    pub gone: Option<GonePayload>,
     /// In a fixed order.
     pub deliveries: Vec<StoredDelivery>,
 }
 
 impl StoredIntent {
-    /// Whether the payload was deleted, since all deliveries were discarded.
+    /// Whether the payload was deleted: erased, shed, or since all deliveries were discarded.
     pub fn is_payload_gone(&self) -> bool {
         let mut deliveries = self.deliveries.iter();
-        !self.deliveries.is_empty() && deliveries.all(|one| one.discarded_at.is_some())
+        self.gone.is_some()
+            || (!self.deliveries.is_empty() && deliveries.all(|one| one.discarded_at.is_some()))
     }
 
     /// Bytes of its payload and of the answers in its deliveries' histories.
@@ -89,7 +93,10 @@ pub(crate) struct StoredAttempt {
     /// The address that the name resolved to.
     pub address: Option<String>,
     pub resolve_ms: Option<i64>,
+    /// TLS included.
     pub connect_ms: Option<i64>,
+    /// Of the time of connecting.
+    pub tls_ms: Option<i64>,
     pub first_byte_ms: Option<i64>,
     /// The next step and its reason, in words.
     pub next: Option<String>,

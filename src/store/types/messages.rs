@@ -1,5 +1,7 @@
 //! The message of a delivery.
 
+use super::ids::IntentRow;
+use super::payload::{Checksum, GoneReason, PayloadDigest, PayloadProblem};
 use crate::clock::Timestamp;
 use crate::model::{IntentId, Surface};
 
@@ -23,11 +25,27 @@ pub(crate) struct OutboundMessage {
     /// `name: value\r\n` each.
     pub headers: Vec<u8>,
     pub body: Vec<u8>,
+    /// None if it was written by a version that made none.
+    pub checksum: Option<Checksum>,
+    /// Why the body is gone, if it is.
+    pub gone: Option<GoneReason>,
 }
 
 impl OutboundMessage {
     /// The id as its own API shows it.
     pub fn public_id(&self) -> String {
         self.surface.public_id(self.id)
+    }
+
+    /// Why it must not be sent, if so. Hashes the headers and the body.
+    pub fn problem(&self) -> Option<PayloadProblem> {
+        if let Some(reason) = self.gone {
+            return Some(PayloadProblem::Gone(reason));
+        }
+        let is_damaged = self.checksum.is_some_and(|checksum| {
+            let digest = PayloadDigest::of(&self.headers, &self.body);
+            digest.in_row(IntentRow(self.id.row())) != checksum
+        });
+        is_damaged.then_some(PayloadProblem::Damaged)
     }
 }

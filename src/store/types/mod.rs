@@ -7,10 +7,13 @@
 //!   dispatcher sends. `settle`: what it writes.
 //! - `bulk`: bulk operations. `operations`: the same as operators see them. `blocking`: dead
 //!   letters that block others. `retention`: what is deleted after its time.
+//! - `payload`: checksums of payloads, and why one is gone.
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `backups`: manifests, holds, and the report of a restore.
+//! - `transfer`: events that are exported and imported; `byte_text`: their bytes.
+//! - `space`: the room that is used, and events that make some.
 //! - `listing`: lists and figures for operators. `tail`: the store as it is followed. `readiness`:
 //!   why writes are refused. `quick_check`: the result of a check of the database.
 
@@ -19,6 +22,7 @@ mod alerts;
 mod backups;
 mod blocking;
 mod bulk;
+mod byte_text;
 mod config_state;
 mod destinations;
 mod ids;
@@ -27,13 +31,16 @@ mod learned_secrets;
 mod listing;
 mod messages;
 mod operations;
+mod payload;
 mod quick_check;
 mod readiness;
 mod relays;
 mod retention;
 mod rollups;
 mod settle;
+mod space;
 mod tail;
+mod transfer;
 
 pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
 pub(crate) use alerts::{
@@ -50,6 +57,7 @@ pub(crate) use bulk::{
     BulkPreview, BulkTally, Counting, FilteredTime, NewBulk, NoRouting, OfIntent,
     PreviewedDelivery, Routing, StateSet,
 };
+pub(crate) use byte_text::ByteText;
 pub(crate) use config_state::{
     Affected, ConfigAttempt, ConfigState, OnHangup, ReplacedDestinations,
 };
@@ -68,6 +76,7 @@ pub(crate) use listing::{
 };
 pub(crate) use messages::OutboundMessage;
 pub(crate) use operations::{OperationCreation, OperationPart, OperationsQuery, StoredOperation};
+pub(crate) use payload::{Checksum, GonePayload, GoneReason, PayloadDigest, PayloadProblem};
 pub(crate) use quick_check::QuickCheck;
 pub(crate) use readiness::Unready;
 pub(crate) use relays::{RelayCursor, RelaysPage, StoredRelay};
@@ -81,4 +90,9 @@ pub(crate) use settle::{
     AttemptRecord, Claim, ClaimRequest, Claimed, DestinationChange, Release, SettleAndClaim,
     Settlement,
 };
+pub(crate) use space::{Growth, Shed, ShedCursor, ShedEvent, Sheddable, SpaceSample, SpaceUse};
 pub(crate) use tail::{TailCursor, TailEntry, TailEvent, TailPage, TailQuery};
+pub(crate) use transfer::{
+    AttemptEntry, AttemptOutcome, DeliveryRecord, EXPORT_VERSION, EventRecord, ExportCursor,
+    ExportHeader, GoneRecord, ImportTally, ImportedEvent, KeyRecord,
+};

@@ -6,6 +6,8 @@
 pub(crate) enum Unready {
     /// There is less free space than `database.min_free_bytes`.
     LowOnSpace = 1,
+    /// `database.max_bytes` are used.
+    BudgetSpent,
     /// The last batch was refused: the disk is full.
     DiskFull,
     /// The last batch was refused: another process held the database.
@@ -25,6 +27,7 @@ impl Unready {
             Self::LowOnSpace => {
                 "too little free space on the database's disk (database.min_free_bytes)"
             }
+            Self::BudgetSpent => "the database has reached database.max_bytes",
             Self::DiskFull => "the database's disk is full",
             Self::Locked => "another process keeps the database locked",
             Self::Refused => "the database refuses writes",

@@ -23,6 +23,8 @@ pub(crate) struct PruneCursor {
     pub(in crate::store) intent: Option<IntentRow>,
     /// Unrouted events up to this one are done; none: all are.
     pub(in crate::store) unrouted: Option<IntentRow>,
+    /// Events that were shed up to this one are done; none: all are.
+    pub(in crate::store) shed: Option<IntentRow>,
     /// Idempotency keys up to this one are done; none: all are.
     pub(in crate::store) key: Option<StoredKey>,
 }
@@ -32,6 +34,7 @@ impl PruneCursor {
     pub const START: Self = Self {
         intent: Some(IntentRow(0)),
         unrouted: Some(IntentRow(0)),
+        shed: Some(IntentRow(0)),
         key: Some(StoredKey {
             digest: i64::MIN,
             intent: IntentRow(0),
@@ -40,7 +43,10 @@ impl PruneCursor {
 
     /// Whether the sweep is over.
     pub fn is_at_end(&self) -> bool {
-        self.intent.is_none() && self.unrouted.is_none() && self.key.is_none()
+        self.intent.is_none()
+            && self.unrouted.is_none()
+            && self.shed.is_none()
+            && self.key.is_none()
     }
 }
 

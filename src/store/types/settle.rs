@@ -116,6 +116,7 @@ pub(crate) struct AttemptRecord {
     pub address: Option<String>,
     pub resolve: Option<Duration>,
     pub connect: Option<Duration>,
+    pub tls: Option<Duration>,
     pub first_byte: Option<Duration>,
     /// The next step and its reason, in words.
     pub next: String,

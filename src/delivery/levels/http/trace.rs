@@ -52,6 +52,11 @@ pub(super) fn first_byte(took: Duration) {
     CURRENT.with_borrow_mut(|trace| trace.first_byte = Some(took));
 }
 
+/// Records the time of the TLS handshake.
+pub(super) fn shook_hands(took: Duration) {
+    CURRENT.with_borrow_mut(|trace| trace.tls = Some(took));
+}
+
 /// Records the time of connecting, TLS included.
 pub(super) fn connected(took: Duration) {
     CURRENT.with_borrow_mut(|trace| trace.connect = Some(took));

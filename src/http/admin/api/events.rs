@@ -9,6 +9,7 @@ use crate::http::admin::api::call::Call;
 use crate::http::api_error::ApiError;
 use crate::http::response::{Response, json, with_type};
 use crate::model::IntentId;
+use crate::ops::status_text::payload_gone;
 use crate::ops::views;
 use crate::store::StoredIntent;
 
@@ -25,6 +26,9 @@ pub(super) async fn show(call: &Call<'_>, id: &str) -> Result<Response, ApiError
 /// a script in it.
 pub(super) async fn payload(call: &Call<'_>, id: &str) -> Result<Response, ApiError> {
     let row = find(call, id).await?;
+    if let Some(gone) = row.gone {
+        return Err(ApiError::not_found(payload_gone(gone)));
+    }
     let name = format!(
         "attachment; filename=\"{}.bin\"",
         row.surface.public_id(row.id)

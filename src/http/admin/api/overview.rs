@@ -41,6 +41,7 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
     let is_delivering = config.level() != Level::Off;
     let oldest_due = backlog.oldest_due.filter(|_| is_delivering);
     let (database_bytes, wal_bytes) = app.store.file_sizes();
+    let space = app.store.space_use();
     let unready = app.store.readiness().err();
     let overview = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -55,6 +56,9 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
         "destinations": by_state,
         "database_bytes": database_bytes,
         "wal_bytes": wal_bytes,
+        "database_used_bytes": space.used,
+        "database_max_bytes": space.max,
+        "full_in_seconds": space.full_in.map(|left| left.as_secs()),
     });
     Ok(json_response(StatusCode::OK, &overview))
 }

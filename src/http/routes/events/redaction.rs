@@ -64,6 +64,7 @@ fn redact_attempt(row: StoredAttempt) -> StoredAttempt {
         address: _,
         resolve_ms,
         connect_ms,
+        tls_ms,
         first_byte_ms,
         next: _,
     } = row;
@@ -85,6 +86,7 @@ fn redact_attempt(row: StoredAttempt) -> StoredAttempt {
         address: None,
         resolve_ms,
         connect_ms,
+        tls_ms,
         first_byte_ms,
         next: None,
     }

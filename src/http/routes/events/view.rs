@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::request::document;
 use crate::model::{DeliveryState, IntentId};
-use crate::ops::status_text::{UNROUTED, describe, next_retry_at};
+use crate::ops::status_text::{UNROUTED, describe_with_payload, next_retry_at, payload_gone};
 use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
 
 /// An event's id as clients see it.
@@ -39,7 +39,7 @@ pub(super) struct EventView<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum PayloadView<'a> {
-    /// The event was discarded, and its body deleted.
+    /// The body was deleted.
     Gone(()),
     Json(&'a RawValue),
     Text(&'a str),
@@ -129,8 +129,11 @@ impl<'a> EventView<'a> {
             payload,
             payload_encoding,
             status_description: summary.map_or_else(
-                || none.1.to_owned(),
-                |delivery| describe(delivery, config, now),
+                || match row.gone {
+                    Some(gone) => format!("{} {}", none.1, payload_gone(gone)),
+                    None => none.1.to_owned(),
+                },
+                |delivery| describe_with_payload(delivery, row.gone, config, now),
             ),
             deliveries,
         }

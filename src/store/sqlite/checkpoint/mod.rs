@@ -38,6 +38,9 @@ const BACKLOG_FRAMES: i64 = 8_192;
 /// The time between attempts to move a backlog: an attempt opens a connection even if the reader is
 /// still there.
 const BACKLOG_EVERY: Duration = Duration::from_secs(1);
+/// The size of the WAL at which it may be emptied under `database.max_bytes`: less would empty it
+/// with every other checkpoint.
+const MIN_TRUNCATE_BYTES: u64 = 4 << 20;
 /// Bytes of a frame: a page and its header.
 const FRAME: u64 = PAGE as u64 + 24;
 
@@ -128,7 +131,7 @@ impl Checkpoints {
         let since = self.shared.clock.monotonic().saturating_sub(self.tried_at);
         let is_due = Self::frames() >= self.next || since >= EVERY;
         if self.is_used && (is_due || self.backlog.is_some()) {
-            let is_large = Self::frames() >= TRUNCATE_FRAMES;
+            let is_large = Self::frames() >= self.truncate_frames();
             self.run(
                 sql,
                 if is_large {
@@ -151,6 +154,15 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Empties the WAL now, so that what was deleted is in no file any more; whether it is empty.
+    pub fn empty(&mut self, sql: &Connection) -> Result<bool, StoreError> {
+        if self.is_used && self.backlog.is_none() {
+            self.checkpoint(sql, Mode::Truncate)?;
+        }
+        self.publish();
+        Ok(!self.is_used)
+    }
+
     /// Makes the last checkpoint.
     pub fn at_end(&mut self, sql: &Connection) -> Result<(), StoreError> {
         if let Some(thread) = self.backlog.take() {
@@ -162,6 +174,16 @@ impl Checkpoints {
 
     fn frames() -> i64 {
         i64::from(WAL_FRAMES.get())
+    }
+
+    /// The frames above which the file is emptied: [`TRUNCATE_FRAMES`], or an eighth of
+    /// `database.max_bytes`, of which the file is a part.
+    fn truncate_frames(&self) -> i64 {
+        let Some(max) = self.shared.budget.max() else {
+            return TRUNCATE_FRAMES;
+        };
+        let frames = (max / 8).max(MIN_TRUNCATE_BYTES) / FRAME;
+        TRUNCATE_FRAMES.min(i64::try_from(frames).unwrap_or(i64::MAX))
     }
 
     fn unfinished(&self) -> i64 {

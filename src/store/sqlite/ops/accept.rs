@@ -12,11 +12,15 @@ use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, DestinationId, Duplicate, IdempotencyKey, IntentRow, Owner,
+    Accept, Accepted, DestinationId, Duplicate, IdempotencyKey, IntentRow, Owner, PayloadDigest,
 };
 
 /// The shortest time between two replays of an event by its sender.
 const REPLAY_EVERY: Duration = Duration::from_secs(60);
+
+/// Bytes that are hashed in place, in some 0.3 ms: about as long as passing them to another thread
+/// and back takes. More would keep the other connections of an event loop waiting.
+const MAX_HASHED_INLINE: usize = 256 * 1024;
 
 impl Sqlite {
     /// Records an intent; resolves once it is durable.
@@ -24,7 +28,48 @@ impl Sqlite {
         if self.is_low_on_space() {
             return Err(StoreError::Full);
         }
-        self.write(intent).await
+        if self.shared().budget.is_spent() {
+            return Err(StoreError::BudgetSpent);
+        }
+        let (headers, body) = (intent.headers.clone(), intent.body.clone());
+        // A caller on a thread that may block has no runtime, and waits for nobody.
+        let is_large = headers.len() + body.len() > MAX_HASHED_INLINE;
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let digest = match runtime.filter(|_| is_large) {
+            None => PayloadDigest::of(&headers, &body),
+            Some(runtime) => {
+                let hashed = runtime.spawn_blocking(move || PayloadDigest::of(&headers, &body));
+                let panicked = |panic| StoreError::Unexpected(format!("hashing panicked: {panic}"));
+                hashed.await.map_err(panicked)?
+            }
+        };
+        self.write(Hashed { intent, digest }).await
+    }
+}
+
+/// An intent to record whose payload was hashed away from the writer.
+struct Hashed {
+    intent: Accept,
+    digest: PayloadDigest,
+}
+
+impl WriteOp for Hashed {
+    type Out = Accepted;
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<Accepted, StoreError> {
+        record(&self.intent, || self.digest.clone(), tx)
+    }
+
+    fn count(&self, out: &Accepted, metrics: &Metrics) {
+        self.intent.count(out, metrics);
+    }
+
+    fn rows(&self) -> usize {
+        self.intent.rows()
+    }
+
+    fn bytes(&self) -> usize {
+        self.intent.bytes()
     }
 }
 
@@ -32,56 +77,7 @@ impl WriteOp for Accept {
     type Out = Accepted;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<Accepted, StoreError> {
-        if let Some(key) = &self.key
-            && let Some(earlier) = earlier(self, key, tx)?
-        {
-            return Ok(earlier);
-        }
-        if let Some(owner) = self.owner {
-            for origin in self.destinations.iter() {
-                if !may_wait_for(owner, origin, tx)? {
-                    return Ok(Accepted::TooManyOrigins);
-                }
-            }
-        }
-        let owner = self.owner.map(|owner| owner.id);
-        let id = tx.next_id()?;
-        tx.execute(
-            "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
-                                  idempotency_key, request_digest, metadata, headers, body,
-                                  event_type, query, unrouted)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            params![
-                id.row(),
-                id.random(),
-                self.surface as i64,
-                tx.now,
-                self.label,
-                self.url,
-                self.key.as_ref().and_then(|key| key.scope),
-                self.key.as_ref().map(|key| &key.key),
-                self.key.as_ref().and_then(|key| key.request_digest),
-                self.metadata,
-                self.headers,
-                &self.body[..],
-                self.event_type,
-                self.query,
-                self.destinations.is_empty().then_some(1),
-            ],
-        )?;
-        if let Some(key) = &self.key {
-            tx.add_key(key.digest, id.row());
-        }
-        for (at, name) in self.destinations.iter().enumerate() {
-            let destination = tx.destination(name, owner)?;
-            match self.order_key(at) {
-                None => insert_unordered(IntentRow::of(id), destination, tx)?,
-                Some(key) => insert_ordered(IntentRow::of(id), destination, key, tx)?,
-            }
-            tx.moved(destination, None, DeliveryState::Queued);
-            tx.notify_dispatcher(destination);
-        }
-        Ok(Accepted::New(id, tx.now))
+        record(self, || PayloadDigest::of(&self.headers, &self.body), tx)
     }
 
     fn count(&self, out: &Accepted, metrics: &Metrics) {
@@ -107,6 +103,74 @@ impl WriteOp for Accept {
     fn bytes(&self) -> usize {
         self.body.len() + self.headers.len()
     }
+}
+
+/// Records an intent, unless its key names an earlier one.
+fn record(
+    intent: &Accept,
+    digest: impl FnOnce() -> PayloadDigest,
+    tx: &Tx<'_>,
+) -> Result<Accepted, StoreError> {
+    if let Some(key) = &intent.key
+        && let Some(earlier) = earlier(intent, key, tx)?
+    {
+        return Ok(earlier);
+    }
+    if let Some(owner) = intent.owner {
+        for origin in intent.destinations.iter() {
+            if !may_wait_for(owner, origin, tx)? {
+                return Ok(Accepted::TooManyOrigins);
+            }
+        }
+    }
+    let owner = intent.owner.map(|owner| owner.id);
+    let id = insert_intent(intent, digest(), tx)?;
+    if let Some(key) = &intent.key {
+        tx.add_key(key.digest, id.row());
+    }
+    for (at, name) in intent.destinations.iter().enumerate() {
+        let destination = tx.destination(name, owner)?;
+        match intent.order_key(at) {
+            None => insert_unordered(IntentRow::of(id), destination, tx)?,
+            Some(key) => insert_ordered(IntentRow::of(id), destination, key, tx)?,
+        }
+        tx.moved(destination, None, DeliveryState::Queued);
+        tx.notify_dispatcher(destination);
+    }
+    Ok(Accepted::New(id, tx.now))
+}
+
+fn insert_intent(
+    intent: &Accept,
+    digest: PayloadDigest,
+    tx: &Tx<'_>,
+) -> Result<IntentId, StoreError> {
+    let id = tx.next_id()?;
+    tx.execute(
+        "INSERT INTO intents (id, random, surface, created_at, label, url, scope,
+                              idempotency_key, request_digest, metadata, headers, body,
+                              event_type, query, unrouted, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        params![
+            id.row(),
+            id.random(),
+            intent.surface as i64,
+            tx.now,
+            intent.label,
+            intent.url,
+            intent.key.as_ref().and_then(|key| key.scope),
+            intent.key.as_ref().map(|key| &key.key),
+            intent.key.as_ref().and_then(|key| key.request_digest),
+            intent.metadata,
+            intent.headers,
+            &intent.body[..],
+            intent.event_type,
+            intent.query,
+            intent.destinations.is_empty().then_some(1),
+            digest.in_row(IntentRow::of(id)),
+        ],
+    )?;
+    Ok(id)
 }
 
 fn insert_unordered(
@@ -147,15 +211,17 @@ fn earlier(
 ) -> Result<Option<Accepted>, StoreError> {
     for row in tx.candidates(key.digest)? {
         // The bodies are compared only here, so that no event costs a digest of its body. The
-        // earlier one is read only if it is as long. One that was discarded has no body left to
-        // differ from.
+        // earlier one is read only if it is as long. One that was discarded, erased or shed has no
+        // body left to differ from. Of an erased one's key only the digest is left, which led here.
         let found: Option<(i64, Timestamp, Option<[u8; 32]>, bool)> = tx.first(
             "SELECT random, created_at, request_digest,
                     iif(length(body) = length(?6), body = ?6,
-                        length(body) = 0 AND EXISTS (SELECT 1 FROM deliveries
-                            WHERE intent_id = ?1 AND discarded_at IS NOT NULL))
+                        length(body) = 0 AND (gone IS NOT NULL
+                            OR EXISTS (SELECT 1 FROM deliveries
+                                       WHERE intent_id = ?1 AND discarded_at IS NOT NULL)))
              FROM intents
-             WHERE id = ?1 AND surface = ?2 AND idempotency_key = ?3
+             WHERE id = ?1 AND surface = ?2
+               AND (idempotency_key = ?3 OR (idempotency_key IS NULL AND gone = 1))
                AND scope IS ?4 AND (?4 IS NOT NULL OR label = ?5)",
             params![
                 row,

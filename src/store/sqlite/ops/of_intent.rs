@@ -26,7 +26,7 @@ fn decide(
     id: IntentId,
     new: &NewBulk,
     routing: &dyn Routing,
-    now: Timestamp,
+    (now, has_attempts): (Timestamp, bool),
 ) -> Result<Option<(Vec<Act>, OfIntent)>, StoreError> {
     let bytes: Option<u32> = sql
         .prepare_cached(
@@ -44,6 +44,7 @@ fn decide(
         routing,
         selection: &selection,
         target: new.target.as_deref(),
+        has_attempts,
     };
     let mut acts = Vec::new();
     let destination = match &new.filter.destination {
@@ -59,7 +60,9 @@ fn decide(
         let is_asked_for =
             !new.filter.is_of_deliveries() || deliveries.iter().any(|one| states.holds(one.state));
         if is_asked_for {
-            acts = decider.decide(&an_event(IntentRow::of(id), bytes))?.acts;
+            let decision = decider.decide(&an_event(IntentRow::of(id), bytes))?;
+            found.tally.payload_gone += decision.payload_gone;
+            acts = decision.acts;
         }
         return Ok(Some((acts, found)));
     }
@@ -184,7 +187,8 @@ impl Sqlite {
     fn act_on(&self, id: IntentId, new: &NewBulk) -> Result<usize, StoreError> {
         self.refuse_if_stopping()?;
         let now = self.shared().clock.now();
-        let Some((acts, _)) = self.read_blocking(|sql| decide(sql, id, new, &NoRouting, now))?
+        let Some((acts, _)) =
+            self.read_blocking(|sql| decide(sql, id, new, &NoRouting, (now, true)))?
         else {
             return Ok(0);
         };
@@ -202,14 +206,16 @@ impl Operator {
         new: &NewBulk,
         routing: &dyn Routing,
     ) -> Result<Option<OfIntent>, StoreError> {
-        let now = self.now();
-        let Some((acts, mut of_intent)) = self.read(|sql| decide(sql, id, new, routing, now))?
+        let at = (self.now(), self.has_server());
+        let Some((acts, mut of_intent)) = self.read(|sql| decide(sql, id, new, routing, at))?
         else {
             return Ok(None);
         };
         let mut making = MakeActs::new(acts);
         self.write_steps(&mut making)?;
+        of_intent.in_flight += usize::try_from(making.tally.in_flight).unwrap_or(0);
         of_intent.tally += making.tally;
+        of_intent.tally.in_flight = 0;
         Ok(Some(of_intent))
     }
 
@@ -221,8 +227,8 @@ impl Operator {
         new: &NewBulk,
         routing: &dyn Routing,
     ) -> Result<Option<OfIntent>, StoreError> {
-        let now = self.now();
-        let decided = self.read(|sql| decide(sql, id, new, routing, now))?;
+        let at = (self.now(), self.has_server());
+        let decided = self.read(|sql| decide(sql, id, new, routing, at))?;
         Ok(decided.map(|(acts, mut of_intent)| {
             of_intent.tally.done = i64::try_from(acts.len()).unwrap_or(i64::MAX);
             of_intent

@@ -90,7 +90,7 @@ fn delete_history(
 
 /// Deletes an intent, unless one of its deliveries was replayed, or stands in a line: whether it
 /// did. A dead letter that blocks stays until somebody replays or discards it.
-fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<bool, StoreError> {
+pub fn delete_intent(intent: IntentRow, ended: Timestamp, tx: &Tx<'_>) -> Result<bool, StoreError> {
     // They are deleted with the intent, by a cascade.
     let dead_letters: Vec<DestinationId> = tx.rows(
         "SELECT destination_id FROM deliveries

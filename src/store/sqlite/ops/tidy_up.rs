@@ -20,9 +20,12 @@ const OPERATIONS_A_STEP: i64 = 200;
 const OPERATIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Deletes bulk operations that ended long ago, and gives free pages back while they are more than
-/// a quarter of the file. Fewer are used again soon: a file that shrinks only to grow again gains
-/// nothing. Returns how many pages and operations are left for further steps.
-struct TidyUp;
+/// a quarter of the file, or a tenth under `database.max_bytes`. Fewer are used again soon: a file
+/// that shrinks only to grow again gains nothing. Returns how many pages and operations are left for further steps.
+struct TidyUp {
+    /// One of so many pages may be free.
+    one_free_of: i64,
+}
 
 impl WriteOp for TidyUp {
     type Out = i64;
@@ -40,7 +43,7 @@ impl WriteOp for TidyUp {
         };
         let free = number("PRAGMA freelist_count")?;
         let pages = number("PRAGMA page_count")?;
-        let excess = (free - pages / 4).max(0);
+        let excess = (free - pages / self.one_free_of).max(0);
         if excess > 0 {
             let now = excess.min(VACUUM);
             let mut statement = tx
@@ -60,6 +63,8 @@ impl WriteOp for TidyUp {
 impl Sqlite {
     /// Tidies up after a sweep, one step; whether steps are left. Blocks.
     pub fn tidy_up(&self) -> Result<bool, StoreError> {
-        Ok(self.write_blocking(TidyUp)? > 0)
+        let is_bounded = self.shared().budget.is_bounded();
+        let one_free_of = if is_bounded { 10 } else { 4 };
+        Ok(self.write_blocking(TidyUp { one_free_of })? > 0)
     }
 }

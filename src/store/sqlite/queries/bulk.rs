@@ -150,7 +150,8 @@ fn is_any_under_way(sql: &Connection) -> Result<bool, StoreError> {
 }
 
 const SELECT: &str = "SELECT j.id, j.kind, t.name, u.name, j.total, j.done, j.skipped,
-            j.payload_gone, j.in_flight, j.actor, j.created_at, j.ended_at, j.is_cancelled
+            j.payload_gone, j.in_flight, j.actor, j.created_at, j.ended_at, j.is_cancelled,
+            j.erased_at IS NOT NULL
      FROM jobs j LEFT JOIN destinations t ON t.id = j.destination_id
                  LEFT JOIN destinations u ON u.id = j.target_id";
 
@@ -180,12 +181,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<BulkOperation> {
             done: row.get(5)?,
             skipped: row.get(6)?,
             payload_gone: row.get(7)?,
+            in_flight: 0,
         },
         in_flight: row.get(8)?,
         actor: row.get(9)?,
         created_at: row.get(10)?,
         ended_at: row.get(11)?,
         is_cancelled: row.get(12)?,
+        is_emptying: row.get(13)?,
     })
 }
 

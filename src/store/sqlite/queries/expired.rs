@@ -22,6 +22,7 @@ fn find(sql: &Connection, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expi
         next: PruneCursor {
             intent: None,
             unrouted: None,
+            shed: None,
             key: None,
         },
     };
@@ -30,6 +31,9 @@ fn find(sql: &Connection, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expi
     }
     if let Some(after) = cursor.unrouted {
         find_unrouted(sql, cutoffs, after, &mut expired)?;
+    }
+    if let Some(after) = cursor.shed {
+        find_shed(sql, cutoffs, after, &mut expired)?;
     }
     if let Some(after) = cursor.key {
         find_keys(sql, cutoffs, after, &mut expired)?;
@@ -114,6 +118,36 @@ fn find_unrouted(
         found += intent.rows;
         let is_full = read == INTENTS_A_STEP || found >= STEP_ROWS;
         expired.next.unrouted = is_full.then_some(intent.intent);
+        expired.intents.push(intent);
+        if is_full {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Finds events that were shed, and whose keys are past their window: nothing of them is needed.
+fn find_shed(
+    sql: &Connection,
+    cutoffs: &Cutoffs,
+    after: IntentRow,
+    expired: &mut Expired,
+) -> Result<(), StoreError> {
+    let mut statement = sql.prepare_cached(
+        "SELECT id, (SELECT count(*) FROM deliveries WHERE intent_id = id)
+         FROM intents INDEXED BY shed WHERE gone = 2 AND id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+    )?;
+    let before = IntentRow::first_at(cutoffs.keys);
+    let mut rows = statement.query(params![after, before, INTENTS_A_STEP])?;
+    let (mut read, mut found) = (0, 0);
+    while let Some(row) = rows.next()? {
+        read += 1;
+        // Whenever they ended: nothing can send them once more.
+        let ended = Timestamp::from_millis(i64::MAX);
+        let intent = expired_intent(sql, row.get(0)?, ended, (row.get(1)?, 0))?;
+        found += intent.rows;
+        let is_full = read == INTENTS_A_STEP || found >= STEP_ROWS;
+        expired.next.shed = is_full.then_some(intent.intent);
         expired.intents.push(intent);
         if is_full {
             break;

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::model::{DeliveryState, IntentId, OrderKey, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
+use crate::store::sqlite::columns::{BLOCKED, gone_payload, intent_id, waits_until};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{
@@ -31,7 +31,7 @@ fn find(
     let found = sql
         .prepare_cached(
             "SELECT id, random, surface, label, url, created_at, body, event_type,
-                    unrouted IS NOT NULL, headers, query
+                    unrouted IS NOT NULL, headers, query, gone, gone_at
              FROM intents WHERE id = ?1 AND random = ?2",
         )?
         .query_row(params![id.row(), id.random()], |row| {
@@ -46,6 +46,7 @@ fn find(
                 is_unrouted: row.get(8)?,
                 headers: row.get(9)?,
                 query: row.get(10)?,
+                gone: gone_payload(row, 11)?,
                 deliveries: Vec::new(),
             })
         })
@@ -136,7 +137,7 @@ pub fn history(
 ) -> Result<Vec<StoredAttempt>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT attempt, started_at, duration_ms, outcome, status_code, error, response,
-                failure, address, resolve_ms, connect_ms, first_byte_ms, next
+                failure, address, resolve_ms, connect_ms, first_byte_ms, next, tls_ms
          FROM attempts WHERE intent_id = ?1 AND destination_id = ?2 AND entry > ?3
          ORDER BY entry",
     )?;
@@ -157,6 +158,7 @@ pub fn history(
             address: row.get(8)?,
             resolve_ms: row.get(9)?,
             connect_ms: row.get(10)?,
+            tls_ms: row.get(13)?,
             first_byte_ms: row.get(11)?,
             next: row.get(12)?,
         })

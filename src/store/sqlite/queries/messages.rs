@@ -17,7 +17,8 @@ fn load(
 ) -> Result<Option<OutboundMessage>, StoreError> {
     let mut statement = sql.prepare_cached(
         "SELECT random, surface, label, url, created_at, headers,
-                iif(length(headers) + length(body) <= ?2, body, NULL), event_type, query
+                iif(length(headers) + length(body) <= ?2, body, NULL), event_type, query,
+                checksum, gone
          FROM intents WHERE id = ?1",
     )?;
     Ok(statement.query_row([intent.0, max], |row| {
@@ -35,6 +36,8 @@ fn load(
             created_at: row.get(4)?,
             headers: row.get(5)?,
             body,
+            checksum: row.get(9)?,
+            gone: row.get(10)?,
         }))
     })?)
 }

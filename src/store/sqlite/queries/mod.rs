@@ -6,11 +6,13 @@
 //! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `selection`,
 //!   `counting`, `bulk`: the deliveries that bulk operations select, and these operations.
 //!   `operations`: the same as operators see them.
+//! - `export`: whole events. `holding`: copies that hold what was erased.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought. `quick_check`: the database's structure.
 //! - `config_state`: the configuration that runs, and the deliveries that a reload touches.
 //! - `tail`: follows intents and attempts.
 //! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
+//! - `sheddable`, `space`: events that make room, and the room that is used.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
 mod alerts;
@@ -22,7 +24,9 @@ mod counting;
 mod destinations;
 mod due;
 mod expired;
+mod export;
 mod history;
+mod holding;
 mod intents;
 mod learned_secrets;
 mod listing;
@@ -32,6 +36,8 @@ mod quick_check;
 mod relays;
 mod rollups;
 mod selection;
+mod sheddable;
+mod space;
 mod stats;
 mod tail;
 mod unrouted;
@@ -43,5 +49,6 @@ pub use learned_secrets::count_learned_secrets;
 pub use messages::load_message;
 pub use operations::{operation_named_by, read_operation};
 pub use selection::{Cursor, Selected, Selection, destination_id};
+pub use space::used_pages;
 #[cfg(test)]
 pub use stats::SELECT_STATS;

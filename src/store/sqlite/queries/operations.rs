@@ -128,6 +128,7 @@ fn tally(row: &Row<'_>, at: usize) -> rusqlite::Result<BulkTally> {
         done: row.get(at)?,
         skipped: row.get(at + 1)?,
         payload_gone: row.get(at + 2)?,
+        in_flight: 0,
     })
 }
 

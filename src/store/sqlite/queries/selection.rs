@@ -10,6 +10,7 @@ use crate::model::{DeliveryState, OrderKey};
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::limits::MAX_HISTORY;
+use crate::store::sqlite::ops::payload::GONE;
 use crate::store::types::{BulkAction, DestinationId, IntentRow, StateSet};
 
 /// Rows that a page looks at: some 10 ms of a reader's time, and no less than a thousand pages for
@@ -195,10 +196,17 @@ impl Selection {
         } else {
             "1"
         };
+        let skipped = if self.action == BulkAction::Erase {
+            // Erased already.
+            format!("(:target IS NULL AND {GONE} IS 1)")
+        } else {
+            "EXISTS (SELECT 1 FROM deliveries d
+                     WHERE d.intent_id = i.id AND d.destination_id = :target)"
+                .to_owned()
+        };
         format!(
             "SELECT i.id, 0, 0, i.created_at, 0, length(i.headers) + length(i.body), NULL, 0, 0,
-                    EXISTS (SELECT 1 FROM deliveries d
-                            WHERE d.intent_id = i.id AND d.destination_id = :target),
+                    {skipped},
                     ({OF_INTENT} AND {of_delivery} AND {surface}) IS TRUE
              FROM {intents}
              WHERE i.id > :intent AND i.id <= :last

@@ -34,6 +34,7 @@ pub fn settle(tx: &Tx<'_>, delivered: &[PendingDelivery]) -> Result<i64, StoreEr
         )?;
         let Some(number) = number else { continue };
         let entry = Entry {
+            failure: None,
             number,
             attempt: 0,
             outcome: DELIVERED,

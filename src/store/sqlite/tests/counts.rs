@@ -417,6 +417,7 @@ fn settlement(claimed: &Claimed, step: Transition) -> Settlement {
         address: None,
         resolve: None,
         connect: None,
+        tls: None,
         first_byte: None,
         next: "whatever".to_owned(),
     };

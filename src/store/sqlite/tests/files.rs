@@ -34,6 +34,7 @@ fn links_to_a_database_that_is_not_there_yet_lead_to_one_lock_file() {
     let settings = |way: &str| config::Database {
         path: root.join(way),
         min_free_bytes: 0,
+        max_bytes: None,
         ..config::Database::default()
     };
     let start = |way: &str| try_open(&settings(way), Arc::new(SystemClock::new()));

@@ -204,7 +204,7 @@ fn expired_keys_and_the_attempts_of_deleted_intents_leave_their_tables() {
     assert_ne!(scene.count("idempotency"), 0);
     scene.execute(
         "INSERT INTO attempts SELECT intent_id, destination_id, 1, 1, 1, 3, 1, 500, 'e', NULL,
-                                     NULL, NULL, NULL, NULL, NULL, NULL FROM deliveries",
+                                     NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM deliveries",
     );
     scene.all_arrive();
     scene.clock.advance(DAY);

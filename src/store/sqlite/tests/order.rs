@@ -491,6 +491,7 @@ fn settlement(claimed: &Claimed, step: Transition, on_dead: OnDead) -> Settlemen
         address: None,
         resolve: None,
         connect: None,
+        tls: None,
         first_byte: None,
         next: "next".to_owned(),
     };

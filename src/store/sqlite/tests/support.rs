@@ -41,6 +41,7 @@ pub fn settings(directory: &TempDir) -> config::Database {
     config::Database {
         path: directory.path().join("relay.db"),
         min_free_bytes: 0,
+        max_bytes: None,
         ..config::Database::default()
     }
 }

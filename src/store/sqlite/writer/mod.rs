@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 pub use queue::{Command, PendingWrite};
 
@@ -22,6 +23,7 @@ use super::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_ROWS, PAGE};
 use super::lock_file::{LockFileWriter, Ownership};
 use super::ops::{Probe, TakeOutside};
 use super::outside::Outside;
+use super::queries::used_pages;
 use super::recent_keys::{self, RecentKeys};
 use super::shared::Shared;
 use super::space::Space;
@@ -46,6 +48,8 @@ pub struct Writer {
     record: LockFileWriter,
     ownership: Ownership,
     checkpoints: Checkpoints,
+    /// Those who wait for an empty WAL: maintenance, one at a time.
+    wal_waiters: Vec<oneshot::Sender<bool>>,
 }
 
 /// The parts that a writer is made of, besides its connection.
@@ -86,6 +90,7 @@ impl Writer {
             counting: None,
             record,
             ownership,
+            wal_waiters: Vec::new(),
         })
     }
 
@@ -111,6 +116,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) if is_stopping => break,
                 Err(RecvTimeoutError::Timeout) => self.tidy_up()?,
             }
+            self.empty_wal()?;
         }
         self.finish()
     }
@@ -133,8 +139,24 @@ impl Writer {
                 Some(write)
             }
             Command::OwnWrite(write) => Some(write),
+            Command::EmptyWal(waiter) => {
+                self.wal_waiters.push(waiter);
+                None
+            }
             Command::Wake => None,
         }
+    }
+
+    /// Empties the WAL for those who wait for that, unless a reader is in the way.
+    fn empty_wal(&mut self) -> Ended {
+        if self.wal_waiters.is_empty() {
+            return Ok(());
+        }
+        let is_empty = self.checkpoints.empty(&self.sql)?;
+        for waiter in self.wal_waiters.drain(..) {
+            let _ = waiter.send(is_empty);
+        }
+        Ok(())
     }
 
     /// The work of an idle writer.
@@ -210,9 +232,16 @@ impl Writer {
         batch
     }
 
-    /// Measures the free space: a batch, and the checkpoint that follows it, need room.
+    /// Measures the space that is used, if that is bounded, and the free space: a batch, and the
+    /// checkpoint that follows it, need room.
     fn refresh_space(&mut self) {
         let sql = &self.sql;
+        if self.shared.budget.is_bounded() {
+            // If it can't be read, the commit that follows reports why.
+            if let Ok(used) = used_pages(sql) {
+                self.shared.budget.set_used(used + Checkpoints::wal_bytes());
+            }
+        }
         self.space
             .refresh(&self.shared, Checkpoints::wal_bytes(), || {
                 let pages = sql.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0));

@@ -13,6 +13,8 @@ pub enum Command {
     ClientWrite(Box<dyn ErasedWrite>),
     /// A change of relay's own.
     OwnWrite(Box<dyn ErasedWrite>),
+    /// Empties the WAL once everything sent before is durable; answers whether it did.
+    EmptyWal(oneshot::Sender<bool>),
     /// Wakes the writer, so that it looks at the request to stop.
     Wake,
 }

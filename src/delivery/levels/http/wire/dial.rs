@@ -53,7 +53,9 @@ impl Dialer {
             Some(proxy) => self.connect_through(proxy, details, &deadline)?,
         };
         if details.needs_tls() {
+            let start = self.clock.monotonic();
             self.begin_tls(&mut socket, details, &deadline)?;
+            trace::shook_hands(self.clock.monotonic().saturating_sub(start));
         }
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());

@@ -123,6 +123,7 @@ pub(super) fn attempt(duration_ms: i64) -> StoredAttempt {
         address: None,
         resolve_ms: None,
         connect_ms: None,
+        tls_ms: None,
         first_byte_ms: None,
         next: None,
     }

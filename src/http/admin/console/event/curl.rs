@@ -99,6 +99,7 @@ mod tests {
             query: None,
             event_type: None,
             is_unrouted: false,
+            gone: None,
             deliveries: Vec::new(),
         }
     }

@@ -50,6 +50,7 @@ pub fn replay(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         number,
         attempt: 0,
         outcome: 4,
+        failure: None,
         error: None,
         next,
     };
@@ -99,6 +100,7 @@ pub fn retry(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         number,
         attempt: attempts,
         outcome: 4,
+        failure: None,
         error: None,
         next: &format!("attempt {}, now: retried by an operator", attempts + 1),
     };

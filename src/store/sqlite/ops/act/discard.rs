@@ -48,6 +48,7 @@ pub fn discard(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         number: number.unwrap_or(1),
         attempt: 0,
         outcome: 2,
+        failure: None,
         error: Some("discarded by an operator"),
         next: "given up for good",
     };
@@ -55,7 +56,7 @@ pub fn discard(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
     // A discarded one isn't counted among the dead letters.
     tx.moved(destination, state, None);
     tx.execute(
-        "UPDATE intents SET body = x'', headers = x'', query = NULL, metadata = NULL
+        "UPDATE intents SET body = x'', headers = x'', query = NULL, metadata = NULL, checksum = NULL
          WHERE id = ?1 AND NOT EXISTS
              (SELECT 1 FROM deliveries WHERE intent_id = ?1 AND discarded_at IS NULL)",
         [intent],

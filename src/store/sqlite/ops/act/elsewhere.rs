@@ -2,10 +2,10 @@
 
 use rusqlite::params;
 
-use super::entry::{Entry, SKIPPED, done, due, insert_entry};
+use super::entry::{Entry, PAYLOAD_GONE, SKIPPED, done, due, insert_entry};
 use crate::model::{DeliveryState, OrderKey};
 use crate::store::error::StoreError;
-use crate::store::sqlite::ops::line;
+use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{BulkTally, DestinationId, IntentRow};
 
@@ -28,11 +28,8 @@ pub fn create(
     let Some((is_unrouted, is_delivered, has_payload)) = found else {
         return Ok(BulkTally::default());
     };
-    if is_delivered && !has_payload {
-        return Ok(BulkTally {
-            payload_gone: 1,
-            ..BulkTally::default()
-        });
+    if (is_delivered && !has_payload) || payload::is_gone(tx, intent)? {
+        return Ok(PAYLOAD_GONE);
     }
     let destination = tx.destination(to, None)?;
     if has_delivery(tx, intent, destination)? {
@@ -43,6 +40,7 @@ pub fn create(
         number: 1,
         attempt: 0,
         outcome: 4,
+        failure: None,
         error: None,
         next: "attempt 1: sent here by an operator after the event was accepted",
     };
@@ -97,6 +95,7 @@ pub fn reroute(
         number: carried.history + 1,
         attempt: 0,
         outcome: 4,
+        failure: None,
         error: None,
         next: &format!("attempt 1, with a fresh budget: rerouted from {name}"),
     };

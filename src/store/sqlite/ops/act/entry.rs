@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use crate::clock::Timestamp;
-use crate::model::DeliveryState;
+use crate::model::{DeliveryState, FailureKind};
 use crate::store::error::StoreError;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{BulkTally, DestinationId, IntentRow};
@@ -19,6 +19,15 @@ pub(super) const SKIPPED: BulkTally = BulkTally {
     done: 0,
     skipped: 1,
     payload_gone: 0,
+    in_flight: 0,
+};
+
+/// There is no payload to send.
+pub(super) const PAYLOAD_GONE: BulkTally = BulkTally {
+    done: 0,
+    skipped: 0,
+    payload_gone: 1,
+    in_flight: 0,
 };
 
 /// A delivery as it was found.
@@ -48,6 +57,7 @@ pub struct Entry<'a> {
     pub number: i64,
     pub attempt: i64,
     pub outcome: i64,
+    pub failure: Option<FailureKind>,
     pub error: Option<&'a str>,
     pub next: &'a str,
 }
@@ -60,8 +70,8 @@ pub fn insert_entry(
 ) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
-                               duration_ms, outcome, error, next)
-         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)",
+                               duration_ms, outcome, error, next, failure)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
         params![
             intent,
             destination,
@@ -71,6 +81,7 @@ pub fn insert_entry(
             entry.outcome,
             entry.error,
             entry.next,
+            entry.failure.map(FailureKind::name),
         ],
     )?;
     Ok(())

@@ -2,12 +2,13 @@
 //! and leaves one entry in the delivery's history.
 //!
 //! - `again`: replays and retries. `discard`: gives up for good. `elsewhere`: creates and moves
-//!   deliveries. `entry`: the entry in the history.
+//!   deliveries. `erase`: deletes all that an event says. `entry`: the entry in the history.
 
 mod again;
 mod discard;
 mod elsewhere;
 mod entry;
+mod erase;
 
 pub use again::replay;
 pub use entry::{Entry, Found, insert_entry};
@@ -15,12 +16,14 @@ pub use entry::{Entry, Found, insert_entry};
 use again::retry;
 use discard::discard;
 use elsewhere::{create, reroute};
-use entry::done;
+use entry::{PAYLOAD_GONE, done};
+pub use erase::erase;
 
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, OrderKey};
 use crate::store::error::StoreError;
 use crate::store::sqlite::limits::PAGE;
+use crate::store::sqlite::ops::payload;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{BulkAction, BulkTally, DestinationId, IntentRow};
 
@@ -47,6 +50,8 @@ pub enum Does {
     },
     /// Creates a delivery, unless the event has one there.
     Create { to: String, key: Option<OrderKey> },
+    /// Erases an event. If `waits` is set, an attempt under way ends before.
+    Erase { waits: bool },
     /// Moves a waiting delivery, unless the event has one there.
     Move {
         from: DestinationId,
@@ -63,6 +68,8 @@ pub fn rows_of(action: BulkAction, history: u32, bytes: u32) -> usize {
         BulkAction::Replay | BulkAction::Retry => 2,
         // Without its answers; and the intent without its payload, which is written anew.
         BulkAction::Discard => 3 + history + bytes / PAGE,
+        // The event, its key and the record of it; its deliveries are added by the caller.
+        BulkAction::Erase => 3 + 2 * history + bytes / PAGE,
         // The intent of an event that no route wanted is written anew.
         BulkAction::SendTo | BulkAction::Route => 3 + bytes / PAGE,
         // The old one and the new one, and the history, which is read and written.
@@ -83,6 +90,9 @@ impl Act {
                 updated_at,
                 ..
             } => {
+                if *action == BulkAction::Replay && payload::is_gone(tx, intent)? {
+                    return Ok(PAYLOAD_GONE);
+                }
                 let found = Found {
                     intent,
                     destination: *destination,
@@ -97,6 +107,7 @@ impl Act {
                 Ok(done(is_done))
             }
             Does::Create { to, key } => create(tx, intent, to, *key),
+            Does::Erase { waits } => erase(tx, intent, *waits),
             Does::Move { from, to, key } => reroute(tx, intent, (*from, to), *key),
         }
     }

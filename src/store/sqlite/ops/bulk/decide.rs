@@ -1,18 +1,21 @@
 //! Decides what to do with the selected deliveries and events. Asks the configuration, and so reads
 //! bodies: on a reader, never in the writer's transaction.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use crate::model::OrderKey;
 use crate::store::error::StoreError;
+use crate::store::sqlite::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::act::{Act, Does, rows_of};
 use crate::store::sqlite::queries::{Selected, Selection, destination_id, load_message};
-use crate::store::types::{BulkAction, OutboundMessage, Routing};
+use crate::store::types::{BulkAction, IntentRow, OutboundMessage, Routing};
 
 /// The acts that one selected delivery or event asks for.
 #[derive(Debug, Default)]
 pub struct Decision {
     pub acts: Vec<Act>,
+    /// Events that should be sent, and have no payload.
+    pub payload_gone: i64,
     /// Bytes that were read.
     pub bytes: usize,
 }
@@ -30,6 +33,8 @@ pub struct Decider<'a> {
     pub selection: &'a Selection,
     /// The name of the selection's target.
     pub target: Option<&'a str>,
+    /// Whether an attempt under way is alive: false if no server runs.
+    pub has_attempts: bool,
 }
 
 impl Decider<'_> {
@@ -46,12 +51,23 @@ impl Decider<'_> {
         match (action, self.target, selected.destination) {
             (BulkAction::Route, ..) => {
                 let message = load_message(self.sql, *intent)?;
+                if message.gone.is_some() {
+                    // Its routes can't be known, either.
+                    decision.payload_gone = 1;
+                    return Ok(decision);
+                }
                 decision.bytes = message.headers.len() + message.body.len();
                 for name in self.missing(selected, &message)? {
                     let key = self.routing.order_key(&name, &message);
                     decision.acts.push(act(Does::Create { to: name, key }));
                 }
             }
+            (BulkAction::Erase, ..) => decision.acts.push(Act {
+                rows: rows + self.rows_of_deliveries(*intent)?,
+                ..act(Does::Erase {
+                    waits: self.has_attempts,
+                })
+            }),
             (BulkAction::SendTo, Some(name), _) => {
                 let (key, bytes) = self.order_key(selected, name)?;
                 decision.bytes = bytes;
@@ -74,6 +90,15 @@ impl Decider<'_> {
             _ => {}
         }
         Ok(decision)
+    }
+
+    /// Rows that erasing the deliveries of an event writes at most.
+    fn rows_of_deliveries(&self, intent: IntentRow) -> Result<usize, StoreError> {
+        let mut statement = self.sql.prepare_cached(
+            "SELECT coalesce(sum(2 + min(history, ?2)), 0) FROM deliveries WHERE intent_id = ?1",
+        )?;
+        let rows: u32 = statement.query_row(params![intent, MAX_HISTORY], |row| row.get(0))?;
+        Ok(rows as usize)
     }
 
     /// The destinations that today's routes want, and that the event has no delivery for.

@@ -19,6 +19,7 @@ use rusqlite::params;
 use create::CreateBulk;
 pub use decide::Decider;
 use plan::plan;
+use step::EndErasures;
 
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
@@ -54,14 +55,21 @@ impl Sqlite {
         step: &AdvanceBulk<'_>,
     ) -> Result<BulkAdvance, StoreError> {
         let now = self.shared().clock.now();
-        let planned = reader.read(|sql| plan(sql, step, now))?;
-        if planned.parts.is_empty() {
-            return Ok(BulkAdvance {
+        let mut planned = reader.read(|sql| plan(sql, step, now))?;
+        let erased = std::mem::take(&mut planned.erased);
+        let mut advance = if planned.parts.is_empty() {
+            BulkAdvance {
                 after: planned.after,
                 ..BulkAdvance::default()
-            });
+            }
+        } else {
+            self.write_blocking(planned)?
+        };
+        if !erased.is_empty() && self.empty_wal()? {
+            self.write_blocking(EndErasures(erased))?;
+            advance.has_advanced = true;
         }
-        self.write_blocking(planned)
+        Ok(advance)
     }
 }
 
@@ -93,7 +101,18 @@ impl Operator {
     pub fn advance_bulk(&mut self, step: &AdvanceBulk<'_>) -> Result<BulkAdvance, StoreError> {
         let now = self.now();
         let planned = self.read(|sql| plan(sql, step, now))?;
-        self.write(&planned)
+        let mut advance = BulkAdvance {
+            after: planned.after,
+            ..BulkAdvance::default()
+        };
+        if !planned.parts.is_empty() {
+            advance = self.write(&planned)?;
+        }
+        if !planned.erased.is_empty() && self.empty_wal()? {
+            self.write(&EndErasures(planned.erased))?;
+            advance.has_advanced = true;
+        }
+        Ok(advance)
     }
 }
 

@@ -12,7 +12,9 @@ use crate::store::sqlite::ops::bulk::room::{Patience, Rooms};
 use crate::store::sqlite::queries::{Cursor, Selection, rows_of};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::RowBudget;
-use crate::store::types::{AdvanceBulk, BulkAction, BulkId, BulkTally, Routing, StateSet};
+use crate::store::types::{
+    AdvanceBulk, BulkAction, BulkId, BulkTally, IntentRow, Routing, StateSet,
+};
 
 /// Deliveries of an operation that one step acts on.
 const ACTS_A_STEP: usize = 100;
@@ -33,6 +35,7 @@ pub struct Part {
     pub after: Cursor,
     pub acts: Vec<Act>,
     pub skipped: i64,
+    pub payload_gone: i64,
     /// Whether the selection has no more after these.
     pub is_at_end: bool,
     /// Whether deliveries in flight are waited for.
@@ -44,6 +47,8 @@ pub struct BulkStep {
     pub parts: Vec<Part>,
     /// The operation to continue after, if all considered ones have to wait and there are more.
     pub after: Option<BulkId>,
+    /// Operations that have erased everything, and end once the WAL is emptied.
+    pub erased: Vec<BulkId>,
 }
 
 /// An operation under way.
@@ -55,6 +60,8 @@ struct Operation {
     look_again_at: Option<Timestamp>,
     /// Whether this is its first pass: only that one counts what it skips.
     is_first_pass: bool,
+    /// Whether it has erased everything.
+    is_erased: bool,
 }
 
 impl Operation {
@@ -83,6 +90,7 @@ impl Operation {
             },
             look_again_at: row.get(15)?,
             is_first_pass: row.get(16)?,
+            is_erased: row.get(18)?,
         })
     }
 }
@@ -95,7 +103,8 @@ fn under_way(
     let mut statement = sql.prepare_cached(
         "SELECT j.id, j.kind, j.destination_id, j.target_id, j.states, j.source, j.event_type,
                 j.reason, j.since, j.begun_at, j.until, t.name, j.cursor_at, j.cursor_intent,
-                j.cursor_more, j.look_again_at, j.look_until IS NULL, j.ids
+                j.cursor_more, j.look_again_at, j.look_until IS NULL, j.ids,
+                j.erased_at IS NOT NULL
          FROM jobs j LEFT JOIN destinations t ON t.id = j.target_id
          WHERE j.ended_at IS NULL AND j.id > ?1 ORDER BY j.id LIMIT ?2",
     )?;
@@ -124,8 +133,12 @@ pub fn plan(
         bytes: 0,
         is_full: false,
     };
-    let mut parts = Vec::new();
+    let (mut parts, mut erased) = (Vec::new(), Vec::new());
     for operation in operations {
+        if operation.is_erased {
+            erased.push(operation.id);
+            continue;
+        }
         if operation.look_again_at.is_some_and(|at| at > now) {
             continue;
         }
@@ -137,6 +150,7 @@ pub fn plan(
     Ok(BulkStep {
         after: last.filter(|_| is_full && parts.is_empty()),
         parts,
+        erased,
     })
 }
 
@@ -164,6 +178,7 @@ impl Planner<'_> {
             routing: self.routing,
             selection,
             target: operation.target.as_deref(),
+            has_attempts: self.is_paced,
         };
         let mut part = Part {
             operation: operation.id,
@@ -172,6 +187,7 @@ impl Planner<'_> {
             after: before,
             acts: Vec::new(),
             skipped: 0,
+            payload_gone: 0,
             is_at_end: false,
             is_paced: self.is_paced,
         };
@@ -185,6 +201,7 @@ impl Planner<'_> {
                     return Ok((part.after != before).then_some(part));
                 }
                 rows = 0;
+                part.payload_gone += decision.payload_gone;
                 part.acts.extend(decision.acts);
             }
             part.skipped += i64::from(selected.is_skipped && operation.is_first_pass);
@@ -240,6 +257,7 @@ impl Planner<'_> {
         };
         for act in &decision.acts {
             let has_room = match &act.does {
+                Does::Erase { .. } => true,
                 Does::Change { action, .. } if !action.is_paced() => true,
                 Does::Change {
                     action,
@@ -266,15 +284,20 @@ impl Planner<'_> {
 }
 
 impl Part {
-    /// Makes its acts, in the writer's transaction.
-    pub fn act(&self, tx: &Tx<'_>) -> Result<BulkTally, StoreError> {
+    /// Makes its acts, in the writer's transaction, up to one that has to wait for an attempt: the
+    /// intent of that one.
+    pub fn act(&self, tx: &Tx<'_>) -> Result<(BulkTally, Option<IntentRow>), StoreError> {
         let mut tally = BulkTally {
             skipped: self.skipped,
+            payload_gone: self.payload_gone,
             ..BulkTally::default()
         };
         for act in &self.acts {
             tally += act.apply(tx)?;
+            if tally.in_flight > 0 {
+                return Ok((tally, Some(act.intent)));
+            }
         }
-        Ok(tally)
+        Ok((tally, None))
     }
 }

@@ -19,6 +19,8 @@ use crate::store::types::{
     BulkPreview, Counting, DestinationId, IntentRow, NewBulk, PreviewedDelivery, Routing,
 };
 
+/// Stands for a destination in the preview of an operation on events as such.
+const EVENTS: &str = "events";
 /// Deliveries that are shown.
 const SHOWN: usize = 10;
 /// Deliveries found in one read.
@@ -88,6 +90,7 @@ fn read_through(
         routing,
         selection,
         target: new.target.as_deref(),
+        has_attempts: true,
     };
     let mut counts: BTreeMap<String, i64> = BTreeMap::new();
     let mut budget = CountBudget::of(counting);
@@ -107,6 +110,7 @@ fn read_through(
             for act in decider.decide(selected)?.acts {
                 let destination = match act.does {
                     Does::Create { to, .. } | Does::Move { to, .. } => to,
+                    Does::Erase { .. } => EVENTS.to_owned(),
                     Does::Change { destination, .. } => name_of(sql, destination)?,
                 };
                 budget.matches -= 1;

@@ -11,7 +11,7 @@ use crate::store::sqlite::ops::bulk::plan::{BulkStep, Part};
 use crate::store::sqlite::queries::Cursor;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::{BulkAction, BulkAdvance};
+use crate::store::types::{BulkAction, BulkAdvance, BulkId};
 
 /// When an operation looks again for deliveries that were in flight.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -26,6 +26,7 @@ struct Progress {
     look_again_at: Option<Timestamp>,
     look_until: Option<Timestamp>,
     in_flight: i64,
+    erased_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
 }
 
@@ -51,6 +52,28 @@ impl WriteOp for BulkStep {
     }
 }
 
+/// Ends operations that have erased everything: the WAL is emptied.
+pub struct EndErasures(pub Vec<BulkId>);
+
+impl WriteOp for EndErasures {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        for id in &self.0 {
+            tx.execute(
+                "UPDATE jobs SET ended_at = ?2, look_again_at = NULL
+                 WHERE id = ?1 AND ended_at IS NULL AND erased_at IS NOT NULL",
+                params![id, tx.now],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Part {
     /// Makes the acts, and remembers how far the operation has come; how many were made. None if
     /// another process has advanced or cancelled it since the step was planned.
@@ -70,16 +93,23 @@ impl Part {
         let Some((pass_done, look_until)) = found else {
             return Ok(None);
         };
-        let tally = self.act(tx)?;
+        let (tally, stopped_at) = self.act(tx)?;
         let mut progress = Progress {
             cursor: self.after,
             pass_done: pass_done + tally.done,
             look_again_at: None,
             look_until,
-            in_flight: 0,
+            in_flight: tally.in_flight,
+            erased_at: None,
             ended_at: None,
         };
-        if self.is_at_end {
+        if let Some(intent) = stopped_at {
+            progress.cursor = Cursor {
+                intent: intent.0 - 1,
+                ..self.before
+            };
+            progress.look_again_at = Some(tx.now.plus(LOOK_AGAIN));
+        } else if self.is_at_end {
             self.end(tx, &mut progress)?;
         }
         tx.execute(
@@ -87,7 +117,7 @@ impl Part {
              SET done = done + ?2, skipped = skipped + ?3, payload_gone = payload_gone + ?4,
                  cursor_at = ?5, cursor_intent = ?6, cursor_more = ?7, pass_done = ?8,
                  look_again_at = ?9, look_until = ?10, in_flight = ?11, ended_at = ?12,
-                 begun_at = coalesce(begun_at, ?13)
+                 begun_at = coalesce(begun_at, ?13), erased_at = ?14
              WHERE id = ?1",
             params![
                 self.operation,
@@ -103,6 +133,7 @@ impl Part {
                 progress.in_flight,
                 progress.ended_at,
                 self.selection.begun_at,
+                progress.erased_at,
             ],
         )?;
         Ok(Some(tally.done))
@@ -112,6 +143,11 @@ impl Part {
     /// cursor: so an operation that takes away what waits looks again, from the beginning,
     /// until it finds nothing.
     fn end(&self, tx: &Tx<'_>, progress: &mut Progress) -> Result<(), StoreError> {
+        if self.selection.action == BulkAction::Erase {
+            // Ends once the bytes are in no file any more.
+            progress.erased_at = Some(tx.now);
+            return Ok(());
+        }
         let is_of_waiting = self.selection.is_of_waiting();
         if is_of_waiting {
             progress.in_flight = self.selection.in_flight(tx.sql)?;

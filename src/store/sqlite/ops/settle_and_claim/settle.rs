@@ -100,8 +100,9 @@ fn insert_attempt(settlement: &Settlement, entry: i64, tx: &Tx<'_>) -> Result<()
     tx.execute(
         "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
                                duration_ms, outcome, status_code, error, response, failure,
-                               address, resolve_ms, connect_ms, first_byte_ms, next)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                               address, resolve_ms, connect_ms, first_byte_ms, next, tls_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                 ?17)",
         params![
             settlement.claim.intent,
             settlement.claim.destination,
@@ -119,6 +120,7 @@ fn insert_attempt(settlement: &Settlement, entry: i64, tx: &Tx<'_>) -> Result<()
             record.connect.map(millis),
             record.first_byte.map(millis),
             record.next,
+            record.tls.map(millis),
         ],
     )?;
     Ok(())

@@ -68,6 +68,7 @@ fn settlement(claimed: &Claimed) -> Settlement {
         address: Some("127.0.0.1:80".to_owned()),
         resolve: None,
         connect: None,
+        tls: None,
         first_byte: Some(Duration::from_millis(2)),
         next: "done".to_owned(),
     };

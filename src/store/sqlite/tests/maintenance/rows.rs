@@ -16,7 +16,7 @@ fn wide_events(scene: &Scene, count: usize, destinations: usize) {
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 50)
          INSERT INTO attempts
          SELECT intent_id, destination_id, n, 1, 0, 3, 1, 500, 'answered 500', randomblob(300),
-                'status', '127.0.0.1:80', 1, 1, 1, 'next'
+                'status', '127.0.0.1:80', 1, 1, 1, 'next', NULL
          FROM deliveries, n",
     );
 }

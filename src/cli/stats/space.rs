@@ -1,0 +1,71 @@
+//! The space that the database uses, and when it will be full.
+
+use std::time::Duration;
+
+use crate::cli::error::CommandError;
+use crate::cli::operate::explained;
+use crate::config::Resolved;
+use crate::store::{Growth, Operator, SpaceSample, SpaceUse};
+
+pub(super) fn read(operator: &Operator, config: &Resolved) -> Result<SpaceUse, CommandError> {
+    let mut wal = config.database.path.clone().into_os_string();
+    wal.push("-wal");
+    let wal = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+    let used = operator
+        .used_pages()
+        .map_err(explained)?
+        .saturating_add(wal);
+    let growth = Growth {
+        samples: operator.space_samples().map_err(explained)?,
+        now: SpaceSample {
+            at: operator.now(),
+            used,
+        },
+    };
+    let (max, min_free) = (config.database.max_bytes, config.database.min_free_bytes);
+    Ok(SpaceUse {
+        used,
+        max,
+        full_in: growth.full_in(max, operator.free_bytes(), min_free),
+    })
+}
+
+pub(super) fn print(space: SpaceUse) -> Result<(), CommandError> {
+    let of = match space.max {
+        Some(max) => format!(" of {max} (database.max_bytes)"),
+        None => String::new(),
+    };
+    let full = space
+        .full_in
+        .map(|left| format!(", full in {}", roughly(left)));
+    say!("uses {} bytes{of}{}", space.used, full.unwrap_or_default());
+    Ok(())
+}
+
+/// A time in one unit: an estimate has no more.
+fn roughly(time: Duration) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let seconds = time.as_secs();
+    let found = UNITS.into_iter().find(|(unit, _)| seconds >= 2 * unit);
+    match found {
+        Some((unit, name)) => format!("{} {name}s", seconds / unit),
+        None => "a minute".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_has_one_unit() {
+        for (seconds, text) in [
+            (0, "a minute"),
+            (180, "3 minutes"),
+            (7_300, "2 hours"),
+            (9 * 86_400 + 5_000, "9 days"),
+        ] {
+            assert_eq!(roughly(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000_000;
+
+fn record() -> Value {
+    json!({
+        "id": "evt_01890a5d-ac96-774b-bcce-b302099a8057",
+        "accepted_at": "2023-06-30T00:00:00.000Z",
+        "label": "github",
+        "headers": "content-type: application/json\r\n",
+        "payload": "{}",
+        "deliveries": [{
+            "destination": "orders", "status": "dead_lettered", "attempts": 1, "entries": 1,
+            "updated_at": "2023-06-30T00:00:01.000Z", "last_error": "answered 410",
+            "history": [{
+                "entry": 1, "attempt": 1, "started_at": "2023-06-30T00:00:01.000Z",
+                "duration_ms": 3, "outcome": "permanent", "status_code": 410,
+            }],
+        }],
+    })
+}
+
+fn check(record: Value) -> Result<ImportedEvent, String> {
+    let record = serde_json::from_value(record).map_err(|error| error.to_string())?;
+    ImportedEvent::check(record, Timestamp::from_millis(NOW))
+}
+
+#[test]
+fn a_record_that_is_whole_is_taken() {
+    let taken = check(record()).expect("it is whole");
+    assert!(taken.is_event);
+    assert_eq!(taken.size(), (6, 34));
+}
+
+#[test]
+fn a_wrong_record_is_refused_with_its_field_and_the_expectation() {
+    let with = |change: fn(&mut Value)| {
+        let mut record = record();
+        change(&mut record);
+        check(record).expect_err("it is wrong")
+    };
+    for (refused, expected) in [
+        (with(|one| one["id"] = json!("evt_1")), "id: not an id"),
+        (
+            with(|one| one["accepted_at"] = json!("2099-01-01T00:00:00Z")),
+            "expected a time before now",
+        ),
+        (with(|one| one["url"] = json!("http://a/")), "url: expected"),
+        (with(|one| one["more"] = json!(1)), "unknown field `more`"),
+        (
+            with(|one| one["deliveries"][0]["destination"] = json!("a b")),
+            "expected the name of a destination",
+        ),
+        (
+            with(|one| one["deliveries"][0]["status"] = json!("lost")),
+            "unknown variant `lost`",
+        ),
+        (
+            with(|one| one["deliveries"][0]["last_error"] = Value::Null),
+            "last_error: expected",
+        ),
+        (
+            with(|one| one["deliveries"][0]["entries"] = json!(0)),
+            "history: expected",
+        ),
+        (
+            with(|one| {
+                let twice = one["deliveries"][0].clone();
+                one["deliveries"]
+                    .as_array_mut()
+                    .expect("a list")
+                    .push(twice);
+            }),
+            "is there twice",
+        ),
+        (
+            with(|one| one["key"] = json!({ "key": "k", "request_digest": "short" })),
+            "expected 32 bytes",
+        ),
+    ] {
+        assert!(refused.contains(expected), "{refused}");
+    }
+}

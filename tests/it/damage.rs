@@ -1,0 +1,132 @@
+//! Payloads that a disk has damaged are never delivered.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use relay::config::Ordering as Order;
+use relay::model::OnDead;
+
+use crate::support::{
+    Answer, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
+};
+
+/// A text that stands nowhere else.
+const MARK: &str = "a-payload-that-nobody-else-has";
+
+/// The places of a text in a file.
+pub fn places(file: &Path, text: &[u8]) -> Vec<usize> {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    let windows = bytes.windows(text.len()).enumerate();
+    windows
+        .filter(|(_, window)| *window == text)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Flips a bit of a file where a text begins.
+fn flip(file: &Path, text: &[u8]) {
+    let mut bytes = std::fs::read(file).expect("the file");
+    let places = places(file, text);
+    assert!(!places.is_empty(), "the text is in the file");
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    std::fs::write(file, bytes).expect("the file");
+}
+
+/// A relay that was stopped with two events waiting, of one order each: a damaged one, and another.
+fn damaged(size: usize, damage: impl FnOnce(&Path)) -> (Receiver, TestRelay, [String; 2]) {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let mut relay = TestRelay::start_with(&receiver.url("/"), |config| {
+        config.delivery.level = Some(relay::model::Level::Off);
+    });
+    let filler = "x".repeat(size);
+    let ids = [MARK, "another"].map(|mark| {
+        let body = format!("{{\"id\":1,\"filler\":\"{filler}\",\"mark\":\"{mark}\"}}");
+        event_id(&relay.client.hook(mark, body.as_bytes()))
+    });
+    relay.stop();
+    damage(&relay.directory.path().join("relay.db"));
+    let mut settings = config(relay.directory.path(), &receiver.url("/"));
+    orders(&mut settings).ordering = Some(Order {
+        on_dead: OnDead::Block,
+        ..Order::by("/id")
+    });
+    let relay = TestRelay::start_in(Arc::clone(&relay.directory), settings, None);
+    (receiver, relay, ids)
+}
+
+#[test]
+fn a_payload_with_a_flipped_bit_is_dead_lettered_and_never_sent() {
+    // One within its row, one loaded by the dispatcher from further pages, one by the worker.
+    for size in [10, 6_000, 100_000] {
+        let (receiver, relay, ids) = damaged(size, |database| flip(database, MARK.as_bytes()));
+        let dead = event_with_status(&relay.client, &ids[0], "dead_lettered");
+        let error = dead["last_error"].as_str().expect("a reason");
+        assert!(error.starts_with("payload_damaged"), "{error}");
+        assert_eq!(outcomes(&dead), ["permanent"], "it is not tried again");
+        // The next one goes, and is the only one that arrives.
+        event_with_status(&relay.client, &ids[1], "delivered");
+        let body = receiver.next().body;
+        assert!(String::from_utf8_lossy(&body).contains("another"));
+        let admin = relay.admin();
+        let counted = admin.get("/metrics").text();
+        assert!(
+            counted
+                .contains("relay_attempts_total{destination=\"orders\",outcome=\"permanent\"} 1")
+        );
+    }
+}
+
+#[test]
+fn swapped_payloads_are_dead_lettered_both() {
+    let (receiver, relay, ids) = damaged(10, |database| {
+        let sql = rusqlite::Connection::open(database).expect("the database");
+        sql.execute_batch(
+            "CREATE TEMP TABLE old AS SELECT id, body FROM intents;
+             UPDATE intents SET body = (SELECT body FROM old WHERE old.id <> intents.id);",
+        )
+        .expect("a swap");
+    });
+    for id in &ids {
+        event_with_status(&relay.client, id, "dead_lettered");
+    }
+    assert!(
+        receiver
+            .next_within(std::time::Duration::from_millis(200))
+            .is_none()
+    );
+}
+
+#[test]
+fn a_payload_from_before_checksums_is_sent_and_counted() {
+    let (receiver, relay, ids) = damaged(10, |database| {
+        let sql = rusqlite::Connection::open(database).expect("the database");
+        sql.execute_batch(
+            "UPDATE intents SET checksum = NULL;
+             INSERT INTO settings SELECT 'unchecked_to', max(id) FROM intents;",
+        )
+        .expect("an update");
+    });
+    for id in &ids {
+        event_with_status(&relay.client, id, "delivered");
+    }
+    receiver.next();
+}
+
+#[test]
+fn a_damaged_dead_letter_does_not_block_its_order() {
+    let (_receiver, relay, ids) = damaged(10, |database| {
+        flip(database, MARK.as_bytes());
+        // Both in one line, as the ordering of the next start would have put them.
+        let sql = rusqlite::Connection::open(database).expect("the database");
+        sql.execute_batch(
+            "UPDATE deliveries SET order_key = 7, place = intent_id;
+             UPDATE deliveries SET next_attempt_at = 9223372036854775807
+             WHERE intent_id = (SELECT max(intent_id) FROM deliveries);",
+        )
+        .expect("an update");
+    });
+    event_with_status(&relay.client, &ids[0], "dead_lettered");
+    event_with_status(&relay.client, &ids[1], "delivered");
+}
