@@ -131,9 +131,12 @@ fn line(entry: &TailEntry) -> String {
 }
 
 fn attempt(destination: &str, entry: &StoredAttempt) -> String {
+    use std::fmt::Write as _;
+
     let mut text = format!("at {destination}");
     if entry.attempt > 0 {
-        text += &format!(", attempt {}, {} ms", entry.attempt, entry.duration_ms);
+        let (number, millis) = (entry.attempt, entry.duration_ms);
+        write!(text, ", attempt {number}, {millis} ms").expect("a String takes all");
     }
     for more in [&entry.error, &entry.next].into_iter().flatten() {
         text += "; ";

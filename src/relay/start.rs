@@ -102,9 +102,9 @@ pub(super) fn start(
         agents,
         address,
         admin_address,
-        parts,
         store,
         event_loops,
+        parts,
     })
 }
 

@@ -122,6 +122,24 @@ fn a_ping_that_nothing_answers_says_why() {
 }
 
 #[test]
+fn a_relay_that_is_held_pings_nobody() {
+    let mut relay = TestRelay::start_with("http://127.0.0.1:1/", |_| {});
+    relay.stop();
+    let path = relay.directory.path().join("relay.db");
+    let database = rusqlite::Connection::open(path).expect("the database opens");
+    // A hold that can't be read is one.
+    database
+        .execute("INSERT INTO settings VALUES ('held', '{}')", [])
+        .expect("a hold");
+    drop(database);
+    let settings = config(relay.directory.path(), "http://127.0.0.1:1/");
+    let relay = TestRelay::start_in(Arc::clone(&relay.directory), settings, None);
+    let refused = post(&relay.admin(), PING);
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("held"), "{}", refused.text());
+}
+
+#[test]
 fn a_relay_that_contacts_nobody_refuses_a_ping() {
     let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
     let refused = post(&relay.admin(), PING);

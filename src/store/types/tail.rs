@@ -68,6 +68,6 @@ pub(crate) enum TailEvent {
         destination: String,
         /// The delivery's state now.
         state: DeliveryState,
-        entry: StoredAttempt,
+        entry: Box<StoredAttempt>,
     },
 }

@@ -188,6 +188,11 @@ async fn probe(call: &Call<'_>, name: &str) -> Result<bool, ApiError> {
 /// Sends a test. Its failure is an answer, and no error.
 async fn ping(call: &Call<'_>, name: &str) -> Result<Response, ApiError> {
     let app = call.app;
+    if app.store.is_held() {
+        return Err(ApiError::changed(
+            "the relay is held after a restore, and contacts nobody: relay resume --all lets it",
+        ));
+    }
     let report = app.pings.ping(call.context, &*app.clock, name).await?;
     let who = call.caller.name.as_str();
     log::info!(

@@ -39,7 +39,7 @@ pub(super) async fn create(call: &Call<'_>, body: &mut Body) -> Result<Response,
     }
     let create = operations::create(&app.store, &call.caller.name, nonce, new);
     match context.wait(create).await? {
-        Created::New(operation) | Created::Before(operation) => accepted(&operation),
+        Created::New(operation) | Created::Before(operation) => Ok(accepted(&operation)),
         Created::Conflict => Err(ApiError::conflict()),
     }
 }
@@ -68,13 +68,13 @@ fn refused(invalid: Invalid) -> ApiError {
     ApiError::invalid(member, message)
 }
 
-fn accepted(operation: &StoredOperation) -> Result<Response, ApiError> {
+fn accepted(operation: &StoredOperation) -> Response {
     let view = operations::operation(operation);
     let mut response = json_response(StatusCode::ACCEPTED, &view);
     let location = format!("/api/operations/{}", operation.id);
     let location = HeaderValue::try_from(location).expect("a number is visible ASCII");
     response.headers_mut().insert(LOCATION, location);
-    Ok(response)
+    response
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {

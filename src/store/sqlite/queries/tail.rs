@@ -146,15 +146,14 @@ fn look(
 
 impl Look<'_> {
     fn begin(&mut self) -> Result<(), StoreError> {
-        let last = match self.query.since {
-            Some(since) => IntentRow(IntentRow::first_at(since).0 - 1),
-            None => {
-                let newest: Option<IntentRow> = self
-                    .sql
-                    .prepare_cached("SELECT max(id) FROM intents")?
-                    .query_row([], |row| row.get(0))?;
-                newest.unwrap_or(IntentRow(0))
-            }
+        let last = if let Some(since) = self.query.since {
+            IntentRow(IntentRow::first_at(since).0 - 1)
+        } else {
+            let newest: Option<IntentRow> = self
+                .sql
+                .prepare_cached("SELECT max(id) FROM intents")?
+                .query_row([], |row| row.get(0))?;
+            newest.unwrap_or(IntentRow(0))
         };
         self.cursor.last = Some(last);
         Ok(())
@@ -281,7 +280,7 @@ impl Look<'_> {
             let what = TailEvent::Attempt {
                 destination,
                 state,
-                entry,
+                entry: Box::new(entry),
             };
             self.page.entries.push(intent.entry(at, what));
         }
@@ -312,7 +311,9 @@ impl Look<'_> {
             if let Some((last, _)) = due.last().filter(|_| is_cut) {
                 self.cursor.edges.insert(*last);
             }
-            due.into_iter().for_each(|found| self.track(found));
+            for found in due {
+                self.track(found);
+            }
         }
         Ok(())
     }
