@@ -91,7 +91,7 @@ const TO: FieldOf = ("to", "To destination", true, "");
 fn fields_of(kind: OperationKind) -> &'static [FieldOf] {
     match kind {
         OperationKind::Replay => &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE, TO],
-        OperationKind::Retry | OperationKind::Discard => {
+        OperationKind::Retry | OperationKind::Discard | OperationKind::Erase => {
             &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE]
         }
         OperationKind::Reroute => &[FROM, TO, STATUS, SOURCE, TYPE, REASON, SINCE],
@@ -104,12 +104,14 @@ fn title(kind: OperationKind) -> &'static str {
         OperationKind::Retry => "Retry now",
         OperationKind::Discard => "Discard",
         OperationKind::Reroute => "Reroute",
+        OperationKind::Erase => "Erase",
     }
 }
 
 /// The word that confirms an operation that can't be taken back.
 fn word(kind: OperationKind) -> Option<&'static str> {
-    (kind == OperationKind::Discard).then_some("discard")
+    let is_final = matches!(kind, OperationKind::Discard | OperationKind::Erase);
+    is_final.then(|| kind.name())
 }
 
 /// Counts what a request would do, and shows the form that does it.
@@ -179,6 +181,7 @@ fn statuses(kind: OperationKind) -> Vec<(&'static str, String)> {
         OperationKind::Replay => &[DeadLettered, Delivered],
         OperationKind::Retry | OperationKind::Reroute => &[Queued, Retrying],
         OperationKind::Discard => &[DeadLettered, Queued, Retrying],
+        OperationKind::Erase => &DeliveryState::ALL,
     };
     let options = states.iter().map(|state| {
         let name = state.name();
