@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use hyper::Response;
@@ -11,6 +11,7 @@ use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::time::{Sleep, sleep};
 
 use crate::http::body::{Body, Origin, Request};
 use crate::http::response::ResponseBody;
@@ -57,6 +58,8 @@ pub(super) async fn serve_connection<H, F, B>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut stopping = pin!(stop.asked());
     let mut is_last = false;
+    // Boxed: no connection has it before the stop.
+    let mut awaited = None;
     loop {
         tokio::select! {
             // The connection comes first: if a request arrived while the thread was busy, the
@@ -78,12 +81,28 @@ pub(super) async fn serve_connection<H, F, B>(
             }
             _ = &mut stopping, if !is_last => {
                 is_last = true;
+                if state.is_closable() {
+                    awaited = Some(Box::pin(sleep(state.left_for_a_request())));
+                } else {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            () = end_of(&mut awaited), if awaited.is_some() => {
                 // Between requests no answer is owed. Returning closes the connection.
                 if state.is_closable() {
                     return;
                 }
+                awaited = None;
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// Resolves at the end of the wait, if there is one.
+async fn end_of(wait: &mut Option<Pin<Box<Sleep>>>) {
+    match wait {
+        Some(wait) => wait.as_mut().await,
+        None => std::future::pending().await,
     }
 }

@@ -98,6 +98,13 @@ impl ConnectionState {
         self.slots.start + Duration::from_millis(phase.saturating_sub(IDLE))
     }
 
+    /// How long a request may still arrive on an idle connection. A stop that closed a connection
+    /// which was just accepted would refuse a client whose request is on its way.
+    pub fn left_for_a_request(&self) -> Duration {
+        let idle_for = Instant::now().saturating_duration_since(self.idle_since());
+        MIN_IDLE.saturating_sub(idle_for)
+    }
+
     /// Whether no answer, nor the rest of one, is owed to the client.
     pub fn is_closable(&self) -> bool {
         self.is_idle() && !self.is_lingering()
