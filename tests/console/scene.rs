@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use relay::Config;
@@ -23,6 +24,8 @@ pub const LONG_NAME: &str = "a-destination-whose-name-has-all-the-words-one-coul
 pub struct Scene {
     pub relay: TestRelay,
     pub receiver: Receiver,
+    /// Events that were sent, each under a key of its own.
+    sent: AtomicUsize,
 }
 
 fn settings(receiver: &Receiver, database: &std::path::Path, has_tokens: bool) -> Config {
@@ -44,16 +47,14 @@ fn file(receiver: &Receiver, database: &std::path::Path) -> String {
     let url = |path: &str| receiver.url(path);
     format!(
         r#"
+        admin.listen = "127.0.0.1:0"
+        api.keys = ["test-key"]
         [server]
         listen = "127.0.0.1:0"
         shutdown_grace = "1s"
-        [admin]
-        listen = "127.0.0.1:0"
         [database]
         path = '{}'
         min_free_bytes = 0
-        [api]
-        keys = ["test-key"]
         [delivery]
         workers = 16
         allow_networks = ["127.0.0.0/8"]
@@ -122,7 +123,11 @@ impl Scene {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let config = settings(&receiver, directory.path(), has_tokens);
         let relay = TestRelay::start_in(directory, config, None);
-        Self { relay, receiver }
+        Self {
+            relay,
+            receiver,
+            sent: AtomicUsize::new(0),
+        }
     }
 
     /// A relay with a history.
@@ -149,7 +154,7 @@ impl Scene {
     /// Accepts an event, and returns its id.
     pub fn send(&self, source: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
         let path = format!("/webhooks/{source}");
-        let key = format!("key-{:?}", Instant::now());
+        let key = format!("key-{}", self.sent.fetch_add(1, Ordering::Relaxed));
         let mut all = vec![("Idempotency-Key", key.as_str())];
         all.extend_from_slice(headers);
         let mut request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");

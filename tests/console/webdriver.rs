@@ -84,7 +84,7 @@ impl Browser {
             driver,
             agent,
             session: format!("http://127.0.0.1:{port}/session"),
-            profile: profile,
+            profile,
         };
         let capabilities = browser.capabilities(has_scripts);
         let created = browser.call("POST", "", Some(&capabilities));

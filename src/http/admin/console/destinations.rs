@@ -179,6 +179,7 @@ fn settings(policy: &DestinationPolicy) -> Vec<(&'static str, String)> {
     );
     let secrets = match policy.secrets.len() {
         0 => "unsigned".to_owned(),
+        1 => "signed with one secret".to_owned(),
         count => format!("signed with {count} secrets"),
     };
     vec![

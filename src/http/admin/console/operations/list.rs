@@ -33,7 +33,7 @@ struct Row {
     filter: String,
     mark: Mark,
     done: String,
-    /// How many there are, as far as that is known.
+    /// How many there were, as far as they were counted; more may have come since.
     total: Option<(String, i64, i64)>,
     rest: String,
     actor: String,
