@@ -89,9 +89,20 @@ last_ping = 0.0
 def ping_once_a_second(context, case, kwargs):
     # Others get a name that is unknown, since more pings are refused.
     global last_ping
-    if case.meta.generation.mode.is_positive and time.monotonic() > last_ping + 1.5:
-        last_ping = time.monotonic()
-        case.path_parameters["name"] = "nobody"
+    if case.meta.generation.mode.is_positive:
+        name = "unknown"
+        if time.monotonic() > last_ping + 1.5:
+            last_ping = time.monotonic()
+            name = "nobody"
+        # Cases may share their parameters.
+        case.path_parameters = {**case.path_parameters, "name": name}
+
+
+@schemathesis.hook("before_call").apply_to(operation_id="listDeliveries")
+def ask_for_no_destination_of_unrouted_events(context, case, kwargs):
+    query = case.query or {}
+    if case.meta.generation.mode.is_positive and query.get("status") == "unrouted":
+        case.query = {name: value for name, value in query.items() if name != "destination"}
 
 
 @schemathesis.hook("before_call").apply_to(operation_id="createOperation")
@@ -104,6 +115,9 @@ def ask_for_something_that_can_be_done(context, case, kwargs):
     body |= {"all": True}
     if body["kind"] == "reroute":
         body |= {"from": "https://example.invalid", "to": "nobody"}
+    if body["kind"] == "erase":
+        # The payloads are asked for.
+        body |= {"dry_run": True}
     case.body = body
 
 

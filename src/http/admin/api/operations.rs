@@ -20,6 +20,9 @@ use crate::store::{BulkId, NewBulk, OperationsQuery, StoredOperation};
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
+/// The greatest number that a page may begin after: more operations than anybody creates.
+const MAX_NUMBER: u32 = 1_000_000_000;
+
 /// The body of a cancellation: nothing.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -81,8 +84,9 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
     let mut parameters = Parameters::parse(call.head.uri.query());
     let query = OperationsQuery {
         after: parameters.take_with("after", |text| {
-            let number = text.parse();
-            number.map_err(|_| "expected the next of an earlier answer".to_owned())
+            let is_number = text.parse::<u32>().is_ok_and(|number| number <= MAX_NUMBER);
+            let number = text.parse().ok().filter(|_| is_number);
+            number.ok_or_else(|| "expected the next of an earlier answer".to_owned())
         })?,
         limit: parameters.number("limit", DEFAULT_LIMIT, (1, MAX_LIMIT))?,
     };
