@@ -43,6 +43,7 @@ mod reroute;
 mod restore;
 mod resume;
 mod retry;
+mod schema;
 mod secrets;
 mod send;
 mod serve;
@@ -102,7 +103,7 @@ enum Command {
     Cancel(cancel::Cancel),
     /// Stop deliveries to a destination; events for it are still accepted, and held
     Pause(pause::Pause),
-    /// Continue deliveries to a destination, after a pause or a Retry-After; or after a restore
+    /// Continue deliveries after a pause or a Retry-After, or all of them after a restore
     Resume(resume::Resume),
     /// Copy the database into a file, beside a running server or without one, and verify it
     Backup(backup::Backup),
@@ -132,6 +133,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Ask a running relay whether it is alive, for the health check of a container
     Health(health::Health),
+    /// Print the JSON Schema of relay.toml, for editors
+    Schema(schema::SchemaOf),
     /// Print a page of the manual, or write all of them
     Man(man::ManPages),
     /// Print the completions of a shell
@@ -169,6 +172,7 @@ impl Command {
             Self::Stats(stats) => stats.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Health(health) => health.run(),
+            Self::Schema(schema) => schema.run(),
             Self::Man(man) => man.run(Cli::command()),
             Self::Completions(completions) => completions.run(Cli::command()),
         }

@@ -13,6 +13,7 @@
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
 //!   settings that have a price. `secret_places`: where secrets stand.
+//! - `schema`: the JSON Schema of the file, for editors.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 //!   `network`: the way to a destination. `live`: the handle to the policies that run. `redacted`:
 //!   the policies for operators, without secrets. `routing`: the destinations of an event.
@@ -33,6 +34,7 @@ mod redacted;
 mod resolved;
 mod routing;
 mod rules;
+pub(crate) mod schema;
 mod secret_places;
 mod secrets;
 mod sections;

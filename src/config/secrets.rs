@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -43,7 +44,7 @@ impl fmt::Debug for Secret {
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The names of environment variables: one, or a list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a variable's name, or a list of names")]
 pub enum VariableNames {
     /// One name. Its value used to be split at commas, so that one with a comma is refused.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
@@ -11,7 +12,7 @@ use crate::config::sections::{
 use crate::model::Level;
 
 /// All settings. [`Config::default`] is what an empty file means.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The public listener.

@@ -2,12 +2,17 @@
 
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+pub(crate) use texts::{
+    DurationText, LastingText, ListenOrOffText, ListenText, NetworkText, SizeText,
+};
 
 /// Parses a duration such as `250ms`, `15s`, `5m`, `2h`, `7d`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -15,6 +15,7 @@ use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
     SubjectPublicKeyInfoDer, alg_id,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 
@@ -26,7 +27,7 @@ pub type FetchCertificate = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
 
 /// The algorithm of a public key and of its signatures. It comes from the configuration, never from
 /// a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicKeyAlgorithm {
     /// Ed25519. Keys and signatures with points of small order are refused.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, shown};
@@ -14,7 +15,7 @@ pub const ALERT_SOURCE: &str = "relay";
 
 /// Alerts and the heartbeat. Alerts are events of the source `relay`, which reach their
 /// destination through relay's own queue.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alerts {
     /// The destination of alerts; none: only the heartbeat is sent.
@@ -26,7 +27,7 @@ pub struct Alerts {
 }
 
 /// The form of an alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertFormat {
     /// The JSON of Standard Webhooks: `type`, `timestamp`, `data`.
@@ -53,7 +54,7 @@ impl AlertFormat {
 }
 
 /// A request that is sent at intervals while the relay works.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// The URL. It is a secret: whoever knows it can keep an alarm from going off.
@@ -64,6 +65,7 @@ pub struct Heartbeat {
     pub url_env: Option<String>,
     /// The time from one request to the next. Default: 1 minute.
     #[serde(default = "every_minute", deserialize_with = "units::duration")]
+    #[schemars(with = "units::DurationText")]
     pub every: Duration,
 }
 

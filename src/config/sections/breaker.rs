@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, shown, within};
@@ -13,7 +14,7 @@ const MAX_BREAKER_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A circuit breaker as it is written. A key that is missing comes from `[delivery.defaults]`,
 /// and if it is missing there, from the default of [`BreakerRules`].
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
     /// Whether the destination has a breaker. Default: true.
@@ -26,12 +27,15 @@ pub struct BreakerSettings {
     pub min_attempts: Option<u32>,
     /// The window of `ratio`. Default: 5 min.
     #[serde(deserialize_with = "units::some_duration")]
+    #[schemars(with = "Option<units::DurationText>")]
     pub window: Option<Duration>,
     /// The wait before the first probe; each failed probe doubles it. Default: 30 s.
     #[serde(deserialize_with = "units::some_duration")]
+    #[schemars(with = "Option<units::DurationText>")]
     pub probe_after: Option<Duration>,
     /// The longest wait between probes; at least `probe_after`. Default: 10 min.
     #[serde(deserialize_with = "units::some_duration")]
+    #[schemars(with = "Option<units::DurationText>")]
     pub probe_cap: Option<Duration>,
 }
 

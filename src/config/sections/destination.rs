@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::http::HeaderValue;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{
@@ -36,7 +37,7 @@ const OWN_HEADERS: [&str; 11] = [
 ];
 
 /// A named destination.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
     /// The URL. The operator wrote it, so private addresses are allowed.
@@ -55,6 +56,7 @@ pub struct Destination {
     pub headers: BTreeMap<String, Secret>,
     /// The time for an attempt as a whole. Default: `delivery.timeout`.
     #[serde(default, deserialize_with = "units::some_duration")]
+    #[schemars(with = "Option<units::DurationText>")]
     pub timeout: Option<Duration>,
     /// Attempts a second (level durable). Default: `delivery.defaults.rate_limit`.
     #[serde(default)]

@@ -1,11 +1,12 @@
 //! A token bucket, as `[api.rate_limit]`, `[sources.…]` and `[destinations.…]` have it.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, within};
 
 /// A token bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Tokens a second.

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ::http::HeaderName;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
@@ -15,7 +16,7 @@ use super::view::RequestView;
 
 /// Patterns by header, query field and JSON pointer. All lines must match, each by one of its
 /// patterns.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Conditions {
     /// By the header's name.
@@ -50,7 +51,7 @@ pub enum Number {
 }
 
 /// Conditions on one value.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Operators {
     /// A number of at least this.

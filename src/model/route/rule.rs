@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::pattern::RoutePattern;
 
 /// `[[sources.NAME.routes]]`: more destinations, for the events that match.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// The names of its destinations.
@@ -18,7 +19,7 @@ pub struct Route {
 }
 
 /// Lines of patterns. All lines must match, each by one of its patterns.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct When {
     /// Types; `*` at the end of one stands for any rest.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::config::rules::{Checked, MAX_WAIT, bad, is_header_name, quoted, shown};
@@ -41,7 +42,7 @@ impl Default for IdempotencyKeyAt {
 }
 
 /// The action of a duplicate whose event is dead-lettered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RedeliveryAction {
     /// None.
@@ -243,7 +244,7 @@ impl<'de> Visitor<'de> for PlaceVisitor {
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<IdempotencyKeyAt, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<IdempotencyKeyAt, A::Error> {
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         enum Place {
@@ -253,7 +254,12 @@ impl<'de> Visitor<'de> for PlaceVisitor {
             Form(String),
             Query(String),
         }
-        let place = Place::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        let place = Place::deserialize(de::value::MapAccessDeserializer::new(&mut map))?;
+        if map.next_key::<de::IgnoredAny>()?.is_some() {
+            return Err(de::Error::custom(
+                "expected one place in a table; a list of tables has several",
+            ));
+        }
         Ok(match place {
             Place::Header(name) => IdempotencyKeyAt::Header(name),
             Place::Headers(names) => IdempotencyKeyAt::Headers(names),

@@ -1,5 +1,6 @@
 //! `[[sources.NAME.verify_any]]`: several schemes, of which one has to verify a request.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::Checked;
@@ -15,7 +16,7 @@ use crate::config::sections::source::verify::token::TokenScheme;
 use crate::model::request::Conditions;
 
 /// One scheme of several, and the requests that it is for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Alternative {
     /// The requests that the scheme is for. Default: all.

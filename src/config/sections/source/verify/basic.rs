@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -10,7 +11,7 @@ use crate::config::sections::source::verify::common::{has_secrets, secret_list};
 use crate::config::sections::source::verify::context::SourceContext;
 
 /// The user, whose passwords the secrets are.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicScheme {
     /// The user's name.

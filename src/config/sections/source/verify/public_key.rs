@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, resolved};
@@ -17,7 +18,7 @@ use crate::model::request::{SignatureFormat, Template};
 use crate::model::{Level, PublicKey, PublicKeyAlgorithm};
 
 /// The place of the signature, the content that is signed, and the keys.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublicKeyScheme {
     /// The algorithm of the keys and of the signature.
@@ -48,6 +49,7 @@ pub struct PublicKeyScheme {
     pub signed: Template,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(default = "default_tolerance", deserialize_with = "units::duration")]
+    #[schemars(with = "units::DurationText")]
     pub tolerance: Duration,
     /// The keys, in hexadecimal, base64 or PEM; a signature by any of them verifies.
     #[serde(default)]
@@ -72,7 +74,7 @@ fn default_tolerance() -> Duration {
 }
 
 /// The name of a host, of which labels may be `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct CertificateHost(pub String);
 

@@ -1,5 +1,6 @@
 //! The scheme by which a source's requests are verified.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::Checked;
@@ -13,7 +14,7 @@ use crate::config::sections::source::verify::standard_webhooks::StandardWebhooks
 use crate::config::sections::source::verify::token::TokenScheme;
 
 /// The scheme by which a source's requests are verified.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verify {
     /// The Standard Webhooks specification.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -13,7 +14,7 @@ use crate::config::sections::source::verify::context::{SourceContext, check_temp
 use crate::model::request::{Part, Template};
 
 /// The place of the secret.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenScheme {
     /// The header that holds the secret. It is not stored, and not sent on.
