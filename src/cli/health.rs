@@ -1,14 +1,15 @@
 //! `relay health`: asks a running relay whether it is alive, for the health check of a container.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
+use rustls::pki_types::ServerName;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::send::post;
+use crate::cli::send::post::{self, Door};
 use crate::config::Config;
 
 /// The longest wait to connect, and for the answer: a health check is repeated every few seconds.
@@ -22,12 +23,14 @@ pub(super) struct Health {
     #[command(flatten)]
     file: ConfigFile,
     /// The URL to ask [default: /healthz of the admin listener, or of the public one]
+    ///
+    /// A certificate is not verified.
     url: Option<Uri>,
 }
 
 /// A request for a health check.
 struct Question {
-    address: SocketAddr,
+    door: Door,
     host: String,
     target: String,
 }
@@ -38,7 +41,8 @@ impl Health {
             Some(url) => Question::of(url)?,
             None => Question::of_listener(&Config::load_for_commands(self.file.path())?)?,
         };
-        let shown = format!("http://{}{}", question.host, question.target);
+        let scheme = question.door.scheme();
+        let shown = format!("{scheme}://{}{}", question.host, question.target);
         let answer = question.ask();
         let answer = answer.map_err(|problem| format!("{shown}: {problem}"))?;
         say!("{shown}: {answer}");
@@ -51,17 +55,23 @@ impl Question {
     fn of(url: &Uri) -> Result<Self, String> {
         let wrong = |expected: &str| format!("\"{url}\": expected {expected}");
         let example = "a URL such as http://127.0.0.1:8081/healthz";
-        if url.scheme_str() != Some("http") {
-            return Err(wrong(example));
-        }
+        let default_port = match url.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(wrong(example)),
+        };
         let authority = url.authority().ok_or_else(|| wrong(example))?;
         let host = authority.host();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let found = (bare, url.port_u16().unwrap_or(80)).to_socket_addrs();
+        let found = (bare, url.port_u16().unwrap_or(default_port)).to_socket_addrs();
         let found = found.map_err(|error| format!("{host}: {error}"))?.next();
         let target = url.path_and_query().map_or("/", |target| target.as_str());
+        let name = ServerName::try_from(bare.to_owned()).map_err(|_| wrong(example))?;
         Ok(Self {
-            address: found.ok_or_else(|| format!("{host}: has no address"))?,
+            door: Door {
+                address: found.ok_or_else(|| format!("{host}: has no address"))?,
+                tls: (default_port == 443).then_some(name),
+            },
             host: authority.to_string(),
             target: if target == "/" { PATH } else { target }.to_owned(),
         })
@@ -69,19 +79,19 @@ impl Question {
 
     /// Of the admin listener, or of the public one if that is off.
     fn of_listener(config: &Config) -> Result<Self, String> {
-        let (key, listen) = match config.admin.listen {
-            Some(admin) => ("admin.listen", admin),
-            None => ("server.listen", config.server.listen),
+        let (key, listen, tls) = match config.admin.listen {
+            Some(admin) => ("admin.listen", admin, &config.admin.tls),
+            None => ("server.listen", config.server.listen, &config.server.tls),
         };
         if listen.port() == 0 {
             return Err(format!(
                 "{key}: {listen}: the system chooses the port: expected a URL after relay health"
             ));
         }
-        let address = post::reachable(listen);
+        let door = Door::of(listen, tls.is_some());
         Ok(Self {
-            address,
-            host: address.to_string(),
+            host: door.address.to_string(),
+            door,
             target: PATH.to_owned(),
         })
     }
@@ -92,7 +102,7 @@ impl Question {
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             self.target, self.host
         );
-        let answer = post::exchange(self.address, request.as_bytes(), TIMEOUT);
+        let answer = post::exchange(&self.door, request.as_bytes(), TIMEOUT);
         let answer = answer.map_err(|error| error.to_string())?;
         match post::split(&answer) {
             Some((status, 200..=299, _)) => Ok(status),

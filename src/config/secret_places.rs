@@ -22,6 +22,14 @@ impl Config {
             of_list(self.api.secret_list("api")),
             of_one(self.delivery.proxy_secret("delivery")),
         ];
+        let listeners = [("server", self.server.tls), ("admin", self.admin.tls)];
+        places.extend(listeners.into_iter().filter_map(|(listener, tls)| {
+            Some(SecretPlace {
+                key: format!("{listener}.tls.key"),
+                is_in_place: false,
+                file: Some(tls?.key_file),
+            })
+        }));
         for (name, to) in &mut self.destinations {
             let key = format!("destinations.{name}");
             places.push(of_list(to.secret_list(&key)));

@@ -391,3 +391,84 @@ fn programs_read_one_document() {
     assert!(failed["message"].is_string() && failed["advice"].is_string());
     assert!(!found.text.contains("secret\""), "{}", found.text);
 }
+
+#[test]
+fn certificates_and_keys_of_the_relay_s_own_listeners_are_looked_at() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let expired = self_signed("hooks.example", |params| {
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 3, 4);
+    });
+    expired.write(path);
+    let key = path.join("key.pem");
+    std::fs::write(&key, expired.key_pem()).expect("writing it");
+    chmod(&key, 0o600);
+    let more = "[server.tls]\ncert_file = 'certificate.pem'\nkey_file = 'key.pem'\n";
+    let toml = toml(&orders.url("/"), more);
+    let found = Findings::with(path, &toml, &[]);
+    found.assert_only(
+        "fail",
+        &["server.tls: certificate.pem", "expired on 2002-03-04"],
+    );
+    chmod(&key, 0o644);
+    let found = Findings::of(path, &[]);
+    let wide = "server.tls.key_file: key.pem has mode 0644";
+    assert!(
+        found.lines("fail").iter().any(|line| line.contains(wide)),
+        "{}",
+        found.text
+    );
+}
+
+#[test]
+fn a_directory_of_backups_is_tried() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let with = |name: &str| {
+        let more = format!("[backup]\ndirectory = '{name}'\n");
+        Findings::with(path, &toml(&orders.url("/"), &more), &[])
+    };
+    std::fs::create_dir(path.join("backups")).expect("a directory");
+    let found = with("backups");
+    assert!(
+        found.is_well && found.text.contains("backups can be written to"),
+        "{}",
+        found.text
+    );
+    let entries = std::fs::read_dir(path.join("backups")).expect("a directory");
+    assert_eq!(entries.count(), 0, "nothing is left there");
+    with("missing").assert_only("warn", &["backups: missing is not there"]);
+    std::fs::write(path.join("file"), "").expect("a file");
+    with("file").assert_only("fail", &["backups: file can't be written to"]);
+}
+
+#[test]
+fn a_ping_is_one_attempt_that_the_receiver_may_refuse() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = Receiver::start(|arrival| {
+        let is_ping = arrival.path == "/hook";
+        Answer::status(if is_ping { 200 } else { 404 })
+    });
+    let text = toml(&orders.url("/hook"), "");
+    let found = Findings::with(path, &text, &["--ping", "orders"]);
+    assert!(
+        found.is_well && found.text.contains("took a relay.ping"),
+        "{}",
+        found.text
+    );
+    let within = Duration::from_secs(10);
+    orders
+        .next_within(within)
+        .expect("the question for the clock");
+    let ping = orders.next_within(within).expect("the ping");
+    let body: Value = serde_json::from_slice(&ping.body).expect("JSON");
+    assert_eq!(body["type"], "relay.ping");
+    let text = toml(&orders.url("/elsewhere"), "");
+    let found = Findings::with(path, &text, &["--ping"]);
+    found.assert_only("fail", &["did not take a relay.ping: answered 404"]);
+    assert!(!path.join("relay.db").exists(), "nothing is stored");
+}

@@ -4,7 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::Process;
+use relay::config::Tls;
+
+use crate::support::certificates::self_signed;
+use crate::support::{Process, TestRelay};
 
 fn relay(directory: &Path, args: &[&str]) -> Output {
     Process::command(directory)
@@ -184,6 +187,39 @@ fn the_health_of_either_listener_is_asked() {
     server.kill();
     let error = error_of(path, &["health"]);
     assert!(error.contains("refused"), "{error}");
+}
+
+/// The certificate is for the names by which others reach the relay.
+#[test]
+fn the_health_of_a_listener_in_tls_is_asked_whatever_its_certificate_names() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let identity = self_signed("hooks.example", |_| {});
+    identity.write(path);
+    std::fs::write(path.join("key.pem"), identity.key_pem()).expect("writing it");
+    let (certificate, key) = (path.join("certificate.pem"), path.join("key.pem"));
+    let tls = Tls {
+        cert_file: certificate.clone(),
+        key_file: key.clone(),
+    };
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        config.server.tls = Some(tls);
+        config.admin.listen = None;
+    });
+    let address = relay.client.address().to_string();
+    let toml = format!(
+        "[server]\nlisten = '{address}'\ntls = {{ cert_file = {certificate:?}, key_file = {key:?} }}\n\
+         [admin]\nlisten = ''\n"
+    );
+    std::fs::write(path.join("relay.toml"), toml).expect("the file");
+    let said = output_of(path, &["health"]);
+    assert!(
+        said.contains(&format!("https://{address}/healthz: 200")),
+        "{said}"
+    );
+    output_of(path, &["health", &format!("https://{address}/readyz")]);
+    // In the clear there is no answer.
+    error_of(path, &["health", &format!("http://{address}/")]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) fn look(report: &mut Report, file: Option<&Path>) -> Option<Arc<Resol
             }
             // The modes of files are looked at apart.
             let notes = config.notes().into_iter();
-            for note in notes.filter(|note| !note.contains("client_key_file: ")) {
+            for note in notes.filter(|note| !note.contains("key_file: ")) {
                 report.warn(ABOUT, note, "");
             }
             config

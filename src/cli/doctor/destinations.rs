@@ -9,7 +9,7 @@ use crate::cli::doctor::report::Report;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Resolved;
 use crate::delivery;
-use crate::model::{FailureKind, is_public};
+use crate::model::{FailureKind, PingError, PingReport, SendPing, is_public};
 use crate::ops::examination::{Examination, Examined};
 use crate::ops::notices::Validity;
 
@@ -27,6 +27,7 @@ pub(super) fn look(
     config: &Arc<Resolved>,
     subjects: &[Examined],
     clock: &Arc<dyn Clock>,
+    ping: Option<&SendPing>,
 ) -> Vec<SeenDate> {
     let next = Mutex::new(subjects.iter().enumerate());
     let found = Mutex::new(Vec::new());
@@ -37,8 +38,12 @@ pub(super) fn look(
                 return;
             };
             let examination = delivery::examine(config, subject, TIMEOUT, clock);
+            let pinged = match (subject, ping) {
+                (Examined::Named(name), Some(send)) => Some(send(name)),
+                _ => None,
+            };
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.push((number, examination));
+            found.push((number, examination, pinged));
         }
     };
     std::thread::scope(|scope| {
@@ -47,9 +52,9 @@ pub(super) fn look(
         }
     });
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(number, _)| *number);
+    found.sort_by_key(|(number, ..)| *number);
     let mut dates = Vec::new();
-    for ((_, examination), subject) in found.into_iter().zip(subjects) {
+    for ((_, examination, pinged), subject) in found.into_iter().zip(subjects) {
         let subject = Subject::of(config, subject);
         match examination {
             None => {
@@ -60,6 +65,9 @@ pub(super) fn look(
                 subject.report(report, &examination, clock.wall());
                 dates.extend(subject.date(&examination));
             }
+        }
+        if let Some(pinged) = pinged {
+            report_ping(report, &subject.about, &pinged);
         }
     }
     dates
@@ -162,11 +170,10 @@ impl Subject {
 
     fn report_certificate(&self, report: &mut Report, validity: Validity, now: Timestamp) {
         let left = validity.not_after.since(now);
-        let lifetime = validity.not_after.since(validity.not_before);
         let days = left.as_secs() / DAY.as_secs();
         let until = validity.not_after;
         let fact = format!("its certificate is trusted, and valid for {days} days (until {until})");
-        if left < SHORT.min(lifetime / 3) {
+        if is_short(validity, now) {
             report.warn(&self.about, fact, "see that it is renewed");
         } else {
             report.ok(&self.about, fact);
@@ -211,9 +218,35 @@ impl Subject {
     }
 }
 
+fn report_ping(report: &mut Report, about: &str, pinged: &Result<PingReport, PingError>) {
+    match pinged {
+        Ok(ping) if ping.is_delivered => {
+            let (status, millis) = (ping.status_code.unwrap_or_default(), ping.took.as_millis());
+            let fact = format!("took a relay.ping: it answered {status} within {millis} ms");
+            report.ok(about, fact);
+        }
+        Ok(ping) => {
+            let problem = ping.error.as_deref().unwrap_or("it was not delivered");
+            let fact = format!("did not take a relay.ping: {problem}");
+            report.fail(about, fact, "its deliveries would fail alike");
+        }
+        Err(PingError::ContactsNobody(level)) => {
+            let fact = format!("was not pinged: delivery.level is \"{level}\"");
+            report.warn(about, fact, "expected \"http\" or \"durable\"");
+        }
+        Err(PingError::NotConfigured) => report.fail(about, "is not configured", ""),
+    }
+}
+
 fn failure(found: &Examination) -> (FailureKind, &str) {
     match &found.failure {
         Some((kind, problem)) => (*kind, problem),
         None => (FailureKind::Internal, "no connection was made"),
     }
+}
+
+/// Whether a certificate should have been renewed by now.
+pub(super) fn is_short(validity: Validity, now: Timestamp) -> bool {
+    let lifetime = validity.not_after.since(validity.not_before);
+    validity.not_after.since(now) < SHORT.min(lifetime / 3)
 }

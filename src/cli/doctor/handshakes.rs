@@ -1,11 +1,11 @@
 //! The questions of providers, asked of the running relay. A handshake is answered and never
 //! stored.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
 
+use crate::cli::send::post::Door;
 use crate::cli::send::{Draft, post, sign};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{HandshakeName, SourcePolicy};
@@ -121,9 +121,9 @@ fn hub_query(source: &SourcePolicy) -> Result<String, String> {
     Ok(query.finish())
 }
 
-/// Asks the relay at an address a source's handshake.
+/// Asks a relay a source's handshake.
 pub(super) fn try_at(
-    address: SocketAddr,
+    door: &Door,
     name: &str,
     source: &SourcePolicy,
     handshake: HandshakeName,
@@ -132,16 +132,17 @@ pub(super) fn try_at(
         return Outcome::NotTried("the catch-all has no URL of its own".to_owned());
     }
     let asked = Question::of(handshake, source).and_then(|question| {
-        let request = request(&question, name, source, address)?;
+        let host = door.address.to_string();
+        let request = request(&question, name, source, &host)?;
         Ok((question, request))
     });
     let (question, request) = match asked {
         Ok(asked) => asked,
         Err(why) => return Outcome::NotTried(why),
     };
-    let answer = match post::exchange(address, &request, TIMEOUT) {
+    let answer = match post::exchange(door, &request, TIMEOUT) {
         Ok(answer) => answer,
-        Err(error) => return Outcome::Failed(format!("http://{address}: {error}")),
+        Err(error) => return Outcome::Failed(format!("{door}: {error}")),
     };
     match post::split(&answer) {
         Some((_, 200..=299, body)) if holds(body, question.expected) => Outcome::Answered,
@@ -160,7 +161,7 @@ fn request(
     question: &Question,
     name: &str,
     source: &SourcePolicy,
-    address: SocketAddr,
+    host: &str,
 ) -> Result<Vec<u8>, String> {
     let mut draft = Draft::new(name, question.body.clone().into_bytes());
     if !question.query.is_empty() {
@@ -175,5 +176,5 @@ fn request(
     if question.is_signed {
         sign::sign(&mut draft, source, SystemClock::new().wall())?;
     }
-    Ok(draft.to_bytes_by(question.method, &address.to_string()))
+    Ok(draft.to_bytes_by(question.method, host))
 }

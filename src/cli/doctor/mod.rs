@@ -1,10 +1,12 @@
 //! `relay doctor`: looks at everything that a relay needs from the world around it.
 //!
 //! - `report`: the findings, and how they are shown. `subjects`: the names to look at.
-//! - `configuration`, `files`, `disk`, `database`, `clock`: the machine.
-//! - `destinations`: the way to each destination. `sources`: how senders reach each source.
-//!   `handshakes`: the questions of providers, asked of the relay itself.
+//! - `configuration`, `files`, `disk`, `database`, `backups`, `clock`: the machine. `listeners`:
+//!   the certificates of relay's own.
+//! - `destinations`: the way to each destination. `pings`: events that test them. `sources`: how
+//!   senders reach each source. `handshakes`: the questions of providers, asked of the relay.
 
+mod backups;
 mod clock;
 mod configuration;
 mod database;
@@ -12,6 +14,8 @@ mod destinations;
 mod disk;
 mod files;
 mod handshakes;
+mod listeners;
+mod pings;
 mod report;
 mod sources;
 mod subjects;
@@ -32,6 +36,9 @@ pub(super) struct Doctor {
     file: ConfigFile,
     /// Destinations, sources and ad hoc URLs to look at; without them, everything
     names: Vec<String>,
+    /// Send a signed event of the type relay.ping to each destination of the configuration
+    #[arg(long)]
+    ping: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -58,10 +65,20 @@ impl Doctor {
         if self.names.is_empty() {
             files::look(report, &config, file);
             disk::look(report, &config.database);
+            backups::look(report, config.backup.as_ref());
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let is_served = database::look(report, &config.database, self.names.is_empty());
-        let dates = destinations::look(report, &config, &subjects.destinations, &clock);
+        if self.names.is_empty() {
+            listeners::look(report, &config, clock.wall());
+        }
+        let ping = if self.ping {
+            pings::sender(report, &config, &clock)
+        } else {
+            None
+        };
+        let to = &subjects.destinations;
+        let dates = destinations::look(report, &config, to, &clock, ping.as_ref());
         clock::look_at_dates(report, &dates);
         sources::look(report, &config, &subjects.sources, is_served);
     }

@@ -1,10 +1,8 @@
 //! How senders reach each source: its URL, how their requests are verified, their handshakes.
 
-use std::net::SocketAddr;
-
 use crate::cli::doctor::handshakes::{self, Outcome};
 use crate::cli::doctor::report::Report;
-use crate::cli::send::post;
+use crate::cli::send::post::Door;
 use crate::config::{Handshake, Resolved, SourcePolicy, Verify};
 
 /// `is_served`: whether a server has the database open, so that it can be asked.
@@ -20,8 +18,9 @@ pub(super) fn look(report: &mut Report, config: &Resolved, names: &[String], is_
             continue;
         }
         let listen = config.server.listen;
-        let address = Some(listen).filter(|listen| is_served && listen.port() != 0);
-        look_at_handshakes(report, &about, name, source, address);
+        let door = Door::of(listen, config.server.tls.is_some());
+        let door = Some(door).filter(|_| is_served && listen.port() != 0);
+        look_at_handshakes(report, &about, name, source, door.as_ref());
     }
 }
 
@@ -37,9 +36,9 @@ fn look_at_url(
         let fact = format!("its sender posts to {}/webhooks/{name}", origin(url));
         return report.ok(about, fact);
     }
-    let address = post::reachable(config.server.listen);
+    let door = Door::of(config.server.listen, config.server.tls.is_some());
     let fact = format!(
-        "on this machine its sender posts to http://{address}/webhooks/{name} \
+        "on this machine its sender posts to {door}/webhooks/{name} \
          (server.public_url says how others reach it)"
     );
     report.ok(about, fact);
@@ -97,16 +96,15 @@ fn look_at_handshakes(
     about: &str,
     name: &str,
     source: &SourcePolicy,
-    address: Option<SocketAddr>,
+    door: Option<&Door>,
 ) {
-    let Some(address) = address else {
+    let Some(door) = door else {
         let fact = "its handshakes were not tried: no server runs that could answer";
         return report.warn(about, fact, "run relay doctor beside relay serve");
     };
-    let address = post::reachable(address);
     let is_admitted = |source: &SourcePolicy| {
         let mut networks = source.allow_ips.iter();
-        source.allow_ips.is_empty() || networks.any(|net| net.contains(&address.ip()))
+        source.allow_ips.is_empty() || networks.any(|net| net.contains(&door.address.ip()))
     };
     for handshake in &source.handshakes {
         let Handshake::Named(handshake) = handshake else {
@@ -122,7 +120,7 @@ fn look_at_handshakes(
             report.ok(about, fact);
             continue;
         }
-        match handshakes::try_at(address, name, source, *handshake) {
+        match handshakes::try_at(door, name, source, *handshake) {
             Outcome::Answered => {
                 report.ok(about, format!("the handshake {shown} is answered"));
             }

@@ -1,6 +1,5 @@
 //! The command.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::send::draft::Draft;
+use crate::cli::send::post::Door;
 use crate::cli::send::{key, post, sign};
 use crate::cli::{header, payload_file};
 use crate::clock::{Clock as _, SystemClock};
@@ -46,14 +46,14 @@ impl Send {
         let source =
             source.ok_or_else(|| format!("there is no source {name:?}, and no [sources.\"*\"]"))?;
         let draft = self.draft(source)?;
-        let to = post::reachable(config.server.listen);
+        let to = Door::of(config.server.listen, config.server.tls.is_some());
         if self.dry_run {
             let target = draft.masked(&draft.target());
-            say!("would post to http://{to}{target}");
+            say!("would post to {to}{target}");
             say!("would go to {}\n", destinations(source, &draft));
             return show(&draft);
         }
-        post_draft(&draft, to)
+        post_draft(&draft, &to)
     }
 
     /// The request that the source's sender would send.
@@ -105,13 +105,13 @@ fn add_learned_secrets(config: &mut Config, name: &str) {
 }
 
 /// Posts the request, and prints the answer. An answer that isn't a success is a failure.
-fn post_draft(draft: &Draft, to: SocketAddr) -> Result<(), CommandError> {
-    let answer = post::post(to, &draft.to_bytes(&to.to_string()));
+fn post_draft(draft: &Draft, to: &Door) -> Result<(), CommandError> {
+    let answer = post::post(to, &draft.to_bytes(&to.address.to_string()));
     let answer = answer.map_err(|error| {
-        format!("http://{to}: {error}: expected the relay that serves this configuration")
+        format!("{to}: {error}: expected the relay that serves this configuration")
     })?;
     let (status, code, body) =
-        post::split(&answer).ok_or_else(|| format!("http://{to}: the answer is no HTTP"))?;
+        post::split(&answer).ok_or_else(|| format!("{to}: the answer is no HTTP"))?;
     let body = String::from_utf8_lossy(body);
     if !(200..300).contains(&code) {
         return Err(format!("the relay answered {status}: {}", body.trim()).into());

@@ -2,7 +2,7 @@
 //! that serves the configuration.
 //!
 //! - `draft`: the request. `key`: its idempotency key. `sign`: its signature or token.
-//! - `post`: sends it. `command`: the command.
+//! - `post`: sends it. `unverified`: TLS to a listener of this machine. `command`: the command.
 
 mod command;
 mod draft;
@@ -11,6 +11,7 @@ pub(super) mod post;
 pub(super) mod sign;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 pub(super) use command::Send;
 pub(super) use draft::Draft;

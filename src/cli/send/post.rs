@@ -1,9 +1,14 @@
 //! Posts one request to the relay that serves the configuration. Plain sockets: a build that
 //! delivers nothing has no other client.
 
-use std::io::{self, Read as _, Write as _};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+
+use crate::cli::send::unverified;
 
 /// The longest wait of `relay send` to connect, and for each part of the answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,22 +25,58 @@ pub(in crate::cli) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// A listener of a relay, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Door {
+    pub address: SocketAddr,
+    /// The name to ask for in TLS; none: in the clear.
+    pub tls: Option<ServerName<'static>>,
+}
+
+impl Door {
+    /// A listener of this machine.
+    pub fn of(listen: SocketAddr, is_tls: bool) -> Self {
+        let address = reachable(listen);
+        Self {
+            address,
+            tls: is_tls.then(|| ServerName::from(address.ip())),
+        }
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme(), self.address)
+    }
+}
+
 /// Sends the bytes of a request that asks for the end of the connection; the bytes of the answer.
-pub(super) fn post(to: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn post(to: &Door, request: &[u8]) -> io::Result<Vec<u8>> {
     exchange(to, request, TIMEOUT)
 }
 
 /// The same with another wait to connect, and for each part of the answer.
 pub(in crate::cli) fn exchange(
-    to: SocketAddr,
+    to: &Door,
     request: &[u8],
     timeout: Duration,
 ) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&to, timeout)?;
+    let stream = TcpStream::connect_timeout(&to.address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
+    match &to.tls {
+        None => converse(stream, request),
+        Some(name) => converse(unverified::stream(stream, name.clone())?, request),
+    }
+}
+
+fn converse(mut stream: impl Read + Write, request: &[u8]) -> io::Result<Vec<u8>> {
     // A relay that refuses early answers and closes while the body is still being sent.
-    let sent = stream.write_all(request);
+    let sent = stream.write_all(request).and_then(|()| stream.flush());
     let mut answer = Vec::new();
     match stream.take(MAX_ANSWER).read_to_end(&mut answer) {
         Ok(_) if answer.is_empty() => Err(sent.err().unwrap_or_else(|| {
