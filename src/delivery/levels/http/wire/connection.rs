@@ -208,6 +208,9 @@ impl Transport for Wire {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let now = Arc::clone(&self.now);
         let deadline = Deadline::new(timeout.for_read(), now(), &now);
+        // Right after a request hardly any answer is there: in the clear a read before the wait
+        // would be one more call of the system for each attempt. TLS may hold decrypted bytes.
+        let mut may_be_there = self.socket.is_tls();
         while let Phase::Asking(head) = &mut self.phase {
             if head.is_over() {
                 if let Some(place) = &self.date
@@ -228,11 +231,12 @@ impl Transport for Wire {
             if self.is_ended {
                 return Ok(false);
             }
-            if !self.read_head()?
+            if !(may_be_there && self.read_head()?)
                 && self.socket.wait(Wanted::Read, deadline.left()?)? == Ready::Late
             {
                 return Err(deadline.missed());
             }
+            may_be_there = true;
         }
         if !self.body.0.is_empty() {
             return Ok(self.give_body());
