@@ -36,7 +36,7 @@ pub(super) struct Doctor {
     file: ConfigFile,
     /// Destinations, sources and ad hoc URLs to look at; without them, everything
     names: Vec<String>,
-    /// Send a signed event of the type relay.ping to each destination of the configuration
+    /// Send a signed event of the type relay.ping to each named destination
     #[arg(long)]
     ping: bool,
     /// Print one JSON document
