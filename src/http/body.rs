@@ -29,10 +29,20 @@ pub(crate) type Request = hyper::Request<Body>;
 /// The connection that a request came by.
 pub(crate) struct Origin {
     /// The address of its other end.
-    pub peer: IpAddr,
+    peer: IpAddr,
     /// Whether it has TLS.
-    pub is_secure: bool,
-    pub connection: Arc<ConnectionState>,
+    is_secure: bool,
+    connection: Arc<ConnectionState>,
+}
+
+impl Origin {
+    pub fn new(peer: IpAddr, is_secure: bool, connection: Arc<ConnectionState>) -> Self {
+        Self {
+            peer,
+            is_secure,
+            connection,
+        }
+    }
 }
 
 /// A request's body.

@@ -37,11 +37,7 @@ pub(super) async fn serve_connection<H, F, B>(
     let service = service_fn(|request: hyper::Request<Incoming>| {
         state.begin_request();
         let (head, incoming) = request.into_parts();
-        let from = Origin {
-            peer,
-            is_secure,
-            connection: Arc::clone(state),
-        };
+        let from = Origin::new(peer, is_secure, Arc::clone(state));
         let body = Body::new(incoming, &head.headers, from);
         let answer = handler(Request::from_parts(head, body));
         async move {

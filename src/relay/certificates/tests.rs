@@ -60,15 +60,15 @@ fn a_look_uses_a_pair_that_is_whole_and_keeps_the_one_before_otherwise() {
     let after = certificates.server().and_then(|tls| tls.identity());
     assert!(Arc::ptr_eq(&before.expect("one"), &after.expect("one")));
 
-    let (certificate, key) = files.write(2102);
+    let (chain, key) = files.write(2102);
     files.put("listener.key", &key[..60]);
     certificates.look(&files.config);
     assert_eq!(year(&certificates), "2101");
     files.put("listener.key", &key);
-    files.put("listener.pem", &certificate[..60]);
+    files.put("listener.pem", &chain[..60]);
     certificates.look(&files.config);
     assert_eq!(year(&certificates), "2101");
-    files.put("listener.pem", &certificate);
+    files.put("listener.pem", &chain);
     certificates.look(&files.config);
     assert_eq!(year(&certificates), "2102");
     let noticed = notices.noticed().certificates;
