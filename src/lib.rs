@@ -41,7 +41,8 @@
 //! - `maintenance`: retention, bulk operations, rollups and alerts, in small steps.
 //! - `ops`: metrics, the log, the limit of open files, a delivery's state in words, and
 //!   its JSON for commands and `/api`.
-//! - `tls`: certificates and keys. `stop`: the one way to stop a part. `limiter`: token buckets.
+//! - `acme`: obtains the public listener's certificate. `tls`: certificates and keys.
+//! - `stop`: the one way to stop a part. `limiter`: token buckets.
 //!   `compiled_level`: the highest level in this build.
 //! - [`cli`]: the binary's subcommands.
 //!
@@ -73,6 +74,7 @@ mod delivery;
 #[path = "delivery_off.rs"]
 mod delivery;
 
+mod acme;
 mod compiled_level;
 mod http;
 mod limiter;

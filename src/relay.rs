@@ -239,7 +239,7 @@ const DISPATCHER: &str = "delivery dispatcher";
 
 /// The order of the stop. An agent that exceeds its wait is given up: the next start recovers, as
 /// it does after a crash.
-const ORDER: [Step<Agents>; 7] = [
+const ORDER: [Step<Agents>; 8] = [
     Step {
         name: "requests",
         agent: |agents| &agents.requests,
@@ -275,6 +275,13 @@ const ORDER: [Step<Agents>; 7] = [
     Step {
         name: "heartbeat",
         agent: |agents| &agents.heartbeat,
+        asked: Asked::AtOnce,
+        wait: Wait::Optional(Duration::ZERO),
+    },
+    // A try that it is in the middle of is made again after the next start.
+    Step {
+        name: "certificates",
+        agent: |agents| &agents.acme,
         asked: Asked::AtOnce,
         wait: Wait::Optional(Duration::ZERO),
     },

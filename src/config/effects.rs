@@ -53,7 +53,7 @@ macro_rules! settings {
 
 /// All settings but those of sources and destinations. Of a table that stands for itself, too, that
 /// it is there or not takes a restart.
-pub(crate) const SETTINGS: [Setting; 50] = settings! {
+pub(crate) const SETTINGS: [Setting; 51] = settings! {
     Restart server.listen;
     Restart server.max_connections;
     Live server.max_body_bytes;
@@ -68,6 +68,7 @@ pub(crate) const SETTINGS: [Setting; 50] = settings! {
     Restart server.tls by |config: &Config| config.server.tls.is_some();
     Live server.tls.cert_file by |config: &Config| server_tls(config).map(|tls| tls.cert_file);
     Live server.tls.key_file by |config: &Config| server_tls(config).map(|tls| tls.key_file);
+    Restart server.acme;
     Restart admin.listen;
     Live admin.tokens_env by |config: &Config| config.admin.tokens.clone();
     Live admin.read_tokens_env by |config: &Config| config.admin.read_tokens.clone();

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 /// digest unless it is a number with a unit: a published digest of a short secret is as good as
 /// the secret to somebody who tries them all. A key that is missing here costs a change that the
 /// fingerprint doesn't show; the generation shows it.
-const PLAIN: [&str; 41] = [
+const PLAIN: [&str; 43] = [
     "accept",
     "algorithm",
     "allow_ips",
@@ -20,6 +20,8 @@ const PLAIN: [&str; 41] = [
     "destination",
     "destinations",
     "directory",
+    "domains",
+    "email",
     "encoding",
     "event_type",
     "format",

@@ -56,13 +56,14 @@ pub use routing::StoredEvent;
 pub(crate) use secret_places::SecretPlace;
 pub use secrets::{NamedSecret, Secret, VariableNames};
 pub use sections::{
-    ALERT_SOURCE, Admin, AlertFormat, Alerts, Algorithm, Alternative, Answer, Api, ApiRateLimit,
-    Backup, BasicScheme, BreakerSettings, CertificateHost, Database, Decode, Defaults, Delivery,
-    Destination, Encoding, EventTypeAt, ForwardQuery, Handshake, HandshakeMethod, HandshakeName,
-    HandshakeTable, HeaderNames, Heartbeat, HmacScheme, IdempotencyKeyAt, Log, LogFormat, Ordering,
-    ProxySetting, PublicKeyScheme, RateLimit, RedeliveryAction, ReplyJson, ReplyPart, ReplyText,
-    Retention, RetrySettings, SecretEncoding, Server, SignedRequest, Simulated, Source,
-    SourceVerify, StandardWebhooks, TimestampFormat, Tls, TokenScheme, Verify,
+    ALERT_SOURCE, Acme, Admin, AlertFormat, Alerts, Algorithm, Alternative, Answer, Api,
+    ApiRateLimit, Backup, BasicScheme, BreakerSettings, CertificateHost, Database, Decode,
+    Defaults, Delivery, Destination, Encoding, EventTypeAt, ForwardQuery, Handshake,
+    HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames, Heartbeat, HmacScheme,
+    IdempotencyKeyAt, Log, LogFormat, Ordering, ProxySetting, PublicKeyScheme, RateLimit,
+    RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding,
+    Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, Tls,
+    TokenScheme, Verify,
 };
 pub use settings::Config;
 pub(crate) use units::parse_duration;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ::http::HeaderName;
 
-use crate::config::sections::{IdempotencyKeyAt, Source, Verify};
+use crate::config::sections::{Acme, IdempotencyKeyAt, Source, Verify};
 use crate::config::settings::Config;
 use crate::model::request::{JsonPointer, Part, Template};
 
@@ -55,6 +55,12 @@ impl Config {
             notes.push(format!(
                 "admin.listen: {listen} is off loopback and has no TLS, so that tokens cross the \
                  network in plain text: set [admin.tls], or keep the network private"
+            ));
+        }
+        if let Some(port) = self.server.acme.as_ref().and_then(Acme::unusual_port) {
+            notes.push(format!(
+                "server.acme.external_port: public authorities check names at port 443 alone, and \
+                 it is {port}"
             ));
         }
         let listeners = [("server", &self.server.tls), ("admin", &self.admin.tls)];

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::resolved::{AlertPolicy, DestinationPolicy, Resolved, SourcePolicy};
 use crate::config::rules::shown;
-use crate::config::sections::{RateLimit, SourceVerify, Tls};
+use crate::config::sections::{Acme, RateLimit, SourceVerify, Tls};
 
 impl Resolved {
     /// The settings without secrets.
@@ -30,6 +30,7 @@ impl Resolved {
                 "public_url": server.public_url.as_deref().map(origin),
                 "trusted_proxies": texts(&server.trusted_proxies),
                 "tls": server.tls.as_ref().map(tls),
+                "acme": server.acme.as_ref().map(acme),
             },
             "admin": {
                 "listen": self.admin.listen.as_ref().map(SocketAddr::to_string),
@@ -89,6 +90,17 @@ fn alerts(policy: &AlertPolicy) -> Value {
 fn named<T>(all: &BTreeMap<String, T>, view: impl Fn(&T) -> Value) -> Value {
     let views = all.iter().map(|(name, one)| (name.clone(), view(one)));
     Value::Object(views.collect::<Map<_, _>>())
+}
+
+fn acme(settings: &Acme) -> Value {
+    json!({
+        "domains": settings.domains,
+        "email": settings.email,
+        "directory_url": origin(&settings.directory_url),
+        "accept_terms": settings.accept_terms,
+        "external_port": settings.external_port,
+        "ca_file": settings.ca_file.as_ref().map(|path| path.display().to_string()),
+    })
 }
 
 fn tls(files: &Tls) -> Value {

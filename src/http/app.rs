@@ -10,7 +10,7 @@ use crate::http::admission::{ApiKeys, LearnedSecrets, SourceGates};
 use crate::http::offload::Offload;
 use crate::http::own_authorities::OwnAuthorities;
 use crate::http::reload_file::ReloadFile;
-use crate::http::server::ListenerLimits;
+use crate::http::server::{ListenerLimits, ListenerTls};
 use crate::model::{AddressPolicy, FetchCertificate, SendPing};
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(super) reload_file: ReloadFile,
     pub(super) pings: Pings,
     pub(super) tails: Tails,
+    /// That of the public listener, if it has any.
+    pub(super) tls: Option<ListenerTls>,
     own_listeners: Vec<SocketAddr>,
 }
 
@@ -53,6 +55,8 @@ pub(crate) struct AppContext {
     pub learned_secrets: Arc<LearnedSecrets>,
     /// Asks the listeners to end.
     pub stop: Stop,
+    /// That of the public listener, if it has any.
+    pub tls: Option<ListenerTls>,
 }
 
 impl App {
@@ -66,6 +70,7 @@ impl App {
             ping,
             learned_secrets,
             stop,
+            tls,
         } = context;
         let admin_port = own_listeners.get(1).map_or(0, SocketAddr::port);
         Self {
@@ -86,6 +91,7 @@ impl App {
             reload_file: ReloadFile::default(),
             pings: Pings::new(ping),
             tails: Tails::new(stop),
+            tls,
             own_listeners,
             config,
             store,
@@ -110,6 +116,7 @@ impl App {
             reload_file: self.reload_file.clone(),
             pings: self.pings.clone(),
             tails: self.tails.clone(),
+            tls: self.tls.clone(),
             own_listeners,
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),

@@ -9,7 +9,8 @@ mod tests;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors besides those of connections, attempts and the database: standard streams, signals,
-/// listeners, two sockets that a service manager passes, the lock, and those of a program that embeds the relay.
+/// listeners, two sockets that a service manager passes, the lock, and those of a program that
+/// embeds the relay.
 const OTHERS: u64 = 50;
 /// Descriptors of an event loop: those that it waits with.
 const PER_EVENT_LOOP: u64 = 4;

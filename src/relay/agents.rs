@@ -12,6 +12,8 @@ pub(super) struct Agents {
     pub dispatcher: Agent,
     pub writer: Agent,
     pub heartbeat: Agent,
+    /// Obtains certificates.
+    pub acme: Agent,
     pub http_threads: Agent,
     pub workers: Agent,
     pub fatal: Fatal,
@@ -29,6 +31,7 @@ impl Agents {
             dispatcher: Agent::default(),
             writer: Agent::default(),
             heartbeat: Agent::default(),
+            acme: Agent::default(),
             http_threads: Agent::default(),
             workers: Agent::default(),
             fatal: Fatal::new(),

@@ -6,11 +6,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::acme::{AcmeAgent, AcmeParts, stored_certificate};
+use crate::clock::Clock;
 use crate::config::{Resolved, Tls};
 use crate::http::{Identity, ListenerTls};
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::{Notices, Validity};
-use crate::tls::{PairFiles, read_pair};
+use crate::tls::{Authorities, PairFiles, client_config, read_pair};
 
 /// The time between two looks at the files. Programs that renew certificates do so weeks before
 /// they expire, or days for those that are valid for six.
@@ -35,6 +37,15 @@ const SERVER: Keys = Keys {
     files: |config| config.server.tls.as_ref(),
 };
 
+/// Of the public listener by ACME: relay has written the file itself.
+const ACME: Keys = Keys {
+    listener: "server",
+    name: "server.acme",
+    certificate: "server.acme",
+    key: "server.acme",
+    files: |_| None,
+};
+
 const ADMIN: Keys = Keys {
     listener: "admin",
     name: "admin.tls",
@@ -53,6 +64,7 @@ pub(super) struct Certificates(Arc<Inner>);
 struct Inner {
     server: Option<ListenerTls>,
     admin: Option<ListenerTls>,
+    has_acme: bool,
     metrics: Arc<Metrics>,
     notices: Notices,
     /// When the files are looked at next, by the monotonic clock.
@@ -62,14 +74,26 @@ struct Inner {
 /// Certificates that were read and checked, and are not in use yet.
 pub(super) struct Prepared {
     server: Option<Identity>,
+    /// Whether the public listener gets its certificate by ACME; there may be none yet.
+    has_acme: bool,
     admin: Option<Identity>,
 }
 
 impl Prepared {
     /// Reads the certificates of a configuration. Blocks.
     pub fn read(config: &Resolved) -> Result<Self, Problem> {
+        let acme = config.server.acme.as_ref();
+        if let Some(path) = acme.and_then(|acme| acme.ca_file.as_deref()) {
+            let of_key = |problem| ("server.acme.ca_file".to_owned(), problem);
+            client_config(&Authorities::File(path)).map_err(of_key)?;
+        }
+        let server = match acme {
+            Some(_) => stored_certificate(&config.database.path).and_then(Identity::new),
+            None => read(&SERVER, config)?,
+        };
         Ok(Self {
-            server: read(&SERVER, config)?,
+            server,
+            has_acme: acme.is_some(),
             admin: read(&ADMIN, config)?,
         })
     }
@@ -103,14 +127,19 @@ impl Certificates {
     /// Those of a start.
     pub fn new(prepared: Prepared, metrics: &Arc<Metrics>, notices: &Notices) -> Self {
         let tls = |keys: &Keys, identity: Option<Identity>| {
-            identity.map(|identity| {
-                shown(keys, &identity, metrics, notices);
-                ListenerTls::new(keys.listener, Some(identity), metrics)
-            })
+            if let Some(identity) = &identity {
+                shown(keys, identity, metrics, notices);
+            }
+            ListenerTls::new(keys.listener, identity, metrics)
+        };
+        let server = match (prepared.server, prepared.has_acme) {
+            (found, true) => Some(tls(&ACME, found)),
+            (found, false) => found.map(|identity| tls(&SERVER, Some(identity))),
         };
         Self(Arc::new(Inner {
-            server: tls(&SERVER, prepared.server),
-            admin: tls(&ADMIN, prepared.admin),
+            server,
+            admin: prepared.admin.map(|identity| tls(&ADMIN, Some(identity))),
+            has_acme: prepared.has_acme,
             metrics: Arc::clone(metrics),
             notices: notices.clone(),
             next_look: Mutex::default(),
@@ -123,6 +152,25 @@ impl Certificates {
 
     pub fn admin(&self) -> Option<ListenerTls> {
         self.0.admin.clone()
+    }
+
+    /// The agent that obtains the public listener's certificate by ACME, if it does.
+    pub fn acme(
+        &self,
+        config: &Resolved,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<AcmeAgent>, String> {
+        let Some((settings, listener)) = config.server.acme.clone().zip(self.server()) else {
+            return Ok(None);
+        };
+        let (metrics, notices) = (Arc::clone(&self.0.metrics), self.0.notices.clone());
+        let parts = AcmeParts {
+            settings,
+            listener,
+            clock: Arc::clone(clock),
+            shown: Box::new(move |identity| shown(&ACME, identity, &metrics, &notices)),
+        };
+        AcmeAgent::new(parts, &config.database.path).map(Some)
     }
 
     /// The names of certificates that differ from those in use.
@@ -150,7 +198,10 @@ impl Certificates {
 
     /// Uses other certificates from the next handshake on. The same ones change nothing.
     pub fn replace(&self, prepared: Prepared) {
-        self.replace_one(&SERVER, self.0.server.as_ref(), prepared.server);
+        // The agent of ACME uses its certificate as soon as there is one.
+        if !self.0.has_acme {
+            self.replace_one(&SERVER, self.0.server.as_ref(), prepared.server);
+        }
         self.replace_one(&ADMIN, self.0.admin.as_ref(), prepared.admin);
     }
 

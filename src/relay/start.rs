@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use crate::acme;
 use crate::clock::Clock;
 use crate::config::{Live, Resolved};
 use crate::delivery::{self, Wake};
@@ -37,7 +38,8 @@ pub(super) struct Started {
 }
 
 /// Starts a relay. An error drops the agents that are started by then, which stops them. `prepared`
-/// are the listeners' certificates; `sockets` take the place of addresses. `fetch` makes what fetches certificates of providers.
+/// are the listeners' certificates; `sockets` take the place of addresses. `fetch` makes what
+/// fetches certificates of providers.
 pub(super) fn start(
     config: Arc<Resolved>,
     prepared: Prepared,
@@ -68,7 +70,7 @@ pub(super) fn start(
     learned_secrets.load(&store)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
-    let app = LiveApp::new(App::new(
+    let app = App::new(
         config,
         AppContext {
             store: store.clone(),
@@ -78,9 +80,11 @@ pub(super) fn start(
             fetch_certificate,
             ping,
             learned_secrets: Arc::clone(&learned_secrets),
+            tls: certificates.server(),
             stop: agents.requests.stop.clone(),
         },
-    ));
+    );
+    let app = LiveApp::new(app);
     let parts = Parts {
         live,
         app,
@@ -93,11 +97,8 @@ pub(super) fn start(
         metrics,
         connections,
     };
-    serve_on(&mut agents, &event_loops, listeners, &parts);
-    let spawner = Spawner::new(&event_loops, &agents.fatal);
     let follow = follow_commands(outside_write, learned_secrets, store.clone());
-    spawner.spawn("the task that follows commands", follow, None);
-    spawner.spawn("the upkeep of limits and metrics", upkeep(&parts), None);
+    begin_serving(&mut agents, &event_loops, listeners, &parts, follow)?;
     Ok(Started {
         agents,
         address,
@@ -128,6 +129,28 @@ fn delivery_context(
         wake,
         pulse: Pulse::default(),
     }
+}
+
+/// Begins to serve, and starts the tasks beside it. `follow` follows commands.
+fn begin_serving(
+    agents: &mut Agents,
+    event_loops: &EventLoops,
+    listeners: Listeners,
+    parts: &Parts,
+    follow: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    // Made before anything is served: its directory may be one that can't be written.
+    let acme = parts.certificates.acme(&parts.live.current(), &parts.clock);
+    let acme = acme.map_err(std::io::Error::other)?;
+    serve_on(agents, event_loops, listeners, parts);
+    if let Some(acme) = acme {
+        let stop = agents.acme.stop.clone();
+        agents.acme.ended = Some(acme::start(acme, stop)?);
+    }
+    let spawner = Spawner::new(event_loops, &agents.fatal);
+    spawner.spawn("the task that follows commands", follow, None);
+    spawner.spawn("the upkeep of limits and metrics", upkeep(parts), None);
+    Ok(())
 }
 
 /// Opens the database. Its writer wakes the dispatcher, and raises the fatal error.

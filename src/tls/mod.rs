@@ -1,12 +1,14 @@
 //! Certificates and private keys, for both ends of a connection: the listeners and destinations.
 //!
 //! - `certificate`: reads a certificate's issuer and dates. `pair`: reads a certificate and its key
-//!   from their files.
+//!   from their files. `client`: a client that checks its server.
 
 mod certificate;
+mod client;
 mod pair;
 
 pub(crate) use certificate::{Facts, facts};
+pub(crate) use client::{Authorities, client_config};
 #[allow(
     unused_imports,
     reason = "a build without HTTP delivery trusts no file"

@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use super::*;
 
 /// Tables within sections whose keys take effect in ways of their own.
-const OWN_TABLES: [&str; 2] = ["tls", "acme"];
+const OWN_TABLES: [&str; 1] = ["tls"];
 
 type Error = serde::de::value::Error;
 

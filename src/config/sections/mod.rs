@@ -1,7 +1,8 @@
 //! The sections of `relay.toml`, one a file: the keys with their units and defaults, and the
 //! check of their values. `rate_limit`, `retry`, `breaker`, `ordering`: tables within sections;
-//! `proxy`, `tls`: keys within two.
+//! `acme`: within one; `proxy`, `tls`: within two.
 
+mod acme;
 mod admin;
 mod alerts;
 mod api;
@@ -20,6 +21,7 @@ mod server;
 mod source;
 mod tls;
 
+pub use acme::Acme;
 pub use admin::Admin;
 pub use alerts::{ALERT_SOURCE, AlertFormat, Alerts, Heartbeat};
 pub use api::{Api, ApiRateLimit};

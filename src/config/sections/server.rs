@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, check_public_url, timeout, within};
+use crate::config::sections::acme::Acme;
 use crate::config::sections::tls::Tls;
 use crate::config::units;
 
@@ -58,6 +59,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate of the listener, which then speaks TLS alone. Default: none.
     pub tls: Option<Tls>,
+    /// The certificate by ACME, in place of `tls`. Default: none.
+    pub acme: Option<Acme>,
 }
 
 impl Default for Server {
@@ -75,6 +78,7 @@ impl Default for Server {
             public_url: None,
             trusted_proxies: Vec::new(),
             tls: None,
+            acme: None,
         }
     }
 }
@@ -119,6 +123,13 @@ impl Server {
         timeout(&format!("{key}.shutdown_grace"), self.shutdown_grace)?;
         if let Some(tls) = &self.tls {
             tls.check(&format!("{key}.tls"))?;
+        }
+        if let Some(acme) = &self.acme {
+            if self.tls.is_some() {
+                let problem = "contradicts server.tls: expected one of the two";
+                return Err((format!("{key}.acme"), problem.to_owned()));
+            }
+            acme.check(&format!("{key}.acme"), self.listen.port())?;
         }
         match &self.public_url {
             Some(url) => check_public_url(&format!("{key}.public_url"), url),

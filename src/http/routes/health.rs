@@ -75,5 +75,10 @@ pub(in crate::http) fn ready(app: &App) -> Response {
 /// Reads the state that the writer publishes, so that no number of requests costs a commit or a
 /// reader.
 fn check(app: &App) -> Result<(), &'static str> {
+    if let Some(tls) = &app.tls
+        && tls.identity().is_none()
+    {
+        return Err("the public listener has no certificate yet (server.acme): the log says why");
+    }
     app.store.readiness().map_err(Unready::reason)
 }

@@ -97,6 +97,7 @@ fn a_look_is_due_an_hour_after_the_start_and_each_hour_after_it() {
         assert_eq!(certificates.is_due(minute(at)), is_due, "{at} minutes");
     }
     let none = Prepared {
+        has_acme: false,
         server: None,
         admin: None,
     };

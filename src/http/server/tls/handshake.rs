@@ -80,12 +80,17 @@ impl ListenerTls {
         }
         let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
         let begun = begun.map_err(refusal)?;
-        let (settings, has_certificate) = self.settings();
+        let (settings, result) = self.settings(&begun.client_hello());
         let done = begun.into_stream(settings).await;
-        done.map_err(|error| match has_certificate {
-            true => refusal(error),
-            false => (HandshakeResult::NoCertificate, None),
-        })
+        match (result, done) {
+            (HandshakeResult::Challenge, Ok(mut stream)) => {
+                // The authority has seen the certificate, and sends nothing.
+                let _ = stream.shutdown().await;
+                Err((HandshakeResult::Challenge, None))
+            }
+            (HandshakeResult::NoCertificate, _) => Err((HandshakeResult::NoCertificate, None)),
+            (_, done) => done.map_err(refusal),
+        }
     }
 }
 
