@@ -134,7 +134,7 @@ enum Command {
     /// Ask a running relay whether it is alive, for the health check of a container
     Health(health::Health),
     /// Print the JSON Schema of relay.toml, for editors
-    Schema(schema::SchemaOf),
+    Schema,
     /// Print a page of the manual, or write all of them
     Man(man::ManPages),
     /// Print the completions of a shell
@@ -172,7 +172,7 @@ impl Command {
             Self::Stats(stats) => stats.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Health(health) => health.run(),
-            Self::Schema(schema) => schema.run(),
+            Self::Schema => schema::print(),
             Self::Man(man) => man.run(Cli::command()),
             Self::Completions(completions) => completions.run(Cli::command()),
         }
