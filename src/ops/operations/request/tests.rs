@@ -123,7 +123,8 @@ fn a_request_that_contradicts_itself_or_means_everything_is_refused() {
             "{}",
             "kind: expected one of replay, retry, discard, reroute",
         ),
-        (r#"{"kind":"erase"}"#, "expected one of replay"),
+        (r#"{"kind":"forget"}"#, "expected one of replay"),
+        (r#"{"kind":"erase"}"#, "expected a filter"),
         (r#"{"kind":"replay"}"#, "all: expected a filter"),
         (r#"{"kind":"retry"}"#, "all: expected a filter"),
         (
