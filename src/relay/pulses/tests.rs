@@ -6,6 +6,16 @@ use crate::relay::Relay;
 
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// The part that hangs, once the writer has ended a batch that it was at when the clock was moved.
+fn hanging(pulses: &Pulses) -> Option<&'static str> {
+    loop {
+        match pulses.hanging(LIMIT) {
+            Some("database writer") => std::thread::yield_now(),
+            part => return part,
+        }
+    }
+}
+
 #[test]
 fn a_dispatcher_that_does_not_tick_hangs_and_a_writer_without_work_does_not() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -26,17 +36,17 @@ fn a_dispatcher_that_does_not_tick_hangs_and_a_writer_without_work_does_not() {
     };
     // It has not ticked at all; then it ticks, and then no more.
     for is_hanging in [false, true] {
-        let hanging = is_hanging.then_some("delivery dispatcher");
-        assert_eq!(pulses.hanging(LIMIT), hanging);
+        let part = is_hanging.then_some("delivery dispatcher");
+        assert_eq!(hanging(&pulses), part);
         clock.advance(LIMIT + Duration::from_secs(1));
     }
     pulse.beat(clock.monotonic());
-    assert_eq!(pulses.hanging(LIMIT), None);
+    assert_eq!(hanging(&pulses), None);
     clock.advance(LIMIT);
-    assert_eq!(pulses.hanging(LIMIT), None);
+    assert_eq!(hanging(&pulses), None);
     clock.advance(Duration::from_millis(1));
-    assert_eq!(pulses.hanging(LIMIT), Some("delivery dispatcher"));
-    assert_eq!(without.hanging(LIMIT), None);
+    assert_eq!(hanging(&pulses), Some("delivery dispatcher"));
+    assert_eq!(hanging(&without), None);
     relay.stop().expect("it stops");
     assert_eq!(without.hanging(LIMIT), Some("database writer"));
 }
