@@ -89,6 +89,13 @@ fn content(store: &Sqlite) -> (Vec<String>, bool) {
 fn a_restored_backup_is_held_and_the_database_before_is_kept_whole() {
     let scene = Scene::new();
     let old = std::fs::read(scene.database()).expect("it is there");
+    // As after a kill: the lock file names the event c.
+    let newest: i64 = Connection::open(scene.database())
+        .and_then(|sql| sql.query_row("SELECT max(id) FROM intents", [], |row| row.get(0)))
+        .expect("a row");
+    let lock = lock_file::acquire(&scene.database()).expect("nobody has it");
+    lock_file::set_newest(lock.file(), newest).expect("written");
+    drop(lock);
     let restored = scene.restore(false).expect("restored");
     let aside = restored.aside.expect("it is kept");
     let name = aside.file_name().expect("a name").to_string_lossy();
