@@ -66,7 +66,7 @@ fn print_json(
         "ok": true,
         "fingerprint": fingerprint.to_string(),
         "listen": config.server.listen.to_string(),
-        "tls": config.server.tls.is_some(),
+        "tls": config.server.speaks_tls(),
         "admin": admin_address(config),
         "adminTls": config.admin.tls.is_some(),
         "database": config.database.path.display().to_string(),
@@ -92,7 +92,7 @@ fn print_text(
 ) -> Result<(), CommandError> {
     say!("the configuration is fine");
     say!("  fingerprint   {fingerprint}");
-    let is_secure = config.server.tls.is_some();
+    let is_secure = config.server.speaks_tls();
     say!(
         "  listen        {}{}",
         config.server.listen,

@@ -79,16 +79,20 @@ impl Question {
 
     /// Of the admin listener, or of the public one if that is off.
     fn of_listener(config: &Config) -> Result<Self, String> {
-        let (key, listen, tls) = match config.admin.listen {
-            Some(admin) => ("admin.listen", admin, &config.admin.tls),
-            None => ("server.listen", config.server.listen, &config.server.tls),
+        let (key, listen, is_tls) = match config.admin.listen {
+            Some(admin) => ("admin.listen", admin, config.admin.tls.is_some()),
+            None => (
+                "server.listen",
+                config.server.listen,
+                config.server.speaks_tls(),
+            ),
         };
         if listen.port() == 0 {
             return Err(format!(
                 "{key}: {listen}: the system chooses the port: expected a URL after relay health"
             ));
         }
-        let door = Door::of(listen, tls.is_some());
+        let door = Door::of(listen, is_tls);
         Ok(Self {
             host: door.address.to_string(),
             door,

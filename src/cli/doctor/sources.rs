@@ -18,7 +18,7 @@ pub(super) fn look(report: &mut Report, config: &Resolved, names: &[String], is_
             continue;
         }
         let listen = config.server.listen;
-        let door = Door::of(listen, config.server.tls.is_some());
+        let door = Door::of(listen, config.server.speaks_tls());
         let door = Some(door).filter(|_| is_served && listen.port() != 0);
         look_at_handshakes(report, &about, name, source, door.as_ref());
     }
@@ -36,7 +36,7 @@ fn look_at_url(
         let fact = format!("its sender posts to {}/webhooks/{name}", origin(url));
         return report.ok(about, fact);
     }
-    let door = Door::of(config.server.listen, config.server.tls.is_some());
+    let door = Door::of(config.server.listen, config.server.speaks_tls());
     let fact = format!(
         "on this machine its sender posts to {door}/webhooks/{name} \
          (server.public_url says how others reach it)"

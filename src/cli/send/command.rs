@@ -46,7 +46,7 @@ impl Send {
         let source =
             source.ok_or_else(|| format!("there is no source {name:?}, and no [sources.\"*\"]"))?;
         let draft = self.draft(source)?;
-        let to = Door::of(config.server.listen, config.server.tls.is_some());
+        let to = Door::of(config.server.listen, config.server.speaks_tls());
         if self.dry_run {
             let target = draft.masked(&draft.target());
             say!("would post to {to}{target}");

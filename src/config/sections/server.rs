@@ -84,6 +84,11 @@ impl Default for Server {
 }
 
 impl Server {
+    /// Whether the listener speaks TLS, with a certificate from files or from ACME.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || self.acme.is_some()
+    }
+
     /// Fewer headers than a browser sends, or fewer bytes than hyper reads at once, are a typo;
     /// more are held in memory for each connection.
     const HEADERS: RangeInclusive<usize> = 8..=1024;

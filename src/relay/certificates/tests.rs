@@ -71,8 +71,8 @@ fn a_look_uses_a_pair_that_is_whole_and_keeps_the_one_before_otherwise() {
     files.put("listener.pem", &chain);
     certificates.look(&files.config);
     assert_eq!(year(&certificates), "2102");
-    let noticed = notices.noticed().certificates;
-    assert_eq!(&noticed["server.tls"].not_after.to_string()[..4], "2102");
+    let found = notices.noticed().certificates;
+    assert_eq!(&found["server.tls"].not_after.to_string()[..4], "2102");
     let shown = metrics.render();
     let line = "relay_certificate_expiry_timestamp_seconds{listener=\"server\"} 4165516800";
     assert!(shown.contains(line), "{shown}");

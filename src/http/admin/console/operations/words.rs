@@ -14,11 +14,7 @@ pub(super) fn what(action: BulkAction, target: Option<&str>) -> String {
         BulkAction::Replay => "Replay".to_owned(),
         BulkAction::Discard => "Discard".to_owned(),
         BulkAction::Retry => "Retry now".to_owned(),
-        #[allow(
-            unreachable_patterns,
-            reason = "actions that are new get their own name"
-        )]
-        other => other.name().to_owned(),
+        BulkAction::Erase => "Erase".to_owned(),
     }
 }
 
