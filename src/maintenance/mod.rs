@@ -2,8 +2,8 @@
 //! that neither ingestion nor delivery has to wait.
 //!
 //! - `retention`: deletes what is finished after its time. `shedding`: before it, to make room.
-//! - `bulk`: bulk operations. `routing`: the configuration, as these ask it. `skipping`: dead letters
-//!   that no longer block others.
+//! - `bulk`: bulk operations. `routing`: the configuration, as these ask it. `skipping`: dead
+//!   letters that no longer block others.
 //! - `rollups`: counts by minute and hour. `alerts`: what the operator is told. `heartbeat`: on a
 //!   thread of its own. `backups`: copies of the database. `pauses`: between the steps.
 

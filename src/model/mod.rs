@@ -6,8 +6,8 @@
 //! - `state`: the states of a delivery, and the table of transitions between them.
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `level`: which parts of delivery run.
-//! - `rollup`: the counts of a period. `trend`: the slope of a line, for forecasts. `heartbeat`: how
-//!   a beat is sent. `ping`: how a destination is tested.
+//! - `rollup`: the counts of a period. `trend`: the slope of a line, for forecasts. `heartbeat`:
+//!   how a beat is sent. `ping`: how a destination is tested.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.

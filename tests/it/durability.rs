@@ -180,7 +180,7 @@ fn the_database_has_the_settings_that_durability_needs() {
             .expect("a pragma")
     };
     assert_eq!(text("journal_mode"), "wal");
-    assert_eq!(text("user_version"), "5");
+    assert_eq!(text("user_version"), "6");
     assert_eq!(text("auto_vacuum"), "2");
     assert_eq!(text("application_id"), 0x524C_4159.to_string());
     assert_eq!(text("integrity_check"), "ok");

@@ -12,7 +12,8 @@
 //!   transactions: `recent_keys`, `waiting_origins`. `counts/`: deliveries by state, in memory.
 //!   `newly_dead`: destinations of new dead letters. `outside`: commits of other processes.
 //!   `checkpoint/`: when the WAL is moved into the database. `space`: the disk's free space.
-//!   `budget`: the space that the database may use. `health`: the writer's heartbeat, for readiness.
+//!   `budget`: the space that the database may use. `health`: the writer's heartbeat, for
+//!   readiness.
 //! - `readers`: connections that read. `queries/`: the reads, one subject a file.
 //! - `ops/`: the changes, one subject a file.
 //! - `operator`: the database as commands see it, beside a running server. `unlock`: `relay

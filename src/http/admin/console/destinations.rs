@@ -6,11 +6,10 @@ use askama::Template;
 use percent_encoding::percent_decode_str;
 
 use super::chart::{Chart, FiguresRow, Series};
-use super::link;
 use super::mark::{DestinationMark, Recent};
 use super::page::{Frame, Tab, html, see_other};
 use super::visit::{Visit, capped, form, grouped, millis};
-use super::when::When;
+use super::{link, when::When};
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
 use crate::http::api_error::ApiError;

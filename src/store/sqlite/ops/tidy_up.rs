@@ -21,7 +21,8 @@ const OPERATIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Deletes bulk operations that ended long ago, and gives free pages back while they are more than
 /// a quarter of the file, or a tenth under `database.max_bytes`. Fewer are used again soon: a file
-/// that shrinks only to grow again gains nothing. Returns how many pages and operations are left for further steps.
+/// that shrinks only to grow again gains nothing. Returns how many pages and operations are left
+/// for further steps.
 struct TidyUp {
     /// One of so many pages may be free.
     one_free_of: i64,
