@@ -40,6 +40,7 @@ pub(in crate::delivery) enum Body {
 }
 
 /// An attempt as its receiver sees it.
+#[allow(dead_code, reason = "only the transport over HTTP has receivers")]
 pub(in crate::delivery) struct Sent<'a> {
     /// The message's id.
     pub id: String,
@@ -50,6 +51,7 @@ pub(in crate::delivery) struct Sent<'a> {
 
 impl Attempt {
     /// This attempt as its receiver sees it.
+    #[allow(dead_code, reason = "only the transport over HTTP has receivers")]
     pub fn sent(&self, message: &OutboundMessage) -> Sent<'_> {
         Sent {
             id: message.public_id(),

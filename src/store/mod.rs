@@ -43,24 +43,25 @@ pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
+#[allow(unused_imports, reason = "only the console names it")]
+pub(crate) use types::DeliveryCount;
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
     BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,
     COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, ConfigAttempt, ConfigState, Cutoffs,
-    DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCount,
-    DeliveryCursor, DestinationBacklog, DestinationChange, DestinationFacts, DestinationId,
-    DestinationOverview, DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery,
-    DueScan, Duplicate, EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload,
-    GoneReason, Growth, IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason,
-    LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS,
-    MAX_WAITING_ORIGINS, NewBulk, NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation,
-    OperationPart, OperationsQuery, Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId,
-    PayloadProblem, Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor,
-    RelaysPage, Release, ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups,
-    Routing, ScanCursor, SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor,
-    SpaceSample, SpaceUse, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation,
-    StoredRelay, TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent,
-    UnroutedQuery, UnusedOrigins,
+    DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCursor,
+    DestinationBacklog, DestinationChange, DestinationFacts, DestinationId, DestinationOverview,
+    DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate,
+    EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload, GoneReason, Growth,
+    IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason, LearnedSecret,
+    LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewBulk,
+    NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation, OperationPart, OperationsQuery,
+    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, PayloadProblem, Prune, PruneCursor,
+    QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations,
+    Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor, SecretExpectation,
+    SettleAndClaim, Settlement, Shed, ShedCursor, SpaceSample, SpaceUse, StateSet, StoredAttempt,
+    StoredDelivery, StoredIntent, StoredOperation, StoredRelay, TailCursor, TailEntry, TailEvent,
+    TailPage, TailQuery, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
 pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 
