@@ -56,12 +56,13 @@ pub(crate) use types::{
     IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason, LearnedSecret,
     LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewBulk,
     NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation, OperationPart, OperationsQuery,
-    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, PayloadProblem, Prune, PruneCursor,
-    QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations,
-    Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor, SecretExpectation,
-    SettleAndClaim, Settlement, Shed, ShedCursor, SpaceSample, SpaceUse, StateSet, StoredAttempt,
-    StoredDelivery, StoredIntent, StoredOperation, StoredRelay, TailCursor, TailEntry, TailEvent,
-    TailPage, TailQuery, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
+    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Pause, PayloadProblem, Prune,
+    PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release,
+    ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor,
+    SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor, SpaceSample, SpaceUse,
+    StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation, StoredRelay,
+    TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent, UnroutedQuery,
+    UnusedOrigins,
 };
 pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 

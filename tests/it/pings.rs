@@ -137,6 +137,12 @@ fn a_relay_that_is_held_pings_nobody() {
     let refused = post(&relay.admin(), PING);
     assert_eq!(refused.status, 409, "{}", refused.text());
     assert!(refused.text().contains("held"), "{}", refused.text());
+    // Nor does the console; a build without it has no such path.
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let same_origin = ("Sec-Fetch-Site", "same-origin");
+    let path = "/destinations/orders/ping";
+    let refused = relay.admin().send("POST", path, &[form, same_origin], b"");
+    assert!(matches!(refused.status, 404 | 409), "{}", refused.text());
 }
 
 #[test]

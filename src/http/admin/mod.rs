@@ -1,12 +1,15 @@
 //! The operator's listener. None of its routes is on the public one, except `/healthz`.
 //!
-//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `pings`: tests
-//!   of destinations. `tails`: entries as they happen.
+//! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `tails`: entries
+//!   as they happen.
+//! - `destination_actions`: pause, resume, probe and ping, for the API and the console. `pings`:
+//!   tests of destinations.
 //! - `console/`: the pages for people; `console_off` stands in for it in a build without the
 //!   feature `console`. `results`: the results of its forms.
 
 mod access;
 mod api;
+mod destination_actions;
 mod metrics;
 mod pings;
 #[allow(dead_code, reason = "a build without the console has no form")]

@@ -8,13 +8,13 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::http::admin::api::call::Call;
 use crate::http::admin::api::query::Parameters;
+use crate::http::admin::destination_actions::{Action, Operator};
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::{Response, json as json_response};
-use crate::model::FailureKind;
 use crate::ops::views;
 use crate::store::{
-    DestinationOverview, DestinationsPage, DestinationsQuery, KeepReason, Obstacles, Resumed,
+    DestinationOverview, DestinationsPage, DestinationsQuery, KeepReason, Obstacles,
 };
 
 const DEFAULT_LIMIT: usize = 50;
@@ -22,32 +22,6 @@ const MAX_LIMIT: usize = 200;
 /// Destinations that a page may begin after: as many as a configuration sensibly has, and many
 /// times the ad hoc origins that one looks at.
 const MAX_OFFSET: usize = 1_000_000;
-/// Characters of a pause's reason: a sentence, which is shown with each delivery that waits.
-const MAX_REASON: usize = 500;
-
-/// An operator's action on a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Pause,
-    Resume,
-    /// Tries what is kept back now.
-    Probe,
-    /// Sends a test.
-    Ping,
-}
-
-impl Action {
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "pause" => Some(Self::Pause),
-            "resume" => Some(Self::Resume),
-            "probe" => Some(Self::Probe),
-            "ping" => Some(Self::Ping),
-            _ => None,
-        }
-    }
-}
-
 /// The body of a `POST`.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -107,7 +81,7 @@ pub(super) async fn show(call: &Call<'_>, name: &str) -> Result<Response, ApiErr
     Ok(json_response(StatusCode::OK, &view(&found, config, now)))
 }
 
-/// Pauses or resumes a destination, and says how it stands then.
+/// Carries an action out, and says how the destination stands then.
 pub(super) async fn act(
     call: &Call<'_>,
     name: &str,
@@ -117,90 +91,35 @@ pub(super) async fn act(
     let request: ActionRequest = call.document(body).await?;
     request.check(action)?;
     find(call, name).await?;
-    if action == Action::Ping {
-        return ping(call, name).await;
-    }
+    let operator = Operator {
+        app: call.app,
+        context: call.context,
+        who: &call.caller.name,
+    };
     let (before, is_changed) = match action {
-        Action::Pause => pause(call, name, request).await?,
-        Action::Resume => (None, resume(call, name, request).await?),
-        Action::Probe | Action::Ping => (None, probe(call, name).await?),
+        Action::Pause => {
+            let reason = request.reason;
+            let reason = reason.unwrap_or_else(|| format!("by {}", operator.who));
+            let before = operator.pause(name, &reason).await?;
+            let is_changed = before.is_none();
+            (before, is_changed)
+        }
+        Action::Resume => (None, operator.resume(name, request.paused_at).await?),
+        Action::Probe => (None, operator.probe(name).await?),
+        Action::Ping => {
+            let report = operator.ping(name).await?;
+            return Ok(json_response(StatusCode::OK, &views::ping(name, &report)));
+        }
     };
     let found = find(call, name).await?;
     let (config, now) = (&call.app.config, call.app.clock.now());
     let mut answer = view(&found, config, now);
     answer["is_changed"] = is_changed.into();
-    answer["paused_before"] = before.unwrap_or_default();
-    Ok(json_response(StatusCode::OK, &answer))
-}
-
-/// The earlier pause, if there was one, and whether the destination was not paused before.
-async fn pause(
-    call: &Call<'_>,
-    name: &str,
-    request: ActionRequest,
-) -> Result<(Option<Value>, bool), ApiError> {
-    let who = &call.caller.name;
-    let reason = request.reason.unwrap_or_else(|| format!("by {who}"));
-    if reason.is_empty() || reason.chars().count() > MAX_REASON {
-        let expected = format!("reason: expected 1 to {MAX_REASON} characters");
-        return Err(ApiError::invalid("reason", expected));
-    }
-    let paused = call.app.store.pause(name.to_owned(), reason.clone());
-    let before = call.context.wait(paused).await?;
-    if before.is_none() {
-        log::info!(
-            destination = name, who = who.as_str(), reason = reason.as_str();
-            "destination paused"
-        );
-    }
-    let is_changed = before.is_none();
-    let before = before.map(|pause| json!({ "at": pause.at, "reason": pause.reason }));
-    Ok((before, is_changed))
-}
-
-async fn resume(call: &Call<'_>, name: &str, request: ActionRequest) -> Result<bool, ApiError> {
-    let resumed = call.app.store.resume(name.to_owned(), request.paused_at);
-    match call.context.wait(resumed).await? {
-        Resumed::Now => {
-            let who = call.caller.name.as_str();
-            log::info!(destination = name, who; "destination resumed");
-            Ok(true)
-        }
-        Resumed::Already => Ok(false),
-        Resumed::PausedSince(pause) => Err(ApiError::changed(format!(
-            "{name} was paused anew at {}: {}",
-            pause.at, pause.reason
-        ))),
-    }
-}
-
-/// Lets an open circuit breaker probe now, and ends a `Retry-After`.
-async fn probe(call: &Call<'_>, name: &str) -> Result<bool, ApiError> {
-    let probed = call.app.store.probe_now(name.to_owned());
-    let is_changed = call.context.wait(probed).await?;
-    if is_changed {
-        let who = call.caller.name.as_str();
-        log::info!(destination = name, who; "destination tried at once");
-    }
-    Ok(is_changed)
-}
-
-/// Sends a test. Its failure is an answer, and no error.
-async fn ping(call: &Call<'_>, name: &str) -> Result<Response, ApiError> {
-    let app = call.app;
-    if app.store.is_held() {
-        return Err(ApiError::changed(
-            "the relay is held after a restore, and contacts nobody: relay resume --all lets it",
-        ));
-    }
-    let report = app.pings.ping(call.context, &*app.clock, name).await?;
-    let who = call.caller.name.as_str();
-    log::info!(
-        destination = name, who, event_id = report.id.as_str(), status_code = report.status_code,
-        failure = report.failure.map(FailureKind::name);
-        "destination pinged"
+    answer["paused_before"] = before.map_or(
+        Value::Null,
+        |pause| json!({ "at": pause.at, "reason": pause.reason }),
     );
-    Ok(json_response(StatusCode::OK, &views::ping(name, &report)))
+    Ok(json_response(StatusCode::OK, &answer))
 }
 
 /// All destinations that are shown.

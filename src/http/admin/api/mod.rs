@@ -25,6 +25,7 @@ use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use crate::http::admin::api::call::Call;
+use crate::http::admin::destination_actions::Action;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -43,7 +44,7 @@ enum Route<'a> {
     Payload(&'a str),
     Destinations,
     Destination(Cow<'a, str>),
-    DestinationAction(Cow<'a, str>, destinations::Action),
+    DestinationAction(Cow<'a, str>, Action),
     Operations,
     Operation(&'a str),
     Cancel(&'a str),
@@ -71,7 +72,7 @@ impl<'a> Route<'a> {
             ("destinations", None, _) => Self::Destinations,
             ("destinations", Some(name), None) => Self::Destination(decoded(name)?),
             ("destinations", Some(name), Some(action)) => {
-                Self::DestinationAction(decoded(name)?, destinations::Action::parse(action)?)
+                Self::DestinationAction(decoded(name)?, Action::parse(action)?)
             }
             _ => return None,
         };

@@ -12,22 +12,19 @@ use super::visit::{Visit, capped, form, grouped, millis};
 use super::{link, when::When};
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
+use crate::http::admin::destination_actions::{Action, Operator};
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::Response;
-use crate::model::FailureKind;
+use crate::model::PingReport;
 use crate::store::{
-    DestinationOverview, DestinationsPage, DestinationsQuery, Resumed, RollupQuery, Rollups,
+    DestinationOverview, DestinationsPage, DestinationsQuery, RollupQuery, Rollups,
 };
 
 /// Destinations on a page.
 const A_PAGE: usize = 50;
 /// Destinations that a page may begin after.
 const MAX_OFFSET: usize = 1_000_000;
-/// Characters of a pause's reason.
-const MAX_REASON: usize = 500;
-/// The time without a success after which a destination that fails counts as failing.
-const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
 const MINUTE: Duration = Duration::from_secs(60);
 /// Minutes of the charts.
 const MINUTES: u32 = 60;
@@ -162,10 +159,7 @@ pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiE
 fn recent(rollups: &Rollups, now: Timestamp) -> Recent {
     let mut recent = Recent::default();
     for row in &rollups.destinations {
-        if row.at.plus(FAILING_AFTER) >= now {
-            recent.delivered += row.counts.delivered;
-            recent.failed += row.counts.failed;
-        }
+        recent.add(row, now);
     }
     recent
 }
@@ -261,27 +255,6 @@ pub(super) fn decoded(segment: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.into_owned())
 }
 
-/// An operator's action on a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Pause,
-    Resume,
-    Probe,
-    Ping,
-}
-
-impl Action {
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "pause" => Some(Self::Pause),
-            "resume" => Some(Self::Resume),
-            "probe" => Some(Self::Probe),
-            "ping" => Some(Self::Ping),
-            _ => None,
-        }
-    }
-}
-
 /// Carries an action out, and leads back to the page that had the form.
 pub(super) async fn act(
     visit: &Visit<'_>,
@@ -292,18 +265,33 @@ pub(super) async fn act(
     let mut fields = form(visit.context, visit.head, body).await?;
     find(visit, name).await?;
     let is_of_list = fields.take("from")?.as_deref() == Some("list");
+    let operator = Operator {
+        app: visit.app,
+        context: visit.context,
+        who: &visit.caller.name,
+    };
     let said = match action {
-        Action::Pause => pause(visit, name, fields.take("reason")?).await?,
+        Action::Pause => pause(&operator, name, fields.take("reason")?).await?,
         Action::Resume => {
             let paused_at = fields.take_with("paused_at", |text| {
                 let parsed: Result<jiff::Timestamp, _> = text.parse();
                 let at = parsed.map_err(|_| "expected a time".to_owned())?;
                 Ok(Timestamp::from_millis(at.as_millisecond()))
             })?;
-            resume(visit, name, paused_at).await?
+            if operator.resume(name, paused_at).await? {
+                format!("{name} is resumed.")
+            } else {
+                format!("Nothing kept {name} back.")
+            }
         }
-        Action::Probe => probe(visit, name).await?,
-        Action::Ping => ping(visit, name).await?,
+        Action::Probe => {
+            if operator.probe(name).await? {
+                format!("The next delivery goes to {name} now.")
+            } else {
+                format!("Neither a breaker nor a Retry-After keeps {name} back.")
+            }
+        }
+        Action::Ping => told(name, operator.ping(name).await?),
     };
     fields.end()?;
     let path = if is_of_list {
@@ -314,76 +302,35 @@ pub(super) async fn act(
     Ok(see_other(&visit.path_with(&path, said)))
 }
 
-async fn pause(visit: &Visit<'_>, name: &str, reason: Option<String>) -> Result<String, ApiError> {
-    let who = visit.caller.name.as_str();
+async fn pause(
+    operator: &Operator<'_>,
+    name: &str,
+    reason: Option<String>,
+) -> Result<String, ApiError> {
+    let who = operator.who;
     let reason = match reason.map(|text| text.trim().to_owned()) {
         Some(text) if !text.is_empty() => format!("{text} (by {who})"),
         _ => format!("by {who}"),
     };
-    if reason.chars().count() > MAX_REASON {
-        let expected = format!("reason: expected {MAX_REASON} characters at most");
-        return Err(ApiError::invalid("reason", expected));
-    }
-    let paused = visit.app.store.pause(name.to_owned(), reason.clone());
-    if let Some(before) = visit.context.wait(paused).await? {
-        let (at, why) = (before.at, before.reason);
-        return Ok(format!("{name} was paused already, at {at}: {why}"));
-    }
-    log::info!(destination = name, who, reason = reason.as_str(); "destination paused");
-    Ok(format!(
-        "{name} is paused: nothing is sent to it until it is resumed."
-    ))
+    Ok(match operator.pause(name, &reason).await? {
+        Some(before) => format!(
+            "{name} was paused already, at {}: {}",
+            before.at, before.reason
+        ),
+        None => format!("{name} is paused: nothing is sent to it until it is resumed."),
+    })
 }
 
-async fn resume(
-    visit: &Visit<'_>,
-    name: &str,
-    paused_at: Option<Timestamp>,
-) -> Result<String, ApiError> {
-    let resumed = visit.app.store.resume(name.to_owned(), paused_at);
-    match visit.context.wait(resumed).await? {
-        Resumed::Now => {
-            let who = visit.caller.name.as_str();
-            log::info!(destination = name, who; "destination resumed");
-            Ok(format!("{name} is resumed."))
-        }
-        Resumed::Already => Ok(format!("Nothing kept {name} back.")),
-        Resumed::PausedSince(pause) => Err(ApiError::changed(format!(
-            "{name} was paused anew at {}: {}",
-            pause.at, pause.reason
-        ))),
-    }
-}
-
-async fn probe(visit: &Visit<'_>, name: &str) -> Result<String, ApiError> {
-    let probed = visit.app.store.probe_now(name.to_owned());
-    if !visit.context.wait(probed).await? {
-        let said = format!("Neither a breaker nor a Retry-After keeps {name} back.");
-        return Ok(said);
-    }
-    let who = visit.caller.name.as_str();
-    log::info!(destination = name, who; "destination tried at once");
-    Ok(format!("The next delivery goes to {name} now."))
-}
-
-/// Sends a test, and tells how it went.
-async fn ping(visit: &Visit<'_>, name: &str) -> Result<String, ApiError> {
-    let app = visit.app;
-    let report = app.pings.ping(visit.context, &*app.clock, name).await?;
-    let who = visit.caller.name.as_str();
-    log::info!(
-        destination = name, who, event_id = report.id.as_str(), status_code = report.status_code,
-        failure = report.failure.map(FailureKind::name);
-        "destination pinged"
-    );
+/// Tells how a test went.
+fn told(name: &str, report: PingReport) -> String {
     let took = millis(report.took);
     let status = report.status_code.map(|code| format!(" with {code}"));
     let status = status.unwrap_or_default();
-    Ok(match report.error {
+    match report.error {
         None if report.is_delivered => {
             format!("The test reached {name}: answered{status} in {took}.")
         }
         None => format!("The test failed at {name}: answered{status} in {took}."),
         Some(error) => format!("The test failed at {name} after {took}: {error}."),
-    })
+    }
 }

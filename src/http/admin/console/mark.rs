@@ -1,12 +1,18 @@
 //! States by word, shape and colour: nobody needs the colour.
 
+use std::time::Duration;
+
 use askama::Template;
 
 use super::when::When;
 use crate::clock::Timestamp;
 use crate::config::Resolved;
-use crate::model::DeliveryState;
-use crate::store::{DestinationOverview, KeepReason, Obstacles};
+use crate::model::{DeliveryState, DestinationCounts};
+use crate::store::{DestinationOverview, KeepReason, Obstacles, Rollup};
+
+/// The time without a success after which a destination that fails counts as failing, as the alert
+/// `destination.failing` has it.
+const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The tone of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +98,18 @@ impl Mark {
 /// The last attempts to a destination.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Recent {
-    pub delivered: u64,
-    pub failed: u64,
+    delivered: u64,
+    failed: u64,
+}
+
+impl Recent {
+    /// Counts a destination's attempts of a time, if that is not too long ago.
+    pub fn add(&mut self, row: &Rollup<DestinationCounts>, now: Timestamp) {
+        if row.at.plus(FAILING_AFTER) >= now {
+            self.delivered += row.counts.delivered;
+            self.failed += row.counts.failed;
+        }
+    }
 }
 
 /// The state of a destination, with its reason.

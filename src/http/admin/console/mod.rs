@@ -30,6 +30,7 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::http::request::Parts;
 
+use crate::http::admin::destination_actions::Action;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -112,7 +113,7 @@ enum Route<'a> {
     Event(&'a str),
     Destinations,
     Destination(String),
-    DestinationAction(String, destinations::Action),
+    DestinationAction(String, Action),
     Operations,
     NewOperation,
     CreateOperation,
@@ -133,7 +134,7 @@ impl<'a> Route<'a> {
             ("destinations", None, _) => Self::Destinations,
             ("destinations", Some(name), None) => Self::Destination(destinations::decoded(name)?),
             ("destinations", Some(name), Some(action)) => {
-                let action = destinations::Action::parse(action)?;
+                let action = Action::parse(action)?;
                 Self::DestinationAction(destinations::decoded(name)?, action)
             }
             ("operations", None, _) if method == Method::POST => Self::CreateOperation,

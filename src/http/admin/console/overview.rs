@@ -26,8 +26,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Steps of the charts: the last hour in minutes, and the last day in hours.
 const MINUTES: usize = 60;
 const HOURS: usize = 24;
-/// The time without a success after which a destination that fails counts as failing.
-const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -165,11 +163,7 @@ fn by_destination(
     let mut hour: BTreeMap<&str, DestinationCounts> = BTreeMap::new();
     for row in &rollups.destinations {
         hour.entry(&row.name).or_default().add(&row.counts);
-        if row.at.plus(FAILING_AFTER) >= now {
-            let recent = recent.entry(&row.name).or_default();
-            recent.delivered += row.counts.delivered;
-            recent.failed += row.counts.failed;
-        }
+        recent.entry(&row.name).or_default().add(row, now);
     }
     (recent, hour)
 }
