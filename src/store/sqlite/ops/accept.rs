@@ -31,13 +31,13 @@ impl Sqlite {
         if self.shared().budget.is_spent() {
             return Err(StoreError::BudgetSpent);
         }
-        let (headers, body) = (intent.headers.clone(), intent.body.clone());
         // A caller on a thread that may block has no runtime, and waits for nobody.
-        let is_large = headers.len() + body.len() > MAX_HASHED_INLINE;
-        let runtime = tokio::runtime::Handle::try_current().ok();
-        let digest = match runtime.filter(|_| is_large) {
-            None => PayloadDigest::of(&headers, &body),
+        let is_large = intent.headers.len() + intent.body.len() > MAX_HASHED_INLINE;
+        let runtime = is_large.then(tokio::runtime::Handle::try_current);
+        let digest = match runtime.and_then(Result::ok) {
+            None => PayloadDigest::of(&intent.headers, &intent.body),
             Some(runtime) => {
+                let (headers, body) = (intent.headers.clone(), intent.body.clone());
                 let hashed = runtime.spawn_blocking(move || PayloadDigest::of(&headers, &body));
                 let panicked = |panic| StoreError::Unexpected(format!("hashing panicked: {panic}"));
                 hashed.await.map_err(panicked)?
