@@ -71,7 +71,10 @@ fn an_infinite_number_is_refused() {
 /// A decimal in one of its spellings: `mantissa` × 10^`exponent`.
 fn spelled(mantissa: i64, exponent: i32, shift: i32) -> String {
     let zeros = "0".repeat(usize::try_from(shift.max(0)).expect("above zero"));
-    if shift >= 0 {
+    if mantissa == 0 {
+        // TOML refuses a leading zero, so a zero gets no more of them.
+        format!("0e{exponent}")
+    } else if shift >= 0 {
         format!("{mantissa}{zeros}e{}", exponent - shift)
     } else {
         format!("{mantissa}.{}E{exponent:+}", "0".repeat(2))
