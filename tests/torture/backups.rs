@@ -1,12 +1,12 @@
 //! Backups beside a load and faults, and restores that are killed at any operation.
 
+mod taken;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::judge::{digest, number};
@@ -158,97 +158,4 @@ fn a_restore_that_is_killed_at_any_operation_leaves_the_old_or_the_new_database(
          {times_refused} times refused before"
     );
     assert!(times_old > 0 && times_new > 0 && times_refused > 0);
-}
-
-/// Kills a command at a random moment; whether it had ended well before.
-fn kill_within(mut command: Command, time: Duration) -> bool {
-    let mut child = command
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    crate::pause(time);
-    let status = child.try_wait().expect("a child");
-    let _ = child.kill();
-    let _ = child.wait();
-    status.is_some_and(|status| status.success())
-}
-
-#[test]
-fn backups_beside_a_load_and_faults_are_whole_or_absent_and_hold_what_was_acknowledged() {
-    let _alone = crate::alone();
-    let seed = crate::seed();
-    let mut random = StdRng::seed_from_u64(seed);
-    let rounds = crate::choose(6, 100);
-    let mut world = World::new();
-    world.start();
-    let load = world.load(seed, 4, 2_000);
-    let (mut whole, mut absent, mut missing) = (0, 0, 0);
-    for round in 0..rounds {
-        let begun = world.journal.now();
-        let name = format!("copy-{round}.db");
-        let path = world.directory.path().join(&name);
-        match round % 3 {
-            // The backup is killed at a random moment.
-            0 => {
-                let mut command = world.command();
-                command.env_remove("LD_PRELOAD").args(["backup", &name]);
-                let time = Duration::from_millis(random.random_range(1..120));
-                let is_made = kill_within(command, time);
-                assert!(path.exists() || !is_made);
-            }
-            // The server is killed beside it.
-            1 => {
-                let mut command = world.command();
-                command.env_remove("LD_PRELOAD").args(["backup", &name]);
-                let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");
-                crate::pause(Duration::from_millis(random.random_range(1..60)));
-                world.kill();
-                child.wait().expect("it ends");
-                world.start();
-            }
-            _ => assert_done(&run(&world, false, &["backup", &name])),
-        }
-        if !path.exists() {
-            absent += 1;
-            continue;
-        }
-        whole += 1;
-        assert_done(&run(&world, false, &["verify", &name]));
-        let held = bodies(&path);
-        let sent = world.journal.bodies();
-        for acknowledged in world.journal.acknowledged_by(u64::MAX) {
-            if acknowledged.ended < begun {
-                missing += usize::from(held.get(&acknowledged.n) != Some(&acknowledged.body));
-            }
-        }
-        // A request that is under way now is recorded once it is answered.
-        let invented = held
-            .iter()
-            .filter(|(n, body)| sent.get(n).is_some_and(|known| known != *body));
-        assert_eq!(invented.count(), 0, "altered");
-    }
-    load.stop();
-    world.drain();
-    assert!(world.stop().status.success());
-    println!("backups: {whole} whole, {absent} absent, {missing} lost");
-    assert_eq!(missing, 0);
-    assert!(whole >= rounds / 3 && world.journal.acknowledged() > 0);
-    // The last one, restored: all of it is there, and nothing of it is sent.
-    let copies = (0..rounds).rev().map(|round| format!("copy-{round}.db"));
-    let last = copies
-        .into_iter()
-        .find(|name| world.directory.path().join(name).exists());
-    let last = last.expect("a backup");
-    let held = bodies(&world.directory.path().join(&last));
-    let arrivals = world.journal.hits().len();
-    assert_done(&run(&world, false, &["restore", &last]));
-    world.start();
-    crate::pause(Duration::from_millis(500));
-    assert!(world.stop().status.success());
-    assert_eq!(bodies(&world.database()), held);
-    assert_eq!(
-        world.journal.hits().len(),
-        arrivals,
-        "nothing is sent while held"
-    );
 }

@@ -4,6 +4,7 @@
 
 mod foreign;
 mod main_file;
+mod payloads;
 mod wal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,10 +180,15 @@ impl LeftFiles {
     /// Files of a server that stopped in order with an unreachable destination: all deliveries
     /// wait, in one file.
     fn by_a_stop(seed: u64, events: usize) -> Self {
+        Self::with_bodies(seed, events, 500)
+    }
+
+    /// As [`LeftFiles::by_a_stop`], with bodies of up to `bytes` bytes.
+    fn with_bodies(seed: u64, events: usize, bytes: usize) -> Self {
         let mut world = World::new();
         world.answers(|_| Answer::status(503).after(Duration::from_secs(60)));
         world.start();
-        let load = world.load(seed, 4, 500);
+        let load = world.load(seed, 4, bytes);
         world.acknowledged(events);
         load.stop();
         let ended = world.stop();

@@ -1,6 +1,6 @@
 //! The judge: compares the acknowledged requests with the arrivals and the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -160,6 +160,58 @@ impl Journal {
     /// must have arrived or be stored.
     pub fn judge_pruned(&self, database: &Path) -> Verdict {
         self.judge_with(database, true)
+    }
+
+    /// Judges a copy of the database that was made between two moments: it has all that was
+    /// acknowledged before the first, nothing that nobody sent, and no delivery as made that hadn't
+    /// been made by the second. All requests of the load must have ended.
+    pub fn judge_copy(&self, database: &Path, begun: Duration, ended: Duration) -> Verdict {
+        let sent = locked(&self.sent);
+        let hits = locked(&self.hits);
+        let bodies: HashMap<u64, [u8; 32]> = sent.iter().map(|sent| (sent.n, sent.body)).collect();
+        let taken = hits
+            .iter()
+            .filter(|hit| hit.answered < 300 && hit.at <= ended);
+        let taken: HashSet<u64> = taken.filter_map(|hit| hit.n).collect();
+        let mut verdict = Verdict::default();
+        let mut held = HashSet::new();
+        for (body, state) in rows(database) {
+            let Some(n) = number(&body).filter(|n| bodies.contains_key(n)) else {
+                let wrong = "invented: the copy has an intent that nobody sent";
+                verdict.wrong.push(wrong.to_owned());
+                continue;
+            };
+            if bodies[&n] != digest(&body) {
+                let wrong = format!("altered: the copy has {n} with another body");
+                verdict.wrong.push(wrong);
+            }
+            if !held.insert(n) {
+                verdict.wrong.push(format!("the copy has {n} twice"));
+            }
+            match state {
+                3 => {
+                    verdict.delivered += 1;
+                    if !taken.contains(&n) {
+                        let wrong =
+                            format!("lost: {n} is delivered in the copy, and wasn't by then");
+                        verdict.wrong.push(wrong);
+                    }
+                }
+                4 => verdict.dead += 1,
+                _ => verdict.pending += 1,
+            }
+        }
+        let before = sent
+            .iter()
+            .filter(|sent| sent.id.is_some() && sent.ended < begun);
+        let before: HashSet<u64> = before.map(|sent| sent.n).collect();
+        verdict.acknowledged = before.len();
+        verdict.hits = hits.len();
+        for n in before.difference(&held) {
+            let wrong = format!("lost: {n} was acknowledged before the copy was begun");
+            verdict.wrong.push(wrong);
+        }
+        verdict
     }
 
     fn judge_with(&self, database: &Path, is_pruned: bool) -> Verdict {
@@ -344,6 +396,13 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// The state of each delivery, by the load's numbers.
+pub fn states(database: &Path) -> HashMap<u64, i64> {
+    let rows = rows(database).into_iter();
+    rows.map(|(body, state)| (number(&body).expect("the load's"), state))
+        .collect()
+}
+
 /// The body of each intent and the state of its delivery.
 fn rows(database: &Path) -> Vec<(Vec<u8>, i64)> {
     let sql = rusqlite::Connection::open(database).expect("the database opens");
@@ -466,5 +525,36 @@ mod tests {
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("nobody sent"));
         journal.sent(sent(1, Some("b")));
         assert!(wrong(&journal, &[("{\"n\":1}", 3)]).contains("two ids"));
+    }
+
+    #[test]
+    fn the_judge_finds_each_violation_of_a_copy() {
+        let journal = Journal::new();
+        let at = Duration::from_millis;
+        for (n, ended) in [(1, 10), (2, 20), (3, 90)] {
+            journal.sent(Sent {
+                ended: at(ended),
+                ..sent(n, Some("a"))
+            });
+        }
+        // It arrives after the end of a copy that lasts from 50 to 60.
+        for (n, arrives) in [(1, 55), (2, 65)] {
+            let mut hit = hit(n, "a", &format!("{{\"n\":{n}}}"));
+            hit.at = at(arrives);
+            journal.hit(hit);
+        }
+        let wrong = |rows: &[(&str, i64)]| {
+            let directory = database(rows);
+            let path = directory.path().join("relay.db");
+            journal.judge_copy(&path, at(50), at(60)).wrong.join("; ")
+        };
+        let (one, two) = (("{\"n\":1}", 3), ("{\"n\":2}", 0));
+        assert_eq!(wrong(&[one, two]), "");
+        assert_eq!(wrong(&[one, two, ("{\"n\":3}", 2)]), "");
+        assert!(wrong(&[one]).contains("lost: 2 was acknowledged"));
+        assert!(wrong(&[one, ("{\"n\":2}", 3)]).contains("2 is delivered in the copy"));
+        assert!(wrong(&[one, two, two]).contains("2 twice"));
+        assert!(wrong(&[one, ("{\"n\":2, }", 0)]).contains("altered"));
+        assert!(wrong(&[one, two, ("{\"n\":9}", 0)]).contains("invented"));
     }
 }

@@ -107,6 +107,11 @@ impl Shim {
         self.put(16, &errno.to_ne_bytes());
     }
 
+    /// Lets so many operations through that should fail, before the first one fails.
+    pub fn let_through(&self, operations: u64) {
+        self.put(40, &operations.to_ne_bytes());
+    }
+
     /// Makes syncs of these files fail.
     pub fn fail_syncs(&self, errno: i32, files: u32) {
         self.put(28, &files.to_ne_bytes());

@@ -60,8 +60,8 @@ fn result_of_start(left: &mut LeftFiles, files: &Files) -> &'static str {
     }
 }
 
-/// `SQLite` has no checksums, so a changed body or a moved row within a page can't be noticed. The
-/// damages here are whole pages, the byte with a page's type, and the file's header.
+/// The damages here are whole pages, the byte with a page's type, and the file's header: `SQLite`
+/// notices most of them. Damages of payloads alone are those of `payloads`.
 #[test]
 fn a_damaged_page_is_refused_or_fatal_and_is_never_delivered() {
     let _alone = crate::alone();
