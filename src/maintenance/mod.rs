@@ -119,6 +119,12 @@ impl Worker {
         self.rollups.finish()
     }
 
+    /// Whether nothing is left that may be shed, although there is too much.
+    #[cfg(test)]
+    pub fn is_out_of_room(&self) -> bool {
+        self.shedding.is_stuck()
+    }
+
     /// Whether a sweep of retention is under way.
     #[cfg(test)]
     pub fn is_sweeping(&self) -> bool {

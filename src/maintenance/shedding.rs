@@ -112,6 +112,12 @@ impl SheddingAgent {
         });
     }
 
+    /// Whether it was said that nothing can be shed.
+    #[cfg(test)]
+    pub fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
     /// Sheds what was found, or looks for more.
     fn step(&mut self, now: Duration, max: u64) -> Result<Duration, StoreError> {
         if let Some(shedding) = &mut self.shedding {

@@ -1,6 +1,7 @@
 //! Retention and bulk operations, step by step on a fake clock.
 
 mod rows;
+mod shedding;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +90,16 @@ impl Scene {
 
     /// Accepts an event of this source and key to these destinations.
     fn accept(&self, source: &str, key: &str, destinations: &[&str], bytes: usize) {
+        let accepted = self.try_accept(source, key, destinations, bytes);
+        assert!(matches!(accepted, Accepted::New(..)));
+    }
+
+    /// Sends an event again, under its key.
+    fn again(&self, source: &str, key: &str, destinations: &[&str]) -> Accepted {
+        self.try_accept(source, key, destinations, 1)
+    }
+
+    fn try_accept(&self, source: &str, key: &str, destinations: &[&str], bytes: usize) -> Accepted {
         let op = Accept {
             surface: Surface::Event,
             label: source.to_owned(),
@@ -104,8 +115,7 @@ impl Scene {
             key: Some(IdempotencyKey::of_event(source, key.to_owned())),
             window: Duration::from_secs(3600),
         };
-        let accepted = self.store.write_blocking(op).expect("accepted");
-        assert!(matches!(accepted, Accepted::New(..)));
+        self.store.write_blocking(op).expect("accepted")
     }
 
     /// Gives up all waiting deliveries.
