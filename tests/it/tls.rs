@@ -313,6 +313,43 @@ fn an_unfinished_handshake_does_not_hold_up_the_stop() {
     assert!(ends(&mut stream));
 }
 
+/// While systemd holds the socket, an upgrade is to refuse nobody: a client in the middle of its
+/// handshake has a request to send.
+#[test]
+fn a_handshake_that_the_stop_meets_ends_and_its_request_is_answered() {
+    let own = identity();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (mut relay, _) = start(&own, |_| {});
+        let client = TlsClient::speaking(address(&relay), &[&own], &[version]);
+        let begun = client.begin();
+        // Accepted later, and closed earlier: it has said nothing.
+        let mut silent = TcpStream::connect(address(&relay)).expect("somebody listens");
+        std::thread::scope(|scope| {
+            scope.spawn(|| relay.stop());
+            assert!(ends(&mut silent));
+            let mut connection = begun.finish().expect("the handshake goes on");
+            connection.ask("GET", "/healthz", "", b"");
+            assert_eq!(connection.reply().expect("an answer").status, 200);
+            assert!(connection.reply().is_none(), "it ends after that");
+        });
+    }
+}
+
+#[test]
+fn a_handshake_that_goes_no_further_holds_up_the_stop_for_its_own_time_at_most() {
+    let own = identity();
+    // The grace is a minute, and a test that had to wait for it would be too slow.
+    let (mut relay, client) = start(&own, |config| {
+        config.server.header_timeout = Duration::from_millis(300);
+        config.server.shutdown_grace = Duration::from_secs(60);
+    });
+    let mut begun = client.begin().into_tcp();
+    let before = std::time::Instant::now();
+    relay.stop();
+    assert!(before.elapsed() < Duration::from_secs(30));
+    assert!(ends(&mut begun));
+}
+
 #[test]
 fn the_answer_to_a_slow_reader_is_whole_and_one_that_never_reads_is_cut_off() {
     let own = identity();

@@ -38,6 +38,9 @@ const RECEIVING: u64 = 1 << 63;
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     phase: AtomicU64,
+    /// When requests could begin: the milliseconds from the start to the end of the TLS handshake;
+    /// 0 without TLS.
+    ready_at: AtomicU64,
     /// Whether bytes of the client may still be arriving when the connection closes.
     is_lingering: AtomicBool,
     /// Whether the answer is a stream, whose end isn't known.
@@ -48,6 +51,12 @@ pub(crate) struct ConnectionState {
 }
 
 impl ConnectionState {
+    /// The TLS handshake has ended. The connection is idle since its beginning all the same: the
+    /// handshake and the first headers share their time.
+    pub fn begin_requests(&self) {
+        self.ready_at.store(self.slots.now(), Ordering::Relaxed);
+    }
+
     pub fn begin_request(&self) {
         self.phase.store(ANSWERING, Ordering::Relaxed);
     }
@@ -101,8 +110,9 @@ impl ConnectionState {
     /// How long a request may still arrive on an idle connection. A stop that closed a connection
     /// which was just accepted would refuse a client whose request is on its way.
     pub fn left_for_a_request(&self) -> Duration {
-        let idle_for = Instant::now().saturating_duration_since(self.idle_since());
-        MIN_IDLE.saturating_sub(idle_for)
+        let ready_at = Duration::from_millis(self.ready_at.load(Ordering::Relaxed));
+        let since = self.idle_since().max(self.slots.start + ready_at);
+        MIN_IDLE.saturating_sub(Instant::now().saturating_duration_since(since))
     }
 
     /// Whether no answer, nor the rest of one, is owed to the client.
@@ -226,6 +236,7 @@ impl ConnectionSlots {
         let permit = self.acquire_permit().await;
         let state = Arc::new(ConnectionState {
             phase: AtomicU64::new(IDLE + self.table.now()),
+            ready_at: AtomicU64::new(0),
             is_lingering: AtomicBool::new(false),
             is_streaming: AtomicBool::new(false),
             eviction: Notify::new(),

@@ -23,6 +23,12 @@ pub struct TlsClient {
     config: ClientConfig,
 }
 
+/// A handshake of which both sides have sent their first message.
+pub struct BegunHandshake {
+    tls: ClientConnection,
+    tcp: TcpStream,
+}
+
 /// A connection after its handshake.
 pub struct TlsConnection {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -81,17 +87,23 @@ impl TlsClient {
 
     /// As [`TlsClient::try_connect`], asking for a name.
     pub fn try_connect_as(&self, name: &str) -> std::io::Result<TlsConnection> {
-        let mut tcp = TcpStream::connect(self.address)?;
+        let tcp = TcpStream::connect(self.address)?;
         tcp.set_read_timeout(Some(Duration::from_secs(60)))?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let tls = ClientConnection::new(Arc::new(self.config.clone()), name).expect("a client");
+        BegunHandshake { tls, tcp }.finish()
+    }
+
+    /// Sends the first message of a handshake, and waits for the answer without reading it.
+    pub fn begin(&self) -> BegunHandshake {
+        let mut tcp = TcpStream::connect(self.address).expect("somebody listens");
+        let limit = Some(Duration::from_secs(60));
+        tcp.set_read_timeout(limit).expect("a timeout");
+        let name = ServerName::try_from("localhost").expect("a name");
         let mut tls = ClientConnection::new(Arc::new(self.config.clone()), name).expect("a client");
-        while tls.is_handshaking() {
-            tls.complete_io(&mut tcp)?;
-        }
-        Ok(TlsConnection {
-            stream: StreamOwned::new(tls, tcp),
-            read: Vec::new(),
-        })
+        tls.write_tls(&mut tcp).expect("it is open");
+        assert_eq!(tcp.peek(&mut [0]).expect("an answer"), 1);
+        BegunHandshake { tls, tcp }
     }
 
     pub fn connect(&self) -> TlsConnection {
@@ -109,6 +121,25 @@ impl TlsClient {
     pub fn hook(&self, key: &str, body: &[u8]) -> Reply {
         let headers = format!("Idempotency-Key: {key}\r\nContent-Type: application/json\r\n");
         self.send("POST", "/webhooks/github", &headers, body)
+    }
+}
+
+impl BegunHandshake {
+    /// Ends the handshake; an error is one of TLS.
+    pub fn finish(self) -> std::io::Result<TlsConnection> {
+        let Self { mut tls, mut tcp } = self;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        Ok(TlsConnection {
+            stream: StreamOwned::new(tls, tcp),
+            read: Vec::new(),
+        })
+    }
+
+    /// The connection, to be left silent.
+    pub fn into_tcp(self) -> TcpStream {
+        self.tcp
     }
 }
 
@@ -133,6 +164,13 @@ impl TlsConnection {
              Content-Length: {length}\r\n\r\n"
         );
         assert!(self.write(&[head.as_bytes(), body].concat()));
+    }
+
+    /// Reads to the end of the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        // Not every peer says goodbye.
+        let _ = self.stream.read_to_end(&mut self.read);
+        std::mem::take(&mut self.read)
     }
 
     /// Waits for the next answer; none if the connection ends first.

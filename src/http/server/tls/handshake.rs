@@ -1,5 +1,10 @@
 //! The begin of a TLS connection. Until its end the client is owed nothing: the handshake has the
-//! time of a request's headers, makes room for other connections, and ends at the stop.
+//! time of a request's headers, and makes room for other connections.
+//!
+//! At the stop a client that hasn't said hello is treated as one that hasn't sent a request: it has
+//! a moment, since its message may be on its way. One that has is in the middle of a handshake, as
+//! others are in the middle of a request: it may end within its time and the grace, and then has a
+//! moment for its request.
 
 use std::io;
 use std::time::Duration;
@@ -7,9 +12,9 @@ use std::time::Duration;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio::time::{sleep, timeout_at};
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 
 use crate::http::server::connection_slots::ConnectionState;
 use crate::http::server::tls::listener::ListenerTls;
@@ -32,7 +37,8 @@ type Refusal = (HandshakeResult, Option<io::Error>);
 
 impl ListenerTls {
     /// Shakes hands with a client, within `limit` from the connection's beginning; none if nothing
-    /// came of it. Each end is counted. None is logged above `debug`: strangers knock at all hours.
+    /// came of it. Each end but that by the stop is counted. None is logged above `debug`:
+    /// strangers knock at all hours.
     pub async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -41,20 +47,30 @@ impl ListenerTls {
         stop: &Stop,
     ) -> Option<TlsStream<TcpStream>> {
         let deadline = state.idle_since() + limit;
+        let handshake = async {
+            let begun = tokio::select! {
+                biased;
+                begun = hello(stream) => begun.map_err(Some)?,
+                () = closed_by(stop, state) => return Err(None),
+            };
+            let done = self.finish(begun).await.map_err(Some)?;
+            state.begin_requests();
+            Ok(done)
+        };
         let ended = tokio::select! {
             biased;
-            done = timeout_at(deadline, self.begin(stream)) => {
-                done.unwrap_or(Err((HandshakeResult::TimedOut, None)))
+            done = timeout_at(deadline, handshake) => {
+                done.unwrap_or(Err(Some((HandshakeResult::TimedOut, None))))
             }
-            () = evicted(state) => Err((HandshakeResult::Evicted, None)),
-            _ = stop.asked() => return None,
+            () = evicted(state) => Err(Some((HandshakeResult::Evicted, None))),
         };
         match ended {
             Ok(stream) => {
                 self.counters().count(HandshakeResult::Ok);
                 Some(stream)
             }
-            Err((result, error)) => {
+            Err(None) => None,
+            Err(Some((result, error))) => {
                 self.counters().count(result);
                 let error = error.map(|error| error.to_string());
                 log::debug!(
@@ -66,20 +82,10 @@ impl ListenerTls {
         }
     }
 
-    async fn begin(&self, mut stream: TcpStream) -> Result<TlsStream<TcpStream>, Refusal> {
-        let mut first = [0];
-        match stream.peek(&mut first).await {
-            Ok(0) => return Err((HandshakeResult::Cut, None)),
-            // A method: no record of TLS begins with a letter.
-            Ok(_) if first[0].is_ascii_uppercase() => {
-                answer_plain_http(&mut stream).await;
-                return Err((HandshakeResult::PlainHttp, None));
-            }
-            Ok(_) => {}
-            Err(error) => return Err((HandshakeResult::Cut, Some(error))),
-        }
-        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
-        let begun = begun.map_err(refusal)?;
+    async fn finish(
+        &self,
+        begun: StartHandshake<TcpStream>,
+    ) -> Result<TlsStream<TcpStream>, Refusal> {
         let (settings, result) = self.settings(&begun.client_hello());
         let done = begun.into_stream(settings).await;
         match (result, done) {
@@ -92,6 +98,29 @@ impl ListenerTls {
             (_, done) => done.map_err(refusal),
         }
     }
+}
+
+/// Reads the client's first message.
+async fn hello(mut stream: TcpStream) -> Result<StartHandshake<TcpStream>, Refusal> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(0) => return Err((HandshakeResult::Cut, None)),
+        // A method: no record of TLS begins with a letter.
+        Ok(_) if first[0].is_ascii_uppercase() => {
+            answer_plain_http(&mut stream).await;
+            return Err((HandshakeResult::PlainHttp, None));
+        }
+        Ok(_) => {}
+        Err(error) => return Err((HandshakeResult::Cut, Some(error))),
+    }
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+    begun.map_err(refusal)
+}
+
+/// Resolves once relay stops and the client's first message would be late.
+async fn closed_by(stop: &Stop, state: &ConnectionState) {
+    stop.asked().await;
+    sleep(state.left_for_a_request()).await;
 }
 
 /// Resolves once the connection has to make room for another one.
