@@ -11,11 +11,12 @@ use instant_acme::{Account, AccountCredentials, Error, NewAccount};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::acme::client::HttpsClient;
+use crate::acme::advice::Advice;
+use crate::acme::client::{HttpsClient, is_account_unknown, is_rate_limited};
 use crate::acme::files::{ACCOUNT, CERTIFICATE, STATE, StateDirectory};
 use crate::acme::issue::issue;
 use crate::acme::schedule::{Failure, Tries, is_in_time};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Acme;
 use crate::http::{Identity, ListenerTls};
 use crate::ops::notices::Validity;
@@ -38,20 +39,30 @@ pub(crate) struct AcmeParts {
 
 /// Obtains and renews a certificate.
 pub(crate) struct AcmeAgent {
-    parts: AcmeParts,
+    pub(super) parts: AcmeParts,
     directory: StateDirectory,
-    state: State,
+    pub(super) state: State,
     client: HttpsClient,
 }
 
 /// The state on disk: the tries, and the order that they are for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+pub(super) struct State {
     directory_url: String,
     domains: Vec<String>,
     tries: Tries,
     /// Whether the stored certificate is for this order.
-    is_obtained: bool,
+    pub(super) is_obtained: bool,
+    /// The authority's advice on a certificate, most often the one in use.
+    #[serde(default)]
+    pub(super) advice: Option<Advice>,
+}
+
+impl State {
+    /// Tries since the last certificate that brought none.
+    pub(super) fn failures(&self) -> u32 {
+        self.tries.failures()
+    }
 }
 
 impl AcmeAgent {
@@ -83,12 +94,18 @@ impl AcmeAgent {
         })
     }
 
-    /// Makes a try, if one is due. Returns how long to wait for the next look.
+    /// Makes a try, if one is due, or asks the authority. Returns how long to wait for the next
+    /// look.
     pub async fn step(&mut self) -> Duration {
         let now = self.parts.clock.wall();
-        let wait = self.state.tries.wait(self.certificate(), now);
+        let wait = self.wait(now);
         if !wait.is_zero() {
-            return wait.min(LOOK_EVERY);
+            let wait_to_ask = self.wait_to_ask(now).unwrap_or(LOOK_EVERY);
+            if wait_to_ask.is_zero() {
+                self.ask(now).await;
+            }
+            // Zero after a question: its answer may make a try due.
+            return wait.min(wait_to_ask).min(LOOK_EVERY);
         }
         self.state.tries.begin(now);
         let ended = match self.save() {
@@ -106,10 +123,14 @@ impl AcmeAgent {
                 self.warn(&problem);
             }
         }
-        if let Err(problem) = self.save() {
-            log::warn!(error = problem.as_str(); "the state of server.acme can't be written");
-        }
+        self.save_or_warn();
         Duration::ZERO
+    }
+
+    /// How long to wait for the next try.
+    fn wait(&self, now: Timestamp) -> Duration {
+        let tries = &self.state.tries;
+        tries.wait(self.certificate(), self.advised(), now)
     }
 
     /// The dates of the certificate in use, if it is for these names.
@@ -125,7 +146,7 @@ impl AcmeAgent {
     async fn obtain(&mut self) -> Result<(), (Failure, String)> {
         let account = self.account().await?;
         let domains = &self.parts.settings.domains;
-        let issued = issue(&account, domains, &self.parts.listener).await;
+        let issued = issue(&account, domains, &self.parts.listener, self.identifier()).await;
         let pem = issued.map_err(|error| self.classified(&error))?;
         let in_files = |error: io::Error| (Failure::Ordinary, error.to_string());
         self.directory.write(CERTIFICATE, &pem).map_err(in_files)?;
@@ -155,7 +176,7 @@ impl AcmeAgent {
     }
 
     /// The account at the authority, which is made when there is none yet.
-    async fn account(&self) -> Result<Account, (Failure, String)> {
+    pub(super) async fn account(&self) -> Result<Account, (Failure, String)> {
         let in_files = |error: io::Error| (Failure::Ordinary, error.to_string());
         let stored = self.directory.read(ACCOUNT).map_err(in_files)?;
         let stored = stored.and_then(|text| serde_json::from_str::<StoredAccount>(&text).ok());
@@ -190,22 +211,23 @@ impl AcmeAgent {
 
     /// An error of the authority or on the way there. An account that is no longer known is
     /// forgotten, so that the next try makes another one.
-    fn classified(&self, error: &Error) -> (Failure, String) {
-        let problem = match error {
-            Error::Api(problem) => problem.r#type.as_deref().unwrap_or_default(),
-            _ => "",
-        };
-        if problem == ACCOUNT_IS_UNKNOWN
+    pub(super) fn classified(&self, error: &Error) -> (Failure, String) {
+        if is_account_unknown(error)
             && let Err(error) = self.directory.remove(ACCOUNT)
         {
             log::warn!(error:%; "an ACME account can't be forgotten");
         }
-        (failure_of(problem), error.to_string())
+        let failure = if is_rate_limited(error) {
+            Failure::Limited(self.client.retry_after(self.parts.clock.wall()))
+        } else {
+            Failure::Ordinary
+        };
+        (failure, error.to_string())
     }
 
     fn warn(&self, problem: &str) {
         let now = self.parts.clock.wall();
-        let wait = self.state.tries.wait(self.certificate(), now);
+        let wait = self.wait(now);
         let in_use = self.parts.listener.identity();
         let expires = in_use.map(|identity| identity.facts.not_after.to_string());
         log::warn!(
@@ -219,6 +241,12 @@ impl AcmeAgent {
         let text = serde_json::to_string(&self.state).expect("texts and numbers become JSON");
         let written = self.directory.write(STATE, &text);
         written.map_err(|error| format!("{}: {error}", self.directory.path().display()))
+    }
+
+    pub(super) fn save_or_warn(&self) {
+        if let Err(problem) = self.save() {
+            log::warn!(error = problem.as_str(); "the state of server.acme can't be written");
+        }
     }
 
     async fn run(&mut self, stop: &Stop) {
@@ -237,17 +265,6 @@ impl AcmeAgent {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-    }
-}
-
-/// The types of an authority's problems that relay heeds (RFC 8555, 6.7).
-const ACCOUNT_IS_UNKNOWN: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
-const RATE_IS_LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
-
-fn failure_of(problem: &str) -> Failure {
-    match problem {
-        RATE_IS_LIMITED => Failure::Limited,
-        _ => Failure::Ordinary,
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus,
-    RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
+use crate::acme::client::is_rate_limited;
 use crate::http::ListenerTls;
 
 /// How long an authority may take to check the names, and to sign.
@@ -26,14 +27,15 @@ impl Drop for Shown<'_> {
     }
 }
 
-/// Orders a certificate. Returns its key and its chain, in PEM.
+/// Orders a certificate, in the place of another one. Returns its key and its chain, in PEM.
 pub(super) async fn issue(
     account: &Account,
     domains: &[String],
     listener: &ListenerTls,
+    replaced: Option<CertificateIdentifier<'_>>,
 ) -> Result<String, Error> {
     let names: Vec<_> = domains.iter().cloned().map(Identifier::Dns).collect();
-    let mut order = account.new_order(&NewOrder::new(&names)).await?;
+    let mut order = order(account, &names, replaced).await?;
     let shown = Shown(listener);
     prove(&mut order, listener).await?;
     match order.poll_ready(&PATIENCE).await? {
@@ -44,6 +46,25 @@ pub(super) async fn issue(
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&PATIENCE).await?;
     Ok(key + &chain)
+}
+
+/// Makes an order. One that names the certificate that it replaces is exempt from limits (RFC 9773,
+/// 5). An authority may refuse the name, or not know of it: then the order is made without.
+async fn order(
+    account: &Account,
+    names: &[Identifier],
+    replaced: Option<CertificateIdentifier<'_>>,
+) -> Result<Order, Error> {
+    if let Some(replaced) = replaced {
+        let order = NewOrder::new(names).replaces(replaced);
+        match account.new_order(&order).await {
+            Err(error) if !is_rate_limited(&error) => {
+                log::debug!(error:%; "an order that names what it replaces came to nothing");
+            }
+            made => return made,
+        }
+    }
+    account.new_order(&NewOrder::new(names)).await
 }
 
 /// Shows a challenge for each name that has to be proved, and tells the authority.

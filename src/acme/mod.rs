@@ -2,13 +2,19 @@
 //! (RFC 8737) on the listener itself.
 //!
 //! - `agent`: obtains and renews the certificate. `schedule`: when it tries; pure.
-//! - `issue`: one order. `client`: HTTPS to the authority. `files`: the state on disk.
+//! - `ask`: asks the authority when to renew it. `advice`: the answers; pure.
+//! - `issue`: one order. `client`: HTTPS to the authority. `files`: the state on disk. `stored`:
+//!   the same, for commands.
 
+mod advice;
 mod agent;
+mod ask;
 mod client;
 mod files;
 mod issue;
 mod schedule;
+mod stored;
 
 pub(crate) use agent::{AcmeAgent, AcmeParts, start};
 pub(crate) use files::stored_certificate;
+pub(crate) use stored::stored;

@@ -10,9 +10,16 @@ use crate::ops::notices::Validity;
 /// The wait after the first failure; it doubles with each further one, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_WAIT: Duration = Duration::from_secs(6 * 3600);
-/// The wait after an authority has said that there were too many requests: its limits are counted
-/// by the hour or the week.
+/// The wait after an authority has said that there were too many requests, and not until when: its
+/// limits are counted by the hour or the week.
 const LIMITED_WAIT: Duration = Duration::from_secs(3600);
+/// The longest wait that an authority may ask for. Its limits are counted by the week at most, and
+/// a certificate of 90 days has a month left when its renewal is tried first.
+const LONGEST_LIMIT: Duration = Duration::from_secs(7 * 86_400);
+/// The age, by its first date, at which a certificate may be renewed because the authority advises
+/// so. An authority whose advice is always in the past would be asked for one certificate after the
+/// other.
+const LEAST_AGE: Duration = Duration::from_secs(6 * 3600);
 
 /// The tries so far. Written before each try, so that a process that ends in the middle, again and
 /// again, waits as if the try had failed.
@@ -25,6 +32,9 @@ pub(super) struct Tries {
     /// Whether the authority limits the rate.
     #[serde(default)]
     is_limited: bool,
+    /// The seconds to wait, if the authority has named them.
+    #[serde(default)]
+    limited_for: Option<u64>,
 }
 
 /// The end of a try that brought no certificate of use.
@@ -32,8 +42,8 @@ pub(super) struct Tries {
 pub(super) enum Failure {
     /// Most often the next try may succeed.
     Ordinary,
-    /// The authority limits the rate.
-    Limited,
+    /// The authority limits the rate, and may have said for how long.
+    Limited(Option<Duration>),
     /// The certificate came, and by the system's clock it is not valid or is due for renewal at
     /// once. Each further one would be the same, and authorities limit duplicates by the week.
     OutOfTime,
@@ -45,6 +55,7 @@ impl Tries {
         self.last_at = Some(now.as_millis());
         self.failures = self.failures.saturating_add(1);
         self.is_limited = false;
+        self.limited_for = None;
     }
 
     /// The try has brought a certificate.
@@ -56,7 +67,10 @@ impl Tries {
     pub fn fail(&mut self, failure: Failure) {
         match failure {
             Failure::Ordinary => {}
-            Failure::Limited => self.is_limited = true,
+            Failure::Limited(wait) => {
+                self.is_limited = true;
+                self.limited_for = wait.map(|wait| wait.as_secs());
+            }
             // The longest wait at once.
             Failure::OutOfTime => self.failures = self.failures.max(u32::BITS),
         }
@@ -67,9 +81,20 @@ impl Tries {
         self.failures
     }
 
-    /// How long to wait, given the certificate that there is.
-    pub fn wait(&self, certificate: Option<Validity>, now: Timestamp) -> Duration {
-        let wanted = certificate.map_or(Duration::ZERO, |validity| renew_at(validity).since(now));
+    /// How long to wait, given the certificate that there is, and the time at which the authority
+    /// advises to renew it. Advice makes a renewal earlier and never later.
+    pub fn wait(
+        &self,
+        certificate: Option<Validity>,
+        advised: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Duration {
+        let wanted = certificate.map_or(Duration::ZERO, |validity| {
+            let least = validity.not_before.plus(LEAST_AGE);
+            let advised = advised.map(|at| at.max(least));
+            let at = renew_at(validity);
+            advised.map_or(at, |advised| at.min(advised)).since(now)
+        });
         wanted.max(self.pause(now))
     }
 
@@ -89,7 +114,8 @@ impl Tries {
             _ => LONGEST_WAIT,
         };
         let wait = if self.is_limited {
-            wait.max(LIMITED_WAIT)
+            let limit = self.limited_for.map_or(LIMITED_WAIT, Duration::from_secs);
+            wait.max(limit.min(LONGEST_LIMIT))
         } else {
             wait
         };

@@ -5,7 +5,8 @@
 //! - `id`: an intent's identity. `surface`: the contract by which an intent came in.
 //! - `state`: the states of a delivery, and the table of transitions between them.
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
-//!   no attempts. `level`: which parts of delivery run.
+//!   no attempts. `retry_after`: when a server wants the next one. `level`: which parts of delivery
+//!   run.
 //! - `rollup`: the counts of a period. `trend`: the slope of a line, for forecasts. `heartbeat`:
 //!   how a beat is sent. `ping`: how a destination is tested.
 //! - `url`, `address`: the destinations that a delivery may reach.
@@ -26,6 +27,7 @@ mod proxy;
 mod public_key;
 pub mod request;
 mod retry;
+mod retry_after;
 mod rollup;
 pub mod route;
 mod state;
@@ -44,6 +46,7 @@ pub use ping::{PingError, PingReport, SendPing};
 pub use proxy::{InvalidNoProxy, InvalidProxy, NoProxy, ProxyUrl, known_address};
 pub use public_key::{FetchCertificate, PublicKey, PublicKeyAlgorithm, base64, is_certificate};
 pub use retry::{Retry, RetryPlan};
+pub(crate) use retry_after::retry_after;
 pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCounts};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;

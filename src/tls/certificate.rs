@@ -10,15 +10,15 @@ use crate::clock::Timestamp;
 const MAX_NAME: usize = 100;
 
 /// DER's types (X.690, 8).
-const INTEGER: u8 = 0x02;
-const OBJECT_ID: u8 = 0x06;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OBJECT_ID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// The version, which version 1 omits.
-const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 
 /// The common name and the organisation (2.5.4.3 and 2.5.4.10).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
@@ -56,7 +56,7 @@ pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
 }
 
 /// The content of a value of this type, and the bytes after it.
-fn take(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn take(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     if tag != wanted {
         return None;
@@ -77,7 +77,7 @@ fn take(der: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// The content of a value of this type with no bytes after it.
-fn only(der: &[u8], wanted: u8) -> Option<&[u8]> {
+pub(super) fn only(der: &[u8], wanted: u8) -> Option<&[u8]> {
     take(der, wanted).and_then(|(content, rest)| rest.is_empty().then_some(content))
 }
 

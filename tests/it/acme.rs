@@ -1,6 +1,8 @@
 //! Certificates by ACME, from pebble, the authority that Let's Encrypt has for tests. Without it
 //! these tests say so and check nothing: Debian has it in the package `pebble`.
 
+mod advice;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -61,8 +63,12 @@ struct Authority {
     directory: tempfile::TempDir,
     port: u16,
     names: SocketAddr,
+    /// The port by which relay reaches it, if that is another one.
+    front: Option<u16>,
     /// The port of relay that it checks.
     checked: u16,
+    /// Of its certificates.
+    lifetime: Duration,
     _names: Running,
 }
 
@@ -84,8 +90,10 @@ impl Authority {
         Self {
             directory,
             port: free_port(),
+            front: None,
             names,
             checked: free_port(),
+            lifetime: LIFETIME,
             _names: server,
         }
     }
@@ -105,7 +113,7 @@ impl Authority {
             "privateKey": path.join("listener.key"),
             "httpPort": free_port(),
             "tlsPort": checked,
-            "certificateValidityPeriod": LIFETIME.as_secs(),
+            "certificateValidityPeriod": self.lifetime.as_secs(),
         }});
         let file = path.join("pebble.json");
         std::fs::write(&file, config.to_string()).expect("writing it");
@@ -121,6 +129,10 @@ impl Authority {
         running
     }
 
+    fn url(&self) -> String {
+        format!("https://localhost:{}/dir", self.front.unwrap_or(self.port))
+    }
+
     /// The configuration of a relay that it can check.
     fn config(&self, directory: &Path) -> Config {
         let mut config = crate::support::config(directory, crate::support::URL);
@@ -129,7 +141,7 @@ impl Authority {
         config.server.acme = Some(Acme {
             domains: vec![DOMAIN.to_owned()],
             email: Some("ops@example.org".to_owned()),
-            directory_url: format!("https://localhost:{}/dir", self.port),
+            directory_url: self.url(),
             accept_terms: true,
             external_port: Some(self.checked),
             ca_file: Some(self.directory.path().join("listener.pem")),
@@ -148,7 +160,10 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
-        let authority = Authority::new();
+        Self::with(Authority::new())
+    }
+
+    fn with(authority: Authority) -> Self {
         let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let clock = Arc::new(FakeClock::at(real_time()));
         let config = authority.config(directory.path());
@@ -197,12 +212,18 @@ impl Scene {
         self.admin().send("GET", "/readyz", &[], b"")
     }
 
-    /// The failures since the last certificate, as they are stored.
-    fn failures(&self) -> u64 {
+    /// The state as it is stored.
+    fn state(&self) -> serde_json::Value {
         let path = self.directory.path().join("relay.db.acme/state.json");
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let state: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        state["tries"]["failures"].as_u64().unwrap_or_default()
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The failures since the last certificate, as they are stored.
+    fn failures(&self) -> u64 {
+        self.state()["tries"]["failures"]
+            .as_u64()
+            .unwrap_or_default()
     }
 
     fn has_failed(&self, times: u64) {

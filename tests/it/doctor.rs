@@ -423,6 +423,65 @@ fn certificates_and_keys_of_the_relay_s_own_listeners_are_looked_at() {
 }
 
 #[test]
+fn the_certificate_by_acme_is_looked_at_with_its_names_and_failures() {
+    let directory = directory();
+    let path = directory.path();
+    let orders = fine();
+    let state = path.join("relay.db.acme");
+    let with = |domain: &str| {
+        let more = format!(
+            "[server.acme]\ndomains = ['{domain}']\naccept_terms = true\nexternal_port = 443\n"
+        );
+        Findings::with(path, &toml(&orders.url("/"), &more), &[])
+    };
+    let note = |failures: u32| {
+        let text = format!(
+            r#"{{"directory_url": "", "domains": [], "is_obtained": true,
+                 "tries": {{"last_at": 0, "failures": {failures}}}}}"#
+        );
+        std::fs::write(state.join("state.json"), text).expect("writing it");
+    };
+    let store = |year: i32| {
+        let own = self_signed("hooks.example", |params| {
+            params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_after = rcgen::date_time_ymd(year, 3, 4);
+        });
+        let pem = own.key_pem() + &own.pem();
+        std::fs::write(state.join("certificate.pem"), pem).expect("writing it");
+    };
+    let found = with("hooks.example");
+    found.assert_only("warn", &["server.acme: there is no certificate yet"]);
+    std::fs::create_dir(&state).expect("a directory");
+    note(3);
+    let found = with("hooks.example");
+    found.assert_only(
+        "fail",
+        &["server.acme: there is no certificate, and 3 tries"],
+    );
+    store(2002);
+    note(0);
+    let found = with("hooks.example");
+    found.assert_only("fail", &["server.acme: ", "expired on 2002-03-04"]);
+    store(2099);
+    let found = with("hooks.example");
+    assert!(found.is_well, "{}", found.text);
+    for text in ["days old", "the certificate is for hooks.example"] {
+        assert!(found.text.contains(text), "{text} in\n{}", found.text);
+    }
+    let found = with("other.example");
+    found.assert_only(
+        "fail",
+        &["server.acme: the certificate is not for other.example"],
+    );
+    note(2);
+    let found = with("hooks.example");
+    found.assert_only(
+        "warn",
+        &["the last 2 tries to renew the certificate failed"],
+    );
+}
+
+#[test]
 fn a_directory_of_backups_is_tried() {
     let directory = directory();
     let path = directory.path();

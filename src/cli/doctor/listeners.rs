@@ -2,22 +2,83 @@
 
 use std::path::Path;
 
+use crate::acme;
 use crate::cli::doctor::destinations::is_short;
 use crate::cli::doctor::report::Report;
 use crate::clock::Timestamp;
-use crate::config::Resolved;
+use crate::config::{Acme, Resolved};
 use crate::ops::notices::Validity;
 use crate::tls;
+
+const ACME: &str = "server.acme";
+/// The advice on a certificate that relay obtains itself.
+const SEE_THE_LOG: &str = "see relay's log: \"no certificate could be obtained\" has the reason";
 
 pub(super) fn look(report: &mut Report, config: &Resolved, now: Timestamp) {
     for (listener, settings) in [("server", &config.server.tls), ("admin", &config.admin.tls)] {
         if let Some(settings) = settings {
-            look_at(report, &format!("{listener}.tls"), &settings.cert_file, now);
+            let about = format!("{listener}.tls");
+            look_at(
+                report,
+                &about,
+                &settings.cert_file,
+                "see that it is renewed",
+                now,
+            );
         }
+    }
+    if let Some(settings) = &config.server.acme {
+        look_at_acme(report, settings, &config.database.path, now);
     }
 }
 
-fn look_at(report: &mut Report, about: &str, path: &Path, now: Timestamp) {
+/// The certificate that relay has obtained, and the tries that brought none.
+fn look_at_acme(report: &mut Report, settings: &Acme, database: &Path, now: Timestamp) {
+    let stored = match acme::stored(database) {
+        Ok(stored) => stored,
+        Err(problem) => {
+            return report.fail(ACME, problem, "run relay doctor as the user of the server");
+        }
+    };
+    let failures = stored.failures;
+    if let Some(path) = &stored.certificate {
+        look_at(report, ACME, path, SEE_THE_LOG, now);
+        look_at_names(report, path, &settings.domains);
+    } else if failures == 0 {
+        let fact = "there is no certificate yet: handshakes are refused";
+        report.warn(ACME, fact, "start relay, which obtains one");
+    }
+    if failures > 0 && stored.certificate.is_none() {
+        let fact = format!("there is no certificate, and {failures} tries brought none");
+        report.fail(ACME, fact, SEE_THE_LOG);
+    } else if failures > 0 {
+        let fact = format!("the last {failures} tries to renew the certificate failed");
+        report.warn(ACME, fact, SEE_THE_LOG);
+    }
+}
+
+fn look_at_names(report: &mut Report, path: &Path, domains: &[String]) {
+    let Ok(found) = tls::certificates(path) else {
+        return;
+    };
+    let Some(certificate) = found.first() else {
+        return;
+    };
+    let missing = domains
+        .iter()
+        .filter(|name| !tls::is_for(certificate, name));
+    let missing: Vec<_> = missing.map(String::as_str).collect();
+    if missing.is_empty() {
+        let fact = format!("the certificate is for {}", domains.join(", "));
+        report.ok(ACME, fact);
+    } else {
+        let fact = format!("the certificate is not for {}", missing.join(", "));
+        report.fail(ACME, fact, SEE_THE_LOG);
+    }
+}
+
+/// `advice` is for a certificate that should have been renewed.
+fn look_at(report: &mut Report, about: &str, path: &Path, advice: &str, now: Timestamp) {
     let shown = path.display();
     let facts = tls::certificates(path).map(|found| found.first().and_then(|der| tls::facts(der)));
     let facts = match facts {
@@ -28,19 +89,23 @@ fn look_at(report: &mut Report, about: &str, path: &Path, now: Timestamp) {
     let (not_before, until) = (facts.not_before, facts.not_after);
     let days = until.since(now).as_secs() / 86_400;
     if until < now {
-        let fact = format!("{shown}: the certificate expired on {until}");
-        report.fail(about, fact, "renew it: senders refuse the connection");
+        let fact =
+            format!("{shown}: the certificate expired on {until}: senders refuse the connection");
+        report.fail(about, fact, advice);
     } else if not_before > now {
         let fact = format!("{shown}: the certificate is not valid before {not_before}");
         report.fail(about, fact, "see the clock, and the certificate");
     } else {
-        let fact = format!("{shown}: the certificate is valid for {days} days (until {until})");
+        let age = now.since(not_before).as_secs() / 86_400;
+        let fact = format!(
+            "{shown}: the certificate is valid for {days} days (until {until}), and {age} days old"
+        );
         let validity = Validity {
             not_before,
             not_after: until,
         };
         if is_short(validity, now) {
-            report.warn(about, fact, "see that it is renewed");
+            report.warn(about, fact, advice);
         } else {
             report.ok(about, fact);
         }

@@ -66,6 +66,11 @@ fn of_the_machine() -> Vec<Fact> {
         fact("Server", "request_timeout").default("30s"),
         fact("Server", "shutdown_grace").default("10s"),
         fact("Server", "trusted_proxies").default(none()),
+        fact("Acme", "domains")
+            .with("minItems", 1)
+            .with("maxItems", 100),
+        fact("Acme", "directory_url").default("https://acme-v02.api.letsencrypt.org/directory"),
+        fact("Acme", "external_port").between(1, 65_535),
         fact("Admin", "listen").default("127.0.0.1:8081"),
         fact("Admin", "allowed_hosts")
             .default(none())

@@ -39,14 +39,19 @@ const BASE: &str = r#"
     [backup]
     directory = "backups"
     [server]
+    [server.acme]
+    domains = ["hooks.example.com"]
+    accept_terms = true
+    external_port = 443
     [admin]
     [database]
     [log]
 "#;
 
 /// Where the tables of each type stand in [`BASE`].
-const TABLES: [(&str, &str); 20] = [
+const TABLES: [(&str, &str); 21] = [
     ("Server", "/server"),
+    ("Acme", "/server/acme"),
     ("Admin", "/admin"),
     ("Database", "/database"),
     ("Api", "/api"),

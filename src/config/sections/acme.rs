@@ -31,7 +31,8 @@ pub struct Acme {
     /// The port by which the authority reaches the listener, if it isn't the listener's own.
     #[serde(default)]
     pub external_port: Option<u16>,
-    /// Authorities that vouch for the directory's own server, in PEM. Default: Mozilla's.
+    /// Authorities that vouch for the directory's own server, in PEM. Default: the usual ones,
+    /// Mozilla's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! Classifies an answer, or its absence. Pure.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use ureq::http::StatusCode;
@@ -13,7 +13,7 @@ use crate::delivery::levels::http::proxy::ProxyFailed;
 use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::delivery::outcome::{Class, Outcome};
-use crate::model::FailureKind;
+use crate::model::{self, FailureKind};
 
 /// Characters of an error; the longest that ureq and rustls write have some 200.
 const MAX_ERROR: usize = 500;
@@ -103,15 +103,7 @@ pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> O
     if status != 429 && status != 503 {
         return None;
     }
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // Too many digits to fit are more seconds than the cap.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    let millis = date.duration_since(UNIX_EPOCH).ok()?.as_millis();
-    let at = Timestamp::from_millis(i64::try_from(millis).ok()?);
-    Some(at.since(now))
+    model::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 /// The outcome of an attempt without a complete answer.

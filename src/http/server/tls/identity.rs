@@ -34,6 +34,11 @@ impl Identity {
         })
     }
 
+    /// The certificate itself, without its chain.
+    pub fn certificate(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |certificate| certificate)
+    }
+
     /// Whether both present the same certificates. Then their keys are the same, too: a pair was
     /// checked for that.
     pub fn is_same(&self, other: &Self) -> bool {
