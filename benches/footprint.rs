@@ -19,7 +19,8 @@ use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::seed::{Backlog, Skew, seed};
-use support::{load, median, no_op, rounds, runtime, sample, shown};
+use support::servers::no_op;
+use support::{load, median, rounds, runtime, sample, shown};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 

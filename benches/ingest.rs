@@ -26,9 +26,8 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
-use support::{
-    Load, WriteRequest, fsync_log, load, load_with, median, no_op, rounds, runtime, sample, spread,
-};
+use support::servers::{fsync_log, no_op};
+use support::{Load, WriteRequest, load, load_with, median, rounds, runtime, sample, spread};
 use tokio::runtime::Runtime;
 
 /// An RSA key of 2048 bits, the public part first: ring makes none. It protects nothing.

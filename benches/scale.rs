@@ -20,14 +20,14 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use relay::config::{Destination, Source};
+use relay::Relay;
 use relay::model::Level;
-use relay::{Config, Relay};
 use serde_json::{Value, json};
+use support::backlog::{Waiting, of_one_host};
 use support::plot::{self, Panel, Point, short};
-use support::seed::{Backlog, Skew, seed};
-use support::{load_of, median, no_op, rounds, runtime, sample, shown, spread};
-use tempfile::TempDir;
+use support::seed::Skew;
+use support::servers::no_op;
+use support::{load_of, median, rounds, runtime, sample, shown, spread};
 use tokio::runtime::Runtime;
 
 /// Connections of the other series.
@@ -124,14 +124,9 @@ fn payload(client: &Runtime, sink: SocketAddr) -> ((String, Value), Panel) {
 fn destinations(sink: SocketAddr) -> ((String, Value), Panel) {
     let rows = support::rows(EVEN);
     let scenes = interleaved(
-        [1, 10, 100, 1000].map(|count: usize| (real(count), Waiting::new(sink, count, rows))),
-        Waiting::drain,
-        |waiting| {
-            waiting.config.sources["bench"]
-                .destinations
-                .len()
-                .to_string()
-        },
+        [1, 10, 100, 1000].map(|count: usize| (real(count), waiting(sink, count, rows))),
+        drain,
+        |waiting| waiting.destinations.to_string(),
     );
     Series {
         key: "destinations",
@@ -153,8 +148,8 @@ fn backlog(sink: SocketAddr) -> ((String, Value), Panel) {
     let scenes = interleaved(
         sizes
             .into_iter()
-            .map(|rows| (rows_as_size(rows), Waiting::new(sink, 1, rows))),
-        Waiting::drain,
+            .map(|rows| (rows_as_size(rows), waiting(sink, 1, rows))),
+        drain,
         |waiting| short(rows_as_size(waiting.rows)),
     );
     Series {
@@ -278,51 +273,15 @@ fn body(bytes: usize) -> String {
     format!("{head}{filler}{tail}")
 }
 
-/// A backlog.
-struct Waiting {
-    rows: i64,
-    config: Config,
-    /// The database's directory, deleted on drop.
-    _directory: TempDir,
+/// A backlog, spread evenly among destinations of one address.
+fn waiting(sink: SocketAddr, destinations: usize, rows: i64) -> Waiting {
+    Waiting::new(of_one_host(sink, destinations), rows, Skew::Even)
 }
 
-impl Waiting {
-    fn new(sink: SocketAddr, destinations: usize, rows: i64) -> Self {
-        let directory = support::directory();
-        let mut config = support::config(directory.path(), sink);
-        let names: Vec<String> = (0..destinations).map(|n| format!("to{n}")).collect();
-        for name in &names {
-            let url = format!("http://{sink}/{name}");
-            let mut to = Destination::new(url.parse().expect("a URL"));
-            to.concurrency = Some(1024);
-            config.destinations.insert(name.clone(), to);
-        }
-        let source = Source::to(names.iter().map(String::as_str));
-        config.sources.insert("bench".to_owned(), source);
-        config.delivery.level = Some(Level::Durable);
-        seed(
-            &config,
-            &Backlog {
-                events: rows,
-                destinations: &names,
-                skew: Skew::Even,
-                body: support::body().as_bytes(),
-                keys: 0,
-                due_in: None,
-            },
-        );
-        Self {
-            rows,
-            config,
-            _directory: directory,
-        }
-    }
-
-    fn drain(&self) -> Sample {
-        Sample {
-            per_second: support::drain(&self.config),
-            other: f64::NAN,
-        }
+fn drain(waiting: &Waiting) -> Sample {
+    Sample {
+        per_second: waiting.drain(),
+        other: f64::NAN,
     }
 }
 

@@ -1,7 +1,6 @@
 //! The latency of `POST`s beside work that keeps the writer, the disk or the readers busy.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use super::load::{Latency, described, steady_for};
 use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
-use super::{Figure, Outcome, rounds, rows, shown};
+use super::{Figure, Goal, Outcome, rounds, rows, shown};
 
 /// The highest allowed ratio of the 99th percentile to the calm one.
 const GOAL: f64 = 1.5;
@@ -60,7 +59,7 @@ impl Beside {
         Outcome {
             figures: vec![Figure {
                 name: format!("POST p99 beside {what} ÷ calm"),
-                goal: GOAL,
+                goal: Goal::AtMost(GOAL),
                 unit: "",
                 samples,
             }],
@@ -77,7 +76,7 @@ pub fn config(directory: &std::path::Path, level: Level) -> Config {
 }
 
 /// Adds destinations that are never contacted, and returns their names.
-fn destinations(config: &mut Config, count: usize) -> Vec<String> {
+pub fn destinations(config: &mut Config, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|n| format!("to{n}")).collect();
     for name in &names {
         let url = format!("http://127.0.0.1:9/{name}");
@@ -181,7 +180,7 @@ pub fn scrape() -> Outcome {
     let started = start.elapsed();
     let admin = relay.admin_address().expect("it is configured");
     // Stored deliveries are counted after the start, in the background.
-    while !scrape_once(admin).contains("relay_deliveries{") {
+    while !support::metrics(admin).contains("relay_deliveries{") {
         std::thread::sleep(Duration::from_millis(10));
     }
     let counted = start.elapsed();
@@ -226,7 +225,7 @@ impl Scraper {
             let mut took = Vec::new();
             loop {
                 let start = Instant::now();
-                scrape_once(admin);
+                support::metrics(admin);
                 took.push(start.elapsed().as_secs_f64() * 1e3);
                 let rest = Duration::from_secs(1).saturating_sub(start.elapsed());
                 if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
@@ -243,16 +242,4 @@ impl Scraper {
         self.stop.send(()).expect("the thread waits for it");
         self.thread.join().expect("a scrape doesn't panic")
     }
-}
-
-/// The metrics, headers included.
-fn scrape_once(admin: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(admin).expect("the operator's listener");
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
-        .expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer
 }

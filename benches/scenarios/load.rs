@@ -18,23 +18,45 @@ use super::support::{self, Client};
 /// Connections: the number that the goals are given for.
 const CONNECTIONS: u32 = 64;
 
-/// The time between two requests of a connection; `RELAY_BENCH_PACE` sets it in milliseconds. By
-/// default all connections send 6 400 requests a second, a quarter of the rate that two cores
-/// accept, so that a calm relay has no queue. With 0 each sends its next request after the last
-/// answer.
-fn pace() -> Duration {
-    let millis = std::env::var("RELAY_BENCH_PACE").ok();
-    let millis = millis.and_then(|text| text.parse().ok()).unwrap_or(10);
-    Duration::from_millis(millis)
+/// The pace of requests, and the sources that they go to.
+#[derive(Clone)]
+pub struct Pace {
+    /// The time between two requests of a connection. With none each connection sends its next
+    /// request after the last answer.
+    every: Duration,
+    /// Connections take them in turn.
+    sources: Vec<String>,
 }
 
-/// The load, in words.
+impl Pace {
+    /// Requests to the source `bench`; `RELAY_BENCH_PACE` sets the time between two requests of a
+    /// connection in milliseconds. By default all connections send 6 400 requests a second, a
+    /// quarter of the rate that two cores accept, so that a calm relay has no queue.
+    pub fn usual() -> Self {
+        let millis = std::env::var("RELAY_BENCH_PACE").ok();
+        let millis = millis.and_then(|text| text.parse().ok()).unwrap_or(10);
+        Self {
+            every: Duration::from_millis(millis),
+            sources: vec!["bench".to_owned()],
+        }
+    }
+
+    /// This many requests a second.
+    pub fn of(a_second: u32, sources: Vec<String>) -> Self {
+        Self {
+            every: Duration::from_secs(1) * CONNECTIONS / a_second,
+            sources,
+        }
+    }
+}
+
+/// The usual load, in words.
 pub fn described() -> String {
-    let pace = pace();
-    if pace.is_zero() {
+    let every = Pace::usual().every;
+    if every.is_zero() {
         return format!("{CONNECTIONS} connections, as fast as they are answered");
     }
-    let rate = f64::from(CONNECTIONS) / pace.as_secs_f64();
+    let rate = f64::from(CONNECTIONS) / every.as_secs_f64();
     format!("{CONNECTIONS} connections, {rate:.0} a second")
 }
 
@@ -48,27 +70,30 @@ pub struct Latency {
     pub refused: usize,
 }
 
-/// Sends events to the source `bench` until the end of the sample.
+/// Sends events until the end of the sample.
 pub fn steady(
     runtime: &Runtime,
     to: SocketAddr,
+    pace: &Pace,
     is_over: impl Fn() -> bool + Clone + Send + 'static,
 ) -> Latency {
     let body = Arc::new(support::body());
     let mut took: Vec<Duration> = Vec::new();
-    let every = pace();
+    let every = pace.every;
     runtime.block_on(async {
         let start = Instant::now() + every;
         let tasks: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
                 let (body, is_over) = (Arc::clone(&body), is_over.clone());
+                let source = n as usize % pace.sources.len();
+                let source = pace.sources[source].clone();
                 // Connections begin spread over the interval.
                 let mut due = start + every * n / CONNECTIONS;
                 tokio::spawn(async move {
                     let mut client = Client::connect(to).await;
                     let mut took = Vec::new();
                     while !is_over() {
-                        client.write_event(&body);
+                        client.write_event_of(&source, "", &body);
                         // The timer's own delay isn't the relay's.
                         let is_late = !every.is_zero() && Instant::now() >= due;
                         if !is_late {
@@ -106,10 +131,11 @@ pub fn steady(
     }
 }
 
-/// As [`steady`], for a given time.
+/// As [`steady`], at the usual pace and for a given time.
 pub fn steady_for(runtime: &Runtime, to: SocketAddr, time: Duration) -> Latency {
     let end = Instant::now() + time;
-    steady(runtime, to, move || Instant::now() >= end)
+    let pace = Pace::usual();
+    steady(runtime, to, &pace, move || Instant::now() >= end)
 }
 
 impl Latency {

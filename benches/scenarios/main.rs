@@ -8,9 +8,20 @@
 //!   second.
 //! - `retention`: 100 000 old events are pruned. Measures ingestion beside a relay with nothing to
 //!   prune.
-//! - `turn`, `prune`, `vacuum`, `scrape`: the 99th percentile of `POST`s beside the settlements and
-//!   claims of 1 024 workers, the prune of events with many rows, a `VACUUM INTO`, and scrapes of
-//!   `/metrics` at ten million waiting deliveries; each as a ratio to a calm relay.
+//! - `turn`, `prune`, `vacuum`, `backup`, `scrape`: the 99th percentile of `POST`s beside the
+//!   settlements and claims of 1 024 workers, the prune of events with many rows,
+//!   a `VACUUM INTO`, `relay backup`, and scrapes of `/metrics` at ten million waiting deliveries;
+//!   each as a ratio to a calm relay.
+//! - `neighbours`: of 100 and of 1 000 destinations a tenth is slow and a tenth hangs. Measures
+//!   deliveries settled a second to the healthy ones, beside the same without the others.
+//! - `skew`: one of 100 destinations owns 99 % of a million deliveries (long form: five million).
+//!   Measures deliveries settled a second, beside ten thousand that are spread evenly.
+//! - `cold`: 200 HTTPS hosts wait for an event each when relay starts, and again when all of them
+//!   have closed their connections. Measures the time until each has got it.
+//! - `inflow`: a backlog is drained while 5 000 events a second come in (long form: ten million).
+//!   Measures deliveries settled a second beside the backlog alone, and the latency of `POST`s.
+//! - `reads`: the metrics and the operator's API with a million deliveries stored (long form: ten
+//!   million), beside ten thousand.
 //!
 //! ```text
 //! cargo bench --bench scenarios --features delivery
@@ -18,28 +29,35 @@
 //! ```
 //!
 //! There are three rounds unless `RELAY_BENCH_ROUNDS` sets another number. `RELAY_BENCH_ROWS`
-//! bounds the number of origins and the rows of `turn`, `vacuum` and `scrape`. All scenarios take
-//! some six minutes, one of which is for seeding ten million rows.
+//! bounds the number of origins and the rows of backlogs. All scenarios take some ten minutes, one
+//! of which is for seeding ten million rows; `RELAY_BENCH_FORM=short` looks at all of them in less
+//! than three, and `RELAY_BENCH_FORM=long` has the largest backlogs.
 
+mod backup;
 mod beside;
+mod cold;
+mod inflow;
 mod load;
+mod neighbours;
 mod origins;
 mod outage;
+mod reads;
 mod receiver;
 mod retention;
 mod rows;
+mod skew;
 #[path = "../support/mod.rs"]
 mod support;
 mod vacuum;
 
 use serde_json::{Map, Value, json};
-use support::median;
+use support::{Parts, median};
 
 /// A scenario's name and its function.
 type Scenario = (&'static str, fn() -> Outcome);
 
 fn main() {
-    let all: [Scenario; 8] = [
+    let all: [Scenario; 14] = [
         ("destinations", outage::destinations),
         ("origins", origins::run),
         ("recovery", outage::recovery),
@@ -47,28 +65,22 @@ fn main() {
         ("turn", beside::turn),
         ("prune", retention::wide_events),
         ("vacuum", vacuum::run),
+        ("backup", backup::run),
         ("scrape", beside::scrape),
+        ("neighbours", neighbours::run),
+        ("skew", skew::run),
+        ("cold", cold::run),
+        ("inflow", inflow::run),
+        ("reads", reads::run),
     ];
-    // Cargo adds an option of its own.
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
-    if let Some(unknown) = asked
-        .iter()
-        .find(|name| all.iter().all(|(known, _)| known != name))
-    {
-        let known = all.map(|(name, _)| name).join(", ");
-        eprintln!("there is no scenario {unknown}: expected {known}");
-        std::process::exit(2);
-    }
+    let parts = Parts::of(&all.map(|(name, _)| name));
     println!(
         "{} rounds, interleaved; medians, and (least–most)\n",
         rounds()
     );
     let (mut figures, mut kept) = (Vec::new(), Map::new());
     for (name, run) in all {
-        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+        if parts.has(name) {
             let start = std::time::Instant::now();
             let outcome = run();
             println!("({name}: {:.0?})\n", start.elapsed());
@@ -97,11 +109,17 @@ struct Outcome {
     details: Value,
 }
 
+/// The goal of a figure.
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
 /// A figure with a goal.
 struct Figure {
     name: String,
-    /// The highest allowed value.
-    goal: f64,
+    goal: Goal,
     /// The unit, empty for a ratio.
     unit: &'static str,
     samples: Vec<f64>,
@@ -113,15 +131,23 @@ impl Figure {
     }
 
     fn is_reached(&self) -> bool {
-        self.median() <= self.goal
+        match self.goal {
+            Goal::AtMost(most) => self.median() <= most,
+            Goal::AtLeast(least) => self.median() >= least,
+        }
     }
 
     fn json(&self) -> Value {
         let (least, most) = support::spread(&self.samples);
+        let (at, goal) = match self.goal {
+            Goal::AtMost(goal) => ("at most", goal),
+            Goal::AtLeast(goal) => ("at least", goal),
+        };
         json!({
             "figure": self.name,
             "unit": self.unit,
-            "goal": self.goal,
+            "goal": goal,
+            "goal_is": at,
             "median": self.median(),
             "least": least,
             "most": most,
@@ -144,10 +170,13 @@ fn table(figures: &[Figure]) {
             "short"
         };
         let (unit, decimals) = (figure.unit, if figure.unit.is_empty() { 2 } else { 3 });
+        let goal = match figure.goal {
+            Goal::AtMost(goal) => format!("≤ {goal}{unit}"),
+            Goal::AtLeast(goal) => format!("≥ {goal}{unit}"),
+        };
         println!(
-            "{:<66} | {:<7} | {:<24} | {verdict}",
+            "{:<66} | {goal:<7} | {:<24} | {verdict}",
             figure.name,
-            format!("≤ {}{unit}", figure.goal),
             format!(
                 "{:.decimals$}{unit} ({least:.decimals$}–{most:.decimals$})",
                 figure.median(),

@@ -1,13 +1,15 @@
 //! Receivers: one that records arrivals, and two that hang.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Runtime;
+
+use super::support::servers::listen;
 
 /// A receiver that records the time at which each request began to arrive, by its `webhook-id`.
 pub struct Receiver {
@@ -83,20 +85,11 @@ pub fn silent() -> SocketAddr {
     address
 }
 
-/// Listens on all of 127.0.0.0/8 and never accepts: the kernel makes the connection, and an attempt
-/// waits for its answer until it times out. Returns the port, which is free again when the listener
-/// is dropped.
+/// Listens on all of 127.0.0.0/8 and never accepts: the kernel makes the connection, and an
+/// attempt waits for its answer until it times out. Past 4 096 connections the kernel makes none,
+/// and attempts end with the shorter connect timeout, so a benchmark makes fewer. Returns the port,
+/// which is free again when the listener is dropped.
 pub fn tarpit(runtime: &Runtime) -> (tokio::net::TcpListener, u16) {
-    /// Connections that the kernel makes without an accept. It drops further ones, whose attempts
-    /// end with the shorter connect timeout, so a benchmark makes fewer.
-    const BACKLOG: u32 = 4096;
-
-    let _entered = runtime.enter();
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind("0.0.0.0:0".parse().expect("an address"))
-        .expect("a free port");
-    let listener = socket.listen(BACKLOG).expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    (listener, port)
+    let (listener, address) = listen(runtime, Ipv4Addr::UNSPECIFIED);
+    (listener, address.port())
 }

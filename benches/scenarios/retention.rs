@@ -18,7 +18,7 @@ pub fn old_events() -> Outcome {
 
     let sinks = runtime(1);
     let client = runtime(1);
-    let (sink, _) = support::no_op(&sinks);
+    let (sink, _) = support::servers::no_op(&sinks);
     let (mut ratios, mut figures, mut pruned) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds() {
         let one = |old: usize| {

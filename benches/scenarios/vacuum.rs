@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::beside::{self, Beside};
-use super::load::{Latency, steady, steady_for};
+use super::load::{Latency, Pace, steady, steady_for};
 use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
 use super::{Outcome, rounds, rows, shown};
@@ -23,7 +23,7 @@ use super::{Outcome, rounds, rows, shown};
 const EVENTS: i64 = 1_200_000;
 /// The pause after a copy, in which the writer checkpoints the frames that the copy's snapshot kept
 /// in the WAL.
-const REST: Duration = Duration::from_secs(1);
+pub const REST: Duration = Duration::from_secs(1);
 
 /// A `VACUUM INTO` by another connection. It reads the whole database and writes a copy, and its
 /// snapshot keeps the WAL from being reset. A plain file of that size, written in turn, shows the
@@ -91,7 +91,7 @@ pub fn run() -> Outcome {
 }
 
 /// The latency of `POST`s for as long as `work` takes on a thread of its own, and its seconds.
-fn during(client: &Runtime, relay: &Relay, work: impl FnOnce() + Send) -> (Latency, f64) {
+pub fn during(client: &Runtime, relay: &Relay, work: impl FnOnce() + Send) -> (Latency, f64) {
     let is_over = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
         let ends = Arc::clone(&is_over);
@@ -101,7 +101,7 @@ fn during(client: &Runtime, relay: &Relay, work: impl FnOnce() + Send) -> (Laten
             ends.store(true, Ordering::SeqCst);
             start.elapsed().as_secs_f64()
         });
-        let busy = steady(client, relay.address(), move || {
+        let busy = steady(client, relay.address(), &Pace::usual(), move || {
             is_over.load(Ordering::SeqCst)
         });
         (busy, working.join().expect("the work doesn't panic"))

@@ -5,30 +5,28 @@
     reason = "shared by several targets, each of which uses a part of it"
 )]
 
+pub mod backlog;
+pub mod cost;
 pub mod plot;
 pub mod seed;
+pub mod servers;
+pub mod tls;
 
 use std::borrow::Cow;
-use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use relay::config::{Destination, Source};
 use relay::{Config, Relay};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
 /// A body of 579 bytes, about the size of a provider's small webhook.
 pub fn body() -> String {
@@ -38,10 +36,33 @@ pub fn body() -> String {
     )
 }
 
+/// How much a benchmark measures; `RELAY_BENCH_FORM` sets it to `short` or `long`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A look that takes less than three minutes: short samples, few of them, small backlogs.
+    Short,
+    Usual,
+    /// Backlogs of millions.
+    Long,
+}
+
+pub fn form() -> Form {
+    match std::env::var("RELAY_BENCH_FORM").as_deref() {
+        Ok("short") => Form::Short,
+        Ok("long") => Form::Long,
+        Ok(other) => panic!("RELAY_BENCH_FORM is {other}: expected short or long"),
+        Err(_) => Form::Usual,
+    }
+}
+
 /// The length of a sample; `RELAY_BENCH_SECONDS` sets it in seconds.
 pub fn sample() -> Duration {
+    let usual = match form() {
+        Form::Short => 0.5,
+        Form::Usual | Form::Long => 2.0,
+    };
     let seconds = std::env::var("RELAY_BENCH_SECONDS").ok();
-    Duration::from_secs_f64(seconds.and_then(|text| text.parse().ok()).unwrap_or(2.0))
+    Duration::from_secs_f64(seconds.and_then(|text| text.parse().ok()).unwrap_or(usual))
 }
 
 /// The number of samples of each figure; `RELAY_BENCH_ROUNDS` sets it.
@@ -51,15 +72,59 @@ pub fn rounds() -> usize {
 
 /// As [`rounds`], with another default.
 pub fn rounds_or(usual: usize) -> usize {
+    let usual = match form() {
+        Form::Short => usual.min(SHORT_ROUNDS),
+        Form::Usual | Form::Long => usual,
+    };
     let rounds = std::env::var("RELAY_BENCH_ROUNDS").ok();
     rounds.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// The rounds of the short form.
+const SHORT_ROUNDS: usize = 2;
+/// The most rows of a backlog in the short form.
+const SHORT_ROWS: i64 = 100_000;
+
 /// `at_most`, or the number in `RELAY_BENCH_ROWS` if that is lower.
 pub fn rows(at_most: i64) -> i64 {
+    let at_most = match form() {
+        Form::Short => at_most.min(SHORT_ROWS),
+        Form::Usual | Form::Long => at_most,
+    };
     let rows = std::env::var("RELAY_BENCH_ROWS").ok();
     let rows = rows.and_then(|text| text.parse().ok()).unwrap_or(at_most);
     rows.min(at_most)
+}
+
+/// As [`rows`], with another number in the long form.
+pub fn rows_by_form(usual: i64, long: i64) -> i64 {
+    match form() {
+        Form::Long => rows(long),
+        Form::Short | Form::Usual => rows(usual),
+    }
+}
+
+/// The parts of a benchmark that its arguments name, or all of them.
+pub struct Parts(Vec<String>);
+
+impl Parts {
+    /// Ends the process if an argument names no part.
+    pub fn of(known: &[&str]) -> Self {
+        // Cargo adds an option of its own.
+        let asked: Vec<String> = std::env::args()
+            .skip(1)
+            .filter(|argument| !argument.starts_with("--"))
+            .collect();
+        if let Some(unknown) = asked.iter().find(|name| !known.contains(&name.as_str())) {
+            eprintln!("there is no {unknown}: expected {}", known.join(", "));
+            std::process::exit(2);
+        }
+        Self(asked)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|asked| asked == name)
+    }
 }
 
 pub fn median(mut figures: Vec<f64>) -> f64 {
@@ -82,6 +147,12 @@ pub fn shown(ratios: &[f64]) -> (String, Value) {
         format!("{median:.2} ({least:.2}–{most:.2})"),
         json!({ "median": median, "least": least, "most": most }),
     )
+}
+
+/// The ratios of samples to those of the base, which were taken in turn with them.
+pub fn ratios(samples: &[f64], base: &[f64]) -> Vec<f64> {
+    let pairs = samples.iter().zip(base);
+    pairs.map(|(sample, base)| sample / base).collect()
 }
 
 /// Whether any delivery waits or is in flight.
@@ -116,19 +187,25 @@ pub fn drain(config: &Config) -> f64 {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .expect("something was settled");
+    reset(&sql);
+    settled / millis * 1e3
+}
+
+/// Makes the deliveries with an attempt pending again, and forgets their history.
+pub fn reset(sql: &Connection) {
     sql.execute_batch(
         "PRAGMA synchronous = OFF;
          BEGIN;
          UPDATE deliveries
-         SET state = 0, claim = NULL, attempts = 0, history = 0, last_error = NULL,
-             next_attempt_at = intent_id >> 12, updated_at = intent_id >> 12
-         WHERE (intent_id, destination_id) IN (SELECT intent_id, destination_id FROM attempts);
+         SET state = 0, claim = NULL, attempts = 0, history = 0, interruptions = 0,
+             last_error = NULL, next_attempt_at = intent_id >> 12, updated_at = intent_id >> 12
+         WHERE (intent_id, destination_id) IN (SELECT intent_id, destination_id FROM attempts)
+            OR claim IS NOT NULL;
          DELETE FROM attempts;
          COMMIT;
          PRAGMA wal_checkpoint(TRUNCATE)",
     )
     .expect("a database");
-    settled / millis * 1e3
 }
 
 /// A configuration for benchmarks, with its database in `directory`.
@@ -146,6 +223,45 @@ pub fn config(directory: &Path, sink: SocketAddr) -> Config {
         .sources
         .insert("bench".to_owned(), Source::to(["sink"]));
     config
+}
+
+/// The address of a host, one of many on loopback.
+pub fn host(n: usize) -> Ipv4Addr {
+    let part = |n: usize| u8::try_from(n).expect("fewer hosts than loopback has addresses");
+    Ipv4Addr::new(
+        127,
+        part(1 + n / 62_500),
+        part(n / 250 % 250),
+        part(n % 250 + 1),
+    )
+}
+
+/// The metrics, headers included.
+pub fn metrics(admin: SocketAddr) -> String {
+    let answer = get(admin, "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+}
+
+/// A metric without labels.
+pub fn metric(admin: SocketAddr, name: &str) -> f64 {
+    let answer = metrics(admin);
+    let mut lines = answer.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().expect("a number"))
+}
+
+/// The answer to a GET on a connection of its own, headers included.
+pub fn get(admin: SocketAddr, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(admin).expect("the operator's listener");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
 }
 
 /// A directory on the disk of the build, because `/tmp` may be in memory.
@@ -315,96 +431,6 @@ impl Client {
     }
 }
 
-/// A hyper server that reads and counts each body and answers a constant: the limit for any
-/// handler.
-pub fn no_op(runtime: &Runtime) -> (SocketAddr, Arc<AtomicU64>) {
-    let hits = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&hits);
-    let address = answering(runtime, move |_| {
-        counter.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(true)
-    });
-    (address, hits)
-}
-
-/// A hyper server that appends each body to a file and answers after a sync, which all bodies that
-/// arrived meanwhile share: the limit for any server that answers after a sync.
-pub fn fsync_log(runtime: &Runtime, directory: &Path) -> SocketAddr {
-    let (queue, appended) = std::sync::mpsc::sync_channel::<(Bytes, oneshot::Sender<()>)>(4096);
-    let path = directory.join("log");
-    let mut file = std::fs::File::create(path).expect("a file");
-    std::thread::spawn(move || {
-        while let Ok(first) = appended.recv() {
-            let batch: Vec<_> = std::iter::once(first)
-                .chain(appended.try_iter().take(511))
-                .collect();
-            let bytes: Vec<u8> = batch
-                .iter()
-                .flat_map(|(body, _)| body.iter().copied())
-                .collect();
-            std::io::Write::write_all(&mut file, &bytes).expect("room");
-            file.sync_data().expect("a disk that syncs");
-            for (_, waiter) in batch {
-                // A client may have left at the end of a sample.
-                let _ = waiter.send(());
-            }
-        }
-    });
-    answering(runtime, move |body| {
-        let (waiter, synced) = oneshot::channel();
-        queue
-            .try_send((body, waiter))
-            .expect("fewer clients than places");
-        async move { synced.await.is_ok() }
-    })
-}
-
-/// A hyper server that gives each body to `take`, and answers 202 on success.
-fn answering<F>(
-    runtime: &Runtime,
-    take: impl Fn(Bytes) -> F + Clone + Send + Sync + 'static,
-) -> SocketAddr
-where
-    F: Future<Output = bool> + Send,
-{
-    const ANSWER: &str =
-        r#"{"event_id":"evt_01a200b0-98cc-7000-84ec-471754438fd6","status":"accepted"}"#;
-    let listener = runtime
-        .block_on(TcpListener::bind("127.0.0.1:0"))
-        .expect("loopback has a free port");
-    let address = listener.local_addr().expect("an address");
-    runtime.spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            stream.set_nodelay(true).expect("a socket option");
-            let take = take.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let take = take.clone();
-                    async move {
-                        let body = request.into_body().collect().await;
-                        let is_well = match body {
-                            Ok(body) => take(body.to_bytes()).await,
-                            Err(_) => false,
-                        };
-                        let response = hyper::Response::builder()
-                            .status(if is_well { 202 } else { 400 })
-                            .header("content-type", "application/json")
-                            .body(Full::new(Bytes::from_static(ANSWER.as_bytes())))
-                            .expect("a constant");
-                        Ok::<_, Infallible>(response)
-                    }
-                });
-                // The load generator closes at its end.
-                let _ = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    });
-    address
-}
-
 /// Writes a benchmark's figures as JSON.
 pub fn keep(name: &str, figures: &Value) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}.json"));
@@ -417,6 +443,7 @@ pub fn keep(name: &str, figures: &Value) {
 pub fn runtime(threads: usize) -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
+        .thread_name("bench-io")
         .enable_all()
         .build()
         .expect("a runtime")
