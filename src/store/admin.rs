@@ -38,6 +38,18 @@ impl Store {
         }
     }
 
+    /// Counts the unrouted events that match, up to `most`.
+    #[allow(dead_code, reason = "a build without the console counts none")]
+    pub async fn count_unrouted_events(
+        &self,
+        query: UnroutedQuery,
+        most: usize,
+    ) -> Result<DeliveryCount, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.count_unrouted_events(query, most).await,
+        }
+    }
+
     /// The configuration that runs, and the last attempt to take one over.
     pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
         match &self.engine {

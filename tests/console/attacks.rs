@@ -160,6 +160,28 @@ fn a_form_of_another_site_changes_nothing() {
 }
 
 #[test]
+fn a_session_reads_the_api_and_changes_something_from_its_own_pages_alone() {
+    let scene = Scene::empty(true);
+    let cookie = cookie(&scene, OPERATE);
+    let cookie = ("Cookie", cookie.as_str());
+    let get = |headers: &[(&str, &str)]| {
+        let reply = scene
+            .relay
+            .admin()
+            .send("GET", "/api/overview", headers, b"");
+        reply.status
+    };
+    assert_eq!(get(&[cookie]), 200);
+    assert_eq!(get(&[]), 401);
+    let path = "/api/destinations/orders/pause";
+    let json = ("Content-Type", "application/json");
+    assert_eq!(post(&scene, path, &[cookie, json], "{}").status, 403);
+    let other = ("Sec-Fetch-Site", "same-site");
+    assert_eq!(post(&scene, path, &[cookie, json, other], "{}").status, 403);
+    assert_eq!(post(&scene, path, &[cookie, json, OWN], "{}").status, 200);
+}
+
+#[test]
 fn a_session_that_somebody_has_planted_is_not_taken_over() {
     let scene = Scene::empty(true);
     let name = format!("relay_{}", scene.port());

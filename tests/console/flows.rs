@@ -103,13 +103,53 @@ fn a_page_is_kept_up_to_date_while_it_is_looked_at() {
     scene.send("store", &[("Content-Type", "application/json")], b"{}");
     browser.see("8 deliveries match");
 
-    // While a form has the focus nothing moves under the hands.
+    // While a form has the focus nothing moves under the hands: the page isn't even read. A tab
+    // that becomes visible is read anew at once.
+    let refresh = "document.dispatchEvent(new Event('visibilitychange'))";
     browser.fill("#type", "half a wo");
+    browser.run(
+        "window.reads = 0;
+         const read = window.fetch;
+         window.fetch = (...what) => { window.reads += 1; return read(...what); }",
+    );
     scene.send("store", &[("Content-Type", "application/json")], b"{}");
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    browser.run(refresh);
+    assert_eq!(browser.run("return window.reads"), 0);
     browser.see("8 deliveries match");
     browser.run("document.activeElement.blur()");
+    browser.run(refresh);
     browser.see("9 deliveries match");
+    assert_ne!(browser.run("return window.reads"), 0);
+}
+
+#[test]
+fn events_that_no_route_wanted_are_found_and_sent_by_todays_routes() {
+    if !is_there() {
+        return;
+    }
+    let mut scene = Scene::busy(true);
+    let browser = Browser::start(true);
+    sign_in(&browser, &scene, OPERATE);
+    browser.open(&scene.url("/deliveries?status=unrouted&source=audit"));
+    browser.see("3 events match");
+    assert_eq!(browser.all("tbody tr").len(), 3);
+
+    // There is nothing to send before a route wants them.
+    browser.follow("Send by today's routes");
+    browser.see("None matches");
+    scene.restart_with_more_routes();
+    sign_in(&browser, &scene, OPERATE);
+    browser.open(&scene.url("/deliveries?status=unrouted&source=audit"));
+    browser.follow("Send by today's routes");
+    browser.see("Replay by today's routes: 3 deliveries");
+    browser.press("Replay 3");
+    browser.see("is under way");
+    browser.wait_for("the deliveries", || {
+        let page = scene.get("/api/deliveries?source=audit&status=delivered");
+        (page["items"].as_array().map(Vec::len) == Some(3)).then_some(())
+    });
+    browser.open(&scene.url("/deliveries?status=unrouted&source=audit"));
+    browser.see("No event matches that no route wanted");
 }
 
 #[test]

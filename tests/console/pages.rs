@@ -1,5 +1,8 @@
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use relay::clock::{Clock as _, FakeClock, SystemClock};
 use serde_json::json;
 
 use crate::flows::sign_in;
@@ -54,6 +57,12 @@ fn look(browser: &Browser, name: &str, url: &str) {
     }
 }
 
+/// The id of the newest event of a list.
+fn first(scene: &Scene, filter: &str) -> String {
+    let page = scene.get(&format!("/api/deliveries?limit=1&{filter}"));
+    page["items"][0]["id"].as_str().expect("an id").to_owned()
+}
+
 #[test]
 fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
     if !is_there() {
@@ -63,8 +72,7 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
     let browser = Browser::start(true);
     look(&browser, "sign-in", &scene.url("/sign-in"));
     sign_in(&browser, &scene, OPERATE);
-    let dead = scene.get("/api/deliveries?status=dead_lettered&limit=1");
-    let event = dead["items"][0]["id"].as_str().expect("an id").to_owned();
+    let event = first(&scene, "status=dead_lettered");
     let routed = scene.send(
         "github",
         &[
@@ -73,11 +81,8 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
         ],
         br#"{"action":"unpaid"}"#,
     );
-    let waiting = scene.get("/api/deliveries?destination=warehouse&limit=1");
-    let waiting = waiting["items"][0]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let waiting = first(&scene, "destination=warehouse");
+    let unrouted = first(&scene, "status=unrouted");
     scene.wait_for("dead_lettered", 31);
     for (name, path) in [
         ("overview", "/".to_owned()),
@@ -87,6 +92,11 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
             "/deliveries?status=dead_lettered&destination=mail".to_owned(),
         ),
         ("deliveries-none", "/deliveries?source=nobody".to_owned()),
+        (
+            "deliveries-unrouted",
+            "/deliveries?status=unrouted".to_owned(),
+        ),
+        ("event-unrouted", format!("/events/{unrouted}")),
         ("event-dead", format!("/events/{event}")),
         ("event-routed", format!("/events/{routed}")),
         ("event-waiting", format!("/events/{waiting}?view=hex")),
@@ -98,6 +108,10 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
         (
             "operation-new",
             "/operations/new?kind=discard&status=dead_lettered".to_owned(),
+        ),
+        (
+            "operation-routes",
+            "/operations/new?kind=replay&route=true&source=github".to_owned(),
         ),
         ("operation-empty", "/operations/new?kind=reroute".to_owned()),
         ("configuration", "/configuration".to_owned()),
@@ -126,6 +140,38 @@ fn the_pages_of_a_new_relay_say_how_to_go_on() {
         look(&browser, name, &scene.url(path));
         browser.see(text);
     }
+}
+
+#[test]
+fn the_overview_tells_when_the_database_is_full() {
+    let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
+    let scene = Scene::growing(&clock);
+    let overview = || {
+        let bearer = format!("Bearer {OPERATE}");
+        let headers = [("Authorization", bearer.as_str())];
+        scene.relay.admin().send("GET", "/", &headers, b"").text()
+    };
+    assert!(
+        !overview().contains("Database full"),
+        "a new process knows of no trend yet"
+    );
+    clock.advance(Duration::from_secs(61));
+    let begin = Instant::now();
+    let page = loop {
+        let page = overview();
+        if page.contains("Database full") {
+            break page;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{page}");
+        std::thread::yield_now();
+    };
+    assert!(page.contains(" d, as it grows now"), "{page}");
+    let api = scene.get("/api/overview");
+    assert!(
+        api["full_in_seconds"]
+            .as_u64()
+            .is_some_and(|left| left > 86_400)
+    );
 }
 
 #[test]

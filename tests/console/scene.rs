@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use relay::Config;
+use relay::clock::{Clock as _, FakeClock};
 use relay::config::{NamedSecret, Secret};
 
 use crate::support::{Answer, Client, Receiver, TestRelay};
@@ -29,8 +30,11 @@ pub struct Scene {
 }
 
 fn settings(receiver: &Receiver, database: &std::path::Path, has_tokens: bool) -> Config {
-    let text = file(receiver, database);
-    let mut config: Config = toml::from_str(&text).expect("a configuration");
+    with_tokens(&file(receiver, database), has_tokens)
+}
+
+fn with_tokens(text: &str, has_tokens: bool) -> Config {
+    let mut config: Config = toml::from_str(text).expect("a configuration");
     if has_tokens {
         let named = |name: &str, secret: &str| NamedSecret {
             name: name.to_owned(),
@@ -43,6 +47,7 @@ fn settings(receiver: &Receiver, database: &std::path::Path, has_tokens: bool) -
 }
 
 /// The configuration's text.
+#[expect(clippy::too_many_lines, reason = "one text")]
 fn file(receiver: &Receiver, database: &std::path::Path) -> String {
     let url = |path: &str| receiver.url(path);
     format!(
@@ -94,6 +99,11 @@ fn file(receiver: &Receiver, database: &std::path::Path) -> String {
         destinations = ["slow"]
         [sources.names]
         destinations = ["{LONG_NAME}"]
+        [sources.audit]
+        event_type = {{ header = "X-Audit-Event" }}
+        [[sources.audit.routes]]
+        when = {{ type = ["billing.*"] }}
+        to = ["billing"]
         "#,
         database.join("relay.db").display(),
         url("/orders/SECRET"),
@@ -140,6 +150,37 @@ impl Scene {
         scene.relay = TestRelay::start_in(directory, config, None);
         scene.fill();
         scene
+    }
+
+    /// A relay where nothing has happened yet, on a clock that stands still, and whose database has
+    /// grown for hours, and has room for weeks.
+    pub fn growing(clock: &Arc<FakeClock>) -> Self {
+        let receiver = Receiver::start(|arrival| answer(&arrival.path));
+        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let mut config = settings(&receiver, directory.path(), true);
+        config.database.max_bytes = Some(64 << 20);
+        let start = || {
+            let clock = Some(Arc::clone(clock));
+            TestRelay::start_in(Arc::clone(&directory), config.clone(), clock)
+        };
+        start().stop();
+        add_growth(directory.path(), clock.now().as_millis());
+        let relay = start();
+        Self {
+            relay,
+            receiver,
+            sent: AtomicUsize::new(0),
+        }
+    }
+
+    /// Starts the relay anew with a route for all events of the source `audit`.
+    pub fn restart_with_more_routes(&mut self) {
+        self.relay.stop();
+        let directory = Arc::clone(&self.relay.directory);
+        let text = file(&self.receiver, directory.path());
+        let text = text.replace(r#"type = ["billing.*"]"#, r#"type = ["*"]"#);
+        let text = text.replace(r#"to = ["billing"]"#, r#"to = ["orders"]"#);
+        self.relay = TestRelay::start_in(directory, with_tokens(&text, true), None);
     }
 
     /// The address of the console.
@@ -192,6 +233,9 @@ impl Scene {
             self.send("store", &[json], format!("{{\"n\":{number}}}").as_bytes());
         }
         self.send("names", &[json], b"{}");
+        for name in ["audit.signed_in", "audit.signed_out", "audit.refused"] {
+            self.send("audit", &[json, ("X-Audit-Event", name)], b"{}");
+        }
         self.wait_for("dead_lettered", 30);
         self.wait_for("retrying", 1);
     }
@@ -226,6 +270,19 @@ impl Scene {
         let reply = admin.send("GET", path, &[("Authorization", &bearer)], b"");
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()
+    }
+}
+
+/// Writes the space that was used in the last hours. It has grown, and an empty database uses more.
+fn add_growth(directory: &std::path::Path, now: i64) {
+    const HOUR: i64 = 3_600_000;
+    let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("the database opens");
+    for hours in 1..=6 {
+        sql.execute(
+            "INSERT INTO space_samples (at, used) VALUES (?1, ?2)",
+            [now - hours * HOUR, (6 - hours) << 14],
+        )
+        .expect("a row");
     }
 }
 

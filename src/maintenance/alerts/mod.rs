@@ -119,12 +119,13 @@ impl AlertAgent {
         made.map(|_| ())
     }
 
-    /// The states that were told last. Read once: nobody else writes them.
+    /// The states that were told last, without those of destinations that are gone: one that comes
+    /// back is told of anew. Read once, since nobody else writes them.
     fn states(&mut self, config: &Resolved) -> Result<States, StoreError> {
-        if let Some(states) = self.states.take() {
-            return Ok(states);
-        }
-        let mut states = States::of(self.reader.alert_states()?);
+        let mut states = match self.states.take() {
+            Some(states) => states,
+            None => States::of(self.reader.alert_states()?),
+        };
         let gone = states.forget(|name| config.destinations.contains_key(name));
         for some in gone.chunks(RaiseAlerts::MAX_STATES) {
             self.store.forget_alerts(some.to_vec())?;

@@ -9,9 +9,11 @@ use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Transition};
 use crate::store::Cutoffs;
 use crate::store::conformance::NewStore;
+use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{Scene, event_to};
 use crate::store::types::{
-    BulkAction, COUNTED_STATES, ClaimId, ClaimRequest, Claimed, Release, Settlement,
+    BulkAction, COUNTED_STATES, ClaimId, ClaimRequest, Claimed, DestinationsQuery, Release,
+    Settlement,
 };
 
 const DESTINATIONS: [&str; 3] = ["a", "b", "https://c.example"];
@@ -246,6 +248,25 @@ impl World {
         });
         compared.collect()
     }
+
+    /// The dead letters of each destination by the kept counts, and those of a list.
+    fn dead(&self) -> Vec<(String, i64, i64)> {
+        let listed = self.scene.list(Some(DeliveryState::DeadLettered));
+        let query = DestinationsQuery {
+            configured: DESTINATIONS.map(str::to_owned).to_vec(),
+            name: None,
+            offset: 0,
+            limit: DESTINATIONS.len(),
+        };
+        let page = self.scene.store.destinations_page(query);
+        let page = runtime().block_on(page).expect("a read");
+        let compared = page.found.into_iter().map(|found| {
+            let dead = listed.iter().filter(|one| one.destination == found.name);
+            let recounted = i64::try_from(dead.count()).expect("few");
+            (found.name, found.dead_lettered, recounted)
+        });
+        compared.collect()
+    }
 }
 
 pub fn counts_equal_a_recount_after_any_operations(new: NewStore) {
@@ -265,7 +286,7 @@ pub fn counts_equal_a_recount_after_any_operations(new: NewStore) {
             world.act(action);
             let (kept, recounted) = world.counts();
             prop_assert_eq!(kept, recounted, "{:?}", action);
-            for (name, kept, recounted) in world.waiting() {
+            for (name, kept, recounted) in world.waiting().into_iter().chain(world.dead()) {
                 prop_assert_eq!(kept, recounted, "{:?}: {}", action, name);
             }
         }

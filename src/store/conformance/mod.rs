@@ -123,6 +123,7 @@ macro_rules! conformance {
                 an_operation_that_selects_nothing_has_ended,
                 an_operation_of_ids_acts_on_these_alone,
                 deliveries_in_flight_of_an_operation_of_ids_are_looked_for_again,
+                an_operation_has_never_done_more_than_its_total,
                 a_client_s_count_is_bounded,
             }
             tail {
@@ -199,12 +200,14 @@ macro_rules! conformance {
                 thirty_dead_letters_make_one_digest_and_later_ones_the_next,
                 dead_letters_of_a_killed_process_are_told_by_the_next,
                 a_destination_that_breaks_and_heals_is_told_twice,
+                a_destination_that_a_reload_took_away_is_told_of_anew_when_it_comes_back,
                 nothing_is_told_about_the_destination_of_alerts,
                 a_pause_and_an_old_backlog_are_told_once,
                 a_set_clock_and_a_refused_reload_are_told_once,
             }
             unrouted {
                 an_event_without_destinations_is_stored_listed_and_counted,
+                a_page_s_count_of_unrouted_events_is_bounded,
                 an_unrouted_events_key_names_it_and_a_redelivery_replays_nothing,
                 unrouted_events_are_deleted_like_delivered_ones_counted_from_their_acceptance,
             }

@@ -205,6 +205,26 @@ pub fn deliveries_in_flight_of_an_operation_of_ids_are_looked_for_again(new: New
     scene.stop();
 }
 
+pub fn an_operation_has_never_done_more_than_its_total(new: NewStore) {
+    let scene = Scene::new(new);
+    scene.accept(event_to(&["d"]));
+    scene.clock.advance(MINUTE);
+    let operation = created(&scene, NewBulk::discard(BulkFilter::waiting()));
+    assert_eq!(operation.total, Some(1));
+    // Accepted after the count, and before the first step.
+    scene.accept(event_to(&["d"]));
+    scene.accept(event_to(&["d"]));
+    scene.clock.advance(MINUTE);
+    scene.finish_bulk();
+    let done = stored(&scene, &operation);
+    assert_eq!((done.tally.done, done.total), (3, Some(3)));
+    assert_eq!(
+        (done.parts[0].tally.done, done.parts[0].total),
+        (3, Some(3))
+    );
+    scene.stop();
+}
+
 pub fn a_client_s_count_is_bounded(new: NewStore) {
     const EVENTS: usize = 10_010;
     let scene = Scene::new(new);

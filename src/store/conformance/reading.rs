@@ -89,7 +89,7 @@ pub fn a_list_has_the_latest_matching_deliveries(new: NewStore) {
         prop::option::of(0..40u64),
         1..100u32,
     );
-    let operator = scene.operator();
+    let (operator, runtime) = (scene.operator(), runtime());
     let mut runner = TestRunner::new(ProptestConfig::with_cases(256));
     let run = runner.run(&queries, |(state, destination, source, since, limit)| {
         let query = ListQuery {
@@ -110,6 +110,19 @@ pub fn a_list_has_the_latest_matching_deliveries(new: NewStore) {
             "{:?}",
             query
         );
+        let most = usize::try_from(limit).expect("small");
+        let count = scene.store.count_deliveries(query.clone(), most);
+        let count = runtime.block_on(count).expect("a count");
+        let number = matching(
+            &all,
+            &ListQuery {
+                limit: u32::MAX,
+                ..query.clone()
+            },
+        )
+        .len();
+        let expected = (number.min(most), number <= most);
+        prop_assert_eq!((count.number, count.is_exact), expected, "{:?}", query);
         Ok(())
     });
     run.expect("each query");

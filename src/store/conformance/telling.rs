@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::config::{Alerts, Config, Destination, Live};
+use crate::config::{Alerts, Config, Destination, Live, Resolved};
 use crate::maintenance::Worker;
 use crate::model::{BreakerChange, FailureKind, Level};
 use crate::ops::notices::{Failure, Notices};
@@ -19,43 +19,48 @@ use crate::store::types::{Claimed, DestinationChange, Settlement};
 struct Told {
     scene: Scene,
     worker: Worker,
+    config: Live,
     notices: Notices,
     seen: usize,
 }
 
-fn agent(scene: &Scene, notices: &Notices) -> Worker {
+/// A configuration with alerts to `ops`, and with these destinations.
+fn config(others: &[&str]) -> Resolved {
     let mut config = Config::default();
     // Without a level there are no alerts; these tests attempt nothing.
     config.delivery.level = Some(Level::Durable);
-    for name in ["ops", "orders", "billing"] {
+    for name in ["ops"].iter().chain(others) {
         let url = "http://127.0.0.1:9/".parse().expect("a URL");
         config
             .destinations
-            .insert(name.to_owned(), Destination::new(url));
+            .insert((*name).to_owned(), Destination::new(url));
     }
     config.alerts = Some(Alerts {
         destination: Some("ops".to_owned()),
         ..Alerts::default()
     });
-    let config = config.resolve();
+    config.resolve()
+}
+
+fn agent(scene: &Scene, notices: &Notices) -> (Worker, Live) {
+    let config = config(&["orders", "billing"]);
     let rollups = &scene.metrics.rollups;
     rollups.declare(config.counted_sources(), config.counted_destinations());
     let clock: Arc<dyn Clock> = Arc::<FakeClock>::clone(&scene.clock);
     let metrics = Arc::clone(&scene.metrics);
-    Worker::new(
-        scene.store.clone(),
-        Live::from(config),
-        clock,
-        metrics,
-        notices.clone(),
-    )
+    let config = Live::from(config);
+    let (store, notices) = (scene.store.clone(), notices.clone());
+    let worker = Worker::new(store, config.clone(), clock, metrics, notices);
+    (worker, config)
 }
 
 impl Told {
     fn new(new: NewStore) -> Self {
         let (scene, notices) = (Scene::new(new), Notices::default());
+        let (worker, config) = agent(&scene, &notices);
         let mut told = Self {
-            worker: agent(&scene, &notices),
+            worker,
+            config,
             scene,
             notices,
             seen: 0,
@@ -95,7 +100,12 @@ impl Told {
     /// A process that was killed, and started again.
     fn restart(&mut self) {
         self.scene.restart();
-        self.worker = agent(&self.scene, &self.notices);
+        (self.worker, self.config) = agent(&self.scene, &self.notices);
+    }
+
+    /// A reload, after which there are these destinations.
+    fn reload(&self, others: &[&str]) {
+        self.config.replace(Arc::new(config(others)));
     }
 
     /// Gives up this many events to a destination, with an answer that nobody else may see.
@@ -222,6 +232,21 @@ pub fn a_destination_that_breaks_and_heals_is_told_twice(new: NewStore) {
     assert_eq!(told.types_after(20), ["destination.recovered"]);
     told.restart();
     assert_eq!(told.types_after(200), Vec::<String>::new());
+    told.scene.stop();
+}
+
+pub fn a_destination_that_a_reload_took_away_is_told_of_anew_when_it_comes_back(new: NewStore) {
+    let mut told = Told::new(new);
+    told.scene.accept(event("orders"));
+    let wait = Duration::from_secs(3600);
+    told.attempt("orders", false, Some(BreakerChange::Open(wait)));
+    assert_eq!(told.types_after(4), ["destination.failing"]);
+    told.reload(&["billing"]);
+    assert_eq!(told.types_after(4), Vec::<String>::new());
+    told.reload(&["orders", "billing"]);
+    assert_eq!(told.types_after(4), ["destination.failing"]);
+    told.restart();
+    assert_eq!(told.types_after(10), Vec::<String>::new());
     told.scene.stop();
 }
 

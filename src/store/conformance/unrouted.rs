@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::model::IntentId;
 use crate::store::Cutoffs;
 use crate::store::conformance::NewStore;
+use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{DAY, Scene, event, event_of, event_to};
 use crate::store::types::{Accept, Accepted, Duplicate, IdempotencyKey, UnroutedQuery};
 
@@ -53,6 +54,34 @@ pub fn an_event_without_destinations_is_stored_listed_and_counted(new: NewStore)
     assert!(scene.operator().message(other).expect("a read").is_none());
     assert_eq!(scene.size(), (1, 1), "it is no delivery");
     assert!(scene.waiting().len() == 1, "and nothing waits for it");
+    scene.stop();
+}
+
+pub fn a_page_s_count_of_unrouted_events_is_bounded(new: NewStore) {
+    let scene = Scene::new(new);
+    scene.accept_all((0..20).map(|n| event_of("a", &n.to_string(), &[])));
+    scene.accept_all((0..10).map(|n| event_of("b", &n.to_string(), &[])));
+    scene.accept(event("d"));
+    let counted = |source: Option<&str>, max_rows, most| {
+        let query = UnroutedQuery {
+            source: source.map(str::to_owned),
+            max_rows,
+            ..UnroutedQuery::default()
+        };
+        let count = scene.store.count_unrouted_events(query, most);
+        let count = runtime().block_on(count).expect("a count");
+        (count.number, count.is_exact)
+    };
+    assert_eq!(counted(None, None, 100), (30, true));
+    assert_eq!(
+        counted(None, None, 30),
+        (30, true),
+        "as many as are counted"
+    );
+    assert_eq!(counted(None, None, 29), (29, false));
+    assert_eq!(counted(Some("a"), None, 100), (20, true));
+    // The latest are those of b, so that the bound is reached among those of a.
+    assert_eq!(counted(Some("a"), Some(15), 100), (5, false));
     scene.stop();
 }
 

@@ -18,13 +18,20 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 /// Rows that a page without an index looks at, so that it costs the same however many are stored:
 /// some 10 ms. Then the page is short, and the next one continues.
-pub(in crate::http::admin) const MAX_ROWS: usize = 10_000;
+const MAX_ROWS: usize = 10_000;
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
-    let query = match query(call)? {
-        Wanted::Deliveries(query) => query,
-        Wanted::Unrouted(query) => return list_unrouted(call, query).await,
-    };
+    let mut parameters = Parameters::parse(call.head.uri.query());
+    let limit = parameters.number("limit", DEFAULT_LIMIT, (1, MAX_LIMIT))?;
+    let (_, wanted) = Wanted::read(&mut parameters, call.app.clock.now(), limit)?;
+    parameters.end()?;
+    match wanted {
+        Wanted::Deliveries(query) => list_deliveries(call, query).await,
+        Wanted::Unrouted(query) => list_unrouted(call, query).await,
+    }
+}
+
+async fn list_deliveries(call: &Call<'_>, query: ListQuery) -> Result<Response, ApiError> {
     let listing = call
         .context
         .wait(call.app.store.deliveries_page(query))
@@ -59,97 +66,86 @@ fn page(
 }
 
 /// The rows of a list.
-enum Wanted {
+pub(in crate::http::admin) enum Wanted {
     Deliveries(ListQuery),
     Unrouted(UnroutedQuery),
 }
 
-fn query(call: &Call<'_>) -> Result<Wanted, ApiError> {
-    let now = call.app.clock.now();
-    let mut parameters = Parameters::parse(call.head.uri.query());
-    let status = parameters.take_with("status", ListedStatus::parse)?;
-    let listed = match status {
-        Some(ListedStatus::Of(status)) => Some(status),
-        Some(ListedStatus::Unrouted) | None => None,
-    };
-    let query = ListQuery {
-        state: listed.and_then(Status::state),
-        is_blocked: listed == Some(Status::Blocked),
-        destination: parameters.take("destination")?,
-        source: parameters.take("source")?,
-        event_type: parameters.take("type")?,
-        since: parameters.time("since", now)?,
-        until: parameters.time("until", now)?,
-        after: parameters.take_with("after", |text| {
-            let cursor = DeliveryCursor::parse(text);
-            cursor.ok_or_else(|| "expected the next of an earlier answer".to_owned())
-        })?,
-        limit: parameters.number("limit", DEFAULT_LIMIT, (1, MAX_LIMIT))?,
-        max_rows: Some(MAX_ROWS),
-    };
-    parameters.end()?;
-    if status != Some(ListedStatus::Unrouted) {
-        return Ok(Wanted::Deliveries(query));
-    }
-    if query.destination.is_some() {
-        return Err(ApiError::invalid(
-            "destination",
-            "destination: expected none with the status unrouted, since no destination wanted them",
-        ));
-    }
-    Ok(Wanted::Unrouted(UnroutedQuery {
-        source: query.source,
-        event_type: query.event_type,
-        since: query.since,
-        until: query.until,
-        after: query.after,
-        limit: query.limit,
-        max_rows: query.max_rows,
-    }))
-}
-
-/// The wanted rows of a list: deliveries, or events without any.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ListedStatus {
-    Of(Status),
-    Unrouted,
-}
-
-impl ListedStatus {
-    fn parse(text: &str) -> Result<Self, String> {
-        if text == "unrouted" {
-            return Ok(Self::Unrouted);
+impl Wanted {
+    /// Reads the filters of a list of so many rows a page, and the status among them.
+    pub fn read(
+        parameters: &mut Parameters,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<(Option<Status>, Self), ApiError> {
+        let status = parameters.take_with("status", Status::parse)?;
+        let query = ListQuery {
+            state: status.and_then(Status::state),
+            is_blocked: status == Some(Status::Blocked),
+            destination: parameters.take("destination")?,
+            source: parameters.take("source")?,
+            event_type: parameters.take("type")?,
+            since: parameters.time("since", now)?,
+            until: parameters.time("until", now)?,
+            after: parameters.take_with("after", |text| {
+                let cursor = DeliveryCursor::parse(text);
+                cursor.ok_or_else(|| "expected the next of an earlier page".to_owned())
+            })?,
+            limit,
+            max_rows: Some(MAX_ROWS),
+        };
+        if status != Some(Status::Unrouted) {
+            return Ok((status, Self::Deliveries(query)));
         }
-        let status = Status::parse(text).map(Self::Of);
-        status.map_err(|expected| format!("{expected}, unrouted"))
+        if query.destination.is_some() {
+            return Err(ApiError::invalid(
+                "destination",
+                "destination: expected none with the status unrouted, since no destination wanted \
+                 them",
+            ));
+        }
+        let query = UnroutedQuery {
+            source: query.source,
+            event_type: query.event_type,
+            since: query.since,
+            until: query.until,
+            after: query.after,
+            limit,
+            max_rows: query.max_rows,
+        };
+        Ok((status, Self::Unrouted(query)))
     }
 }
 
-/// The wanted deliveries: in a state, or behind others in their order.
+/// The status of the wanted rows: deliveries in a state, or behind others in their order, or events
+/// without any delivery.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::http::admin) enum Status {
     State(DeliveryState),
     Blocked,
+    Unrouted,
 }
 
 impl Status {
-    /// The state of the deliveries; none of those that are blocked.
+    /// The state of the deliveries; none of those that are blocked, nor of events without any.
     pub fn state(self) -> Option<DeliveryState> {
         match self {
             Self::State(state) => Some(state),
-            Self::Blocked => None,
+            Self::Blocked | Self::Unrouted => None,
         }
     }
 
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if text == "blocked" {
-            return Ok(Self::Blocked);
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "blocked" => return Ok(Self::Blocked),
+            "unrouted" => return Ok(Self::Unrouted),
+            _ => {}
         }
         let mut all = DeliveryState::ALL.into_iter();
         let found = all.find(|state| state.name() == text);
         found.map(Self::State).ok_or_else(|| {
             let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-            format!("expected one of {names}, blocked")
+            format!("expected one of {names}, blocked, unrouted")
         })
     }
 }

@@ -4,7 +4,7 @@ use askama::Template;
 use serde_json::Value;
 
 use super::page::{Frame, Note, Tab, html, see_other};
-use super::visit::{Visit, form};
+use super::visit::{Visit, bytes, form};
 use super::when::When;
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
@@ -143,10 +143,22 @@ fn collect(key: &str, view: &Value, settings: &mut Vec<Setting>) {
         }
         return;
     }
+    let size = view.as_u64().filter(|_| key.ends_with("_bytes"));
     settings.push(Setting {
         key: key.to_owned(),
-        value: value(view),
+        value: size.map_or_else(|| value(view), bytes),
     });
+}
+
+/// A duration in the largest unit of which it is a whole number, as relay.toml may have it. The
+/// view has seconds.
+fn duration(text: &str) -> Option<String> {
+    let seconds: u64 = text.strip_suffix('s')?.parse().ok()?;
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    unit.map(|(unit, letter)| format!("{}{letter}", seconds / unit))
 }
 
 fn value(view: &Value) -> String {
@@ -154,7 +166,7 @@ fn value(view: &Value) -> String {
         Value::Null => "–".to_owned(),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => duration(text).unwrap_or_else(|| text.clone()),
         Value::Array(all) if all.is_empty() => "–".to_owned(),
         Value::Array(all) => all.iter().map(value).collect::<Vec<_>>().join(", "),
         Value::Object(members) => {
@@ -178,6 +190,9 @@ mod tests {
             "api": { "keys": "set (2)", "rate_limit": { "get": { "burst": 5 } } },
             "destinations": { "orders": { "headers": ["a", "b"], "proxy": null } },
             "delivery": { "allow": [], "on": true },
+            "retention": { "delivered": "604800s", "dead": "0s" },
+            "retry": { "schedule": ["5s", "7200s", "90s"] },
+            "server": { "max_body_bytes": 1_048_576, "burst": 1_048_576 },
         });
         let sections = sections(&view);
         let shown: Vec<_> = sections
@@ -194,6 +209,11 @@ mod tests {
             "destinations.orders.proxy = –",
             "delivery.allow = –",
             "delivery.on = yes",
+            "retention.delivered = 7d",
+            "retention.dead = 0s",
+            "retry.schedule = 5s, 2h, 90s",
+            "server.max_body_bytes = 1.0 MiB",
+            "server.burst = 1048576",
         ] {
             assert!(shown.contains(&line.to_owned()), "{line}: {shown:?}");
         }

@@ -17,12 +17,16 @@ use crate::clock::Timestamp;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, DestinationCounts, Level};
-use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, Rollups};
+use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, Rollups, SpaceUse};
 
 /// Destinations that are shown; the page of destinations has all.
 const SHOWN: usize = 50;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
+/// A forecast of more is none.
+const FAR_OFF: Duration = Duration::from_secs(365 * 86_400);
+/// With less time left somebody has to act.
+const SOON: Duration = Duration::from_secs(86_400);
 /// Steps of the charts: the last hour in minutes, and the last day in hours.
 const MINUTES: usize = 60;
 const HOURS: usize = 24;
@@ -117,6 +121,11 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
     if read.hour.1.is_cut_short || read.day.1.is_cut_short {
         let text = "There are too many destinations for the charts: a part of them is missing.";
         frame.notes.push(Note::hint(text.to_owned()));
+    }
+    let space = visit.app.store.space_use();
+    if let Some(left) = space.full_in.filter(|left| *left < SOON) {
+        let text = format!("There is no room for new events {}.", full_text(left));
+        frame.notes.push(Note::hint(text));
     }
     Ok(html(&Overview {
         frame,
@@ -257,25 +266,90 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
         Err(_) => "reload refused",
     };
     let free = visit.app.store.free_bytes();
-    vec![
-        fact("Version", env!("CARGO_PKG_VERSION").to_owned()),
-        fact("Delivery", format!("level {}", visit.app.config.level())),
-        fact("Database", bytes(database)),
-        fact("Write-ahead log", bytes(wal)),
-        fact(
+    let space = visit.app.store.space_use();
+    let full = space.full_in.map(|left| {
+        let place = match space.max {
+            Some(_) => "Database full",
+            None => "Disk full",
+        };
+        fact(place, full_text(left))
+    });
+    let facts = [
+        Some(fact("Version", env!("CARGO_PKG_VERSION").to_owned())),
+        Some(fact(
+            "Delivery",
+            format!("level {}", visit.app.config.level()),
+        )),
+        Some(fact("Database", database_text(database, space))),
+        Some(fact("Write-ahead log", bytes(wal))),
+        Some(fact(
             "Free on its disk",
             free.map_or_else(|| "unknown".to_owned(), bytes),
-        ),
-        fact("Configuration", short(&last.fingerprint).to_owned()),
-        Fact {
+        )),
+        full,
+        Some(fact("Configuration", short(&last.fingerprint).to_owned())),
+        Some(Fact {
             name: "Last change of it",
             value: reload.to_owned(),
             at: Some(When::new(last.began_at, now)),
-        },
-    ]
+        }),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+/// The size of the database's file and, with `database.max_bytes`, how much of that is used.
+fn database_text(file: u64, space: SpaceUse) -> String {
+    match space.max {
+        Some(max) => format!(
+            "{}, {} of {} used",
+            bytes(file),
+            bytes(space.used),
+            bytes(max)
+        ),
+        None => bytes(file),
+    }
+}
+
+/// When there is no room any more, as it goes.
+fn full_text(left: Duration) -> String {
+    let text = match left.as_secs() {
+        seconds if seconds > FAR_OFF.as_secs() => format!("in over {}", span(FAR_OFF.as_secs())),
+        seconds => format!("in {}", span(seconds)),
+    };
+    format!("{text}, as it grows now")
 }
 
 /// The beginning of a fingerprint, which tells configurations apart.
 pub(super) fn short(fingerprint: &str) -> &str {
     fingerprint.get(..12).unwrap_or(fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_has_one_unit_and_ends_after_a_year() {
+        let day = 86_400;
+        for (seconds, shown) in [
+            (0, "in 0 s, as it grows now"),
+            (5 * 3600, "in 5 h, as it grows now"),
+            (9 * day + 5_000, "in 9 d, as it grows now"),
+            (400 * day, "in over 365 d, as it grows now"),
+        ] {
+            assert_eq!(full_text(Duration::from_secs(seconds)), shown);
+        }
+    }
+
+    #[test]
+    fn the_size_is_told_with_its_bound_if_there_is_one() {
+        let space = |max| SpaceUse {
+            used: 3 << 20,
+            max,
+            full_in: None,
+        };
+        assert_eq!(database_text(5 << 20, space(None)), "5.0 MiB");
+        let bounded = database_text(5 << 20, space(Some(10 << 30)));
+        assert_eq!(bounded, "5.0 MiB, 3.0 MiB of 10.0 GiB used");
+    }
 }

@@ -8,7 +8,8 @@ use crate::clock::Timestamp;
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<time datetime="{{ machine }}" title="{{ machine }}">{{ relative }}</time>"#
+    source = r#"<time class="nowrap" datetime="{{ machine }}"
+ title="{{ machine }}">{{ relative }}</time>"#
 )]
 pub(super) struct When {
     /// RFC 3339.

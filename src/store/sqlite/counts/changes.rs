@@ -10,11 +10,12 @@ use crate::store::types::{COUNTED_STATES, DestinationId};
 /// Deliveries by state, in the order of [`COUNTED_STATES`].
 pub(super) type ByState = [i64; COUNTED_STATES.len()];
 
-/// The index of the dead letters, which are counted in total only: any number of destinations for
-/// which nothing waits may have some.
+/// The index of the dead letters. Any number of destinations for which nothing waits may have some,
+/// so that they are kept apart.
 pub(super) const DEAD: usize = 3;
 
-fn index(state: DeliveryState) -> Option<usize> {
+/// The index of a state that is counted.
+pub(super) fn index(state: DeliveryState) -> Option<usize> {
     COUNTED_STATES.iter().position(|&counted| counted == state)
 }
 

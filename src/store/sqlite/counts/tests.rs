@@ -69,6 +69,32 @@ fn a_destination_for_which_nothing_waits_takes_no_memory() {
     assert_eq!(counts.known().by_destination.len(), 0);
 }
 
+#[test]
+fn the_dead_letters_of_each_destination_are_known_unless_too_many_have_some() {
+    let counts = Counts::default();
+    let dead = |id| counts.dead_lettered(DestinationId(id));
+    let one = |id, from, to| counts.add(&changes(&[(id, from, to)]));
+    one(1, Some(DeadLettered), Some(Queued));
+    assert_eq!(dead(1), None, "they are not counted yet");
+    counts.complete(&changes(&[
+        (1, None, Some(DeadLettered)),
+        (1, None, Some(DeadLettered)),
+    ]));
+    assert_eq!((dead(1), dead(2)), (Some(1), Some(0)));
+    let in_state = |state, id| counts.in_state(state, id);
+    assert_eq!(in_state(DeadLettered, Some(DestinationId(1))), Some(1));
+    assert_eq!(in_state(Queued, Some(DestinationId(1))), Some(1));
+    assert_eq!(in_state(DeadLettered, None), Some(1));
+    assert_eq!(in_state(Delivered, None), None, "these are not counted");
+    for id in 2..=16 {
+        one(id, None, Some(DeadLettered));
+    }
+    assert_eq!((dead(1), dead(16)), (Some(1), Some(1)));
+    one(17, None, Some(DeadLettered));
+    assert_eq!((dead(1), dead(17)), (None, None));
+    assert_eq!(in_state(DeadLettered, None), Some(17));
+}
+
 fn waiting(store: &Sqlite, destination: i64) -> Option<i64> {
     store.shared().counts.waiting(DestinationId(destination))
 }

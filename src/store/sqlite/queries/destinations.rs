@@ -51,6 +51,7 @@ fn page(
     });
     let total = all.len();
     let shown = all.into_iter().skip(query.offset).take(query.limit);
+    // Until they are counted, soon after a start.
     let mut dead = sql.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM deliveries
          WHERE destination_id = ?1 AND state = 4 AND discarded_at IS NULL LIMIT ?2)",
@@ -58,7 +59,10 @@ fn page(
     let found = shown.map(|(id, mut one)| {
         if let Some(id) = id {
             let limit = DestinationOverview::MAX_COUNT + 1;
-            one.dead_lettered = dead.query_row(params![id, limit], |row| row.get(0))?;
+            one.dead_lettered = match counts.dead_lettered(id) {
+                Some(count) => count.min(limit),
+                None => dead.query_row(params![id, limit], |row| row.get(0))?,
+            };
             one.waiting = counts.waiting(id);
             one.processing = counts.processing(id);
         }

@@ -4,8 +4,9 @@ mod access;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use access::{Access, LATEST_DUE_MILLIS};
 
@@ -13,8 +14,10 @@ use crate::clock::Timestamp;
 use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
+use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::selection::destination_id;
 use crate::store::types::{
     DeliveryCount, DeliveryCursor, DestinationId, IntentRow, ListQuery, ListedDelivery, Listing,
 };
@@ -63,6 +66,17 @@ struct Newest<'a> {
     keys: BTreeSet<(IntentRow, Reverse<DestinationId>)>,
     /// The newest intent that was perhaps not looked at, if the bound ended a search.
     unsearched: Option<IntentRow>,
+    /// Rows among those that wait which are not wanted: they are due for a retry.
+    passed: usize,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SearchEnd {
+    /// It has found all that may be among the newest, or as many as the bound allows.
+    Done,
+    /// Too many deliveries that are due for a retry stand before those that wait.
+    Hidden,
 }
 
 impl<'a> Newest<'a> {
@@ -76,6 +90,7 @@ impl<'a> Newest<'a> {
             }),
             keys: BTreeSet::new(),
             unsearched: None,
+            passed: 0,
         }
     }
 
@@ -105,8 +120,9 @@ impl<'a> Newest<'a> {
         access: Access,
         destination: Option<DestinationId>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut statement = sql.prepare_cached(&access.select())?;
+    ) -> Result<SearchEnd, StoreError> {
+        let bound = self.query.max_rows;
+        let mut statement = sql.prepare_cached(&access.select(bound.is_some()))?;
         let latest = match access {
             Access::Blocked => BLOCKED.as_millis(),
             _ => now.as_millis().saturating_add(LATEST_DUE_MILLIS),
@@ -136,6 +152,11 @@ impl<'a> Newest<'a> {
             }
             if row.get(3)? {
                 self.add(intent, destination);
+            } else if access == Access::Waiting {
+                self.passed += 1;
+                if bound.is_some_and(|most| self.passed >= most) {
+                    return Ok(SearchEnd::Hidden);
+                }
             }
             read += 1;
             // Each delivery that waits is wanted, so that the list's length bounds the search.
@@ -148,7 +169,7 @@ impl<'a> Newest<'a> {
                 break;
             }
         }
-        Ok(())
+        Ok(SearchEnd::Done)
     }
 
     /// Removes the deliveries that others, which were not looked at, may stand before. Returns
@@ -219,10 +240,7 @@ fn search<'a>(
     let destination: Option<DestinationId> = match &query.destination {
         None => None,
         Some(name) => {
-            let found = sql
-                .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
-                .query_row([name], |row| row.get(0))
-                .optional()?;
+            let found = destination_id(sql, name)?;
             if found.is_none() {
                 return Ok(None);
             }
@@ -231,19 +249,55 @@ fn search<'a>(
     };
     let searches = searches(sql, query, destination)?;
     let mut newest = Newest::new(query, searches.len());
-    for (access, destination) in searches {
-        newest.find(sql, access, destination, now)?;
+    for (access, of) in searches {
+        if newest.find(sql, access, of, now)? == SearchEnd::Hidden {
+            // From the newest one on they are found whatever else is due.
+            let mut newest = Newest::new(query, 1);
+            newest.find(sql, Access::Walk(query.state), destination, now)?;
+            return Ok(Some(newest));
+        }
     }
     Ok(Some(newest))
 }
 
-/// Counts the deliveries that match, up to `most`: by their keys, without reading them.
+/// The number of deliveries of a state, to one destination or to all, if it is kept.
+fn kept_count(
+    sql: &Connection,
+    counts: &Counts,
+    query: &ListQuery,
+) -> Result<Option<i64>, StoreError> {
+    let is_narrowed = query.is_blocked
+        || query.source.is_some()
+        || query.event_type.is_some()
+        || query.since.is_some()
+        || query.until.is_some();
+    let Some(state) = query.state.filter(|_| !is_narrowed) else {
+        return Ok(None);
+    };
+    Ok(match &query.destination {
+        None => counts.in_state(state, None),
+        Some(name) => match destination_id(sql, name)? {
+            Some(id) => counts.in_state(state, Some(id)),
+            None => Some(0),
+        },
+    })
+}
+
+/// Counts the deliveries that match, up to `most`: by the kept counts, or by their keys.
 fn count(
     sql: &Connection,
+    counts: &Counts,
     query: ListQuery,
     most: usize,
     now: Timestamp,
 ) -> Result<DeliveryCount, StoreError> {
+    if let Some(kept) = kept_count(sql, counts, &query)? {
+        let number = usize::try_from(kept).unwrap_or(0);
+        return Ok(DeliveryCount {
+            number: number.min(most),
+            is_exact: number <= most,
+        });
+    }
     let query = ListQuery {
         limit: u32::try_from(most).unwrap_or(u32::MAX).saturating_add(1),
         ..query
@@ -342,8 +396,10 @@ impl Sqlite {
         query: ListQuery,
         most: usize,
     ) -> Result<DeliveryCount, StoreError> {
-        let now = self.shared().clock.now();
-        self.read(move |sql| count(sql, query, most, now)).await
+        let shared = Arc::clone(self.shared());
+        let now = shared.clock.now();
+        self.read(move |sql| count(sql, &shared.counts, query, most, now))
+            .await
     }
 }
 

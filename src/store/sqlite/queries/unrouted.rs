@@ -1,6 +1,6 @@
 //! Events that no route wanted: they have no delivery. Found by an index that holds no others.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
@@ -8,18 +8,38 @@ use crate::store::sqlite::columns::intent_id;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{
-    DeliveryCursor, DestinationId, IntentRow, UnroutedEvent, UnroutedPage, UnroutedQuery,
+    DeliveryCount, DeliveryCursor, DestinationId, IntentRow, UnroutedEvent, UnroutedPage,
+    UnroutedQuery,
 };
 
-/// From the newest on. A source and a type have no index: all are read until enough are found.
-const SELECT: &str = "SELECT id, random, label, event_type, created_at,
-            (?3 IS NULL OR label = ?3) AND (?4 IS NULL OR event_type = ?4) IS TRUE
-     FROM intents INDEXED BY unrouted
-     WHERE unrouted = 1 AND id >= ?1 AND id < ?2
-     ORDER BY id DESC";
+/// Selects the events from the newest on: the id, whether the event is wanted, and these columns. A
+/// source and a type have no index: all events are read until enough are found. Without any of
+/// these columns, and without a source and a type, the index alone is read.
+fn select(columns: &str) -> String {
+    format!(
+        "SELECT id, (?3 IS NULL OR label = ?3) AND (?4 IS NULL OR event_type = ?4) IS TRUE{columns}
+         FROM intents INDEXED BY unrouted
+         WHERE unrouted = 1 AND id >= ?1 AND id < ?2
+         ORDER BY id DESC"
+    )
+}
 
-/// A page of the events that match, latest first.
-fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreError> {
+/// Where a search ended before the last event.
+struct Stop {
+    /// The last event that was looked at.
+    at: IntentRow,
+    /// Whether as many were found as were wanted; otherwise the bound on the rows ended it.
+    is_full: bool,
+}
+
+/// Hands the events that match to `take`, latest first, until it has `limit` of them.
+fn search(
+    sql: &Connection,
+    query: &UnroutedQuery,
+    columns: &str,
+    limit: usize,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> Result<Option<Stop>, StoreError> {
     let first = query.since.map_or(IntentRow(0), IntentRow::first_at);
     let until = query.until.map(|until| {
         let after = Timestamp::from_millis(until.as_millis().saturating_add(1));
@@ -28,38 +48,65 @@ fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreEr
     let after = query.after.map(|cursor| cursor.intent);
     let before = until.into_iter().chain(after).min();
     let before = before.unwrap_or(IntentRow(i64::MAX));
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let mut statement = sql.prepare_cached(SELECT)?;
+    let mut statement = sql.prepare_cached(&select(columns))?;
     let mut rows = statement.query(params![first, before, query.source, query.event_type])?;
-    let mut page = UnroutedPage {
-        found: Vec::new(),
-        next: None,
-        searched_to: None,
-    };
-    let mut read = 0;
+    let (mut read, mut found) = (0, 0);
     while let Some(row) = rows.next()? {
-        let id = intent_id(row, 0)?;
-        if row.get(5)? {
-            page.found.push(UnroutedEvent {
-                id,
-                source: row.get(2)?,
-                event_type: row.get(3)?,
-                created_at: row.get(4)?,
-            });
+        if row.get(1)? {
+            take(row)?;
+            found += 1;
         }
         read += 1;
-        let is_bound = query.max_rows.is_some_and(|most| read >= most);
-        if page.found.len() == limit || is_bound {
-            let intent = IntentRow::of(id);
-            page.next = Some(DeliveryCursor {
-                intent,
-                destination: DestinationId::default(),
-            });
-            page.searched_to = (page.found.len() < limit).then(|| intent.accepted_at());
-            break;
+        let is_full = found == limit;
+        if is_full || query.max_rows.is_some_and(|most| read >= most) {
+            let at = row.get(0)?;
+            return Ok(Some(Stop { at, is_full }));
         }
     }
-    Ok(page)
+    Ok(None)
+}
+
+/// A page of the events that match, latest first.
+fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreError> {
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let mut found = Vec::new();
+    let columns = ", id, random, label, event_type, created_at";
+    let stop = search(sql, query, columns, limit, |row| {
+        found.push(UnroutedEvent {
+            id: intent_id(row, 2)?,
+            source: row.get(4)?,
+            event_type: row.get(5)?,
+            created_at: row.get(6)?,
+        });
+        Ok(())
+    })?;
+    Ok(UnroutedPage {
+        found,
+        next: stop.as_ref().map(|stop| DeliveryCursor {
+            intent: stop.at,
+            destination: DestinationId::default(),
+        }),
+        searched_to: stop
+            .filter(|stop| !stop.is_full)
+            .map(|stop| stop.at.accepted_at()),
+    })
+}
+
+/// Counts the events that match, up to `most`.
+fn count_matching(
+    sql: &Connection,
+    query: &UnroutedQuery,
+    most: usize,
+) -> Result<DeliveryCount, StoreError> {
+    let mut number = 0;
+    let stop = search(sql, query, "", most.saturating_add(1), |_| {
+        number += 1;
+        Ok(())
+    })?;
+    Ok(DeliveryCount {
+        number: number.min(most),
+        is_exact: stop.is_none(),
+    })
 }
 
 fn count(sql: &Connection) -> Result<i64, StoreError> {
@@ -71,6 +118,16 @@ impl Sqlite {
     /// A page of the unrouted events that match, latest first.
     pub async fn unrouted_page(&self, query: UnroutedQuery) -> Result<UnroutedPage, StoreError> {
         self.read(move |sql| page(sql, &query)).await
+    }
+
+    /// Counts the unrouted events that match, up to `most`.
+    pub async fn count_unrouted_events(
+        &self,
+        query: UnroutedQuery,
+        most: usize,
+    ) -> Result<DeliveryCount, StoreError> {
+        self.read(move |sql| count_matching(sql, &query, most))
+            .await
     }
 }
 

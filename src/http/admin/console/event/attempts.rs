@@ -84,13 +84,17 @@ fn parts(one: &StoredAttempt, longest: i64) -> Vec<Part> {
     let connected = resolved
         .saturating_add(one.connect_ms.unwrap_or(0).max(0))
         .min(total);
+    // The handshake is the last part of the time that the connection took.
+    let handshake = one.tls_ms.unwrap_or(0).max(0);
+    let opened = connected.saturating_sub(handshake).max(resolved);
     let answered = one
         .first_byte_ms
         .unwrap_or(connected)
         .clamp(connected, total);
     let steps = [
         ("resolve", "look-up", 0, resolved),
-        ("connect", "connect and TLS", resolved, connected),
+        ("connect", "connect", resolved, opened),
+        ("tls", "TLS", opened, connected),
         ("answer", "first byte", connected, answered),
         ("rest", "rest", answered, total),
     ];
@@ -138,6 +142,7 @@ mod tests {
         let one = StoredAttempt {
             resolve_ms: Some(10),
             connect_ms: Some(30),
+            tls_ms: Some(20),
             first_byte_ms: Some(90),
             ..attempt(100)
         };
@@ -148,12 +153,14 @@ mod tests {
             .collect();
         let expected = [
             ("resolve", 0, 50),
-            ("connect", 50, 150),
+            ("connect", 50, 50),
+            ("tls", 100, 100),
             ("answer", 200, 250),
             ("rest", 450, 50),
         ];
         assert_eq!(shown, expected);
-        assert_eq!(parts[1].title, "connect and TLS 30 ms");
+        assert_eq!(parts[1].title, "connect 10 ms");
+        assert_eq!(parts[2].title, "TLS 20 ms");
     }
 
     #[test]
@@ -172,11 +179,20 @@ mod tests {
         let one = StoredAttempt {
             resolve_ms: Some(i64::MAX),
             connect_ms: Some(i64::MAX),
+            tls_ms: Some(i64::MAX),
             first_byte_ms: Some(-5),
             ..attempt(7)
         };
-        for part in parts(&one, 7) {
-            assert!(part.x >= 0 && part.x + part.width <= WIDTH + NARROWEST);
+        let late_handshake = StoredAttempt {
+            resolve_ms: Some(2),
+            connect_ms: Some(3),
+            tls_ms: Some(4),
+            ..attempt(7)
+        };
+        for one in [one, late_handshake] {
+            for part in parts(&one, 7) {
+                assert!(part.x >= 0 && part.x + part.width <= WIDTH + NARROWEST);
+            }
         }
         assert!(parts(&attempt(0), 1).is_empty());
     }

@@ -22,8 +22,8 @@ use crate::config::Resolved;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, IntentId, Surface};
-use crate::ops::status_text::{UNROUTED, describe};
-use crate::store::{StoredDelivery, StoredIntent};
+use crate::ops::status_text::{UNROUTED, describe_with_payload, payload_gone};
+use crate::store::{GonePayload, StoredDelivery, StoredIntent};
 use attempts::{Entry, entries};
 use bytes::{Shown, show_hex, show_text};
 use routing::Routed;
@@ -52,7 +52,8 @@ struct EventParts {
     is_unrouted: bool,
     deliveries: Vec<Delivered>,
     payload: Shown,
-    is_payload_gone: bool,
+    /// Why there is no payload any more.
+    payload_gone: Option<String>,
     headers: Vec<(String, String)>,
     curl: String,
     routes: Vec<Routed>,
@@ -89,20 +90,27 @@ impl EventParts {
             size: size(row.payload.len() as u64),
             is_unrouted: row.is_unrouted,
             deliveries: deliveries
-                .map(|(at, one)| Delivered::new(one, at, config, now))
+                .map(|(at, one)| Delivered::new((one, row.gone), at, config, now))
                 .collect(),
             payload: if is_hex {
                 show_hex(&row.payload)
             } else {
                 show_text(&row.payload)
             },
-            is_payload_gone: row.is_payload_gone(),
+            payload_gone: gone(row),
             headers: curl::shown_headers(&row.headers),
             curl: curl::command(row, &target(first, config)),
             routes: source.map_or_else(Vec::new, |source| routing::explain(source, row)),
             is_final: row.deliveries.iter().all(|one| one.state.is_final()),
         }
     }
+}
+
+/// Why an event has no payload any more.
+fn gone(row: &StoredIntent) -> Option<String> {
+    let discarded = "It was deleted when all of its deliveries were discarded.";
+    let why = row.gone.map_or_else(|| discarded.to_owned(), payload_gone);
+    row.is_payload_gone().then_some(why)
 }
 
 /// The URL of a destination up to its path, which may be a secret.
@@ -116,14 +124,19 @@ fn target(destination: Option<&str>, config: &Resolved) -> String {
 }
 
 impl Delivered {
-    fn new(one: &StoredDelivery, at: usize, config: &Resolved, now: Timestamp) -> Self {
+    fn new(
+        (one, gone): (&StoredDelivery, Option<GonePayload>),
+        at: usize,
+        config: &Resolved,
+        now: Timestamp,
+    ) -> Self {
         let most = config.destination(&one.destination).retry.max_attempts();
         Self {
             anchor: format!("delivery-{at}"),
             path: link::destination(&one.destination),
             destination: one.destination.clone(),
             mark: Mark::of_delivery(one.state, one.discarded_at.is_some()),
-            waits_for: describe(one, config, now),
+            waits_for: describe_with_payload(one, gone, config, now),
             attempts: format!("{} of {most}", one.attempts),
             entries: entries(&one.history, at),
         }
@@ -167,25 +180,31 @@ fn operations(row: &StoredIntent) -> Vec<(&'static str, String)> {
         deliveries.any(|one| one.discarded_at.is_none() && states.contains(&one.state))
     };
     let id = row.surface.public_id(row.id);
-    let path = |kind: &str, status: &str| {
-        let pairs = [
-            ("kind", Some(kind)),
-            ("ids", Some(id.as_str())),
-            ("status", Some(status).filter(|status| !status.is_empty())),
-        ];
+    let path = |kind: &str, member: Option<(&'static str, &str)>| {
+        let mut pairs = vec![("kind", Some(kind)), ("ids", Some(id.as_str()))];
+        pairs.extend(member.map(|(name, value)| (name, Some(value))));
         link::with("/operations/new", &pairs)
     };
     let mut links = Vec::new();
-    if is_any(&[DeliveryState::DeadLettered]) {
-        links.push(("Replay …", path("replay", "dead_lettered")));
-    } else if is_any(&[DeliveryState::Delivered]) {
-        links.push(("Send again …", path("replay", "delivered")));
+    // Without a payload there is nothing to send.
+    if row.gone.is_none() {
+        if row.is_unrouted {
+            let by_routes = path("replay", Some(("route", "true")));
+            links.push(("Send by today's routes …", by_routes));
+        }
+        if is_any(&[DeliveryState::DeadLettered]) {
+            let replay = path("replay", Some(("status", "dead_lettered")));
+            links.push(("Replay …", replay));
+        } else if is_any(&[DeliveryState::Delivered]) {
+            let again = path("replay", Some(("status", "delivered")));
+            links.push(("Send again …", again));
+        }
     }
     if is_any(&[DeliveryState::Queued, DeliveryState::Retrying]) {
-        links.push(("Retry now …", path("retry", "")));
+        links.push(("Retry now …", path("retry", None)));
     }
     if is_any(&[DeliveryState::DeadLettered]) {
-        links.push(("Discard …", path("discard", "")));
+        links.push(("Discard …", path("discard", None)));
     }
     links
 }

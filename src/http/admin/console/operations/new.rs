@@ -82,19 +82,31 @@ type FieldOf = (&'static str, &'static str, bool, &'static str);
 const STATUS: FieldOf = ("status", "Status", false, "usual ones");
 const DESTINATION: FieldOf = ("destination", "Destination", true, "all");
 const SOURCE: FieldOf = ("source", "Source", false, "all");
-const TYPE: FieldOf = ("type", "Type", false, "invoice.* for all that begin so");
+const TYPE: FieldOf = ("type", "Type", false, "invoice.*");
 const REASON: FieldOf = ("reason", "Last error contains", false, "");
 const SINCE: FieldOf = ("since", "Since", false, "2h, or a time");
+const UNTIL: FieldOf = ("until", "Until", false, "now");
+const ROUTE: FieldOf = ("route", "Where to", false, "as before");
 const FROM: FieldOf = ("from", "From destination", true, "");
 const TO: FieldOf = ("to", "To destination", true, "");
 
 fn fields_of(kind: OperationKind) -> &'static [FieldOf] {
     match kind {
-        OperationKind::Replay => &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE, TO],
+        OperationKind::Replay => &[
+            STATUS,
+            DESTINATION,
+            SOURCE,
+            TYPE,
+            REASON,
+            SINCE,
+            UNTIL,
+            ROUTE,
+            TO,
+        ],
         OperationKind::Retry | OperationKind::Discard | OperationKind::Erase => {
-            &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE]
+            &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE, UNTIL]
         }
-        OperationKind::Reroute => &[FROM, TO, STATUS, SOURCE, TYPE, REASON, SINCE],
+        OperationKind::Reroute => &[FROM, TO, STATUS, SOURCE, TYPE, REASON, SINCE, UNTIL],
     }
 }
 
@@ -151,7 +163,8 @@ fn shown_fields(kind: OperationKind, given: &[(String, String)]) -> Vec<Field> {
     let ids = given.iter().any(|(name, _)| name == "ids");
     let all = fields_of(kind).iter();
     // Ids say already which ones are meant.
-    let all = all.filter(|(name, ..)| !ids || matches!(*name, "to" | "destination" | "status"));
+    let of_ids = ["to", "route", "destination", "status"];
+    let all = all.filter(|(name, ..)| !ids || of_ids.contains(name));
     let shown = all.map(|&(name, label, is_choice, hint)| Field {
         name,
         label,
@@ -160,6 +173,7 @@ fn shown_fields(kind: OperationKind, given: &[(String, String)]) -> Vec<Field> {
         hint,
         options: match name {
             "status" => statuses(kind),
+            "route" => vec![("true", "today's routes".to_owned())],
             _ => Vec::new(),
         },
     });

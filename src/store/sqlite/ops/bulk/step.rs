@@ -112,12 +112,14 @@ impl Part {
         } else if self.is_at_end {
             self.end(tx, &mut progress)?;
         }
+        // Deliveries that came back to wait after the count are more than were counted.
         tx.execute(
             "UPDATE jobs
              SET done = done + ?2, skipped = skipped + ?3, payload_gone = payload_gone + ?4,
                  cursor_at = ?5, cursor_intent = ?6, cursor_more = ?7, pass_done = ?8,
                  look_again_at = ?9, look_until = ?10, in_flight = ?11, ended_at = ?12,
-                 begun_at = coalesce(begun_at, ?13), erased_at = ?14
+                 begun_at = coalesce(begun_at, ?13), erased_at = ?14,
+                 total = max(total, done + ?2)
              WHERE id = ?1",
             params![
                 self.operation,

@@ -48,8 +48,9 @@ impl Access {
 
     /// Selects the deliveries: intent, destination, in [`Access::Waiting`] when each is due, and
     /// whether the delivery is wanted. ?4 and ?6 are the source and the type of the wanted events,
-    /// or null.
-    pub fn select(self) -> String {
+    /// or null. With a bound on the rows to read, those are selected, too, that SQLite would pass
+    /// over: any number of deliveries may wait for a retry that is due.
+    pub fn select(self, is_bounded: bool) -> String {
         let (index, condition, due, wanted, order) = match self {
             Self::Attempted(state) => (
                 "INDEXED BY listed",
@@ -61,15 +62,11 @@ impl Access {
                 "1".to_owned(),
                 "d.intent_id DESC",
             ),
-            Self::Waiting => (
-                "INDEXED BY due",
-                "d.destination_id = ?1 AND d.next_attempt_at >= (?2 >> 12)
-                 AND d.next_attempt_at <= ?3 AND d.state = 0"
-                    .to_owned(),
-                "d.next_attempt_at",
-                "1".to_owned(),
-                "d.next_attempt_at DESC",
-            ),
+            Self::Waiting => {
+                let (condition, wanted) = waiting(is_bounded);
+                let (due, order) = ("d.next_attempt_at", "d.next_attempt_at DESC");
+                ("INDEXED BY due", condition, due, wanted, order)
+            }
             Self::Blocked => (
                 "INDEXED BY due",
                 "d.destination_id = ?1 AND d.next_attempt_at = ?3 AND d.state = 0".to_owned(),
@@ -132,5 +129,17 @@ impl Access {
              )
              SELECT id FROM found WHERE id IS NOT NULL"
         ))
+    }
+}
+
+/// The condition of the index `due`, and whether a delivery that it holds waits for no retry.
+fn waiting(is_bounded: bool) -> (String, String) {
+    let of_time = "d.destination_id = ?1 AND d.next_attempt_at >= (?2 >> 12)
+                   AND d.next_attempt_at <= ?3";
+    let is_queued = "d.state = 0";
+    if is_bounded {
+        (of_time.to_owned(), is_queued.to_owned())
+    } else {
+        (format!("{of_time} AND {is_queued}"), "1".to_owned())
     }
 }

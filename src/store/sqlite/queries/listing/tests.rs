@@ -148,7 +148,7 @@ proptest! {
         limit in 1..12u32,
         since in prop::option::of(0..70i64),
         source in prop::option::of(0..2usize),
-        max_rows in prop::option::of(Just(MIN_ROWS_A_SEARCH)),
+        max_rows in prop::option::of(prop_oneof![Just(3), Just(MIN_ROWS_A_SEARCH)]),
     ) {
         let sql = database();
         for (milli, counter, destination, state, history) in deliveries {
@@ -205,11 +205,9 @@ fn a_state_is_found_by_an_index_and_never_by_reading_all_deliveries() {
             continue;
         }
         for access in Access::of(Some(state), false) {
-            for select in [Some(access.select()), access.destinations()]
-                .into_iter()
-                .flatten()
-                .chain([SELECT_ONE.to_owned()])
-            {
+            let selects = [false, true].map(|is_bounded| access.select(is_bounded));
+            let selects = selects.into_iter().chain(access.destinations());
+            for select in selects.chain([SELECT_ONE.to_owned()]) {
                 let steps = plan(&sql, &select);
                 let is_of_rows = |step: &&String| {
                     step.contains(" d ") || step.contains(" i ") || step.contains(" deliveries ")
@@ -235,7 +233,7 @@ fn a_state_is_found_by_an_index_and_never_by_reading_all_deliveries() {
 fn a_walk_begins_at_the_newest_and_sorts_nothing_but_the_deliveries_of_one_intent() {
     let sql = database();
     for state in [None, Some(Delivered)] {
-        let steps = plan(&sql, &Access::of(state, false)[0].select());
+        let steps = plan(&sql, &Access::of(state, false)[0].select(true));
         assert_eq!(
             steps[0],
             "SEARCH d USING PRIMARY KEY (intent_id>? AND intent_id<?)"
@@ -297,6 +295,43 @@ fn listing_a_state_costs_the_same_however_many_deliveries_there_are() {
         assert!(
             *many <= few * 3 / 2,
             "{few} instructions, and {many} of many rows"
+        );
+    }
+}
+
+#[test]
+fn a_bounded_page_of_a_state_costs_the_same_however_many_retries_are_due() {
+    const PAGE: u32 = 10;
+    let cost = |retries: i64| -> Vec<usize> {
+        let sql = database();
+        sql.execute_batch("BEGIN").expect("a transaction");
+        for row in 1..=retries + 20 {
+            let intent = IntentId::first_row_at(NOW - 100_000) + row * 4;
+            insert_intent(&sql, intent, "a");
+            let state = if row <= retries { Retrying } else { Queued };
+            insert(&sql, intent, row % 2 + 1, state, 0);
+        }
+        // All retries are due, since nothing is sent for a while.
+        sql.execute(
+            "UPDATE deliveries SET next_attempt_at = ?1 + intent_id % 1000 WHERE state = 2",
+            [NOW - 1_000],
+        )
+        .expect("they are due");
+        sql.execute_batch("COMMIT").expect("room");
+        let queries = [None, Some("d2")].map(|to| ListQuery {
+            max_rows: Some(200),
+            ..query(Some(Queued), to, PAGE)
+        });
+        queries
+            .iter()
+            .map(|query| instructions(&sql, query))
+            .collect()
+    };
+    let (few, many) = (cost(1_000), cost(20_000));
+    for (few, many) in few.iter().zip(&many) {
+        assert!(
+            *many <= few * 3 / 2,
+            "{few} instructions, and {many} with many retries"
         );
     }
 }
