@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::limits::{MAX_ROWS, QUEUE, ROWS_BESIDE_CLIENTS};
+use super::limits::{MAX_ROWS, QUEUE, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use super::paths::path_beside;
 use super::readers::{Reader, ReaderPool};
 use super::shared::Shared;
@@ -118,22 +118,23 @@ impl Sqlite {
 
     /// Makes the next step of a change, if there is one; whether there was. Blocks.
     pub(super) fn write_step<L: LongWrite>(&self, change: &mut L) -> Result<bool, StoreError> {
-        let Some(step) = change.next_step(self.rows_of_a_step()) else {
+        let rows = self.rows_of_a_step(change.rows_left());
+        let Some(step) = change.next_step(rows) else {
             return Ok(false);
         };
         change.committed(self.write_blocking(step)?);
         Ok(true)
     }
 
-    /// Rows of a step: few while clients write, since they wait for it, otherwise those of a
-    /// transaction.
-    pub(super) fn rows_of_a_step(&self) -> usize {
+    /// Rows of a step of a change that has so many left: few while clients write, since they wait
+    /// for it, otherwise those of a transaction. A small change is not divided.
+    pub(super) fn rows_of_a_step(&self, left: usize) -> usize {
         let shared = self.shared();
         let wrote_at = shared.clients_wrote_at.load(Ordering::Relaxed);
         let now = shared.clock.monotonic();
         let is_beside_clients = wrote_at > 0
             && now.saturating_sub(Duration::from_millis(wrote_at)) < CLIENTS_RETURN_WITHIN;
-        if is_beside_clients {
+        if is_beside_clients && left > UNDIVIDED_BESIDE_CLIENTS {
             ROWS_BESIDE_CLIENTS
         } else {
             MAX_ROWS

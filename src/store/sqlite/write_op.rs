@@ -41,6 +41,11 @@ pub(crate) trait LongWrite {
     /// may have a bound of its own.
     fn next_step(&mut self, rows: usize) -> Option<Self::Step>;
 
+    /// The rows that are left. A change that doesn't know counts as a large one.
+    fn rows_left(&self) -> usize {
+        usize::MAX
+    }
+
     /// The step is durable.
     fn committed(&mut self, out: <Self::Step as WriteOp>::Out);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
 use crate::store::sqlite::handle::CLIENTS_RETURN_WITHIN;
-use crate::store::sqlite::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS};
+use crate::store::sqlite::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use crate::store::sqlite::tests::{Insert, destinations, fine, hold, open, open_by};
 
 /// Reports when each of its steps begins, and waits in each until the test lets it continue.
@@ -89,12 +89,14 @@ fn steps_are_short_while_clients_write() {
     store
         .write_blocking(Insert("own", fine))
         .expect("committed");
-    assert_eq!(store.rows_of_a_step(), MAX_ROWS);
+    let large = UNDIVIDED_BESIDE_CLIENTS + 1;
+    assert_eq!(store.rows_of_a_step(large), MAX_ROWS);
     let sent = store.send(Insert("a client's", fine)).expect("room");
     sent.blocking_recv().expect("an answer").expect("committed");
-    assert_eq!(store.rows_of_a_step(), ROWS_BESIDE_CLIENTS);
+    assert_eq!(store.rows_of_a_step(large), ROWS_BESIDE_CLIENTS);
+    assert_eq!(store.rows_of_a_step(UNDIVIDED_BESIDE_CLIENTS), MAX_ROWS);
     clock.advance(CLIENTS_RETURN_WITHIN + Duration::from_millis(1));
-    assert_eq!(store.rows_of_a_step(), MAX_ROWS);
+    assert_eq!(store.rows_of_a_step(large), MAX_ROWS);
     store.stop();
 }
 

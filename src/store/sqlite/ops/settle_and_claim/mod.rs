@@ -69,10 +69,24 @@ impl LongWrite for SettleAndClaim {
         Some(step)
     }
 
+    fn rows_left(&self) -> usize {
+        let done = &self.done;
+        let settled = self.settlements[done.settled..].iter().map(rows_of);
+        let claimed = done.requests.iter().map(rows_of_request);
+        settled.chain(claimed).sum::<usize>()
+            + self.releases[done.released..].len()
+            + self.without_breaker[done.closed..].len()
+    }
+
     fn committed(&mut self, claimed: Vec<Claimed>) {
         self.done = self.next.clone();
         self.claimed.extend(claimed);
     }
+}
+
+/// Rows of a request: the destination, and the deliveries.
+fn rows_of_request(request: &ClaimRequest) -> usize {
+    1 + request.begin + request.prefetch
 }
 
 /// Divides a request into the claims that still fit into the transaction, and the others.
@@ -133,7 +147,7 @@ impl WriteOp for SettleAndClaimStep {
 
     fn rows(&self) -> usize {
         let settled: usize = self.settlements().iter().map(rows_of).sum();
-        let claimed = self.requests.iter().map(|one| 1 + one.begin + one.prefetch);
+        let claimed = self.requests.iter().map(rows_of_request);
         settled + self.released.len() + self.without_breaker.len() + claimed.sum::<usize>()
     }
 
