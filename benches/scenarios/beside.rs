@@ -28,7 +28,12 @@ pub struct Beside {
 
 impl Beside {
     /// Prints it, and records it as the figure "POST p99 beside …".
-    pub fn outcome(self, what: &str, mut details: Value) -> Outcome {
+    pub fn outcome(self, what: &str, details: Value) -> Outcome {
+        self.outcome_within(GOAL, what, details)
+    }
+
+    /// The same with a goal of its own.
+    pub fn outcome_within(self, goal: f64, what: &str, mut details: Value) -> Outcome {
         let of =
             |all: &[Latency], figure: fn(&Latency) -> f64| median(all.iter().map(figure).collect());
         println!(
@@ -59,7 +64,7 @@ impl Beside {
         Outcome {
             figures: vec![Figure {
                 name: format!("POST p99 beside {what} ÷ calm"),
-                goal: Goal::AtMost(GOAL),
+                goal: Goal::AtMost(goal),
                 unit: "",
                 samples,
             }],

@@ -20,8 +20,10 @@
 //!   have closed their connections. Measures the time until each has got it.
 //! - `inflow`: a backlog is drained while 5 000 events a second come in (long form: ten million).
 //!   Measures deliveries settled a second beside the backlog alone, and the latency of `POST`s.
-//! - `reads`: the metrics and the operator's API with a million deliveries stored (long form: ten
-//!   million), beside ten thousand.
+//! - `reads`: the metrics, each list of the operator's API and each page of the console with a
+//!   million deliveries stored (long form: ten million), beside ten thousand.
+//! - `consoles`: the 99th percentile of `POST`s beside ten open consoles, as a ratio to a calm
+//!   relay. Needs the console.
 //!
 //! ```text
 //! cargo bench --bench scenarios --features delivery
@@ -36,6 +38,7 @@
 mod backup;
 mod beside;
 mod cold;
+mod consoles;
 mod inflow;
 mod load;
 mod neighbours;
@@ -57,7 +60,7 @@ use support::{Parts, median};
 type Scenario = (&'static str, fn() -> Outcome);
 
 fn main() {
-    let all: [Scenario; 14] = [
+    let all: [Scenario; 15] = [
         ("destinations", outage::destinations),
         ("origins", origins::run),
         ("recovery", outage::recovery),
@@ -72,6 +75,7 @@ fn main() {
         ("cold", cold::run),
         ("inflow", inflow::run),
         ("reads", reads::run),
+        ("consoles", consoles::run),
     ];
     let parts = Parts::of(&all.map(|(name, _)| name));
     println!(

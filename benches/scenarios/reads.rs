@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use relay::Relay;
 use relay::model::Level;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::beside;
@@ -19,18 +19,39 @@ const FEW: i64 = 10_000;
 /// Reads in a sample; the sample is their median.
 const REPEATS: usize = 20;
 
-/// The reads, each with its path. A build without the console has none of its pages.
-const READS: [(&str, &str); 7] = [
+/// The reads, each with its path; `ID` stands for the newest event's. A build without the console has
+/// none of its pages. All of them look at as many rows with few deliveries as with many.
+const READS: [(&str, &str); 21] = [
     ("GET /metrics", "/metrics"),
     (
         "a list by status",
         "/api/deliveries?status=retrying&limit=50",
     ),
+    (
+        "a list of dead letters",
+        "/api/deliveries?status=dead_lettered&limit=50",
+    ),
     ("a list of all", "/api/deliveries?limit=50"),
+    ("an event", "/api/events/ID"),
     ("the overview", "/api/overview"),
     ("the destinations", "/api/destinations"),
+    ("a destination", "/api/destinations/to5"),
+    ("the operations", "/api/operations"),
+    ("the rollups", "/api/rollups"),
+    ("the configuration", "/api/config"),
     ("console, overview", "/"),
     ("console, list", "/deliveries"),
+    ("console, by status", "/deliveries?status=retrying"),
+    (
+        "console, dead letters",
+        "/deliveries?status=dead_lettered&destination=to5",
+    ),
+    ("console, no match", "/deliveries?source=none"),
+    ("console, event", "/events/ID"),
+    ("console, destinations", "/destinations"),
+    ("console, destination", "/destinations/to5"),
+    ("console, operations", "/operations"),
+    ("console, configuration", "/configuration"),
 ];
 
 /// Reads with few rows and with many, in turn.
@@ -39,26 +60,27 @@ pub fn run() -> Outcome {
     let (few, _few) = start(FEW.min(most));
     let (many, _many) = start(most);
     let [small, large] = [&few, &many].map(|relay| relay.admin_address().expect("configured"));
+    let newest = [small, large].map(newest);
     println!("reads with {most} deliveries that wait, beside {FEW}, ms");
-    println!("{:<18} | {:>7} | {:>7} | many ÷ few", "", "few", "many");
+    println!("{:<22} | {:>7} | {:>7} | many ÷ few", "", "few", "many");
     let (mut figures, mut kept) = (Vec::new(), Vec::new());
     for (what, path) in READS {
-        if support::get(small, path).starts_with("HTTP/1.1 404") {
+        let [of_few, of_many] = newest.each_ref().map(|id| path.replace("ID", id));
+        if support::get(small, &of_few).starts_with("HTTP/1.1 404") {
             continue;
         }
         // The first read of each fills caches.
-        for admin in [small, large] {
-            read(admin, path);
-        }
+        read(small, &of_few);
+        read(large, &of_many);
         let (mut base, mut took) = (Vec::new(), Vec::new());
         for _ in 0..rounds() {
-            base.push(read(small, path));
-            took.push(read(large, path));
+            base.push(read(small, &of_few));
+            took.push(read(large, &of_many));
         }
         let samples = ratios(&took, &base);
         let (ratio, ratio_json) = support::shown(&samples);
         let (base, took) = (median(base), median(took));
-        println!("{what:<18} | {base:>7.2} | {took:>7.2} | {ratio}");
+        println!("{what:<22} | {base:>7.2} | {took:>7.2} | {ratio}");
         kept.push(json!({
             "read": what, "few_ms": base, "many_ms": took, "many_by_few": ratio_json,
         }));
@@ -78,8 +100,19 @@ pub fn run() -> Outcome {
     }
 }
 
-/// A relay with this many deliveries that wait for their next attempt.
-fn start(events: i64) -> (Relay, TempDir) {
+/// The newest event's id.
+pub fn newest(admin: SocketAddr) -> String {
+    let answer = support::get(admin, "/api/deliveries?limit=1");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let page: Value = serde_json::from_str(body).expect("JSON");
+    page["items"][0]["id"]
+        .as_str()
+        .expect("an event")
+        .to_owned()
+}
+
+/// A relay with this many deliveries, most of which wait for their next attempt.
+pub fn start(events: i64) -> (Relay, TempDir) {
     const DESTINATIONS: usize = 100;
 
     let directory = support::directory();
@@ -96,6 +129,7 @@ fn start(events: i64) -> (Relay, TempDir) {
             due_in: Some(Duration::from_secs(4 * 3_600)),
         },
     );
+    rows::vary(&config.database.path);
     rows::pause(&config.database.path, "sink");
     let relay = Relay::start(config).expect("the relay starts");
     let admin = relay.admin_address().expect("it is configured");
@@ -106,7 +140,7 @@ fn start(events: i64) -> (Relay, TempDir) {
     (relay, directory)
 }
 
-/// The time of a read in milliseconds.
+/// The median time of reads in milliseconds.
 fn read(admin: SocketAddr, path: &str) -> f64 {
     let took = (0..REPEATS).map(|_| {
         let start = Instant::now();

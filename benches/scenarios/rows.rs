@@ -169,3 +169,43 @@ pub fn resume(path: &Path, like: &str) {
         )
         .expect("a destination");
 }
+
+/// Gives a seeded backlog the variety that operators look at: one in twenty deliveries is a dead
+/// letter, two are delivered, each of these after an attempt. There are rollups of an hour and of a
+/// day, and a hundred operations that have ended.
+pub fn vary(path: &Path) {
+    let database = Connection::open(path).expect("the database");
+    let minute = millis_ago(Duration::ZERO) / 60_000 * 60_000;
+    let hour = minute / 3_600_000 * 3_600_000;
+    database
+        .execute_batch(&format!(
+            "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -262144;
+             PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE;
+             UPDATE deliveries SET state = iif((intent_id >> 12) % 20 = 0, 4, 3),
+                                   next_attempt_at = NULL
+             WHERE (intent_id >> 12) % 20 < 3;
+             INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+                                   duration_ms, outcome, status_code, error, address, resolve_ms,
+                                   connect_ms, tls_ms, first_byte_ms, next)
+             SELECT intent_id, destination_id, 1, 1, updated_at, 40, iif(state = 3, 0, 1),
+                    iif(state = 3, 200, 503), iif(state = 3, NULL, 'status 503'), '127.0.0.1', 1, 9,
+                    7, 30, NULL
+             FROM deliveries ORDER BY intent_id DESC LIMIT 10000;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+             INSERT OR REPLACE INTO destination_rollups
+             SELECT grain, at - i * grain * 1000, name, 90, 10, 1, x'000000000a5a0a'
+             FROM n, destinations, (SELECT 60 AS grain, {minute} AS at
+                                    UNION ALL SELECT 3600, {hour});
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+             INSERT OR REPLACE INTO source_rollups
+             SELECT grain, at - i * grain * 1000, 'bench', 1000, 1, 1
+             FROM n, (SELECT 60 AS grain, {minute} AS at UNION ALL SELECT 3600, {hour});
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+             INSERT INTO jobs (id, operation, kind, destination_id, states, since, until, total,
+                               done, cursor_at, cursor_intent, cursor_more, created_at, ended_at)
+             SELECT i, i, 0, (SELECT min(id) FROM destinations), 16, 0, {minute}, 10, 10, 0, 0, 0,
+                    {minute}, {minute} FROM n;
+             COMMIT; PRAGMA journal_mode = WAL"
+        ))
+        .expect("the schema is as known here");
+}
