@@ -1,6 +1,7 @@
 //! The database as commands see it: beside a running server, or without one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -15,7 +16,7 @@ use super::space;
 use super::tx::Tx;
 use super::wal_readers;
 use super::write_op::{LongWrite, WriteOp};
-use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::error::{OpenError, StoreError};
 
 /// A command's own connection. It never migrates: a file of another version is refused, since a
@@ -23,6 +24,7 @@ use crate::store::error::{OpenError, StoreError};
 pub struct Operator {
     sql: Connection,
     path: PathBuf,
+    clock: Arc<dyn Clock>,
     has_written: bool,
 }
 
@@ -39,6 +41,15 @@ impl Operator {
     /// For commands that change something.
     pub fn writing(path: &Path) -> Result<Self, OpenError> {
         Self::open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
+    /// For a command whose clock a test moves, together with the server's.
+    #[cfg(test)]
+    pub fn writing_by(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Ok(Self {
+            clock,
+            ..Self::writing(path)?
+        })
     }
 
     /// For a command that brings events from elsewhere: creates an empty database if there is none,
@@ -64,6 +75,7 @@ impl Operator {
         Ok(Self {
             sql,
             path,
+            clock: Arc::new(SystemClock::new()),
             has_written: false,
         })
     }
@@ -71,7 +83,7 @@ impl Operator {
     /// The time by relay's clock, by which the database is written: the system's, with the offset
     /// that the lock file records.
     pub fn now(&self) -> Timestamp {
-        LockFileRecord::beside(&self.path).now(SystemClock::new().wall())
+        LockFileRecord::beside(&self.path).now(self.clock.wall())
     }
 
     /// Whether a server has the database open.

@@ -8,6 +8,7 @@ mod order;
 mod readiness;
 mod support;
 mod tx;
+mod world;
 mod writer;
 
 pub use support::*;

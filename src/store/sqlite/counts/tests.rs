@@ -1,17 +1,13 @@
-use std::sync::Arc;
-use std::time::Duration;
-
 use rusqlite::Connection;
 
 use super::changes::{ByState, COUNT};
 use super::*;
+use crate::model::DeliveryState;
 use crate::model::DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
-use crate::model::{DeliveryState, Surface};
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::tests::schema;
-use crate::store::sqlite::tests::{Insert, open};
+use crate::store::sqlite::tests::{Insert, event_to, open, schema};
 use crate::store::sqlite::tx::Tx;
-use crate::store::types::{Accept, DestinationId};
+use crate::store::types::DestinationId;
 
 fn changes(moves: &[(i64, Option<DeliveryState>, Option<DeliveryState>)]) -> CountChanges {
     let mut changes = CountChanges::default();
@@ -114,21 +110,7 @@ fn accepted_deliveries_are_counted_and_so_are_those_a_start_finds() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     assert_eq!(totals(&store), [0, 0, 0, 0]);
-    let accept = Accept {
-        surface: Surface::Event,
-        label: "source".to_owned(),
-        url: None,
-        event_type: None,
-        query: None,
-        destinations: Arc::from(["a".to_owned(), "b".to_owned()]),
-        order_keys: Vec::new(),
-        owner: None,
-        headers: Vec::new(),
-        metadata: None,
-        body: bytes::Bytes::from_static(b"{}"),
-        key: None,
-        window: Duration::from_secs(3600),
-    };
+    let accept = event_to(&["a", "b"]);
     store.write_blocking(accept).expect("committed");
     assert_eq!(
         (totals(&store), waiting(&store, 1)),

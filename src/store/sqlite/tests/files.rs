@@ -6,7 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::{
-    Insert, destinations, event, fine, hold, open, open_without_guard, settings, try_open,
+    Insert, committed, destinations, event, fine, hold, open, open_without_guard, settings,
+    try_open,
 };
 use crate::clock::SystemClock;
 use crate::config;
@@ -164,23 +165,21 @@ fn a_second_server_knows_all_that_the_first_one_acknowledges() {
     let was_stuck = first.send(stuck).expect("room");
     let accepted = first.send(event("1")).expect("room");
     release.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
+    committed(held);
     at_commit.recv().expect("it commits");
 
     std::fs::remove_file(directory.path().join("relay.db.lock")).expect("it is there");
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| open_without_guard(&directory).0);
         // The second server creates a lock file, and then waits for the transaction. Without that
-        // wait it would have read everything it relies on after this pause.
+        // wait it would have read everything it relies on after this pause. SQLite doesn't tell who
+        // waits for its lock.
         wait_for_lock_file(&directory);
         std::thread::sleep(Duration::from_millis(300));
         tell.send(false).expect("the writer waits");
         second.join().expect("it starts")
     });
-    was_stuck
-        .blocking_recv()
-        .expect("an answer")
-        .expect("committed");
+    committed(was_stuck);
     let accepted = accepted.blocking_recv().expect("an answer");
     let Ok(Accepted::New(id, _)) = accepted else {
         panic!("{accepted:?}");

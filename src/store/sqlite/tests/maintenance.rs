@@ -6,11 +6,11 @@ mod shedding;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::open_at;
+use super::{event_to, open_at};
 use crate::clock::{Clock, FakeClock, Timestamp};
 use crate::config::{Config, Live};
 use crate::maintenance::{LONGEST_PAUSE, Worker};
-use crate::model::{IntentId, Level, Surface};
+use crate::model::{IntentId, Level};
 use crate::ops::notices::Notices;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
@@ -101,19 +101,10 @@ impl Scene {
 
     fn try_accept(&self, source: &str, key: &str, destinations: &[&str], bytes: usize) -> Accepted {
         let op = Accept {
-            surface: Surface::Event,
             label: source.to_owned(),
-            url: None,
-            event_type: None,
-            query: None,
-            destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
-            order_keys: Vec::new(),
-            owner: None,
-            headers: Vec::new(),
-            metadata: None,
             body: vec![b'1'; bytes].into(),
             key: Some(IdempotencyKey::of_event(source, key.to_owned())),
-            window: Duration::from_secs(3600),
+            ..event_to(destinations)
         };
         self.store.write_blocking(op).expect("accepted")
     }

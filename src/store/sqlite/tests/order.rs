@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rusqlite::params;
-use tempfile::TempDir;
 
-use super::{open_at, writing};
+use super::event_to;
+use super::world::{World, settlement};
 use crate::clock::{FakeClock, Timestamp};
-use crate::model::{IntentId, OnDead, OrderKey, Surface, Transition};
+use crate::model::{OnDead, OrderKey, Transition};
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::handle::Sqlite;
@@ -18,9 +18,8 @@ use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
-    Accept, Accepted, AttemptRecord, BulkAction, ClaimId, ClaimRequest, Claimed, Cutoffs,
-    DeadLetterCursor, DestinationChange, DestinationId, IntentRow, Prune, PruneCursor, Release,
-    SettleAndClaim, Settlement,
+    Accept, BulkAction, ClaimRequest, Claimed, DeadLetterCursor, DestinationId, IntentRow,
+    Settlement,
 };
 
 const DESTINATIONS: [&str; 2] = ["a", "b"];
@@ -157,56 +156,27 @@ struct InLine {
     is_blocked: bool,
 }
 
-struct World {
-    directory: TempDir,
+struct Lines {
+    world: World,
     clock: Arc<FakeClock>,
-    store: Sqlite,
-    accepted: Vec<IntentId>,
-    claimed: Vec<Claimed>,
-    claim: ClaimId,
     /// Deliveries that were ever claimed, replayed, or made later than at acceptance: the others
     /// are to be claimed in the order of acceptance.
     old: HashSet<(i64, i64)>,
 }
 
-impl World {
+impl Lines {
     fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
         Self {
-            store: open_at(&directory, &clock),
-            directory,
+            world: World::new(Arc::<FakeClock>::clone(&clock)),
             clock,
-            accepted: Vec::new(),
-            claimed: Vec::new(),
-            claim: ClaimId(1),
             old: HashSet::new(),
         }
     }
 
-    fn destination(&self, at: usize) -> Option<DestinationId> {
-        self.store
-            .read_blocking(|sql| {
-                let mut statement = sql.prepare("SELECT id FROM destinations WHERE name = ?1")?;
-                let mut rows = statement.query([DESTINATIONS[at]])?;
-                Ok(rows.next()?.map(|row| row.get(0)).transpose()?)
-            })
-            .expect("a read")
-    }
-
-    fn change(
-        &mut self,
-        settlements: Vec<Settlement>,
-        releases: Vec<Release>,
-        requests: Vec<ClaimRequest>,
-    ) {
-        self.claim = self.claim.next();
-        let mut change =
-            SettleAndClaim::new(settlements, releases, Vec::new(), requests, self.claim);
-        self.store.write_steps(&mut change).expect("committed");
-        let claimed = change.take_claimed();
+    fn change(&mut self, settlements: Vec<Settlement>, requests: Vec<ClaimRequest>) {
+        let claimed = self.world.change(settlements, Vec::new(), requests);
         self.check_first_claims(&claimed);
-        self.claimed.extend(claimed);
     }
 
     /// A delivery that is claimed for the first time has no older one before it in its line that
@@ -232,7 +202,8 @@ impl World {
     }
 
     fn standing(&self) -> Vec<InLine> {
-        self.store
+        self.world
+            .store
             .read_blocking(|sql| {
                 let mut statement = sql.prepare(
                     "SELECT intent_id, destination_id, order_key, place, state,
@@ -275,7 +246,8 @@ impl World {
         }
         let wrong = |condition: &str| -> i64 {
             let sql = format!("SELECT count(*) FROM deliveries WHERE {condition}");
-            self.store
+            let store = &self.world.store;
+            store
                 .read_blocking(|connection| {
                     Ok(connection.query_row(&sql, [BLOCKED], |row| row.get(0))?)
                 })
@@ -290,219 +262,103 @@ impl World {
     }
 
     fn check_counts(&self) {
-        self.store.write_blocking(Idle).expect("committed");
-        let said = loop {
-            match self.store.blocking() {
-                Some(said) => break said,
-                None => std::thread::yield_now(),
-            }
-        };
+        let said = self.world.counted(Sqlite::blocking);
         let said: i64 = said.iter().map(|(_, count)| count).sum();
         let stored = self.standing().into_iter().filter(|one| one.state == 4);
         assert_eq!(said, i64::try_from(stored.count()).expect("few"));
     }
 
-    fn take_claimed(&mut self, which: usize) -> Option<Claimed> {
-        let count = self.claimed.len();
-        (count > 0).then(|| self.claimed.swap_remove(which % count))
-    }
-
     fn act(&mut self, action: &Action) {
         self.clock.advance(Duration::from_secs(2));
         match *action {
-            Action::Accept(destination, key) => self.accept(destination, key),
+            Action::Accept(destination, key) => {
+                let order_keys = (key > 0).then_some((0, OrderKey::from_number(key)));
+                self.world.accept(Accept {
+                    order_keys: order_keys.into_iter().collect(),
+                    ..event_to(&[DESTINATIONS[destination]])
+                });
+            }
             Action::Claim {
                 destination,
                 begin,
                 prefetch,
             } => {
-                if let Some(destination) = self.destination(destination) {
-                    let request = ClaimRequest {
-                        destination,
-                        begin,
-                        prefetch,
-                    };
-                    self.change(Vec::new(), Vec::new(), vec![request]);
-                }
+                let names = &[DESTINATIONS[destination]];
+                let requests = self.world.requests(names, begin, prefetch);
+                self.change(Vec::new(), requests);
             }
             Action::Settle(which, step, on_dead) => {
-                if let Some(claimed) = self.take_claimed(which) {
-                    let settlement = settlement(&claimed, step, on_dead);
-                    self.change(vec![settlement], Vec::new(), Vec::new());
+                if let Some(claimed) = self.world.take_claimed(which) {
+                    let settlement = settlement(&claimed, step).ordered(Some(on_dead));
+                    self.change(vec![settlement], Vec::new());
                 }
             }
             Action::SettleAllAndClaim(step, on_dead) => {
-                let claimed = std::mem::take(&mut self.claimed);
-                let settlements = claimed.iter().map(|one| settlement(one, step, on_dead));
-                let known = (0..DESTINATIONS.len()).filter_map(|at| self.destination(at));
-                let requests = known.map(|destination| ClaimRequest {
-                    destination,
-                    begin: 20,
-                    prefetch: 0,
-                });
-                self.change(settlements.collect(), Vec::new(), requests.collect());
+                let claimed = std::mem::take(&mut self.world.claimed);
+                let settled = |one: &Claimed| settlement(one, step).ordered(Some(on_dead));
+                let settlements = claimed.iter().map(settled).collect();
+                let requests = self.world.requests(&DESTINATIONS, 20, 0);
+                self.change(settlements, requests);
             }
-            Action::Release(which) => {
-                if let Some(claimed) = self.take_claimed(which) {
-                    self.change(Vec::new(), vec![Release::untouched(&claimed)], Vec::new());
-                }
-            }
+            Action::Release(which) => self.world.release(which),
             Action::OfIntent(which, fate, by_command) => self.of_intent(which, fate, by_command),
             Action::GiveUp(which) => {
-                if !self.accepted.is_empty() {
-                    let id = self.accepted[which % self.accepted.len()];
+                if let Some(id) = self.world.accepted(which) {
                     let op = GiveUp(IntentRow::of(id));
-                    self.store.write_blocking(op).expect("committed");
+                    self.world.store.write_blocking(op).expect("committed");
                 }
             }
             Action::Backfill(which, key) => self.backfill(which, key),
-            Action::SkipDead(destination) => self.skip_dead(destination),
-            Action::Prune => self.prune(),
-            Action::Crash => {
-                let copy = tempfile::tempdir().expect("a directory");
-                for file in std::fs::read_dir(self.directory.path()).expect("a directory") {
-                    let name = file.expect("an entry").file_name();
-                    // The copy of the lock file is another file, and is not locked.
-                    std::fs::copy(self.directory.path().join(&name), copy.path().join(&name))
-                        .expect("a copy");
-                }
-                self.store.stop();
-                self.store = open_at(&copy, &self.clock);
-                self.directory = copy;
-                self.claimed.clear();
-            }
-            Action::Restart => {
-                self.store.stop();
-                self.store = open_at(&self.directory, &self.clock);
-                self.claimed.clear();
-            }
+            Action::SkipDead(destination) => self.skip_dead(DESTINATIONS[destination]),
+            Action::Prune => self.world.prune(),
+            Action::Crash => self.world.crash(),
+            Action::Restart => self.world.restart(),
         }
     }
 
-    fn accept(&mut self, destination: usize, key: i64) {
-        let intent = Accept {
-            surface: Surface::Event,
-            label: "source".to_owned(),
-            url: None,
-            event_type: None,
-            query: None,
-            destinations: Arc::from([DESTINATIONS[destination].to_owned()]),
-            order_keys: (key > 0)
-                .then_some((0, OrderKey::from_number(key)))
-                .into_iter()
-                .collect(),
-            owner: None,
-            headers: Vec::new(),
-            metadata: None,
-            body: bytes::Bytes::from_static(b"{}"),
-            key: None,
-            window: Duration::from_secs(3600),
-        };
-        let accepted = self.store.write_blocking(intent).expect("committed");
-        let Accepted::New(id, _) = accepted else {
-            panic!("{accepted:?}");
-        };
-        self.accepted.push(id);
-    }
-
-    fn of_intent(&mut self, which: usize, fate: BulkAction, by_command: bool) {
-        if self.accepted.is_empty() {
+    fn of_intent(&self, which: usize, fate: BulkAction, by_command: bool) {
+        let Some(id) = self.world.accepted(which) else {
             return;
-        }
-        let id = self.accepted[which % self.accepted.len()];
+        };
         let done = match (fate, by_command) {
-            (BulkAction::Replay, true) => writing(&self.directory).replay(id),
-            (BulkAction::Replay, false) => self.store.replay(id),
-            (_, true) => writing(&self.directory).discard(id),
-            (_, false) => self.store.discard(id),
+            (BulkAction::Replay, true) => self.world.operator().replay(id),
+            (BulkAction::Replay, false) => self.world.store.replay(id),
+            (_, true) => self.world.operator().discard(id),
+            (_, false) => self.world.store.discard(id),
         };
         done.expect("committed");
     }
 
     fn backfill(&mut self, which: usize, key: i64) {
-        if self.accepted.is_empty() || key == 0 {
+        let Some(id) = self.world.accepted(which).filter(|_| key > 0) else {
             return;
-        }
-        let id = self.accepted[which % self.accepted.len()];
-        let known = [0, 1].map(|at| self.destination(at));
-        for destination in known.into_iter().flatten() {
+        };
+        for name in DESTINATIONS {
+            let Some(destination) = self.world.destination(name) else {
+                continue;
+            };
             let op = AddDelivery {
                 intent: IntentRow::of(id),
                 destination,
                 key: OrderKey::from_number(key),
             };
-            if self.store.write_blocking(op).expect("committed") {
+            if self.world.store.write_blocking(op).expect("committed") {
                 self.old.insert((id.row(), destination.0));
             }
         }
     }
 
-    fn skip_dead(&self, destination: usize) {
-        let Some(destination) = self.destination(destination) else {
+    fn skip_dead(&self, destination: &str) {
+        let Some(destination) = self.world.destination(destination) else {
             return;
         };
-        let found = self
-            .store
+        let store = &self.world.store;
+        let found = store
             .reader()
             .blocking_letters(destination, DeadLetterCursor::START)
             .expect("a read");
-        self.store.skip_dead(found.letters).expect("committed");
+        store.skip_dead(found.letters).expect("committed");
     }
-
-    fn prune(&self) {
-        let end = Timestamp::from_millis(i64::MAX);
-        let cutoffs = Cutoffs {
-            delivered: Some(end),
-            dead_lettered: Some(end),
-            keys: Timestamp::from_millis(0),
-        };
-        let found = self
-            .store
-            .reader()
-            .expired(&cutoffs, PruneCursor::START)
-            .expect("a read");
-        let mut prune = Prune::new(found);
-        while self.store.prune(&mut prune).expect("committed") {}
-    }
-}
-
-/// Changes nothing; its transaction takes what commands have left.
-struct Idle;
-
-impl WriteOp for Idle {
-    type Out = ();
-
-    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-fn settlement(claimed: &Claimed, step: Transition, on_dead: OnDead) -> Settlement {
-    let record = AttemptRecord {
-        attempt: claimed.attempt,
-        history: claimed.history,
-        started_at: claimed.due,
-        took: Duration::from_millis(1),
-        status_code: None,
-        failure: None,
-        is_transient: true,
-        error: (step != Transition::Deliver).then(|| "error".to_owned()),
-        response: None,
-        address: None,
-        resolve: None,
-        connect: None,
-        tls: None,
-        first_byte: None,
-        next: "next".to_owned(),
-    };
-    let change = DestinationChange::default();
-    let settled = match step {
-        Transition::Deliver => Settlement::delivered(claimed.claim(), record, change),
-        // Due at once, so that it is claimed again.
-        Transition::Retry => Settlement::retry(claimed.claim(), record, claimed.due, change),
-        _ => Settlement::dead_letter(claimed.claim(), record, change),
-    };
-    settled.ordered(Some(on_dead))
 }
 
 proptest! {
@@ -512,30 +368,31 @@ proptest! {
     fn one_delivery_of_each_line_may_go_after_any_operations(
         actions in prop::collection::vec(action(), 1..120)
     ) {
-        let mut world = World::new();
+        let mut lines = Lines::new();
         for action in &actions {
-            world.act(action);
-            world.check();
+            lines.act(action);
+            lines.check();
         }
-        world.store.stop();
+        lines.world.store.stop();
     }
 
     /// The lines drain once nothing fails any more and the dead letters that block are replayed.
     #[test]
     fn every_line_drains(actions in prop::collection::vec(action(), 1..80)) {
-        let mut world = World::new();
+        let mut lines = Lines::new();
         for action in &actions {
-            world.act(action);
+            lines.act(action);
         }
-        world.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
-        for id in world.accepted.clone() {
-            world.store.replay(id).expect("committed");
+        lines.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
+        let accepted = lines.world.accepted.clone();
+        for id in &accepted {
+            lines.world.store.replay(*id).expect("committed");
         }
-        for _ in 0..=world.accepted.len() * DESTINATIONS.len() {
-            world.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
+        for _ in 0..=accepted.len() * DESTINATIONS.len() {
+            lines.act(&Action::SettleAllAndClaim(Transition::Deliver, OnDead::Skip));
         }
-        world.check();
-        prop_assert!(world.standing().is_empty(), "{:?}", world.standing());
-        world.store.stop();
+        lines.check();
+        prop_assert!(lines.standing().is_empty(), "{:?}", lines.standing());
+        lines.world.store.stop();
     }
 }

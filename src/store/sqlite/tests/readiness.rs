@@ -6,11 +6,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Insert, fine, hold, open, open_by, settings, try_open};
+use super::{Insert, committed, fill_queue, fine, hold, open, open_by, settings, try_open, until};
 use crate::clock::{FakeClock, SystemClock, Timestamp};
-use crate::store::error::StoreError;
 use crate::store::sqlite::health;
-use crate::store::sqlite::limits::{OWN_PLACES, QUEUE};
+use crate::store::sqlite::limits::OWN_PLACES;
 use crate::store::sqlite::ops::Probe;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::writer::{Command, PendingWrite};
@@ -21,17 +20,9 @@ fn a_full_queue_refuses_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     let (go_on, _held) = hold(&store);
-    let waiting: Vec<_> = (0..QUEUE)
-        .map(|_| store.send(Probe).expect("room in the queue"))
-        .collect();
-    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    let waiting = fill_queue(&store);
     go_on.send(()).expect("the writer waits");
-    for answer in waiting {
-        answer
-            .blocking_recv()
-            .expect("an answer")
-            .expect("committed");
-    }
+    waiting.into_iter().for_each(committed);
     store.send(Probe).expect("there is room again");
     store.stop();
 }
@@ -45,17 +36,9 @@ fn own_operations_take_none_of_the_clients_places() {
         let own = Command::OwnWrite(PendingWrite::boxed(Probe, oneshot::channel().0));
         assert!(store.queue().try_send(own).is_ok());
     }
-    let waiting: Vec<_> = (0..QUEUE)
-        .map(|_| store.send(Probe).expect("room in the queue"))
-        .collect();
-    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    let waiting = fill_queue(&store);
     go_on.send(()).expect("the writer waits");
-    for answer in waiting {
-        answer
-            .blocking_recv()
-            .expect("an answer")
-            .expect("committed");
-    }
+    waiting.into_iter().for_each(committed);
     store.stop();
 }
 
@@ -64,13 +47,10 @@ fn a_full_queue_is_ready() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
     let (go_on, held) = hold(&store);
-    let _waiting: Vec<_> = (0..QUEUE)
-        .map(|_| store.send(Probe).expect("room in the queue"))
-        .collect();
-    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    let _waiting = fill_queue(&store);
     assert_eq!(store.readiness(), Ok(()));
     go_on.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
+    committed(held);
     store.stop();
 }
 
@@ -92,8 +72,8 @@ fn a_writer_that_hangs_is_unready_until_it_goes_on() {
     assert_eq!(store.readiness(), Err(Unready::Stalled));
     let next = store.send(Insert("a", fine)).expect("room");
     go_on.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
-    next.blocking_recv().expect("an answer").expect("committed");
+    committed(held);
+    committed(next);
     assert_eq!(store.readiness(), Ok(()));
     store.stop();
     assert_eq!(store.readiness(), Err(Unready::Ended));
@@ -116,11 +96,7 @@ fn a_refused_batch_is_unready_until_the_idle_writer_has_proven_that_it_can_write
         .expect_err("the commit fails");
     assert_eq!(store.readiness(), Err(Unready::Refused));
     // No client writes; the idle writer does, a second after its last work.
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while store.readiness() != Ok(()) {
-        assert!(std::time::Instant::now() < end, "it stays unready");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
+    until("it is ready", || store.readiness() == Ok(()));
     store.stop();
 }
 

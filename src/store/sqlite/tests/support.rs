@@ -17,7 +17,9 @@ use crate::store::conformance::NewStore;
 use crate::store::context::{OnOutsideWrite, OnWork, StoreContext};
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::limits::QUEUE;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::ops::Probe;
 use crate::store::sqlite::shared::Shared;
 use crate::store::sqlite::space::free_bytes;
 use crate::store::sqlite::tx::Tx;
@@ -142,22 +144,41 @@ pub fn destinations(store: &Sqlite) -> Vec<String> {
         .expect("a read")
 }
 
-/// An event with an idempotency key.
-pub fn event(key: &str) -> Accept {
+/// An event for these destinations, without a key.
+pub fn event_to(destinations: &[&str]) -> Accept {
     Accept {
         surface: Surface::Event,
         label: "source".to_owned(),
         url: None,
         event_type: None,
         query: None,
-        destinations: Arc::from(["d".to_owned()]),
+        destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
         order_keys: Vec::new(),
         owner: None,
         headers: Vec::new(),
         metadata: None,
         body: bytes::Bytes::from_static(b"{}"),
-        key: Some(IdempotencyKey::of_event("source", key.to_owned())),
+        key: None,
         window: Duration::from_secs(3600),
+    }
+}
+
+/// An event with an idempotency key.
+pub fn event(key: &str) -> Accept {
+    Accept {
+        key: Some(IdempotencyKey::of_event("source", key.to_owned())),
+        ..event_to(&["d"])
+    }
+}
+
+/// Changes nothing; its transaction takes what commands have left.
+pub struct Idle;
+
+impl WriteOp for Idle {
+    type Out = ();
+
+    fn apply(&self, _tx: &Tx<'_>) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -211,6 +232,34 @@ pub fn hold(store: &Sqlite) -> (Sender<()>, oneshot::Receiver<Result<(), StoreEr
         .expect("room in the queue");
     has_begun.recv().expect("the writer has begun");
     (tell, answer)
+}
+
+/// The result of an operation that was sent.
+pub fn committed<T>(answer: oneshot::Receiver<Result<T, StoreError>>) -> T {
+    answer
+        .blocking_recv()
+        .expect("an answer")
+        .expect("committed")
+}
+
+/// Fills the writer's queue, so that it refuses the next operation. Returns the answers to come.
+pub fn fill_queue(store: &Sqlite) -> Vec<oneshot::Receiver<Result<(), StoreError>>> {
+    let waiting: Vec<_> = (0..QUEUE)
+        .map(|_| store.send(Probe).expect("room in the queue"))
+        .collect();
+    assert!(matches!(store.send(Probe), Err(StoreError::Overloaded)));
+    waiting
+}
+
+/// Polls until something holds that the idle writer does by itself.
+pub fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("{what}: not within a minute");
 }
 
 /// A store for the conformance suite.

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Insert, destinations, fine, hold, open, open_with};
+use super::{Insert, committed, destinations, event, event_to, fine, hold, open, open_with, until};
 use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::sqlite::Sqlite;
@@ -47,10 +46,7 @@ fn nobody_is_answered_before_the_commit() {
         .expect("the hook waits");
     let (before, answer) = at_commit.recv().expect("the hook ran");
     assert!(matches!(before, Err(TryRecvError::Empty)), "{before:?}");
-    answer
-        .blocking_recv()
-        .expect("an answer")
-        .expect("committed");
+    committed(answer);
     store.stop();
 }
 
@@ -124,17 +120,14 @@ fn one_bad_operation_does_not_fail_its_batch() {
     let bad = store.send(Insert("a", fine)).expect("room");
     let last = store.send(Insert("c", fine)).expect("room");
     go_on.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
-    first
-        .blocking_recv()
-        .expect("an answer")
-        .expect("committed");
+    committed(held);
+    committed(first);
     let error = bad
         .blocking_recv()
         .expect("an answer")
         .expect_err("the name is taken");
     assert!(error.to_string().contains("UNIQUE"), "{error}");
-    last.blocking_recv().expect("an answer").expect("committed");
+    committed(last);
     assert_eq!(destinations(&store), ["a", "c"]);
     store.stop();
 }
@@ -156,13 +149,8 @@ fn queued_changes_share_a_commit() {
         .map(|name| store.send(Insert(name, fine)).expect("room"))
         .into();
     go_on.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
-    for answer in waiting {
-        answer
-            .blocking_recv()
-            .expect("an answer")
-            .expect("committed");
-    }
+    committed(held);
+    waiting.into_iter().for_each(committed);
     assert_eq!(
         commits(&store),
         2,
@@ -175,35 +163,16 @@ fn queued_changes_share_a_commit() {
 fn a_key_twice_in_one_commit_is_one_intent() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
-    let accept = |key: IdempotencyKey, surface| Accept {
-        surface,
-        label: "source".to_owned(),
-        url: (surface == Surface::Relay).then(|| "http://example.com/".to_owned()),
-        event_type: None,
-        query: None,
-        destinations: Arc::from(["d".to_owned()]),
-        order_keys: Vec::new(),
-        owner: None,
-        headers: Vec::new(),
-        metadata: None,
-        body: bytes::Bytes::from_static(b"{}"),
-        key: Some(key),
-        window: Duration::from_secs(3600),
-    };
-    let event = || {
-        accept(
-            IdempotencyKey::of_event("source", "k".to_owned()),
-            Surface::Event,
-        )
-    };
-    let relay = |api_key, body: &[u8]| {
-        let key = IdempotencyKey::of_relay(api_key, "k".to_owned(), body);
-        accept(key, Surface::Relay)
+    let relay = |api_key, body: &[u8]| Accept {
+        surface: Surface::Relay,
+        url: Some("http://example.com/".to_owned()),
+        key: Some(IdempotencyKey::of_relay(api_key, "k".to_owned(), body)),
+        ..event_to(&["d"])
     };
     let (go_on, _held) = hold(&store);
     let waiting: Vec<_> = [
-        event(),
-        event(),
+        event("k"),
+        event("k"),
         relay("a", b"1"),
         relay("a", b"1"),
         relay("a", b"2"),
@@ -213,15 +182,7 @@ fn a_key_twice_in_one_commit_is_one_intent() {
     .map(|op| store.send(op).expect("room in the queue"))
     .collect();
     go_on.send(()).expect("the writer waits");
-    let became: Vec<_> = waiting
-        .into_iter()
-        .map(|answer| {
-            answer
-                .blocking_recv()
-                .expect("an answer")
-                .expect("committed")
-        })
-        .collect();
+    let became: Vec<_> = waiting.into_iter().map(committed).collect();
     let [
         Accepted::New(event, _),
         Accepted::Duplicate(same_event),
@@ -250,10 +211,7 @@ fn a_stop_commits_what_was_sent_before_and_refuses_what_comes_after() {
     };
     go_on.send(()).expect("the writer waits");
     stopping.join().expect("the stop returns");
-    before
-        .blocking_recv()
-        .expect("an answer")
-        .expect("committed");
+    committed(before);
     assert!(end.try_recv().is_err(), "nothing is broken");
     assert!(matches!(
         store.write_blocking(Probe),
@@ -309,11 +267,7 @@ fn the_wal_is_emptied_when_there_is_nothing_to_do() {
     store.write_blocking(Insert("a", fine)).expect("committed");
     assert!(store.file_sizes().1 > 0);
     // The writer tidies up a second after its last work.
-    let end = std::time::Instant::now() + Duration::from_secs(60);
-    while store.file_sizes().1 > 0 {
-        assert!(std::time::Instant::now() < end, "the WAL was never emptied");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
+    until("the WAL is emptied", || store.file_sizes().1 == 0);
     store.stop();
 }
 

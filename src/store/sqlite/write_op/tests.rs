@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{FakeClock, Timestamp};
 use crate::store::sqlite::handle::CLIENTS_RETURN_WITHIN;
 use crate::store::sqlite::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
-use crate::store::sqlite::tests::{Insert, destinations, fine, hold, open, open_by};
+use crate::store::sqlite::tests::{Insert, committed, destinations, fine, hold, open, open_by};
 
 /// Reports when each of its steps begins, and waits in each until the test lets it continue.
 struct Steps {
@@ -92,7 +92,7 @@ fn steps_are_short_while_clients_write() {
     let large = UNDIVIDED_BESIDE_CLIENTS + 1;
     assert_eq!(store.rows_of_a_step(large), MAX_ROWS);
     let sent = store.send(Insert("a client's", fine)).expect("room");
-    sent.blocking_recv().expect("an answer").expect("committed");
+    committed(sent);
     assert_eq!(store.rows_of_a_step(large), ROWS_BESIDE_CLIENTS);
     assert_eq!(store.rows_of_a_step(UNDIVIDED_BESIDE_CLIENTS), MAX_ROWS);
     clock.advance(CLIENTS_RETURN_WITHIN + Duration::from_millis(1));
@@ -136,12 +136,9 @@ fn a_transaction_takes_operations_up_to_its_rows_in_their_order() {
     .collect();
     store.take_transactions();
     go_on.send(()).expect("the writer waits");
-    held.blocking_recv().expect("an answer").expect("committed");
+    committed(held);
     for answer in queued {
-        answer
-            .blocking_recv()
-            .expect("an answer")
-            .expect("committed");
+        committed(answer);
     }
     let rows: Vec<_> = store
         .take_transactions()

@@ -1,12 +1,10 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Surface;
-use crate::store::sqlite::tests::{Insert, open};
-use crate::store::types::{Accept, Accepted};
+use crate::store::sqlite::tests::{Insert, event_to, open};
+use crate::store::types::Accepted;
 
 struct Scene {
     _directory: tempfile::TempDir,
@@ -82,22 +80,9 @@ const DELIVER: &str = "UPDATE deliveries SET state = 3, next_attempt_at = NULL";
 const PRUNE: &str = "DELETE FROM intents";
 
 fn accept(store: &Sqlite, destination: &str) -> Accepted {
-    let op = Accept {
-        surface: Surface::Event,
-        label: "s".to_owned(),
-        url: None,
-        event_type: None,
-        query: None,
-        destinations: Arc::from([destination.to_owned()]),
-        order_keys: Vec::new(),
-        owner: None,
-        headers: Vec::new(),
-        metadata: None,
-        body: vec![b'1'].into(),
-        key: None,
-        window: Duration::ZERO,
-    };
-    store.write_blocking(op).expect("accepted")
+    store
+        .write_blocking(event_to(&[destination]))
+        .expect("accepted")
 }
 
 #[derive(Clone, Copy, Debug)]
