@@ -55,7 +55,7 @@ impl Reload {
             OnHangup::Ignored if !self.dry_run => {
                 return Err(
                     "the server ignores SIGHUP, since it was started under nohup: \
-                            restart it, and without nohup it can be reloaded"
+                     reload it by POST /api/reload, or restart it without nohup"
                         .into(),
                 );
             }

@@ -4,13 +4,13 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use relay::Config;
 use relay::clock::{Clock as _, FakeClock};
 use relay::config::{NamedSecret, Secret};
 
-use crate::support::{Answer, Client, Receiver, TestRelay};
+use crate::support::{Answer, Client, Receiver, TestRelay, until};
 
 /// The tokens of the roles.
 pub const OPERATE: &str = "operate-operate-1";
@@ -242,18 +242,9 @@ impl Scene {
 
     /// Waits until at least this number of deliveries is in a state.
     pub fn wait_for(&self, status: &str, number: usize) {
-        let begin = Instant::now();
-        loop {
-            let found = self.in_state(status);
-            if found >= number {
-                return;
-            }
-            assert!(
-                begin.elapsed() < Duration::from_secs(60),
-                "{found} {status}"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        until(&format!("{number} {status}"), || {
+            (self.in_state(status) >= number).then_some(())
+        });
     }
 
     /// Deliveries in a state, up to 200.

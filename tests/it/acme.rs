@@ -3,7 +3,7 @@
 
 mod advice;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +16,7 @@ use relay::config::Acme;
 
 use crate::support::certificates::{params, signing_itself};
 use crate::support::tls::TlsClient;
-use crate::support::{Client, Reply, TestRelay, off, until};
+use crate::support::{Client, Reply, TestRelay, free_port, off, until};
 
 const DOMAIN: &str = "hooks.example.org";
 
@@ -33,12 +33,6 @@ fn has_pebble() -> bool {
         println!("skipped: pebble isn't installed");
     }
     found
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// A process that ends with its test.
@@ -284,7 +278,7 @@ fn a_certificate_is_obtained_renewed_and_kept_over_restarts() {
             >= 1
     );
 
-    // Later by the authority's clock, too, so that the next one is in time.
+    // Later by the authority's clock, too, which is the system's, so that the next one is in time.
     std::thread::sleep(Duration::from_secs(3));
     let mut open = scene.client().try_connect_as(DOMAIN).expect("a handshake");
     // Due for the first one, which is three seconds old, and not yet for the one that comes now.
@@ -342,6 +336,7 @@ fn a_clock_that_is_years_ahead_asks_once_and_then_waits() {
     // The longest wait at once.
     scene.has_failed(32);
     scene.clock.advance(Duration::from_secs(5 * 3600));
+    // Nothing tells that the agent has looked at its clock and waits on.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(scene.presented(), Some(first.clone()));
     scene.clock.advance(Duration::from_secs(3601));

@@ -162,7 +162,7 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
     arrived(&heartbeat);
 
     for _ in 0..2 {
-        let server = Process::serve(path, &toml);
+        let mut server = Process::serve(path, &toml);
         let later = event_id(&server.client.hook("2", b"{}"));
         let admin = server.admin.as_ref().expect("a listener");
         assert_eq!(server.client.get("/readyz").status, 200);
@@ -184,9 +184,12 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
             event_with_status(&server.client, &id, "queued")["attempts"],
             0
         );
-        std::thread::sleep(Duration::from_millis(1_500));
-        assert_eq!((arrived(&receiver), arrived(&heartbeat)), (0, 0));
+        // It is tried a second after the start: the dispatcher has ticked by then.
+        let log = server.read_until("no heartbeat is sent");
+        assert!(log.contains("until relay resume --all"), "{log}");
+        // The stop waits for whatever is in flight.
         stop(server);
+        assert_eq!((arrived(&receiver), arrived(&heartbeat)), (0, 0));
     }
     let server = Process::serve(path, &toml);
     let admin = server.admin.as_ref().expect("a listener");

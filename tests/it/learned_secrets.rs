@@ -167,7 +167,10 @@ fn an_expectation_ends_with_its_time_and_with_forget() {
     let path = directory.path();
     let server = Process::serve(path, TOML);
     secrets(path, &["expect", "asana", "--for", "1ms"]);
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    until("its time is over", || {
+        let list = secrets(path, &["list"]);
+        (!list.contains("expects one until")).then_some(())
+    });
     assert_eq!(handshake(&server, SECRET).status, 401);
     secrets(path, &["expect", "asana", "--for", "1d"]);
     let list = secrets(path, &["list"]);

@@ -11,6 +11,7 @@ mod bad_requests;
 mod contract;
 mod durability;
 mod framing;
+mod harness;
 mod hostile;
 mod idempotency;
 mod learned_secrets;

@@ -12,8 +12,8 @@ use relay::config::{Destination, RateLimit, Secret, Source};
 use crate::support::certificates::self_signed;
 use crate::support::raw::{answer, read_head, receiver};
 use crate::support::{
-    Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, every, off, orders,
-    until,
+    Answer, Client, Gate, Process, Receiver, TestRelay, config, event_id, event_with_status, every,
+    off, orders, until,
 };
 
 /// A relay on a clock that stands still, and its configuration.
@@ -21,6 +21,8 @@ struct Scene {
     relay: TestRelay,
     clock: Arc<FakeClock>,
     config: Config,
+    /// Takes the events of [`pass_dispatcher`].
+    _fence: Receiver,
 }
 
 impl Scene {
@@ -29,12 +31,19 @@ impl Scene {
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let mut config = config(directory.path(), url);
         orders(&mut config).retry = every(Duration::from_secs(3600), 20);
+        let (fence, _) = counting(200);
+        let to_fence = fence.url("/").parse().expect("a URL");
+        let destination = Destination::new(to_fence);
+        config.destinations.insert("fence".to_owned(), destination);
+        let source = Source::to(["fence"]);
+        config.sources.insert("fence".to_owned(), source);
         change(&mut config);
         let on_clock = Some(Arc::clone(&clock));
         Self {
             relay: TestRelay::start_in(directory, config.clone(), on_clock),
             clock,
             config,
+            _fence: fence,
         }
     }
 
@@ -61,6 +70,49 @@ impl Scene {
 
     fn metrics(&self) -> String {
         self.relay.admin().send("GET", "/metrics", &[], b"").text()
+    }
+
+    fn count(&self, select: &str) -> i64 {
+        let sql = self.relay.sqlite();
+        sql.query_row(select, [], |row| row.get(0))
+            .expect("a count")
+    }
+
+    /// Waits until this many attempts at `orders` are settled.
+    fn settles(&self, attempts: i64) {
+        let settled = "SELECT count(*) FROM attempts JOIN destinations ON id = destination_id
+                       WHERE name = 'orders'";
+        until("the attempts are settled", || {
+            (self.count(settled) == attempts).then_some(())
+        });
+    }
+
+    /// Asserts that of the deliveries to `orders` that are due now no further attempt begins.
+    fn makes_no_more_than(&self, attempts: i64) {
+        pass_dispatcher(&self.relay.client);
+        // Settled ones, and those in flight: prefetched deliveries have a negative claim.
+        let begun = self.count(
+            "SELECT (SELECT count(*) FROM attempts WHERE destination_id = t.id)
+                  + (SELECT count(*) FROM deliveries WHERE destination_id = t.id AND claim > 0)
+             FROM destinations t WHERE t.name = 'orders'",
+        );
+        assert_eq!(begun, attempts);
+    }
+}
+
+/// Returns when the dispatcher has looked at everything that was due at the call, by the
+/// configuration of that time. The first of two events is settled in a tick that began after the
+/// call, and the second one is claimed after all that this tick has claimed.
+fn pass_dispatcher(client: &Client) {
+    static NEXT_KEY: AtomicUsize = AtomicUsize::new(0);
+    for _ in 0..2 {
+        let key = NEXT_KEY.fetch_add(1, Ordering::SeqCst).to_string();
+        let headers = [
+            ("Idempotency-Key", key.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        let reply = client.send("POST", "/webhooks/fence", &headers, b"{}");
+        event_with_status(client, &event_id(&reply), "delivered");
     }
 }
 
@@ -103,15 +155,7 @@ fn a_new_url_lets_a_delivery_behind_an_open_breaker_go_at_once() {
     assert_eq!(hits.load(Ordering::SeqCst), 11);
     assert_eq!(arrived.load(Ordering::SeqCst), 1);
     until("the database has forgotten", || {
-        let left: i64 = scene
-            .relay
-            .sqlite()
-            .query_row(
-                "SELECT count(*) FROM destinations WHERE probe_at > 0",
-                [],
-                |row| row.get(0),
-            )
-            .expect("a count");
+        let left = scene.count("SELECT count(*) FROM destinations WHERE probe_at > 0");
         (left == 0).then_some(())
     });
     until("it is shown", || {
@@ -137,16 +181,10 @@ fn another_setting_lets_one_probe_of_an_open_breaker_go_at_once() {
         (hits.load(Ordering::SeqCst) == 11).then_some(())
     });
     scene.is_waiting_for(&ids[11], "circuit breaker is open");
-    until("it is settled", || {
-        let count = "SELECT count(*) FROM attempts";
-        let sql = scene.relay.sqlite();
-        let settled: i64 = sql.query_row(count, [], |row| row.get(0)).expect("a count");
-        (settled == 11).then_some(())
-    });
+    scene.settles(11);
     // It failed: the next one is due after twice the time, a minute.
     scene.clock.advance(Duration::from_secs(59));
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(hits.load(Ordering::SeqCst), 11);
+    scene.makes_no_more_than(11);
     scene.clock.advance(Duration::from_secs(1));
     until("the next", || {
         (hits.load(Ordering::SeqCst) == 12).then_some(())
@@ -168,8 +206,8 @@ fn a_hold_stays_with_the_server_that_asked_for_it() {
         scene.hook("2")
     };
     scene.reload(|config| orders(config).timeout = Some(Duration::from_secs(7)));
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(held.next_within(Duration::ZERO).is_none(), "the hold stays");
+    // The hold stays.
+    scene.makes_no_more_than(1);
     scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
     event_with_status(&scene.relay.client, &id, "delivered");
     assert_eq!(arrived.load(Ordering::SeqCst), 1);
@@ -183,24 +221,23 @@ fn a_token_bucket_of_a_destination_keeps_its_level() {
         orders(config).rate_limit = limit(0.01, 2);
     });
     let ids: Vec<_> = (0..4).map(|key| scene.hook(&key.to_string())).collect();
-    let delivered = |number: usize| {
+    let delivered = |scene: &Scene, number: usize| {
         until("the bucket's tokens are spent", || {
             (arrived.load(Ordering::SeqCst) >= number).then_some(())
         });
-        std::thread::sleep(Duration::from_millis(300));
-        assert_eq!(arrived.load(Ordering::SeqCst), number);
+        scene.makes_no_more_than(i64::try_from(number).expect("few"));
     };
-    delivered(2);
+    delivered(&scene, 2);
     // Other settings, another limit, another server: the receiver has had two of two.
     scene.reload(|config| orders(config).timeout = Some(Duration::from_secs(7)));
-    delivered(2);
+    delivered(&scene, 2);
     scene.reload(|config| orders(config).rate_limit = limit(0.001, 200));
-    delivered(2);
+    delivered(&scene, 2);
     scene.reload(|config| orders(config).rate_limit = limit(0.01, 2));
-    delivered(2);
+    delivered(&scene, 2);
     // It fills as it would have.
     scene.clock.advance(Duration::from_secs(100));
-    delivered(3);
+    delivered(&scene, 3);
     scene.reload(|config| orders(config).rate_limit = None);
     for id in &ids {
         event_with_status(&scene.relay.client, id, "delivered");
@@ -209,10 +246,11 @@ fn a_token_bucket_of_a_destination_keeps_its_level() {
 
 #[test]
 fn a_destination_that_is_removed_while_attempts_are_in_flight_waits_to_be_added_again() {
-    let receiver = Receiver::start(|arrival| {
-        let is_first = arrival.header("relay-attempt") == "1";
-        let status = if is_first { 500 } else { 200 };
-        Answer::status(status).after(Duration::from_millis(if is_first { 500 } else { 0 }))
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let receiver = Receiver::start(move |arrival| match arrival.header("relay-attempt") {
+        "1" => Answer::status(500).behind(&behind),
+        _ => Answer::status(200),
     });
     let mut scene = Scene::new(&receiver.url("/"), |config| {
         orders(config).retry = every(Duration::from_secs(1), 3);
@@ -221,24 +259,16 @@ fn a_destination_that_is_removed_while_attempts_are_in_flight_waits_to_be_added_
     receiver.next();
     let removed = orders(&mut scene.config).clone();
     scene.reload(|config| {
-        config.destinations.clear();
-        config.sources.clear();
+        config.destinations.retain(|name, _| name == "fence");
+        config.sources.retain(|name, _| name == "fence");
     });
     assert_eq!(scene.relay.client.hook("2", b"{}").status, 404);
+    gate.open();
     // The attempt ends under the rules that it began with, and the next one waits.
     scene.is_waiting_for(&id, "no longer configured");
-    let attempts = |id: &str| {
-        let event = scene.relay.client.get(&format!("/events/{id}")).json();
-        event["deliveries"][0]["history"]
-            .as_array()
-            .map_or(0, Vec::len)
-    };
-    until("the attempt is settled", || {
-        (attempts(&id) == 1).then_some(())
-    });
+    scene.settles(1);
     scene.clock.advance(Duration::from_secs(60));
-    std::thread::sleep(Duration::from_millis(300));
-    assert!(receiver.next_within(Duration::ZERO).is_none());
+    scene.makes_no_more_than(1);
     scene.is_waiting_for(&id, "no longer configured");
     scene.reload(|config| {
         config.destinations.insert("orders".to_owned(), removed);
@@ -248,35 +278,32 @@ fn a_destination_that_is_removed_while_attempts_are_in_flight_waits_to_be_added_
 
 #[test]
 fn attempts_in_flight_are_settled_by_the_new_schedule() {
-    let receiver = Receiver::start(|_| Answer::status(500).after(Duration::from_millis(500)));
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let receiver = Receiver::start(move |_| Answer::status(500).behind(&behind));
     let mut scene = Scene::new(&receiver.url("/"), |_| {});
     let id = scene.hook("1");
     receiver.next();
     scene.reload(|config| orders(config).retry = every(Duration::ZERO, 0));
+    gate.open();
     event_with_status(&scene.relay.client, &id, "dead_lettered");
 }
 
 #[test]
 fn the_outcome_of_a_server_that_was_replaced_is_not_held_against_the_new_one() {
-    let gone = Receiver::start(|_| Answer::status(410).after(Duration::from_millis(500)));
-    let held = Receiver::start(|_| {
-        let answer = Answer::status(503).header("Retry-After", "600");
-        answer.after(Duration::from_millis(500))
-    });
+    let gone = Answer::status(410);
+    let held = Answer::status(503).header("Retry-After", "600");
     let (well, _) = counting(200);
-    for old in [&gone, &held] {
+    for answer in [gone, held] {
+        let gate = Gate::closed();
+        let answer = answer.behind(&gate);
+        let old = Receiver::start(move |_| answer.clone());
         let mut scene = Scene::new(&old.url("/"), |_| {});
         scene.hook("1");
         old.next();
         scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
-        until("the attempt is settled", || {
-            let settled: i64 = scene
-                .relay
-                .sqlite()
-                .query_row("SELECT count(*) FROM attempts", [], |row| row.get(0))
-                .expect("a count");
-            (settled == 1).then_some(())
-        });
+        gate.open();
+        scene.settles(1);
         let id = scene.hook("2");
         event_with_status(&scene.relay.client, &id, "delivered");
     }
@@ -388,12 +415,14 @@ fn a_certificate_that_is_replaced_in_its_file_counts_from_the_reload_on() {
 fn a_pause_stays_and_the_line_says_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();
-    let (first, second) = (counting(200), counting(200));
+    let (first, second, fence) = (counting(200), counting(200), counting(200));
     let toml = |receiver: &Receiver| {
         format!(
             "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
-             [destinations.orders]\nurl = '{}'\n[sources.github]\ndestinations = ['orders']\n",
-            receiver.url("/")
+             [destinations.orders]\nurl = '{}'\n[sources.github]\ndestinations = ['orders']\n\
+             [destinations.fence]\nurl = '{}'\n[sources.fence]\ndestinations = ['fence']\n",
+            receiver.url("/"),
+            fence.0.url("/")
         )
     };
     let relay = Process::serve(path, &toml(&first.0));
@@ -417,8 +446,9 @@ fn a_pause_stays_and_the_line_says_so() {
         said.contains("destination orders (another server, stays paused)"),
         "{said}"
     );
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(second.1.load(Ordering::SeqCst), 0);
+    pass_dispatcher(&relay.client);
+    let history = relay.client.get(&format!("/events/{id}")).json();
+    assert_eq!(history["attempts"], 0, "{history}");
     run(&["resume", "orders"]);
     event_with_status(&relay.client, &id, "delivered");
 }

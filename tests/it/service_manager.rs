@@ -1,14 +1,14 @@
 //! A service manager such as systemd: it is told of the start, of reloads and of the stop, feeds a
 //! watchdog, and passes sockets.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Client, Process};
+use crate::support::{Client, Process, free_port};
 
 const TOML: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"\"\n\
                     [database]\nmin_free_bytes = 0\n";
@@ -281,8 +281,7 @@ fn systemd_passes_a_socket() {
         return;
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // A port that was free a moment ago.
-    let address = socket().local_addr().expect("an address");
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     std::fs::write(directory.path().join("relay.toml"), TOML).expect("writing it");
     let mut child = Command::new("systemd-socket-activate")
         .current_dir(directory.path())

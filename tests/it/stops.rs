@@ -370,17 +370,20 @@ fn a_fatal_error_ends_the_process_without_waiting_for_its_grace() {
     assert!(last.contains("relay.db: "), "{log}");
 }
 
-/// Opens a connection, asks the relay to stop, and sends a request a moment later. Returns the
+/// Opens a connection, asks the relay to stop, and sends a request when it stops. Returns the
 /// answer's first bytes.
 fn answer_to_a_request_behind_the_stop() -> Vec<u8> {
     let directory = directory();
     let relay = Relay::start(config(directory.path(), URL)).expect("a start");
-    let mut stream = TcpStream::connect(relay.address()).expect("it listens");
-    let until_accepted = TcpStream::connect(relay.address()).expect("it listens");
+    let address = relay.address();
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let until_accepted = TcpStream::connect(address).expect("it listens");
     drop(until_accepted);
     std::thread::scope(|scope| {
         scope.spawn(|| relay.stop().expect("an orderly stop"));
-        std::thread::sleep(Duration::from_millis(20));
+        until("nobody is accepted any more", || {
+            TcpStream::connect(address).err()
+        });
         let mut answer = vec![0; 12];
         let request = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n";
         let answered = stream

@@ -4,6 +4,7 @@
 //! - [`order`]: a delivery that is finished leaves its line.
 //! - [`circles`]: no files import each other in a circle; [`modules`]: which file imports which.
 //! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
+//! - [`waits`]: tests wait for conditions.
 //! - [`documents`]: links, names and form. [`source`], [`lexer`]: a Rust file as tokens and
 //!   comments.
 //! - [`packaging`]: rules for Prometheus, and the dashboard for Grafana.
@@ -21,6 +22,7 @@ mod packaging;
 mod seam;
 mod sizes;
 mod source;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::fs;

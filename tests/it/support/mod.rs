@@ -18,8 +18,10 @@ pub mod raw;
 mod receiver;
 pub mod tls;
 
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use relay::clock::FakeClock;
@@ -29,7 +31,7 @@ use serde_json::Value;
 
 pub use client::{Client, Connection, Reply};
 pub use process::Process;
-pub use receiver::{Answer, Arrival, Receiver};
+pub use receiver::{Answer, Arrival, Gate, Receiver};
 
 pub const KEY: &str = "test-key";
 
@@ -150,13 +152,16 @@ pub fn relay_to(url: &str, payload: &str) -> String {
     )
 }
 
+/// The longest wait for anything: enough for the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Polls until `look` finds a value.
 ///
 /// # Panics
 ///
-/// If there is none within a minute, which is enough for the slowest machine.
+/// If there is none within a minute.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -164,6 +169,34 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "{what}: not within a minute");
         std::thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// A port that is free, for a program that can't be told to choose one. It is none of those that
+/// the system hands out, so that no other socket of a test is given it.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let range = range.unwrap_or_default();
+    let first_of_system = range.split_whitespace().next();
+    let end = first_of_system.and_then(|port| port.parse().ok());
+    let end = end.unwrap_or(32_768_u16).max(20_000);
+    let count = end - 10_000;
+    // Other processes begin elsewhere.
+    let begin = std::process::id().wrapping_mul(97) % u32::from(count);
+    let begin = u16::try_from(begin).expect("below a number of 16 bits");
+    let ports = std::iter::repeat_with(|| {
+        10_000 + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count
+    });
+    let is_free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    let mut ports = ports.take(usize::from(count));
+    ports.find(is_free).expect("a free port")
 }
 
 /// Polls an event until it has the status.
