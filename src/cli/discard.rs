@@ -1,4 +1,4 @@
-//! `relay discard`: gives up dead letters, or what waits, for good.
+//! `relay discard`: gives up dead letters, or waiting deliveries, for good.
 
 use clap::Args;
 
@@ -14,7 +14,7 @@ pub(super) struct Discard {
     /// All dead letters, or those that match the filters
     #[arg(long, conflicts_with_all = ["ids", "status", "pending"])]
     dead: bool,
-    /// Give up what waits for an attempt, instead of dead letters
+    /// Give up waiting deliveries instead of dead letters
     #[arg(long, conflicts_with = "status")]
     pending: bool,
     #[command(flatten)]

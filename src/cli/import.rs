@@ -30,10 +30,10 @@ pub(super) struct Import {
     from: PathBuf,
     #[arg(
         long,
-        help = "Keep what waits for an attempt waiting: it is sent once it is due",
-        long_help = "Keep what waits for an attempt waiting: it is sent once it is due\n\n\
-                     Without this option it comes in as dead letters, so that nothing is sent twice\n\
-                     by two relays."
+        help = "Keep waiting deliveries waiting: each is sent once it is due",
+        long_help = "Keep waiting deliveries waiting: each is sent once it is due\n\n\
+                     Without this option they come in as dead letters, so that nothing is sent\n\
+                     twice by two relays."
     )]
     pending: bool,
     /// Print one JSON document

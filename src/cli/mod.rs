@@ -89,15 +89,15 @@ enum Command {
     List(list::List),
     /// Show a relay or an event with its attempts, and the reason why it waits
     Show(show::Show),
-    /// Send what has ended once more, or to another destination
+    /// Send finished deliveries once more, or events to another destination
     Replay(replay::Replay),
-    /// Retry what waits now, with the attempts that it has left
+    /// Retry waiting deliveries now, with the attempts that they have left
     Retry(retry::Retry),
-    /// Give up dead letters, or what waits, for good
+    /// Give up dead letters, or waiting deliveries, for good
     Discard(discard::Discard),
-    /// Delete what events say: payloads, headers, keys and answers; their rows stay
+    /// Delete the content of events: payloads, headers, keys and answers; their rows stay
     Erase(erase::Erase),
-    /// Move what waits for one destination to another
+    /// Move the waiting deliveries of one destination to another
     Reroute(reroute::Reroute),
     /// End a bulk operation early; what it has done stays done
     Cancel(cancel::Cancel),

@@ -1,4 +1,4 @@
-//! `relay reroute`: moves what waits for one destination to another.
+//! `relay reroute`: moves the waiting deliveries of one destination to another.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! `relay retry`: makes what waits due now.
+//! `relay retry`: makes waiting deliveries due now.
 
 use clap::Args;
 

@@ -212,8 +212,8 @@ fn state_text(row: &DestinationStats, config: &Resolved, now: Timestamp) -> Stri
                         .to_owned()
                 }
                 _ => format!(
-                    "nothing is sent: {}; or move what waits with relay reroute, or give it up with \
-                     relay discard --pending",
+                    "nothing is sent: {}; or move the waiting deliveries with relay reroute, or \
+                     give them up with relay discard --pending",
                     not_configured(&row.destination)
                 ),
             }

@@ -182,7 +182,7 @@ impl BackupAgent {
             Ok(result) => self.conclude(result),
             Err(RecvTimeoutError::Disconnected) => self.conclude(Err(BackupFailure::Panicked)),
             Err(RecvTimeoutError::Timeout) => {
-                log::warn!("the backup hangs: what it has written is removed by the next one");
+                log::warn!("the backup hangs: the next one removes its unfinished file");
             }
         }
     }

@@ -61,7 +61,7 @@ pub enum RelayError {
     Fatal(String),
     /// These parts did not end in time: most often a disk hangs. Everything acknowledged is on
     /// disk, and the next start recovers. The parts may run on until the process ends.
-    #[error("the stop gave up on what did not end in time: {0}; the next start recovers")]
+    #[error("parts did not end in time, and the stop gave them up: {0}; the next start recovers")]
     Stuck(String),
     /// The store refused.
     #[error(transparent)]

@@ -35,7 +35,7 @@ pub enum StoreError {
     #[error("{0}")]
     Displaced(String),
     /// A row is missing, or its contents are not valid.
-    #[error("the database holds what it should not: {0}")]
+    #[error("the database holds a value that it should not: {0}")]
     Unexpected(String),
     /// The engine refused the operation for another reason.
     #[error("the database refused: {0}")]

@@ -1,4 +1,4 @@
-//! `database.max_bytes`: finished events make room, what waits never does.
+//! `database.max_bytes`: finished events make room, waiting deliveries never do.
 
 use std::path::Path;
 

@@ -26,7 +26,7 @@ const BETWEEN_OUTAGES: Duration = Duration::from_secs(60);
 /// same answer.
 pub(super) const PAUSE_EVERY: Duration = Duration::from_secs(60);
 
-/// The log of one destination: what it has written, and what it has still to write.
+/// The log of one destination: its last lines, and the facts that are yet to be written.
 #[derive(Debug)]
 pub(in crate::delivery) struct OutageLog {
     rule: OutageRule,

@@ -42,7 +42,10 @@ impl OperationKind {
     /// The states of deliveries that it can work on, and what works on the others.
     pub fn states(self) -> (StateSet, &'static str) {
         match self {
-            Self::Replay => (StateSet::FINISHED, "what waits is made due by a retry"),
+            Self::Replay => (
+                StateSet::FINISHED,
+                "a waiting delivery is made due by a retry",
+            ),
             Self::Retry => (
                 StateSet::WAITING,
                 "what has ended is sent once more by a replay",

@@ -82,7 +82,7 @@ pub(crate) async fn create(
         nonce,
         ..new
     };
-    // A destination that is tried now is tried with what waits for it.
+    // A destination is tried together with its waiting deliveries.
     let probed = new.filter.destination.clone();
     let probed = probed.filter(|_| new.action == BulkAction::Retry && new.filter.ids.is_empty());
     let created = match store.create_operation(new).await? {

@@ -215,7 +215,7 @@ impl NewBulk {
         Self::new(BulkAction::Replay, None, filter)
     }
 
-    /// Gives up dead letters, or what waits.
+    /// Gives up dead letters, or waiting deliveries.
     pub fn discard(filter: BulkFilter) -> Self {
         Self::new(BulkAction::Discard, None, filter)
     }
@@ -230,12 +230,12 @@ impl NewBulk {
         Self::new(BulkAction::Route, None, filter)
     }
 
-    /// Makes due what waits.
+    /// Makes waiting deliveries due.
     pub fn retry(filter: BulkFilter) -> Self {
         Self::new(BulkAction::Retry, None, filter)
     }
 
-    /// Moves what waits for a destination to another one, which is configured.
+    /// Moves the waiting deliveries of a destination to another one, which is configured.
     pub fn reroute(from: String, to: String, filter: BulkFilter) -> Self {
         let filter = BulkFilter {
             destination: Some(from),

@@ -220,7 +220,7 @@ fn operations(name: &str, one: &DestinationOverview) -> Vec<(&'static str, Strin
         let retry = path("retry", None, "destination");
         links.push(("Retry all now …", retry));
         let reroute = path("reroute", None, "from");
-        links.push(("Reroute what waits …", reroute));
+        links.push(("Reroute waiting deliveries …", reroute));
     }
     links
 }

@@ -44,8 +44,8 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn routed(&mut self, after: IntentRow) -> Result<(), StoreError> {
-        // The narrow table alone: it is in the order of acceptance, too. Neither what waits nor a
-        // dead letter is shed.
+        // The narrow table alone: it is in the order of acceptance, too. Neither a waiting
+        // delivery nor a dead letter is shed.
         let mut statement = self.sql.prepare_cached(
             "SELECT intent_id, max(state < 3 OR place IS NOT NULL
                                    OR (state = 4 AND discarded_at IS NULL)),

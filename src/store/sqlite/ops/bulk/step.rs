@@ -142,8 +142,8 @@ impl Part {
     }
 
     /// At the end of a pass. Deliveries in flight come back to wait, before or behind the
-    /// cursor: so an operation that takes away what waits looks again, from the beginning,
-    /// until it finds nothing.
+    /// cursor: so an operation that takes waiting deliveries away looks again, from the
+    /// beginning, until it finds nothing.
     fn end(&self, tx: &Tx<'_>, progress: &mut Progress) -> Result<(), StoreError> {
         if self.selection.action == BulkAction::Erase {
             // Ends once the bytes are in no file any more.
