@@ -71,6 +71,8 @@ mod disclosure;
 #[cfg(feature = "delivery-durable")]
 mod doctor;
 #[cfg(feature = "delivery-durable")]
+mod documents;
+#[cfg(feature = "delivery-durable")]
 mod durable;
 #[cfg(feature = "delivery-durable")]
 mod erasing;
