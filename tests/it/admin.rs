@@ -145,7 +145,7 @@ fn deliveries_are_found_by_filters_and_pages() {
         ("limit=0", "from 1 to 200"),
         ("limit=1&limit=2", "expected once"),
         ("since=yesterday", "expected a time"),
-        ("after=nonsense", "the next of an earlier page"),
+        ("after=nonsense", "an earlier page"),
     ] {
         let reply = admin.get(&format!("/api/deliveries?{query}"));
         assert_eq!(reply.status, 400, "{query}");
