@@ -19,8 +19,8 @@ const FEW: i64 = 10_000;
 /// Reads in a sample; the sample is their median.
 const REPEATS: usize = 20;
 
-/// The reads, each with its path; `ID` stands for the newest event's. A build without the console has
-/// none of its pages. All of them look at as many rows with few deliveries as with many.
+/// The reads, each with its path; `ID` stands for the newest event's. A build without the console
+/// has none of its pages. All of them look at as many rows with few deliveries as with many.
 const READS: [(&str, &str); 21] = [
     ("GET /metrics", "/metrics"),
     (
