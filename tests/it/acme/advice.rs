@@ -50,10 +50,11 @@ struct Front {
 impl Front {
     /// Before an authority with certificates of this lifetime.
     fn of(authority: &mut Authority, seen: Seen) -> Self {
-        let pebble = authority.run();
         let own = params("localhost", |_| {});
         let own = signing_itself(own, rcgen::KeyPair::generate().expect("a key"));
+        // Pebble reads the files once it listens, and ends if they don't belong together.
         own.write_pair(authority.directory.path());
+        let pebble = authority.run();
         let seen = Arc::new(Mutex::new(seen));
         let shared = Arc::clone(&seen);
         let behind = TlsClient::trusting_all(([127, 0, 0, 1], authority.port).into());
