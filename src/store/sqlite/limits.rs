@@ -35,9 +35,9 @@ pub const MAX_ROWS: usize = 1024;
 pub const ROWS_BESIDE_CLIENTS: usize = 64;
 
 /// Rows of a change that takes one step while clients write: some 2 ms. The turns of a small pool
-/// are as large, and in steps of 64 rows each delivery of a busy pipeline waits for several commits:
-/// it settled a seventh less with 16 workers (`delivery`). The turns of a thousand workers have
-/// thousands of rows, and are divided.
+/// are as large, and in steps of 64 rows each delivery of a busy pipeline waits for several
+/// commits: it settled a seventh less with 16 workers (`delivery`). The turns of a thousand workers
+/// have thousands of rows, and are divided.
 pub const UNDIVIDED_BESIDE_CLIENTS: usize = 256;
 
 /// Bytes in one transaction: eight of the largest bodies of a source by default.
