@@ -3,7 +3,7 @@
 use super::*;
 
 /// More than one step takes while clients write.
-const WORKERS: usize = 100;
+const WORKERS: usize = 300;
 
 /// Calls a function with each attempt that begins.
 struct Watching(Box<dyn FnMut() + Send>);
