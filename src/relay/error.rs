@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -26,8 +27,13 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The database can't be read.
-    #[error("can't start: {0}")]
-    Store(#[from] StoreError),
+    #[error("{}: can't start: {source}", path.display())]
+    Store {
+        /// The database.
+        path: PathBuf,
+        /// Its error.
+        source: StoreError,
+    },
     /// The system refuses threads.
     #[error("can't start: {0}")]
     System(#[from] std::io::Error),

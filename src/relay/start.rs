@@ -24,7 +24,7 @@ use crate::relay::listeners::{Listeners, Sockets};
 use crate::relay::reload::Parts;
 use crate::relay::serving::{serve_on, upkeep};
 use crate::relay::spawner::Spawner;
-use crate::store::{DestinationId, OpenError, Store, StoreContext};
+use crate::store::{DestinationId, OpenError, Store, StoreContext, StoreError};
 
 /// The parts of a relay that runs.
 pub(super) struct Started {
@@ -67,7 +67,8 @@ pub(super) fn start(
     let fetch_certificate = fetch(&context);
     let (executor, ping) = start_agents(&mut agents, &config, context, &notices)?;
     let learned_secrets = Arc::new(LearnedSecrets::default());
-    learned_secrets.load(&store)?;
+    let unreadable = |source| unreadable(&config, source);
+    learned_secrets.load(&store).map_err(unreadable)?;
     let (address, admin_address) = (listeners.address, listeners.admin_address);
     let connections = fd_limit::connections(config.server.max_connections, &demand(&config));
     let app = App::new(
@@ -107,6 +108,13 @@ pub(super) fn start(
         event_loops,
         parts,
     })
+}
+
+fn unreadable(config: &Resolved, source: StoreError) -> StartError {
+    StartError::Store {
+        path: config.database.path.clone(),
+        source,
+    }
 }
 
 /// The parts of a relay that its executor works with.
