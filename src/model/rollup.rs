@@ -89,7 +89,9 @@ impl LatencyHistogram {
         if count == 0 {
             return None;
         }
-        let rank = ((share.clamp(0.0, 1.0) * count as f64).ceil() as u64).clamp(1, count);
+        // Rounding may have pushed a whole rank above itself: 0.28 × 25 is 7.000000000000001.
+        let rank = share.clamp(0.0, 1.0) * count as f64 * (1.0 - f64::EPSILON);
+        let rank = (rank.ceil() as u64).clamp(1, count);
         let mut before = 0;
         for (at, &counted) in self.0.iter().enumerate() {
             if rank <= before + counted {

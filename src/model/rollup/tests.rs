@@ -41,6 +41,13 @@ fn an_empty_histogram_has_no_quantile() {
 }
 
 #[test]
+fn a_share_that_is_a_whole_number_of_latencies_takes_no_further_one() {
+    let latencies = [[1; 7].as_slice(), &[1_000_000; 18]].concat();
+    let quantile = of(&latencies).quantile(0.28);
+    assert_eq!(quantile, Some(Duration::from_millis(1)));
+}
+
+#[test]
 fn the_last_bucket_is_as_long_as_its_lower_bound() {
     let day = Duration::from_secs(86_400);
     let mut histogram = LatencyHistogram::default();
