@@ -358,3 +358,33 @@ fn a_command_notices_a_server_of_another_pid_namespace() {
     );
     drop(relay);
 }
+
+#[test]
+fn a_damaged_page_that_a_start_reads_is_told_with_the_name_of_the_file() {
+    const PAGE: usize = 4096;
+    let directory = directory();
+    let relay = Process::serve(directory.path(), TOML);
+    relay.signal("-TERM");
+    assert!(relay.wait().0.success());
+    let database = directory.path().join("relay.db");
+    let roots = "SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'learned_secrets'";
+    let roots: Vec<u32> = {
+        let sql = rusqlite::Connection::open(&database).expect("a database");
+        let mut roots = sql.prepare(roots).expect("a query");
+        let roots = roots.query_map([], |row| row.get(0)).expect("rows");
+        roots.collect::<Result<_, _>>().expect("numbers")
+    };
+    let mut bytes = std::fs::read(&database).expect("a file");
+    for root in roots {
+        let end = PAGE * root as usize;
+        bytes[end - PAGE..end].fill(0xff);
+    }
+    std::fs::write(&database, bytes).expect("writing it");
+    let mut command = Process::command(directory.path());
+    let output = command.arg("serve").output().expect("the binary runs");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    // The log says what met the damage; the last line is the command's own.
+    let last = error.lines().last().unwrap_or_default();
+    assert!(last.contains("relay.db: can't start: "), "{error}");
+}
