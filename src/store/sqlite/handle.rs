@@ -118,7 +118,7 @@ impl Sqlite {
 
     /// Makes the next step of a change, if there is one; whether there was. Blocks.
     pub(super) fn write_step<L: LongWrite>(&self, change: &mut L) -> Result<bool, StoreError> {
-        let rows = self.rows_of_a_step(change.rows_left());
+        let rows = self.rows_of_a_step(change);
         let Some(step) = change.next_step(rows) else {
             return Ok(false);
         };
@@ -126,15 +126,15 @@ impl Sqlite {
         Ok(true)
     }
 
-    /// Rows of a step of a change that has so many left: few while clients write, since they wait
-    /// for it, otherwise those of a transaction. A small change is not divided.
-    pub(super) fn rows_of_a_step(&self, left: usize) -> usize {
+    /// Rows of a change's next step: few while clients write, since they wait for it, otherwise
+    /// those of a transaction. A small change is not divided.
+    pub(super) fn rows_of_a_step<L: LongWrite>(&self, change: &L) -> usize {
         let shared = self.shared();
         let wrote_at = shared.clients_wrote_at.load(Ordering::Relaxed);
         let now = shared.clock.monotonic();
         let is_beside_clients = wrote_at > 0
             && now.saturating_sub(Duration::from_millis(wrote_at)) < CLIENTS_RETURN_WITHIN;
-        if is_beside_clients && left > UNDIVIDED_BESIDE_CLIENTS {
+        if is_beside_clients && !change.has_at_most(UNDIVIDED_BESIDE_CLIENTS) {
             ROWS_BESIDE_CLIENTS
         } else {
             MAX_ROWS

@@ -41,9 +41,9 @@ pub(crate) trait LongWrite {
     /// may have a bound of its own.
     fn next_step(&mut self, rows: usize) -> Option<Self::Step>;
 
-    /// The rows that are left. A change that doesn't know counts as a large one.
-    fn rows_left(&self) -> usize {
-        usize::MAX
+    /// Whether no more than `rows` rows are left. A change that doesn't know counts as a large one.
+    fn has_at_most(&self, _rows: usize) -> bool {
+        false
     }
 
     /// The step is durable.

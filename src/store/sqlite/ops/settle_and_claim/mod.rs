@@ -69,13 +69,17 @@ impl LongWrite for SettleAndClaim {
         Some(step)
     }
 
-    fn rows_left(&self) -> usize {
+    fn has_at_most(&self, rows: usize) -> bool {
         let done = &self.done;
+        // These are one row each, and counted without a walk.
+        let plain =
+            self.releases[done.released..].len() + self.without_breaker[done.closed..].len();
         let settled = self.settlements[done.settled..].iter().map(rows_of);
-        let claimed = done.requests.iter().map(rows_of_request);
-        settled.chain(claimed).sum::<usize>()
-            + self.releases[done.released..].len()
-            + self.without_breaker[done.closed..].len()
+        let mut others = settled.chain(done.requests.iter().map(rows_of_request));
+        let left = rows.checked_sub(plain);
+        // Stops at the bound: a turn of a thousand workers is asked at each of its steps.
+        left.and_then(|left| others.try_fold(left, usize::checked_sub))
+            .is_some()
     }
 
     fn committed(&mut self, claimed: Vec<Claimed>) {

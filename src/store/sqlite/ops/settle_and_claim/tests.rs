@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rusqlite::params;
 
 use super::claim::SELECT_DUE;
 use super::*;
+use crate::clock::Timestamp;
 use crate::model::Transition;
 use crate::store::sqlite::tests::{open, schema};
 use crate::store::types::{AttemptRecord, DestinationChange, IntentRow};
@@ -127,6 +129,53 @@ fn a_change_for_many_workers_is_divided_into_bounded_transactions() {
     );
     assert_eq!(count(&store, "attempts"), 2 * 1024 + 9 * 1024);
     store.stop();
+}
+
+fn claimed(intent: i64, history: u32) -> Claimed {
+    Claimed {
+        intent: IntentRow(intent),
+        destination: DestinationId(1),
+        claim: ClaimId(1),
+        due: Timestamp::from_millis(0),
+        attempt: 1,
+        history,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_change_knows_whether_the_rows_of_its_steps_are_few(
+        histories in prop::collection::vec(40_u32..60, 0..20),
+        (released, closed) in (0_i64..5, 0_i64..5),
+        claims in prop::collection::vec((0_usize..9, 0_usize..9), 0..5),
+        first in 1_usize..60,
+    ) {
+        let claimed_of = |histories: &[u32]| -> Vec<Claimed> {
+            (1..).zip(histories).map(|(row, history)| claimed(row, *history)).collect()
+        };
+        let requests = claims.iter().map(|(begin, prefetch)| ClaimRequest {
+            destination: DestinationId(1),
+            begin: *begin,
+            prefetch: *prefetch,
+        });
+        let mut change = SettleAndClaim::new(
+            claimed_of(&histories).iter().map(settlement).collect(),
+            (1..=released).map(|row| Release::untouched(&claimed(row, 0))).collect(),
+            (1..=closed).map(DestinationId).collect(),
+            requests.filter(|one| one.begin + one.prefetch > 0).collect(),
+            ClaimId(1),
+        );
+        // Also of what the first step leaves.
+        for most in [first, usize::MAX] {
+            let all = change.next_step(usize::MAX).map_or(0, |step| step.rows());
+            prop_assert!(change.has_at_most(all));
+            prop_assert!(all == 0 || !change.has_at_most(all - 1));
+            if change.next_step(most).is_some() {
+                change.committed(Vec::new());
+            }
+        }
+        prop_assert!(change.has_at_most(0));
+    }
 }
 
 #[test]
