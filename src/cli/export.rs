@@ -60,18 +60,43 @@ impl Export {
         let new = NewBulk::export(bulk::build(&context, &request)?.filter);
         let operator = &context.operator;
         let count = match &self.output {
-            Some(path) => {
-                let file = create(path)?;
-                let mut out = BufWriter::new(file);
-                let count = self.write(operator, &new, &mut out)?;
-                let file = out.into_inner().map_err(|error| error.to_string())?;
-                file.sync_all()?;
-                count
-            }
+            Some(path) => self.write_file(operator, &new, path)?,
             None => self.write(operator, &new, &mut BufWriter::new(std::io::stdout()))?,
         };
         eprintln!("exported {count}");
         Ok(())
+    }
+
+    /// Writes a new file, and removes it unless all is in it: nobody takes a part for the whole.
+    fn write_file(
+        &self,
+        operator: &Operator,
+        new: &NewBulk,
+        path: &Path,
+    ) -> Result<usize, CommandError> {
+        let written = self.write_into(operator, new, create(path)?);
+        if written.is_err()
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            eprintln!(
+                "{}: isn't whole, and can't be removed: {error}",
+                path.display()
+            );
+        }
+        written
+    }
+
+    fn write_into(
+        &self,
+        operator: &Operator,
+        new: &NewBulk,
+        file: File,
+    ) -> Result<usize, CommandError> {
+        let mut out = BufWriter::new(file);
+        let count = self.write(operator, new, &mut out)?;
+        let file = out.into_inner().map_err(|error| error.to_string())?;
+        file.sync_all()?;
+        Ok(count)
     }
 
     /// Selects as an operation on events does.
@@ -101,9 +126,11 @@ impl Export {
         new: &NewBulk,
         out: &mut impl Write,
     ) -> Result<usize, CommandError> {
+        // A server may accept events faster than they are written: without a bound there is no end.
+        let begun = operator.now();
         let header = ExportHeader {
             relay_export: EXPORT_VERSION,
-            exported_at: operator.now(),
+            exported_at: begun,
         };
         write_line(out, &header)?;
         let mut count = 0;
@@ -118,7 +145,9 @@ impl Export {
         }
         let mut after = None;
         loop {
-            let (found, next) = operator.find_to_export(new, after).map_err(explained)?;
+            let (found, next) = operator
+                .find_to_export(new, after, begun)
+                .map_err(explained)?;
             for row in found {
                 count += export(operator, row, out)?;
             }

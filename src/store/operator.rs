@@ -120,15 +120,16 @@ impl Operator {
         }
     }
 
-    /// The next events that a filter selects, oldest first, and where to go on; none if these are
-    /// the last.
+    /// The next events that a filter selects of those accepted before an export began, oldest
+    /// first, and where to go on; none if these are the last.
     pub fn find_to_export(
         &self,
         new: &NewBulk,
         after: Option<ExportCursor>,
+        begun: Timestamp,
     ) -> Result<(Vec<IntentRow>, Option<ExportCursor>), StoreError> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.find_to_export(new, after),
+            Engine::Sqlite(engine) => engine.find_to_export(new, after, begun),
         }
     }
 

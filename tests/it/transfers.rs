@@ -1,6 +1,6 @@
 //! `relay export` and `relay import`.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,8 +63,38 @@ fn filled(path: &Path) -> (Receiver, String) {
     let discarded = event_id(&client.hook("discarded", b"{}"));
     event_with_status(client, &discarded, "retrying");
     output_of(path, &["discard", "--pending", &discarded]);
+    let typed = [("idempotency-key", "unrouted"), ("x-type", "other")];
+    event_id(&client.send("POST", "/webhooks/nobody", &typed, b"{}"));
     drop(server);
     (receiver, toml)
+}
+
+/// Gives columns a value that few events have.
+fn fill_columns(path: &Path) {
+    let sql = Connection::open(path.join("relay.db")).expect("the database");
+    sql.execute_batch(
+        "UPDATE intents SET query = 'a=1' WHERE surface = 1;
+         UPDATE intents SET metadata = '{\"m\":1}' WHERE surface = 0;
+         UPDATE attempts SET failure = 'status', error = 'why', address = '127.0.0.1', next = 'so',
+                             resolve_ms = 1, tls_ms = 2, connect_ms = 3, first_byte_ms = 4",
+    )
+    .expect("good SQL");
+}
+
+/// The lines of an export of all, without the header.
+fn exported(path: &Path) -> Vec<Value> {
+    let text = output_of(path, &["export"]);
+    let lines = text.lines().skip(1);
+    lines
+        .map(|line| {
+            let mut event: Value = serde_json::from_str(line).expect("JSON");
+            if event["payload"] == "" {
+                // An import makes one for a payload that is no more.
+                event.as_object_mut().expect("an object").remove("checksum");
+            }
+            event
+        })
+        .collect()
 }
 
 /// All rows of a view, in order.
@@ -78,12 +108,15 @@ fn rows(path: &Path, view: &str) -> Vec<Vec<Sql>> {
     rows.expect("rows").collect::<Result<_, _>>().expect("rows")
 }
 
+const HEADER: &str = "{\"relay_export\":1,\"exported_at\":\"2026-01-01T00:00:00Z\"}\n";
+
 const VIEWS: [&str; 3] = ["relay_events", "relay_deliveries", "relay_attempts"];
 
 #[test]
 fn an_export_into_an_empty_relay_gives_the_same_states() {
     let from = tempfile::tempdir().expect("a temporary directory");
     let (_receiver, toml) = filled(from.path());
+    fill_columns(from.path());
     let to = tempfile::tempdir().expect("a temporary directory");
     std::fs::write(to.path().join("relay.toml"), &toml).expect("the file");
     let file = to.path().join("export.jsonl");
@@ -98,13 +131,14 @@ fn an_export_into_an_empty_relay_gives_the_same_states() {
     );
     assert_eq!(
         output_of(to.path(), &["import", "--pending", name]),
-        "imported 6, skipped 0 that are there\n"
+        "imported 7, skipped 0 that are there\n"
     );
     for view in VIEWS {
         let (before, after) = (rows(from.path(), view), rows(to.path(), view));
         assert!(before.len() >= 5, "{view}");
         assert_eq!(before, after, "{view}");
     }
+    assert_eq!(exported(from.path()), exported(to.path()));
     let mode = to
         .path()
         .join("relay.db")
@@ -115,7 +149,7 @@ fn an_export_into_an_empty_relay_gives_the_same_states() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(
         output_of(to.path(), &["import", "--pending", name]),
-        "imported 0, skipped 6 that are there\n"
+        "imported 0, skipped 7 that are there\n"
     );
 
     // It serves them: keys name them, and a dead letter can be sent.
@@ -162,17 +196,16 @@ fn a_wrong_line_is_refused_with_its_number() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     std::fs::write(path.join("relay.toml"), toml("http://127.0.0.1:9/", "")).expect("the file");
-    let header = "{\"relay_export\":1,\"exported_at\":\"2026-01-01T00:00:00Z\"}\n";
     for (text, expected) in [
         (String::new(), "line 1: "),
         (
             "{\"id\":1}\n".to_owned(),
             "expected the first line of an export",
         ),
-        (header.replace(":1,", ":2,"), "relay_export: 2: expected 1"),
-        (format!("{header}{{\n"), "line 2: "),
+        (HEADER.replace(":1,", ":2,"), "relay_export: 2: expected 1"),
+        (format!("{HEADER}{{\n"), "line 2: "),
         (
-            format!("{header}\n{{\"id\":\"x\"}}\n"),
+            format!("{HEADER}\n{{\"id\":\"x\"}}\n"),
             "line 3: missing field",
         ),
     ] {
@@ -218,4 +251,96 @@ fn an_import_beside_a_server_is_served_at_once() {
     assert!(!waiting.is_empty());
     let fresh = event_id(&server.client.hook("fresh", b"{}"));
     assert!(!fresh.is_empty());
+}
+
+#[test]
+fn an_order_is_the_same_in_whatever_order_the_lines_come() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|_| Answer::status(400));
+    let ordering = "ordering = { by = '/id', on_dead = 'block' }\n";
+    let toml = toml(&receiver.url("/"), ordering);
+    let server = Process::serve(from.path(), &toml);
+    let ids = ["first", "second", "third"].map(|key| {
+        event_id(
+            &server
+                .client
+                .hook(key, format!("{{\"id\":1,\"k\":\"{key}\"}}").as_bytes()),
+        )
+    });
+    event_with_status(&server.client, &ids[0], "dead_lettered");
+    server.signal("-TERM");
+    server.wait();
+    let text = output_of(from.path(), &["export"]);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[1..].reverse();
+    let to = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(to.path().join("relay.toml"), &toml).expect("the file");
+    // As an editor of another system leaves it.
+    std::fs::write(to.path().join("in.jsonl"), lines.join("\r\n")).expect("the file");
+    output_of(to.path(), &["import", "--pending", "in.jsonl"]);
+    for view in VIEWS {
+        let (before, after) = (rows(from.path(), view), rows(to.path(), view));
+        assert_eq!(before, after, "{view}");
+    }
+    let waits = rows(
+        to.path(),
+        "(SELECT event, waits_in_order, 0 FROM relay_deliveries)",
+    );
+    let waits: Vec<&Sql> = waits.iter().map(|row| &row[1]).collect();
+    assert_eq!(
+        waits,
+        [&Sql::Integer(0), &Sql::Integer(1), &Sql::Integer(1)]
+    );
+}
+
+#[test]
+fn an_export_that_fails_leaves_no_file() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let (_receiver, _) = filled(from.path());
+    let known = exported(from.path());
+    let known = known[0]["id"].as_str().expect("an id");
+    let unknown = "evt_01890a5d-ac96-774b-bcce-b302099a8057";
+    let args = ["export", "--output", "part.jsonl", known, unknown];
+    let (text, code) = error_of(from.path(), &args);
+    assert!(
+        text.contains("there is no relay or event") && code == Some(1),
+        "{text}"
+    );
+    assert!(!from.path().join("part.jsonl").exists());
+}
+
+#[test]
+fn an_import_changes_nothing_while_a_restore_is_interrupted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    std::fs::write(path.join("relay.toml"), toml("http://127.0.0.1:9/", "")).expect("the file");
+    std::fs::write(path.join("in.jsonl"), HEADER).expect("the file");
+    std::fs::write(path.join("relay.db.restore"), "{}").expect("the file");
+    let (text, code) = error_of(path, &["import", "in.jsonl"]);
+    assert!(
+        text.contains("a restore was interrupted") && code == Some(1),
+        "{text}"
+    );
+    assert!(!path.join("relay.db").exists());
+}
+
+#[test]
+fn a_database_that_the_superuser_imports_belongs_to_the_owner_of_its_directory() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    std::fs::write(path.join("relay.toml"), toml("http://127.0.0.1:9/", "")).expect("the file");
+    std::fs::write(path.join("in.jsonl"), HEADER).expect("the file");
+    chown(path, Some(1234), Some(4321)).expect("root may");
+    output_of(path, &["import", "in.jsonl"]);
+    for entry in std::fs::read_dir(path).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("relay.db") {
+            let owner = entry.metadata().expect("a file");
+            assert_eq!((owner.uid(), owner.gid()), (1234, 4321), "{name}");
+        }
+    }
 }

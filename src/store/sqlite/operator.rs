@@ -1,5 +1,6 @@
 //! The database as commands see it: beside a running server, or without one.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::limits::{BUSY_TIMEOUT, MAX_ROWS};
 use super::lock_file::{self, LockFileRecord};
 use super::open;
 use super::paths::canonical;
+use super::private;
 use super::restore;
 use super::space;
 use super::tx::Tx;
@@ -56,9 +58,19 @@ impl Operator {
     /// unless one is known to have been there.
     pub fn importing(path: &Path) -> Result<Self, OpenError> {
         let path = canonical(path);
+        restore::refuse_if_interrupted(&path)?;
         if !path.exists() {
             let lock = lock_file::acquire(&path)?;
             let record = lock.record_writer();
+            open::create(&path, record.record().newest)?;
+            let given = File::open(&path).and_then(|file| {
+                private::give_to_owner_of_directory(&file, &path)?;
+                private::give_to_owner_of_directory(lock.file(), &path)
+            });
+            given.map_err(|source| OpenError::Create {
+                path: path.clone(),
+                source,
+            })?;
             drop(open::writer(&path, &|| record.record().newest)?);
         }
         Self::writing(&path)

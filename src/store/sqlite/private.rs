@@ -3,12 +3,12 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Result};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::paths::path_beside;
+use super::paths::{directory_of, path_beside};
 
 /// Read and write for the owner, nothing for others.
 pub const MODE: u32 = 0o600;
@@ -46,6 +46,16 @@ pub fn create(database: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Gives a new file of the superuser's to the owner of its directory: no command makes one that the
+/// service can't read.
+pub fn give_to_owner_of_directory(file: &File, path: &Path) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let directory = directory_of(path).metadata()?;
+    fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 /// Removes the rights of other users from existing files: an earlier version may have created them,

@@ -39,7 +39,7 @@ impl Partial {
         let create = || {
             let file = private::create_new(&path)?;
             file.try_lock().map_err(io::Error::from)?;
-            give_to_owner_of_directory(&file, &path)?;
+            private::give_to_owner_of_directory(&file, &path)?;
             Ok(file)
         };
         let file = create().map_err(|source: io::Error| match source.kind() {
@@ -180,15 +180,6 @@ fn is_reserved(rest: &[u8]) -> bool {
         b"restoring",
     ];
     files.contains(&rest)
-}
-
-/// A command that the superuser runs makes no file that the service can't read.
-fn give_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let directory = paths::directory_of(path).metadata()?;
-    std::os::unix::fs::fchown(file, Some(directory.uid()), Some(directory.gid()))
 }
 
 /// Renames, unless there is a file of the new name.

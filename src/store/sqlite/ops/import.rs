@@ -7,6 +7,7 @@ use rusqlite::params;
 
 use crate::model::{DeliveryState, OrderKey, Surface};
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::limits::MAX_BATCH_BYTES;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::line;
@@ -162,6 +163,7 @@ impl ImportStep {
         let key = record.order_key.map(OrderKey::from_number);
         let is_pending = !record.status.is_final();
         let is_given_up = is_pending && !self.keeps_pending;
+        let is_dead = record.status == DeliveryState::DeadLettered;
         let mut place = None;
         let (mut state, mut due) = (record.status, None);
         let mut last_error = record.last_error.clone();
@@ -180,9 +182,11 @@ impl ImportStep {
                 None => at,
             });
             place = key.map(|_| intent);
-        } else if let Some(key) = key.filter(|_| record.is_in_line) {
-            // A dead letter that blocks its line, unless another stands there already.
-            place = line::is_empty(tx, destination, key)?.then_some(intent);
+        } else if let Some(key) = key.filter(|_| record.is_in_line && is_dead) {
+            // A dead letter that blocks its line, unless another one or an attempt that was made
+            // stands before it. Later events make room for it, in whatever order the lines come.
+            let at = line::enter(tx, intent, destination, key, record.updated_at)?;
+            place = (at != BLOCKED).then_some(intent);
         }
         tx.execute(
             "INSERT INTO deliveries (intent_id, destination_id, state, attempts, history,

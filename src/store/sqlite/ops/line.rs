@@ -132,16 +132,6 @@ pub fn leave_first(
     Ok(())
 }
 
-/// Whether nothing stands in a line.
-pub fn is_empty(
-    tx: &Tx<'_>,
-    destination: DestinationId,
-    key: OrderKey,
-) -> Result<bool, StoreError> {
-    let first = tx.first(SELECT_FIRST, params![destination, key], |_| Ok(()))?;
-    Ok(first.is_none())
-}
-
 /// Whether this many deliveries stand in a line, and will have their turns: the line of a dead
 /// letter that blocks stands still, and waiting for it could last for ever.
 pub fn is_crowded(

@@ -22,7 +22,7 @@ fn find(
     sql: &Connection,
     new: &NewBulk,
     after: Option<ExportCursor>,
-    now: Timestamp,
+    begun: Timestamp,
 ) -> Result<(Vec<IntentRow>, Option<ExportCursor>), StoreError> {
     let destination = match &new.filter.destination {
         Some(name) => match destination_id(sql, name)? {
@@ -31,7 +31,7 @@ fn find(
         },
         None => None,
     };
-    let selection = selection_of(new, destination, None, now);
+    let selection = selection_of(new, destination, None, begun);
     let start = match after {
         Some(ExportCursor(intent)) => Cursor {
             intent,
@@ -157,15 +157,15 @@ fn history(
 }
 
 impl Operator {
-    /// The next events that a filter selects, oldest first, and where to go on; none if these are
-    /// the last.
+    /// The next events that a filter selects of those accepted before an export began, oldest
+    /// first, and where to go on; none if these are the last.
     pub fn find_to_export(
         &self,
         new: &NewBulk,
         after: Option<ExportCursor>,
+        begun: Timestamp,
     ) -> Result<(Vec<IntentRow>, Option<ExportCursor>), StoreError> {
-        let now = self.now();
-        self.read(|sql| find(sql, new, after, now))
+        self.read(|sql| find(sql, new, after, begun))
     }
 
     /// The row of an id; none if there is no such relay or event.
@@ -183,3 +183,6 @@ impl Operator {
         self.read(|sql| record(sql, intent))
     }
 }
+
+#[cfg(test)]
+mod tests;
