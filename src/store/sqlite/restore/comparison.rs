@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::pending::{Fate, Old, PendingDelivery, fate, pending_after};
+use super::pending::{Fate, Old, PendingDelivery, Replaced, pending_after};
 use super::settle::settle;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
@@ -37,14 +37,15 @@ pub fn compare(
         }
     };
     if let Some(old) = old {
-        match erase_since(sql, old, now)? {
+        comparison.problem.clone_from(&old.problem);
+        match erase_since(sql, &old.sql, now)? {
             Ok(erased) => comparison.erased = erased,
             Err(why) => comparison.problem = Some(why),
         }
         let newest: i64 = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
             row.get(0)
         })?;
-        let newer = old.query_row(
+        let newer = old.sql.query_row(
             "SELECT count(*) FROM intents WHERE id > ?1",
             [newest],
             |row| row.get(0),
@@ -58,7 +59,7 @@ pub fn compare(
 /// Counts the pending deliveries by destination, and settles those that were delivered.
 pub fn pending(
     sql: &mut Connection,
-    old: Option<&Connection>,
+    old: Option<&Replaced>,
     is_settling: bool,
     now: Timestamp,
     comparison: &mut Comparison,
@@ -72,7 +73,7 @@ pub fn pending(
         after = (last.intent, last.destination);
         let mut delivered = Vec::new();
         for one in page {
-            let fate = match old.map(|old| fate(old, &one)).transpose() {
+            let fate = match old.map(|old| old.fate(&one)).transpose() {
                 Ok(fate) => fate,
                 Err(error) => {
                     comparison.problem = Some(format!("it can't be read: {error}"));

@@ -19,19 +19,16 @@ pub fn settle_held(operator: &mut Operator) -> Result<Comparison, RestoreError> 
         });
     };
     let now = operator.now();
+    let nothing = RestoreError::NothingAside;
     let old = match Old::open(held.aside.as_deref(), &id) {
-        Old::Readable(old) => old,
-        Old::Absent => {
-            return Err(RestoreError::NothingAside(
-                "there was no database to keep aside".to_owned(),
-            ));
-        }
+        Old::Readable(old) => match old.problem {
+            Some(why) => return Err(nothing(why)),
+            None => old,
+        },
+        Old::Absent => return Err(nothing("there was no database to keep aside".to_owned())),
         Old::Unknown(why) => {
             let path = held.aside.unwrap_or_default();
-            return Err(RestoreError::NothingAside(format!(
-                "{}: {why}",
-                path.display()
-            )));
+            return Err(nothing(format!("{}: {why}", path.display())));
         }
     };
     let mut comparison = Comparison::default();

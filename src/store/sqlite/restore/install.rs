@@ -107,7 +107,10 @@ pub fn put_back(database: &Path, lock: &File) -> Result<(), RestoreError> {
         path: database.to_owned(),
         source,
     };
-    let restored = Marker::read(database);
+    let restored = Marker::read(database).map_err(|source| RestoreError::File {
+        path: path_beside(database, ".restore"),
+        source,
+    })?;
     if restored.is_none() && !exists(database) {
         return Err(RestoreError::Unclear {
             marker: path_beside(database, ".restore"),

@@ -43,15 +43,17 @@ impl Marker {
     pub fn write(&self, database: &Path) -> io::Result<()> {
         let path = path_of(database);
         let mut file = private::create_new(&path)?;
+        // The service's user may have to read it.
+        private::give_to_owner_of_directory(&file, &path)?;
         file.write_all(serde_json::to_string(self)?.as_bytes())?;
         file.sync_all()?;
         sync_directory_of(&path)
     }
 
     /// Reads it. None if it is not whole: then it was interrupted before anything else was done.
-    pub fn read(database: &Path) -> Option<Self> {
-        let text = fs::read_to_string(path_of(database)).ok()?;
-        serde_json::from_str(&text).ok()
+    pub fn read(database: &Path) -> io::Result<Option<Self>> {
+        let text = fs::read(path_of(database))?;
+        Ok(serde_json::from_slice(&text).ok())
     }
 }
 

@@ -1,42 +1,102 @@
 //! The pending deliveries of a backup, and their fates in the database that it replaces.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
-use crate::store::sqlite::{open, settings};
+use crate::store::sqlite::{hold, open, settings};
 use crate::store::types::{DestinationId, IntentRow};
 
 /// Pending deliveries that are read at a time.
 const PAGE: i64 = 1_000;
 
+/// Databases that one held after the other: bounds what a file that names itself can cost.
+const MOST_EARLIER: usize = 16;
+
 /// The database that is replaced, as far as it can be read.
 pub enum Old {
     /// There is none.
     Absent,
-    Readable(Connection),
+    Readable(Replaced),
     /// It tells nothing; why.
     Unknown(String),
+}
+
+/// A database that is replaced, and what it tells of deliveries.
+pub struct Replaced {
+    pub sql: Connection,
+    /// While it is held it is a restored backup itself, and has sent nothing. The databases that it
+    /// and those before it have replaced tell of deliveries; the latest first.
+    earlier: Vec<Connection>,
+    /// Why those tell nothing.
+    pub problem: Option<String>,
 }
 
 impl Old {
     /// Opens the database, if it is the one of the backup, whose id this is.
     pub fn open(path: Option<&Path>, id: &str) -> Self {
-        let Some(path) = path else {
-            return Self::Absent;
-        };
-        let opened = open::snapshot(path).and_then(|sql| {
-            let found: Option<String> = settings::get(&sql, settings::DATABASE_ID)?;
-            Ok((sql, found))
-        });
-        match opened {
-            Ok((sql, Some(found))) if found == id => Self::Readable(sql),
-            Ok((_, Some(_))) => Self::Unknown("it is another database".to_owned()),
-            Ok((_, None)) => Self::Unknown("it doesn't tell which database it is".to_owned()),
-            Err(error) => Self::Unknown(format!("it can't be read: {error}")),
+        match path.map(|path| open_one(path, id)) {
+            None => Self::Absent,
+            Some(Ok(sql)) => Self::Readable(Replaced::new(sql, id)),
+            Some(Err(why)) => Self::Unknown(why),
         }
+    }
+}
+
+fn open_one(path: &Path, id: &str) -> Result<Connection, String> {
+    let opened = open::snapshot(path).and_then(|sql| {
+        let found: Option<String> = settings::get(&sql, settings::DATABASE_ID)?;
+        Ok((sql, found))
+    });
+    match opened {
+        Ok((sql, Some(found))) if found == id => Ok(sql),
+        Ok((_, Some(_))) => Err("it is another database".to_owned()),
+        Ok((_, None)) => Err("it doesn't tell which database it is".to_owned()),
+        Err(error) => Err(format!("it can't be read: {error}")),
+    }
+}
+
+/// The database that a held one has replaced.
+fn replaced_by(sql: &Connection) -> Option<PathBuf> {
+    hold::get(sql).ok().flatten()?.aside
+}
+
+impl Replaced {
+    fn new(sql: Connection, id: &str) -> Self {
+        let mut next = replaced_by(&sql);
+        let (mut earlier, mut problem) = (Vec::new(), None);
+        while let Some(path) = next.filter(|_| earlier.len() < MOST_EARLIER) {
+            match open_one(&path, id) {
+                Ok(sql) => {
+                    next = replaced_by(&sql);
+                    earlier.push(sql);
+                }
+                Err(why) => {
+                    problem = Some(format!("{}: {why}", path.display()));
+                    next = None;
+                }
+            }
+        }
+        Self {
+            sql,
+            earlier,
+            problem,
+        }
+    }
+
+    /// The fate of a delivery: delivered if one of the databases has delivered it.
+    pub fn fate(&self, one: &PendingDelivery) -> rusqlite::Result<Fate> {
+        let mut found = Fate::Absent;
+        for sql in std::iter::once(&self.sql).chain(&self.earlier) {
+            match fate(sql, one)? {
+                Fate::Delivered => return Ok(Fate::Delivered),
+                Fate::Other => found = Fate::Other,
+                Fate::Absent => {}
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -82,8 +142,8 @@ pub fn pending_after(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The same delivery in the old database, by the event's id and the destination's name.
-pub fn fate(old: &Connection, one: &PendingDelivery) -> rusqlite::Result<Fate> {
+/// The same delivery in another database, by the event's id and the destination's name.
+fn fate(old: &Connection, one: &PendingDelivery) -> rusqlite::Result<Fate> {
     let mut statement = old.prepare_cached(
         "SELECT d.state FROM deliveries d JOIN intents i ON i.id = d.intent_id
                                           JOIN destinations t ON t.id = d.destination_id

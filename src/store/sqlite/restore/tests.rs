@@ -228,6 +228,22 @@ fn an_undoing_that_was_interrupted_is_made_again_and_keeps_the_newest_event() {
 }
 
 #[test]
+fn an_undoing_that_cannot_read_the_marker_changes_nothing() {
+    let scene = Scene::new();
+    let steps = interrupted(&scene, 11);
+    assert_eq!(steps.last(), Some(&Step::Placed));
+    // As one of another user's: it is there, and can't be read.
+    let marker = scene.directory.path().join("relay.db.restore");
+    std::fs::remove_file(&marker).expect("it is there");
+    std::os::unix::fs::symlink("relay.db.restore", &marker).expect("a link");
+    let restore = Restore::begin(&scene.database()).expect("nobody has it");
+    let refused = restore.abandon().expect_err("nobody knows").to_string();
+    assert!(refused.contains("relay.db.restore: "), "{refused}");
+    drop(restore);
+    scene.start().map(|_| ()).expect_err("it is still refused");
+}
+
+#[test]
 fn a_backup_that_is_damaged_or_none_changes_nothing() {
     let scene = Scene::new();
     let good = std::fs::read(scene.copy()).expect("it is there");
@@ -296,6 +312,48 @@ fn settling_marks_exactly_those_as_delivered_that_the_old_database_has_delivered
         let refused = settle_held(&mut operator).expect_err("it is not held");
         assert!(matches!(refused, RestoreError::NotHeld { .. }), "{refused}");
     }
+}
+
+#[test]
+fn a_restore_over_a_held_database_knows_what_the_one_before_it_has_delivered() {
+    for is_at_once in [true, false] {
+        let scene = Scene::new();
+        scene.change(DELIVER_A);
+        scene.restore(false).expect("restored");
+        let restored = scene.restore(is_at_once).expect("restored again");
+        let comparison = &restored.comparison;
+        let pending = &comparison.pending[0];
+        assert_eq!(
+            (pending.pending, pending.delivered, pending.absent),
+            (2, 1, 0)
+        );
+        assert_eq!(comparison.problem, None);
+        assert_eq!(comparison.settled, i64::from(is_at_once));
+        if !is_at_once {
+            let mut operator = Operator::writing(&scene.database()).expect("it opens");
+            assert_eq!(settle_held(&mut operator).expect("settled").settled, 1);
+        }
+        assert_eq!(states(&scene), [3, 0]);
+    }
+}
+
+#[test]
+fn a_restore_over_a_held_database_knows_nothing_without_the_one_before_it() {
+    let scene = Scene::new();
+    scene.change(DELIVER_A);
+    scene.change("INSERT INTO erasures SELECT id, 12345 FROM intents WHERE idempotency_key = 'b'");
+    let first = scene.restore(false).expect("restored").aside;
+    std::fs::remove_file(first.expect("it is kept")).expect("it is there");
+    let restored = scene.restore(true).expect("restored again");
+    let problem = restored.comparison.problem.expect("nobody knows");
+    assert!(problem.contains("can't be read"), "{problem}");
+    assert_eq!(restored.comparison.settled, 0);
+    // The held database itself tells of erasures, and of newer events.
+    assert_eq!(restored.comparison.erased, 1);
+    assert_eq!(restored.comparison.newer, Some(0));
+    let mut operator = Operator::writing(&scene.database()).expect("it opens");
+    let refused = settle_held(&mut operator).expect_err("nobody knows");
+    assert!(refused.to_string().contains("can't be read"), "{refused}");
 }
 
 #[test]
