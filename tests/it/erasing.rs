@@ -13,13 +13,16 @@ use crate::support::{
     Answer, Process, Receiver, event_id, event_with_status, relay_id, relay_to, relay_with_status,
 };
 
-/// Texts that stand nowhere but in what is erased: headers, payload, key, metadata, answer.
-const MARKS: [&str; 5] = [
+/// Texts that stand nowhere but in what is erased: headers, payload, key, metadata, answer, query
+/// string, and the answer's part of an error.
+const MARKS: [&str; 7] = [
     "header-mark-4711",
     "payload-mark-4711",
     "key-mark-4711",
     "metadata-mark-4711",
     "answer-mark-4711",
+    "query-mark-4711",
+    "location-mark-4711",
 ];
 
 /// A server with a destination that answers with a mark, and fails while it is told to.
@@ -29,13 +32,14 @@ fn serve(path: &Path) -> (Process, Receiver, Arc<AtomicBool>) {
         let fails = Arc::clone(&fails);
         Receiver::start(move |arrival| {
             let is_slow = arrival.body.starts_with(b"{\"slow\"");
-            let status = if fails.load(Ordering::SeqCst) {
-                500
+            let answer = if fails.load(Ordering::SeqCst) {
+                // Its target becomes a part of the error.
+                Answer::status(307).header("location", &format!("/{}", MARKS[6]))
             } else {
-                200
+                Answer::status(200)
             };
             let wait = Duration::from_millis(if is_slow { 1_500 } else { 0 });
-            Answer::status(status).body(MARKS[4]).after(wait)
+            answer.body(MARKS[4]).after(wait)
         })
     };
     let toml = format!(
@@ -43,7 +47,8 @@ fn serve(path: &Path) -> (Process, Receiver, Arc<AtomicBool>) {
          [api]\nkeys = ['test-key']\n[delivery]\nlevel = 'durable'\nworkers = 4\n\
          allow_networks = ['127.0.0.0/8']\n[destinations.orders]\nurl = '{}'\n\
          retry = {{ schedule = ['10h'] }}\nbreaker = {{ enabled = false }}\n\
-         [destinations.archive]\nurl = 'http://127.0.0.1:9/'\n[sources.github]\ndestinations = ['orders']\n",
+         [destinations.archive]\nurl = 'http://127.0.0.1:9/'\n[sources.github]\ndestinations = ['orders']\n\
+         forward_query = 'append'\n",
         receiver.url("/")
     );
     (Process::serve(path, &toml), receiver, fails)
@@ -61,11 +66,8 @@ fn found_in(directory: &Path, text: &str) -> Vec<String> {
 
 fn hook(server: &Process, key: &str, body: &str) -> String {
     let headers = [("idempotency-key", key), ("x-custom", MARKS[0])];
-    event_id(
-        &server
-            .client
-            .send("POST", "/webhooks/github", &headers, body.as_bytes()),
-    )
+    let path = format!("/webhooks/github?q={}", MARKS[5]);
+    event_id(&server.client.send("POST", &path, &headers, body.as_bytes()))
 }
 
 fn marked(server: &Process, key: &str) -> String {
@@ -321,4 +323,52 @@ fn erase_wants_ids_or_a_filter() {
         text.contains("there is no such relay or event") && code == Some(1),
         "{text}"
     );
+}
+
+#[test]
+fn the_copies_that_still_hold_what_was_erased_are_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let (server, _receiver, fails) = serve(path);
+    std::fs::create_dir(path.join("backups")).expect("a directory");
+    output_of(path, &["backup", "backups/early.db"]);
+    // With this reader the log is not moved into the database, as when a kill comes early.
+    let reader = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM intents")
+        .expect("a snapshot");
+    let id = marked(&server, "1");
+    event_with_status(&server.client, &id, "delivered");
+    fails.store(true, Ordering::SeqCst);
+    // Of this one the key and the answer are left.
+    let discarded = marked(&server, MARKS[2]);
+    event_with_status(&server.client, &discarded, "retrying");
+    output_of(path, &["discard", "--pending", &discarded]);
+    output_of(path, &["backup", "backups/before.db"]);
+    server.kill();
+    let toml = std::fs::read_to_string(path.join("relay.toml")).expect("the file");
+    let toml = format!("{toml}[backup]\ndirectory = 'backups'\n");
+    std::fs::write(path.join("relay.toml"), toml).expect("written");
+    output_of(path, &["restore", "backups/before.db"]);
+
+    let names_in = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("  "));
+        let names = lines.filter_map(|line| Path::new(line).file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    };
+    let erase = |id: &str| {
+        let (text, code) = error_of(path, &["erase", id]);
+        assert_eq!(code, Some(0), "{text}");
+        names_in(&text)
+    };
+    let named = erase(&id);
+    assert!(named[0].starts_with("relay.db.before-"), "{named:?}");
+    assert_eq!(named[1..], ["before.db"]);
+    output_of(path, &["backup", "backups/between.db"]);
+    let named = erase(&discarded);
+    assert!(named[0].starts_with("relay.db.before-"), "{named:?}");
+    assert_eq!(named[1..], ["before.db", "between.db"]);
+    drop(reader);
 }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sqlite::open;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::paths::path_beside;
 use crate::store::types::IntentRow;
 
 /// Erased events that are looked for.
@@ -23,11 +24,24 @@ fn erased_since(sql: &Connection, since: Timestamp) -> Result<Vec<IntentRow>, St
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether a copy has the payload of one of these events. One that can't be read is no copy.
+/// Whether a copy has something of one of these events that an erasure deletes. One that can't be
+/// read is no copy.
 fn holds(path: &Path, events: &[IntentRow]) -> rusqlite::Result<bool> {
-    let sql = open::immutable(path)?;
-    let mut statement =
-        sql.prepare("SELECT 1 FROM intents WHERE id = ?1 AND length(body) + length(headers) > 0")?;
+    // After a kill the latest events stand in the log alone.
+    let log = path_beside(path, "-wal");
+    let sql = if log.metadata().is_ok_and(|found| found.len() > 0) {
+        open::snapshot(path)?
+    } else {
+        open::immutable(path)?
+    };
+    // Columns that every version of the schema has. A discarded event has no payload any more.
+    let mut statement = sql.prepare(
+        "SELECT 1 FROM intents i
+         WHERE i.id = ?1 AND (length(i.body) + length(i.headers) > 0
+                              OR i.idempotency_key IS NOT NULL OR i.metadata IS NOT NULL
+                              OR EXISTS (SELECT 1 FROM attempts a WHERE a.intent_id = i.id
+                                         AND a.response IS NOT NULL))",
+    )?;
     for event in events {
         if statement.exists([event])? {
             return Ok(true);
@@ -63,7 +77,10 @@ impl Operator {
         let name = database.file_name().unwrap_or_default().to_string_lossy();
         let aside = format!("{name}.before-");
         let is_aside = |name: &str| {
-            name.starts_with(&aside) && !name.ends_with("-wal") && !name.ends_with("-shm")
+            let is_beside = ["-wal", "-shm", "-journal"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            name.starts_with(&aside) && !is_beside
         };
         let mut copies = files(database.parent().unwrap_or(Path::new(".")), is_aside);
         copies.extend(backups.into_iter().flat_map(|directory| {
