@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::error::CommandError;
-use crate::store::{VerifiedBackup, verify_backup};
+use crate::store::{BackupError, VerifiedBackup, verify_backup};
 
 #[derive(Args)]
 pub(super) struct Verify {
@@ -30,15 +30,19 @@ impl Verify {
             }
             Err(error) => {
                 if self.json {
-                    let file = self.file.display().to_string();
-                    say!(
-                        "{}",
-                        json!({ "ok": false, "file": file, "error": error.to_string() })
-                    );
+                    // The exit code is the verdict, though nobody reads the document.
+                    let _ = self.print_failure(&error);
                 }
                 Err(error.into())
             }
         }
+    }
+
+    fn print_failure(&self, error: &BackupError) -> Result<(), CommandError> {
+        let file = self.file.display().to_string();
+        let document = json!({ "ok": false, "file": file, "error": error.to_string() });
+        say!("{document}");
+        Ok(())
     }
 }
 

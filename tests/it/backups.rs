@@ -290,6 +290,33 @@ fn commands_say_in_one_line_why_they_refuse() {
     );
 }
 
+#[test]
+fn the_exit_code_is_the_verdict_though_nobody_reads_the_output() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let receiver = receiver();
+    let server = Process::serve(path, &toml(&receiver, ""));
+    event_id(&server.client.hook("1", b"{}"));
+    stop(server);
+    output_of(path, &["backup", "copy.db"]);
+    std::fs::write(path.join("text"), "no backup").expect("written");
+    for (args, code) in [
+        (&["verify", "--json", "copy.db"][..], 0),
+        (&["verify", "copy.db"], 0),
+        (&["verify", "--json", "text"], 1),
+        (&["verify", "text"], 1),
+        (&["backup", "--json", "second.db"], 0),
+        (&["export"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Process::command(path);
+        let status = command.args(args).stdout(writer).status();
+        assert_eq!(status.expect("it runs").code(), Some(code), "{args:?}");
+    }
+    output_of(path, &["verify", "second.db"]);
+}
+
 /// Runs the binary with a limit on the size of files, in blocks of 512 bytes.
 fn with_small_files(path: &Path, blocks: u64, trap: &str, args: &str) -> (String, bool) {
     let relay = Process::command(path);

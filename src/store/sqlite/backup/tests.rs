@@ -234,6 +234,21 @@ fn files_that_are_no_backups_are_not_whole() {
 }
 
 #[test]
+fn a_backup_of_a_newer_relay_is_refused_by_its_version() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = sample(&directory);
+    let sql = crate::store::sqlite::open::copy(&path).expect("it opens");
+    sql.execute_batch("UPDATE backup_manifest SET schema_version = schema_version + 1")
+        .expect("good SQL");
+    drop(sql);
+    let file = std::fs::File::options().read(true).write(true).open(&path);
+    digest::write(&file.expect("a file"), &path, &StopCheck::never()).expect("written");
+    let refused = verify(&path).expect_err("it is newer").to_string();
+    assert!(refused.contains("newer than this relay's"), "{refused}");
+    assert!(refused.ends_with("use the newer binary"), "{refused}");
+}
+
+#[test]
 fn existing_files_and_those_of_the_database_are_refused_and_left_as_they_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
