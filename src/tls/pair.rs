@@ -29,29 +29,64 @@ pub(crate) fn read_pair(
     };
     let of_key = |problem: &str| (files.key_setting, of_file(files.key, problem));
     let chain = certificates(files.certificate).map_err(|problem| of_certificate(&problem))?;
-    let private = PrivateKeyDer::from_pem_file(files.key).map_err(|error| match error {
-        PemError::NoItemsFound => of_key("expected a PEM file of a private key (PKCS#8 or SEC1)"),
-        error => of_key(&error.to_string()),
-    })?;
-    let pair = CertifiedKey::from_der(chain, private, &ring::default_provider());
-    pair.map(Arc::new).map_err(|error| match error {
-        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => of_key(&format!(
+    let private = private_key(files.key).map_err(|problem| of_key(&problem))?;
+    let of_another_kind = |error: &Error| {
+        let expected = "expected an RSA, ECDSA (P-256 or P-384) or Ed25519 key";
+        of_key(&format!("{expected}: {error}"))
+    };
+    let loaded = ring::default_provider()
+        .key_provider
+        .load_private_key(private);
+    let pair = CertifiedKey::new(chain, loaded.map_err(|error| of_another_kind(&error))?);
+    match pair.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(pair)),
+        Err(Error::InconsistentKeys(_)) if is_of_a_later_one(&pair) => Err(of_certificate(
+            "expected the certificate of the key first, and those of its authorities after it",
+        )),
+        Err(Error::InconsistentKeys(_)) => Err(of_key(&format!(
             "expected the private key of {} (\"{}\"): it belongs to another certificate",
             files.certificate_setting,
             files.certificate.display()
-        )),
-        Error::InvalidCertificate(_) => of_certificate("expected a certificate that can be read"),
-        error => of_key(&format!(
-            "expected an RSA, ECDSA (P-256 or P-384) or Ed25519 key: {error}"
-        )),
+        ))),
+        Err(Error::InvalidCertificate(_)) => {
+            Err(of_certificate("expected a certificate that can be read"))
+        }
+        Err(error) => Err(of_another_kind(&error)),
+    }
+}
+
+/// Whether the key belongs to a certificate that is not the first.
+fn is_of_a_later_one(pair: &CertifiedKey) -> bool {
+    pair.cert.iter().skip(1).any(|certificate| {
+        let alone = CertifiedKey::new(vec![certificate.clone()], Arc::clone(&pair.key));
+        alone.keys_match().is_ok()
     })
+}
+
+/// The private key of a PEM file.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        _ if is_encrypted(&pem) => "expected a private key without a passphrase".to_owned(),
+        PemError::NoItemsFound => {
+            "expected a PEM file of a private key (PKCS#8 or SEC1)".to_owned()
+        }
+        error => error.to_string(),
+    })
+}
+
+/// PKCS#8 tells by its label, the older forms by a header.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let has = |text: &[u8]| pem.windows(text.len()).any(|bytes| bytes == text);
+    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 /// The certificates of a PEM file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    // Not as a text: the lines around a certificate may be in any encoding.
+    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| error.to_string())?;
         if facts(&certificate).is_none() {
             return Err("expected certificates: one of them can't be read".to_owned());
@@ -67,3 +102,6 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 fn of_file(path: &Path, problem: &str) -> String {
     format!("\"{}\": {problem}", path.display())
 }
+
+#[cfg(test)]
+mod tests;
