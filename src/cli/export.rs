@@ -46,7 +46,7 @@ pub(super) struct Export {
     /// Filter: until a time, or an age
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
-    /// A new file, which only its owner may read; without it, standard output
+    /// A new file, which only its owner may read; - or nothing: standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -60,8 +60,8 @@ impl Export {
         let new = NewBulk::export(bulk::build(&context, &request)?.filter);
         let operator = &context.operator;
         let count = match &self.output {
-            Some(path) => self.write_file(operator, &new, path)?,
-            None => self.write(operator, &new, &mut BufWriter::new(std::io::stdout()))?,
+            Some(path) if path != Path::new("-") => self.write_file(operator, &new, path)?,
+            _ => self.write(operator, &new, &mut BufWriter::new(std::io::stdout()))?,
         };
         eprintln!("exported {count}");
         Ok(())

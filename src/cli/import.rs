@@ -70,12 +70,26 @@ impl Import {
                 operator.checkpoint().map_err(explained)?;
             }
         }
+        self.report(&tally)?;
+        if let Some(first) = &tally.first_taken {
+            return Err(format!(
+                "{name}: {} events are not imported, since other events have their places here, \
+                 accepted in the same milliseconds; the first is {first}",
+                tally.taken
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    fn report(&self, tally: &ImportTally) -> Result<(), CommandError> {
         if self.json {
             say!(
                 "{}",
                 json!({
                     "imported": tally.imported,
                     "skipped": tally.skipped,
+                    "taken": tally.taken,
                     "given_up": tally.given_up,
                 })
             );

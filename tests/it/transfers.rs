@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::commands::{error_of, output_of};
 use crate::support::{
     Answer, Process, Receiver, event_id, event_with_status, relay_id, relay_to, relay_with_status,
+    until,
 };
 
 fn toml(url: &str, ordering: &str) -> String {
@@ -291,6 +292,56 @@ fn an_order_is_the_same_in_whatever_order_the_lines_come() {
         waits,
         [&Sql::Integer(0), &Sql::Integer(1), &Sql::Integer(1)]
     );
+}
+
+#[test]
+fn an_event_whose_place_is_taken_is_told_and_not_called_imported() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let (_receiver, _) = filled(from.path());
+    let text = output_of(from.path(), &["export", "--output", "-"]);
+    let id = exported(from.path())[0]["id"].clone();
+    let id = id.as_str().expect("an id");
+    // An event of another relay, accepted in the same millisecond.
+    let last = if id.ends_with('0') { '1' } else { '0' };
+    let other = format!("{}{last}", &id[..id.len() - 1]);
+    let path = from.path().join("in.jsonl");
+    std::fs::write(path, text.replace(id, &other)).expect("the file");
+    let output = Process::command(from.path())
+        .args(["import", "in.jsonl"])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("1 events are not imported") && said.contains(&other),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(told, "imported 0, skipped 6 that are there\n");
+}
+
+#[test]
+fn a_payload_that_was_damaged_on_the_way_is_not_sent() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let (receiver, toml) = filled(from.path());
+    let text = output_of(from.path(), &["export", "--status", "retrying"]);
+    let damaged = text.replace("{\\\"a\\\"", "{\\\"b\\\"");
+    assert_ne!(damaged, text);
+    let event: Value = serde_json::from_str(text.lines().nth(1).expect("one")).expect("JSON");
+    let to = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(to.path().join("relay.toml"), &toml).expect("the file");
+    std::fs::write(to.path().join("in.jsonl"), damaged).expect("the file");
+    output_of(to.path(), &["import", "in.jsonl"]);
+    while receiver.next_within(std::time::Duration::ZERO).is_some() {}
+    let server = Process::serve(to.path(), &toml);
+    output_of(to.path(), &["replay", "--dead", "--reason", "imported"]);
+    let path = format!("/events/{}", event["id"].as_str().expect("an id"));
+    until("it is found to be damaged", || {
+        let shown = server.client.get(&path).json();
+        let error = shown["last_error"].as_str().unwrap_or_default();
+        error.starts_with("payload_damaged").then_some(())
+    });
+    assert!(receiver.next_within(std::time::Duration::ZERO).is_none());
 }
 
 #[test]

@@ -199,6 +199,11 @@ impl ImportedEvent {
         })
     }
 
+    /// Its id, as its API shows it.
+    pub fn public_id(&self) -> String {
+        self.record.id.clone()
+    }
+
     /// Rows that importing it writes, and bytes that it holds.
     pub fn size(&self) -> (usize, usize) {
         let deliveries = &self.record.deliveries;
@@ -230,11 +235,15 @@ impl DeliveryRecord {
 }
 
 /// Events by what an import has made of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ImportTally {
     pub imported: usize,
     /// There already.
     pub skipped: usize,
+    /// Left out, since other events have their rows.
+    pub taken: usize,
+    /// The id of the first of those.
+    pub first_taken: Option<String>,
     /// Deliveries that waited, and came in as dead letters.
     pub given_up: usize,
 }
@@ -243,6 +252,8 @@ impl std::ops::AddAssign for ImportTally {
     fn add_assign(&mut self, other: Self) {
         self.imported += other.imported;
         self.skipped += other.skipped;
+        self.taken += other.taken;
+        self.first_taken = self.first_taken.take().or(other.first_taken);
         self.given_up += other.given_up;
     }
 }

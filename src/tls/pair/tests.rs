@@ -16,7 +16,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let params = |name: &str| CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        let (key, other) = [(); 2].map(|()| KeyPair::generate().expect("a key")).into();
+        let [key, other] = [(); 2].map(|()| KeyPair::generate().expect("a key"));
         let of_authority = params("ca.example");
         let authority = of_authority.self_signed(&other);
         let issuer = Issuer::from_params(&of_authority, &other);

@@ -72,7 +72,12 @@ impl WriteOp for ImportStep {
         let mut tally = ImportTally::default();
         for event in &self.events[self.range.clone()] {
             if !insert_intent(tx, event)? {
-                tally.skipped += 1;
+                if is_there(tx, event)? {
+                    tally.skipped += 1;
+                } else {
+                    tally.taken += 1;
+                    tally.first_taken = tally.first_taken.or(Some(event.public_id()));
+                }
                 continue;
             }
             tally.imported += 1;
@@ -90,7 +95,18 @@ impl WriteOp for ImportStep {
     }
 }
 
-/// Inserts an event and its key; false if there is one of this id.
+/// Whether the row of an event holds that event. Relays number the rows of each millisecond alike:
+/// it may hold another one, of another relay's.
+fn is_there(tx: &Tx<'_>, event: &ImportedEvent) -> Result<bool, StoreError> {
+    let random: Option<i64> = tx.first(
+        "SELECT random FROM intents WHERE id = ?1",
+        [event.id.row()],
+        |row| row.get(0),
+    )?;
+    Ok(random == Some(event.id.random()))
+}
+
+/// Inserts an event and its key; false if its row is there.
 fn insert_intent(tx: &Tx<'_>, event: &ImportedEvent) -> Result<bool, StoreError> {
     let (id, record) = (event.id, &event.record);
     let surface = if event.is_event {
