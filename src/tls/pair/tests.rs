@@ -172,3 +172,14 @@ fn a_pair_is_read_whatever_stands_around_it() {
     std::os::unix::fs::symlink("both", scene.path("link")).expect("made");
     assert_eq!(scene.problem_of("link", "link"), None);
 }
+
+#[test]
+fn a_pair_that_has_expired_is_read_all_the_same() {
+    let scene = Scene::new();
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["a.example".to_owned()]).expect("a name");
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let expired = params.self_signed(&key).expect("a certificate").pem();
+    let problem = scene.problem(expired.as_bytes(), key.serialize_pem().as_bytes());
+    assert_eq!(problem, None);
+}
