@@ -30,6 +30,23 @@ const FILES: &[(&str, &str)] = &[
         "server.header_timeout: 0ms: expected 1ms to 1h",
     ),
     (
+        "[server]\nlisten = ':443'\n[server.tls]\ncert_file = 'a.pem'\nkey_file = 'a.key'\n\
+         [server.acme]\ndomains = ['a.example']\naccept_terms = true",
+        "server.acme: contradicts server.tls: expected one of the two",
+    ),
+    (
+        "[server.tls]\ncert_file = 'a.pem'",
+        "server.tls: missing field `key_file`",
+    ),
+    (
+        "[admin.tls]\ncert_file = 'a.pem'\nkey_file = ''",
+        "admin.tls.key_file: \"\": expected the path of a PEM file",
+    ),
+    (
+        "[server.acme]\ndomains = ['a.example']\naccept_terms = true\nexternal = 443",
+        "server.acme.external: unknown field `external`",
+    ),
+    (
         "[destinations.a]\nurl = 'ftp://x/'",
         "destinations.a.url: \"ftp://x/\": must be an absolute http or https URL",
     ),
