@@ -97,17 +97,21 @@ fn erased_bytes_are_in_no_file_and_the_event_still_answers() {
     fails.store(true, Ordering::SeqCst);
     let waiting = marked(&server, "waits");
     event_with_status(&server.client, &waiting, "retrying");
+    // Its reason quotes the answer, and is all that is left of it but the key.
+    let discarded = marked(&server, "goes");
+    event_with_status(&server.client, &discarded, "retrying");
+    output_of(path, &["discard", "--pending", &discarded]);
     for mark in MARKS {
         assert!(!found_in(path, mark).is_empty(), "{mark} is there at first");
     }
 
-    let ids = [delivered.as_str(), &relayed, &waiting];
+    let ids = [delivered.as_str(), &relayed, &waiting, &discarded];
     let shown = output_of(path, &[&["erase", "--dry-run"], &ids[..]].concat());
-    assert_eq!(shown, "erased 3\n");
+    assert_eq!(shown, "erased 4\n");
     assert_eq!(event(&server, &delivered)["payload"]["a"], MARKS[1]);
     assert_eq!(
         output_of(path, &[&["erase"], &ids[..]].concat()),
-        "erased 3\n"
+        "erased 4\n"
     );
     for mark in MARKS {
         assert_eq!(found_in(path, mark), Vec::<String>::new(), "{mark}");
