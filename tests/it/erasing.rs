@@ -344,7 +344,7 @@ fn the_copies_that_still_hold_what_was_erased_are_named() {
     let id = marked(&server, "1");
     event_with_status(&server.client, &id, "delivered");
     fails.store(true, Ordering::SeqCst);
-    // Of this one the key and the answer are left.
+    // Of this one little more than the key is left.
     let discarded = marked(&server, MARKS[2]);
     event_with_status(&server.client, &discarded, "retrying");
     output_of(path, &["discard", "--pending", &discarded]);
