@@ -255,6 +255,34 @@ fn an_import_beside_a_server_is_served_at_once() {
 }
 
 #[test]
+fn deliveries_that_keep_waiting_are_sent_by_the_server_beside_the_import() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let toml = toml(&receiver.url("/"), "");
+    let server = Process::serve(from.path(), &toml);
+    output_of(from.path(), &["pause", "orders"]);
+    let ids = ["1", "2"].map(|key| event_id(&server.client.hook(key, b"{}")));
+    drop(server);
+    let text = output_of(from.path(), &["export"]);
+    let to = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(to.path().join("in.jsonl"), text).expect("the file");
+    let server = Process::serve(to.path(), &toml);
+    output_of(to.path(), &["import", "--pending", "in.jsonl"]);
+    for id in &ids {
+        event_with_status(&server.client, id, "delivered");
+    }
+    // A second import sends nothing again.
+    output_of(to.path(), &["import", "--pending", "in.jsonl"]);
+    let later = event_id(&server.client.hook("3", b"{}"));
+    event_with_status(&server.client, &later, "delivered");
+    let mut arrived = 0;
+    while receiver.next_within(std::time::Duration::ZERO).is_some() {
+        arrived += 1;
+    }
+    assert_eq!(arrived, 3);
+}
+
+#[test]
 fn an_order_is_the_same_in_whatever_order_the_lines_come() {
     let from = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::start(|_| Answer::status(400));
