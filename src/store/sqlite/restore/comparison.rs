@@ -45,12 +45,7 @@ pub fn compare(
         let newest: i64 = sql.query_row("SELECT coalesce(max(id), 0) FROM intents", [], |row| {
             row.get(0)
         })?;
-        let newer = old.sql.query_row(
-            "SELECT count(*) FROM intents WHERE id > ?1",
-            [newest],
-            |row| row.get(0),
-        );
-        comparison.newer = newer.ok();
+        comparison.newer = old.newer(newest).ok().flatten();
     }
     pending(sql, old, is_settling, now, &mut comparison)?;
     Ok(comparison)

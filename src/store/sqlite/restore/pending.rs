@@ -86,6 +86,32 @@ impl Replaced {
         }
     }
 
+    /// How many events the databases have after this row; none if not all of them tell.
+    pub fn newer(&self, newest: i64) -> rusqlite::Result<Option<i64>> {
+        if self.problem.is_some() {
+            return Ok(None);
+        }
+        let all: Vec<&Connection> = std::iter::once(&self.sql).chain(&self.earlier).collect();
+        let after = "SELECT count(*) FROM intents WHERE id > ?1";
+        let mut count: i64 = self.sql.query_row(after, [newest], |row| row.get(0))?;
+        for (at, sql) in all.iter().enumerate().skip(1) {
+            let known = all[..at].iter();
+            let known = known.map(|sql| sql.prepare("SELECT 1 FROM intents WHERE id = ?1"));
+            let mut known: Vec<_> = known.collect::<Result<_, _>>()?;
+            let mut statement = sql.prepare("SELECT id FROM intents WHERE id > ?1")?;
+            let mut rows = statement.query([newest])?;
+            while let Some(row) = rows.next()? {
+                let id: i64 = row.get(0)?;
+                let mut is_known = false;
+                for known in &mut known {
+                    is_known |= known.exists([id])?;
+                }
+                count += i64::from(!is_known);
+            }
+        }
+        Ok(Some(count))
+    }
+
     /// The fate of a delivery: delivered if one of the databases has delivered it.
     pub fn fate(&self, one: &PendingDelivery) -> rusqlite::Result<Fate> {
         let mut found = Fate::Absent;
