@@ -65,29 +65,35 @@ fn is_of_a_later_one(pair: &CertifiedKey) -> bool {
 
 /// The private key of a PEM file.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        _ if is_encrypted(&pem) => "expected a private key without a passphrase".to_owned(),
+    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        _ if is_encrypted(path) => "expected a private key without a passphrase".to_owned(),
         PemError::NoItemsFound => {
             "expected a PEM file of a private key (PKCS#8 or SEC1)".to_owned()
         }
-        error => error.to_string(),
+        error => in_words(error),
     })
 }
 
 /// PKCS#8 tells by its label, the older forms by a header.
-fn is_encrypted(pem: &[u8]) -> bool {
-    let has = |text: &[u8]| pem.windows(text.len()).any(|bytes| bytes == text);
-    has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
+fn is_encrypted(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|pem| {
+        pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED")
+    })
+}
+
+fn in_words(error: PemError) -> String {
+    match error {
+        PemError::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
 }
 
 /// The certificates of a PEM file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    // Not as a text: the lines around a certificate may be in any encoding.
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
+    // Not as a text: the lines around a certificate may be in any encoding.
+    for certificate in CertificateDer::pem_file_iter(path).map_err(in_words)? {
+        let certificate = certificate.map_err(in_words)?;
         if facts(&certificate).is_none() {
             return Err("expected certificates: one of them can't be read".to_owned());
         }

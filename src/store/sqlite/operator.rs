@@ -1,6 +1,5 @@
 //! The database as commands see it: beside a running server, or without one.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use rustix::process::Pid;
 use super::limits::{BUSY_TIMEOUT, MAX_ROWS};
 use super::lock_file::{self, LockFileRecord};
 use super::open;
-use super::paths::canonical;
+use super::paths::{canonical, path_beside};
 use super::private;
 use super::restore;
 use super::space;
@@ -62,14 +61,12 @@ impl Operator {
         if !path.exists() {
             let lock = lock_file::acquire(&path)?;
             let record = lock.record_writer();
-            open::create(&path, record.record().newest)?;
-            let given = File::open(&path).and_then(|file| {
-                private::give_to_owner_of_directory(&file, &path)?;
-                private::give_to_owner_of_directory(lock.file(), &path)
-            });
-            given.map_err(|source| OpenError::Create {
-                path: path.clone(),
-                source,
+            open::create_by_command(&path, record.record().newest)?;
+            private::give_to_owner_of_directory(lock.file(), &path).map_err(|source| {
+                OpenError::Lock {
+                    path: path_beside(&path, ".lock"),
+                    source,
+                }
             })?;
             drop(open::writer(&path, &|| record.record().newest)?);
         }

@@ -48,6 +48,16 @@ pub fn create(database: &Path) -> Result<()> {
     }
 }
 
+/// The same for a command: a database that the superuser makes belongs to the owner of its
+/// directory.
+pub fn create_for_owner(database: &Path) -> Result<()> {
+    match create_new(database) {
+        Ok(file) => give_to_owner_of_directory(&file, database),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Gives a new file of the superuser's to the owner of its directory: no command makes one that the
 /// service can't read.
 pub fn give_to_owner_of_directory(file: &File, path: &Path) -> Result<()> {

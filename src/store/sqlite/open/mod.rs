@@ -35,6 +35,15 @@ pub fn create(path: &Path, newest: i64) -> Result<(), OpenError> {
     })
 }
 
+/// The same for a command that may run as the superuser.
+pub fn create_by_command(path: &Path, newest: i64) -> Result<(), OpenError> {
+    exists(path, newest)?;
+    private::create_for_owner(path).map_err(|source| OpenError::Create {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Opens the one connection that writes, with the schema in place. `newest` tells a row that the
 /// database must hold, or 0. A refused database is left unchanged: see [`trust`].
 pub fn writer(path: &Path, newest: &dyn Fn() -> i64) -> Result<Connection, OpenError> {

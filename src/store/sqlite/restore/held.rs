@@ -21,8 +21,8 @@ pub fn settle_held(operator: &mut Operator) -> Result<Comparison, RestoreError> 
     let now = operator.now();
     let nothing = RestoreError::NothingAside;
     let old = match Old::open(held.aside.as_deref(), &id) {
-        Old::Readable(old) => match old.problem {
-            Some(why) => return Err(nothing(why)),
+        Old::Readable(old) => match &old.problem {
+            Some(why) => return Err(nothing(why.clone())),
             None => old,
         },
         Old::Absent => return Err(nothing("there was no database to keep aside".to_owned())),

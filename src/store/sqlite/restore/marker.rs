@@ -2,7 +2,7 @@
 //! the database may be in two places.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -52,8 +52,11 @@ impl Marker {
 
     /// Reads it. None if it is not whole: then it was interrupted before anything else was done.
     pub fn read(database: &Path) -> io::Result<Option<Self>> {
-        let text = fs::read(path_of(database))?;
-        Ok(serde_json::from_slice(&text).ok())
+        match fs::read_to_string(path_of(database)) {
+            Ok(text) => Ok(serde_json::from_str(&text).ok()),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ const MOST_EARLIER: usize = 16;
 pub enum Old {
     /// There is none.
     Absent,
-    Readable(Replaced),
+    Readable(Box<Replaced>),
     /// It tells nothing; why.
     Unknown(String),
 }
@@ -39,7 +39,7 @@ impl Old {
     pub fn open(path: Option<&Path>, id: &str) -> Self {
         match path.map(|path| open_one(path, id)) {
             None => Self::Absent,
-            Some(Ok(sql)) => Self::Readable(Replaced::new(sql, id)),
+            Some(Ok(sql)) => Self::Readable(Box::new(Replaced::new(sql, id))),
             Some(Err(why)) => Self::Unknown(why),
         }
     }
