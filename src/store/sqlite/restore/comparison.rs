@@ -26,7 +26,7 @@ pub fn compare(
 ) -> Result<Comparison, StoreError> {
     let mut comparison = Comparison::default();
     let old = match old {
-        Old::Readable(old) => Some(old),
+        Old::Readable(old) => Some(&**old),
         Old::Absent => {
             comparison.problem = Some("there was no database".to_owned());
             None
