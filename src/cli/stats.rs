@@ -1,4 +1,6 @@
 //! `relay stats`: shows the backlog of each destination, and the counts of a time.
+//!
+//! `period`: the counts of a time. `space`: the space on the disk.
 
 mod period;
 mod space;

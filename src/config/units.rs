@@ -1,4 +1,6 @@
 //! The syntax of values in `relay.toml` and in environment variables.
+//!
+//! `texts`: types that read themselves from a text.
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,6 @@
 //! A fixed number of blocking threads, each making one attempt at a time.
+//!
+//! `state`: what the threads share.
 
 mod state;
 

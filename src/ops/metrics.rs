@@ -2,6 +2,10 @@
 //!
 //! Each relay has a recorder of its own rather than the process's global one, so that several
 //! relays in one process (tests, an embedding program) are not counted together.
+//!
+//! - Here: what stands for the whole relay. `recorder`: the recorder, and buckets of histograms.
+//! - `sources`, `verification`: counters by source. `listeners`, `tls`: connections and handshakes.
+//! - `space`: the disk. `backup`: the hold and backups. `config`: the configuration that runs.
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! - [`Store`]: the server's handle. `admin`: its operations for the operator's API. `context`: the
 //!   parts of a relay that a store works with.
-//! - [`Reader`]: a part's own connection for reading. [`Operator`]: the store for commands.
+//! - `reader`: a part's own connection for reading. `operator`: the store for commands.
 //! - `backups`: backups and the hold. `backup_files`: backups as files, and restores.
 //!   `backup_error`: why they fail.
 //! - `types`: the types that the operations take and return. `error`: why they fail.

@@ -2,6 +2,7 @@
 //!
 //! - [`invariants`]: absences in the code. [`seam`]: SQL stands below the store's engine.
 //! - [`order`]: a delivery that is finished leaves its line.
+//! - [`code_map`]: the head of a folder names its files.
 //! - [`circles`]: no files import each other in a circle; [`modules`]: which file imports which.
 //! - [`sizes`]: of files, functions and lines. [`language`]: sentences begin with their subject.
 //! - [`waits`]: tests wait for conditions.
@@ -11,6 +12,7 @@
 //! - [`figures`]: a table of it all.
 
 mod circles;
+mod code_map;
 mod documents;
 mod figures;
 mod invariants;

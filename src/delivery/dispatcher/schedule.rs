@@ -12,6 +12,8 @@
 //!       of tokens, breaker open             as it may have
 //! ```
 //!
+//! `round_robin`: the turn of those that are ready.
+//!
 //! An entry without waiting deliveries is removed, and comes back with the next one. Every look
 //! asks the database; the schedule only says where a look may be worth it.
 

@@ -1,4 +1,6 @@
 //! Conditions on a request: the `when` of a handshake or scheme, and a source's `require`.
+//!
+//! `deserialize`: reads them.
 
 mod deserialize;
 

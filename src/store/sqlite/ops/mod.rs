@@ -2,7 +2,8 @@
 //!
 //! - `accept`: records an intent. `settle_and_claim`: the dispatcher's transaction.
 //! - `line`: deliveries that are kept in order. `skip_dead`: dead letters that no longer block.
-//! - `payload`: deletes payloads, and keeps their events.
+//! - `payload`: deletes payloads, and keeps their events. `erase_again`: what a backup brought
+//!   back.
 //! - `act`: an operator's acts on a delivery. `of_intent`, `bulk`: of one intent or of many.
 //! - `import`: events from elsewhere.
 //! - `pause`: pauses and resumes a destination. `probe_now`: lets a breaker probe.

@@ -1,4 +1,6 @@
 //! The latest deliveries, filtered and by pages: `relay list` and the admin API.
+//!
+//! `access`: the index that each filter walks.
 
 mod access;
 

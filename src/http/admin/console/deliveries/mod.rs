@@ -1,6 +1,8 @@
 //! The list of deliveries, and of the events that no route wanted.
 //!
 //! - `filter`: the fields of the form, and the links that keep them. `rows`: the rows of the list.
+//! - A column: a field in `rows`, a head and a cell in `templates/deliveries.html`; if nobody reads
+//!   the fact yet, also the store's `ListedDelivery` and `queries/listing`.
 
 mod filter;
 mod rows;
