@@ -277,6 +277,6 @@ fn a_claim_reads_only_its_own_part_of_the_index_of_due_deliveries() {
         .expect("one step");
     assert_eq!(
         plan,
-        "SEARCH deliveries USING COVERING INDEX due (destination_id=? AND next_attempt_at<?)"
+        "SEARCH deliveries USING INDEX due (destination_id=? AND next_attempt_at<?)"
     );
 }
