@@ -3,8 +3,8 @@
 //!
 //! - [`AlertAgent`]: looks at the facts, and writes each change of state with the event that tells
 //!   of it, in one transaction: a change is told once, whenever the process is killed.
-//! - `watch`: the changes that facts call for, and their texts. `gate`, `health`, `forecast`: their rules.
-//!   `dead_letters`: the digest of what was given up. `states`: what was told last.
+//! - `watch`: the changes that facts call for, and their texts. `gate`, `health`, `forecast`: their
+//!   rules. `dead_letters`: the digest of what was given up. `states`: what was told last.
 //! - `quota`: how many alerts are sent. `alert`, `message`: an alert, and its event.
 
 mod alert;

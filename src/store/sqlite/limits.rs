@@ -28,16 +28,17 @@ pub const MAX_BATCH: usize = 512;
 pub const MAX_ROWS: usize = 1024;
 
 /// Rows of a step while clients write. A `POST` may wait for a step and for the commit that holds
-/// the next one, and 64 rows take about as long as the fsync of a commit, 0.5 ms. The 99th
-/// percentile of `POST` was 3.5 times the calm one with steps of 1 024 rows, 2.4 times with 256
-/// rows, 1.6 times with 64 rows (`scenarios turn`). Steps this small cost nothing there, since each
+/// the next one, and 64 rows take about as long as the fsync of a commit, 0.3 ms. The 99th
+/// percentile of `POST` was 3.4 times the calm one with steps of 1 024 rows, 2.1 times with 256
+/// rows, 1.9 times with 64 rows (`scenarios turn`). Steps this small cost nothing there, since each
 /// shares a commit that clients need anyway.
 pub const ROWS_BESIDE_CLIENTS: usize = 64;
 
-/// Rows of a change that takes one step while clients write: some 2 ms. The turns of a small pool
+/// Rows of a change that takes one step while clients write: some 1 ms. The turns of a small pool
 /// are as large, and in steps of 64 rows each delivery of a busy pipeline waits for several
-/// commits: it settled a seventh less with 16 workers (`delivery`). The turns of a thousand workers
-/// have thousands of rows, and are divided.
+/// commits: it settled a fifth less with 16 workers, with 128 rows a tenth less, with 1 024 rows as
+/// much (`delivery -- pipeline`). The turns of a thousand workers have thousands of rows, and are
+/// divided.
 pub const UNDIVIDED_BESIDE_CLIENTS: usize = 256;
 
 /// Bytes in one transaction: eight of the largest bodies of a source by default.

@@ -1,6 +1,7 @@
 //! The dispatcher's transaction: it settles finished attempts, releases claims, and claims due
 //! deliveries.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,19 @@ use crate::model::{BreakerChange, OnDead, Transition};
 /// How long a released delivery waits that could not be loaded.
 pub(in crate::store) const RELEASED_FOR: Duration = Duration::from_millis(250);
 
-/// Settles finished attempts, releases claims whose attempts never began, and then claims due
-/// deliveries. It takes as many transactions as its rows need; the claims come last, since nothing
-/// is claimed while outcomes cannot be recorded.
+/// Settles finished attempts, releases claims whose attempts never began, and claims due
+/// deliveries. It takes as many transactions as its rows need. Each claims in proportion to what it
+/// settles, so that workers get their next deliveries after the first of them, and a thousand
+/// attempts don't begin at once. Nothing is claimed while outcomes can't be recorded: the first
+/// step that fails is the last.
 pub(crate) struct SettleAndClaim {
     pub(in crate::store) settlements: Arc<Vec<Settlement>>,
     pub(in crate::store) releases: Arc<Vec<Release>>,
     /// Destinations whose circuit breaker was left open, and which have none any more.
     pub(in crate::store) without_breaker: Vec<DestinationId>,
+    /// Settlements that come before the claims of a destination: one may stop it, or let the next
+    /// delivery in its order go.
+    pub(in crate::store) before_claims: HashMap<DestinationId, usize>,
     /// Marks the deliveries that this claims.
     pub(in crate::store) claim: ClaimId,
     pub(in crate::store) done: Progress,
@@ -53,7 +59,13 @@ impl SettleAndClaim {
             closed: 0,
             requests,
         };
+        let guiding = (1..)
+            .zip(&settlements)
+            .filter(|(_, one)| one.guides_claims());
         Self {
+            before_claims: guiding
+                .map(|(count, one)| (one.destination(), count))
+                .collect(),
             settlements: Arc::new(settlements),
             releases: Arc::new(releases),
             without_breaker,
@@ -195,6 +207,14 @@ impl Settlement {
 
     pub fn destination(&self) -> DestinationId {
         self.claim.destination
+    }
+
+    /// Whether it decides which deliveries of its destination may be claimed.
+    fn guides_claims(&self) -> bool {
+        let DestinationChange {
+            hold_until, pause, ..
+        } = self.change;
+        self.on_dead.is_some() || hold_until.is_some() || pause.is_some()
     }
 
     /// Whether the next delivery in its line may go.

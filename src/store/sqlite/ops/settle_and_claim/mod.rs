@@ -44,14 +44,21 @@ impl LongWrite for SettleAndClaim {
         {
             return None;
         }
-        let mut budget = RowBudget::of(rows);
+        let for_claims = self.rows_for_claims(rows);
+        let mut budget = RowBudget::of(rows - for_claims);
         let mut next = done.clone();
         next.settled += budget.spend_on(settlements, rows_of);
         next.released += budget.spend_on(releases, |_| 1);
         next.closed += budget.spend_on(without_breaker, |_| 1);
+        budget.grow(for_claims);
         let mut requests = Vec::new();
         next.requests.clear();
         for request in &done.requests {
+            let before = self.before_claims.get(&request.destination);
+            if before.is_some_and(|before| next.settled < *before) {
+                next.requests.push(*request);
+                continue;
+            }
             let (now, later) = divide(*request, &mut budget);
             requests.extend(now);
             next.requests.extend(later);
@@ -85,6 +92,20 @@ impl LongWrite for SettleAndClaim {
     fn committed(&mut self, claimed: Vec<Claimed>) {
         self.done = self.next.clone();
         self.claimed.extend(claimed);
+    }
+}
+
+impl SettleAndClaim {
+    /// The part of a step's rows that claims have: as large as their part of what is left.
+    fn rows_for_claims(&self, rows: usize) -> usize {
+        let done = &self.done;
+        // Nearly each settlement has two rows, and this is asked at each step.
+        let others = 2 * self.settlements[done.settled..].len()
+            + self.releases[done.released..].len()
+            + self.without_breaker[done.closed..].len();
+        let claims: usize = done.requests.iter().map(rows_of_request).sum();
+        let all = others + claims;
+        (rows.min(all) * claims).checked_div(all).unwrap_or(0)
     }
 }
 

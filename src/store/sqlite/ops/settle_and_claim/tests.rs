@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::claim::SELECT_DUE;
 use super::*;
 use crate::clock::Timestamp;
-use crate::model::Transition;
+use crate::model::{OnDead, Transition};
 use crate::store::sqlite::tests::{open, schema};
 use crate::store::types::{AttemptRecord, DestinationChange, IntentRow};
 
@@ -179,6 +179,93 @@ proptest! {
 }
 
 #[test]
+fn the_first_step_claims_beside_what_it_settles() {
+    let claimed: Vec<_> = (1..=1024).map(|row| claimed(row, 0)).collect();
+    let mut change = SettleAndClaim::new(
+        claimed.iter().map(settlement).collect(),
+        Vec::new(),
+        Vec::new(),
+        requests(64, 0),
+        ClaimId(1),
+    );
+    let step = change.next_step(64).expect("a step");
+    // Two rows of each settlement, one of each claim and of its destination.
+    assert_eq!(step.settlements().len(), 21);
+    assert_eq!(step.rows(), 64);
+}
+
+/// How a settlement bears on the claims of its destination.
+#[derive(Clone, Copy, Debug)]
+enum Bears {
+    Not,
+    Holds,
+    Pauses,
+    Orders,
+}
+
+fn settlement_of(destination: i64, bears: Bears) -> Settlement {
+    let mut settled = settlement(&Claimed {
+        destination: DestinationId(destination),
+        ..claimed(1, 0)
+    });
+    match bears {
+        Bears::Not => {}
+        Bears::Holds => settled.change.hold_until = Some(Timestamp::from_millis(1)),
+        Bears::Pauses => settled.change.pause = Some("410 Gone"),
+        Bears::Orders => settled.on_dead = Some(OnDead::Skip),
+    }
+    settled
+}
+
+fn bears() -> impl Strategy<Value = Bears> {
+    prop_oneof![
+        6 => Just(Bears::Not),
+        1 => Just(Bears::Holds),
+        1 => Just(Bears::Pauses),
+        1 => Just(Bears::Orders),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn steps_settle_before_they_claim_where_it_matters_and_make_everything_once(
+        settled in prop::collection::vec((1_i64..6, bears()), 0..60),
+        wanted in prop::collection::vec((1_usize..20, 0_usize..20), 0..6),
+        // The largest change here has four rows.
+        rows in 4_usize..40,
+    ) {
+        let requests: Vec<ClaimRequest> = (1..)
+            .map(DestinationId)
+            .zip(&wanted)
+            .map(|(destination, &(begin, prefetch))| ClaimRequest { destination, begin, prefetch })
+            .collect();
+        let settlements = settled.iter().map(|&(to, bears)| settlement_of(to, bears)).collect();
+        let mut change =
+            SettleAndClaim::new(settlements, Vec::new(), Vec::new(), requests, ClaimId(1));
+        let (mut durable, mut made) = (0, vec![(0, 0); wanted.len()]);
+        while let Some(step) = change.next_step(rows) {
+            prop_assert!(step.rows() <= rows, "{} rows of {rows}", step.rows());
+            prop_assert_eq!(step.settled.start, durable);
+            durable = step.settled.end;
+            for request in &step.requests {
+                let to = request.destination.0;
+                let later = &settled[durable..];
+                let is_early = later
+                    .iter()
+                    .any(|&(other, bears)| other == to && !matches!(bears, Bears::Not));
+                prop_assert!(!is_early, "a claim before the settlement that guides it");
+                let made = &mut made[usize::try_from(to - 1).expect("from 1 on")];
+                *made = (made.0 + request.begin, made.1 + request.prefetch);
+            }
+            prop_assert!(!step.settled.is_empty() || !step.requests.is_empty(), "an empty step");
+            change.committed(Vec::new());
+        }
+        prop_assert_eq!(durable, settled.len());
+        prop_assert_eq!(made, wanted);
+    }
+}
+
+#[test]
 fn a_change_that_fails_returns_only_its_undurable_part() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, _end) = open(&directory);
@@ -213,16 +300,14 @@ fn a_change_that_fails_returns_only_its_undurable_part() {
         .write_steps(&mut change)
         .expect_err("it can't be settled");
     assert!(matches!(refused, StoreError::Unexpected(_)), "{refused}");
+    let claimed_before = change.take_claimed().len();
     let (mut settlements, releases) = change.into_unfinished();
     let settled = count(&store, "attempts");
     assert!(settled > 0 && settled <= 600, "{settled}");
     assert_eq!(settlements.len(), total - settled);
     assert_eq!(releases.len(), 1);
-    assert_eq!(
-        count(&store, "deliveries WHERE claim = 2"),
-        0,
-        "nor is anything claimed"
-    );
+    assert!(claimed_before > 0, "beside what was settled");
+    assert_eq!(count(&store, "deliveries WHERE claim = 2"), claimed_before);
     // The rest can be settled later.
     settlements[600 - settled].transition = Transition::Deliver;
     let mut change =
