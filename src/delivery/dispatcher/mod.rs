@@ -82,6 +82,8 @@ pub(super) struct Dispatcher {
     next_claim: ClaimId,
     /// Destinations that the last tick looked at.
     looked_at: usize,
+    /// Whether the last plan was contended.
+    was_contended: bool,
     /// Whether the last commit was refused, so that it is logged once.
     is_refused: bool,
     /// Whether nothing can be recorded any more: the store has stopped or is broken.
@@ -119,6 +121,7 @@ impl Dispatcher {
             releases: Vec::new(),
             next_claim: ClaimId::first(),
             looked_at: 0,
+            was_contended: false,
             is_refused: false,
             is_over: false,
         }

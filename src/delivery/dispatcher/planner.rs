@@ -50,17 +50,20 @@ impl Planner {
             free_workers,
             room,
             looked_at,
+            was_contended,
             ..
         } = inputs;
+        // Without a prefetch there are only the free workers to share out.
+        let wanted = if was_contended { free_workers } else { room };
         Self {
             inputs,
             occupancy: inputs.occupancy,
             // Counting costs as much as claiming, and among many destinations none gets much.
-            counted: (2 * room).div_ceil(looked_at.max(1)).clamp(1, room),
+            counted: (2 * wanted).div_ceil(looked_at.max(1)).clamp(1, room),
             picks: schedule.picks(),
             shares: FairShare::new(free_workers),
-            // Some will have reached their limits. Each look costs some 3 µs (measured).
-            next_looks: (2 * free_workers).max(MIN_LOOKS),
+            // Each look costs some 3 µs (measured). If some have reached their limits, more follow.
+            next_looks: free_workers.max(MIN_LOOKS),
             looks: 0,
             postponed: Vec::new(),
             fewest_in_flight: usize::MAX,
@@ -124,6 +127,7 @@ impl Planner {
             postponed: self.postponed,
             looks: self.looks,
             is_cut_short: false,
+            is_contended,
             leaves_unseen,
             made_at: self.inputs.monotonic,
             picks: self.picks,

@@ -52,6 +52,7 @@ fn inputs(free_workers: usize) -> Inputs {
         occupancy: Occupancy::default(),
         max_adhoc: usize::MAX,
         looked_at: 0,
+        was_contended: false,
         now: NOW,
         monotonic: Duration::ZERO,
     }
