@@ -52,7 +52,7 @@ pub(super) struct List {
     /// Accepted until a time, or an age
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
-    /// Type of the events, or of relays
+    /// Type of the events, or of relays; invoice.* stands for all that begin so
     ///
     /// Types have no index either.
     #[arg(long = "type", value_name = "TYPE", verbatim_doc_comment)]

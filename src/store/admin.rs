@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use super::types::{
     BulkId, BulkPreview, ConfigState, DeliveryCount, DestinationsPage, DestinationsQuery,
-    ListQuery, Listing, NewBulk, OperationCreation, OperationsQuery, Pause, Resumed, Routing,
-    StoredIntent, StoredOperation, TailCursor, TailPage, TailQuery, UnroutedPage, UnroutedQuery,
+    ListQuery, Listing, NewBulk, OperationCreation, OperationsPage, OperationsQuery, Pause,
+    Resumed, Routing, StoredIntent, StoredOperation, TailCursor, TailPage, TailQuery, UnroutedPage,
+    UnroutedQuery,
 };
 use super::{Engine, Store, StoreError};
 use crate::clock::Timestamp;
@@ -162,7 +163,7 @@ impl Store {
     pub async fn operations_page(
         &self,
         query: OperationsQuery,
-    ) -> Result<Vec<StoredOperation>, StoreError> {
+    ) -> Result<OperationsPage, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.operations_page(query).await,
         }

@@ -247,6 +247,8 @@ fn events_that_no_route_wants_are_listed_by_pages() {
     ));
     assert_eq!(shown(&second.json()), [ids[0].as_str()]);
     assert_eq!(second.json()["next"], Value::Null);
+    let full = admin.get("/api/deliveries?status=unrouted&limit=3").json();
+    assert_eq!((shown(&full).len(), &full["next"]), (3, &Value::Null));
     let none = admin
         .get("/api/deliveries?status=unrouted&source=github")
         .json();

@@ -8,8 +8,8 @@ use crate::model::{DeliveryState, IntentId, OrderBy, OrderKey};
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, Scene, event, event_of, event_to};
 use crate::store::types::{
-    AdvanceBulk, BulkFilter, BulkId, BulkTally, Claimed, DestinationChange, FilteredTime, NewBulk,
-    NoRouting, OutboundMessage, Release, Routing, StateSet, StoredAttempt,
+    AdvanceBulk, BulkFilter, BulkId, BulkTally, Claimed, DestinationChange, FilteredTime,
+    ListQuery, NewBulk, NoRouting, OutboundMessage, Release, Routing, StateSet, StoredAttempt,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -398,7 +398,19 @@ pub fn filters_select_by_type_and_say_which_time_they_compare(new: NewStore) {
         });
         let found = scene.operator().preview_bulk(&new, &NoRouting);
         let found = found.expect("a preview");
-        found.counts.iter().map(|(_, count)| count).sum::<i64>()
+        let count = found.counts.iter().map(|(_, count)| count).sum::<i64>();
+        // A list by the same type has the same deliveries, in whichever way they are found.
+        for state in [None, Some(DeliveryState::Queued)] {
+            let query = ListQuery {
+                state,
+                event_type: Some(event_type.to_owned()),
+                limit: 100,
+                ..ListQuery::default()
+            };
+            let listed = scene.operator().list(&query).expect("a list");
+            assert_eq!(i64::try_from(listed.len()), Ok(count), "{event_type}");
+        }
+        count
     };
     assert_eq!(
         ["invoice.*", "invoice.paid", "charge", "*", "x"].map(count),

@@ -7,8 +7,8 @@ use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{Scene, event_of, event_to};
 use crate::store::types::{
-    AdvanceBulk, BulkFilter, BulkPreview, NewBulk, NoRouting, OperationCreation, OperationsQuery,
-    Release, StoredOperation,
+    AdvanceBulk, BulkFilter, BulkId, BulkPreview, NewBulk, NoRouting, OperationCreation,
+    OperationsQuery, Release, StoredOperation,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -35,9 +35,11 @@ fn stored(scene: &Scene, of: &StoredOperation) -> StoredOperation {
     found.expect("a read").expect("it is there")
 }
 
-fn page(scene: &Scene, query: OperationsQuery) -> Vec<StoredOperation> {
+/// The operations of a page, and where the next one begins.
+fn page(scene: &Scene, query: OperationsQuery) -> (Vec<BulkId>, Option<BulkId>) {
     let page = runtime().block_on(scene.store.operations_page(query));
-    page.expect("a read")
+    let page = page.expect("a read");
+    (page.found.iter().map(|one| one.id).collect(), page.next)
 }
 
 pub fn an_operation_of_several_destinations_is_one(new: NewStore) {
@@ -68,16 +70,17 @@ pub fn an_operation_of_several_destinations_is_one(new: NewStore) {
     scene.finish_bulk();
     assert_eq!(stored(&scene, &second).tally.done, 0);
 
-    let ids = |page: &[StoredOperation]| page.iter().map(|one| one.id).collect::<Vec<_>>();
     let mut query = OperationsQuery {
         after: None,
-        limit: 1,
+        limit: 2,
     };
-    assert_eq!(ids(&page(&scene, query)), [second.id], "the latest first");
+    assert_eq!(page(&scene, query), (vec![second.id, retried.id], None));
+    query.limit = 1;
+    assert_eq!(page(&scene, query), (vec![second.id], Some(second.id)));
     query.after = Some(second.id);
-    assert_eq!(ids(&page(&scene, query)), [retried.id]);
+    assert_eq!(page(&scene, query), (vec![retried.id], None));
     query.after = Some(retried.id);
-    assert!(page(&scene, query).is_empty());
+    assert_eq!(page(&scene, query), (vec![], None));
     scene.stop();
     scene.restart();
     assert_eq!(stored(&scene, &retried).tally.done, 3);

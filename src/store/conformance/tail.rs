@@ -106,6 +106,7 @@ pub fn filters_select_the_entries_of_a_tail(new: NewStore) {
         query(|query| query.event_type = Some("invoice".to_owned())),
         query(|query| query.status = Some(DeliveryState::Delivered)),
         query(|query| query.status = Some(DeliveryState::DeadLettered)),
+        query(|query| query.event_type = Some("*".to_owned())),
     ]
     .map(|query| Tail::begin(&scene, query));
     let mut typed = event_of("s", "1", &["a", "b"]);
@@ -114,7 +115,11 @@ pub fn filters_select_the_entries_of_a_tail(new: NewStore) {
     scene.clock.advance(MINUTE);
     scene.deliver_due();
     let found = tails.each_mut().map(|tail| tail.look(&scene).len());
-    assert_eq!(found, [3, 0, 2, 0, 3, 0, 2, 0]);
+    assert_eq!(found, [3, 0, 2, 0, 3, 0, 2, 0, 3]);
+    // An event without a type has none of these.
+    scene.accept(event_of("s", "2", &["a"]));
+    let found = tails.each_mut().map(|tail| tail.look(&scene).len());
+    assert_eq!(found, [1, 0, 0, 0, 0, 0, 0, 0, 0]);
     scene.stop();
 }
 

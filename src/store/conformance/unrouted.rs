@@ -39,6 +39,10 @@ pub fn an_event_without_destinations_is_stored_listed_and_counted(new: NewStore)
     assert_eq!(unrouted(&scene, |query| query.limit = 1), [second]);
     let of_a = |query: &mut UnroutedQuery| query.source = Some("a".to_owned());
     assert_eq!(unrouted(&scene, of_a), [first]);
+    for (event_type, found) in [("push", 1), ("pu*", 1), ("pull*", 0), ("pus", 0), ("*", 1)] {
+        let of_type = |query: &mut UnroutedQuery| query.event_type = Some(event_type.to_owned());
+        assert_eq!(unrouted(&scene, of_type).len(), found, "{event_type}");
+    }
     let now = scene.now();
     assert_eq!(unrouted(&scene, |query| query.since = Some(now)), [second]);
     let shown = scene.intent(second).expect("it is stored");

@@ -14,7 +14,7 @@ pub(crate) struct ListQuery {
     pub is_blocked: bool,
     pub destination: Option<String>,
     pub source: Option<String>,
-    /// An event's type, or a relay's.
+    /// An event's type, or a relay's; `invoice.*` stands for all that begin so.
     pub event_type: Option<String>,
     /// Accepted at this time or later.
     pub since: Option<Timestamp>,

@@ -75,7 +75,9 @@ pub(crate) use listing::{
     ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedPage, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
-pub(crate) use operations::{OperationCreation, OperationPart, OperationsQuery, StoredOperation};
+pub(crate) use operations::{
+    OperationCreation, OperationPart, OperationsPage, OperationsQuery, StoredOperation,
+};
 pub(crate) use payload::{Checksum, GonePayload, GoneReason, PayloadDigest, PayloadProblem};
 pub(crate) use quick_check::QuickCheck;
 pub(crate) use readiness::Unready;

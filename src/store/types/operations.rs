@@ -79,3 +79,11 @@ pub(crate) struct OperationsQuery {
     pub after: Option<BulkId>,
     pub limit: u32,
 }
+
+/// A page of operations, the latest first.
+#[derive(Debug)]
+pub(crate) struct OperationsPage {
+    pub found: Vec<StoredOperation>,
+    /// Where the next page begins; none if this is the last one.
+    pub next: Option<BulkId>,
+}

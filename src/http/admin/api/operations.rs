@@ -1,4 +1,4 @@
-//! `/api/operations`: replays, retries, discards and reroutes of many relays and events.
+//! `/api/operations`: replays, retries, discards, reroutes and erasures of many relays and events.
 
 use std::sync::Arc;
 
@@ -93,9 +93,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
     parameters.end()?;
     let page = call.app.store.operations_page(query);
     let page = call.context.wait(page).await?;
-    let is_full = u32::try_from(page.len()).is_ok_and(|found| found == query.limit);
-    let last = page.last().filter(|_| is_full);
-    let items = page.iter().map(|found| {
+    let items = page.found.iter().map(|found| {
         let mut view = operations::operation(found);
         if let Some(members) = view.as_object_mut() {
             members.remove("parts");
@@ -104,7 +102,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Response, ApiError> {
     });
     let answer = json!({
         "items": items.collect::<Vec<Value>>(),
-        "next": last.map(|last| last.id.to_string()),
+        "next": page.next.map(|next| next.to_string()),
     });
     Ok(json_response(StatusCode::OK, &answer))
 }

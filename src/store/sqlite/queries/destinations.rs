@@ -6,12 +6,13 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, Row, params};
 
+use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::waits_until;
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{
-    DestinationId, DestinationOverview, DestinationsPage, DestinationsQuery, Pause,
+    DestinationId, DestinationOverview, DestinationsPage, DestinationsQuery, Obstacles, Pause,
 };
 
 /// Selects the destinations with waiting deliveries or an obstacle, and those of the names in ?1.
@@ -34,6 +35,7 @@ fn page(
     sql: &Connection,
     counts: &Counts,
     query: &DestinationsQuery,
+    now: Timestamp,
 ) -> Result<DestinationsPage, StoreError> {
     // One snapshot, so that the counts of dead letters belong to the rows.
     let sql = &*sql.unchecked_transaction()?;
@@ -44,10 +46,18 @@ fn page(
     let never_used = never_used.filter(|name| !known.contains(*name));
     all.extend(never_used.map(|name| (None, never_used_yet(name))));
     // Destinations with an obstacle come first: they want an operator.
-    all.sort_by_key(|(_, one)| {
-        let has_obstacle =
-            one.paused.is_some() || one.held_until.is_some() || one.probe_at.is_some();
-        (Reverse(has_obstacle), one.name.clone())
+    let configured: HashSet<&String> = query.configured.iter().collect();
+    all.sort_by_cached_key(|(_, one)| {
+        let obstacles = Obstacles {
+            is_paused: one.paused.is_some(),
+            held_until: one.held_until,
+            probe_at: one.probe_at,
+        };
+        // Deliveries to a configured destination may go, and those to an ad hoc origin, which is
+        // a URL.
+        let is_deliverable = configured.contains(&one.name) || one.name.contains("://");
+        let is_kept_back = obstacles.reason(is_deliverable, now).is_some();
+        (Reverse(is_kept_back), one.name.clone())
     });
     let total = all.len();
     let shown = all.into_iter().skip(query.offset).take(query.limit);
@@ -121,7 +131,8 @@ impl Sqlite {
         query: DestinationsQuery,
     ) -> Result<DestinationsPage, StoreError> {
         let shared = std::sync::Arc::clone(self.shared());
-        self.read(move |sql| page(sql, &shared.counts, &query))
+        let now = shared.clock.now();
+        self.read(move |sql| page(sql, &shared.counts, &query, now))
             .await
     }
 }

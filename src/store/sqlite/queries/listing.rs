@@ -174,13 +174,15 @@ impl<'a> Newest<'a> {
         Ok(SearchEnd::Done)
     }
 
-    /// Removes the deliveries that others, which were not looked at, may stand before. Returns
-    /// where the next page begins, and how far the search came if the bound ended it.
+    /// Removes the deliveries that others, which were not looked at, may stand before, and the one
+    /// beyond the page. Returns where the next page begins, and how far the search came if the
+    /// bound ended it.
     fn end(&mut self) -> (Option<DeliveryCursor>, Option<Timestamp>) {
         if let Some(unsearched) = self.unsearched {
             self.keys.retain(|(intent, _)| *intent > unsearched);
         }
-        let last = self.keys.first().filter(|_| self.keys.len() == self.limit);
+        let has_more = self.keys.len() == self.limit && self.keys.pop_first().is_some();
+        let last = self.keys.first().filter(|_| has_more);
         match (last, self.unsearched) {
             (Some((intent, Reverse(destination))), _) => {
                 let (intent, destination) = (*intent, *destination);
@@ -213,7 +215,12 @@ impl<'a> Newest<'a> {
 fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, StoreError> {
     // One snapshot, so that each delivery found exists when it is read.
     let sql = &*sql.unchecked_transaction()?;
-    let Some(mut newest) = search(sql, query, now)? else {
+    // One more than the page holds tells whether there is a next one.
+    let query = ListQuery {
+        limit: query.limit.saturating_add(1),
+        ..query.clone()
+    };
+    let Some(mut newest) = search(sql, &query, now)? else {
         return Ok(Listing {
             found: Vec::new(),
             next: None,

@@ -7,7 +7,8 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::columns::stored_ids;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{
-    BulkFilter, BulkId, BulkTally, OperationPart, OperationsQuery, StateSet, StoredOperation,
+    BulkFilter, BulkId, BulkTally, OperationPart, OperationsPage, OperationsQuery, StateSet,
+    StoredOperation,
 };
 
 /// Jobs that are shown of an operation: it has one for each destination with matching deliveries,
@@ -74,18 +75,28 @@ pub fn operation_named_by(
 }
 
 /// A page of operations, the latest first.
-fn page(sql: &Connection, query: OperationsQuery) -> Result<Vec<StoredOperation>, StoreError> {
+fn page(sql: &Connection, query: OperationsQuery) -> Result<OperationsPage, StoreError> {
     let before = query.after.unwrap_or(BulkId(i64::MAX));
     let mut statement = sql.prepare_cached(
         "SELECT DISTINCT operation FROM jobs WHERE operation < ?1
          ORDER BY operation DESC LIMIT ?2",
     )?;
-    let numbers = statement.query_map(params![before, query.limit], |row| row.get(0))?;
-    let mut found = Vec::new();
-    for number in numbers {
-        found.extend(summary(sql, number?)?);
+    // One more than the page holds tells whether there is a next one.
+    let limit = query.limit.saturating_add(1);
+    let numbers = statement.query_map(params![before, limit], |row| row.get(0))?;
+    let mut numbers: Vec<BulkId> = numbers.collect::<Result<_, _>>()?;
+    let has_more = numbers.len() > usize::try_from(query.limit).unwrap_or(usize::MAX);
+    if has_more {
+        numbers.pop();
     }
-    Ok(found)
+    let mut found = Vec::new();
+    for number in &numbers {
+        found.extend(summary(sql, *number)?);
+    }
+    Ok(OperationsPage {
+        found,
+        next: numbers.last().copied().filter(|_| has_more),
+    })
 }
 
 /// An operation without its jobs.
@@ -154,7 +165,7 @@ impl Sqlite {
     pub async fn operations_page(
         &self,
         query: OperationsQuery,
-    ) -> Result<Vec<StoredOperation>, StoreError> {
+    ) -> Result<OperationsPage, StoreError> {
         self.read(move |sql| page(sql, query)).await
     }
 

@@ -83,11 +83,10 @@ impl Intent {
             .is_none_or(|source| is_event && *source == self.label);
         is_of_source
             && query.event_type.as_deref().is_none_or(|wanted| {
-                let own_type = own_type.unwrap_or_default();
-                match wanted.strip_suffix('*') {
-                    Some(beginning) => own_type.starts_with(beginning),
-                    None => own_type == wanted,
-                }
+                own_type.is_some_and(|own| match wanted.strip_suffix('*') {
+                    Some(beginning) => own.starts_with(beginning),
+                    None => own == wanted,
+                })
             })
     }
 

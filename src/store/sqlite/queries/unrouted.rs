@@ -7,6 +7,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::columns::intent_id;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::selection::is_of_type;
 use crate::store::types::{
     DeliveryCount, DeliveryCursor, DestinationId, IntentRow, UnroutedEvent, UnroutedPage,
     UnroutedQuery,
@@ -16,8 +17,9 @@ use crate::store::types::{
 /// source and a type have no index: all events are read until enough are found. Without any of
 /// these columns, and without a source and a type, the index alone is read.
 fn select(columns: &str) -> String {
+    let of_type = is_of_type("event_type", "?4");
     format!(
-        "SELECT id, (?3 IS NULL OR label = ?3) AND (?4 IS NULL OR event_type = ?4) IS TRUE{columns}
+        "SELECT id, (?3 IS NULL OR label = ?3) AND {of_type} IS TRUE{columns}
          FROM intents INDEXED BY unrouted
          WHERE unrouted = 1 AND id >= ?1 AND id < ?2
          ORDER BY id DESC"
@@ -71,7 +73,8 @@ fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreEr
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut found = Vec::new();
     let columns = ", id, random, label, event_type, created_at";
-    let stop = search(sql, query, columns, limit, |row| {
+    // One more than the page holds tells whether there is a next one.
+    let stop = search(sql, query, columns, limit.saturating_add(1), |row| {
         found.push(UnroutedEvent {
             id: intent_id(row, 2)?,
             source: row.get(4)?,
@@ -80,15 +83,20 @@ fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreEr
         });
         Ok(())
     })?;
+    found.truncate(limit);
+    let last = found.last().map(|last| IntentRow(last.id.row()));
+    let (next, searched_to) = match stop {
+        Some(stop) if stop.is_full => (last, None),
+        Some(stop) => (Some(stop.at), Some(stop.at.accepted_at())),
+        None => (None, None),
+    };
     Ok(UnroutedPage {
         found,
-        next: stop.as_ref().map(|stop| DeliveryCursor {
-            intent: stop.at,
+        next: next.map(|intent| DeliveryCursor {
+            intent,
             destination: DestinationId::default(),
         }),
-        searched_to: stop
-            .filter(|stop| !stop.is_full)
-            .map(|stop| stop.at.accepted_at()),
+        searched_to,
     })
 }
 

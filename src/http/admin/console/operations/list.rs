@@ -61,7 +61,7 @@ impl Row {
         Self {
             id: one.id.to_string(),
             what: what(one.action, one.target.as_deref()),
-            filter: filter_text(&one.filter, one.action),
+            filter: filter_text(&one.filter, one.action, one.created_at),
             mark: Mark::new(word, tone),
             done: grouped(tally.done),
             total: one
@@ -92,16 +92,14 @@ pub(in crate::http::admin::console) async fn list(visit: &Visit<'_>) -> Result<R
     };
     let found = visit.app.store.operations_page(query);
     let found = visit.context.wait(found).await?;
-    let is_full = u32::try_from(found.len()).is_ok_and(|count| count == A_PAGE);
-    let last = found.last().filter(|_| is_full);
     let now = visit.now();
-    let rows: Vec<_> = found.iter().map(|one| Row::new(one, now)).collect();
+    let rows: Vec<_> = found.found.iter().map(|one| Row::new(one, now)).collect();
     let page = Operations {
         frame: visit
             .frame("Operations", Tab::Operations, said)
             .live(after.is_none()),
         rows,
-        next: last.map(|last| format!("/operations?after={}", last.id)),
+        next: found.next.map(|next| format!("/operations?after={next}")),
         first: after.is_some().then_some("/operations"),
         may_operate: visit.may_operate(),
     };

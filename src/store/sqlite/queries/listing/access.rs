@@ -1,6 +1,7 @@
 //! The ways in which the deliveries of a list are found.
 
 use crate::model::DeliveryState;
+use crate::store::sqlite::queries::selection::is_of_type;
 
 /// How the deliveries of a state are found. The parameter ?1 is the destination; ?2 and ?5 are the
 /// first and the last intent that were accepted in the wanted time.
@@ -95,12 +96,13 @@ impl Access {
                 "d.intent_id DESC, d.destination_id",
             ),
         };
+        let of_type = is_of_type("iif(i.surface = 1, i.event_type, i.label)", "?6");
         format!(
             "SELECT d.intent_id, d.destination_id, {due}, {wanted} AND
                     ((?4 IS NULL AND ?6 IS NULL) OR EXISTS (SELECT 1 FROM intents i
                      WHERE i.id = d.intent_id
                        AND (?4 IS NULL OR (i.surface = 1 AND i.label = ?4))
-                       AND (?6 IS NULL OR iif(i.surface = 1, i.event_type, i.label) = ?6)))
+                       AND {of_type}))
              FROM deliveries d {index}
              WHERE {condition} AND d.intent_id >= ?2 AND d.intent_id <= ?5
              ORDER BY {order}"

@@ -97,6 +97,11 @@ fn pages(sql: &Connection, query: &ListQuery) -> Vec<(i64, String)> {
     // Far more pages than rows.
     for _ in 0..1_000 {
         let (found, next) = page(sql, &query);
+        let is_empty = query.max_rows.is_none() && found.is_empty();
+        assert!(
+            query.after.is_none() || !is_empty,
+            "an empty page: {query:?}"
+        );
         all.extend(found);
         let Some(next) = next else {
             return all;
