@@ -12,16 +12,18 @@ mod tests;
 
 mod backup;
 mod config;
+mod destinations;
 mod listeners;
 mod recorder;
+mod removed;
 mod sources;
 mod space;
 mod tls;
 mod verification;
 
-use std::collections::HashMap;
-use std::sync::RwLock;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Metadata, Recorder, SharedString, Unit};
@@ -34,6 +36,7 @@ pub(crate) use tls::{HandshakeCounters, HandshakeResult};
 pub(crate) use verification::{VerificationCounters, VerificationResult};
 
 use self::recorder::{recorder, set_build_info};
+use self::removed::ConfiguredNames;
 use crate::model::{DeliveryState, Level, Surface};
 use crate::ops::rollup_counters::RollupCounters;
 
@@ -71,6 +74,9 @@ pub struct Metrics {
     database_bytes: Gauge,
     wal_bytes: Gauge,
     wal_unfinished: Gauge,
+    names: ConfiguredNames,
+    /// The destinations whose blocking dead letters were counted last.
+    blocked: Mutex<HashSet<String>>,
     /// The counts by name that the database keeps, beside those of Prometheus.
     pub(crate) rollups: RollupCounters,
     pub(crate) config: ConfigMetrics,
@@ -119,6 +125,8 @@ impl Metrics {
             database_bytes: gauge("relay_database_bytes"),
             wal_bytes: gauge("relay_wal_bytes"),
             wal_unfinished: gauge("relay_wal_unfinished_frames"),
+            names: ConfiguredNames::default(),
+            blocked: Mutex::default(),
             rollups: RollupCounters::new(),
             config: ConfigMetrics::new(gauge),
             backup: BackupMetrics::default(),
@@ -208,20 +216,6 @@ impl Metrics {
         self.workers_busy.set(busy as f64);
     }
 
-    /// Sets whether a destination is in a state (`active`, `held`, `paused`, `unknown`).
-    pub fn destination_state(&self, destination: &str, state: &'static str, is: bool) {
-        let labels = vec![
-            Label::new("destination", destination.to_owned()),
-            Label::new("state", state),
-        ];
-        self.recorder
-            .register_gauge(
-                &Key::from_parts("relay_destination_state", labels),
-                &METADATA,
-            )
-            .set(f64::from(u8::from(is)));
-    }
-
     /// Sets the number of deliveries in a state.
     pub fn deliveries(&self, state: DeliveryState, count: i64) {
         let labels = vec![Label::new("state", state.name())];
@@ -237,18 +231,6 @@ impl Metrics {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
         self.recorder
             .register_gauge(&Key::from_parts("relay_deliveries_kept", labels), &METADATA)
-            .set(count as f64);
-    }
-
-    /// Sets the number of a destination's dead letters that block the deliveries behind them.
-    pub fn ordering_blocked(&self, destination: &str, count: i64) {
-        let labels = vec![Label::new("destination", destination.to_owned())];
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
-        self.recorder
-            .register_gauge(
-                &Key::from_parts("relay_ordering_blocked", labels),
-                &METADATA,
-            )
             .set(count as f64);
     }
 
@@ -274,7 +256,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let dropped = LOG_LINES_DROPPED.load(Ordering::Relaxed);
         self.log_lines_dropped.absolute(dropped);
-        let mut text = self.handle.render();
+        let mut text = self.names.without_removed(self.handle.render());
         self.config.render(&mut text);
         self.backup.render(&mut text);
         text

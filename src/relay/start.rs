@@ -209,7 +209,7 @@ fn start_agents(
     let (clock, pulse) = (Arc::clone(&context.clock), context.pulse.clone());
     let metrics = Arc::clone(&context.metrics);
     let (sources, destinations) = (config.counted_sources(), config.counted_destinations());
-    metrics.rollups.declare(sources, destinations);
+    metrics.declare(sources, destinations);
     let executor = delivery::start(context)?;
     agents.dispatcher.ended = Some(executor.dispatcher);
     agents.workers.ended = Some(executor.workers);

@@ -535,3 +535,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_series_of_a_removed_destination_and_source_are_gone() {
+    let (well, arrived) = counting(200);
+    let mut scene = Scene::new(&well.url("/"), |_| {});
+    let id = scene.hook("1");
+    event_with_status(&scene.relay.client, &id, "delivered");
+    assert_eq!(arrived.load(Ordering::SeqCst), 1);
+    let has = |scene: &Scene| {
+        let text = scene.metrics();
+        let mut lines = text.lines();
+        lines.any(|line| line.contains("\"orders\"") || line.contains("\"github\""))
+    };
+    until("its series", || has(&scene).then_some(()));
+    let destination = orders(&mut scene.config).clone();
+    let source = scene.config.sources["github"].clone();
+    scene.reload(|config| {
+        config.destinations.remove("orders");
+        config.sources.remove("github");
+    });
+    until("they are gone", || (!has(&scene)).then_some(()));
+    scene.reload(|config| {
+        config.destinations.insert("orders".to_owned(), destination);
+        config.sources.insert("github".to_owned(), source);
+    });
+    // The counter goes on from where it was.
+    let counted = "relay_attempts_total{destination=\"orders\",outcome=\"delivered\"} 1";
+    assert!(scene.metrics().contains(counted), "{}", scene.metrics());
+}

@@ -37,15 +37,13 @@ pub(super) async fn render(app: &App) -> Response {
     }
     match app.store.blocking_by_name().await {
         Ok(Some(counts)) => {
-            for (name, count) in &counts {
-                app.metrics.ordering_blocked(name, *count);
-            }
+            let is_counted = |name: &str| counts.iter().any(|(known, _)| known == name);
+            let ordered = app.config.destinations.iter();
+            let ordered = ordered.filter(|(name, to)| to.order.is_some() && !is_counted(name));
             // Zero is shown, too, so that an alert can tell it from an absent gauge.
-            for (name, to) in &app.config.destinations {
-                if to.order.is_some() && !counts.iter().any(|(known, _)| known == name) {
-                    app.metrics.ordering_blocked(name, 0);
-                }
-            }
+            let none = ordered.map(|(name, _)| (name.as_str(), 0));
+            let counted = counts.iter().map(|(name, count)| (name.as_str(), *count));
+            app.metrics.ordering_blocked(counted.chain(none));
         }
         Ok(None) => {}
         Err(error) => log::warn!(error:% = error; "the blocking dead letters can't be read"),
