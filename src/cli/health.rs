@@ -30,7 +30,9 @@ pub(super) struct Health {
 
 /// A request for a health check.
 struct Question {
-    door: Door,
+    /// The addresses of its host, to be tried in this order: `localhost` is two, and a relay
+    /// listens at one of them.
+    doors: Vec<Door>,
     host: String,
     target: String,
 }
@@ -41,7 +43,7 @@ impl Health {
             Some(url) => Question::of(url)?,
             None => Question::of_listener(&Config::load_for_commands(self.file.path())?)?,
         };
-        let scheme = question.door.scheme();
+        let scheme = question.doors.first().map_or("http", Door::scheme);
         let shown = format!("{scheme}://{}{}", question.host, question.target);
         let answer = question.ask();
         let answer = answer.map_err(|problem| format!("{shown}: {problem}"))?;
@@ -64,14 +66,16 @@ impl Question {
         let host = authority.host();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = (bare, url.port_u16().unwrap_or(default_port)).to_socket_addrs();
-        let found = found.map_err(|error| format!("{host}: {error}"))?.next();
+        let found = found.map_err(|error| format!("{host}: {error}"))?;
         let target = url.path_and_query().map_or("/", |target| target.as_str());
         let name = ServerName::try_from(bare.to_owned()).map_err(|_| wrong(example))?;
+        let tls = (default_port == 443).then_some(name);
+        let doors = found.map(|address| Door {
+            address,
+            tls: tls.clone(),
+        });
         Ok(Self {
-            door: Door {
-                address: found.ok_or_else(|| format!("{host}: has no address"))?,
-                tls: (default_port == 443).then_some(name),
-            },
+            doors: doors.collect(),
             host: authority.to_string(),
             target: if target == "/" { PATH } else { target }.to_owned(),
         })
@@ -95,7 +99,7 @@ impl Question {
         let door = Door::of(listen, is_tls);
         Ok(Self {
             host: door.address.to_string(),
-            door,
+            doors: vec![door],
             target: PATH.to_owned(),
         })
     }
@@ -106,12 +110,56 @@ impl Question {
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             self.target, self.host
         );
-        let answer = post::exchange(&self.door, request.as_bytes(), TIMEOUT);
-        let answer = answer.map_err(|error| error.to_string())?;
-        match post::split(&answer) {
+        let mut answer = Err("it has no address".to_owned());
+        for door in &self.doors {
+            let tried = post::exchange(door, request.as_bytes(), TIMEOUT);
+            answer = tried.map_err(|error| error.to_string());
+            if answer.is_ok() {
+                break;
+            }
+        }
+        match post::split(&answer?) {
             Some((status, 200..=299, _)) => Ok(status),
             Some((status, _, _)) => Err(format!("answered {status}")),
             None => Err("the answer is no HTTP".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn each_address_of_the_host_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).expect("a request");
+            assert!(request[..read].starts_with(b"GET /healthz HTTP/1.1\r\n"));
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).expect("an answer");
+        });
+        // Nothing listens at port 0.
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
+        let question = |addresses: &[SocketAddr]| {
+            let door = |address: &SocketAddr| Door {
+                address: *address,
+                tls: None,
+            };
+            Question {
+                doors: addresses.iter().map(door).collect(),
+                host: "localhost".to_owned(),
+                target: PATH.to_owned(),
+            }
+        };
+        assert_eq!(question(&[nobody, address]).ask(), Ok("200 OK".to_owned()));
+        answering.join().expect("no panic");
+        assert!(question(&[nobody]).ask().is_err());
     }
 }

@@ -5,10 +5,8 @@ use clap::Args;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, plain, reading};
-use crate::clock::Timestamp;
-use crate::config::Resolved;
 use crate::model::IntentId;
-use crate::ops::status_text::{UNROUTED, describe_with_payload};
+use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload};
 use crate::ops::views::intent;
 use crate::store::{StoredAttempt, StoredIntent};
 
@@ -34,16 +32,21 @@ impl Show {
             .intent(id)
             .map_err(explained)?
             .ok_or_else(|| format!("there is no relay or event {id}"))?;
-        let now = operator.now();
+        let relay = RelayState {
+            config: &config,
+            now: operator.now(),
+            is_held: operator.hold().map_err(explained)?.is_some(),
+        };
         if self.json {
-            say!("{}", intent(&row, &config, now));
+            say!("{}", intent(&row, relay));
             return Ok(());
         }
-        print_text(&row, &config, now)
+        print_text(&row, relay)
     }
 }
 
-fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(), CommandError> {
+fn print_text(row: &StoredIntent, relay: RelayState<'_>) -> Result<(), CommandError> {
+    let config = relay.config;
     say!("{}", row.surface.public_id(row.id));
     say!("  {:<11} {}", row.surface.name(), plain(&row.label));
     if let Some(url) = &row.url {
@@ -73,7 +76,7 @@ fn print_text(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Result<(
         );
         say!(
             "  {}",
-            plain(&describe_with_payload(delivery, row.gone, config, now))
+            plain(&describe_with_payload(delivery, row.gone, relay))
         );
         for entry in &delivery.history {
             print_attempt(entry)?;

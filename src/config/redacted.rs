@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::resolved::{AlertPolicy, DestinationPolicy, Resolved, SourcePolicy};
 use crate::config::rules::shown;
-use crate::config::sections::{Acme, RateLimit, SourceVerify, Tls};
+use crate::config::sections::{Acme, EventTypeAt, RateLimit, SourceVerify, Tls};
+use crate::model::{DeliveryOrder, OnDead, OrderBy};
 
 impl Resolved {
     /// The settings without secrets.
@@ -135,15 +136,39 @@ fn destination(policy: &DestinationPolicy) -> Value {
             "jitter": policy.retry.jitter,
         },
         "breaker": breaker,
+        "ordering": policy.order.as_ref().map(ordering),
         "proxy": policy.network.proxy.as_ref().map(|proxy| proxy.url.to_string()),
         "ca_file": policy.network.ca_file.as_ref().map(|path| path.display().to_string()),
         "client_certificate": policy.network.client_certificate.is_some(),
     })
 }
 
+/// As a table of relay.toml has it.
+fn ordering(order: &DeliveryOrder) -> Value {
+    let on_dead = match order.on_dead {
+        OnDead::Skip => "skip",
+        OnDead::Block => "block",
+    };
+    match &order.by {
+        OrderBy::Pointer(pointer) => json!({ "by": pointer.as_str(), "on_dead": on_dead }),
+        OrderBy::Header(name) => json!({ "header": name, "on_dead": on_dead }),
+        OrderBy::Source => json!({ "by": "source", "on_dead": on_dead }),
+        OrderBy::All => json!({ "by": "all", "on_dead": on_dead }),
+    }
+}
+
 fn source(policy: &SourcePolicy) -> Value {
     json!({
         "destinations": policy.destinations.to_vec(),
+        // Those of some events; the lines that choose them may quote anything of an event.
+        "routes": policy.routes.as_ref().map(|routes| {
+            let others = routes.destinations().iter().skip(policy.destinations.len());
+            json!({ "to": others.collect::<Vec<_>>() })
+        }),
+        "event_type": policy.event_type.as_ref().map(|at| match at {
+            EventTypeAt::Header(name) => json!({ "header": name }),
+            EventTypeAt::JsonPointer(pointer) => json!({ "json_pointer": pointer }),
+        }),
         "verify": policy.verify.as_ref().map(verify),
         "has_conditions": !policy.require.is_empty(),
         "idempotency_window": shown(policy.idempotency_window),
@@ -195,6 +220,8 @@ fn origin(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use crate::config::Config;
 
     /// Each secret, and each place where one may stand, holds the word.
@@ -234,5 +261,45 @@ mod tests {
                 && shown.contains(r#""format":"slack""#),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn routes_and_orders_are_shown() {
+        let text = r#"
+            [delivery]
+            level = "off"
+            [destinations.a]
+            url = "https://a.example/"
+            ordering = { by = "/customer", on_dead = "block" }
+            [destinations.b]
+            url = "https://b.example/"
+            ordering = "all"
+            [destinations.c]
+            url = "https://c.example/"
+            ordering = { header = "X-Account" }
+            [sources.s]
+            destinations = ["a"]
+            event_type = { header = "X-Event" }
+            [[sources.s.routes]]
+            when = { type = ["paid"] }
+            to = ["a", "b"]
+            [[sources.s.routes]]
+            when = { headers = { x-token = ["SECRET"] } }
+            to = ["b", "c"]
+        "#;
+        let config: Config = toml::from_str(text).expect("a configuration");
+        config.check().expect("a good one");
+        let view = config.resolve().redacted();
+        let ordering = |name: &str| view["destinations"][name]["ordering"].clone();
+        let expected = [
+            json!({ "by": "/customer", "on_dead": "block" }),
+            json!({ "by": "all", "on_dead": "skip" }),
+            json!({ "header": "x-account", "on_dead": "skip" }),
+        ];
+        assert_eq!(["a", "b", "c"].map(ordering), expected);
+        let source = &view["sources"]["s"];
+        assert_eq!(source["routes"], json!({ "to": ["b", "c"] }));
+        assert_eq!(source["event_type"]["header"], "X-Event");
+        assert!(!view.to_string().contains("SECRET"), "{view}");
     }
 }

@@ -97,6 +97,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", message)
     }
 
+    /// 400: the request's target is for a proxy.
+    pub fn no_proxy() -> Self {
+        Self::malformed(
+            "this is no proxy: expected a path such as /healthz as the request's target",
+        )
+    }
+
     /// 431 (RFC 6585, 5).
     pub fn head_too_large(bytes: u64, headers: usize) -> Self {
         Self::new(

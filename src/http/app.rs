@@ -73,6 +73,7 @@ impl App {
             tls,
         } = context;
         let admin_port = own_listeners.get(1).map_or(0, SocketAddr::port);
+        let admin_access = AdminAccess::new(&config.admin, admin_port, Arc::clone(&clock));
         Self {
             own_authorities: OwnAuthorities::new(config.public_urls(), own_listeners.clone()),
             addresses: config.address_policy(own_listeners.clone()),
@@ -84,13 +85,13 @@ impl App {
                 fetch_certificate,
                 &learned_secrets,
             ),
-            admin_access: AdminAccess::new(&config.admin, admin_port, Arc::clone(&clock)),
             form_results: Arc::default(),
             offload: Arc::new(Offload::new()),
             learned_secrets,
             reload_file: ReloadFile::default(),
             pings: Pings::new(ping),
-            tails: Tails::new(stop),
+            tails: Tails::new(stop, &admin_access),
+            admin_access,
             tls,
             own_listeners,
             config,
@@ -104,11 +105,13 @@ impl App {
     pub(super) fn reloaded(&self, config: Arc<Resolved>) -> Self {
         let own_listeners = self.own_listeners.clone();
         let public_urls = config.public_urls();
+        let admin_access = self.admin_access.reloaded(&config.admin);
+        self.tails.reload(&admin_access);
         Self {
             own_authorities: OwnAuthorities::new(public_urls, own_listeners.clone()),
             addresses: config.address_policy(own_listeners.clone()),
             api_keys: self.api_keys.reloaded(&config.api, &self.clock),
-            admin_access: self.admin_access.reloaded(&config.admin),
+            admin_access,
             form_results: Arc::clone(&self.form_results),
             source_gates: self.source_gates.reloaded(&config, &self.metrics),
             offload: Arc::clone(&self.offload),

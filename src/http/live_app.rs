@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::Resolved;
 use crate::http::app::App;
+use crate::http::reload_file::LastReload;
 
 /// The [`App`] of the configuration that runs; clones share it.
 ///
@@ -30,6 +31,11 @@ impl LiveApp {
         reload: impl Fn(bool) -> Result<String, String> + Send + Sync + 'static,
     ) {
         self.current().reload_file.set(reload);
+    }
+
+    /// Tells the operator's listener of the end of a reload, or of the start.
+    pub fn note_reload(&self, last: LastReload) {
+        self.current().reload_file.note(last);
     }
 
     /// Lets requests be answered under another configuration, from the next one on.

@@ -6,7 +6,8 @@
 //! - `admission/`: API keys, rate limits, signatures.
 //! - `admin/`: the operator's listener.
 //! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes. `live_app`:
-//!   the app of the configuration that runs. `event_stream`: a body that goes on.
+//!   the app of the configuration that runs. `event_stream`: a body that goes on. `framing`:
+//!   requests that two servers could read differently.
 //! - `own_authorities`: the names of this relay in a request's target.
 //! - `reload_file`: the way to a reload. `raw_object`: JSON objects as they were sent. `offload`:
 //!   work on large bodies.
@@ -17,6 +18,7 @@ mod api_error;
 mod app;
 mod body;
 mod event_stream;
+mod framing;
 mod live_app;
 mod offload;
 mod own_authorities;
@@ -31,5 +33,6 @@ mod server;
 pub(crate) use admission::LearnedSecrets;
 pub(crate) use app::{App, AppContext};
 pub(crate) use live_app::LiveApp;
+pub(crate) use reload_file::LastReload;
 pub(crate) use server::event_loops::{self, EventLoops};
 pub(crate) use server::{Identity, Listener, ListenerTls, serve};

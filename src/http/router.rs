@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Version};
+use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
-use crate::http::own_authorities::OwnAuthorities;
+use crate::http::framing::check_framing;
 use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{Response, with_type};
 use crate::http::routes::{events, health, relays, webhooks};
@@ -115,34 +115,6 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-/// Refuses requests that hyper accepts and that two servers could read differently (RFC 9112, 3.2
-/// and 6.1).
-fn check_framing(own: &OwnAuthorities, head: &Parts) -> Result<(), ApiError> {
-    let is_elsewhere = head.uri.scheme().is_some() && !own.has(&head.uri);
-    if head.method == Method::CONNECT || is_elsewhere {
-        return Err(ApiError::malformed(
-            "this is no proxy: expected a path such as /v1/relays as the request's target",
-        ));
-    }
-    let hosts = head.headers.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && head.version != Version::HTTP_10) {
-        return Err(ApiError::invalid(
-            "Host",
-            "expected exactly one Host header",
-        ));
-    }
-    let mut encodings = head.headers.get_all(TRANSFER_ENCODING).iter();
-    if let Some(encoding) = encodings.next()
-        && (!encoding.as_bytes().eq_ignore_ascii_case(b"chunked") || encodings.next().is_some())
-    {
-        return Err(ApiError::invalid(
-            "Transfer-Encoding",
-            "expected chunked, once, or none",
-        ));
-    }
-    Ok(())
 }
 
 impl App {

@@ -9,6 +9,19 @@ use crate::store::{GonePayload, GoneReason, InLine, StoredDelivery};
 pub(crate) const UNROUTED: &str =
     "No route of its source wants it: it is kept, and delivered to nobody.";
 
+/// Why an event has no payload whose deliveries were all discarded.
+pub(crate) const DISCARDED: &str =
+    "Its payload was deleted when all of its deliveries were discarded.";
+
+/// The relay as far as it decides what a delivery waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct RelayState<'a> {
+    pub config: &'a Resolved,
+    pub now: Timestamp,
+    /// Whether nothing is sent, since a backup was restored.
+    pub is_held: bool,
+}
+
 /// The time of the next attempt of a failed delivery: its own, or later if its destination is held.
 pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     if row.state != DeliveryState::Retrying {
@@ -40,11 +53,10 @@ pub(crate) fn payload_gone(gone: GonePayload) -> String {
 pub(crate) fn describe_with_payload(
     row: &StoredDelivery,
     gone: Option<GonePayload>,
-    config: &Resolved,
-    now: Timestamp,
+    relay: RelayState<'_>,
 ) -> String {
     let Some(gone) = gone else {
-        return describe(row, config, now);
+        return describe(row, relay);
     };
     let (to, error) = (&row.destination, row.last_error.as_deref());
     let gone = payload_gone(gone);
@@ -52,17 +64,18 @@ pub(crate) fn describe_with_payload(
         let error = error.unwrap_or("no reason recorded");
         return format!("Given up on {to}: {error}. {gone}");
     }
-    format!("{} {gone}", describe(row, config, now))
+    format!("{} {gone}", describe(row, relay))
 }
 
 /// The state of a delivery in one sentence: for a waiting one, the reason and the time.
-pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> String {
+fn describe(row: &StoredDelivery, relay: RelayState<'_>) -> String {
+    let RelayState { config, now, .. } = relay;
     let to = &row.destination;
     let error = row.last_error.as_deref().unwrap_or("no reason recorded");
     let number = row.attempts + 1;
     let is_waiting = matches!(row.state, DeliveryState::Queued | DeliveryState::Retrying);
     let is_deliverable = config.is_deliverable(to);
-    if is_waiting && let Some(obstacle) = obstacle(row, config, now) {
+    if is_waiting && let Some(obstacle) = obstacle(row, relay) {
         return obstacle;
     }
     match (row.state, row.next_attempt_at) {
@@ -99,7 +112,8 @@ pub(crate) fn describe(row: &StoredDelivery, config: &Resolved, now: Timestamp) 
 
 /// Why a waiting delivery isn't attempted, in one sentence; none if nothing but its time and a free
 /// worker are missing.
-fn obstacle(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> Option<String> {
+fn obstacle(row: &StoredDelivery, relay: RelayState<'_>) -> Option<String> {
+    let RelayState { config, now, .. } = relay;
     let to = &row.destination;
     if !config.is_deliverable(to) {
         return Some(format!(
@@ -113,6 +127,13 @@ fn obstacle(row: &StoredDelivery, config: &Resolved, now: Timestamp) -> Option<S
             "Recorded for {to}; this relay delivers nothing (delivery.level is off or not \
              compiled in)."
         ));
+    }
+    if relay.is_held {
+        return Some(
+            "Waits until relay resume --all: this relay is held, since a backup was restored, and \
+             sends nothing."
+                .to_owned(),
+        );
     }
     if let InLine::Behind(before) = row.in_line {
         let before = before.map_or_else(

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{
     DestinationCounts, FailureKind, LatencyHistogram, PingReport, SourceCounts, Surface,
 };
-use crate::ops::status_text::{UNROUTED, describe_with_payload, next_retry_at};
+use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload, next_retry_at};
 use crate::store::{
     ListedDelivery, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent, UnroutedEvent,
 };
@@ -53,7 +52,8 @@ pub(crate) fn unrouted_event(event: &UnroutedEvent) -> Value {
 }
 
 /// An intent with its deliveries and their histories; without its payload.
-pub(crate) fn intent(row: &StoredIntent, config: &Resolved, now: Timestamp) -> Value {
+pub(crate) fn intent(row: &StoredIntent, relay: RelayState<'_>) -> Value {
+    let config = relay.config;
     let deliveries: Vec<_> = row
         .deliveries
         .iter()
@@ -65,7 +65,7 @@ pub(crate) fn intent(row: &StoredIntent, config: &Resolved, now: Timestamp) -> V
                 "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
                 "next_retry_at": next_retry_at(delivery),
                 "last_error": delivery.last_error,
-                "waits_for": describe_with_payload(delivery, row.gone, config, now),
+                "waits_for": describe_with_payload(delivery, row.gone, relay),
                 "history": delivery.history.iter().map(attempt).collect::<Vec<_>>(),
             })
         })

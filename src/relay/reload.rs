@@ -14,7 +14,7 @@ use crate::config::{
     Changes, Config, ConfigFile, Fingerprint, Live, Loaded, Names, Resolved, fixed_settings,
 };
 use crate::delivery;
-use crate::http::LiveApp;
+use crate::http::{LastReload, LiveApp};
 use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::metrics::Metrics;
@@ -216,7 +216,7 @@ impl Reloader {
         parts.executor.adopt();
         parts.app.reload(Arc::clone(&new));
         let (sources, destinations) = (new.counted_sources(), new.counted_destinations());
-        parts.metrics.rollups.declare(sources, destinations);
+        parts.metrics.declare(sources, destinations);
         crate::ops::logging::set_level(&request.config.log.level);
         self.warn_of_connections(&new);
         running.config = request.config;
@@ -291,7 +291,7 @@ impl Reloader {
             .runs(&fingerprint, running.generation, parts.clock.wall());
     }
 
-    /// Tells `relay reload` about an attempt.
+    /// Tells `relay reload` about an attempt, and the operator's listener.
     fn record(
         &self,
         running: &Running,
@@ -299,6 +299,12 @@ impl Reloader {
         is_dry_run: bool,
         report: Result<String, String>,
     ) {
+        if !is_dry_run {
+            self.0.parts.app.note_reload(LastReload {
+                at: began_at,
+                error: report.as_ref().err().cloned(),
+            });
+        }
         let attempt = ConfigAttempt {
             began_at,
             is_dry_run,

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 
 use crate::flows::sign_in;
 use crate::scene::{OPERATE, READ, Scene};
-use crate::support::Reply;
+use crate::support::{Reply, until};
 use crate::webdriver::{Browser, is_there};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -156,6 +156,102 @@ fn a_form_of_another_site_changes_nothing() {
         assert_eq!(state, "active");
         headers[2] = OWN;
         assert_eq!(post(&scene, path, &headers, "").status, 303);
+    }
+}
+
+#[test]
+fn a_form_with_a_field_that_is_wrong_does_nothing() {
+    let scene = Scene::empty(false);
+    let act = |path: &str, body: &str| post(&scene, path, &[FORM, OWN], body).status;
+    assert_eq!(act("/destinations/warehouse/pause", "reason=x"), 303);
+    for (path, body) in [
+        ("/destinations/orders/pause", "reason=x&force=1"),
+        ("/destinations/orders/pause", "reason=x&reason=y"),
+        (
+            "/destinations/orders/pause",
+            "paused_at=2026-01-01T00:00:00Z",
+        ),
+        ("/destinations/orders/ping", "reason=x"),
+        ("/destinations/warehouse/resume", "paused_at=soon"),
+        ("/destinations/warehouse/resume", "reason=x"),
+        ("/operations", "kind=retry&all=true"),
+        ("/operations", "kind=retry&all=true&nonce=n1&dry_run=true"),
+        ("/operations", "kind=retry&source=a&source=b&nonce=n2"),
+        ("/operations", "kind=discard&dead=true&nonce=n3&confirm=yes"),
+    ] {
+        assert_eq!(act(path, body), 400, "{path}: {body}");
+    }
+    let admin = scene.relay.admin();
+    let state =
+        |name: &str| admin.get(&format!("/api/destinations/{name}")).json()["state"].clone();
+    assert_eq!(
+        (state("orders"), state("warehouse")),
+        ("active".into(), "paused".into())
+    );
+    assert_eq!(
+        admin.get("/api/operations").json()["items"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn a_count_without_any_field_says_what_is_missing() {
+    let scene = Scene::empty(false);
+    let text = |path: &str| scene.relay.admin().get(path).text();
+    let says = "Fill in one of the fields";
+    assert!(!text("/operations/new?kind=erase").contains(says));
+    for path in [
+        "/operations/new?kind=erase&source=",
+        "/operations/new?kind=retry&status=&type=",
+    ] {
+        let text = text(path);
+        assert!(
+            text.contains(says) && !text.contains("Confirm"),
+            "{path}: {text}"
+        );
+    }
+}
+
+#[test]
+fn an_event_without_a_payload_offers_neither_a_command_nor_routes() {
+    let scene = Scene::empty(false);
+    let json = ("Content-Type", "application/json");
+    let id = scene.send("github", &[json], b"{\"action\":\"paid\"}");
+    let page = || scene.relay.admin().get(&format!("/events/{id}")).text();
+    let before = page();
+    assert!(
+        before.contains("As a command") && before.contains(">Routes<"),
+        "{before}"
+    );
+    let erase = format!("{{\"kind\":\"erase\",\"ids\":[\"{id}\"]}}");
+    assert_eq!(post(&scene, "/api/operations", &[json], &erase).status, 202);
+    let after = until("it is erased", || {
+        Some(page()).filter(|page| page.contains("was erased"))
+    });
+    assert!(
+        !after.contains("As a command") && !after.contains(">Routes<"),
+        "{after}"
+    );
+    let file = format!("/api/events/{id}/payload");
+    assert_eq!(scene.relay.admin().get(&file).status, 404);
+    assert!(!after.contains(&file), "{after}");
+}
+
+#[test]
+fn a_page_after_the_last_one_says_that_it_is_empty() {
+    let scene = Scene::empty(false);
+    for path in [
+        "/destinations?after=900",
+        "/operations?after=1",
+        "/deliveries?after=d1-000000000000001-1",
+    ] {
+        let text = scene.relay.admin().get(path).text();
+        assert!(
+            text.contains("none on this page any more"),
+            "{path}: {text}"
+        );
+        assert!(text.contains("First page"), "{path}: {text}");
+        assert!(!text.contains(" to 899"), "{path}: {text}");
     }
 }
 

@@ -18,8 +18,9 @@ fn check(browser: &Browser, page: &str) {
         .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(overflow, json!(0), "{page} is wider than the window");
     let mut complaints = browser.complaints();
-    // A page that isn't there says so by its status.
-    complaints.retain(|text| !text.contains("status of 404"));
+    // A page that isn't there, or that was asked for wrongly, says so by its status.
+    let is_status = |text: &str| text.contains("status of 404") || text.contains("status of 400");
+    complaints.retain(|text| !is_status(text));
     assert!(complaints.is_empty(), "{page}: {complaints:?}");
     let source = browser.source();
     assert!(!source.contains(" style="), "{page} has a style of its own");
@@ -123,6 +124,72 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
     browser.see("is under way");
     look(&browser, "operations", &scene.url("/operations"));
     look(&browser, "not-found", &scene.url("/events/evt_none"));
+}
+
+#[test]
+fn states_that_want_an_operator_are_shown_on_pages_that_fit() {
+    if !is_there() {
+        return;
+    }
+    let mut scene = Scene::busy(true);
+    let waiting = first(&scene, "destination=warehouse");
+    scene.restart_in_trouble();
+    let browser = Browser::start(true);
+    sign_in(&browser, &scene, OPERATE);
+    for (name, path, text) in [
+        ("trouble-overview", "/".to_owned(), "it is held"),
+        (
+            "trouble-destinations",
+            "/destinations".to_owned(),
+            "not configured",
+        ),
+        (
+            "trouble-held",
+            "/destinations/orders".to_owned(),
+            "by Retry-After",
+        ),
+        (
+            "trouble-open",
+            "/destinations/billing".to_owned(),
+            "next probe",
+        ),
+        (
+            "trouble-removed",
+            "/destinations/removed-from-the-file".to_owned(),
+            "not configured",
+        ),
+        (
+            "trouble-event",
+            format!("/events/{waiting}"),
+            "to deliver it",
+        ),
+        (
+            "trouble-erase",
+            "/operations/new?kind=erase&source=shop".to_owned(),
+            "Type erase to confirm",
+        ),
+        (
+            "trouble-problem",
+            "/operations/new?kind=erase&source=".to_owned(),
+            "Fill in one of the fields",
+        ),
+        (
+            "trouble-page",
+            "/destinations?after=900".to_owned(),
+            "none on this page any more",
+        ),
+        (
+            "trouble-filter",
+            "/deliveries?since=yesterday".to_owned(),
+            "expected a time",
+        ),
+    ] {
+        look(&browser, name, &scene.url(&path));
+        browser.see(text);
+    }
+    browser.open(&scene.url("/destinations/billing"));
+    browser.press("Send a test ping");
+    browser.see("This can't be done as things are");
 }
 
 #[test]

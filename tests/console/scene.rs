@@ -173,6 +173,25 @@ impl Scene {
         }
     }
 
+    /// Starts the relay anew, held, with a destination in each state that wants an operator.
+    pub fn restart_in_trouble(&mut self) {
+        self.relay.stop();
+        let directory = Arc::clone(&self.relay.directory);
+        let sql = rusqlite::Connection::open(directory.path().join("relay.db"));
+        let sql = sql.expect("the database opens");
+        let later = now_millis() + 3_600_000;
+        sql.execute_batch(&format!(
+            "UPDATE destinations SET held_until = {later} WHERE name = 'orders';
+             UPDATE destinations SET probe_at = {later}, probe_wait = 60000 WHERE name = 'billing';
+             UPDATE destinations SET name = 'removed-from-the-file' WHERE name = 'warehouse';
+             INSERT INTO settings VALUES ('held', '{{}}');"
+        ))
+        .expect("a change");
+        drop(sql);
+        let config = settings(&self.receiver, directory.path(), true);
+        self.relay = TestRelay::start_in(directory, config, None);
+    }
+
     /// Starts the relay anew with a route for all events of the source `audit`.
     pub fn restart_with_more_routes(&mut self) {
         self.relay.stop();
@@ -277,13 +296,16 @@ fn add_growth(directory: &std::path::Path, now: i64) {
     }
 }
 
+fn now_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_millis();
+    i64::try_from(now).expect("before the year 292 million")
+}
+
 /// Writes the counts of a day, as if the relay had run.
 fn add_rollups(directory: &std::path::Path) {
     let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("the database opens");
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("after 1970");
-    let now = i64::try_from(now.as_millis()).expect("before the year 292 million");
+    let now = now_millis();
     sql.execute_batch("BEGIN").expect("a transaction");
     for (grain, steps) in [(60_i64, 70_i64), (3600, 30)] {
         let length = grain * 1000;

@@ -136,6 +136,12 @@ fn deliveries_are_found_by_filters_and_pages() {
     }
     let newest_first: Vec<_> = ids.iter().rev().cloned().collect();
     assert_eq!(found, newest_first);
+    // A last page that is full is the last one all the same.
+    let full = get(&admin, "/api/deliveries?limit=5");
+    assert_eq!(
+        (full["items"].as_array().map(Vec::len), &full["next"]),
+        (Some(5), &Value::Null)
+    );
     let none = get(&admin, "/api/deliveries?source=gitlab");
     assert_eq!(none["items"], json!([]));
     assert_eq!(get(&admin, "/api/deliveries?until=1h")["items"], json!([]));
@@ -189,6 +195,97 @@ fn an_event_is_shown_with_its_deliveries_and_its_payload_as_a_file() {
 }
 
 #[test]
+fn a_parameter_of_no_route_is_refused() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let id = event_id(&relay.client.hook("k", b"{}"));
+    for path in [
+        "/api/overview".to_owned(),
+        "/api/config".to_owned(),
+        "/api/destinations/orders".to_owned(),
+        format!("/api/events/{id}"),
+        format!("/api/events/{id}/payload"),
+    ] {
+        assert_eq!(admin.get(&format!("{path}?")).status, 200, "{path}");
+        let reply = admin.get(&format!("{path}?limit=1"));
+        assert_eq!(reply.status, 400, "{path}: {}", reply.text());
+        assert_eq!(reply.json()["details"]["member"], "limit", "{path}");
+    }
+    // A dry run that is asked for in the wrong place must not be a real one.
+    for path in [
+        "/api/destinations/orders/pause",
+        "/api/operations",
+        "/api/reload",
+    ] {
+        let body = json!({ "reason": "x" });
+        let reply = post(&admin, &format!("{path}?dry_run=true"), &body);
+        assert_eq!(reply.status, 400, "{path}: {}", reply.text());
+        assert_eq!(reply.json()["details"]["member"], "dry_run", "{path}");
+    }
+    assert_eq!(get(&admin, "/api/destinations/orders")["state"], "active");
+}
+
+#[test]
+fn the_payload_of_a_discarded_event_is_not_found() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let id = event_id(&relay.client.hook("k", b"{}"));
+    let path = format!("/api/events/{id}/payload");
+    assert_eq!(admin.get(&path).status, 200);
+    let discard = json!({ "kind": "discard", "ids": [id], "pending": true });
+    let reply = post(&admin, "/api/operations", &discard);
+    assert_eq!(reply.status, 202, "{}", reply.text());
+    let gone = until("it is discarded", || {
+        let reply = admin.get(&path);
+        (reply.status == 404).then_some(reply)
+    });
+    assert!(gone.text().contains("discarded"), "{}", gone.text());
+}
+
+#[test]
+fn destinations_that_are_kept_back_come_first() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
+        off(config);
+        let orders = config.destinations["orders"].clone();
+        for name in ["audit", "zoo"] {
+            config.destinations.insert(name.to_owned(), orders.clone());
+        }
+    });
+    let admin = relay.admin();
+    let id = event_id(&relay.client.hook("k", b"{}"));
+    post(&admin, "/api/destinations/zoo/pause", &json!({}));
+    let names = || -> Vec<String> {
+        let page = get(&admin, "/api/destinations");
+        let items = page["items"].as_array().expect("a list").iter();
+        items
+            .map(|one| format!("{} {}", one["name"], one["state"]).replace('"', ""))
+            .collect()
+    };
+    assert_eq!(names(), ["zoo paused", "audit active", "orders active"]);
+    // Deliveries wait for a destination that a reload has removed, and a hold is over.
+    let sql = relay.sqlite();
+    sql.execute_batch(
+        "INSERT INTO destinations (name) VALUES ('removed');
+         UPDATE destinations SET held_until = 1 WHERE name = 'audit';",
+    )
+    .expect("a change");
+    let moved = sql.execute(
+        "UPDATE deliveries SET destination_id = (SELECT id FROM destinations WHERE name = 'removed')",
+        [],
+    );
+    assert_eq!(moved.expect("a change"), 1, "{id}");
+    assert_eq!(
+        names(),
+        [
+            "removed unknown_destination",
+            "zoo paused",
+            "audit active",
+            "orders active"
+        ]
+    );
+}
+
+#[test]
 fn a_pause_says_who_paused_before_and_a_later_pause_is_not_ended_by_mistake() {
     let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
     let admin = relay.admin();
@@ -230,6 +327,21 @@ fn a_pause_says_who_paused_before_and_a_later_pause_is_not_ended_by_mistake() {
         assert_eq!(reply.status, status, "{path} {body}: {}", reply.text());
     }
     assert_eq!(admin.send("POST", pause, &[JSON], b"{} {}").status, 400);
+    for (body, member) in [
+        (&b"{\"reason\": 1}"[..], Some("reason")),
+        (b"{\"reasn\": \"x\"}", Some("reasn")),
+        (b"{\"reason\": \"x\", \"reason\": \"y\"}", None),
+        (b"{\"reason\"", None),
+        (b"{reason: 1}", None),
+        (b"{\"reason\": \"\xff\"}", Some("reason")),
+    ] {
+        let what = String::from_utf8_lossy(body).into_owned();
+        let reply = admin.send("POST", pause, &[JSON], body);
+        assert_eq!(reply.status, 400, "{what}: {}", reply.text());
+        assert_eq!(reply.json()["details"]["member"].as_str(), member, "{what}");
+        let message = reply.json()["message"].as_str().expect("a text").to_owned();
+        assert!(!message.starts_with(['.', '?']), "{what}: {message}");
+    }
 }
 
 #[test]
@@ -292,6 +404,20 @@ fn a_reload_takes_a_good_file_over_and_keeps_what_runs_instead_of_a_bad_one() {
     let kept = get(&admin, "/api/config");
     assert_eq!(kept["server"]["max_body_bytes"], 2000);
     assert!(kept["last_reload"]["error"].is_string(), "{kept}");
+    // A dry run is no reload, and leaves the last one as it was.
+    write(&toml("3000"));
+    let dry = post(&admin, "/api/reload", &json!({ "dry_run": true }));
+    assert_eq!(dry.status, 200, "{}", dry.text());
+    assert_eq!(
+        get(&admin, "/api/config")["last_reload"],
+        kept["last_reload"]
+    );
+    assert_eq!(post(&admin, "/api/reload", &json!({})).status, 200);
+    write(&toml("'much'"));
+    let dry = post(&admin, "/api/reload", &json!({ "dry_run": true }));
+    assert_eq!(dry.status, 409);
+    let last = get(&admin, "/api/config")["last_reload"].clone();
+    assert_eq!(last["error"], Value::Null, "{last}");
     process.signal("-TERM");
     assert!(process.ended().success());
 }
@@ -312,4 +438,59 @@ fn rollups_have_bounds_that_an_error_names() {
         assert_eq!(reply.status, 400, "{query}: {}", reply.text());
         assert!(reply.text().contains(says), "{query}: {}", reply.text());
     }
+}
+
+#[test]
+fn each_change_is_a_line_of_the_log_with_who_what_and_how_many() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let toml = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
+                tokens_env = ['OPS_TOKEN']\n[database]\nmin_free_bytes = 0\n\
+                [delivery]\nlevel = 'off'\n[destinations.orders]\nurl = 'http://127.0.0.1:9/'\n\
+                [sources.github]\ndestinations = ['orders']\n";
+    let mut command = Process::command(directory.path());
+    command.arg("serve").env("OPS_TOKEN", OPERATE);
+    let mut process = Process::serve_by(command, directory.path(), toml);
+    let admin = process.admin.clone().expect("an admin listener");
+    event_id(&process.client.hook("k", b"{}"));
+    let bearer = format!("Bearer {OPERATE}");
+    let headers = [JSON, ("Authorization", bearer.as_str())];
+    let destination = "/api/destinations/orders";
+    for (path, body, line, holds) in [
+        (
+            format!("{destination}/pause"),
+            json!({ "reason": "moving" }),
+            "destination paused",
+            &["\"orders\"", "\"moving\""][..],
+        ),
+        (
+            format!("{destination}/resume"),
+            json!({}),
+            "destination resumed",
+            &["\"orders\""],
+        ),
+        (
+            "/api/operations".to_owned(),
+            json!({ "kind": "discard", "pending": true }),
+            "operation created",
+            &["\"discard\"", "\"total\":1"],
+        ),
+        (
+            "/api/reload".to_owned(),
+            json!({ "dry_run": true }),
+            "reload requested",
+            &["\"dry_run\":true"],
+        ),
+    ] {
+        let reply = admin.send("POST", &path, &headers, body.to_string().as_bytes());
+        assert!(reply.status < 300, "{path}: {}", reply.text());
+        let log = process.read_until(line);
+        let told = log.lines().last().expect("a line");
+        assert!(told.contains("\"who\":\"OPS_TOKEN\""), "{told}");
+        for text in holds {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+        assert!(!log.contains(OPERATE), "{log}");
+    }
+    process.signal("-TERM");
+    assert!(process.ended().success());
 }

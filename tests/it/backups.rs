@@ -173,6 +173,19 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
         let stats = output_of(path, &["stats"]);
         assert!(stats.starts_with("held since 2"), "{stats}");
         assert_eq!(json_of(path, &["stats", "--json"])["held"], true);
+        // What waits says for what, wherever one looks.
+        let says = "Waits until relay resume --all";
+        let event = admin.get(&format!("/api/events/{id}")).json();
+        let waits_for = event["deliveries"][0]["waits_for"].clone();
+        let description = server.client.get(&format!("/events/{id}")).json();
+        for told in [&waits_for, &description["status_description"]] {
+            assert!(
+                told.as_str().is_some_and(|text| text.starts_with(says)),
+                "{told}"
+            );
+        }
+        let shown = output_of(path, &["show", &id]);
+        assert!(shown.contains(says), "{shown}");
         let (text, code) = error_of(path, &["resume", "orders"]);
         assert!(
             text.contains("relay resume --all") && code == Some(1),

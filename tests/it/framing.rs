@@ -275,4 +275,36 @@ fn ambiguous_message_framing_is_refused() {
         let reply = relay.client.raw(request.as_bytes());
         assert_eq!(reply.status, status, "{request:?}");
     }
+    // The operator's listener has fewer rules, and none of them is an end without an answer.
+    let admin = relay.admin();
+    let host = format!("Host: {}\r\nConnection: close", admin.address());
+    for (request, status) in [
+        ("GET /api/overview HTTP/1.1\r\n{host}\r\n\r\n", 200),
+        (
+            "GET http://localhost/api/overview HTTP/1.1\r\n{host}\r\n\r\n",
+            200,
+        ),
+        (
+            "GET http://relay/api/overview HTTP/1.1\r\n{host}\r\n\r\n",
+            421,
+        ),
+        ("CONNECT relay:80 HTTP/1.1\r\n{host}\r\n\r\n", 400),
+        (
+            "CONNECT relay:80 HTTP/1.1\r\nAccept: text/html\r\n{host}\r\n\r\n",
+            400,
+        ),
+        ("OPTIONS * HTTP/1.1\r\n{host}\r\n\r\n", 405),
+        (
+            "POST /api/destinations/orders/pause HTTP/1.1\r\n{host}\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST /api/destinations/orders/pause HTTP/1.1\r\n{host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            200,
+        ),
+    ] {
+        let request = request.replace("{host}", &host);
+        let reply = admin.raw(request.as_bytes());
+        assert_eq!(reply.status, status, "{request:?}");
+    }
 }

@@ -3,11 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use relay::config::{NamedSecret, Secret};
 use serde_json::Value;
 
-use crate::support::{Answer, Client, Process, Receiver, TestRelay, event_id, off};
+use crate::support::{Answer, Client, Process, Receiver, TestRelay, config, event_id, off};
 
 /// A tail that is open.
 struct Tail {
@@ -16,12 +18,17 @@ struct Tail {
 
 impl Tail {
     fn open(admin: &Client, query: &str) -> Self {
+        Self::open_with(admin, query, "")
+    }
+
+    /// With more headers, each with its end of line.
+    fn open_with(admin: &Client, query: &str, headers: &str) -> Self {
         let mut stream = TcpStream::connect(admin.address()).expect("a connection");
         let limit = Some(Duration::from_secs(60));
         stream.set_read_timeout(limit).expect("a timeout");
         write!(
             stream,
-            "GET /api/tail{query} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            "GET /api/tail{query} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         )
         .expect("sent");
         let mut lines = BufReader::new(stream);
@@ -137,6 +144,33 @@ fn tails_end_with_the_relay_and_are_few() {
         tail.lines.read_to_end(&mut rest).expect("an end");
         assert!(rest.ends_with(b"0\r\n\r\n"), "it ends in order");
     }
+}
+
+#[test]
+fn a_tail_ends_with_its_token() {
+    let token = |name: &str, secret: &str| NamedSecret {
+        name: name.to_owned(),
+        secret: Secret::new(secret),
+    };
+    let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    let mut settings = config(directory.path(), "http://127.0.0.1:9/");
+    off(&mut settings);
+    settings.admin.tokens = vec![token("OPS", "operate-operate-1")];
+    settings.admin.read_tokens = vec![token("READ", "read-read-read-12")];
+    let relay = TestRelay::start_in(directory, settings.clone(), None);
+    let open = |token: &str| {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        Tail::open_with(&relay.admin(), "", &header)
+    };
+    let (mut kept, mut removed) = (open("operate-operate-1"), open("read-read-read-12"));
+    settings.admin.read_tokens.clear();
+    let running = relay.relay.as_ref().expect("it runs");
+    running.reload(settings).expect("a good configuration");
+    let mut rest = Vec::new();
+    removed.lines.read_to_end(&mut rest).expect("an end");
+    assert!(rest.ends_with(b"0\r\n\r\n"), "it ends in order");
+    let id = event_id(&relay.client.hook("k", b"{}"));
+    assert_eq!(kept.next()["id"], id.as_str());
 }
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\

@@ -36,6 +36,7 @@ pub(super) use tails::Tails;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
+use crate::http::framing::check_target_and_encoding;
 use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{AdminBody, AdminResponse, with_type};
 use crate::http::routes::health;
@@ -54,7 +55,12 @@ impl App {
         let (head, mut body) = request.into_parts();
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&head.headers, body.is_secure, timeout);
-        let result = dispatch(&self, &context, &head, &mut body).await;
+        let framing = check_target_and_encoding(&head);
+        let is_well_framed = framing.is_ok();
+        let result = match framing {
+            Ok(()) => dispatch(&self, &context, &head, &mut body).await,
+            Err(error) => Err(error),
+        };
         let mut response = result.unwrap_or_else(|error| {
             let response = error.respond(ErrorFormat::Relay, context.id());
             response.map(AdminBody::from)
@@ -66,7 +72,8 @@ impl App {
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
-        if !body.drain().await {
+        // The bytes that follow on this connection might not be the next request.
+        if !is_well_framed || !body.drain().await {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::http::admin::access::{AdminAccess, TokenDigest, Tokens};
 use crate::http::api_error::ApiError;
 use crate::ops::views;
 use crate::ops::visible::plain_json;
@@ -29,18 +30,31 @@ const LOOKS_UNTIL_COMMENT: u32 = 60;
 pub(in crate::http) struct Tails {
     permits: Arc<Semaphore>,
     stop: Stop,
+    /// The tokens of the configuration that runs.
+    tokens: Arc<watch::Sender<Arc<Tokens>>>,
 }
 
 impl Tails {
-    pub fn new(stop: Stop) -> Self {
+    pub fn new(stop: Stop, access: &AdminAccess) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(MAX_TAILS)),
             stop,
+            tokens: Arc::new(watch::Sender::new(access.tokens())),
         }
     }
 
-    /// A tail that is still to be started, if there is room for one.
-    pub fn open(&self, store: &Store, query: TailQuery) -> Result<Follower, ApiError> {
+    /// Ends the tails whose token a reload has removed.
+    pub fn reload(&self, access: &AdminAccess) {
+        self.tokens.send_replace(access.tokens());
+    }
+
+    /// A tail that is still to be started, if there is room for one. `token` is its client's.
+    pub fn open(
+        &self,
+        store: &Store,
+        query: TailQuery,
+        token: Option<TokenDigest>,
+    ) -> Result<Follower, ApiError> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| {
             ApiError::overloaded(format!("{MAX_TAILS} tails are open, as many as may"))
@@ -49,6 +63,8 @@ impl Tails {
             store: store.clone(),
             query,
             stop: self.stop.clone(),
+            tokens: self.tokens.subscribe(),
+            token,
             _permit: permit,
         })
     }
@@ -59,19 +75,30 @@ pub(in crate::http) struct Follower {
     store: Store,
     query: TailQuery,
     stop: Stop,
+    tokens: watch::Receiver<Arc<Tokens>>,
+    /// None: no token was configured.
+    token: Option<TokenDigest>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    /// Sends entries until the client goes, or the relay stops.
+    /// Sends entries until the client or its token goes, or the relay stops.
     pub async fn run(self, to: Sender<Bytes>) {
         let gone = to.clone();
         tokio::select! {
             _ = self.stop.asked() => {}
             () = gone.closed() => {}
+            () = self.loses_its_token() => {}
             // The client has gone, or the store has ended.
             _ = self.follow(Outlet::new(to)) => {}
         }
+    }
+
+    async fn loses_its_token(&self) {
+        let mut tokens = self.tokens.clone();
+        let is_gone = |tokens: &Arc<Tokens>| !tokens.lets_in(self.token.as_ref());
+        // An error is the end of the relay.
+        drop(tokens.wait_for(is_gone).await);
     }
 
     async fn follow(&self, mut outlet: Outlet) -> Result<(), Gone> {

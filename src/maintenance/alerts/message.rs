@@ -95,7 +95,7 @@ fn ntfy_headers(alert: &Alert) -> String {
 /// of what follows: a pause's reason is free text.
 fn text(summary: &str) -> String {
     let is_direction = |c| {
-        let marks = ['\u{200e}', '\u{200f}'];
+        let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
         let ranges = ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
         marks.contains(&c) || ranges.iter().any(|range| range.contains(&c))
     };

@@ -65,17 +65,22 @@ impl OperationRequest {
         fields: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, (String, String)> {
         const BOXES: [&str; 5] = ["dead", "pending", "route", "all", "dry_run"];
-        let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
-        let members = fields.map(|(name, value)| {
+        let mut members = serde_json::Map::new();
+        for (name, value) in fields {
+            if value.is_empty() {
+                continue;
+            }
             let value: serde_json::Value = match name.as_str() {
                 "ids" => value.split_ascii_whitespace().collect(),
                 name if BOXES.contains(&name) => (value != "false").into(),
                 _ => value.into(),
             };
-            (name, value)
-        });
-        let object = serde_json::Value::Object(members.collect());
-        serde_path_to_error::deserialize(object).map_err(|error| {
+            // Of two values neither is meant for sure.
+            if members.insert(name.clone(), value).is_some() {
+                return Err((name, "expected once".to_owned()));
+            }
+        }
+        serde_path_to_error::deserialize(serde_json::Value::Object(members)).map_err(|error| {
             let member = error.path().to_string();
             (member, error.into_inner().to_string())
         })

@@ -3,6 +3,7 @@
 use hyper::http::request::Parts;
 
 use super::origin;
+use super::sessions::TokenDigest;
 use crate::http::api_error::ApiError;
 
 /// The rights of a caller.
@@ -32,6 +33,8 @@ pub(in crate::http) struct Caller {
     pub name: String,
     pub role: Role,
     pub proof: Proof,
+    /// The digest of its token; none: no token is configured.
+    pub token: Option<TokenDigest>,
 }
 
 impl Caller {

@@ -19,6 +19,7 @@ mod sessions;
 mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request::Parts;
@@ -32,12 +33,14 @@ use cookie::SessionCookie;
 use guesses::Guesses;
 use host::AllowedHosts;
 use sessions::Sessions;
-use tokens::{Tokens, digest};
+pub(in crate::http::admin) use sessions::TokenDigest;
+pub(in crate::http) use tokens::Tokens;
+use tokens::digest;
 
 /// The rules of the operator's listener.
 pub(in crate::http) struct AdminAccess {
     hosts: AllowedHosts,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     is_metrics_public: bool,
     signed_in: Arc<SignedIn>,
 }
@@ -71,7 +74,7 @@ impl AdminAccess {
     fn with(settings: &Admin, signed_in: Arc<SignedIn>) -> Self {
         Self {
             hosts: AllowedHosts::new(&settings.allowed_hosts),
-            tokens: Tokens::new(settings),
+            tokens: Arc::new(Tokens::new(settings)),
             is_metrics_public: settings.metrics_public,
             signed_in,
         }
@@ -94,7 +97,7 @@ impl AdminAccess {
     /// The caller of the API or of the console, if the request is let in.
     pub fn authenticate(&self, head: &Parts) -> Result<Caller, ApiError> {
         self.hosts.check(head)?;
-        if !head.headers.contains_key(AUTHORIZATION)
+        if !has_bearer(head)
             && let Some(caller) = self.of_session(head)
         {
             return Ok(caller);
@@ -117,6 +120,11 @@ impl AdminAccess {
             sessions.end(id);
         }
         caller
+    }
+
+    /// The tokens, for those who stay longer than a request.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.tokens)
     }
 
     /// Whether people have to sign in: a token is configured.
@@ -143,7 +151,9 @@ impl AdminAccess {
         } = &*self.signed_in;
         let (now, token) = (clock.now(), digest(token.as_bytes()));
         let found = guesses.check(now, || self.tokens.of_digest(&token, Proof::Session));
-        let found = found.map_err(|wait| ApiError::rate_limited(wait.as_secs().max(1)))?;
+        // Rounded up: a try at the time that is told succeeds.
+        let seconds = |wait: Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let found = found.map_err(|wait| ApiError::rate_limited(seconds(wait)))?;
         let Some(caller) = found else {
             log::warn!("a sign-in failed: the token is none of the configured ones");
             return Err(ApiError::no_token());
@@ -166,6 +176,17 @@ impl AdminAccess {
         }
         cookie.remove()
     }
+}
+
+/// Whether a request brings a token in `Authorization`, right or wrong. Credentials of another
+/// scheme are those of a proxy in front, and no word about the session.
+pub(in crate::http::admin) fn has_bearer(head: &Parts) -> bool {
+    let scheme = b"bearer";
+    let mut values = head.headers.get_all(AUTHORIZATION).iter();
+    values.any(|value| {
+        let given = value.as_bytes().get(..scheme.len());
+        given.is_some_and(|given| given.eq_ignore_ascii_case(scheme))
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(12 * 3600);
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// The SHA-256 digest of a token, or of a session's id.
-pub(super) type TokenDigest = [u8; 32];
+pub(in crate::http::admin) type TokenDigest = [u8; 32];
 
 /// A session's id: 256 random bits, which only the browser keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

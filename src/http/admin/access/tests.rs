@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::caller::Role;
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
@@ -114,7 +112,11 @@ fn guesses_are_refused_after_five_and_a_bearer_token_is_never_slowed() {
     let value = format!("Bearer {OPERATE}").parse().expect("a value");
     bearer.headers.insert(AUTHORIZATION, value);
     assert!(access.authenticate(&bearer).is_ok());
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_millis(58_500));
+    let early = access.sign_in(&request(None), false, OPERATE);
+    let early = early.expect_err("too early").retry_after();
+    assert_eq!(early, Some(2), "a try after that succeeds");
+    clock.advance(Duration::from_secs(2));
     assert_eq!(status(OPERATE), Ok(()));
 }
 
@@ -142,5 +144,12 @@ fn a_wrong_bearer_token_is_not_excused_by_a_cookie() {
     let mut head = request(Some(&cookie));
     let value = "Bearer wrong-wrong-wrong".parse().expect("a value");
     head.headers.insert(AUTHORIZATION, value);
+    assert!(access.authenticate(&head).is_err());
+    // A proxy in front asks for a password of its own, and passes it on.
+    let basic = "Basic b3BzOnBhc3N3b3Jk".parse().expect("a value");
+    head.headers.insert(AUTHORIZATION, basic);
+    assert!(access.authenticate(&head).is_ok());
+    let second = "Bearer wrong-wrong-wrong".parse().expect("a value");
+    head.headers.append(AUTHORIZATION, second);
     assert!(access.authenticate(&head).is_err());
 }

@@ -13,7 +13,7 @@ use crate::http::api_error::ApiError;
 const NO_TOKEN: &str = "loopback";
 
 /// The configured tokens. Without any, everybody who reaches the listener may operate.
-pub(super) struct Tokens(Vec<Token>);
+pub(in crate::http) struct Tokens(Vec<Token>);
 
 struct Token {
     name: String,
@@ -46,6 +46,7 @@ impl Tokens {
                 name: NO_TOKEN.to_owned(),
                 role: Role::Operate,
                 proof: Proof::NoneNeeded,
+                token: None,
             });
         }
         let given = bearer(headers).ok_or_else(ApiError::no_token)?;
@@ -66,7 +67,14 @@ impl Tokens {
             name: token.name.clone(),
             role: token.role,
             proof,
+            token: Some(token.digest),
         })
+    }
+
+    /// Whether the holder of a token is let in still, or somebody without one.
+    pub fn lets_in(&self, token: Option<&TokenDigest>) -> bool {
+        self.0.is_empty()
+            || token.is_some_and(|token| self.of_digest(token, Proof::Bearer).is_some())
     }
 }
 

@@ -34,6 +34,10 @@ impl Call<'_> {
         let parsed = parsed.map_err(|error| {
             let member = error.path().to_string();
             let problem = error.into_inner();
+            // No member's: the text is no JSON, or a member is there twice.
+            if matches!(member.as_str(), "." | "?") {
+                return ApiError::malformed(format!("the body: {problem}"));
+            }
             ApiError::invalid(&member, format!("{member}: {problem}"))
         })?;
         parser

@@ -20,13 +20,11 @@ struct ReloadRequest {
 
 pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
     let state = call.context.wait(call.app.store.config_state()).await?;
+    let last = call.app.reload_file.last(&state.last);
     let mut view = call.app.config.redacted();
     view["fingerprint"] = state.last.fingerprint.into();
     view["generation"] = state.last.generation.into();
-    view["last_reload"] = json!({
-        "at": state.last.began_at,
-        "error": state.last.report.err(),
-    });
+    view["last_reload"] = json!({ "at": last.at, "error": last.error });
     Ok(json_response(StatusCode::OK, &view))
 }
 

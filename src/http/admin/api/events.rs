@@ -9,16 +9,27 @@ use crate::http::admin::api::call::Call;
 use crate::http::api_error::ApiError;
 use crate::http::response::{Response, json, with_type};
 use crate::model::IntentId;
-use crate::ops::status_text::payload_gone;
+use crate::ops::status_text::{DISCARDED, RelayState, payload_gone};
 use crate::ops::views;
 use crate::store::StoredIntent;
 
 pub(super) async fn show(call: &Call<'_>, id: &str) -> Result<Response, ApiError> {
     let row = find(call, id).await?;
     let app = call.app;
-    let (config, now) = (Arc::clone(&app.config), app.clock.now());
+    let (config, now, is_held) = (
+        Arc::clone(&app.config),
+        app.clock.now(),
+        app.store.is_held(),
+    );
     let bytes = row.size();
-    let work = move || json(StatusCode::OK, &views::intent(&row, &config, now));
+    let work = move || {
+        let relay = RelayState {
+            config: &config,
+            now,
+            is_held,
+        };
+        json(StatusCode::OK, &views::intent(&row, relay))
+    };
     app.offload.run_if_large(call.context, bytes, work).await
 }
 
@@ -26,8 +37,9 @@ pub(super) async fn show(call: &Call<'_>, id: &str) -> Result<Response, ApiError
 /// a script in it.
 pub(super) async fn payload(call: &Call<'_>, id: &str) -> Result<Response, ApiError> {
     let row = find(call, id).await?;
-    if let Some(gone) = row.gone {
-        return Err(ApiError::not_found(payload_gone(gone)));
+    if row.is_payload_gone() {
+        let why = row.gone.map_or_else(|| DISCARDED.to_owned(), payload_gone);
+        return Err(ApiError::not_found(why));
     }
     let name = format!(
         "attachment; filename=\"{}.bin\"",

@@ -25,6 +25,7 @@ use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use crate::http::admin::api::call::Call;
+use crate::http::admin::api::query::Parameters;
 use crate::http::admin::destination_actions::Action;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
@@ -79,6 +80,15 @@ impl<'a> Route<'a> {
         parts.next().is_none().then_some(route)
     }
 
+    /// Whether it reads the parameters of a request.
+    fn has_parameters(&self, method: &Method) -> bool {
+        match self {
+            Self::Deliveries | Self::Destinations | Self::Rollups | Self::Tail => true,
+            Self::Operations => method != Method::POST,
+            _ => false,
+        }
+    }
+
     fn allows(&self) -> &'static str {
         match self {
             Self::DestinationAction(..) | Self::Cancel(_) | Self::Reload => POST,
@@ -112,6 +122,9 @@ pub(super) async fn answer(
         (POST | GET_AND_POST, &Method::POST) => caller.check_change(head, context.is_secure)?,
         (GET | GET_AND_POST, &Method::GET | &Method::HEAD) => {}
         (allows, _) => return Err(ApiError::method_not_allowed(allows)),
+    }
+    if !route.has_parameters(&head.method) {
+        Parameters::parse(head.uri.query()).end()?;
     }
     let call = Call {
         app,

@@ -23,7 +23,8 @@ pub(super) fn follow(
     call: &Call<'_>,
     connection: Arc<ConnectionState>,
 ) -> Result<AdminResponse, ApiError> {
-    let follower = call.app.tails.open(&call.app.store, query(call)?)?;
+    let (app, token) = (call.app, call.caller.token);
+    let follower = app.tails.open(&app.store, query(call)?, token)?;
     let body = if call.head.method == Method::HEAD {
         AdminBody::from(Bytes::new())
     } else {

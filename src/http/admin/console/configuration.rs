@@ -53,7 +53,7 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
         (false, Ok(_), _) => "The last reload",
     };
     let mut frame = visit.frame("Configuration", Tab::Configuration, said);
-    if !last.is_dry_run && last.report.is_err() {
+    if visit.app.reload_file.last(&last).error.is_some() {
         let text = "The last reload was refused: the configuration before it goes on.";
         frame.notes.push(Note::trouble(text.to_owned()));
     }

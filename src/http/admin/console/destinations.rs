@@ -12,6 +12,7 @@ use super::visit::{Visit, capped, form, grouped, millis};
 use super::{link, when::When};
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
+use crate::http::admin::api::query::Parameters;
 use crate::http::admin::destination_actions::{Action, Operator};
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
@@ -255,6 +256,39 @@ pub(super) fn decoded(segment: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.into_owned())
 }
 
+/// The fields of a form on a destination. Read as a whole before anything is done.
+#[derive(Default)]
+struct ActionForm {
+    /// Whether the list has it, and not the page of the destination.
+    is_of_list: bool,
+    /// Of a pause.
+    reason: Option<String>,
+    /// The pause that a resume ends.
+    paused_at: Option<Timestamp>,
+}
+
+impl ActionForm {
+    fn read(mut fields: Parameters, action: Action) -> Result<Self, ApiError> {
+        let mut form = Self {
+            is_of_list: fields.take("from")?.as_deref() == Some("list"),
+            ..Self::default()
+        };
+        match action {
+            Action::Pause => form.reason = fields.take("reason")?,
+            Action::Resume => {
+                form.paused_at = fields.take_with("paused_at", |text| {
+                    let parsed: Result<jiff::Timestamp, _> = text.parse();
+                    let at = parsed.map_err(|_| "expected a time".to_owned())?;
+                    Ok(Timestamp::from_millis(at.as_millisecond()))
+                })?;
+            }
+            Action::Probe | Action::Ping => {}
+        }
+        fields.end()?;
+        Ok(form)
+    }
+}
+
 /// Carries an action out, and leads back to the page that had the form.
 pub(super) async fn act(
     visit: &Visit<'_>,
@@ -262,23 +296,18 @@ pub(super) async fn act(
     action: Action,
     body: &mut Body,
 ) -> Result<Response, ApiError> {
-    let mut fields = form(visit.context, visit.head, body).await?;
+    let fields = form(visit.context, visit.head, body).await?;
+    let given = ActionForm::read(fields, action)?;
     find(visit, name).await?;
-    let is_of_list = fields.take("from")?.as_deref() == Some("list");
     let operator = Operator {
         app: visit.app,
         context: visit.context,
         who: &visit.caller.name,
     };
     let said = match action {
-        Action::Pause => pause(&operator, name, fields.take("reason")?).await?,
+        Action::Pause => pause(&operator, name, given.reason).await?,
         Action::Resume => {
-            let paused_at = fields.take_with("paused_at", |text| {
-                let parsed: Result<jiff::Timestamp, _> = text.parse();
-                let at = parsed.map_err(|_| "expected a time".to_owned())?;
-                Ok(Timestamp::from_millis(at.as_millisecond()))
-            })?;
-            if operator.resume(name, paused_at).await? {
+            if operator.resume(name, given.paused_at).await? {
                 format!("{name} is resumed.")
             } else {
                 format!("Nothing kept {name} back.")
@@ -293,8 +322,7 @@ pub(super) async fn act(
         }
         Action::Ping => told(name, operator.ping(name).await?),
     };
-    fields.end()?;
-    let path = if is_of_list {
+    let path = if given.is_of_list {
         "/destinations".to_owned()
     } else {
         link::destination(name)

@@ -27,9 +27,10 @@ mod when;
 use askama::Template;
 use hyper::Method;
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::http::request::Parts;
 
+use crate::http::admin::access::has_bearer;
 use crate::http::admin::destination_actions::Action;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
@@ -76,7 +77,7 @@ fn error_page(error: &ApiError, head: &Parts, context: &RequestContext) -> Respo
     let heading = match error.status {
         StatusCode::NOT_FOUND => "There is no such page",
         StatusCode::FORBIDDEN => "This may not be done",
-        StatusCode::CONFLICT => "It has changed meanwhile",
+        StatusCode::CONFLICT => "This can't be done as things are",
         StatusCode::BAD_REQUEST => "The request is wrong",
         status if status.is_server_error() => "This does not work now",
         _ => "The request is refused",
@@ -186,7 +187,7 @@ async fn respond(
     let caller = match app.admin_access.authenticate(head) {
         Err(error)
             if error.status == StatusCode::UNAUTHORIZED
-                && !head.headers.contains_key(AUTHORIZATION)
+                && !has_bearer(head)
                 && (is_read || head.method == Method::POST) =>
         {
             return Ok(sign_in::first(head));

@@ -224,7 +224,11 @@ fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> 
                 grouped(retrying),
                 grouped(kept)
             ),
-            path: Some("/deliveries?status=retrying"),
+            path: Some(if retrying > 0 {
+                "/deliveries?status=retrying"
+            } else {
+                "/deliveries?status=queued"
+            }),
         },
         Figure {
             name: "In an attempt",
@@ -258,12 +262,11 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
         value,
         at: None,
     };
-    let last = &state.last;
-    let reload = match &last.report {
-        _ if last.is_dry_run => "checked",
-        Ok(_) if last.generation == 0 => "read at the start",
-        Ok(_) => "reloaded",
-        Err(_) => "reload refused",
+    let last = visit.app.reload_file.last(&state.last);
+    let reload = match &last.error {
+        None if state.last.generation == 0 => "read at the start",
+        None => "reloaded",
+        Some(_) => "reload refused",
     };
     let free = visit.app.store.free_bytes();
     let space = visit.app.store.space_use();
@@ -287,11 +290,14 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
             free.map_or_else(|| "unknown".to_owned(), bytes),
         )),
         full,
-        Some(fact("Configuration", short(&last.fingerprint).to_owned())),
+        Some(fact(
+            "Configuration",
+            short(&state.last.fingerprint).to_owned(),
+        )),
         Some(Fact {
             name: "Last change of it",
             value: reload.to_owned(),
-            at: Some(When::new(last.began_at, now)),
+            at: Some(When::new(last.at, now)),
         }),
     ];
     facts.into_iter().flatten().collect()

@@ -15,6 +15,7 @@ use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::request_context::RequestContext;
 use crate::http::response::{Response, json};
+use crate::ops::status_text::RelayState;
 use redaction::redact;
 use view::EventView;
 
@@ -41,9 +42,20 @@ pub(in crate::http) async fn show(
     if app.api_keys.authenticate(headers).is_none() {
         row.deliveries = row.deliveries.into_iter().map(redact).collect();
     }
-    let (config, now) = (Arc::clone(&app.config), app.clock.now());
+    let (config, now, is_held) = (
+        Arc::clone(&app.config),
+        app.clock.now(),
+        app.store.is_held(),
+    );
     let bytes = row.size();
-    let work = move || json(StatusCode::OK, &EventView::new(&row, &config, now));
+    let work = move || {
+        let relay = RelayState {
+            config: &config,
+            now,
+            is_held,
+        };
+        json(StatusCode::OK, &EventView::new(&row, relay))
+    };
     let mut response = app.offload.run_if_large(context, bytes, work).await?;
     // A cache must not give a response for a key to a client without one.
     let headers = response.headers_mut();

@@ -9,7 +9,9 @@ use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::request::document;
 use crate::model::{DeliveryState, IntentId};
-use crate::ops::status_text::{UNROUTED, describe_with_payload, next_retry_at, payload_gone};
+use crate::ops::status_text::{
+    RelayState, UNROUTED, describe_with_payload, next_retry_at, payload_gone,
+};
 use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
 
 /// An event's id as clients see it.
@@ -84,7 +86,8 @@ struct AttemptView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    pub fn new(row: &'a StoredIntent, config: &Resolved, now: Timestamp) -> Self {
+    pub fn new(row: &'a StoredIntent, relay: RelayState<'_>) -> Self {
+        let config = relay.config;
         let deliveries: Vec<_> = row
             .deliveries
             .iter()
@@ -133,7 +136,7 @@ impl<'a> EventView<'a> {
                     Some(gone) => format!("{} {}", none.1, payload_gone(gone)),
                     None => none.1.to_owned(),
                 },
-                |delivery| describe_with_payload(delivery, row.gone, config, now),
+                |delivery| describe_with_payload(delivery, row.gone, relay),
             ),
             deliveries,
         }

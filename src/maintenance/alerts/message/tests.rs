@@ -77,12 +77,18 @@ fn ntfy_gets_a_title_and_a_priority_and_the_summary_alone() {
 
 #[test]
 fn a_text_is_one_bounded_line_without_control_characters() {
-    let nasty = format!("a\r\nb\u{1b}[31m\u{202e}c{}", "x".repeat(10_000));
+    let nasty = format!(
+        "a\r\nb\u{1b}[31m\u{202e}\u{61c}\u{2028}c{}",
+        "x".repeat(10_000)
+    );
     let alert = alert(AlertKind::DestinationPaused, &nasty);
     for format in [AlertFormat::Text, AlertFormat::Ntfy] {
         let (_, body) = sent(&alert, format);
         assert_eq!(body.lines().count(), 1);
-        assert!(!body.contains(['\u{1b}', '\u{202e}']), "{body}");
+        assert!(
+            !body.contains(['\u{1b}', '\u{202e}', '\u{61c}', '\u{2028}']),
+            "{body}"
+        );
         assert!(body.chars().count() <= MAX_TEXT);
     }
 }

@@ -219,6 +219,12 @@ fn a_form_is_read_like_json() {
         "{problem}"
     );
     assert!(form(&[("kinds", "discard")]).is_err());
+    let twice = [("kind", "discard"), ("source", "a"), ("source", "b")];
+    let (member, problem) = form(&twice).expect_err("two sources");
+    assert_eq!(
+        (member.as_str(), problem.as_str()),
+        ("source", "expected once")
+    );
 }
 
 #[test]

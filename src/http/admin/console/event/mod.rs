@@ -17,12 +17,13 @@ use super::mark::Mark;
 use super::page::{Frame, Tab, html};
 use super::visit::{Visit, bytes as size};
 use super::when::{Moment, When};
-use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, IntentId, Surface};
-use crate::ops::status_text::{UNROUTED, describe_with_payload, payload_gone};
+use crate::ops::status_text::{
+    DISCARDED, RelayState, UNROUTED, describe_with_payload, payload_gone,
+};
 use crate::store::{GonePayload, StoredDelivery, StoredIntent};
 use attempts::{Entry, entries};
 use bytes::{Shown, show_hex, show_text};
@@ -72,10 +73,13 @@ struct Delivered {
 }
 
 impl EventParts {
-    fn new(row: &StoredIntent, config: &Resolved, now: Timestamp, is_hex: bool) -> Self {
+    fn new(row: &StoredIntent, relay: RelayState<'_>, is_hex: bool) -> Self {
+        let RelayState { config, now, .. } = relay;
         let deliveries = row.deliveries.iter().enumerate();
         let is_event = row.surface == Surface::Event;
-        let source = config.source(&row.label).filter(|_| is_event);
+        // Without its payload nobody can tell what its routes would want.
+        let has_routes = is_event && !row.is_payload_gone();
+        let source = config.source(&row.label).filter(|_| has_routes);
         let first = row.deliveries.first().map(|one| one.destination.as_str());
         Self {
             id: row.surface.public_id(row.id),
@@ -90,7 +94,7 @@ impl EventParts {
             size: size(row.payload.len() as u64),
             is_unrouted: row.is_unrouted,
             deliveries: deliveries
-                .map(|(at, one)| Delivered::new((one, row.gone), at, config, now))
+                .map(|(at, one)| Delivered::new((one, row.gone), at, relay))
                 .collect(),
             payload: if is_hex {
                 show_hex(&row.payload)
@@ -108,8 +112,7 @@ impl EventParts {
 
 /// Why an event has no payload any more.
 fn gone(row: &StoredIntent) -> Option<String> {
-    let discarded = "It was deleted when all of its deliveries were discarded.";
-    let why = row.gone.map_or_else(|| discarded.to_owned(), payload_gone);
+    let why = row.gone.map_or_else(|| DISCARDED.to_owned(), payload_gone);
     row.is_payload_gone().then_some(why)
 }
 
@@ -127,16 +130,19 @@ impl Delivered {
     fn new(
         (one, gone): (&StoredDelivery, Option<GonePayload>),
         at: usize,
-        config: &Resolved,
-        now: Timestamp,
+        relay: RelayState<'_>,
     ) -> Self {
-        let most = config.destination(&one.destination).retry.max_attempts();
+        let most = relay
+            .config
+            .destination(&one.destination)
+            .retry
+            .max_attempts();
         Self {
             anchor: format!("delivery-{at}"),
             path: link::destination(&one.destination),
             destination: one.destination.clone(),
             mark: Mark::of_delivery(one.state, one.discarded_at.is_some()),
-            waits_for: describe_with_payload(one, gone, config, now),
+            waits_for: describe_with_payload(one, gone, relay),
             attempts: format!("{} of {most}", one.attempts),
             entries: entries(&one.history, at),
         }
@@ -157,8 +163,16 @@ pub(super) async fn show(visit: &Visit<'_>, id: &str) -> Result<Response, ApiErr
     let row = visit.context.wait(found).await?.ok_or_else(unknown)?;
     let operations = operations(&row);
     let (config, now) = (Arc::clone(&visit.app.config), visit.now());
+    let is_held = visit.app.store.is_held();
     let bytes = row.size();
-    let make = move || EventParts::new(&row, &config, now, is_hex.unwrap_or(false));
+    let make = move || {
+        let relay = RelayState {
+            config: &config,
+            now,
+            is_held,
+        };
+        EventParts::new(&row, relay, is_hex.unwrap_or(false))
+    };
     let parts = visit.app.offload.run_if_large(visit.context, bytes, make);
     let parts = parts.await?;
     let title = format!("{} {}", parts.kind, parts.id);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use askama::Template;
 
-use crate::http::admin::api::query::Parameters;
 use crate::http::admin::console::link;
 use crate::http::admin::console::mark::{Mark, Tone};
 use crate::http::admin::console::operations::words::{filter_text, time_word, what};
@@ -131,7 +130,10 @@ pub(in crate::http::admin::console) async fn new(visit: &Visit<'_>) -> Result<Re
     let (mut parameters, said) = visit.query()?;
     let kind = parameters.take_with("kind", OperationKind::parse)?;
     let kind = kind.unwrap_or(OperationKind::Replay);
-    let given = given(parameters);
+    let fields = parameters.into_rest();
+    // The form sends its fields, filled in or not; a link to it has none.
+    let is_form = !fields.is_empty();
+    let given = given(fields);
     let frame = visit.frame(title(kind), Tab::Operations, said);
     let mut page = NewPage {
         frame,
@@ -144,6 +146,8 @@ pub(in crate::http::admin::console) async fn new(visit: &Visit<'_>) -> Result<Re
         may_operate: visit.may_operate(),
     };
     if given.is_empty() {
+        let problem = "Fill in one of the fields: without any, everything would be meant.";
+        page.problem = is_form.then(|| problem.to_owned());
         return Ok(html(&page));
     }
     match counted(visit, kind, given).await? {
@@ -154,8 +158,8 @@ pub(in crate::http::admin::console) async fn new(visit: &Visit<'_>) -> Result<Re
 }
 
 /// The fields that are filled in.
-fn given(parameters: Parameters) -> Vec<(String, String)> {
-    let fields = parameters.into_rest().into_iter();
+fn given(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let fields = fields.into_iter();
     fields.filter(|(_, value)| !value.is_empty()).collect()
 }
 
@@ -267,7 +271,7 @@ impl Counted {
         let counts = counts.map(|(name, count)| (name.clone(), grouped(count)));
         Self {
             what: what(new.action, new.target.as_deref()),
-            filter: filter_text(&new.filter, new.action),
+            filter: filter_text(&new.filter, new.action, now),
             time: time_word(&new.filter, new.action),
             is_none: total == 0,
             by_destination: counts.collect(),
@@ -324,11 +328,15 @@ pub(in crate::http::admin::console) async fn create(
         ApiError::invalid(NONCE, "nonce: expected the one of the page that counted")
     })?;
     let confirmed = parameters.take(CONFIRM)?;
-    let fields = given(parameters);
+    let fields = given(parameters.into_rest());
     let (request, new) = match plan(visit, &fields).await? {
         Ok(planned) => planned,
         Err(problem) => return Err(ApiError::malformed(problem)),
     };
+    if request.dry_run {
+        let problem = "dry_run: expected none here: /operations/new counts, and does nothing";
+        return Err(ApiError::invalid("dry_run", problem));
+    }
     let word = request.kind.and_then(word);
     if let Some(word) = word
         && confirmed.as_deref().map(str::trim) != Some(word)

@@ -1,8 +1,12 @@
 //! Operations in words.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::{BulkAction, BulkFilter, FilteredTime, StateSet};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// An action in words.
 pub(super) fn what(action: BulkAction, target: Option<&str>) -> String {
@@ -18,8 +22,8 @@ pub(super) fn what(action: BulkAction, target: Option<&str>) -> String {
     }
 }
 
-/// A filter in words.
-pub(super) fn filter_text(filter: &BulkFilter, action: BulkAction) -> String {
+/// A filter in words. `asked_at` is the time of the request: an end about then is none.
+pub(super) fn filter_text(filter: &BulkFilter, action: BulkAction, asked_at: Timestamp) -> String {
     let mut parts = Vec::new();
     if !filter.ids.is_empty() {
         parts.push(match filter.ids.len() {
@@ -46,6 +50,13 @@ pub(super) fn filter_text(filter: &BulkFilter, action: BulkAction) -> String {
         let time = time_word(filter, action);
         parts.push(format!("{time} since {}", filter.since));
     }
+    if filter.ids.is_empty() && asked_at.since(filter.until) >= MINUTE {
+        let time = time_word(filter, action);
+        parts.push(format!("{time} until {}", filter.until));
+    }
+    if parts.is_empty() {
+        return "everything".to_owned();
+    }
     parts.join(", ")
 }
 
@@ -54,5 +65,24 @@ pub(super) fn time_word(filter: &BulkFilter, action: BulkAction) -> &'static str
     match filter.time(action) {
         FilteredTime::GivenUp => "given up",
         FilteredTime::Accepted => "accepted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_tells_its_times_and_that_it_has_none() {
+        let now = Timestamp::from_millis(1_000_000_000);
+        let text = |filter: &BulkFilter| filter_text(filter, BulkAction::Erase, now);
+        let until = |until| BulkFilter {
+            until,
+            ..BulkFilter::of(StateSet::ANY)
+        };
+        assert_eq!(text(&until(now)), "everything");
+        let an_hour_ago = now.minus(MINUTE * 60);
+        let told = format!("accepted until {an_hour_ago}");
+        assert_eq!(text(&until(an_hour_ago)), told);
     }
 }
