@@ -263,7 +263,8 @@ fn destinations_that_are_kept_back_come_first() {
     };
     assert_eq!(names(), ["zoo paused", "audit active", "orders active"]);
     // Deliveries wait for a destination that a reload has removed, and a hold is over.
-    let sql = relay.sqlite();
+    let sql = rusqlite::Connection::open(relay.directory.path().join("relay.db"));
+    let sql = sql.expect("the database opens");
     sql.execute_batch(
         "INSERT INTO destinations (name) VALUES ('removed');
          UPDATE destinations SET held_until = 1 WHERE name = 'audit';",

@@ -159,8 +159,8 @@ fn a_tail_ends_with_its_token() {
     settings.admin.read_tokens = vec![token("READ", "read-read-read-12")];
     let relay = TestRelay::start_in(directory, settings.clone(), None);
     let open = |token: &str| {
-        let header = format!("Authorization: Bearer {token}\r\n");
-        Tail::open_with(&relay.admin(), "", &header)
+        let headers = format!("Authorization: Bearer {token}\r\nConnection: close\r\n");
+        Tail::open_with(&relay.admin(), "", &headers)
     };
     let (mut kept, mut removed) = (open("operate-operate-1"), open("read-read-read-12"));
     settings.admin.read_tokens.clear();
