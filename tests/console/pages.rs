@@ -127,6 +127,7 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one list of pages")]
 fn states_that_want_an_operator_are_shown_on_pages_that_fit() {
     if !is_there() {
         return;

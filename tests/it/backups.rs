@@ -173,7 +173,7 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
         let stats = output_of(path, &["stats"]);
         assert!(stats.starts_with("held since 2"), "{stats}");
         assert_eq!(json_of(path, &["stats", "--json"])["held"], true);
-        // What waits says for what, wherever one looks.
+        // The delivery tells of the hold, wherever one looks.
         let says = "Waits until relay resume --all";
         let event = admin.get(&format!("/api/events/{id}")).json();
         let waits_for = event["deliveries"][0]["waits_for"].clone();

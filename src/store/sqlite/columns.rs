@@ -193,3 +193,15 @@ impl IntentRow {
         Timestamp::from_millis(IntentId::millis_of(self.0))
     }
 }
+
+/// The condition that a type is wanted: the whole of it, or its beginning before a `*`. `wanted` is
+/// a parameter, and null if any type is.
+pub fn is_of_type(own: &str, wanted: &str) -> String {
+    format!(
+        "({wanted} IS NULL
+          OR iif(substr({wanted}, -1) = '*',
+                 substr({own}, 1, length({wanted}) - 1)
+                     = substr({wanted}, 1, length({wanted}) - 1),
+                 {own} = {wanted}))"
+    )
+}

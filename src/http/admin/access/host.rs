@@ -21,7 +21,7 @@ impl AllowedHosts {
         let (Some(host), None) = (given.next(), given.next()) else {
             return Err(ApiError::misdirected("expected exactly one Host header"));
         };
-        // A target that is a whole URL names a host as well, which counts instead (RFC 9112, 3.2.2).
+        // A target that is a whole URL names a host as well, which counts (RFC 9112, 3.2.2).
         let target = head.uri.authority();
         let is_target_allowed = target.is_none_or(|target| self.allows(target.as_str()));
         let is_allowed = host.to_str().is_ok_and(|host| self.allows(host));

@@ -397,19 +397,7 @@ const BLOCKED_AT: &str = "9223372036854775807";
 
 const _: () = assert!(BLOCKED.as_millis() == i64::MAX);
 
-/// The condition that a type is wanted: the whole of it, or its beginning before a `*`. `wanted` is
-/// a parameter, and null if any type is.
-pub(super) fn is_of_type(own: &str, wanted: &str) -> String {
-    format!(
-        "({wanted} IS NULL
-          OR iif(substr({wanted}, -1) = '*',
-                 substr({own}, 1, length({wanted}) - 1)
-                     = substr({wanted}, 1, length({wanted}) - 1),
-                 {own} = {wanted}))"
-    )
-}
-
-/// The conditions on an intent `i`; that on its type is [`is_of_type`].
+/// The conditions on an intent `i`; that on its type is as `is_of_type` has it.
 const OF_INTENT: &str = "(:source IS NULL OR (i.surface = 1 AND i.label = :source))
      AND (:type IS NULL
           OR iif(substr(:type, -1) = '*',

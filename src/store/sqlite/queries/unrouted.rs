@@ -4,10 +4,9 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::columns::{intent_id, is_of_type};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::queries::selection::is_of_type;
 use crate::store::types::{
     DeliveryCount, DeliveryCursor, DestinationId, IntentRow, UnroutedEvent, UnroutedPage,
     UnroutedQuery,

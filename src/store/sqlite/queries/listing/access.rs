@@ -1,7 +1,7 @@
 //! The ways in which the deliveries of a list are found.
 
 use crate::model::DeliveryState;
-use crate::store::sqlite::queries::selection::is_of_type;
+use crate::store::sqlite::columns::is_of_type;
 
 /// How the deliveries of a state are found. The parameter ?1 is the destination; ?2 and ?5 are the
 /// first and the last intent that were accepted in the wanted time.
