@@ -146,13 +146,20 @@ fn wants_colour() -> bool {
         && !is_set("NO_COLOR")
 }
 
+/// Whether a record may be logged, whatever the filter. At level `trace` the libraries of the HTTP
+/// client print the bytes of requests and answers: payloads, keys, secrets and queries.
+fn is_harmless(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    metadata.level() <= Level::Debug || target == "relay" || target.starts_with("relay::")
+}
+
 impl log::Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.load().enabled(metadata)
+        is_harmless(metadata) && self.filter.load().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.filter.load().matches(record) {
+        if is_harmless(record.metadata()) && self.filter.load().matches(record) {
             self.write(record);
         }
     }

@@ -178,3 +178,39 @@ fn an_attempt_without_an_answer_is_logged_without_a_status_code() {
     assert_eq!(attempt["outcome"], "transient");
     assert_eq!(attempt.get("status_code"), None, "{attempt}");
 }
+
+/// At level trace the libraries of the HTTP client would print them.
+#[cfg(feature = "delivery-http")]
+#[test]
+fn no_level_logs_the_bytes_of_requests_and_answers() {
+    use crate::support::raw::{read_head, receiver};
+
+    let url = receiver(None, |stream, _| {
+        if read_head(stream).is_some() {
+            let answer = b"HTTP/1.1 200 OK\r\nX-A: hush\r\nContent-Length: 4\r\n\r\nhush";
+            // The relay may have ended the connection.
+            let _ = stream.write_all(answer);
+        }
+    });
+    let to = format!("url = '{url}hush'\nheaders = {{ Authorization = 'hush' }}");
+    let toml = TOML.replace("url = 'http://127.0.0.1:9/'", &to);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut server = Process::serve(directory.path(), &toml);
+    let headers = [("Idempotency-Key", "1"), ("X-Signature", "hush")];
+    let path = "/webhooks/github?key=hush";
+    event_id(&server.client.send("POST", path, &headers, b"\"hush\""));
+    let log = server.read_until("\"message\":\"attempt\"");
+    assert!(!log.contains("hush"), "{log}");
+    let lines = parsed(&log);
+    let is_of_library = |line: &&Value| {
+        let target = line["target"].as_str().expect("a target");
+        !target.starts_with("relay")
+    };
+    let levels: Vec<&str> = lines
+        .iter()
+        .filter(is_of_library)
+        .map(|line| line["level"].as_str().expect("a level"))
+        .collect();
+    assert!(levels.contains(&"debug"), "libraries are heard");
+    assert!(!levels.contains(&"trace"), "{log}");
+}

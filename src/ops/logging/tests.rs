@@ -32,6 +32,21 @@ fn as_text(message: &str, fields: &dyn log::kv::Source) -> String {
 }
 
 #[test]
+fn libraries_log_no_bytes() {
+    for (target, level, expected) in [
+        ("relay", Level::Trace, true),
+        ("relay::store", Level::Trace, true),
+        ("ureq_proto::util", Level::Trace, false),
+        ("relayed", Level::Trace, false),
+        ("ureq::run", Level::Debug, true),
+        ("ureq::run", Level::Error, true),
+    ] {
+        let metadata = Metadata::builder().target(target).level(level).build();
+        assert_eq!(is_harmless(&metadata), expected, "{target} {level}");
+    }
+}
+
+#[test]
 fn a_field_without_a_value_is_left_out() {
     let fields = [("status_code", None), ("attempt", Some(3_u16))];
     assert_eq!(
