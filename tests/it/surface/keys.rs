@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Scene, error};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{NOW, Scene, error, hmac};
 use crate::support::Reply;
 
 fn status(reply: &Reply) -> String {
@@ -56,6 +59,48 @@ fn several_headers_are_one_key_and_one_that_is_missing_means_none() {
     let reply = scene.post("/webhooks/a", &[("X-A", "1")], b"{}");
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert!(reply.text().contains("X-A and X-B"), "{}", reply.text());
+}
+
+/// The names of the headers are not signed: whoever captured a request can give it those of the
+/// other family, and add an id of their own.
+#[test]
+fn the_key_of_standard_webhooks_is_the_id_that_is_signed() {
+    let sections = ["standard-webhooks", "svix", "clerk"].map(|provider| {
+        format!(
+            "[sources.{provider}]\nprovider = \"{provider}\"\ndestinations = [\"orders\"]\n\
+             secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n"
+        )
+    });
+    let scene = Scene::new(&sections.concat());
+    let key = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let key = key.expect("base64");
+    for source in ["standard-webhooks", "svix", "clerk"] {
+        for (family, other) in [("webhook", "svix"), ("svix", "webhook")] {
+            let id = format!("of-{family}");
+            let signature = hmac(&key, format!("{id}.{NOW}.{{}}").as_bytes());
+            let signature = format!("v1,{}", STANDARD.encode(signature));
+            let time = NOW.to_string();
+            let post = |family: &str, other_id: Option<&str>| {
+                let name = |part: &str| format!("{family}-{part}");
+                let mut headers = vec![
+                    (name("id"), id.as_str()),
+                    (name("timestamp"), &*time),
+                    (name("signature"), &*signature),
+                ];
+                headers.extend(other_id.map(|name| (name.to_owned(), "another")));
+                let headers: Vec<_> = headers
+                    .iter()
+                    .map(|(name, value)| (&**name, *value))
+                    .collect();
+                status(&scene.post(&format!("/webhooks/{source}"), &headers, b"{}"))
+            };
+            let [id_of_family, id_of_other] = [family, other].map(|family| format!("{family}-id"));
+            assert_eq!(post(family, None), "accepted", "{source} {family}");
+            assert_eq!(post(family, Some(&id_of_other)), "duplicate");
+            assert_eq!(post(other, None), "duplicate");
+            assert_eq!(post(other, Some(&id_of_family)), "duplicate");
+        }
+    }
 }
 
 #[test]

@@ -174,6 +174,11 @@ fn a_compressed_body_is_checked_decoded_and_kept_as_it_was_sent() {
     // Without the key nothing is decoded.
     let reply = scene.post("/webhooks/plain", &[("Content-Encoding", "gzip")], &body);
     assert_eq!(reply.status, 400);
+    let error = reply.json()["error"].as_str().expect("text").to_owned();
+    assert!(error.ends_with("set decode = \"gzip\""), "{error}");
+    let reply = scene.post("/webhooks/a", &[("Content-Encoding", "gzip")], &gzip(b"{"));
+    assert_eq!(reply.status, 400);
+    assert!(!reply.text().contains("set decode"), "{}", reply.text());
 }
 
 #[test]

@@ -33,6 +33,28 @@ pub(in crate::http) trait Verifier: Send + Sync {
 pub(in crate::http) struct Verified {
     /// The key by which it was, if the scheme is an HMAC.
     pub key: Option<Key>,
+    /// The header of the event's id, if the scheme has two names for it.
+    pub id: Option<SignedId>,
+}
+
+/// The header of an event's id, of the two that a scheme knows. Both are in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct SignedId {
+    /// The one that is signed.
+    pub signed: &'static str,
+    /// The one that isn't: anybody may have added it.
+    pub unsigned: &'static str,
+}
+
+impl SignedId {
+    /// The header to read where the configuration names one of the two.
+    pub fn header<'n>(&self, name: &'n str) -> &'n str {
+        if name.eq_ignore_ascii_case(self.unsigned) {
+            self.signed
+        } else {
+            name
+        }
+    }
 }
 
 /// The reason why a request is not verified: for the log. It holds no secret, and nothing that was

@@ -52,7 +52,10 @@ impl Verifier for HmacVerifier {
         let keys = self.keys.iter().chain(learned);
         let key = matching_key(self.algorithm, keys, &content, &claim.signatures);
         match key {
-            Some(key) => Ok(Verified { key: Some(key) }),
+            Some(key) => Ok(Verified {
+                key: Some(key),
+                id: None,
+            }),
             None => Err(Rejection::Mismatch),
         }
     }

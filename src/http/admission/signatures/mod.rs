@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::config::{SourceVerify, Verify};
 use crate::http::admission::certificates::Certificates;
 
-pub(in crate::http) use contract::{Key, Rejection, Verified, Verifier};
+pub(in crate::http) use contract::{Key, Rejection, SignedId, Verified, Verifier};
 
 /// The table of schemes: the verifier of a checked setting.
 fn scheme(settings: &Verify, certificates: &Arc<Certificates>) -> Box<dyn Verifier> {

@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 
 use crate::clock::Timestamp;
 use crate::config::{Algorithm, Encoding, StandardWebhooks, TimestampFormat};
-use crate::http::admission::signatures::contract::{Key, Rejection, Verified, Verifier};
+use crate::http::admission::signatures::contract::{Key, Rejection, SignedId, Verified, Verifier};
 use crate::http::admission::signatures::hmac::matching_key;
 use crate::http::admission::signatures::signed_request::{
     MAX_SIGNATURES, check_time, decode, text_header,
@@ -47,6 +47,7 @@ static FAMILIES: [Headers; 2] = [
 /// The claim that a request's headers make.
 struct HeaderClaim<'a> {
     id: &'a str,
+    id_header: SignedId,
     timestamp: &'a str,
     /// Signatures by a secret.
     v1: Vec<Vec<u8>>,
@@ -78,17 +79,21 @@ impl StandardWebhooksVerifier {
     ) -> Result<HeaderClaim<'a>, Rejection> {
         let [standard, svix] = &FAMILIES;
         let has = |headers: &Headers| request.headers.contains_key(&headers.signature);
-        let headers = match (has(standard), has(svix)) {
+        let (headers, other) = match (has(standard), has(svix)) {
             // Nothing says which of two signed requests is meant.
             (true, true) => {
                 let both = format!("{} or {}", standard.signature, svix.signature);
                 return Err(Rejection::Unreadable(both));
             }
-            (false, true) => svix,
-            _ => standard,
+            (false, true) => (svix, standard),
+            _ => (standard, svix),
         };
         let mut claim = HeaderClaim {
             id: text_header(request, &headers.id)?,
+            id_header: SignedId {
+                signed: headers.id.as_str(),
+                unsigned: other.id.as_str(),
+            },
             timestamp: text_header(request, &headers.timestamp)?,
             v1: Vec::new(),
             v1a: Vec::new(),
@@ -148,8 +153,10 @@ impl Verifier for StandardWebhooksVerifier {
         let head = format!("{}.{}.", claim.id, claim.timestamp);
         let content = [Cow::Borrowed(head.as_bytes()), Cow::Borrowed(request.body)];
         let keys = self.keys.iter().chain(learned);
-        if let Some(key) = matching_key(Algorithm::Sha256, keys, &content, &claim.v1) {
-            return Ok(Verified { key: Some(key) });
+        let id = Some(claim.id_header);
+        let key = matching_key(Algorithm::Sha256, keys, &content, &claim.v1);
+        if key.is_some() {
+            return Ok(Verified { key, id });
         }
         if !self.public_keys.is_empty() && !claim.v1a.is_empty() {
             let message = content.concat();
@@ -158,7 +165,7 @@ impl Verifier for StandardWebhooksVerifier {
                 signatures.any(|signature| key.verifies(&message, signature))
             };
             if self.public_keys.iter().any(verifies) {
-                return Ok(Verified::default());
+                return Ok(Verified { key: None, id });
             }
         }
         let has_secrets = !self.keys.is_empty() || !learned.is_empty();

@@ -157,6 +157,7 @@ fn early_key(
         request: verification.view(head, b""),
         document: None,
         sent: b"",
+        signed_id: None,
     };
     event_key(&source.idempotency, &event)
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use serde_json::value::RawValue;
 
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::{HandshakeMethod, SourcePolicy};
 use crate::http::admission::SourceVerification;
 use crate::http::admission::handshakes::{HandshakeAnswer, Handshakes};
-use crate::http::admission::signatures::Rejection;
+use crate::http::admission::signatures::{Rejection, SignedId};
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::offload::MAX_INLINE_BYTES;
@@ -23,7 +23,7 @@ use crate::http::routes::webhooks::forwarded_headers::forwarded_headers;
 use crate::http::routes::webhooks::keys::event_key;
 use crate::http::routes::webhooks::order_keys::order_keys;
 use crate::model::OrderKey;
-use crate::model::request::document;
+use crate::model::request::{document, is_gzip};
 use crate::model::route::{RouteTable, RoutedEvent};
 
 /// Bodies that a route looks into are checked and routed in place up to this size: the pass of the
@@ -176,22 +176,28 @@ fn check(request: &Request<'_>, sent: &[u8]) -> Result<Checked, Refusal> {
     if let Some(condition) = verification.unmet_requirement(&request.head, &decoded) {
         return Err(Refusal::Unmet(condition));
     }
-    facts(request, sent, &decoded)
+    facts(request, sent, &decoded, verified.id)
         .map(Checked::Event)
         .map_err(Refusal::Unusable)
 }
 
-fn facts(request: &Request<'_>, sent: &[u8], decoded: &[u8]) -> Result<EventFacts, ApiError> {
+fn facts(
+    request: &Request<'_>,
+    sent: &[u8],
+    decoded: &[u8],
+    signed_id: Option<SignedId>,
+) -> Result<EventFacts, ApiError> {
     let source = &request.source;
     let document = match document(decoded) {
         Ok(document) => Some(document),
         Err(_) if source.accept_any_content => None,
-        Err(error) => return Err(not_json(&request.head, decoded, &error)),
+        Err(error) => return Err(not_json(request, decoded, &error)),
     };
     let event = EventView {
         request: request.verification.view(&request.head, decoded),
         document,
         sent,
+        signed_id,
     };
     let key = match &request.early_key {
         Some(key) => Some(key.clone()),
@@ -236,14 +242,22 @@ fn destinations(
     })
 }
 
-/// 400 that names the type that came and the key to set: a form is the most common mistake.
-fn not_json(head: &Parts, body: &[u8], error: &serde_json::Error) -> ApiError {
+/// 400 that names what came and the key to set: a form is the most common mistake.
+fn not_json(request: &Request<'_>, body: &[u8], error: &serde_json::Error) -> ApiError {
     let problem = if body.is_empty() {
         "the body is empty".to_owned()
     } else {
         format!("the body is not JSON ({error})")
     };
-    let content_type = head.headers.get(CONTENT_TYPE);
+    let headers = &request.head.headers;
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if !request.is_compressed && codings.any(|coding| is_gzip(coding.as_bytes())) {
+        return ApiError::malformed(format!(
+            "{problem}: expected a JSON document, and it came compressed: for a source of such \
+             bodies set decode = \"gzip\""
+        ));
+    }
+    let content_type = headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let hint = match content_type.filter(|content_type| !content_type.contains("json")) {
         Some(content_type) => {

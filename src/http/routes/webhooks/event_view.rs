@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::http::admission::signatures::SignedId;
 use crate::model::request::{JsonPointer, Lookup, RequestView, scalar_text, value_at};
 
 /// A request to a source.
@@ -14,6 +15,8 @@ pub(super) struct EventView<'a> {
     pub document: Option<&'a RawValue>,
     /// The bytes of the body as they were sent.
     pub sent: &'a [u8],
+    /// The header of the event's id, if its scheme has two names for it.
+    pub signed_id: Option<SignedId>,
 }
 
 impl<'a> EventView<'a> {

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use hyper::header::HeaderMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::IdempotencyKeyAt;
@@ -77,8 +76,8 @@ fn find(place: &IdempotencyKeyAt, event: &EventView<'_>) -> Found {
             let digest = hex::encode(Sha256::digest(event.sent));
             Found::Key(marked("body", &[digest]))
         }
-        IdempotencyKeyAt::Header(name) => in_header(request.headers, name),
-        IdempotencyKeyAt::Headers(names) => in_headers(request.headers, names),
+        IdempotencyKeyAt::Header(name) => in_header(event, name),
+        IdempotencyKeyAt::Headers(names) => in_headers(event, names),
         IdempotencyKeyAt::JsonPointer(pointer) => of_text(event.scalar_at(pointer)),
         IdempotencyKeyAt::Form(name) => of_bytes(request.find_form_field(name)),
         IdempotencyKeyAt::Query(name) => of_bytes(request.find_query_field(name)),
@@ -87,8 +86,11 @@ fn find(place: &IdempotencyKeyAt, event: &EventView<'_>) -> Found {
     }
 }
 
-fn in_header(headers: &HeaderMap, name: &str) -> Found {
-    let mut values = headers.get_all(name).iter();
+fn in_header(event: &EventView<'_>, name: &str) -> Found {
+    // A copy of the request with another id in the header that isn't signed is the same event.
+    let signed_id = event.signed_id.as_ref();
+    let name = signed_id.map_or(name, |id| id.header(name));
+    let mut values = event.request.headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Found::Missing;
     };
@@ -105,10 +107,10 @@ fn in_header(headers: &HeaderMap, name: &str) -> Found {
 }
 
 /// The values of all these headers, as one key.
-fn in_headers(headers: &HeaderMap, names: &[String]) -> Found {
+fn in_headers(event: &EventView<'_>, names: &[String]) -> Found {
     let mut parts = Vec::with_capacity(names.len());
     for name in names {
-        match in_header(headers, name) {
+        match in_header(event, name) {
             Found::Key(part) => parts.push(part),
             other => return other,
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use super::*;
@@ -31,6 +31,7 @@ fn key(
             request,
             document,
             sent: body,
+            signed_id: None,
         },
     )
 }
