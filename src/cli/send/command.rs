@@ -66,20 +66,39 @@ impl Send {
         if let Some(query) = &self.query {
             draft.set_query(query_of(query)?);
         }
+        // A sender signs what it compresses.
+        let given = draft.body.clone();
+        let headers = header::block(&draft.headers);
+        let decoded = source.decoded(&stored(&draft, &headers));
+        let decoded = decoded.ok_or("the payload can't be decoded: expected gzip, once")?;
+        draft.body = decoded.into_owned();
+        let decoded = draft.body.clone();
         add_content_type(&mut draft, source);
         key::add(&mut draft, &source.idempotency);
         sign::sign(&mut draft, source, SystemClock::new().wall())?;
+        if decoded != given {
+            if draft.body != decoded {
+                let problem = "a compressed payload can't be filled in: send it as it is before";
+                return Err(problem.into());
+            }
+            draft.body = given;
+        }
         Ok(draft)
+    }
+}
+
+/// The event of the request.
+fn stored<'a>(draft: &'a Draft, headers: &'a [u8]) -> StoredEvent<'a> {
+    StoredEvent {
+        event_type: None,
+        headers,
+        body: &draft.body,
     }
 }
 
 /// The destinations that the request is for.
 fn destinations(source: &SourcePolicy, draft: &Draft) -> String {
-    let names = source.route_stored(&StoredEvent {
-        event_type: None,
-        headers: &header::block(&draft.headers),
-        body: &draft.body,
-    });
+    let names = source.route_stored(&stored(draft, &header::block(&draft.headers)));
     if names.is_empty() {
         "no destination: no route wants it".to_owned()
     } else {

@@ -80,9 +80,26 @@ impl Draft {
         });
     }
 
-    /// Remembers a secret that the request holds.
-    pub fn add_secret(&mut self, text: impl Into<String>) {
-        self.secrets.push(text.into());
+    /// Sets a field of the query, in place of those of the same name.
+    fn set_query_field(&mut self, name: &str, value: &str) {
+        let is_other = |field: &&str| {
+            let mut named = form_urlencoded::parse(field.as_bytes());
+            named.next().is_none_or(|(known, _)| known != name)
+        };
+        let others = self.query.take().map(|query| {
+            let others = query.split('&').filter(is_other);
+            others.collect::<Vec<_>>().join("&")
+        });
+        self.query = others.filter(|others| !others.is_empty());
+        self.add_query_field(name, value);
+    }
+
+    /// Remembers a secret that the request holds, in each form in which it may stand there.
+    pub fn add_secret(&mut self, text: &str) {
+        let in_query: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        let in_json = serde_json::Value::from(text).to_string();
+        let in_json = in_json[1..in_json.len() - 1].to_owned();
+        self.secrets.extend([in_query, in_json, text.to_owned()]);
     }
 
     /// The text with the secrets masked.
@@ -96,7 +113,7 @@ impl Draft {
         match place.parts() {
             [Part::Header(name)] => self.set_header(name, text),
             [Part::QueryField(name)] => {
-                self.add_query_field(name, text);
+                self.set_query_field(name, text);
                 Ok(())
             }
             [Part::Json(pointer)] => self.fill_json(pointer, text),

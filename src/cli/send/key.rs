@@ -13,6 +13,7 @@ pub(super) fn add(draft: &mut Draft, idempotency: &IdempotencyKeyAt) {
         match place {
             IdempotencyKeyAt::Header(name) => add_headers(draft, std::slice::from_ref(name)),
             IdempotencyKeyAt::Headers(names) => add_headers(draft, names),
+            IdempotencyKeyAt::Query(name) if draft.has_query_field(name) => {}
             IdempotencyKeyAt::Query(name) => draft.add_query_field(name, &new_key()),
             IdempotencyKeyAt::JsonPointer(pointer) if !has_value(&draft.body, pointer) => continue,
             _ => {}

@@ -176,7 +176,7 @@ fn add_token(draft: &mut Draft, scheme: &TokenScheme) -> Result<(), String> {
 fn add_password(draft: &mut Draft, scheme: &BasicScheme) -> Result<(), String> {
     let credentials = format!("{}:{}", scheme.user, first(&scheme.secrets)?.reveal());
     let credentials = STANDARD.encode(credentials);
-    draft.add_secret(credentials.clone());
+    draft.add_secret(&credentials);
     draft.set_header(&AUTHORIZATION, &format!("Basic {credentials}"))
 }
 

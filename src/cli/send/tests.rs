@@ -2,6 +2,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 
 use crate::cli::send::draft::Draft;
+use crate::cli::send::key;
+use crate::config::IdempotencyKeyAt;
 use crate::model::request::Template;
 
 fn draft(body: &str) -> Draft {
@@ -48,6 +50,36 @@ fn a_request_is_masked_where_it_holds_a_secret() {
     assert_eq!(draft.target(), "/webhooks/s?token=s3+cret&b=2");
     draft.add_secret("s3cret");
     assert_eq!(draft.masked("Bearer s3cret"), "Bearer ***");
+}
+
+#[test]
+fn a_secret_is_masked_in_every_form_in_which_it_is_sent() {
+    let mut draft = draft(r#"{"a":{"token":"x"}}"#);
+    let secret = "s+3/c=r&e t\"\\\u{e9}";
+    for place in ["{query.token}", "{json./a/token}"] {
+        let place = Template::parse(place).expect("a place");
+        draft.fill(&place, secret).expect("it is there");
+    }
+    draft.add_secret(secret);
+    let body = String::from_utf8(draft.body.clone()).expect("text");
+    assert_eq!(draft.masked(&draft.target()), "/webhooks/s?token=***");
+    assert_eq!(draft.masked(&body), r#"{"a":{"token":"***"}}"#);
+    assert_eq!(draft.masked(&format!("Bearer {secret}")), "Bearer ***");
+}
+
+#[test]
+fn a_field_of_the_query_that_was_given_is_there_once() {
+    let mut draft = draft("{}");
+    draft.set_query("a=1&to%6ben=2&token&b=3");
+    let place = Template::parse("{query.token}").expect("a place");
+    draft.fill(&place, "s").expect("a query");
+    assert_eq!(draft.target(), "/webhooks/s?a=1&b=3&token=s");
+    let mut draft = Draft::new("s", Vec::new());
+    draft.set_query("id=7");
+    key::add(&mut draft, &IdempotencyKeyAt::Query("id".to_owned()));
+    assert_eq!(draft.target(), "/webhooks/s?id=7");
+    key::add(&mut draft, &IdempotencyKeyAt::Query("key".to_owned()));
+    assert!(draft.target().starts_with("/webhooks/s?id=7&key="));
 }
 
 #[test]

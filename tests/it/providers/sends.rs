@@ -136,3 +136,32 @@ fn relay_send_reads_the_secrets_of_its_source_alone() {
         "{error}"
     );
 }
+
+/// The signature and the key are those of the document, and the bytes those of the file.
+#[test]
+fn a_compressed_payload_is_signed_as_its_sender_would() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let toml = format!(
+        "{SERVER}[sources.a]\ndestinations = ['orders']\ndecode = 'gzip'\n\
+         idempotency = {{ json_pointer = '/id' }}\n\
+         verify.hmac = {{ header = 'X-Signature', secrets = ['k'] }}\n"
+    );
+    let process = Process::serve(directory.path(), &toml);
+    let address = process.client.address().to_string();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, b"{\"id\":1}").expect("memory");
+    let compressed = encoder.finish().expect("memory");
+    std::fs::write(directory.path().join("payload"), compressed).expect("writing");
+    let args = ["a", "payload", "--header", "Content-Encoding: gzip"];
+    let sent = send(directory.path(), &address, &args);
+    let error = String::from_utf8_lossy(&sent.stderr);
+    assert!(sent.status.success(), "{error}");
+    std::fs::write(directory.path().join("payload"), "{}").expect("writing");
+    let sent = send(directory.path(), &address, &args);
+    let error = String::from_utf8_lossy(&sent.stderr);
+    assert!(
+        !sent.status.success() && error.contains("can't be decoded"),
+        "{error}"
+    );
+    process.kill();
+}
