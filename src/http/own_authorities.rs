@@ -8,7 +8,7 @@ use hyper::Uri;
 /// The names and addresses of this relay.
 pub(super) struct OwnAuthorities {
     /// The host in lower case, and the port, of each public URL.
-    public: Vec<(String, Option<u16>)>,
+    public: Vec<(String, u16)>,
     listeners: Vec<SocketAddr>,
 }
 
@@ -18,7 +18,7 @@ impl OwnAuthorities {
         let authorities = public_urls.filter_map(|url| url.parse().ok());
         let public = authorities.filter_map(|url: Uri| {
             let host = url.host()?.to_ascii_lowercase();
-            Some((host, url.port_u16()))
+            Some((host, port(&url)))
         });
         Self {
             public: public.collect(),
@@ -34,14 +34,11 @@ impl OwnAuthorities {
         // A user in the authority is a way to make another host look like ours.
         let is_web = matches!(scheme, "http" | "https") && !authority.as_str().contains('@');
         let host = authority.host().to_ascii_lowercase();
-        let default = if scheme == "https" { 443 } else { 80 };
-        let is_public = |(known, port): &(String, Option<u16>)| {
+        let is_public = |(known, public): &(String, u16)| {
             // A proxy that ends TLS sends on with the scheme and the port of either side.
-            *known == host && (authority.port_u16().is_none() || authority.port_u16() == *port)
+            *known == host && (authority.port_u16().is_none() || port(target) == *public)
         };
-        is_web
-            && (self.public.iter().any(is_public)
-                || self.listens_at(&host, authority.port_u16().unwrap_or(default)))
+        is_web && (self.public.iter().any(is_public) || self.listens_at(&host, port(target)))
     }
 
     fn listens_at(&self, host: &str, port: u16) -> bool {
@@ -53,6 +50,16 @@ impl OwnAuthorities {
             own.port() == port && (address == Some(own.ip()) || (is_loopback && reaches_loopback))
         })
     }
+}
+
+/// The port of a URL, or the default one of its scheme.
+fn port(url: &Uri) -> u16 {
+    let default = if url.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    url.port_u16().unwrap_or(default)
 }
 
 #[cfg(test)]
@@ -68,13 +75,17 @@ mod tests {
         let urls = [
             "https://hooks.example.com",
             "https://other.example.com:8443/base",
+            "http://plain.example.com:80",
         ];
         let listeners = vec!["0.0.0.0:8080".parse().expect("an address")];
         let own = OwnAuthorities::new(urls.into_iter(), listeners);
         for ours in [
             "https://hooks.example.com/webhooks/a",
+            "https://hooks.example.com:443/webhooks/a",
+            "http://hooks.example.com:443/webhooks/a",
             "http://HOOKS.example.com/webhooks/a",
             "https://other.example.com:8443/webhooks/a",
+            "http://plain.example.com:80/webhooks/a",
             "http://127.0.0.1:8080/webhooks/a",
             "http://localhost:8080/webhooks/a",
             "http://[::1]:8080/webhooks/a",
@@ -84,6 +95,7 @@ mod tests {
         for other in [
             "/webhooks/a",
             "https://hooks.example.com:444/webhooks/a",
+            "https://other.example.com:443/webhooks/a",
             "https://hooks.example.com@evil.example/webhooks/a",
             "https://evil.example/webhooks/a",
             "ftp://hooks.example.com/webhooks/a",
