@@ -11,6 +11,12 @@ use crate::support::Reply;
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
+/// `1750000000.true` is no JSON document: with a time before the body it would be signed, and `true`
+/// is an event.
+const CRC: &str = "sources.a.handshakes[0]: \"crc\": signs values of strangers, which are no JSON \
+    documents: expected schemes by HMAC to have signed = \"{body}\", and no accept_any_content; \
+    otherwise such a value can be an event";
+
 /// A source `a` that verifies, with these handshakes.
 fn signed(settings: &str) -> Scene {
     Scene::new(&signed_text(settings))
@@ -259,6 +265,23 @@ fn an_unsigned_handshake_is_answered_before_a_source_verifies() {
     assert_eq!(scene.stored(), 0);
 }
 
+/// The body decides, and is not there yet when the request's head is looked at.
+#[test]
+fn a_question_whose_head_depends_on_its_body_is_answered() {
+    let question = "handshakes = [{ method = \"POST\", signed = false, \
+                    when.query.digest = [\"{body_sha256}\"], text = \"hello\" }]";
+    // The SHA-256 of `{}`.
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    for scene in [signed(question), unsigned(question)] {
+        let path = format!("/webhooks/a?digest={digest}");
+        assert_text(&scene.post(&path, &[], b"{}"), "hello");
+        assert_eq!(scene.stored(), 0);
+    }
+    let scene = signed(question);
+    let reply = scene.post("/webhooks/a?digest=00", &[], b"{}");
+    assert_eq!(reply.status, 401, "{}", reply.text());
+}
+
 #[test]
 fn cloudevents_origins_are_allowed_by_name() {
     let scene = unsigned("handshakes = [\"cloudevents\"]\norigins = [\"eventgrid.azure.net\"]");
@@ -312,6 +335,27 @@ fn reachable_answers_get_and_head_and_is_tried_last() {
         scene.client.send("PUT", "/webhooks/a", &[], b"").status,
         405
     );
+}
+
+#[test]
+fn reachable_leaves_a_signed_question_to_its_own_answer() {
+    let scene = signed(
+        "handshakes = [\"reachable\", { method = \"GET\", when.query.a = [{ exists = true }], \
+         text = \"{query.a}\" }]",
+    );
+    let ask = |query: &str, secret: &str| {
+        let headers = [("X-Signature", &*hmac_hex(secret, b""))];
+        let path = format!("/webhooks/a{query}");
+        scene.client.send("GET", &path, &headers, b"")
+    };
+    assert_text(&ask("?a=x", SECRET), "x");
+    for reply in [
+        ask("", SECRET),
+        ask("?a=x", "wrong"),
+        scene.get("/webhooks/a?a=x"),
+    ] {
+        assert_eq!((reply.status, reply.text().as_str()), (200, ""));
+    }
 }
 
 #[test]
@@ -393,8 +437,31 @@ fn handshakes_that_sign_for_strangers_or_can_never_match_are_refused() {
             "sources.a.handshakes[0]: \"zoom\": is answered only after verification, and the source has no verify",
         ),
         (
+            "handshakes = [\"crc\"]\naccept_any_content = true\n\
+             verify.hmac = { header = \"X\", secrets = [\"s\"] }",
+            CRC,
+        ),
+        (
+            "handshakes = [\"crc\"]\nverify.hmac = { header = \"X\", timestamp_header = \"T\", \
+             signed = \"{timestamp}.{body}\", secrets = [\"s\"] }",
+            CRC,
+        ),
+        (
+            "handshakes = [\"crc\"]\n\
+             verify.standard_webhooks.secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]",
+            CRC,
+        ),
+        (
             "handshakes = [\"echo\", \"echo\"]",
             "sources.a.handshakes[1]: \"echo\": expected each handshake once",
+        ),
+        (
+            "handshakes = [\"cloudevents\"]\norigins = []",
+            "sources.a.origins: []: expected at least one; without the key any may ask",
+        ),
+        (
+            "handshakes = [\"cloudevents\"]\norigins = [\"a.example\", \"https://a.example\"]",
+            "sources.a.origins[1]: \"https://a.example\": expected a host's name such as \"eventgrid.azure.net\"",
         ),
         (
             "hub_topics = [\"a\"]",
@@ -417,12 +484,39 @@ fn handshakes_that_sign_for_strangers_or_can_never_match_are_refused() {
             "sources.a.handshakes[0].when.body: can never match: only a POST has a body here",
         ),
         (
+            "handshakes = [{ method = \"GET\", signed = false, text = \"a\\n\" }]",
+            "sources.a.handshakes[0].text: has a control character: expected text in one line, without tabs",
+        ),
+        (
+            "handshakes = [{ method = \"GET\", signed = false, json = { a = [\"b\\tc\"] } }]",
+            "sources.a.handshakes[0].json: has a control character: expected text in one line, without tabs",
+        ),
+        (
+            "handshakes = [{ method = \"GET\", signed = false, text = \"{json./a}\" }]",
+            "sources.a.handshakes[0].text: \"{json./a}\": can never be found: only a POST has a body here",
+        ),
+        (
+            "handshakes = [{ method = \"OPTIONS\", signed = false, json = { a = [\"{body_sha256}\"] } }]",
+            "sources.a.handshakes[0].json: \"{body_sha256}\": can never be found: only a POST has a body here",
+        ),
+        (
+            "handshakes = [{ method = \"GET\", signed = false, when.query.a = [\"{body}\"] }]",
+            "sources.a.handshakes[0].when: \"{body}\": can never be found: only a POST has a body here",
+        ),
+        (
             "handshakes = [{ method = \"GET\", signed = false, text = \"{hmac}\" }]",
             "sources.a.handshakes[0].hmac_of: is missing: the answer has {hmac}, and nothing says what it is of",
         ),
         (
             "handshakes = [{ method = \"GET\", signed = false, text = \"{hmac}\", hmac_of = \"{query.a}\" }]",
             "sources.a.handshakes[0].hmac_of: contradicts signed = false: whoever asked would get whatever they like signed",
+        ),
+        (
+            "verify.hmac = { header = \"X\", timestamp_header = \"T\", \
+             signed = \"{timestamp}{body}\", secrets = [\"s\"] }\n\
+             handshakes = [{ method = \"POST\", when.query.a = [{ exists = true }], \
+             text = \"{hmac}\", hmac_of = \"{query.a}\" }]",
+            "sources.a.handshakes[0].hmac_of: \"{query.a}\": expected parts of the request that its signature covers: {query.a} is none",
         ),
         (
             "handshakes = [{ method = \"GET\", signed = false, status = 204, text = \"a\" }]",

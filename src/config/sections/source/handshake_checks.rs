@@ -8,10 +8,14 @@ use crate::config::sections::source::handshakes::{
     Handshake, HandshakeMethod, HandshakeName, HandshakeTable, ReplyJson, ReplyText,
 };
 use crate::config::sections::source::section::Source;
+use crate::config::sections::source::verify::Verify;
 use crate::config::sections::source::verify::context::{SourceContext, check_template};
+use crate::model::request::{Part, Template};
 
 /// Handshakes of a source, at most.
 const MAX_HANDSHAKES: usize = 16;
+/// The longest origin, in characters: that of a value which is echoed.
+const MAX_ORIGIN: usize = 256;
 
 /// Checks the handshakes of a source, and the settings that only they use.
 pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> Checked {
@@ -62,6 +66,24 @@ pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> 
             return Err((key_of(name), problem));
         }
     }
+    check_origins(&key_of("origins"), source.origins.as_deref())
+}
+
+/// Refuses an origin that no request can name: those with other characters are answered 400.
+fn check_origins(key: &str, origins: Option<&[String]>) -> Checked {
+    let Some(origins) = origins else {
+        return Ok(());
+    };
+    if origins.is_empty() {
+        return bad(key, "[]", "at least one; without the key any may ask");
+    }
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._~+/=-".contains(&b);
+    for (at, origin) in origins.iter().enumerate() {
+        if !(1..=MAX_ORIGIN).contains(&origin.len()) || !origin.bytes().all(is_plain) {
+            let expected = "a host's name such as \"eventgrid.azure.net\"";
+            return bad(&format!("{key}[{at}]"), quoted(origin), expected);
+        }
+    }
     Ok(())
 }
 
@@ -82,9 +104,25 @@ fn check_name(name: HandshakeName, key: &str, source: &Source) -> Checked {
         return problem("is answered only after verification, and the source has no verify");
     }
     if tables.iter().any(|table| table.hmac_of.is_some()) {
-        return check_hmac_secret(key, source);
+        check_hmac_secret(key, source)?;
+    }
+    if name == HandshakeName::Crc && !source.placed_schemes().iter().all(signs_json_alone(source)) {
+        return problem(
+            "signs values of strangers, which are no JSON documents: expected schemes by HMAC to \
+             have signed = \"{body}\", and no accept_any_content; otherwise such a value can be an \
+             event",
+        );
     }
     Ok(())
+}
+
+/// Whether a scheme's signature is of a JSON document and of nothing else.
+fn signs_json_alone(source: &Source) -> impl Fn(&(String, Verify)) -> bool {
+    |(_, scheme)| match scheme {
+        Verify::Hmac(scheme) => scheme.signed == Template::body() && !source.accept_any_content,
+        Verify::StandardWebhooks(_) => false,
+        Verify::Token(_) | Verify::Basic(_) | Verify::PublicKey(_) => true,
+    }
 }
 
 /// Checks a handshake that is described.
@@ -96,17 +134,18 @@ fn check_table(
 ) -> Checked {
     let key_of = |name: &str| format!("{key}.{name}");
     check_conditions(&key_of("when"), &table.when, context)?;
-    for template in table.templates() {
+    for template in table
+        .templates()
+        .iter()
+        .flat_map(|(_, templates)| templates)
+    {
         check_template(key, template, false, context)?;
     }
     if table.method == HandshakeMethod::Post && table.when.is_empty() {
         let problem = "is missing: without a condition every event would be a handshake";
         return Err((key_of("when"), problem.to_owned()));
     }
-    if table.method != HandshakeMethod::Post && !table.when.body.is_empty() {
-        let problem = "can never match: only a POST has a body here";
-        return Err((key_of("when.body"), problem.to_owned()));
-    }
+    check_needs_no_body(table, key)?;
     if table.signed && source.scheme_names().is_empty() {
         let problem = "is true, and the source has no verify: nothing would ever be answered";
         return Err((key_of("signed"), problem.to_owned()));
@@ -119,11 +158,50 @@ fn check_table(
         return Err((key_of("json"), problem.to_owned()));
     }
     check_hmac(table, key, source)?;
+    let has_control = [
+        (
+            "text",
+            table.text.as_ref().is_some_and(ReplyText::has_control),
+        ),
+        (
+            "json",
+            table.json.as_ref().is_some_and(ReplyJson::has_control),
+        ),
+    ];
+    if let Some((name, _)) = has_control
+        .into_iter()
+        .find(|(_, has_control)| *has_control)
+    {
+        let problem = "has a control character: expected text in one line, without tabs";
+        return Err((key_of(name), problem.to_owned()));
+    }
     if table.text.as_ref().is_some_and(|text| !text.0.is_empty()) {
         check_no_body(&key_of("text"), table.status)?;
     }
     if table.json.is_some() {
         check_no_body(&key_of("json"), table.status)?;
+    }
+    Ok(())
+}
+
+/// Refuses a look at the body of a request that has none.
+fn check_needs_no_body(table: &HandshakeTable, key: &str) -> Checked {
+    if table.method == HandshakeMethod::Post {
+        return Ok(());
+    }
+    let key_of = |name: &str| format!("{key}.{name}");
+    if !table.when.body.is_empty() {
+        let problem = "can never match: only a POST has a body here";
+        return Err((key_of("when.body"), problem.to_owned()));
+    }
+    let asked = ("when", table.when.templates().collect::<Vec<_>>());
+    for (name, templates) in table.templates().into_iter().chain([asked]) {
+        let mut of_body = templates.iter().filter(|template| template.needs_body());
+        if let Some(template) = of_body.next() {
+            let text = quoted(template.as_str());
+            let problem = format!("{text}: can never be found: only a POST has a body here");
+            return Err((key_of(name), problem));
+        }
     }
     Ok(())
 }
@@ -143,14 +221,49 @@ fn check_hmac(table: &HandshakeTable, key: &str, source: &Source) -> Checked {
             let expected = "{hmac} or {hmac_base64} in the answer's text or json";
             bad(&key_of("hmac_of"), quoted(template.as_str()), expected)
         }
-        (Some(_), true) => {
+        (Some(template), true) => {
             if !table.signed {
                 let problem = "contradicts signed = false: whoever asked would get whatever \
                                they like signed";
                 return Err((key_of("hmac_of"), problem.to_owned()));
             }
-            check_hmac_secret(&key_of("hmac_of"), source)
+            check_hmac_secret(&key_of("hmac_of"), source)?;
+            check_covered(&key_of("hmac_of"), template, source)
         }
+    }
+}
+
+/// Refuses to sign what the request's own signature leaves out, unless it could be no event: whoever
+/// captured a request could have anything signed.
+fn check_covered(key: &str, value: &Template, source: &Source) -> Checked {
+    let schemes = source.placed_schemes();
+    if schemes.iter().all(signs_json_alone(source)) {
+        return Ok(());
+    }
+    let is_covered = |part: &Part| schemes.iter().all(|(_, scheme)| covers(scheme, part));
+    match value.all_parts().find(|part| !is_covered(part)) {
+        Some(part) => {
+            let expected =
+                format!("parts of the request that its signature covers: {part} is none");
+            bad(key, quoted(value.as_str()), &expected)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a request that this scheme verifies has the part as its sender set it.
+fn covers(scheme: &Verify, part: &Part) -> bool {
+    if matches!(part, Part::Text(_) | Part::Param(_)) {
+        return true;
+    }
+    match scheme {
+        Verify::StandardWebhooks(_) => part.is_of_body(),
+        Verify::Hmac(scheme) => {
+            let request = scheme.signed_request();
+            request.signed.has(part) || (part.is_of_body() && request.covers_body())
+        }
+        // Without an HMAC there is no key to answer with.
+        Verify::Token(_) | Verify::Basic(_) | Verify::PublicKey(_) => true,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::http::admission::signatures::Key;
 use crate::model::request::RequestView;
 pub(in crate::http) use hook_secret::{confirmation, hook_secret};
 pub(in crate::http) use reply::HandshakeAnswer;
-use rule::Rule;
+pub(in crate::http) use rule::Rule;
 
 /// Unsigned handshakes that are answered: of each source, however many strangers ask.
 pub(super) const UNSIGNED_RATE: RateLimit = RateLimit {
@@ -69,7 +69,7 @@ impl Handshakes {
     /// Whether the request's body decides whether it asks an unsigned handshake.
     pub fn may_be_asked_in_body(&self, method: HandshakeMethod, request: &RequestView<'_>) -> bool {
         self.unsigned(method)
-            .any(|rule| rule.needs_body() && rule.matches_head(request))
+            .any(|rule| rule.needs_body() && rule.may_match_head(request))
     }
 
     /// The unsigned handshake that a request asks by its body.

@@ -99,7 +99,8 @@ impl Rule {
         }
     }
 
-    fn matches_anything(&self) -> bool {
+    /// Whether every request of its method asks it.
+    pub fn matches_anything(&self) -> bool {
         self.head.is_empty() && self.body.is_empty()
     }
 
@@ -117,12 +118,13 @@ impl Rule {
         matches!(self.answer, Answer::LearnSecret)
     }
 
-    pub fn matches_head(&self, request: &RequestView<'_>) -> bool {
-        self.head.match_request(request)
+    /// Whether the request may ask it, before its body is there.
+    pub fn may_match_head(&self, request: &RequestView<'_>) -> bool {
+        self.head.needs_body() || self.head.match_request(request)
     }
 
     pub fn matches(&self, request: &RequestView<'_>) -> bool {
-        self.matches_head(request) && self.body.match_request(request)
+        self.head.match_request(request) && self.body.match_request(request)
     }
 
     /// The answer to a request that asks it. `key` is the key that verified the request, or the

@@ -4,6 +4,7 @@ use hyper::Method;
 use hyper::http::request::Parts;
 
 use crate::config::HandshakeMethod;
+use crate::http::admission::handshakes::Rule;
 use crate::http::api_error::ApiError;
 use crate::http::app::App;
 use crate::http::body::Body;
@@ -38,17 +39,23 @@ pub(in crate::http) fn ask(
         return Err(not_allowed(app, context, verification));
     }
     let view = verification.view(head, b"");
-    if let Some(rule) = handshakes.asked_in_head(method, &view) {
-        take_handshake_token(app, name)?;
-        return rule.answer(&view, handshakes.first_key());
+    let unsigned = handshakes.asked_in_head(method, &view);
+    let has_signed = handshakes.has_signed(method);
+    // One that every request asks is tried last.
+    if unsigned.is_none_or(Rule::matches_anything) && has_signed {
+        match verification.verify(head, b"", app.clock.wall()) {
+            Ok(verified) => {
+                if let Some(rule) = handshakes.asked_by_provider(method, &view) {
+                    return rule.answer(&view, verified.key.as_deref());
+                }
+            }
+            Err(rejection) if unsigned.is_none() => {
+                return Err(not_verified(app, context, verification, &rejection));
+            }
+            Err(_) => {}
+        }
     }
-    if !handshakes.has_signed(method) {
-        return Err(no_handshake());
-    }
-    let verified = verification
-        .verify(head, b"", app.clock.wall())
-        .map_err(|rejection| not_verified(app, context, verification, &rejection))?;
-    let rule = handshakes.asked_by_provider(method, &view);
-    let rule = rule.ok_or_else(no_handshake)?;
-    rule.answer(&view, verified.key.as_deref())
+    let rule = unsigned.ok_or_else(no_handshake)?;
+    take_handshake_token(app, name)?;
+    rule.answer(&view, handshakes.first_key())
 }

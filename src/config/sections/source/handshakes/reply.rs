@@ -39,6 +39,15 @@ impl ReplyText {
         templates.collect()
     }
 
+    /// Whether a fixed text has a control character, which no answer has.
+    pub(in crate::config) fn has_control(&self) -> bool {
+        let is_control = |part: &ReplyPart| match part {
+            ReplyPart::Text(text) => text.chars().any(char::is_control),
+            _ => false,
+        };
+        self.0.iter().any(is_control)
+    }
+
     pub(in crate::config) fn has_hmac(&self) -> bool {
         let is_hmac = |part: &ReplyPart| matches!(part, ReplyPart::Hmac | ReplyPart::HmacBase64);
         self.0.iter().any(is_hmac)
@@ -120,6 +129,10 @@ impl ReplyJson {
             Self::Text(text) => holds(text),
             Self::Constant(_) => false,
         }
+    }
+
+    pub(in crate::config) fn has_control(&self) -> bool {
+        self.any_text(ReplyText::has_control)
     }
 
     pub(in crate::config) fn has_hmac(&self) -> bool {

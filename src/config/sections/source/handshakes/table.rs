@@ -53,11 +53,14 @@ fn status() -> u16 {
 }
 
 impl HandshakeTable {
-    /// The templates of the answer.
-    pub(in crate::config) fn templates(&self) -> Vec<&Template> {
-        let mut templates: Vec<&Template> = self.hmac_of.iter().collect();
-        templates.extend(self.text.iter().flat_map(ReplyText::templates));
-        templates.extend(self.json.iter().flat_map(ReplyJson::templates));
-        templates
+    /// The templates of the answer, by the key that they stand below.
+    pub(in crate::config) fn templates(&self) -> [(&'static str, Vec<&Template>); 3] {
+        let text = self.text.iter().flat_map(ReplyText::templates);
+        let json = self.json.iter().flat_map(ReplyJson::templates);
+        [
+            ("hmac_of", self.hmac_of.iter().collect()),
+            ("text", text.collect()),
+            ("json", json.collect()),
+        ]
     }
 }
