@@ -145,11 +145,17 @@ impl Config {
             if key == "." || key == "?" {
                 return syntax(&inner);
             }
-            let message = if is_secret(&key) {
+            let message = match inner.message() {
                 // The parser's message would quote the value.
-                "***: expected what the example configuration shows".to_owned()
-            } else {
-                one_line(inner.message())
+                _ if is_secret(&key) => {
+                    "***: expected what the example configuration shows".to_owned()
+                }
+                // A text in the place of a scheme's table may well be its secret.
+                message if key.contains(".verify") && message.contains("type: string") => {
+                    let expected = message.rsplit(", expected ").next().unwrap_or_default();
+                    format!("***: expected {}", one_line(expected))
+                }
+                message => one_line(message),
             };
             ConfigError::Setting {
                 origin: Origin::File(path.to_owned(), line_of(text, &inner)),
@@ -215,7 +221,7 @@ fn is_secret(key: &str) -> bool {
     let is_reference = key.ends_with("_env") || key.ends_with("_file");
     // The headers of a source are those that it looks for.
     let is_header = key.starts_with("destinations.") && key.contains(".headers");
-    let is_secret = [".secrets", ".proxy_authorization"]
+    let is_secret = [".secrets", ".hub_tokens", ".proxy_authorization"]
         .iter()
         .any(|part| key.contains(part));
     !is_reference

@@ -1,13 +1,14 @@
 //! Settings that are allowed and that an operator should know the price of. `relay check` prints
 //! them.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use ::http::HeaderName;
 
-use crate::config::sections::{Acme, IdempotencyKeyAt, Source, Verify};
+use crate::config::sections::{Acme, EventTypeAt, IdempotencyKeyAt, Source, Verify};
 use crate::config::settings::Config;
 use crate::model::request::{JsonPointer, Part, Template};
 
@@ -24,11 +25,16 @@ impl Config {
             }
             notes.extend(idle_routes(&key, source));
             let schemes = source.placed_schemes();
+            notes.extend(forgeable_routing(&key, source, &schemes));
             let window = self.resolve_window(name);
             for (place, scheme) in &schemes {
                 notes.extend(replayable(&format!("{key}.{place}"), scheme, window));
                 notes.extend(unprotected_body(&format!("{key}.{place}"), scheme));
+                if name == "*" {
+                    notes.extend(any_name(&format!("{key}.{place}"), scheme));
+                }
                 notes.extend(malleable_key(&key, source, scheme));
+                notes.extend(malleable_body(&key, source, scheme));
             }
             if schemes.iter().any(|(_, scheme)| has_time(scheme)) {
                 notes.extend(self.unsigned_destinations(&key, source));
@@ -124,6 +130,52 @@ fn idle_routes(key: &str, source: &Source) -> impl Iterator<Item = String> {
     })
 }
 
+/// Routes that look at a header, or at a type from a header, which some signature does not cover.
+fn forgeable_routing(key: &str, source: &Source, schemes: &[(String, Verify)]) -> Option<String> {
+    let routes = || source.routes.iter().map(|route| &route.when);
+    let type_header = match &source.event_type {
+        Some(EventTypeAt::Header(name)) => {
+            Some(name).filter(|_| routes().any(|r| r.types.is_some()))
+        }
+        _ => None,
+    };
+    let names = routes()
+        .flat_map(|when| when.headers.keys())
+        .chain(type_header);
+    let names: BTreeMap<String, &String> = names
+        .map(|name| (name.to_ascii_lowercase(), name))
+        .filter(|(lower, _)| schemes.iter().any(|(_, scheme)| leaves_open(scheme, lower)))
+        .collect();
+    let names: Vec<&str> = names.into_values().map(String::as_str).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{key}.routes: the signature does not cover {}: whoever captured a request can have it \
+             routed otherwise",
+            names.join(", ")
+        )
+    })
+}
+
+/// Whether a scheme signs, and leaves out this header. Its name is in lower case.
+fn leaves_open(scheme: &Verify, name: &str) -> bool {
+    if let Verify::StandardWebhooks(_) = scheme {
+        let signed = [
+            "webhook-id",
+            "webhook-timestamp",
+            "svix-id",
+            "svix-timestamp",
+        ];
+        return !signed.contains(&name);
+    }
+    scheme.signed_request().is_some_and(|request| {
+        let timestamp_header = request.timestamp_header.as_deref();
+        let is_timestamp = timestamp_header.is_some_and(|other| other.eq_ignore_ascii_case(name));
+        let part = HeaderName::try_from(name).ok().map(Part::Header);
+        !(is_timestamp && request.signed.has(&Part::Timestamp))
+            && !part.is_some_and(|part| request.signed.has(&part))
+    })
+}
+
 /// A scheme that leaves the body open to changes.
 fn unprotected_body(key: &str, scheme: &Verify) -> Option<String> {
     let is_protected = match scheme {
@@ -147,6 +199,25 @@ fn replayable(key: &str, scheme: &Verify, window: Duration) -> Option<String> {
         format!(
             "{key}.tolerance: longer than the idempotency window: within it a captured request \
              can be sent again, and is a new event"
+        )
+    })
+}
+
+/// A signature of the catch-all that is valid for every name.
+fn any_name(key: &str, scheme: &Verify) -> Option<String> {
+    let is_bound = match scheme {
+        Verify::StandardWebhooks(_) => false,
+        // The secret itself comes with the request.
+        Verify::Token(_) | Verify::Basic(_) => true,
+        Verify::Hmac(_) | Verify::PublicKey(_) => scheme.signed_request().is_some_and(|request| {
+            let places = [Part::Path, Part::Url];
+            places.iter().any(|part| request.signed.has(part))
+        }),
+    };
+    (!is_bound).then(|| {
+        format!(
+            "{key}: the signature does not cover the source's name: a captured request can be \
+             sent again under another name, and is a new event"
         )
     })
 }
@@ -179,6 +250,35 @@ fn malleable_key(key: &str, source: &Source, scheme: &Verify) -> Option<String> 
     Some(format!(
         "{key}.idempotency: {name} carries the signature, whose spelling anybody can change \
          (case, padding): a copy of a request would be a new event"
+    ))
+}
+
+/// The bytes of a body as the key, of which anybody can send others under the same signature.
+fn malleable_body(key: &str, source: &Source, scheme: &Verify) -> Option<String> {
+    if !source
+        .idempotency
+        .places()
+        .contains(&IdempotencyKeyAt::Body)
+    {
+        return None;
+    }
+    let request = scheme.signed_request();
+    let is_signed = request.is_some() || matches!(scheme, Verify::StandardWebhooks(_));
+    let has = |part: &Part| {
+        request
+            .as_ref()
+            .is_some_and(|request| request.signed.has(part))
+    };
+    let has_fields = has(&Part::FormSorted) && !has(&Part::Body) && !has(&Part::BodySha256);
+    let reason = if source.decode.is_some() && is_signed {
+        "the signature covers what was compressed, and anybody can compress it otherwise"
+    } else if has_fields {
+        "the signature covers the fields of a form, and anybody can change their order and encoding"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{key}.idempotency: \"body\": {reason}: a copy of a request would be a new event"
     ))
 }
 

@@ -96,6 +96,18 @@ pub(super) fn bad_secret(key: &str, at: usize, expected: &str) -> Checked {
     bad(key, format_args!("*** (number {})", at + 1), expected)
 }
 
+/// A text in the place of a public key, which may be a secret that was mistaken for one.
+pub(super) fn bad_public_key(key: &str, at: usize, text: &str, expected: &str) -> Checked {
+    let is_secret = ["whsec_", "whsk_", "PRIVATE KEY"]
+        .iter()
+        .any(|mark| text.contains(mark));
+    if is_secret {
+        bad_secret(key, at, expected)
+    } else {
+        bad(key, quoted(text), expected)
+    }
+}
+
 pub(super) fn quoted(text: &(impl Debug + ?Sized)) -> String {
     format!("{text:?}")
 }

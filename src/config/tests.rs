@@ -73,6 +73,28 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+fn the_admin_token_s_variable_counts_unless_the_file_names_others() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let names = |text: &str| {
+        let env = [("RELAY_ADMIN_TOKEN", token), ("OTHER", token)];
+        let config = load(text, &env).expect(text);
+        let tokens = config.admin.tokens.into_iter();
+        tokens.map(|token| token.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), ["RELAY_ADMIN_TOKEN"]);
+    assert_eq!(
+        names("[admin]\nlisten = '0.0.0.0:8081'"),
+        ["RELAY_ADMIN_TOKEN"]
+    );
+    assert_eq!(names("[admin]\ntokens_env = 'OTHER'"), ["OTHER"]);
+    let error = load("", &[("RELAY_ADMIN_TOKEN", " ")]).expect_err("a blank token");
+    assert!(
+        error.contains("admin.tokens_env: \"RELAY_ADMIN_TOKEN\": expected a variable"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_level_that_is_not_compiled_in_names_its_feature() {
     let compiled = crate::COMPILED_LEVEL;
     for level in ["simulated", "http", "durable"] {
@@ -96,6 +118,13 @@ fn secrets_are_never_printed() {
         "[destinations.a]\nurl='http://x/'\nheaders='hush'",
         "[destinations.a]\nurl='http://x/'\nheaders={Authorization=12345}",
         "[destinations.a]\nurl='http://bob:hush@x/'",
+        "[sources.a]\nsecrets='hush'",
+        "[sources.a]\nhub_tokens='hush'",
+        "[sources.a]\nhub_tokens=[12345]",
+        "[sources.a]\nverify.token='hush'",
+        "[sources.a]\nverify.hmac='hush, expected a secret'",
+        "[sources.a]\nverify.hmac.secrets='hush'",
+        "[[sources.a.verify_any]]\ntoken='hush'",
     ] {
         let error = load(text, &[]).expect_err(text);
         assert!(

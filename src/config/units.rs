@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod tests;
+mod networks;
 mod texts;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+pub(super) use networks::{networks, some_networks};
 pub(crate) use texts::{
     DurationText, LastingText, ListenOrOffText, ListenText, NetworkText, SizeText,
 };

@@ -5,7 +5,7 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// The addresses that a delivery may connect to: the guard against server-side request forgery.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,19 @@ impl AddressPolicy {
                 own == ip || ip.is_unspecified() || (own.is_unspecified() && is_local(ip))
             })
     }
+}
+
+/// The network of IPv4 addresses that a network of mapped ones stands for; any other as it is.
+/// Addresses are compared in this form, so that `::ffff:10.0.0.0/104` would cover none.
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+        IpNet::V4(_) => None,
+    };
+    let of_ipv4 = mapped.zip(network.prefix_len().checked_sub(96));
+    of_ipv4
+        .and_then(|(address, length)| Ipv4Net::new(address, length).ok())
+        .map_or(network, IpNet::V4)
 }
 
 /// Whether an address is globally routable unicast, by the IANA special-purpose registries

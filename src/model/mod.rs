@@ -13,7 +13,8 @@
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
 //! - `request`: a request as the configuration speaks of it. `route`: the events that go to further
-//!   destinations. `public_key`: the signatures of providers that have one.
+//!   destinations. `number`: the numbers that both compare. `public_key`: the signatures of
+//!   providers that have one.
 
 mod address;
 mod breaker;
@@ -21,6 +22,7 @@ mod failure_kind;
 mod heartbeat;
 mod id;
 mod level;
+mod number;
 mod ordering;
 mod ping;
 mod proxy;
@@ -35,12 +37,13 @@ mod surface;
 mod trend;
 mod url;
 
-pub use address::{AddressPolicy, is_public};
+pub use address::{AddressPolicy, canonical_network, is_public};
 pub use breaker::{Breaker, BreakerChange, BreakerRules, Health};
 pub use failure_kind::FailureKind;
 pub use heartbeat::SendHeartbeat;
 pub use id::{IntentId, InvalidId};
 pub use level::Level;
+pub use number::Number;
 pub use ordering::{DeliveryOrder, KeySource, OnDead, OrderBy, OrderKey};
 pub use ping::{PingError, PingReport, SendPing};
 pub use proxy::{InvalidNoProxy, InvalidProxy, NoProxy, ProxyUrl, known_address};

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use thiserror::Error;
 
+use crate::model::address::canonical_network;
 use crate::model::url::{InvalidUrl, TargetUrl, literal_address};
 
 /// The URL of an HTTP proxy: a host and a port, no path, no credentials.
@@ -121,7 +122,7 @@ impl FromStr for NoProxy {
 
     fn from_str(text: &str) -> Result<Self, InvalidNoProxy> {
         if let Ok(network) = text.parse() {
-            return Ok(Self::Network(network));
+            return Ok(Self::Network(canonical_network(network)));
         }
         let address = text.parse().ok().or_else(|| literal_address(text));
         if let Some(address) = address {

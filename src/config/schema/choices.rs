@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::config::sections::{
     Handshake, HandshakeName, HandshakeTable, HeaderNames, IdempotencyKeyAt, Ordering, ReplyJson,
 };
+use crate::model::Number;
 use crate::model::request::{self, Operators};
 use crate::model::route::{self, RouteOperators, RoutePattern};
 
@@ -133,13 +134,7 @@ schema_of!(route::OneOrMany, "RoutePatterns", |generator| {
 });
 
 schema_of!(
-    request::Number,
+    Number,
     "Number",
-    |_generator| json_schema!({ "type": "number" })
-);
-
-schema_of!(
-    route::Number,
-    "RouteNumber",
     |_generator| json_schema!({ "type": "number" })
 );

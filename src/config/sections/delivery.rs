@@ -33,6 +33,7 @@ pub struct Delivery {
     #[schemars(with = "units::DurationText")]
     pub connect_timeout: Duration,
     /// Networks that ad hoc URLs may reach besides the public internet. Default: none.
+    #[serde(deserialize_with = "units::networks")]
     #[schemars(with = "Vec<units::NetworkText>")]
     pub allow_networks: Vec<IpNet>,
     /// The proxy that destinations are reached through. Default: none; the environment names none.

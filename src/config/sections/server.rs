@@ -55,6 +55,7 @@ pub struct Server {
     /// The beginning of the URLs that providers were given, up to the path. Default: none.
     pub public_url: Option<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
+    #[serde(deserialize_with = "units::networks")]
     #[schemars(with = "Vec<units::NetworkText>")]
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate of the listener, which then speaks TLS alone. Default: none.

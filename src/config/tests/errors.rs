@@ -170,7 +170,16 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[delivery]\nallow_networks = ['10.0.0.1/99']",
-        "delivery.allow_networks",
+        "delivery.allow_networks[0]: \"10.0.0.1/99\": expected a network such as",
+    ),
+    (
+        "[server]\ntrusted_proxies = ['127.0.0.1']",
+        "server.trusted_proxies[0]: \"127.0.0.1\": expected a network such as \"192.0.2.0/24\" or \
+         \"2001:db8::/32\"; a single address is \"192.0.2.1/32\"",
+    ),
+    (
+        "[server]\ntrusted_proxies = [1]",
+        "server.trusted_proxies[0]: invalid type: integer `1`, expected a network such as",
     ),
     (
         "[delivery]\nlevel = 'fast'",

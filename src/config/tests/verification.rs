@@ -33,6 +33,14 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.verify.token.value: \"x\": expected a part of the request",
     ),
     (
+        "verify.token = { header = 'Authorization', prefix = 'bearer', secrets = ['s'] }",
+        "sources.a.verify.token.prefix: \"bearer\": expected \"bearer \": a blank stands before",
+    ),
+    (
+        "verify.token = { header = 'X', prefix = ' a', secrets = ['s'] }",
+        "sources.a.verify.token.prefix: \" a\": expected a text that a header begins with",
+    ),
+    (
         "verify.token = { header = 'X' }",
         "sources.a.verify.token.secrets: []: expected at least one secret",
     ),
@@ -67,7 +75,16 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "verify.standard_webhooks.public_keys = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']",
-        "standard_webhooks.public_keys: \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\": expected whpk_",
+        "standard_webhooks.public_keys: *** (number 1): expected whpk_",
+    ),
+    (
+        "verify.standard_webhooks.public_keys = ['whpk_short']",
+        "standard_webhooks.public_keys: \"whpk_short\": expected whpk_",
+    ),
+    (
+        "verify.public_key = { algorithm = 'ed25519', header = 'X', \
+         public_keys = ['-----BEGIN PRIVATE KEY-----\\nMC4=\\n-----END PRIVATE KEY-----'] }",
+        "public_key.public_keys: *** (number 1): expected an Ed25519 public key",
     ),
     (
         "verify.hmac = { header = 'X', secret_encoding = 'hex', secrets = ['xyz'] }",
@@ -135,6 +152,38 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.require.body./kind: min: expected at most max",
     ),
     (
+        "require.body.'/n' = [nan]",
+        "expected a finite number: JSON has no other",
+    ),
+    (
+        "require.body.'/n' = [{ min = -inf }]",
+        "expected a finite number: JSON has no other",
+    ),
+    (
+        "require.body.'/n' = [{ min = 1, prefix = 'a' }]",
+        "sources.a.require.body./n: min or max: expected operators of texts or of numbers",
+    ),
+    (
+        "require.body.'/n' = [{ equals_ignore_case = 'abc', suffix = 'd' }]",
+        "sources.a.require.body./n: \"abc\": expected an equals_ignore_case that has the prefix",
+    ),
+    (
+        "require.headers = { X-A = ['a'], x-a = ['b'] }",
+        "sources.a.require.headers: \"x-a\": expected each header once",
+    ),
+    (
+        "require.headers.X-A = ['a ']",
+        "sources.a.require.headers.X-A: \"a \": expected a text that a header can have",
+    ),
+    (
+        "require.headers.X-A = [\"a\\nb\"]",
+        "sources.a.require.headers.X-A: \"a\\nb\": expected a text that a header can have",
+    ),
+    (
+        "handshakes = [{ method = 'POST', signed = false, when.headers.X-A = [' a'] }]",
+        "sources.a.handshakes[0].when.headers.X-A: \" a\": expected a text that a header",
+    ),
+    (
         "require.headers.x = [1]",
         "sources.a.require.headers.x: 1: expected a text",
     ),
@@ -169,7 +218,10 @@ const REFUSED: &[(&str, &str)] = &[
         "public_url = 'https://a/?b'",
         "sources.a.public_url: \"https://a/?b\": expected a URL without a query",
     ),
-    ("allow_ips = ['192.0.2.0/33']", "sources.a.allow_ips"),
+    (
+        "allow_ips = ['192.0.2.0/24', '2001:db8::1']",
+        "sources.a.allow_ips[1]: \"2001:db8::1\": expected a network such as",
+    ),
     (
         "allow_ips = []",
         "sources.a.allow_ips: []: expected at least one; without the key nothing is checked",
@@ -215,6 +267,10 @@ fn sources_of_every_scheme_are_valid() {
         "public_keys = ['fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025']\n\
          verify.public_key = { algorithm = 'ed25519', header = 'X' }",
         "allow_ips = ['192.0.2.0/24']\nrequire.body.'/a' = ['b', 1, { exists = false }]",
+        "require.headers = { X-A = ['', \"a\\tb\", '{header.x-b}', { exists = false }] }\n\
+         require.query.a = [' a ', \"\\n\"]\n\
+         require.body.'/n' = [0, { min = -1, max = 1.5 }, \
+         { equals_ignore_case = 'aBc', prefix = 'AB', suffix = 'c', contains = 'b' }]",
     ] {
         load_source(text, &[]).expect(text);
     }
@@ -359,6 +415,64 @@ fn notes_tell_the_price_of_a_setting() {
             "[[sources.a.verify_any]]\nhmac = { header = 'X', secrets = ['s'] }\n\
              [[sources.a.verify_any]]\nhmac = { header = 'Y', secrets = ['s'] }",
             &["sources.a.verify_any: as weak as its weakest scheme"],
+        ),
+        (
+            "accept_any_content = true\nidempotency = [{ form = 'id' }, 'body']\n\
+             verify.hmac = { header = 'X', signed = '{form_sorted}', secrets = ['s'] }",
+            &["sources.a.idempotency: \"body\": the signature covers the fields of a form"],
+        ),
+        (
+            "decode = 'gzip'\nidempotency = 'body'\n\
+             verify.hmac = { header = 'X', secrets = ['s'] }",
+            &["sources.a.idempotency: \"body\": the signature covers what was compressed"],
+        ),
+        (
+            "idempotency = 'body'\nverify.hmac = { header = 'X', secrets = ['s'] }",
+            &[],
+        ),
+        (
+            "event_type = { header = 'X-Event' }\n\
+             routes = [{ to = ['e'], when.headers = { X-Id = ['a'], X-B = ['b'] } }, \
+             { to = ['e'], when.headers = { x-b = ['c'] }, when.type = ['d'] }]\n\
+             verify.hmac = { header = 'X', signed = '{x-id}{body}', secrets = ['s'] }\n\
+             [destinations.e]\nurl = 'http://y/'",
+            &["sources.a.routes: the signature does not cover x-b, X-Event: whoever captured"],
+        ),
+        (
+            "event_type = { header = 'X-Event' }\n\
+             routes = [{ to = ['e'], when.headers = { X-Id = ['a'], T = ['b'] } }]\n\
+             verify.hmac = { header = 'X', signed = '{timestamp}{header.X-Id}{body}', \
+             timestamp_header = 't', secrets = ['s'] }\n\
+             [destinations.e]\nurl = 'http://y/'",
+            &["destinations.d has no secrets"],
+        ),
+        (
+            "routes = [{ to = ['e'], when.headers = { Webhook-Id = ['a'], ce-type = ['b'] } }]\n\
+             verify.standard_webhooks.secrets = ['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']\n\
+             [destinations.e]\nurl = 'http://y/'",
+            &["does not cover ce-type: ", "destinations.d has no secrets"],
+        ),
+        (
+            "routes = [{ to = ['e'], when.headers = { X = ['a'] } }]\n\
+             [destinations.e]\nurl = 'http://y/'",
+            &[],
+        ),
+        (
+            "event_type = { json_pointer = '/t' }\n\
+             routes = [{ to = ['e'], when.type = ['a'], when.body.'/b' = ['c'] }]\n\
+             verify.hmac = { header = 'X', secrets = ['s'] }\n\
+             [destinations.e]\nurl = 'http://y/'",
+            &[],
+        ),
+        (
+            "[sources.'*']\ndestinations = ['d']\n\
+             verify.hmac = { header = 'X', secrets = ['s'] }",
+            &["sources.*.verify.hmac: the signature does not cover the source's name"],
+        ),
+        (
+            "[sources.'*']\ndestinations = ['d']\n\
+             verify.hmac = { header = 'X', signed = '{path}{body}', secrets = ['s'] }",
+            &[],
         ),
     ] {
         let notes = notes(text);

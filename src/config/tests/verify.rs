@@ -6,6 +6,10 @@ use crate::config::*;
 /// Schemes that are refused, and what their errors contain. `$SECRET` stands for a secret.
 const REFUSED: &[(&str, &str)] = &[
     (
+        "public_key]\nalgorithm = 'ed25519'\ncertificate_hosts = 'a.example'",
+        "verify.public_key.certificate_hosts: ***: expected a sequence",
+    ),
+    (
         "hmac]\nheader = 'X'",
         "sources.a.verify.hmac.secrets: []: expected at least one secret",
     ),

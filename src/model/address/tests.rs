@@ -1,6 +1,25 @@
 use super::*;
 
 #[test]
+fn a_network_of_mapped_addresses_is_that_of_the_addresses_which_they_map() {
+    for (text, expected) in [
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7/128", "192.0.2.7/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        // More than IPv4.
+        ("::ffff:0:0/95", "::ffff:0:0/95"),
+        ("::/0", "::/0"),
+        ("::192.0.2.0/120", "::192.0.2.0/120"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("192.0.2.0/24", "192.0.2.0/24"),
+    ] {
+        let network: IpNet = text.parse().expect(text);
+        let expected: IpNet = expected.parse().expect(expected);
+        assert_eq!(canonical_network(network), expected, "{text}");
+    }
+}
+
+#[test]
 fn special_purpose_addresses_are_not_public() {
     for text in [
         "0.0.0.0",

@@ -58,6 +58,7 @@ fn an_exempt_network_covers_addresses_in_each_spelling_and_no_names() {
     for (entry, host, is_covered) in [
         ("10.0.0.0/8", "10.1.2.3", true),
         ("10.0.0.0/8", "11.1.2.3", false),
+        ("::ffff:10.0.0.0/104", "10.1.2.3", true),
         ("10.0.0.0/8", "10.internal.example", false),
         ("127.0.0.1", "127.1", true),
         ("127.1", "127.0.0.1", true),

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
 use super::template::Template;
 use super::view::RequestView;
+use crate::model::number::Number;
 
 /// Patterns by header, query field and JSON pointer. All lines must match, each by one of its
 /// patterns.
@@ -34,22 +35,12 @@ pub struct Conditions {
 pub enum Pattern {
     /// This text, which may have parts of the request in it.
     Text(Template),
-    /// This number: `1`, `1.0` and `1e0` are the same.
+    /// This number, however it is written: `1`, `1.0` and `1e0` are the same.
     Number(Number),
     /// This truth value.
     Bool(bool),
     /// A value that all of these hold for.
     Operators(Box<Operators>),
-}
-
-/// A number of the configuration. Integers are compared as such, so that two large ones differ.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Number {
-    /// An integer.
-    Integer(i64),
-    /// A number with a fraction or an exponent.
-    Float(f64),
 }
 
 /// Conditions on one value.
@@ -200,13 +191,10 @@ impl<'a> Value<'a> {
     }
 
     /// How a number compares with another. None for any other value.
-    fn compare(&self, other: Number) -> Option<Ordering> {
-        let Self::Number(text) = self else {
-            return None;
-        };
-        match (other, text.parse::<i128>()) {
-            (Number::Integer(other), Ok(number)) => Some(number.cmp(&i128::from(other))),
-            (other, _) => text.parse::<f64>().ok()?.partial_cmp(&other.as_float()),
+    fn compare(&self, other: &Number) -> Option<Ordering> {
+        match self {
+            Self::Number(text) => other.compare(text),
+            _ => None,
         }
     }
 
@@ -214,20 +202,6 @@ impl<'a> Value<'a> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
-        }
-    }
-}
-
-impl Number {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "compared with a number that is no integer"
-    )]
-    /// The nearest floating-point number.
-    pub fn as_float(self) -> f64 {
-        match self {
-            Self::Integer(number) => number as f64,
-            Self::Float(number) => number,
         }
     }
 }
@@ -240,7 +214,7 @@ impl Pattern {
                 .text()
                 .is_some_and(|text| expected.text(request).as_deref() == Some(text)),
             (Self::Number(expected), Some(value)) => {
-                value.compare(*expected) == Some(Ordering::Equal)
+                value.compare(expected) == Some(Ordering::Equal)
             }
             (Self::Bool(expected), Some(Value::Bool(found))) => expected == found,
             (_, None) | (Self::Bool(_), Some(_)) => false,
@@ -271,7 +245,8 @@ impl Operators {
             // Every other operator wants a value.
             return self.exists == Some(false) && self.only_exists();
         };
-        let number = |bound: Option<Number>, holds: fn(Ordering) -> bool| {
+        let number = |bound: &Option<Number>, holds: fn(Ordering) -> bool| {
+            let bound = bound.as_ref();
             bound.is_none_or(|bound| value.compare(bound).is_some_and(holds))
         };
         let text = |expected: &Option<String>, holds: fn(&str, &str) -> bool| {
@@ -279,8 +254,8 @@ impl Operators {
             expected.is_none_or(|expected| value.text().is_some_and(|text| holds(text, expected)))
         };
         let not = self.not.iter().flat_map(|not| &not.0);
-        number(self.min, Ordering::is_ge)
-            && number(self.max, Ordering::is_le)
+        number(&self.min, Ordering::is_ge)
+            && number(&self.max, Ordering::is_le)
             && text(&self.prefix, |text, prefix| text.starts_with(prefix))
             && text(&self.suffix, |text, suffix| text.ends_with(suffix))
             && text(&self.contains, |text, part| text.contains(part))
@@ -288,6 +263,17 @@ impl Operators {
             && !not
                 .into_iter()
                 .any(|pattern| pattern.matches(Some(value), request))
+    }
+
+    /// Whether only a text can match.
+    pub fn wants_text(&self) -> bool {
+        let texts = [
+            &self.prefix,
+            &self.suffix,
+            &self.contains,
+            &self.equals_ignore_case,
+        ];
+        texts.into_iter().any(Option::is_some)
     }
 
     /// Whether `exists` is the only operator.

@@ -65,6 +65,8 @@ impl SignatureFormat {
 
     /// Parses a format. None if it has no signature, or none that could be found.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // A header's value has no blanks around it.
+        let text = text.trim();
         let wrong = || {
             format!(
                 "{text:?}: expected fields such as \"sha256={{signature}}\" or \

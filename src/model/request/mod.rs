@@ -20,7 +20,7 @@ mod template;
 mod tests;
 mod view;
 
-pub use conditions::{Conditions, Number, OneOrMany, Operators, Pattern};
+pub use conditions::{Conditions, OneOrMany, Operators, Pattern};
 pub use evaluate::MissingPart;
 pub use form::MAX_FIELDS;
 pub use format::{SignatureField, SignatureFormat};

@@ -75,6 +75,24 @@ const PARTS: &str = "one of {body}, {method}, {path}, {query}, {url}, {query.NAM
                      {form_sorted}, {header.NAME}, {json./pointer}, {json./pointer?}, \
                      {?json./pointer|text}, {timestamp}, {body_sha256}, {body_crc32}, {param.NAME}";
 
+/// The first words of the parts.
+const NAMES: [&str; 14] = [
+    "body",
+    "body_crc32",
+    "body_sha256",
+    "form",
+    "form_sorted",
+    "header",
+    "json",
+    "method",
+    "param",
+    "path",
+    "query",
+    "signature",
+    "timestamp",
+    "url",
+];
+
 /// The problem of one part: the part and the expectation.
 type Problem = (String, String);
 
@@ -266,18 +284,21 @@ fn named(name: &str) -> Result<Part, Problem> {
             .map(Part::Header)
             .map_err(|_| wrong(PARTS))
     };
-    let (kind, argument) = name.split_once('.').unwrap_or((name, ""));
-    match (kind, argument) {
-        ("body", "") => Ok(Part::Body),
-        ("method", "") => Ok(Part::Method),
-        ("path", "") => Ok(Part::Path),
-        ("query", "") => Ok(Part::Query),
-        ("url", "") => Ok(Part::Url),
-        ("form_sorted", "") => Ok(Part::FormSorted),
-        ("timestamp", "") => Ok(Part::Timestamp),
-        ("body_sha256", "") => Ok(Part::BodySha256),
-        ("body_crc32", "") => Ok(Part::BodyCrc32),
-        ("json", _) => json(argument).ok_or_else(|| wrong("a pointer such as {json./id}")),
+    match name {
+        "body" => return Ok(Part::Body),
+        "method" => return Ok(Part::Method),
+        "path" => return Ok(Part::Path),
+        "query" => return Ok(Part::Query),
+        "url" => return Ok(Part::Url),
+        "form_sorted" => return Ok(Part::FormSorted),
+        "timestamp" => return Ok(Part::Timestamp),
+        "body_sha256" => return Ok(Part::BodySha256),
+        "body_crc32" => return Ok(Part::BodyCrc32),
+        _ => {}
+    }
+    match name.split_once('.').unwrap_or((name, "")) {
+        ("json", argument) => json(argument).ok_or_else(|| wrong("a pointer such as {json./id}")),
+        ("query", "") => Err(wrong("a field such as {query.NAME}")),
         ("query", field) => Ok(Part::QueryField(field.to_owned())),
         ("form", "") => Err(wrong("a field such as {form.NAME}")),
         ("form", field) => Ok(Part::FormField(field.to_owned())),
@@ -285,7 +306,9 @@ fn named(name: &str) -> Result<Part, Problem> {
         ("param", parameter) => Ok(Part::Param(parameter.to_owned())),
         ("header", "") => Err(wrong("a header such as {header.NAME}")),
         ("header", argument) => header(argument),
-        ("signature", "") => Err(wrong("a part of the request: {signature} is for format")),
+        ("signature", _) => Err(wrong("a part of the request: {signature} is for format")),
+        // Nobody means a header that is called {Body}: each request would lack it.
+        (kind, _) if NAMES.iter().any(|part| part.eq_ignore_ascii_case(kind)) => Err(wrong(PARTS)),
         // The form before there were other parts: any other name is a header's.
         _ => header(name),
     }

@@ -1,6 +1,6 @@
 //! Routes: which of a source's events go to which further destinations.
 //!
-//! - `rule`: a route as it is configured. `pattern`, `number`: the values that a line expects.
+//! - `rule`: a route as it is configured. `pattern`: the values that a line expects.
 //! - `table`: the routes of a source, ready to be evaluated. `explanation`: its reasons.
 //! - `value`: the values that patterns are matched with. `headers`, `body`: where they are found.
 //!
@@ -12,7 +12,6 @@
 mod body;
 mod explanation;
 mod headers;
-mod number;
 mod pattern;
 mod rule;
 mod table;
@@ -20,9 +19,9 @@ mod table;
 mod tests;
 mod value;
 
+pub use super::number::Number;
 pub use explanation::{FailedLine, RouteVerdict, Verdict};
 pub use headers::header_values;
-pub use number::Number;
 pub use pattern::{OneOrMany, RouteOperators, RoutePattern};
 pub use rule::{Route, When};
 pub use table::{RouteTable, RoutedEvent};

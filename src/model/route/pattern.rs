@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::number::Number;
 use super::value::Value;
+use crate::model::number::Number;
 
 /// A value that a line expects.
 #[derive(Clone, Debug, PartialEq)]

@@ -117,7 +117,7 @@ pub struct Source {
     #[serde(default)]
     pub require: Conditions,
     /// The networks that may send; others get 403. Default: all.
-    #[serde(default, deserialize_with = "units::at_least_one")]
+    #[serde(default, deserialize_with = "units::some_networks")]
     #[schemars(with = "Vec<units::NetworkText>")]
     pub allow_ips: Vec<IpNet>,
     /// The beginning of the URL that the provider was given, up to the path. Default: that of the

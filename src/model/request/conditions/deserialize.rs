@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{Number, OneOrMany, Operators, Pattern};
+use super::{OneOrMany, Operators, Pattern};
+use crate::model::number::Number;
 use crate::model::request::template::Template;
 
 impl<'de> Deserialize<'de> for Pattern {
@@ -25,11 +26,12 @@ impl<'de> Deserialize<'de> for Pattern {
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Pattern, E> {
-                Ok(Pattern::Number(Number::Integer(number)))
+                Ok(Pattern::Number(Number::from(i128::from(number))))
             }
 
-            fn visit_f64<E>(self, number: f64) -> Result<Pattern, E> {
-                Ok(Pattern::Number(Number::Float(number)))
+            fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Pattern, E> {
+                let number = Number::try_from(number).map_err(E::custom)?;
+                Ok(Pattern::Number(number))
             }
 
             fn visit_bool<E>(self, value: bool) -> Result<Pattern, E> {

@@ -20,6 +20,8 @@ fn a_list_is_split_at_what_neither_the_format_nor_an_encoding_holds() {
         ("HMAC {signature}", "HMAC aa", &["aa"]),
         ("HMAC {signature}", "HMAC aa, HMAC bb", &["aa", "bb"]),
         ("HMAC {signature}", "aa", &[]),
+        (" HMAC {signature} ", "HMAC aa", &["aa"]),
+        (" {signature}\n", "aa bb", &["aa", "bb"]),
         ("sig=\"{signature}\"", "sig=\"aa\"", &["aa"]),
         ("sig=\"{signature}\"", "sig=\"aa", &[]),
     ] {
@@ -78,6 +80,11 @@ fn a_timestamp_may_stand_beside_the_signatures() {
             &[Timestamp("1"), Signature("aa"), Signature("bb")],
         ),
         ("{timestamp},{signature}", "aa", &[]),
+        (
+            " {timestamp}.{signature} ",
+            "1.aa",
+            &[Timestamp("1"), Signature("aa")],
+        ),
     ] {
         assert_eq!(fields(format, value), expected, "{format} {value}");
     }

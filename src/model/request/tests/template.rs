@@ -20,6 +20,15 @@ const REFUSED: &[(&str, &str)] = &[
         "{header}: expected a header such as {header.NAME}",
     ),
     ("{signature}", "{signature}: expected a part of the request"),
+    (
+        "{query.}",
+        "{query.}: expected a field such as {query.NAME}",
+    ),
+    ("{Body}", "{Body}: expected one of {body}"),
+    ("{body.id}", "{body.id}: expected one of {body}"),
+    ("{timestamp.}", "{timestamp.}: expected one of {body}"),
+    ("{Json./id}", "{Json./id}: expected one of {body}"),
+    ("{Signature}", "{Signature}: expected one of {body}"),
     ("{header.a b}", "{header.a b}: expected one of {body}"),
     ("{}", "{}: expected one of {body}"),
     ("a{body", "{body: expected a } that closes it"),
@@ -88,6 +97,13 @@ fn headers_by_both_names_and_once() {
     let request = TestRequest::default().header("X-Id", "7");
     assert_eq!(request.text("{x-id}{header.X-ID}").as_deref(), Some("77"));
     assert_eq!(request.text("{x-other}"), None);
+    let request = request.header("Timestamp", "8").header("body.x", "9");
+    assert_eq!(
+        request
+            .text("{header.timestamp}{header.Body.x}{X-Id}")
+            .as_deref(),
+        Some("897")
+    );
     assert_eq!(request.header("x-id", "7").text("{x-id}"), None);
 }
 

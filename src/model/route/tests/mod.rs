@@ -2,7 +2,6 @@
 
 mod body;
 mod naive;
-mod number;
 mod table;
 
 use serde_json::value::RawValue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, quoted, resolved};
+use crate::config::rules::{Checked, bad, bad_public_key, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference};
 use crate::config::sections::source::verify::common::{TOLERANCE, has_signed_request};
 use crate::config::sections::source::verify::context::{SourceContext, check_template};
@@ -144,9 +144,9 @@ impl PublicKeyScheme {
             if keys.is_empty() {
                 return bad(&keys_key, "[]", "at least one public key");
             }
-            for text in keys {
+            for (at, text) in keys.iter().enumerate() {
                 if PublicKey::parse(text, self.algorithm).is_none() {
-                    return bad(&keys_key, quoted(text), self.algorithm.expected());
+                    return bad_public_key(&keys_key, at, text, self.algorithm.expected());
                 }
             }
             return Ok(());

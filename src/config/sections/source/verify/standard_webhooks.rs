@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, quoted, resolved, signing_secrets};
+use crate::config::rules::{Checked, bad_public_key, resolved, signing_secrets};
 use crate::config::secrets::{PublicKeyList, Reference, Secret, VariableNames};
 use crate::config::sections::source::verify::common::{
     TOLERANCE, check_tolerance, has_secrets, secret_list,
@@ -73,9 +73,9 @@ impl StandardWebhooks {
             self.public_keys_file.is_some(),
         )?;
         let (keys_key, public_keys) = source.public_keys(key, &self.public_keys)?;
-        for text in public_keys {
+        for (at, text) in public_keys.iter().enumerate() {
             if PublicKey::parse_standard(text).is_none() {
-                return bad(&keys_key, quoted(text), "whpk_ and the base64 of 32 bytes");
+                return bad_public_key(&keys_key, at, text, "whpk_ and the base64 of 32 bytes");
             }
         }
         if public_keys.is_empty() {

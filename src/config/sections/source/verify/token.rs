@@ -42,7 +42,10 @@ impl TokenScheme {
     pub(super) fn check(&self, key: &str, source: &SourceContext<'_>) -> Checked {
         self.checked_secrets(key, source)?;
         match (&self.header, &self.value) {
-            (Some(name), None) => check_header_name(&format!("{key}.header"), name),
+            (Some(name), None) => {
+                check_header_name(&format!("{key}.header"), name)?;
+                check_prefix(&format!("{key}.prefix"), &self.prefix)
+            }
             (None, Some(value)) => Self::check_value(key, value, source),
             (None, None) => Err((
                 format!("{key}.header"),
@@ -66,4 +69,23 @@ impl TokenScheme {
         let expected = "a part of the request such as \"{query.token}\"";
         bad(&key, quoted(value.as_str()), expected)
     }
+}
+
+/// Refuses a prefix that no header begins with, or that would leave a blank before the secret.
+fn check_prefix(key: &str, prefix: &str) -> Checked {
+    let is_scheme = ["Bearer", "Token", "Basic"]
+        .iter()
+        .any(|scheme| prefix.eq_ignore_ascii_case(scheme));
+    if is_scheme {
+        let expected = format!(
+            "{:?}: a blank stands before the secret",
+            format!("{prefix} ")
+        );
+        return bad(key, quoted(prefix), &expected);
+    }
+    if prefix.starts_with(|c: char| c.is_ascii_whitespace()) {
+        let expected = "a text that a header begins with: it has no blanks before it";
+        return bad(key, quoted(prefix), expected);
+    }
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! Compares numbers as they are written, digit by digit: 9007199254740993 is above
 //! 9007199254740992, and `1e3` is `1000`.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -13,7 +16,7 @@ pub struct Number(String);
 
 impl Number {
     /// How a number of a JSON document compares with this one. None if `text` is no number.
-    pub(super) fn compare(&self, text: &str) -> Option<Ordering> {
+    pub(in crate::model) fn compare(&self, text: &str) -> Option<Ordering> {
         Some(Decimal::parse(text)?.cmp(&Decimal::parse(&self.0)?))
     }
 }

@@ -2,7 +2,7 @@ use std::cmp::Ordering;
 
 use proptest::prelude::*;
 
-use crate::model::route::Number;
+use super::Number;
 
 fn number(text: &str) -> Number {
     #[derive(serde::Deserialize)]
