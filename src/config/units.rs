@@ -2,18 +2,20 @@
 //!
 //! `texts`: types that read themselves from a text.
 
+mod networks;
 #[cfg(test)]
 mod tests;
-mod networks;
 mod texts;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-pub(super) use networks::{networks, some_networks};
+use networks::Network;
+pub(super) use networks::networks;
 pub(crate) use texts::{
     DurationText, LastingText, ListenOrOffText, ListenText, NetworkText, SizeText,
 };
@@ -162,6 +164,12 @@ pub(super) fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         return Err(serde::de::Error::custom(problem));
     }
     Ok(list)
+}
+
+/// Networks that protect.
+pub(super) fn some_networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let networks: Vec<Network> = at_least_one(from)?;
+    Ok(networks.into_iter().map(|network| network.0).collect())
 }
 
 pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {

@@ -5,7 +5,6 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use crate::config::units::at_least_one;
 use crate::model::canonical_network;
 
 /// Parses a network. Addresses are compared in their canonical form, and so are networks.
@@ -19,7 +18,7 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
 }
 
 /// One element of a list.
-struct Network(IpNet);
+pub(super) struct Network(pub IpNet);
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -45,13 +44,5 @@ pub(in crate::config) fn networks<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Vec<IpNet>, D::Error> {
     let networks: Vec<Network> = Vec::deserialize(from)?;
-    Ok(networks.into_iter().map(|network| network.0).collect())
-}
-
-/// Networks that protect: at least one.
-pub(in crate::config) fn some_networks<'de, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Vec<IpNet>, D::Error> {
-    let networks: Vec<Network> = at_least_one(from)?;
     Ok(networks.into_iter().map(|network| network.0).collect())
 }

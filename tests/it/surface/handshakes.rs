@@ -11,8 +11,8 @@ use crate::support::Reply;
 
 const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 
-/// `1750000000.true` is no JSON document: with a time before the body it would be signed, and `true`
-/// is an event.
+/// `1750000000.true` is no JSON document: with a time before the body it would be signed, and
+/// `true` is an event.
 const CRC: &str = "sources.a.handshakes[0]: \"crc\": signs values of strangers, which are no JSON \
     documents: expected schemes by HMAC to have signed = \"{body}\", and no accept_any_content; \
     otherwise such a value can be an event";

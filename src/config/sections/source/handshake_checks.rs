@@ -233,8 +233,8 @@ fn check_hmac(table: &HandshakeTable, key: &str, source: &Source) -> Checked {
     }
 }
 
-/// Refuses to sign what the request's own signature leaves out, unless it could be no event: whoever
-/// captured a request could have anything signed.
+/// Refuses to sign what the request's own signature leaves out, unless it could be no event:
+/// whoever captured a request could have anything signed.
 fn check_covered(key: &str, value: &Template, source: &Source) -> Checked {
     let schemes = source.placed_schemes();
     if schemes.iter().all(signs_json_alone(source)) {
