@@ -1,6 +1,6 @@
 //! The syntax of values in `relay.toml` and in environment variables.
 //!
-//! `texts`: types that read themselves from a text.
+//! `texts`: types that read themselves from a text. `networks`: networks.
 
 mod networks;
 #[cfg(test)]
@@ -14,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use networks::Network;
+use crate::config::units::networks::Network;
 pub(super) use networks::networks;
 pub(crate) use texts::{
     DurationText, LastingText, ListenOrOffText, ListenText, NetworkText, SizeText,
