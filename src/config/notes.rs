@@ -171,8 +171,9 @@ fn leaves_open(scheme: &Verify, name: &str) -> bool {
         let timestamp_header = request.timestamp_header.as_deref();
         let is_timestamp = timestamp_header.is_some_and(|other| other.eq_ignore_ascii_case(name));
         let part = HeaderName::try_from(name).ok().map(Part::Header);
+        let is_signed_time = is_timestamp && request.signed.has(&Part::Timestamp);
         let is_signed = part.is_some_and(|part| request.signed.has(&part));
-        !is_signed && !(is_timestamp && request.signed.has(&Part::Timestamp))
+        !(is_signed || is_signed_time)
     })
 }
 
