@@ -16,6 +16,8 @@
 //!   deliveries settled a second to the healthy ones, beside the same without the others.
 //! - `skew`: one of 100 destinations owns 99 % of a million deliveries (long form: five million).
 //!   Measures deliveries settled a second, beside ten thousand that are spread evenly.
+//! - `order`: a million deliveries of one ordering key, of ten thousand keys, and behind a blocked
+//!   one. Measures deliveries settled a second, beside ten thousand.
 //! - `cold`: 200 HTTPS hosts wait for an event each when relay starts, and again when all of them
 //!   have closed their connections. Measures the time until each has got it.
 //! - `inflow`: a backlog is drained while 5 000 events a second come in (long form: ten million).
@@ -42,6 +44,7 @@ mod consoles;
 mod inflow;
 mod load;
 mod neighbours;
+mod order;
 mod origins;
 mod outage;
 mod reads;
@@ -60,7 +63,7 @@ use support::{Parts, median};
 type Scenario = (&'static str, fn() -> Outcome);
 
 fn main() {
-    let all: [Scenario; 15] = [
+    let all: [Scenario; 16] = [
         ("destinations", outage::destinations),
         ("origins", origins::run),
         ("recovery", outage::recovery),
@@ -72,6 +75,7 @@ fn main() {
         ("scrape", beside::scrape),
         ("neighbours", neighbours::run),
         ("skew", skew::run),
+        ("order", order::run),
         ("cold", cold::run),
         ("inflow", inflow::run),
         ("reads", reads::run),
