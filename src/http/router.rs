@@ -159,10 +159,8 @@ impl App {
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&HeaderMap::new(), false, timeout);
         let error = if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
-            {
-                let server = &self.config.server;
-                ApiError::head_too_large(server.max_header_bytes, server.max_headers)
-            }
+            let server = &self.config.server;
+            ApiError::head_too_large(server.max_header_bytes, server.max_headers)
         } else {
             ApiError::malformed("this is not an HTTP/1.1 request")
         };

@@ -1,4 +1,5 @@
-//! The operator's listener. None of its routes is on the public one, except `/healthz`.
+//! The operator's listener. None of its routes is on the public one, except `/healthz`
+//! and `/readyz`.
 //!
 //! - `access`: who may ask. `metrics`: `GET /metrics`. `api/`: the operator's API. `tails`: entries
 //!   as they happen.

@@ -240,7 +240,7 @@ impl Source {
         let has_own = |scheme: &Verify| match scheme {
             Verify::PublicKey(scheme) => !scheme.public_keys.is_empty(),
             Verify::StandardWebhooks(scheme) => !scheme.public_keys.is_empty(),
-            _ => false,
+            Verify::Hmac(_) | Verify::Token(_) | Verify::Basic(_) => false,
         };
         !self.public_keys.is_empty() || self.schemes().iter().any(has_own)
     }
@@ -258,7 +258,7 @@ impl Source {
                     names.extend(token.header.as_ref().map(|name| name.to_ascii_lowercase()));
                     names.extend(token.value.iter().flat_map(header_parts));
                 }
-                _ => {}
+                Verify::Hmac(_) | Verify::PublicKey(_) | Verify::StandardWebhooks(_) => {}
             }
         }
         names
@@ -269,7 +269,10 @@ impl Source {
         let schemes = self.schemes();
         let values = schemes.iter().filter_map(|scheme| match scheme {
             Verify::Token(token) => token.value.as_ref(),
-            _ => None,
+            Verify::Basic(_)
+            | Verify::Hmac(_)
+            | Verify::PublicKey(_)
+            | Verify::StandardWebhooks(_) => None,
         });
         let fields = values.flat_map(Template::all_parts);
         let names = fields.filter_map(|part| match part {

@@ -6,8 +6,8 @@
 //! - `alternatives`: several schemes for one source.
 //! - `contract`: the contract of a scheme. `signed_request`: reads signatures and times.
 //!
-//! A new scheme: a variant of `Verify` in `config/sections/source/verify/scheme.rs`, and a field of
-//! `Alternative` beside it; a file here that implements [`Verifier`], and a row in `scheme`.
+//! A new scheme: a variant of `Verify` in `config/sections/source/verify/scheme.rs`, and a field in
+//! `alternatives.rs` beside it; a file here that implements [`Verifier`], and a row in `scheme`.
 
 mod alternatives;
 mod contract;
