@@ -145,6 +145,10 @@ impl Config {
             if key == "." || key == "?" {
                 return syntax(&inner);
             }
+            let (key, is_date) = match key.strip_suffix(DATE) {
+                Some(key) => (key.to_owned(), true),
+                None => (key, false),
+            };
             let message = match inner.message() {
                 // The parser's message would quote the value.
                 _ if is_secret(&key) => {
@@ -153,9 +157,13 @@ impl Config {
                 // A text in the place of a scheme's table may well be its secret.
                 message if key.contains(".verify") && message.contains("type: string") => {
                     let expected = message.rsplit(", expected ").next().unwrap_or_default();
-                    format!("***: expected {}", one_line(expected))
+                    in_words(&format!("***: expected {}", one_line(expected)))
                 }
-                message => one_line(message),
+                _ if is_date => {
+                    "invalid type: a date or a time, expected another type: in quotes it is a text"
+                        .to_owned()
+                }
+                message => in_words(&one_line(message)),
             };
             ConfigError::Setting {
                 origin: Origin::File(path.to_owned(), line_of(text, &inner)),
@@ -186,6 +194,9 @@ impl Config {
         Ok(())
     }
 }
+
+/// The parser's own key within a date, which it reads as a table.
+const DATE: &str = ".$__toml_private_datetime";
 
 /// A configuration before its secrets are read and the whole is checked.
 struct Unchecked {
@@ -239,6 +250,18 @@ fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
 fn line_at(text: &str, place: usize) -> usize {
     let before = &text.as_bytes()[..place.min(text.len())];
     before.iter().filter(|&&b| b == b'\n').count() + 1
+}
+
+/// A parser's message without the names that relay's own code has for tables.
+fn in_words(message: &str) -> String {
+    let Some((before, rest)) = message.split_once("expected struct ") else {
+        return message.to_owned();
+    };
+    let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+    format!(
+        "{before}expected a table{}",
+        &rest[name.unwrap_or(rest.len())..]
+    )
 }
 
 fn one_line(message: &str) -> String {

@@ -24,6 +24,7 @@ impl Config {
                 ));
             }
             notes.extend(idle_routes(&key, source));
+            notes.extend(self.lost_orders(&key, source));
             let schemes = source.placed_schemes();
             notes.extend(forgeable_routing(&key, source, &schemes));
             let window = self.resolve_window(name);
@@ -103,6 +104,28 @@ impl Config {
              its tolerance, five minutes as a rule, it is worth nothing, and a receiver's 400 is a \
              dead letter. With secrets each attempt is signed anew"
         ))
+    }
+
+    /// Destinations in an order by a header that goes with the request: it is known at the
+    /// acceptance, and not later.
+    fn lost_orders(&self, key: &str, source: &Source) -> Vec<String> {
+        let ordered = source.all_destinations().filter_map(|name| {
+            let header = self
+                .destinations
+                .get(name)?
+                .ordering
+                .as_ref()?
+                .header
+                .as_ref()?;
+            let is_lost = !source.keeps(&HeaderName::try_from(header.as_str()).ok()?);
+            is_lost.then(|| {
+                format!(
+                    "{key}: destinations.{name}.ordering.header: {header:?} is not kept with an \
+                     event: one that is sent there later, by a replay or a reroute, has no order"
+                )
+            })
+        });
+        ordered.collect()
     }
 }
 

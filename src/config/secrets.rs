@@ -45,7 +45,7 @@ pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The names of environment variables: one, or a list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a variable's name, or a list of names")]
+#[serde(untagged, expecting = "expected a variable's name, or a list of names")]
 pub enum VariableNames {
     /// One name. Its value used to be split at commas, so that one with a comma is refused.
     One(String),

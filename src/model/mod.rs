@@ -13,8 +13,8 @@
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
 //! - `request`: a request as the configuration speaks of it. `route`: the events that go to further
-//!   destinations. `number`: the numbers that both compare. `public_key`: the signatures of
-//!   providers that have one.
+//!   destinations. `number`, `one_or_many`: the numbers that both compare, and the lists
+//!   that both read. `public_key`: the signatures of providers that have one.
 
 mod address;
 mod breaker;
@@ -23,6 +23,7 @@ mod heartbeat;
 mod id;
 mod level;
 mod number;
+mod one_or_many;
 mod ordering;
 mod ping;
 mod proxy;

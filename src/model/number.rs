@@ -45,17 +45,13 @@ impl From<i128> for Number {
     }
 }
 
-impl TryFrom<f64> for Number {
-    type Error = &'static str;
-
-    /// The shortest decimal that is this number. JSON has no infinity.
-    fn try_from(number: f64) -> Result<Self, &'static str> {
-        if number.is_finite() {
-            Ok(Self(format!("{number:?}")))
-        } else {
-            Err("expected a finite number: JSON has no other")
-        }
+/// The shortest decimal that is this number. JSON has no infinity.
+pub(super) fn finite<E: Error>(number: f64) -> Result<Number, E> {
+    if number.is_finite() {
+        return Ok(Number(format!("{number:?}")));
     }
+    let problem = format!("{number}: expected a finite number: JSON has no other");
+    Err(E::custom(problem))
 }
 
 impl<'de> Deserialize<'de> for Number {
@@ -82,7 +78,7 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Number, E> {
-                Number::try_from(number).map_err(E::custom)
+                finite(number)
             }
         }
 

@@ -22,6 +22,14 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("[server\n", "relay.toml:1: "),
     (
+        "server = 5",
+        "relay.toml:1: server: invalid type: integer `5`, expected a table",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\n[sources.s]\n[[sources.s.routes]]\nto=['a']\nwhen='x'",
+        "sources.s.routes[0].when: invalid type: string \"x\", expected a table",
+    ),
+    (
         "[server]\nmax_connections = 0",
         "server.max_connections: 0: expected 1 to 65536",
     ),

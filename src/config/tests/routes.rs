@@ -130,11 +130,23 @@ fn a_route_that_no_event_can_take_is_refused() {
         ),
         (
             "when.body.'/a'=[inf]",
-            "when.body./a[0]: expected a finite number",
+            "when.body./a[0]: inf: expected a finite number",
         ),
         (
             "when.body.'/a'=[{mim=1}]",
             "unknown field `mim`, expected one of `min`, `max`",
+        ),
+        (
+            "when.body.'/a'=[1979-05-27]",
+            "when.body./a[0]: invalid type: a date or a time, expected another type: in quotes",
+        ),
+        (
+            "when.body.'/a'=[{not={mim=1}}]",
+            "unknown field `mim`, expected one of `min`, `max`",
+        ),
+        (
+            "when.body.'/a'=[{not=[{min='1'}]}]",
+            "invalid type: string \"1\", expected a number",
         ),
         (
             "when.body.'/a'=[{min=2,max=1.5}]",
@@ -187,6 +199,54 @@ fn a_route_that_no_event_can_take_is_refused() {
         (
             "when.body.'/a'=[{exists=false}]\nwhen.body.'/a/b/c'=[{not='y'}]",
             "when.body./a/b/c: contradicts sources.s.routes[0].when.body./a",
+        ),
+        (
+            "when.body.'/a'=[{prefix='ab',not={prefix='a'}}]",
+            "expected a value that the other operators leave",
+        ),
+        (
+            "when.body.'/a'=[{suffix='bc',contains='x',not={suffix='c',contains='b'}}]",
+            "expected a value that the other operators leave",
+        ),
+        (
+            "when.body.'/a'=[{equals_ignore_case='aB',not={equals_ignore_case='Ab'}}]",
+            "expected a value that the other operators leave",
+        ),
+        (
+            "when.body.'/a'=[{equals_ignore_case='1-2',not=['x','1-2']}]",
+            "/a.not: \"1-2\": expected a value that the other operators leave",
+        ),
+        (
+            "when.body.'/a'=[{equals_ignore_case='a-1',not={contains='-'}}]",
+            "expected a value that the other operators leave",
+        ),
+        (
+            "when.body.'/a'=[{contains='x',not={prefix=''}}]",
+            "expected a value that the other operators leave",
+        ),
+        (
+            "when.headers.X-A=[{prefix=' a'}]",
+            "X-A: { prefix = \" a\" }: expected a text that a header can have",
+        ),
+        (
+            "when.headers.X-A=[{suffix=\"a\\t\"}]",
+            "expected a text that a header can have",
+        ),
+        (
+            "when.headers.X-A=[{contains=\"a\\nb\"}]",
+            "expected a text that a header can have",
+        ),
+        (
+            "when.headers.X-A=[{equals_ignore_case='a '}]",
+            "X-A: \"a \": expected a text that a header can have",
+        ),
+        (
+            "when.type=['a','b.*']\nwhen.headers.x-event=['b',{not=['a'],prefix='c'}]",
+            "when.headers.x-event: contradicts sources.s.routes[0].when.type",
+        ),
+        (
+            "when.type=['*']\nwhen.headers.X-Event=[{exists=false}]",
+            "when.headers.X-Event: contradicts sources.s.routes[0].when.type",
         ),
         (
             "when.query.a=['x']",
@@ -256,6 +316,32 @@ fn a_route_that_leads_nowhere_or_repeats_another_is_refused() {
 }
 
 #[test]
+fn a_type_in_the_body_and_a_line_for_its_place_agree() {
+    let source = |when: &str| {
+        let route = format!("[[sources.s.routes]]\nto=['a']\n{when}");
+        file(&route).replace("{header='X-Event'}", "{json_pointer='/type'}")
+    };
+    for when in [
+        "when.type=['a']\nwhen.body.'/type'=['b',{not='a'}]",
+        "when.type=['a.*']\nwhen.body.'/type'=['a',{exists=false}]",
+        "when.type=['5']\nwhen.body.'/type'=[6,true]",
+    ] {
+        let error = load(&source(when), &[]).expect_err(when);
+        let expected = "when.body./type: contradicts sources.s.routes[0].when.type";
+        assert!(error.contains(expected), "{when}\n  gave {error}");
+    }
+    // A number's text is a type, too.
+    for when in [
+        "when.type=['5']\nwhen.body.'/type'=[5]",
+        "when.type=['5']\nwhen.body.'/type'=[{not='5'}]",
+        "when.type=['true']\nwhen.body.'/type'=[true]",
+        "when.type=['a']\nwhen.body.'/other'=['b']",
+    ] {
+        load(&source(when), &[]).unwrap_or_else(|error| panic!("{when}\n{error}"));
+    }
+}
+
+#[test]
 fn routes_lines_and_values_are_bounded() {
     let many = |range: std::ops::Range<usize>, one: &dyn Fn(usize) -> String| -> String {
         range.map(one).collect()
@@ -309,6 +395,24 @@ fn a_route_may_lead_where_every_event_goes_and_is_noted() {
 }
 
 #[test]
+fn an_order_by_a_header_that_is_not_kept_is_noted() {
+    let notes = |header: &str| {
+        let text = file("destinations=['a']\n[[sources.s.routes]]\nto=['b']\nwhen.type=['x']");
+        let to = "url='http://y/'\n";
+        let ordered = text.replace(to, &format!("{to}ordering={{header='{header}'}}\n"));
+        load(&ordered, &[]).expect("a good one").notes()
+    };
+    assert_eq!(
+        notes("User-Agent"),
+        [
+            "sources.s: destinations.b.ordering.header: \"User-Agent\" is not kept with an event: one \
+          that is sent there later, by a replay or a reroute, has no order"
+        ]
+    );
+    assert!(notes("X-Account").is_empty());
+}
+
+#[test]
 fn lines_that_some_event_satisfies_are_allowed() {
     for when in [
         "when.type=['*']",
@@ -322,6 +426,17 @@ fn lines_that_some_event_satisfies_are_allowed() {
         "when.body.'/a'=[{prefix='a',not=['a','b']}]",
         "when.body.'/a'=[{equals_ignore_case='abc',prefix='A',suffix='C',contains='B'}]",
         "when.body.'/a'=[{min=1,max=2,not={min=2}}]",
+    ] {
+        load_source(&format!("[[sources.s.routes]]\nto=['a']\n{when}"));
+    }
+    for when in [
+        "when.body.'/a'=[{prefix='a',not={prefix='ab'}}]",
+        "when.body.'/a'=[{contains='ab',not={prefix='a'}}]",
+        "when.body.'/a'=[{equals_ignore_case='ab',not=['ab',{prefix='a'}]}]",
+        "when.body.'/a'=[{not={prefix=''}}]",
+        "when.headers.X-A=[{prefix='a ',contains=' ',suffix=' a'}]",
+        "when.type=['a','b.*']\nwhen.headers.X-Event=['c','b.c']",
+        "when.type=['b.*']\nwhen.headers.X-Event=[{prefix='b',not=['b.c']}]",
     ] {
         load_source(&format!("[[sources.s.routes]]\nto=['a']\n{when}"));
     }

@@ -1,5 +1,6 @@
 //! The patterns of a route's lines, and how they match values.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -9,7 +10,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::value::Value;
-use crate::model::number::Number;
+use crate::model::number::{Number, finite};
+use crate::model::one_or_many::one_or_many;
 
 /// A value that a line expects.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,15 @@ impl RoutePattern {
     /// Whether a missing value matches.
     pub fn matches_absence(&self) -> bool {
         self.matches(None)
+    }
+
+    /// Whether a value of this text matches: a text or, if it is written so, a number or a truth
+    /// value.
+    pub fn matches_scalar(&self, text: &str) -> bool {
+        let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+        let is_other = is_number || matches!(text, "true" | "false");
+        self.matches(Some(&Value::Text(Cow::Borrowed(text))))
+            || (is_other && self.matches(Some(&Value::of_json(text))))
     }
 
     /// Whether only a text, a number or a truth value can match.
@@ -202,8 +213,7 @@ impl<'de> Visitor<'de> for ReadPattern {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<RoutePattern, E> {
-        let number = Number::try_from(number).map_err(E::custom)?;
-        Ok(RoutePattern::Number(number))
+        Ok(RoutePattern::Number(finite(number)?))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<RoutePattern, E> {
@@ -218,15 +228,6 @@ impl<'de> Visitor<'de> for ReadPattern {
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Read {
-            Many(Vec<RoutePattern>),
-            One(RoutePattern),
-        }
-        Ok(match Read::deserialize(from)? {
-            Read::Many(patterns) => Self(patterns),
-            Read::One(pattern) => Self(vec![pattern]),
-        })
+        one_or_many(from).map(Self)
     }
 }

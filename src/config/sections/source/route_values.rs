@@ -41,15 +41,39 @@ fn check_pattern(key: &str, pattern: &RoutePattern, values: Values, most: usize)
 
 /// A header's value has no blanks around it, and no control characters but tabs.
 fn check_header_text(key: &str, text: &str) -> Checked {
-    let is_blank = |c: char| matches!(c, ' ' | '\t');
-    let is_value = !text.starts_with(is_blank)
-        && !text.ends_with(is_blank)
-        && !text.chars().any(|c| c.is_ascii_control() && c != '\t');
-    if is_value {
+    if is_header_text(text) && !text.starts_with(is_blank) && !text.ends_with(is_blank) {
         return Ok(());
     }
-    let expected = "a text that a header can have: without blanks around it and control characters";
-    bad(key, format!("{text:?}"), expected)
+    bad(key, format!("{text:?}"), HEADER_TEXT)
+}
+
+const HEADER_TEXT: &str =
+    "a text that a header can have: without blanks around it and control characters";
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+fn is_header_text(text: &str) -> bool {
+    !text.chars().any(|c| c.is_ascii_control() && c != '\t')
+}
+
+/// The same of the parts of a header's value that operators want.
+fn check_header_parts(key: &str, operators: &RouteOperators) -> Checked {
+    let has =
+        |part: &Option<String>, is_wrong: fn(&str) -> bool| part.as_deref().is_some_and(is_wrong);
+    let is_wrong = has(&operators.prefix, |text| {
+        !is_header_text(text) || text.starts_with(is_blank)
+    }) || has(&operators.suffix, |text| {
+        !is_header_text(text) || text.ends_with(is_blank)
+    }) || has(&operators.contains, |text| !is_header_text(text));
+    if is_wrong {
+        return bad(key, operators, HEADER_TEXT);
+    }
+    match &operators.equals_ignore_case {
+        Some(whole) => check_header_text(key, whole),
+        None => Ok(()),
+    }
 }
 
 fn check_operators(key: &str, operators: &RouteOperators, values: Values, most: usize) -> Checked {
@@ -68,6 +92,9 @@ fn check_operators(key: &str, operators: &RouteOperators, values: Values, most: 
     if values == Values::Texts && operators.wants_number() {
         let expected = "no min or max: headers have texts and no numbers";
         return bad(key, operators, expected);
+    }
+    if values == Values::Texts {
+        check_header_parts(key, operators)?;
     }
     if operators.wants_text() && operators.wants_number() {
         let expected = "operators of texts or of numbers: no value is both";
@@ -148,8 +175,6 @@ fn is_implied(pattern: &RoutePattern, operators: &RouteOperators) -> bool {
             is_at(&operators.min, number) && is_at(&operators.max, number)
         }
         RoutePattern::Operators(inner) => {
-            let is_free =
-                |inner: &Option<String>, outer: &Option<String>| inner.is_none() || inner == outer;
             let is_wider = |inner: &Option<Number>,
                             outer: &Option<Number>,
                             holds: fn(&Number, &Number) -> bool| {
@@ -159,11 +184,59 @@ fn is_implied(pattern: &RoutePattern, operators: &RouteOperators) -> bool {
             inner.exists != Some(false)
                 && is_wider(&inner.min, &operators.min, Number::le)
                 && is_wider(&inner.max, &operators.max, Number::ge)
-                && is_free(&inner.prefix, &operators.prefix)
-                && is_free(&inner.suffix, &operators.suffix)
-                && is_free(&inner.contains, &operators.contains)
-                && is_free(&inner.equals_ignore_case, &operators.equals_ignore_case)
+                && is_text_implied(inner, operators)
         }
-        RoutePattern::Text(_) | RoutePattern::Bool(_) => false,
+        // A whole without letters is spelled in one way only.
+        RoutePattern::Text(text) => {
+            let whole = operators.equals_ignore_case.as_ref();
+            whole == Some(text) && has_no_case(text)
+        }
+        RoutePattern::Bool(_) => false,
     }
 }
+
+/// Whether every text that the operators allow, apart from `not`, has the parts that `inner` wants.
+fn is_text_implied(inner: &RouteOperators, operators: &RouteOperators) -> bool {
+    let whole = operators.equals_ignore_case.as_deref();
+    // A part of the whole is known as far as it has no case.
+    let of_whole = |part: &str, holds: fn(&str, &str) -> bool| {
+        has_no_case(part) && whole.is_some_and(|whole| holds(whole, part))
+    };
+    let of = |known: &Option<String>, part: &str, holds: fn(&str, &str) -> bool| {
+        known.as_deref().is_some_and(|known| holds(known, part))
+    };
+    let begins = |part: &str| {
+        of(&operators.prefix, part, |known, part| {
+            known.starts_with(part)
+        }) || of_whole(part, |whole, part| whole.starts_with(part))
+    };
+    let ends = |part: &str| {
+        of(&operators.suffix, part, |known, part| known.ends_with(part))
+            || of_whole(part, |whole, part| whole.ends_with(part))
+    };
+    let has = |part: &str| {
+        let known = [&operators.prefix, &operators.suffix, &operators.contains];
+        let mut known = known.into_iter().flatten();
+        known.any(|known| known.contains(part))
+            || of_whole(part, |whole, part| whole.contains(part))
+    };
+    let is_implied = |part: &Option<String>, is_known: &dyn Fn(&str) -> bool| {
+        let Some(part) = part else { return true };
+        is_known(part) || (part.is_empty() && operators.wants_text())
+    };
+    is_implied(&inner.prefix, &begins)
+        && is_implied(&inner.suffix, &ends)
+        && is_implied(&inner.contains, &has)
+        && inner
+            .equals_ignore_case
+            .as_deref()
+            .is_none_or(|inner| whole.is_some_and(|whole| whole.eq_ignore_ascii_case(inner)))
+}
+
+/// Whether a text has no letter that `equals_ignore_case` takes in two forms.
+fn has_no_case(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests;

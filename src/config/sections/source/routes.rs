@@ -7,6 +7,7 @@ use std::fmt::Display;
 use ::http::HeaderName;
 
 use crate::config::rules::{Checked, bad, quoted};
+use crate::config::sections::source::event_type::EventTypeAt;
 use crate::config::sections::source::route_values::{Values, check_values};
 use crate::config::sections::source::section::Source;
 use crate::model::request::{JsonPointer, is_forwarded};
@@ -62,7 +63,36 @@ impl Source {
             check_types(&key, types)?;
         }
         self.check_headers(&format!("{key}.headers"), when)?;
-        check_body(&format!("{key}.body"), when)
+        check_body(&format!("{key}.body"), when)?;
+        self.check_type_place(key, when)
+    }
+
+    /// The types, and a line for the place where the type is found, agree on some value.
+    fn check_type_place(&self, key: &str, when: &When) -> Checked {
+        let (Some(types), Some(place)) = (&when.types, &self.event_type) else {
+            return Ok(());
+        };
+        let line = match place {
+            EventTypeAt::Header(name) => {
+                let mut lines = when.headers.iter();
+                let line = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
+                line.map(|(name, patterns)| (format!("headers.{name}"), patterns))
+            }
+            EventTypeAt::JsonPointer(pointer) => {
+                let patterns = when.body.get(pointer);
+                patterns.map(|patterns| (format!("body.{pointer}"), patterns))
+            }
+        };
+        let Some((line, patterns)) = line else {
+            return Ok(());
+        };
+        let agree = |wanted: &String| patterns.iter().any(|pattern| may_be(pattern, wanted));
+        if types.iter().any(agree) {
+            return Ok(());
+        }
+        let problem =
+            format!("contradicts {key}.type: the type is found there, and none matches both");
+        Err((format!("{key}.{line}"), problem))
     }
 
     fn check_headers(&self, key: &str, when: &When) -> Checked {
@@ -85,13 +115,30 @@ impl Source {
     }
 
     /// Whether a header is stored with the events of this source.
-    fn keeps(&self, name: &HeaderName) -> bool {
+    pub(in crate::config) fn keeps(&self, name: &HeaderName) -> bool {
         let is_secret = || {
             let secrets = self.secret_headers();
             secrets.iter().any(|secret| secret == name.as_str())
         };
         let is_credential = name == "authorization" && !self.forward_authorization;
         is_forwarded(name) && !is_credential && !is_secret()
+    }
+}
+
+/// Whether a value may match a pattern and be of a wanted type. Of all that begin so it sees only
+/// plain cases.
+fn may_be(pattern: &RoutePattern, wanted: &str) -> bool {
+    let Some(begin) = wanted.strip_suffix('*') else {
+        return pattern.matches_scalar(wanted);
+    };
+    let may_begin = |text: &String| text.starts_with(begin) || begin.starts_with(text.as_str());
+    match pattern {
+        RoutePattern::Text(text) => text.starts_with(begin),
+        // A type may be a number's text.
+        RoutePattern::Number(_) | RoutePattern::Bool(_) => true,
+        RoutePattern::Operators(operators) => {
+            operators.exists != Some(false) && operators.prefix.as_ref().is_none_or(may_begin)
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{OneOrMany, Operators, Pattern};
-use crate::model::number::Number;
+use crate::model::number::{Number, finite};
+use crate::model::one_or_many::one_or_many;
 use crate::model::request::template::Template;
 
 impl<'de> Deserialize<'de> for Pattern {
@@ -30,8 +31,7 @@ impl<'de> Deserialize<'de> for Pattern {
             }
 
             fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Pattern, E> {
-                let number = Number::try_from(number).map_err(E::custom)?;
-                Ok(Pattern::Number(number))
+                Ok(Pattern::Number(finite(number)?))
             }
 
             fn visit_bool<E>(self, value: bool) -> Result<Pattern, E> {
@@ -50,15 +50,6 @@ impl<'de> Deserialize<'de> for Pattern {
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Read {
-            Many(Vec<Pattern>),
-            One(Pattern),
-        }
-        Ok(match Read::deserialize(from)? {
-            Read::Many(patterns) => Self(patterns),
-            Read::One(pattern) => Self(vec![pattern]),
-        })
+        one_or_many(from).map(Self)
     }
 }

@@ -62,7 +62,7 @@ pub enum TimestampFormat {
 pub struct HeaderNames(pub Vec<String>);
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a header's name, or a list of names")]
+#[serde(untagged, expecting = "expected a header's name, or a list of names")]
 enum OneOrManyNames {
     One(String),
     Many(Vec<String>),
