@@ -10,6 +10,7 @@ use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, reading};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
+use crate::config::ConfigFile as File;
 use crate::store::{ConfigAttempt, ConfigState, OnHangup, Operator};
 
 /// How long the server may take. A reload takes some 100 ms, or a second while the file changes.
@@ -37,6 +38,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub fn run(&self) -> Result<(), CommandError> {
+        File::new(self.file.path())?.refuse_blank()?;
         let (operator, config) = reading(self.file.path())?;
         let process = operator.server_process().map_err(|problem| {
             let path = config.database.path.display();

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::{Table, Value};
+
 use crate::config::environment::Overrides;
 use crate::config::error::ConfigError;
 use crate::config::fingerprint::Fingerprint;
@@ -81,6 +83,17 @@ impl ConfigFile {
         self.check(Some(&text))
     }
 
+    /// Refuses a file without a setting before a reload is asked for: it doesn't say, either, which
+    /// server is meant.
+    pub fn refuse_blank(&self) -> Result<(), ConfigError> {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) if is_blank(&text) => Err(ConfigError::Blank {
+                path: self.shown.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self, text: Option<&str>) -> Result<Loaded, ConfigError> {
         let env: Env<'_> = &|name| std::env::var_os(name);
         let (config, overrides) = Config::check_text(text, &self.shown, env)?;
@@ -117,6 +130,10 @@ impl ConfigFile {
     }
 
     fn read(&self) -> io::Result<Reading> {
+        // Opening a pipe waits for somebody who writes to it, for ever perhaps.
+        if !std::fs::metadata(&self.path)?.is_file() {
+            return Err(io::Error::other("expected a regular file"));
+        }
         let text = std::fs::read_to_string(&self.path)?;
         // After the contents: a write between the two shows in the next reading.
         let data = std::fs::metadata(&self.path)?;
@@ -133,10 +150,21 @@ impl ConfigFile {
     }
 }
 
-/// Whether a text has nothing but blank lines and comments.
+/// Whether a text has no setting: nothing but blank lines, comments and the heads of tables. A text
+/// that is no TOML is refused by its parser.
 fn is_blank(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim_start);
-    lines.all(|line| line.is_empty() || line.starts_with('#'))
+    let table: Result<Table, _> = toml::from_str(text);
+    table.is_ok_and(|table| !table.values().any(has_setting))
+}
+
+fn has_setting(value: &Value) -> bool {
+    match value {
+        Value::Table(table) => table.values().any(has_setting),
+        Value::Array(values) if values.iter().any(Value::is_table) => {
+            values.iter().any(has_setting)
+        }
+        _ => true,
+    }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> ConfigError {

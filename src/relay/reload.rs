@@ -269,16 +269,27 @@ impl Reloader {
                         .notices
                         .failed(Failure::ConfigReload, error.class());
                 }
+                let error = self.told(error);
                 log::error!(
-                    generation = running.generation, error:%;
+                    generation = running.generation, error = error.as_str();
                     "the configuration was not reloaded: the one before goes on"
                 );
             }
         }
         let result = result.map(|report| report.with_overridden());
-        let result = result.map_err(|error| error.to_string());
+        let result = result.map_err(|error| self.told(&error));
         self.record(running, began_at, is_dry_run, result.clone());
         result
+    }
+
+    /// An error with the file that it is about, which some name already.
+    fn told(&self, error: &ReloadError) -> String {
+        match (error, &self.0.file) {
+            (ReloadError::Fixed(_) | ReloadError::Unusable(_), Some(file)) => {
+                format!("{}: {error}", file.shown().display())
+            }
+            _ => error.to_string(),
+        }
     }
 
     fn show(&self, running: &Running) {

@@ -180,6 +180,7 @@ fn settings_that_only_a_start_can_change_are_refused_all_together() {
         .replace("[database]\n", "[database]\nreaders = 9\n");
     write(path, &toml);
     let said = refused(path);
+    assert!(said.contains("relay.toml: "), "{said}");
     for key in [
         "server.max_connections",
         "database.readers",
@@ -204,12 +205,18 @@ fn a_missing_or_empty_file_is_refused() {
     let directory = directory();
     let path = directory.path();
     let mut relay = Process::serve(path, TOML);
-    for text in ["", "\n  \n", "# every setting is gone\n"] {
+    for text in ["", "\n  \n", "# every setting is gone\n", "[server]\n"] {
         write(path, text);
         relay.signal("-HUP");
         let log = relay.read_until("was not reloaded");
         assert!(log.contains("relay.toml: is empty"), "{log}");
     }
+    // The command says so, too, though such a file doesn't name the database.
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    write(elsewhere.path(), "# every setting is gone\n");
+    let (code, said) = run(elsewhere.path(), &["reload"]);
+    assert!(said.contains("relay.toml: is empty"), "{said}");
+    assert_eq!(code, Some(1));
     std::fs::remove_file(path.join("relay.toml")).expect("it is there");
     relay.signal("-HUP");
     let log = relay.read_until("was not reloaded");

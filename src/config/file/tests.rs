@@ -35,8 +35,36 @@ fn a_file_that_keeps_changing_is_given_up() {
 }
 
 #[test]
+fn a_directory_or_a_pipe_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.toml");
+    let refused = || {
+        let error = file(directory.path()).settled(|| ()).expect_err("no file");
+        assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("relay.toml: expected a regular file"),
+            "{error}"
+        );
+    };
+    std::fs::create_dir(&path).expect("a directory");
+    refused();
+    std::fs::remove_dir(&path).expect("it is there");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("a pipe").success());
+    refused();
+}
+
+#[test]
 fn a_file_without_a_setting_is_refused() {
-    for text in ["", " \n\t\n", "# only\n  # comments\n"] {
+    for text in [
+        "",
+        " \n\t\n",
+        "# only\n  # comments\n",
+        "[server]\n",
+        "[sources.s]\n[[sources.s.routes]]\n",
+    ] {
         let error = settled(&[Some(text)]).expect_err("nothing is set");
         assert!(matches!(error, ConfigError::Blank { .. }), "{error}");
     }
