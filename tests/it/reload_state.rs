@@ -214,6 +214,41 @@ fn a_hold_stays_with_the_server_that_asked_for_it() {
 }
 
 #[test]
+fn a_hold_ends_if_its_destination_is_removed_and_comes_back_with_another_server() {
+    let held = Receiver::start(|_| Answer::status(503).header("Retry-After", "600"));
+    let (well, arrived) = counting(200);
+    let mut scene = Scene::new(&held.url("/"), |_| {});
+    scene.hook("1");
+    held.next();
+    until("it is held", || {
+        let line = "relay_destination_state{destination=\"orders\",state=\"held\"} 1";
+        scene.metrics().contains(line).then_some(())
+    });
+    let id = scene.hook("2");
+    let mut removed = orders(&mut scene.config).clone();
+    scene.reload(|config| {
+        config.destinations.retain(|name, _| name == "fence");
+        config.sources.retain(|name, _| name == "fence");
+    });
+    // The dispatcher has seen that it is gone.
+    scene.makes_no_more_than(1);
+    // With the same server the hold stays.
+    let same = removed.clone();
+    scene.reload(|config| {
+        config.destinations.insert("orders".to_owned(), same);
+    });
+    scene.makes_no_more_than(1);
+    scene.reload(|config| config.destinations.retain(|name, _| name == "fence"));
+    scene.makes_no_more_than(1);
+    removed.url = well.url("/").parse().expect("a URL");
+    scene.reload(|config| {
+        config.destinations.insert("orders".to_owned(), removed);
+    });
+    event_with_status(&scene.relay.client, &id, "delivered");
+    assert_eq!(arrived.load(Ordering::SeqCst), 1);
+}
+
+#[test]
 fn a_token_bucket_of_a_destination_keeps_its_level() {
     let (receiver, arrived) = counting(200);
     let limit = |per_second, burst| Some(RateLimit { per_second, burst });
@@ -234,6 +269,17 @@ fn a_token_bucket_of_a_destination_keeps_its_level() {
     scene.reload(|config| orders(config).rate_limit = limit(0.001, 200));
     delivered(&scene, 2);
     scene.reload(|config| orders(config).rate_limit = limit(0.01, 2));
+    delivered(&scene, 2);
+    // Not configured in between.
+    let limited = orders(&mut scene.config).clone();
+    scene.reload(|config| {
+        config.destinations.retain(|name, _| name == "fence");
+        config.sources.retain(|name, _| name == "fence");
+    });
+    scene.makes_no_more_than(2);
+    scene.reload(|config| {
+        config.destinations.insert("orders".to_owned(), limited);
+    });
     delivered(&scene, 2);
     // It fills as it would have.
     scene.clock.advance(Duration::from_secs(100));

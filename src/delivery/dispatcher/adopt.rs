@@ -59,6 +59,11 @@ impl Dispatcher {
                 continue;
             }
             let kind = state.replaced_by(policy);
+            let moved = &mut self.replaced.moved;
+            // One that was not configured in between is no change from one policy to another.
+            if kind == Replaced::Moved && !moved.contains(&state.target.name) {
+                moved.push(state.target.name.clone());
+            }
             let target = Arc::new(Target {
                 id: *id,
                 name: state.target.name.clone(),

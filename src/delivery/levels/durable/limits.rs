@@ -57,6 +57,10 @@ impl Limits {
         let fresh = Self::new(target, workers);
         let bucket = match (self.bucket, &policy.rate_limit) {
             (Some(bucket), Some(limit)) => Some(bucket.with_limit(limit, now)),
+            // A name that left the configuration may come back as it was.
+            (Some(bucket), None) if replaced == Replaced::Defaults && target.is_named() => {
+                Some(bucket)
+            }
             _ => fresh.bucket,
         };
         if replaced == Replaced::Moved {
