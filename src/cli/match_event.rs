@@ -14,6 +14,7 @@ use crate::cli::{header, payload_file};
 use crate::config::{Config, Resolved, StoredEvent};
 use crate::model::route::{FailedLine, RouteVerdict, Verdict};
 use crate::model::{IntentId, Surface, is_name};
+use crate::ops::status_text::{DISCARDED, payload_gone};
 use crate::store::Operator;
 
 #[derive(Args)]
@@ -77,9 +78,14 @@ impl Match {
     }
 
     fn sample(&self, config: &Resolved) -> Result<Sample, CommandError> {
-        let id = self.event.to_str().filter(|text| text.starts_with("evt_"));
-        if let Some(Ok(id)) = id.map(str::parse::<IntentId>) {
-            return self.stored(config, id);
+        if let Some(text) = self.event.to_str().filter(|text| text.starts_with("evt_")) {
+            match text.parse::<IntentId>() {
+                Ok(id) => return self.stored(config, id),
+                Err(error) if !self.event.exists() => {
+                    return Err(format!("{text}: {error}; and there is no such file").into());
+                }
+                Err(_) => {}
+            }
         }
         let headers: HeaderMap = self.headers.iter().cloned().collect();
         Ok(Sample {
@@ -96,19 +102,25 @@ impl Match {
             return Err("--header: expected only with a FILE: a stored event has its own".into());
         }
         let operator = Operator::reading(&config.database)?;
-        let message = operator.message(id).map_err(explained)?;
-        let message = message
-            .filter(|message| message.surface == Surface::Event)
+        let event = operator.intent(id).map_err(explained)?;
+        let event = event
+            .filter(|event| event.surface == Surface::Event)
             .ok_or_else(|| format!("there is no event evt_{id}"))?;
-        if message.label != self.source {
-            let of = plain(&message.label);
+        if event.is_payload_gone() {
+            let why = event
+                .gone
+                .map_or_else(|| DISCARDED.to_owned(), payload_gone);
+            return Err(format!("evt_{id}: {why} There is nothing to match").into());
+        }
+        if event.label != self.source {
+            let of = plain(&event.label);
             eprintln!("evt_{id} came to the source {of}; matched as if it came to this one");
         }
         Ok(Sample {
-            id: Some(message.public_id()),
-            event_type: message.event_type,
-            headers: message.headers,
-            body: message.body,
+            id: Some(event.surface.public_id(event.id)),
+            event_type: event.event_type,
+            headers: event.headers,
+            body: event.payload,
         })
     }
 }

@@ -14,8 +14,8 @@ use crate::store::types::{
     AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
     DestinationStats, EventRecord, ExpectOutcome, ExportCursor, ImportTally, ImportedEvent,
     IntentRow, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, NewBulk, OfIntent,
-    OutboundMessage, QuickCheck, RollupQuery, Rollups, Routing, SecretExpectation, SpaceSample,
-    StoredIntent, TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
+    QuickCheck, RollupQuery, Rollups, Routing, SecretExpectation, SpaceSample, StoredIntent,
+    TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -189,13 +189,6 @@ impl Operator {
     pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
         match &self.engine {
             Engine::Sqlite(engine) => engine.intent(id),
-        }
-    }
-
-    /// The message of a relay or event, as its deliveries send it.
-    pub fn message(&self, id: IntentId) -> Result<Option<OutboundMessage>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.message(id),
         }
     }
 

@@ -360,6 +360,63 @@ fn stored_events_are_sent_to_a_new_destination_once() {
 }
 
 #[test]
+fn a_dry_run_by_ids_tells_what_the_command_would_do() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let server = Process::serve(path, &(simulated("0s", &["orders", "audit"]) + SOURCES));
+    let id = event_id(&server.client.hook("1", b"{}"));
+    event_with_status(&server.client, &id, "delivered");
+    let with = |args: &[&str], more: &[&str]| output_of(path, &[args, more].concat());
+    // An id that is given twice is one event.
+    let to = ["replay", "--to", "audit", &id, &id];
+    assert_eq!(with(&to, &["--dry-run"]), "replayed 1\n");
+    assert_eq!(with(&to, &[]), "replayed 1\n");
+    let skipped = "replayed 0, skipped 1 that the event has there already\n";
+    assert_eq!(with(&to, &["--dry-run"]), skipped);
+    assert_eq!(with(&to, &[]), skipped);
+    event_with_status(&server.client, &id, "delivered");
+    let again = ["replay", "--status", "delivered", &id];
+    assert_eq!(with(&again, &["--dry-run"]), "replayed 2\n");
+    assert_eq!(with(&["erase", &id], &[]), "erased 1\n");
+    let gone = "replayed 0, left 2 whose payload is deleted\n";
+    assert_eq!(with(&again, &["--dry-run"]), gone);
+    // Routes look at the payload.
+    let (text, code) = error_of(path, &["match", "github", &id]);
+    assert!(
+        text.contains(&format!("{id}: Its payload was erased at ")) && code == Some(1),
+        "{text}"
+    );
+    let (text, _) = error_of(path, &["match", "github", "evt_1"]);
+    assert!(text.contains("evt_1: not an id of this relay"), "{text}");
+    let (text, _) = error_of(path, &["replay", &id, "--to", "nowhere"]);
+    assert!(
+        text.contains("--to: \"nowhere\": expected the name"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_retry_of_what_stands_behind_another_leaves_it_there_and_says_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let (_receiver, _, toml) = failing("ordering = 'all'\n");
+    let server = Process::serve(path, &toml);
+    let first = event_id(&server.client.hook("1", b"{}"));
+    event_with_status(&server.client, &first, "retrying");
+    let second = event_id(&server.client.hook("2", b"{}"));
+    assert_eq!(
+        output_of(path, &["retry", &second]),
+        "retried 0, 1 due already, or behind others in their order\n"
+    );
+    let shown = event(&server, &second);
+    let says = shown["status_description"].as_str().unwrap_or_default();
+    assert!(
+        says.contains(&format!("it waits behind {first}")),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_job_goes_on_after_a_kill_and_replays_each_event_once_until_it_is_cancelled() {
     const EVENTS: usize = 450;
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,5 +1,6 @@
 //! Operations on single relays and events.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::cli::bulk::context::Context;
@@ -27,7 +28,9 @@ pub(super) fn run(
     let operator = &mut context.operator;
     let mut tally = BulkTally::default();
     let mut in_flight = Vec::new();
-    for id in &selection.ids {
+    let mut seen = HashSet::new();
+    // An id that is given twice is one event: a dry run would count it twice.
+    for id in selection.ids.iter().filter(|id| seen.insert(**id)) {
         let found = if selection.dry_run {
             operator.preview_on(*id, new, &routing)
         } else {

@@ -20,7 +20,7 @@ pub(super) fn done_name(action: BulkAction) -> &'static str {
 /// Why deliveries were skipped.
 fn skipped(action: BulkAction, count: i64) -> String {
     match action {
-        BulkAction::Retry => format!("{count} due already"),
+        BulkAction::Retry => format!("{count} due already, or behind others in their order"),
         BulkAction::Erase => format!("{count} erased already"),
         _ => format!("skipped {count} that the event has there already"),
     }

@@ -121,5 +121,9 @@ fn refused(invalid: Invalid) -> CommandError {
     if invalid.is_usage {
         usage(&invalid.problem);
     }
-    invalid.problem.into()
+    let flag = Spelling::Flags.of(invalid.member);
+    if invalid.problem.contains(&*flag) {
+        return invalid.problem.into();
+    }
+    format!("{flag}: {}", invalid.problem).into()
 }

@@ -24,9 +24,9 @@ pub(crate) fn known(
     Err(Invalid::unfit(
         member,
         format!(
-            "{text:?}: there is no such destination; expected one of {}, or an ad hoc origin such \
-             as https://example.com",
-            configured_names(config)
+            "{text:?}: there is no such destination; expected {}, or an ad hoc origin such as \
+             https://example.com",
+            one_of(config).unwrap_or_else(|| "a configured one, of which there is none".to_owned())
         ),
     ))
 }
@@ -43,17 +43,21 @@ pub(crate) fn configured(
     Err(Invalid::unfit(
         member,
         format!(
-            "{name:?}: expected the name of a configured destination, one of {}; a URL is none",
-            configured_names(config)
+            "{name:?}: expected the name of a configured destination, {}; a URL is none",
+            one_of(config).unwrap_or_else(|| "of which there is none".to_owned())
         ),
     ))
 }
 
-fn configured_names(config: &Resolved) -> String {
+/// The configured names, as an error lists them; none if nothing is configured.
+fn one_of(config: &Resolved) -> Option<String> {
+    if config.destinations.is_empty() {
+        return None;
+    }
     let all = config.destinations.keys().map(String::as_str);
     let mut names: Vec<_> = all.clone().take(LISTED).collect();
     if all.count() > LISTED {
         names.push("…");
     }
-    names.join(", ")
+    Some(format!("one of {}", names.join(", ")))
 }

@@ -124,10 +124,13 @@ impl OperationRequest {
         self.refuse_pairs(spelling)?;
         self.refuse_filters_beside_ids(spelling)?;
         if !self.has_subject() {
-            let all = spelling.of("all");
+            let [destination, status, all] =
+                ["destination", "status", "all"].map(|member| spelling.of(member));
             return Err(Invalid::usage(
                 "all",
-                format!("expected a filter such as destination or status, or {all} for everything"),
+                format!(
+                    "expected a filter such as {destination} or {status}, or {all} for everything"
+                ),
             ));
         }
         let states = self.states(kind, spelling)?;

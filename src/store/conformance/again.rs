@@ -137,7 +137,11 @@ pub fn an_event_is_sent_to_another_destination_once(new: NewStore) {
     };
     let preview = scene.operator().preview_bulk(&backfill(), &NoRouting);
     let preview = preview.expect("a preview");
-    assert_eq!(preview.skipped, 1);
+    assert_eq!(
+        (preview.skipped, preview.total()),
+        (1, 2),
+        "one has no payload"
+    );
     assert_eq!(preview.first[0].id, first);
     let jobs = scene.create(backfill());
     scene.finish_bulk();
@@ -165,13 +169,59 @@ pub fn an_event_is_sent_to_another_destination_once(new: NewStore) {
         in_flight: 0,
     };
     assert_eq!(tallies(&scene, &jobs), [(tally, 0, true)]);
-    // By its id, too.
-    let mut operator = scene.operator();
+    // By its id, too; a dry run tells what follows.
     let new = NewBulk::send_to("new".to_owned(), BulkFilter::events());
-    let of_one = operator.act_on(other, &new, &NoRouting).expect("an answer");
-    assert_eq!(of_one.map(|one| one.tally), Some(done(1)));
-    let of_one = operator.act_on(other, &new, &NoRouting).expect("an answer");
-    assert_eq!(of_one.map(|one| one.tally.skipped), Some(1));
+    assert_eq!(foreseen_and_done(&scene, other, &new), done(1));
+    assert_eq!(foreseen_and_done(&scene, other, &new).skipped, 1);
+    assert_eq!(foreseen_and_done(&scene, gone, &new).payload_gone, 1);
+    scene.stop();
+}
+
+/// The tally of an operation on one event, which a dry run has foretold.
+fn foreseen_and_done(scene: &Scene, id: IntentId, new: &NewBulk) -> BulkTally {
+    let mut operator = scene.operator();
+    let foreseen = operator.preview_on(id, new, &NoRouting).expect("an answer");
+    let made = operator.act_on(id, new, &NoRouting).expect("an answer");
+    assert_eq!(foreseen, made, "{id}");
+    made.expect("it is stored").tally
+}
+
+pub fn a_dry_run_on_one_event_tells_what_the_operation_would_do(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let dead = scene.accept(event("d"));
+    scene.dead_letter_due("e");
+    let waits = scene.accept(event_to(&["old", "new"]));
+    let moves = scene.accept(event("old"));
+    scene.clock.advance(MINUTE);
+    let reroute = || NewBulk::reroute("old".to_owned(), "new".to_owned(), BulkFilter::waiting());
+    assert_eq!(foreseen_and_done(&scene, waits, &reroute()).skipped, 1);
+    assert_eq!(foreseen_and_done(&scene, moves, &reroute()), done(1));
+    assert_eq!(
+        foreseen_and_done(&scene, moves, &reroute()),
+        BulkTally::default()
+    );
+    let erase = NewBulk::erase(BulkFilter::events());
+    assert_eq!(foreseen_and_done(&scene, dead, &erase), done(1));
+    assert_eq!(foreseen_and_done(&scene, dead, &erase).skipped, 1);
+    // The dead letter is still there, and nothing to send.
+    let replay = NewBulk::replay(BulkFilter::dead_letters());
+    assert_eq!(foreseen_and_done(&scene, dead, &replay).payload_gone, 1);
+    // An attempt is waited for.
+    scene.claim_due();
+    let mut operator = scene.operator();
+    let foreseen = operator
+        .preview_on(moves, &erase, &NoRouting)
+        .expect("an answer");
+    assert_eq!(
+        foreseen,
+        operator
+            .act_on(moves, &erase, &NoRouting)
+            .expect("an answer")
+    );
+    assert_eq!(
+        foreseen.map(|one| (one.tally.done, one.in_flight)),
+        Some((0, 1))
+    );
     scene.stop();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::DeliveryState;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{Scene, WINDOW, event, event_of, event_to};
-use crate::store::types::{Accepted, Duplicate};
+use crate::store::types::{Accepted, BulkFilter, Duplicate, NewBulk, NoRouting};
 use crate::store::{Cutoffs, StoreError};
 
 pub fn a_replay_queues_dead_letters_with_a_fresh_budget(new: NewStore) {
@@ -122,6 +122,28 @@ pub fn a_redelivery_does_not_revive_a_discarded_event(new: NewStore) {
     scene.dead_letter_due("e");
     assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
     // Its body is gone, so it differs from none.
+    let again = scene.try_accept(keyed()).expect("an answer");
+    assert_eq!(again, Accepted::Duplicate(Duplicate::of_same_body(id)));
+    assert_eq!(scene.states(id)[0].0, DeliveryState::DeadLettered);
+    scene.stop();
+}
+
+pub fn a_redelivery_does_not_revive_an_erased_event(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let keyed = || {
+        let mut event = event_of("s", "key", &["d"]);
+        event.key = event.key.map(|key| key.replaying_dead(true));
+        event
+    };
+    let id = scene.accept(keyed());
+    scene.dead_letter_due("e");
+    let erase = NewBulk::erase(BulkFilter::events());
+    let erased = scene.operator().act_on(id, &erase, &NoRouting);
+    assert_eq!(
+        erased.expect("an answer").map(|one| one.tally.done),
+        Some(1)
+    );
+    // There is nothing to send: an attempt would only make it a dead letter again.
     let again = scene.try_accept(keyed()).expect("an answer");
     assert_eq!(again, Accepted::Duplicate(Duplicate::of_same_body(id)));
     assert_eq!(scene.states(id)[0].0, DeliveryState::DeadLettered);

@@ -64,6 +64,7 @@ macro_rules! conformance {
                 delivered_deliveries_are_replayed_once_by_an_operation_that_survives_restarts,
                 an_operation_reads_on_where_it_stood_after_a_restart,
                 an_event_is_sent_to_another_destination_once,
+                a_dry_run_on_one_event_tells_what_the_operation_would_do,
                 todays_routes_create_the_deliveries_that_are_missing,
                 a_retry_makes_due_what_waits_and_keeps_its_budget,
                 a_reroute_moves_what_waits_with_its_history,
@@ -115,6 +116,7 @@ macro_rules! conformance {
                 a_discarded_delivery_keeps_its_row_and_the_last_one_takes_the_payload,
                 the_key_of_a_discarded_event_names_it_until_its_window_ends,
                 a_redelivery_does_not_revive_a_discarded_event,
+                a_redelivery_does_not_revive_an_erased_event,
                 commands_work_beside_a_server_and_without_one,
             }
             operations {

@@ -48,14 +48,12 @@ pub fn an_event_without_destinations_is_stored_listed_and_counted(new: NewStore)
     let shown = scene.intent(second).expect("it is stored");
     assert!(shown.is_unrouted && shown.deliveries.is_empty());
     assert_eq!(shown.event_type.as_deref(), Some("push"));
-    let message = scene.operator().message(second).expect("a read");
-    let message = message.expect("it is stored");
     assert_eq!(
-        (message.label.as_str(), &message.body[..]),
+        (shown.label.as_str(), &shown.payload[..]),
         ("b", &b"{}"[..])
     );
     let other = IntentId::new(second.row(), !second.random().cast_unsigned());
-    assert!(scene.operator().message(other).expect("a read").is_none());
+    assert!(scene.intent(other).is_none());
     assert_eq!(scene.size(), (1, 1), "it is no delivery");
     assert!(scene.waiting().len() == 1, "and nothing waits for it");
     scene.stop();

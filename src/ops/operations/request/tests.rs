@@ -242,3 +242,29 @@ fn the_command_line_is_told_of_its_flags() {
     );
     assert!(!invalid.is_usage);
 }
+
+#[test]
+fn an_unknown_destination_is_refused_with_those_there_are() {
+    let none = Config::default().resolve();
+    let names = |error: Invalid| error.problem;
+    assert_eq!(
+        known(&none, "from", "x", false).map_err(names),
+        Err(
+            "\"x\": there is no such destination; expected a configured one, of which there is \
+             none, or an ad hoc origin such as https://example.com"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        configured(&none, "to", "x").map_err(names),
+        Err(
+            "\"x\": expected the name of a configured destination, of which there is none; a URL \
+             is none"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        configured(&config(), "to", "orders").map_err(names),
+        Ok("orders".to_owned())
+    );
+}

@@ -8,7 +8,7 @@ use crate::ops::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::ops::act::{Found, replay};
-use crate::store::sqlite::ops::line;
+use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
@@ -267,7 +267,8 @@ fn replay_if_dead(intent: IntentRow, tx: &Tx<'_>) -> Result<usize, StoreError> {
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let is_dead = |(_, state): &(_, DeliveryState)| *state == DeliveryState::DeadLettered;
-    if !deliveries.iter().all(is_dead) {
+    // An erased or shed payload can't be sent again.
+    if !deliveries.iter().all(is_dead) || payload::is_gone(tx, intent)? {
         return Ok(0);
     }
     // Of an outcome of 4: a replay, also an operator's.

@@ -11,6 +11,7 @@ use crate::store::sqlite::limits::MAX_HISTORY;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::act::Act;
 use crate::store::sqlite::ops::bulk::Decider;
+use crate::store::sqlite::ops::foresee::foresee;
 use crate::store::sqlite::queries::{Cursor, Selected, destination_id, selection_of};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
@@ -207,20 +208,16 @@ impl Operator {
         routing: &dyn Routing,
     ) -> Result<Option<OfIntent>, StoreError> {
         let at = (self.now(), self.has_server());
-        let Some((acts, mut of_intent)) = self.read(|sql| decide(sql, id, new, routing, at))?
-        else {
+        let Some((acts, of_intent)) = self.read(|sql| decide(sql, id, new, routing, at))? else {
             return Ok(None);
         };
         let mut making = MakeActs::new(acts);
         self.write_steps(&mut making)?;
-        of_intent.in_flight += usize::try_from(making.tally.in_flight).unwrap_or(0);
-        of_intent.tally += making.tally;
-        of_intent.tally.in_flight = 0;
-        Ok(Some(of_intent))
+        Ok(Some(with_acts(of_intent, making.tally)))
     }
 
-    /// Counts the acts of an operation on the deliveries of one intent, and those in flight. None
-    /// if there is no such intent.
+    /// Tells what an operation would do on the deliveries of one intent, and does nothing. None if
+    /// there is no such intent.
     pub fn preview_on(
         &self,
         id: IntentId,
@@ -228,12 +225,26 @@ impl Operator {
         routing: &dyn Routing,
     ) -> Result<Option<OfIntent>, StoreError> {
         let at = (self.now(), self.has_server());
-        let decided = self.read(|sql| decide(sql, id, new, routing, at))?;
-        Ok(decided.map(|(acts, mut of_intent)| {
-            of_intent.tally.done = i64::try_from(acts.len()).unwrap_or(i64::MAX);
-            of_intent
-        }))
+        self.read(|sql| {
+            let Some((acts, of_intent)) = decide(sql, id, new, routing, at)? else {
+                return Ok(None);
+            };
+            let mut foreseen = BulkTally::default();
+            for act in &acts {
+                foreseen += foresee(sql, act)?;
+            }
+            Ok(Some(with_acts(of_intent, foreseen)))
+        })
     }
+}
+
+/// The result of an operation whose acts have this tally. Acts that wait for an attempt are told as
+/// deliveries in flight.
+fn with_acts(mut of_intent: OfIntent, acts: BulkTally) -> OfIntent {
+    of_intent.in_flight += usize::try_from(acts.in_flight).unwrap_or(0);
+    of_intent.tally += acts;
+    of_intent.tally.in_flight = 0;
+    of_intent
 }
 
 #[cfg(test)]

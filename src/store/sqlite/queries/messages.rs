@@ -4,7 +4,6 @@ use rusqlite::Connection;
 
 use crate::model::{IntentId, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{IntentRow, OutboundMessage};
 
@@ -40,22 +39,6 @@ fn load(
             gone: row.get(10)?,
         }))
     })?)
-}
-
-impl Operator {
-    /// The message of a relay or event.
-    pub fn message(&self, id: IntentId) -> Result<Option<OutboundMessage>, StoreError> {
-        self.read(|sql| {
-            let select = "SELECT 1 FROM intents WHERE id = ?1 AND random = ?2";
-            if !sql
-                .prepare_cached(select)?
-                .exists([id.row(), id.random()])?
-            {
-                return Ok(None);
-            }
-            load(sql, IntentRow::of(id), i64::MAX)
-        })
-    }
 }
 
 /// The message of an intent, whatever its size.

@@ -12,6 +12,7 @@ use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::act::Does;
 use crate::store::sqlite::ops::bulk::decide::Decider;
+use crate::store::sqlite::ops::foresee::foresee;
 use crate::store::sqlite::queries::{
     CountBudget, MAX_COUNTED, Selected, Selection, counts, destination_id, selection_of,
 };
@@ -108,12 +109,15 @@ fn read_through(
                 break;
             }
             for act in decider.decide(selected)?.acts {
+                budget.matches -= 1;
+                if foresee(sql, &act)?.payload_gone > 0 {
+                    continue;
+                }
                 let destination = match act.does {
                     Does::Create { to, .. } | Does::Move { to, .. } => to,
                     Does::Erase { .. } => EVENTS.to_owned(),
                     Does::Change { destination, .. } => name_of(sql, destination)?,
                 };
-                budget.matches -= 1;
                 if found.first.len() < SHOWN {
                     found.first.push(shown(sql, selected, &destination)?);
                 }
