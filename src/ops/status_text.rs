@@ -34,7 +34,7 @@ pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
 pub(crate) fn not_configured(destination: &str) -> String {
     format!(
         "{destination} is no longer configured: add [destinations.{destination}] to the \
-         configuration again and restart the relay"
+         configuration again, and run relay reload"
     )
 }
 

@@ -383,8 +383,8 @@ fn a_removed_destination_is_given_as_the_reason_in_every_output() {
         .replace("[destinations.audit]\nurl = 'http://127.0.0.1:9/'\n", "")
         .replace("[sources.twice]\ndestinations = ['orders', 'audit']\n", "");
     let server = Process::serve(path, &without);
-    let reason =
-        "audit is no longer configured: add [destinations.audit] to the configuration again";
+    let reason = "audit is no longer configured: add [destinations.audit] to the configuration \
+                  again, and run relay reload";
     let describes = |text: &str, more: &str| {
         assert!(text.contains(reason) && text.contains(more), "{text}");
         assert!(!text.contains("free worker"), "{text}");

@@ -138,7 +138,8 @@ impl StateGauges {
             _ if state == "unknown" => {
                 log::warn!(
                     destination = label;
-                    "deliveries wait for a destination that is no longer configured: add it again"
+                    "deliveries wait for a destination that is no longer configured: add it again, \
+                     or use relay reroute or relay discard --pending"
                 );
             }
             Some(until) if state == "held" => {
