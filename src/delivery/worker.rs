@@ -65,7 +65,7 @@ fn load_and_send(
     let outcome = match &attempt.body {
         Body::Loaded(message) => match message.problem() {
             None => transport.send(message, &attempt, clock.wall()),
-            Some(problem) => not_sent(problem, &attempt),
+            Some(problem) => not_sent(problem),
         },
         // The next attempt may fail alike, and there must be an end to them.
         Body::Unreadable(why) => unreadable(why),
@@ -107,19 +107,12 @@ fn unreadable(why: &str) -> Outcome {
 }
 
 /// The outcome of a delivery whose payload must not be sent. No later attempt can send it, either.
-fn not_sent(problem: PayloadProblem, attempt: &Attempt) -> Outcome {
+fn not_sent(problem: PayloadProblem) -> Outcome {
     let (failure, error) = match problem {
-        PayloadProblem::Damaged => {
-            log::error!(
-                event_id = attempt.event_id(), destination = attempt.target.name.as_str();
-                "a payload is damaged: its bytes in the database are not those that were accepted, \
-                 and it is not delivered"
-            );
-            (
-                FailureKind::PayloadDamaged,
-                "payload_damaged: its bytes in the database are not those that were accepted",
-            )
-        }
+        PayloadProblem::Damaged => (
+            FailureKind::PayloadDamaged,
+            "payload_damaged: its bytes in the database are not those that were accepted",
+        ),
         PayloadProblem::Gone(_) => (
             FailureKind::PayloadErased,
             "payload_erased: its payload was deleted",

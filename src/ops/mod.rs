@@ -5,8 +5,8 @@
 //!   show them. `moment`: times as operators write them. `operations`: operations on many relays
 //!   and events. `visible`: texts from outside, with the hidden characters in them.
 //! - `rollup_counters`: the counts since the last flush of rollups. `notices`: facts that the
-//!   operator is told of. `pulse`: whether a loop turns. `examination`: the facts about a
-//!   destination that relay doctor looks for.
+//!   operator is told of. `pulse`: whether a loop turns. `series`: failures that are logged
+//!   once. `examination`: the facts about a destination that relay doctor looks for.
 //! - `service_manager`: systemd, or another one that started the process.
 //! - `fd_limit`: the budget of file descriptors. `fatal`: the error that ends the relay.
 
@@ -23,6 +23,7 @@ pub(crate) mod operations;
 pub(crate) mod pulse;
 #[allow(dead_code, reason = "a build without delivery makes no attempts")]
 pub(crate) mod rollup_counters;
+pub(crate) mod series;
 pub(crate) mod service_manager;
 pub(crate) mod status_text;
 pub(crate) mod views;

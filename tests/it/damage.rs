@@ -7,7 +7,7 @@ use relay::config::Ordering as Order;
 use relay::model::OnDead;
 
 use crate::support::{
-    Answer, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
+    Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
 };
 
 /// A text that stands nowhere else.
@@ -96,6 +96,42 @@ fn swapped_payloads_are_dead_lettered_both() {
             .next_within(std::time::Duration::from_millis(200))
             .is_none()
     );
+}
+
+/// Where a disk has damaged one payload, there may be thousands.
+#[test]
+fn a_series_of_damaged_payloads_is_one_line_of_the_log() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let toml = |level: &str| {
+        format!(
+            "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
+             [database]\nmin_free_bytes = '0'\n[api]\nkeys = ['test-key']\n\
+             [delivery]\nlevel = '{level}'\n[destinations.orders]\nurl = '{}'\n\
+             [sources.github]\ndestinations = ['orders']\n",
+            receiver.url("/")
+        )
+    };
+    let stop = |server: Process| {
+        server.signal("-TERM");
+        let (status, log) = server.wait();
+        assert!(status.success(), "{log}");
+        log
+    };
+    let server = Process::serve(directory.path(), &toml("off"));
+    let ids = ["1", "2"].map(|key| event_id(&server.client.hook(key, key.as_bytes())));
+    stop(server);
+    let sql = rusqlite::Connection::open(directory.path().join("relay.db")).expect("the database");
+    sql.execute_batch("UPDATE intents SET body = x'33'")
+        .expect("an update");
+    drop(sql);
+    let server = Process::serve(directory.path(), &toml("durable"));
+    for id in &ids {
+        event_with_status(&server.client, id, "dead_lettered");
+    }
+    // Deliveries begin before the server says that it listens.
+    let log = server.begun.clone() + &stop(server);
+    assert_eq!(log.matches("a payload is damaged").count(), 1, "{log}");
 }
 
 #[test]

@@ -79,3 +79,60 @@ fn an_attempt_without_a_free_descriptor_is_put_off_and_not_charged_to_the_destin
         "{log}"
     );
 }
+
+/// A large body is read by a connection to the database that is opened when the first one comes.
+#[test]
+fn a_database_that_cannot_be_opened_once_more_is_no_broken_one() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let toml = format!(
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = '0'\n\
+         [api]\nkeys = ['test-key']\n[delivery]\nworkers = 4\n\
+         [destinations.first]\nurl = '{}'\n[sources.first]\ndestinations = ['first']\n",
+        receiver.url("/"),
+    );
+    let server = Process::serve(directory.path(), &toml);
+    let mut connection = server.client.connect();
+    let mut post = |key: &str, body: &str| {
+        let request = format!(
+            "POST /webhooks/first HTTP/1.1\r\nHost: a\r\nIdempotency-Key: {key}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert!(connection.send(request.as_bytes()));
+        let reply = connection.reply().expect("an answer").json();
+        reply["event_id"].as_str().expect("an id").to_owned()
+    };
+    event_with_status(&server.client, &post("1", "{}"), "delivered");
+
+    let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process")).expect("not 0");
+    let none = Rlimit {
+        current: Some(3),
+        maximum: rustix::process::getrlimit(Resource::Nofile).maximum,
+    };
+    let before = prlimit(Some(pid), Resource::Nofile, none).expect("our child");
+    let id = post("2", &format!("\"{}\"", "x".repeat(10_000)));
+    let database = rusqlite::Connection::open_with_flags(
+        directory.path().join("relay.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )
+    .expect("the database opens");
+    // The attempt was put off; the later time is its only trace.
+    until("it is tried", || {
+        database
+            .query_row(
+                "SELECT 1 FROM deliveries JOIN intents ON id = intent_id
+                 WHERE next_attempt_at > created_at",
+                [],
+                |_| Ok(()),
+            )
+            .ok()
+    });
+    prlimit(Some(pid), Resource::Nofile, before).expect("our child");
+
+    let event = event_with_status(&server.client, &id, "delivered");
+    assert_eq!(event["attempts"], 1, "{event}");
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert!(status.success(), "{log}");
+}

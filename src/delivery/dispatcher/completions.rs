@@ -1,5 +1,7 @@
 //! Turns the completions of workers into settlements and releases.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::delivery::admission::Change;
 use crate::delivery::attempt::Completion;
@@ -39,6 +41,7 @@ impl Dispatcher {
             }
             match completion.outcome.take() {
                 Some(outcome) => {
+                    self.log_damage(&completion, &outcome, monotonic);
                     let change = is_present.then_some(change);
                     self.settle(&completion, outcome, change, now);
                 }
@@ -71,6 +74,18 @@ impl Dispatcher {
             if let Some(state) = self.targets.get_mut(destination) {
                 self.outages.log_due(&mut state.outage, &state.target, now);
             }
+        }
+    }
+
+    /// Logs the first of a series of damaged payloads. Each is a dead letter.
+    fn log_damage(&mut self, completion: &Completion, outcome: &Outcome, now: Duration) {
+        if outcome.failure == Some(FailureKind::PayloadDamaged) && self.damaged.begins(now) {
+            let attempt = &completion.attempt;
+            log::error!(
+                event_id = attempt.event_id(), destination = attempt.target.name.as_str();
+                "a payload is damaged: its bytes in the database are not those that were accepted, \
+                 and it is not delivered; others may be, too: relay list --status dead_lettered"
+            );
         }
     }
 

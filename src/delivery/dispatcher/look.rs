@@ -33,7 +33,7 @@ impl Dispatcher {
             match self.look(&origins, planner.counted(), inputs) {
                 Ok(looks) => planner.take(looks, &*self.admission),
                 Err(error) => {
-                    log::warn!(error:% = error; "due deliveries can't be read");
+                    self.failed_to_read(&error);
                     look_again = Some(REFUSED_PAUSE);
                     break;
                 }
@@ -119,6 +119,16 @@ impl Dispatcher {
             is_paused: due.is_paused,
             held_until: due.held_until,
         })
+    }
+
+    /// Logs that the database can't be read: the first of a series, since each tick tries again.
+    pub(super) fn failed_to_read(&mut self, error: &StoreError) {
+        if self.failed_reads.begins(self.context.clock.monotonic()) {
+            log::warn!(
+                error:%;
+                "waiting deliveries can't be read: nothing more is delivered until they can"
+            );
+        }
     }
 
     /// Workers that the origins of ad hoc URLs may have together: three quarters, if relay.toml has

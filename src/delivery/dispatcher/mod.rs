@@ -45,6 +45,7 @@ use crate::delivery::context::Context;
 use crate::delivery::levels::LevelParts;
 use crate::delivery::outage_log::Outages;
 use crate::delivery::pool::Pool;
+use crate::ops::series::Series;
 use crate::store::{
     ClaimId, DestinationId, Reader, Release, ReplacedDestinations, ScanCursor, Settlement,
 };
@@ -86,6 +87,10 @@ pub(super) struct Dispatcher {
     was_contended: bool,
     /// Whether the last commit was refused, so that it is logged once.
     is_refused: bool,
+    /// Reads that failed: each tick tries again.
+    failed_reads: Series,
+    /// Payloads that were found to be damaged: where one is, there may be thousands.
+    damaged: Series,
     /// Whether nothing can be recorded any more: the store has stopped or is broken.
     is_over: bool,
 }
@@ -123,6 +128,8 @@ impl Dispatcher {
             looked_at: 0,
             was_contended: false,
             is_refused: false,
+            failed_reads: Series::default(),
+            damaged: Series::default(),
             is_over: false,
         }
     }

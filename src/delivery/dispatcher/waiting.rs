@@ -30,7 +30,7 @@ impl Dispatcher {
         }
         let read = self.read_waiting(now);
         if let Err(error) = &read {
-            log::warn!(error:%; "waiting destinations can't be read");
+            self.failed_to_read(error);
         }
         self.schedule.advance(now);
         self.gauges.advance(now);

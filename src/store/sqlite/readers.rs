@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use r2d2::{ManageConnection, Pool};
+use r2d2::{HandleError, ManageConnection, Pool};
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 
 use super::open;
+use crate::clock::Stopwatch;
+use crate::ops::series::Series;
 use crate::store::context::OnBroken;
 use crate::store::error::{OpenError, StoreError};
 
@@ -36,6 +38,35 @@ impl ManageConnection for Readers {
     }
 }
 
+/// Logs the first of a series of errors of the pool, which tries again twice a second for each
+/// connection that it lacks.
+#[derive(Debug)]
+struct PoolErrors {
+    since: Stopwatch,
+    series: Mutex<Series>,
+}
+
+impl PoolErrors {
+    fn new() -> Self {
+        Self {
+            since: Stopwatch::start(),
+            series: Mutex::default(),
+        }
+    }
+}
+
+impl HandleError<rusqlite::Error> for PoolErrors {
+    fn handle_error(&self, error: rusqlite::Error) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        if series.begins(self.since.elapsed()) {
+            log::warn!(
+                error:%;
+                "the database can't be opened once more: requests that read it are answered 503"
+            );
+        }
+    }
+}
+
 /// The pool that requests share.
 pub type ReaderPool = Pool<Readers>;
 
@@ -50,6 +81,7 @@ pub fn pool(path: &Path, readers: u32) -> Result<ReaderPool, OpenError> {
         .min_idle(Some(0))
         .test_on_check_out(false)
         .connection_timeout(READER_TIMEOUT)
+        .error_handler(Box::new(PoolErrors::new()))
         .build(Readers(manager))
         .map_err(|source| OpenError::Pool {
             path: path.to_owned(),
