@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::process::GRACE;
-use crate::shim::{DATABASE, EIO, ENOSPC, WAL};
+use crate::shim::{DATABASE, EDQUOT, EIO, ENOSPC, WAL};
 use crate::support::until;
 use crate::world::World;
 
@@ -20,7 +20,9 @@ fn a_full_disk_refuses_writes_until_it_has_space_again() {
     for round in 1..=rounds {
         world.acknowledged(200 * round);
         world.journal.fault();
-        world.shim.fail_writes(ENOSPC, WAL | DATABASE, true);
+        // A quota that is used up is a full disk, too.
+        let errno = [ENOSPC, EDQUOT][round % 2];
+        world.shim.fail_writes(errno, WAL | DATABASE, true);
         let refused = world.journal.refused();
         until("somebody is refused", || {
             (world.journal.refused() > refused).then_some(())

@@ -14,6 +14,7 @@ pub const DATABASE: u32 = 8;
 
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
+pub const EDQUOT: i32 = 122;
 
 /// The path of the library, which is built once.
 fn library() -> &'static Path {

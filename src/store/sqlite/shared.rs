@@ -25,6 +25,8 @@ pub struct Shared {
     pub on_outside_write: OnOutsideWrite,
     pub on_broken: OnBroken,
     pub low_space: AtomicBool,
+    /// Whether the last write that failed found a quota used up.
+    pub is_over_quota: AtomicBool,
     /// Whether nothing is sent, since a backup was restored.
     pub is_held: AtomicBool,
     /// Free bytes of the disk, without those that the next checkpoint needs; `u64::MAX` until they
@@ -69,6 +71,7 @@ impl Shared {
             on_outside_write,
             on_broken,
             low_space: AtomicBool::new(false),
+            is_over_quota: AtomicBool::new(false),
             is_held: AtomicBool::new(false),
             free_bytes: AtomicU64::new(u64::MAX),
             has_second_guard: true,

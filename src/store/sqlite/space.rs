@@ -1,11 +1,18 @@
 //! The free space of the database's disk.
 
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rusqlite::ffi::SQLITE_IOERR_WRITE;
+
 use super::limits::MAX_BATCH_BYTES;
+use super::paths::directory_of;
+use super::private;
 use super::shared::Shared;
+use crate::ops::series::Series;
+use crate::store::error::StoreError;
 
 /// How long a measurement of the free space is valid, if little is written.
 const GOOD_FOR: Duration = Duration::from_secs(1);
@@ -14,6 +21,9 @@ const GOOD_FOR: Duration = Duration::from_secs(1);
 const MEASUREMENTS: u64 = 16;
 /// Bytes of WAL for a batch: its payloads may be copied into overflow pages and indexes.
 const FOR_A_BATCH: u64 = 2 * MAX_BATCH_BYTES as u64;
+
+/// Bytes that are written to find out whether a quota is used up: some blocks of any file system.
+const QUOTA_PROBE: usize = 64 << 10;
 
 /// Measures how much may be written to a disk, in bytes.
 pub type FreeBytes = Box<dyn Fn(&Path) -> std::io::Result<u64> + Send>;
@@ -26,6 +36,8 @@ pub struct Space {
     database: PathBuf,
     min_free: u64,
     free_bytes: FreeBytes,
+    /// Measurements that failed.
+    failed: Series,
     read_at: Option<Duration>,
     /// Bytes of the WAL at the last measurement.
     wal: u64,
@@ -41,17 +53,50 @@ pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// The error of a write: a quota that is used up counts as a full disk, and heals like one.
+/// `SQLite` takes it for an I/O error, since it knows no other lack of room than ENOSPC.
+/// Between the write and this look the quota may have been raised: so the first look that finds
+/// room after one that found none is not believed.
+pub fn full_if_over_quota(error: StoreError, shared: &Shared) -> StoreError {
+    let StoreError::Broken(broken) = &error else {
+        return error;
+    };
+    let code = broken
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error);
+    let is_write = code.is_some_and(|code| code.extended_code == SQLITE_IOERR_WRITE);
+    if !is_write {
+        return error;
+    }
+    let is_over = is_over_quota(directory_of(&shared.path));
+    let was_over = shared.is_over_quota.swap(is_over, Ordering::Relaxed);
+    if is_over || was_over {
+        return StoreError::Full;
+    }
+    error
+}
+
+/// Whether a file in this directory may not grow, because of a quota of the user's, the project's
+/// or the volume's.
+fn is_over_quota(directory: &Path) -> bool {
+    let path = directory.join(format!(".relay-quota-{}", std::process::id()));
+    // Zeros would take no room where the file system compresses.
+    let mut bytes = vec![0; QUOTA_PROBE];
+    rand::fill(&mut bytes);
+    let written = private::create_new(&path).and_then(|mut file| file.write_all(&bytes));
+    // It was never there if it couldn't be created.
+    let _ = std::fs::remove_file(&path);
+    written.is_err_and(|error| error.kind() == ErrorKind::QuotaExceeded)
+}
+
 impl Space {
     pub fn new(database: &Path, min_free: u64, free_bytes: FreeBytes) -> Self {
-        let directory = match database.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
         Self {
-            directory: directory.to_owned(),
+            directory: directory_of(database).to_owned(),
             database: database.to_owned(),
             min_free,
             free_bytes,
+            failed: Series::default(),
             read_at: None,
             wal: 0,
             free: u64::MAX,
@@ -75,7 +120,12 @@ impl Space {
         let there = self.database.metadata().map_or(0, |found| found.len());
         self.needed = size().saturating_sub(there);
         self.free = (self.free_bytes)(&self.directory).unwrap_or_else(|error| {
-            log::warn!(error:% = error; "the disk's free space can't be read");
+            if self.failed.begins(now) {
+                log::warn!(
+                    error:% = error;
+                    "the disk's free space can't be read: database.min_free_bytes keeps nothing free"
+                );
+            }
             u64::MAX
         });
         let usable = match self.free {

@@ -23,6 +23,8 @@ use super::limits::{BUSY_TIMEOUT, PAGE, TRUNCATE_FRAMES};
 use super::open;
 use super::paths::path_beside;
 use super::shared::Shared;
+use super::space::full_if_over_quota;
+use crate::ops::series::Series;
 use crate::store::error::StoreError;
 
 /// WAL frames between checkpoints: 2 MB. A checkpoint holds the writer up by its number of frames:
@@ -82,6 +84,7 @@ pub struct Checkpoints {
     /// When the last checkpoint was attempted, by the monotonic clock.
     tried_at: Duration,
     reader: StayingReader,
+    failed_threads: Series,
     /// The result of the thread that moves a backlog, while there is one.
     backlog: Option<Receiver<Result<CheckpointResult, StoreError>>>,
 }
@@ -101,6 +104,7 @@ impl Checkpoints {
             tried_at: shared.clock.monotonic(),
             shared,
             reader: StayingReader::default(),
+            failed_threads: Series::default(),
             backlog: None,
         }
     }
@@ -233,7 +237,9 @@ impl Checkpoints {
         match spawned {
             Ok(_) => self.backlog = Some(told),
             Err(error) => {
-                log::warn!(error:% = error; "the write-ahead log can't be moved: no thread");
+                if self.failed_threads.begins(self.tried_at) {
+                    log::warn!(error:% = error; "the write-ahead log can't be moved: no thread");
+                }
             }
         }
     }
@@ -258,7 +264,7 @@ impl Checkpoints {
         let now = self.shared.clock.monotonic();
         self.tried_at = now;
         self.next = Self::frames().saturating_add(FRAMES);
-        match result {
+        match result.map_err(|error| full_if_over_quota(error, &self.shared)) {
             Ok(found) => {
                 log::trace!(mode:? = mode, found:? = found; "checkpoint");
                 self.is_failing = false;

@@ -12,6 +12,7 @@ use crate::store::sqlite::counts::CountChanges;
 use crate::store::sqlite::hold;
 #[cfg(test)]
 use crate::store::sqlite::shared::Transaction;
+use crate::store::sqlite::space::full_if_over_quota;
 use crate::store::sqlite::tx::Tx;
 
 /// A batch that failed.
@@ -123,6 +124,7 @@ impl Writer {
             (at, error) = (None, StoreError::Broken(rollback.into()));
         }
         self.state.rolled_back();
+        error = full_if_over_quota(error, &self.shared);
         // A disk that stays full must not hide that the files were replaced.
         if let Err(displaced) = self.ownership.check() {
             (at, error) = (None, displaced);
