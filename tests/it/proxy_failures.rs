@@ -125,8 +125,10 @@ fn a_proxy_that_cant_be_reached_is_told_from_its_destinations() {
         format!("http://{}", listener.local_addr().expect("an address"))
     };
     assert_said(&closed, URL, "proxy", "refuses connections");
-    let words = "can't be found: its name has no address";
-    assert_said("http://proxy.invalid:3128", URL, "proxy", words);
+    let (attempt, kind) = tried("http://proxy.invalid:3128", URL, None);
+    let error = attempt["error"].as_str().expect("an error");
+    let begins = "the proxy proxy.invalid:3128 can't be found: ";
+    assert!(error.starts_with(begins) && kind == "proxy", "{error}");
     let closing = proxy(|stream| {
         read_head(stream);
     });

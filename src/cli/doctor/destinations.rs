@@ -186,7 +186,10 @@ impl Subject {
         let Self { host, origin, .. } = self;
         let key = self.key.as_deref().unwrap_or("the URL");
         match kind {
-            FailureKind::Dns => format!("see that the name in {key} is right: {host}"),
+            FailureKind::Dns => format!(
+                "see that the name in {key} is right ({host}), and that this machine's name server \
+                 answers"
+            ),
             FailureKind::Refused => format!("see that something listens at {origin}"),
             FailureKind::Timeout | FailureKind::Reset => {
                 format!("see that {origin} can be reached from here: firewall, route, port")

@@ -6,17 +6,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 /// local addresses that no interface has, and exclude those that can merely be bound
 /// (`net.ipv4.ip_nonlocal_bind`). Connecting a UDP socket asks the routes, and sends nothing.
 pub(super) fn is_local(ip: IpAddr) -> bool {
+    // Without a route the address can't be dialled either.
+    source_address(ip).is_ok_and(|here| is_local_end(here, ip))
+}
+
+/// The address of this machine at which a connection to `ip` would begin. An error if there is
+/// none.
+pub(super) fn source_address(ip: IpAddr) -> std::io::Result<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // Any port will do, since none is contacted. Without a route the address can't be dialled
-    // either.
-    let here = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
-    here.is_ok_and(|here| is_local_end(here.ip(), ip))
+    let socket = UdpSocket::bind((any, 0))?;
+    // Any port will do, since none is contacted.
+    socket.connect((ip, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 /// Whether `there` is this machine's, given that a connection to it begins at `here`: a connection

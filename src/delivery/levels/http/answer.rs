@@ -8,7 +8,7 @@ use ureq::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
-use crate::delivery::levels::http::errors::{Forbidden, NotMade, TlsNotBegun};
+use crate::delivery::levels::http::errors::{Forbidden, NameNotFound, NotMade, TlsNotBegun};
 use crate::delivery::levels::http::proxy::ProxyFailed;
 use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::HeadTooLarge;
@@ -138,6 +138,9 @@ pub(super) fn failure(error: &ureq::Error, policy: &DestinationPolicy) -> Outcom
         ureq::Error::Other(inner) if inner.is::<TlsNotBegun>() => {
             (FailureKind::Reset, inner.to_string())
         }
+        ureq::Error::Other(inner) if inner.is::<NameNotFound>() => {
+            (FailureKind::Dns, inner.to_string())
+        }
         ureq::Error::HostNotFound => (FailureKind::Dns, "the host's name is unknown".to_owned()),
         ureq::Error::Io(error) => io_failure(error, policy),
         ureq::Error::Tls(text) => (FailureKind::Tls, (*text).to_owned()),
@@ -182,7 +185,7 @@ fn io_failure(error: &std::io::Error, policy: &DestinationPolicy) -> (FailureKin
         return (FailureKind::Internal, error.to_string());
     }
     match error.kind() {
-        // No free port, or no address of that family: no destination was contacted.
+        // There is no address of that family here: no destination was contacted.
         std::io::ErrorKind::AddrNotAvailable => (FailureKind::Internal, error.to_string()),
         std::io::ErrorKind::ConnectionRefused => {
             (FailureKind::Refused, "connection refused".to_owned())

@@ -32,13 +32,18 @@ pub(super) struct NotMade {
 #[error("the connection ended during the TLS handshake: is TLS spoken at its port?")]
 pub(super) struct TlsNotBegun;
 
+/// A name was looked up, and has no address: the system's words say why.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("the host's name was not found: {0}")]
+pub(super) struct NameNotFound(pub String);
+
 impl NotMade {
     /// Separates a shortage from other errors of making a socket or a thread.
     pub fn of(error: IoError) -> Result<Self, IoError> {
         let what = match Errno::from_io_error(&error) {
             Some(Errno::MFILE | Errno::NFILE) => "file descriptors",
             Some(Errno::NOMEM | Errno::NOBUFS) => "memory",
-            // Of a thread; of a connection, for which it means ports.
+            // Of a thread; of a connection, where the system says so of ports.
             Some(Errno::AGAIN) => "threads or ports",
             _ => return Err(error),
         };
@@ -46,6 +51,18 @@ impl NotMade {
             what,
             source: error,
         })
+    }
+
+    /// The same of dialling an address. Linux has one error for a lack of ports and for the lack of
+    /// an address of that family. Only the first passes: then there is a route.
+    pub fn of_dial(error: IoError, has_route: impl FnOnce() -> bool) -> Result<Self, IoError> {
+        if error.kind() == ErrorKind::AddrNotAvailable && has_route() {
+            return Ok(Self {
+                what: "ports",
+                source: error,
+            });
+        }
+        Self::of(error)
     }
 
     /// The same as ureq's error.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::unversioned::transport::NextTimeout;
 
 use crate::clock::Clock;
-use crate::delivery::levels::http::errors::NotMade;
+use crate::delivery::levels::http::errors::{NameNotFound, NotMade};
 
 /// The time for which an answer is cached: short enough to follow a failover.
 const CACHED_FOR: Duration = Duration::from_secs(30);
@@ -49,8 +49,9 @@ struct LookUp {
 /// The result of a look-up.
 #[derive(Clone, Debug)]
 enum Found {
-    /// An empty list if there is no such name.
     Addresses(Vec<SocketAddr>),
+    /// There are none: the system's words say why. A name server may have been asked in vain.
+    None(String),
     /// The system's error, if this machine was short of a resource.
     Short(i32),
 }
@@ -58,12 +59,24 @@ enum Found {
 impl Found {
     fn of(result: std::io::Result<std::vec::IntoIter<SocketAddr>>) -> Self {
         let error = match result {
-            Ok(addresses) => return Self::Addresses(addresses.collect()),
+            Ok(addresses) => {
+                let addresses: Vec<SocketAddr> = addresses.collect();
+                return if addresses.is_empty() {
+                    Self::None("it has no address".to_owned())
+                } else {
+                    Self::Addresses(addresses)
+                };
+            }
             Err(error) => error,
         };
+        let words = error.to_string();
         match (error.raw_os_error(), NotMade::of(error)) {
             (Some(code), Ok(_)) => Self::Short(code),
-            _ => Self::Addresses(Vec::new()),
+            // The rest of the sentence is what the standard library puts before the system's words.
+            _ => Self::None(match words.split_once("address information: ") {
+                Some((_, why)) => why.to_owned(),
+                None => words,
+            }),
         }
     }
 }
@@ -144,12 +157,12 @@ impl Names {
     fn keep(&self, name: Name, found: &Found) {
         let mut known = self.known.lock().expect(NO_PANIC);
         match found {
-            Found::Addresses(addresses) if !addresses.is_empty() => {
+            Found::Addresses(addresses) => {
                 let since = self.clock.monotonic();
                 let addresses = addresses.clone();
                 known.insert(name, Entry::Known { addresses, since });
             }
-            _ => drop(known.remove(&name)),
+            Found::None(_) | Found::Short(_) => drop(known.remove(&name)),
         }
     }
 }
@@ -180,7 +193,7 @@ impl LookUp {
             Some(Found::Short(code)) => {
                 Err(NotMade::wrap(std::io::Error::from_raw_os_error(*code)))
             }
-            Some(Found::Addresses(none)) if none.is_empty() => Err(ureq::Error::HostNotFound),
+            Some(Found::None(why)) => Err(ureq::Error::Other(Box::new(NameNotFound(why.clone())))),
             Some(Found::Addresses(addresses)) => Ok(addresses.clone()),
         }
     }

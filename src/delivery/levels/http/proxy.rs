@@ -7,7 +7,7 @@ use thiserror::Error;
 use ureq::http::{StatusCode, Uri};
 
 use crate::config::ProxyPolicy;
-use crate::delivery::levels::http::errors::{Forbidden, is_end};
+use crate::delivery::levels::http::errors::{Forbidden, NameNotFound, is_end};
 use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::model::FailureKind;
 
@@ -39,8 +39,8 @@ pub(super) struct ProxyFailed {
 /// The failure of a proxy. Completes a sentence that begins with the proxy.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum ProxyProblem {
-    #[error("can't be found: its name has no address")]
-    UnknownName,
+    #[error("can't be found: {0}")]
+    UnknownName(String),
     #[error("can't be found in time: its name is still being looked up")]
     LookUpLate,
     #[error("leads to relay's own listeners (server.listen, admin.listen)")]
@@ -98,16 +98,22 @@ impl ProxyProblem {
     /// An error of the connection to the proxy. A shortage of this machine stays one.
     pub fn while_connecting(error: ureq::Error, proxy: &ProxyPolicy) -> ureq::Error {
         match error {
-            ureq::Error::HostNotFound => Self::UnknownName.of(proxy),
+            ureq::Error::HostNotFound => {
+                Self::UnknownName("it has no address".to_owned()).of(proxy)
+            }
             ureq::Error::Timeout(ureq::Timeout::Resolve) => Self::LookUpLate.of(proxy),
             ureq::Error::Timeout(_) => Self::ConnectLate.of(proxy),
             ureq::Error::Other(inner) if inner.is::<Forbidden>() => Self::OwnListener.of(proxy),
             ureq::Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionRefused => Self::Refused.of(proxy),
                 kind if is_end(kind) => Self::Closed.of(proxy),
-                // No port is free here, or there is no address of that family.
+                // There is no address of that family here.
                 ErrorKind::AddrNotAvailable => ureq::Error::Io(error),
                 _ => Self::Unreachable(error.to_string()).of(proxy),
+            },
+            ureq::Error::Other(inner) => match inner.downcast::<NameNotFound>() {
+                Ok(not_found) => Self::UnknownName(not_found.0).of(proxy),
+                Err(inner) => ureq::Error::Other(inner),
             },
             other => other,
         }

@@ -3,7 +3,8 @@ use super::*;
 #[test]
 fn an_address_that_can_be_bound_but_has_no_local_route_is_not_local() {
     for text in ["127.0.0.1", "127.9.9.9", "::1"] {
-        assert!(is_local(text.parse().expect("an address")), "{text}");
+        let ip = text.parse().expect("an address");
+        assert!(is_local(ip) && source_address(ip).is_ok(), "{text}");
     }
     // Any socket can be bound to these, as to all addresses with ip_nonlocal_bind.
     for text in ["224.0.0.1", "255.255.255.255"] {

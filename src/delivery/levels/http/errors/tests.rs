@@ -33,3 +33,12 @@ fn a_shortage_of_this_machine_is_not_an_attempt() {
         assert_eq!(outcome(code), (true, Some(failure)), "{code}");
     }
 }
+
+/// Without IPv6, say: it would be put off for ever.
+#[test]
+fn the_lack_of_an_address_of_that_family_is_no_shortage() {
+    let refused = || IoError::from_raw_os_error(Errno::ADDRNOTAVAIL.raw_os_error());
+    let short = NotMade::of_dial(refused(), || true).expect("there is a route");
+    assert_eq!(short.what, "ports");
+    NotMade::of_dial(refused(), || false).expect_err("there is none");
+}

@@ -51,3 +51,27 @@ fn requests_for_a_name_wait_for_one_look_up_and_look_ups_are_bounded() {
     let outcome = answer::failure(&refused, Config::default().resolve().adhoc());
     assert!(!outcome.is_made, "{outcome:?}");
 }
+
+/// A name server that doesn't answer must not be told as a name that is wrong.
+#[test]
+fn a_look_up_that_finds_nothing_is_told_in_the_systems_words() {
+    let found = |words: &str| match Found::of(Err(std::io::Error::other(words.to_owned()))) {
+        Found::None(why) => why,
+        other => panic!("{other:?}"),
+    };
+    let again = "Temporary failure in name resolution";
+    assert_eq!(
+        found(&format!("failed to lookup address information: {again}")),
+        again
+    );
+    assert_eq!(found("something else"), "something else");
+    let look_up = LookUp::default();
+    *look_up.found.lock().expect(NO_PANIC) = Some(Found::None(again.to_owned()));
+    let error = look_up.wait(timeout(60_000)).expect_err("there is nothing");
+    let outcome = answer::failure(&error, Config::default().resolve().adhoc());
+    assert_eq!(outcome.failure, Some(crate::model::FailureKind::Dns));
+    assert_eq!(
+        outcome.error.as_deref(),
+        Some("the host's name was not found: Temporary failure in name resolution")
+    );
+}

@@ -19,7 +19,7 @@ use crate::delivery::levels::http::wire::connection::Wire;
 use crate::delivery::levels::http::wire::deadline::Deadline;
 use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted, would_block};
 use crate::delivery::levels::http::wire::tunnel;
-use crate::delivery::levels::local::is_local_end;
+use crate::delivery::levels::local::{is_local_end, source_address};
 use crate::model::AddressPolicy;
 
 /// Makes connections, in TLS for `https`.
@@ -68,7 +68,8 @@ impl Dialer {
         details: &ConnectionDetails<'_>,
         deadline: &Deadline<'_>,
     ) -> Result<Socket, Error> {
-        let stream = Arc::new(connect_first(&details.addrs, deadline)?);
+        let connect = TcpStream::connect_timeout;
+        let stream = Arc::new(connect_first(&details.addrs, deadline, connect)?);
         self.refuse_own_listener(&stream)?;
         // A request is sent in the largest possible pieces: waiting to fill a packet only delays
         // it.
@@ -159,7 +160,11 @@ impl Dialer {
 
 /// Connects to the first address that takes the connection. Each has half of the time that is left,
 /// and the last one all of it, so that a silent address leaves time for the next.
-fn connect_first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<TcpStream, Error> {
+fn connect_first(
+    addresses: &[SocketAddr],
+    deadline: &Deadline<'_>,
+    connect: impl Fn(&SocketAddr, Duration) -> Result<TcpStream, IoError>,
+) -> Result<TcpStream, Error> {
     let mut last = None;
     for (number, address) in addresses.iter().enumerate() {
         let left = match (deadline.left(), last) {
@@ -172,15 +177,15 @@ fn connect_first(addresses: &[SocketAddr], deadline: &Deadline<'_>) -> Result<Tc
         } else {
             (left / 2).max(Duration::from_millis(1))
         };
-        match TcpStream::connect_timeout(address, patience) {
+        match connect(address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 last = Some(deadline.missed());
             }
-            Err(error) => match NotMade::wrap(error) {
+            Err(error) => match NotMade::of_dial(error, || source_address(address.ip()).is_ok()) {
                 // This address can't be reached; another may be.
-                Error::Io(error) => last = Some(Error::Io(error)),
-                shortage => return Err(shortage),
+                Err(error) => last = Some(Error::Io(error)),
+                Ok(shortage) => return Err(Error::Other(Box::new(shortage))),
             },
         }
     }
@@ -207,3 +212,6 @@ impl std::fmt::Debug for Dialer {
         f.debug_struct("Dialer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
