@@ -168,6 +168,11 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
         assert_eq!(server.client.get("/readyz").status, 200);
         let metrics = admin.get("/metrics").text();
         assert!(metrics.contains("\nrelay_held 1\n"), "{metrics}");
+        // Nothing should be going out, so nobody is to be woken.
+        assert!(
+            metrics.contains("\nrelay_oldest_due_seconds 0\n"),
+            "{metrics}"
+        );
         let overview = admin.get("/api/overview").json();
         assert_eq!(overview["held"], true);
         let stats = output_of(path, &["stats"]);

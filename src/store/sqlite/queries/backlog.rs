@@ -2,6 +2,7 @@
 //! however many deliveries wait.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::Connection;
 
@@ -12,6 +13,7 @@ use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::readers::Reader;
+use crate::store::sqlite::shared::Shared;
 use crate::store::types::{Backlog, COUNTED_STATES, KeepReason, Obstacles};
 
 /// Selects the destinations with waiting deliveries, from one to the next in the index, the facts
@@ -28,9 +30,11 @@ const SELECT_WAITING: &str = "WITH RECURSIVE waiting(id) AS (
              WHERE d.destination_id = t.id AND d.next_attempt_at < ?1)
      FROM waiting CROSS JOIN destinations t ON t.id = waiting.id";
 
+/// While everything is held, nothing should be going out.
 fn read(
     sql: &Connection,
     counts: &Counts,
+    is_held: bool,
     now: Timestamp,
     is_deliverable: impl Fn(&str) -> bool,
 ) -> Result<Backlog, StoreError> {
@@ -56,9 +60,24 @@ fn read(
         }
     }
     Ok(Backlog {
-        oldest_due,
+        oldest_due: oldest_due.filter(|_| !is_held),
         kept: is_counted.then_some(kept),
     })
+}
+
+fn read_of(
+    sql: &Connection,
+    shared: &Shared,
+    is_deliverable: impl Fn(&str) -> bool,
+) -> Result<Backlog, StoreError> {
+    let is_held = shared.is_held.load(Ordering::Relaxed);
+    read(
+        sql,
+        &shared.counts,
+        is_held,
+        shared.clock.now(),
+        is_deliverable,
+    )
 }
 
 impl Sqlite {
@@ -74,7 +93,7 @@ impl Sqlite {
         is_deliverable: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Backlog, StoreError> {
         let shared = Arc::clone(self.shared());
-        self.read(move |sql| read(sql, &shared.counts, shared.clock.now(), is_deliverable))
+        self.read(move |sql| read_of(sql, &shared, is_deliverable))
             .await
     }
 
@@ -85,7 +104,7 @@ impl Sqlite {
         is_deliverable: impl Fn(&str) -> bool,
     ) -> Result<Backlog, StoreError> {
         let shared = self.shared();
-        reader.read(|sql| read(sql, &shared.counts, shared.clock.now(), is_deliverable))
+        reader.read(|sql| read_of(sql, shared, is_deliverable))
     }
 }
 

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use rusqlite::params;
 
@@ -49,12 +49,12 @@ fn insert(sql: &Connection, counts: &mut CountChanges, name: &str, waiting: i64,
 fn read(sql: &Connection, stored: &CountChanges) -> Backlog {
     let counts = Counts::default();
     counts.complete(stored);
-    super::read(sql, &counts, NOW, |name| name != "gone").expect("it reads")
+    super::read(sql, &counts, false, NOW, |name| name != "gone").expect("it reads")
 }
 
 #[test]
 fn kept_deliveries_are_unknown_until_they_are_counted() {
-    let backlog = super::read(&database(), &Counts::default(), NOW, |_| true);
+    let backlog = super::read(&database(), &Counts::default(), false, NOW, |_| true);
     assert_eq!(backlog.expect("it reads").kept, None);
 }
 
@@ -85,4 +85,19 @@ fn the_cost_does_not_depend_on_the_waiting_deliveries() {
         many <= few * 3 / 2,
         "{few} instructions, and {many} of many rows"
     );
+}
+
+#[test]
+fn nothing_is_overdue_while_a_restored_database_is_held() {
+    let sql = database();
+    let mut stored = CountChanges::default();
+    insert(&sql, &mut stored, "a", 3, 10);
+    let counts = Counts::default();
+    counts.complete(&stored);
+    let oldest_due = |is_held| {
+        let backlog = super::read(&sql, &counts, is_held, NOW, |_| true);
+        backlog.expect("it reads").oldest_due
+    };
+    let due = Timestamp::from_millis(NOW.as_millis() - 10);
+    assert_eq!((oldest_due(false), oldest_due(true)), (Some(due), None));
 }
