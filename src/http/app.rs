@@ -133,8 +133,10 @@ impl App {
         ListenerLimits::new(&self.config.server)
     }
 
-    /// Forgets token buckets that are full again, and folds histograms. Called every few seconds.
+    /// Forgets token buckets that are full again, folds histograms, and looks at the writer, so
+    /// that a hanging disk is logged though nobody asks for readiness. Called every few seconds.
     pub fn upkeep(&self) {
+        let _ = self.store.readiness();
         self.source_gates.forget_full_buckets();
         self.metrics.upkeep();
     }

@@ -12,6 +12,9 @@ use crate::world::World;
 /// outcomes, for the writer, and for threads.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(6);
 
+/// A writer that has hung for 5 s is stalled, and it is looked at every 5 s.
+const LOOKED_AT_WITHIN: Duration = Duration::from_secs(11);
+
 /// Makes all syncs hang, among them the writer's.
 fn hang(world: &World) {
     world.shim.hang_syncs();
@@ -35,9 +38,15 @@ fn a_stop_gives_up_a_hanging_writer_and_the_next_start_recovers() {
     for round in 1..=rounds {
         world.acknowledged(200 * round);
         hang(&world);
+        if round == 1 {
+            // The log tells though nobody asks for readiness.
+            crate::pause(LOOKED_AT_WITHIN);
+        }
         let begun = Instant::now();
         world.signal("-TERM");
         let ended = world.ended();
+        let is_told = ended.log.contains("the writer is stalled");
+        assert!(is_told || round > 1, "{}", ended.log);
         slowest = slowest.max(begun.elapsed());
         assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
         let errors: Vec<_> = ended.log.lines().filter(|l| l.contains("error")).collect();
