@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
@@ -18,6 +19,8 @@ pub(super) struct RequestContext {
     pub deadline: Instant,
     /// Whether it came over TLS to relay itself. A proxy in front may have ended TLS.
     pub is_secure: bool,
+    /// Whether it only reads, so that nothing of it can have been recorded.
+    is_safe: bool,
 }
 
 impl RequestContext {
@@ -26,6 +29,15 @@ impl RequestContext {
             request_id: request_id(headers),
             deadline: Instant::now() + timeout,
             is_secure,
+            is_safe: false,
+        }
+    }
+
+    /// The same of a request by this method.
+    pub fn by(self, method: &Method) -> Self {
+        Self {
+            is_safe: method.is_safe(),
+            ..self
         }
     }
 
@@ -41,6 +53,7 @@ impl RequestContext {
         match tokio::time::timeout_at(self.deadline, work).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(ApiError::from_store(&error, self.id())),
+            Err(_) if self.is_safe => Err(ApiError::overloaded("took too long: try again")),
             Err(_) => Err(ApiError::overloaded(
                 "took too long, and may have been recorded: send it again with the same key",
             )),
@@ -62,4 +75,25 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .hyphenated()
         .encode_lower(&mut text);
     HeaderValue::from_str(fresh).expect("a UUID is a header's value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_that_writes_may_have_been_recorded() {
+        let said = |method: Method| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_time().build().expect("a runtime");
+            runtime.block_on(async {
+                let context = RequestContext::new(&HeaderMap::new(), false, Duration::ZERO);
+                let never = std::future::pending::<Result<(), StoreError>>();
+                let late = context.by(&method).wait(never).await;
+                late.expect_err("it is late").message().to_owned()
+            })
+        };
+        assert!(said(Method::POST).contains("may have been recorded"));
+        assert_eq!(said(Method::GET), "took too long: try again");
+    }
 }

@@ -124,6 +124,7 @@ impl App {
         let (head, mut body) = request.into_parts();
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&head.headers, body.is_secure, timeout);
+        let context = context.by(&head.method);
         let method = method_label(&head.method);
         let format = error_format(head.uri.path());
         let framing = check_framing(&self.own_authorities, &head);

@@ -56,6 +56,7 @@ impl App {
         let (head, mut body) = request.into_parts();
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&head.headers, body.is_secure, timeout);
+        let context = context.by(&head.method);
         let framing = check_target_and_encoding(&head);
         let is_well_framed = framing.is_ok();
         let result = match framing {
