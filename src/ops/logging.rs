@@ -12,7 +12,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -122,7 +122,10 @@ pub(crate) fn print_last(line: &str) {
             queue.flush(FLUSH_WITHIN);
         }
         // Without a thread there is no other way.
-        Err(_) => eprintln!("{line}"),
+        Err(_) => {
+            // If it can't be written, the exit code is left.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 
 use crate::clock::Timestamp;
+use crate::ops::visible::{is_hidden, plain, plain_json};
 
 /// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,17 @@ impl Format {
         at: Timestamp,
     ) -> std::io::Result<()> {
         match self {
-            Self::Json => json(line, record, at)?,
+            Self::Json => {
+                let start = line.len();
+                json(line, record, at)?;
+                // A terminal obeys some characters that JSON takes as they are.
+                let text = std::str::from_utf8(&line[start..]).map_err(std::io::Error::other)?;
+                if text.contains(is_hidden) {
+                    let plain = plain_json(text);
+                    line.truncate(start);
+                    line.extend_from_slice(plain.as_bytes());
+                }
+            }
             Self::Text { is_coloured } => text(line, record, at, is_coloured)?,
         }
         line.push(b'\n');
@@ -67,14 +78,14 @@ fn text(
         .map_err(std::io::Error::other)
 }
 
-/// Escapes control characters: a record is one line, and a text from outside can't control a
-/// terminal.
+/// Escapes control characters, and those that are invisible or reorder others: a record is one
+/// line, and a text from outside can't control a terminal or hide from its reader.
 struct OneLine<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for OneLine<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            let plain = part.trim_end_matches(char::is_control);
+        for part in text.split_inclusive(is_hidden) {
+            let plain = part.trim_end_matches(is_hidden);
             self.0.extend_from_slice(plain.as_bytes());
             for escaped in part[plain.len()..].chars().flat_map(char::escape_default) {
                 self.0
@@ -94,8 +105,9 @@ impl<'kvs> VisitSource<'kvs> for TextFields<'_> {
         }
         let value = value.to_string();
         // A value that could be taken for another field is quoted.
-        if value.is_empty() || value.contains(|c: char| c.is_control() || " \"=".contains(c)) {
-            write!(self.0, " {key}={value:?}")?;
+        if value.is_empty() || value.contains(|c: char| is_hidden(c) || " \"=".contains(c)) {
+            // Debug leaves some letters that are blank.
+            write!(self.0, " {key}={}", plain(&format!("{value:?}")))?;
         } else {
             write!(self.0, " {key}={value}")?;
         }

@@ -96,6 +96,24 @@ fn a_record_is_one_line_even_with_control_characters() {
 }
 
 #[test]
+fn invisible_and_reordering_characters_are_shown_by_their_code() {
+    let fields = [("reason", "a\u{202e}b"), ("to", "c\u{3164}\u{9b}d")];
+    assert_eq!(
+        as_text("one\u{2066}two ü", &fields),
+        "1970-01-01T00:00:00.000Z WARN  one\\u{2066}two ü \
+         reason=\"a\\u{202e}b\" to=\"c\\u{3164}\\u{9b}d\""
+    );
+    let line = formatted(Format::Json, "one\u{2066}two ü", &fields);
+    assert!(
+        line.contains("one\\u2066two ü") && !line.contains('\u{9b}'),
+        "{line}"
+    );
+    let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(read["reason"], "a\u{202e}b");
+    assert_eq!(read["to"], "c\u{3164}\u{9b}d");
+}
+
+#[test]
 fn colours_are_written_only_if_asked_for() {
     let fields: [(&str, &str); 0] = [];
     let coloured = formatted(Format::Text { is_coloured: true }, "m", &fields);
