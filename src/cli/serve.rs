@@ -38,6 +38,7 @@ impl Serve {
             ..
         } = file.load()?;
         logging::start(&config.log)?;
+        say_if_missing(&file);
         fd_limit::raise();
         warn_of_keys(&config);
         warn_of_idle_settings(&config);
@@ -122,6 +123,18 @@ fn attend_reloads(requests: ReloadRequests, reloader: Reloader) -> std::io::Resu
             }
         })?;
     Ok(())
+}
+
+/// Says that the built-in defaults count: in the wrong directory they make another database.
+fn say_if_missing(file: &File) {
+    if file.is_missing() {
+        let directory = std::env::current_dir().unwrap_or_default();
+        log::info!(
+            directory:% = directory.display();
+            "there is no relay.toml here, and so there is no source or destination: relay init \
+             writes one, --config names another"
+        );
+    }
 }
 
 /// Warns of missing API keys, and of the public one.

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::config::environment::Overrides;
 use crate::config::error::ConfigError;
 use crate::config::fingerprint::Fingerprint;
+use crate::config::load::is_there;
 use crate::config::secrets::Env;
 use crate::config::settings::Config;
 
@@ -63,10 +64,15 @@ impl ConfigFile {
         &self.shown
     }
 
+    /// Whether there is none, and the built-in defaults count in its place.
+    pub fn is_missing(&self) -> bool {
+        !self.is_named && !is_there(&self.path)
+    }
+
     /// Reads the file for the start, if it exists or was named; then the environment and the
     /// secrets. Checks the whole.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        if !self.is_named && !self.path.exists() {
+        if self.is_missing() {
             return self.check(None);
         }
         let text = std::fs::read_to_string(&self.path);

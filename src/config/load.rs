@@ -1,5 +1,6 @@
 //! Reads the file, the environment and the secrets, and checks the whole.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -224,7 +225,14 @@ impl Unchecked {
 
 /// The file that was named, or the default one if it exists.
 fn file_in_use(named: Option<&Path>) -> Option<&Path> {
-    named.or_else(|| Some(Path::new(Config::FILE)).filter(|path| path.exists()))
+    named.or_else(|| Some(Path::new(Config::FILE)).filter(|path| is_there(path)))
+}
+
+/// Whether there is a file, be it one that can't be read, or a link that leads nowhere: reading it
+/// says so. Taken for missing, it would mean the built-in defaults, without any source.
+pub(super) fn is_there(path: &Path) -> bool {
+    let found = path.symlink_metadata();
+    !found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// Whether a key's value may be a secret, so that no error quotes it.

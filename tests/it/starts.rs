@@ -72,6 +72,39 @@ fn a_typo_in_the_configuration_is_refused() {
     );
 }
 
+/// Taken for a missing file, it would mean a server without any source.
+#[test]
+fn a_configuration_that_is_a_link_to_nowhere_is_refused() {
+    let directory = directory();
+    std::os::unix::fs::symlink("nowhere/relay.toml", directory.path().join("relay.toml"))
+        .expect("a link");
+    // `relay check` reads what a start would.
+    for command in ["check", "list"] {
+        let (code, said) = run(directory.path(), &[command]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("relay.toml: No such file"), "{said}");
+    }
+}
+
+/// In the wrong directory a server would make another database, and know no source.
+#[test]
+fn a_start_without_a_configuration_says_so() {
+    let (empty, other) = (directory(), directory());
+    let start = |more: &[&str]| {
+        let mut command = Process::command(empty.path());
+        command.arg("serve").args(more);
+        command
+            .env("RELAY_HTTP_ADDR", "127.0.0.1:0")
+            .env("RELAY_ADMIN_ADDR", "");
+        Process::serve_by(command, other.path(), TOML).begun.clone()
+    };
+    let said = start(&[]);
+    assert!(said.contains("there is no relay.toml here"), "{said}");
+    let named = other.path().join("relay.toml").display().to_string();
+    let said = start(&["--config", &named]);
+    assert!(!said.contains("there is no relay.toml"), "{said}");
+}
+
 #[test]
 fn a_port_in_use_is_refused() {
     let directory = directory();
