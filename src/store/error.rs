@@ -79,6 +79,17 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// A command may not look at the database, or not at its directory.
+    #[error(
+        "{}: {source}: expected to be run by the user that relay serve runs as",
+        path.display()
+    )]
+    Denied {
+        /// The database.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// A command found a database of another schema version. It changes nothing: a server of that
     /// version may be using the database.
     #[error(

@@ -1,7 +1,9 @@
 //! Permissions of the database's files, which hold payloads and credentials.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -88,5 +90,49 @@ fn files_that_others_could_read_are_restricted_and_the_log_says_so() {
         "relay.db.lock (0755)",
     ] {
         assert!(said[0].contains(part), "{part}: {}", said[0]);
+    }
+}
+
+/// `relay list` in the shell of somebody else: most often of whoever has not typed sudo.
+#[test]
+fn a_command_of_another_user_is_told_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let relay = serve(directory.path(), "022");
+    relay.signal("-TERM");
+    assert!(relay.wait().0.success());
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let list = || {
+        let mut command = Process::command(directory.path());
+        if rustix::process::geteuid().is_root() {
+            // The binary's own place may be out of reach for others.
+            let copy = directory.path().join("relay");
+            std::fs::copy(command.get_program(), &copy).expect("a copy");
+            let mut other = Command::new(copy);
+            other.uid(65_534).gid(65_534).current_dir(directory.path());
+            command = other;
+        }
+        let output = command.arg("list").output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).expect("a directory");
+    let toml = TOML.replace("min_free_bytes = 0", "path = 'data/relay.db'");
+    std::fs::write(directory.path().join("relay.toml"), toml).expect("a file");
+    std::fs::rename(directory.path().join("relay.db"), data.join("relay.db")).expect("no server");
+    mode(directory.path(), 0o755);
+    // Neither a file that this user may not read, nor one that they can't even see, is missing.
+    for (of_directory, of_file) in [(0o755, 0), (0, 0o600)] {
+        mode(&data.join("relay.db"), of_file);
+        mode(&data, of_directory);
+        let error = list();
+        mode(&data, 0o700);
+        assert!(error.contains("relay.db: Permission denied"), "{error}");
+        assert!(
+            error.contains("by the user that relay serve runs as"),
+            "{error}"
+        );
     }
 }
