@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address can't be listened at.
-    #[error("{key}: {address}: {source}; expected a free address of this machine")]
+    #[error("{key}: {address}: {source}; expected {}", expected_address(source))]
     Listen {
         /// The setting.
         key: &'static str,
@@ -37,6 +38,17 @@ pub enum StartError {
     /// The system refuses threads.
     #[error("can't start: {0}")]
     System(#[from] std::io::Error),
+}
+
+/// The address that would do in place of one that can't be listened at.
+fn expected_address(refused: &std::io::Error) -> &'static str {
+    match refused.kind() {
+        // Only ports below 1024 want a right.
+        ErrorKind::PermissionDenied => {
+            "a port from 1024 on, or the right to take a lower one (CAP_NET_BIND_SERVICE)"
+        }
+        _ => "a free address of this machine",
+    }
 }
 
 /// The reason why a configuration was not taken over. One line; the one before goes on.

@@ -48,6 +48,25 @@ fn the_stop_ends_before_a_supervisor_kills() {
 }
 
 #[test]
+fn an_address_that_cant_be_listened_at_is_told_with_what_would_do() {
+    let refused = |kind: std::io::ErrorKind| {
+        let error = StartError::Listen {
+            key: "server.listen",
+            address: ([127, 0, 0, 1], 80).into(),
+            source: kind.into(),
+        };
+        error.to_string()
+    };
+    let taken = refused(std::io::ErrorKind::AddrInUse);
+    assert!(
+        taken.ends_with("; expected a free address of this machine"),
+        "{taken}"
+    );
+    let denied = refused(std::io::ErrorKind::PermissionDenied);
+    assert!(denied.contains("CAP_NET_BIND_SERVICE"), "{denied}");
+}
+
+#[test]
 fn the_budget_of_descriptors_counts_destinations_and_those_with_a_pool_of_their_own() {
     let mut config = Config::default();
     config.delivery.proxy = Some(ProxySetting::Through("http://p".parse().expect("a URL")));
