@@ -62,12 +62,12 @@ impl Progress {
                 "verifying".to_owned()
             }
         };
-        eprint!("\r{text:<20}");
+        progress!("\r{text:<20}");
     }
 
     fn clear(&self) {
         if self.0.get().is_some() {
-            eprint!("\r{:20}\r", "");
+            progress!("\r{:20}\r", "");
         }
     }
 }

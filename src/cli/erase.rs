@@ -1,6 +1,6 @@
 //! `relay erase`: deletes what events say; their rows stay.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 
@@ -51,10 +51,10 @@ fn name_copies(context: &Context, began: Timestamp) -> Result<(), CommandError> 
     let copies = context.operator.copies_with_erased(began, backups);
     let copies = copies.map_err(explained)?;
     if !copies.is_empty() {
-        eprintln!("these copies still hold some of it: delete them, or let them expire");
+        hint!("these copies still hold some of it: delete them, or let them expire");
     }
     for copy in copies {
-        eprintln!("  {}", copy.display());
+        hint!("  {}", copy.display());
     }
     Ok(())
 }
@@ -64,10 +64,11 @@ fn confirm() -> Result<(), CommandError> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(());
     }
-    eprint!(
+    write!(
+        std::io::stderr(),
         "Payloads, headers, keys and answers are deleted for good; --dry-run shows of which \
          events. Type {CONFIRMATION} to go on: "
-    );
+    )?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if answer.trim() == CONFIRMATION {

@@ -63,7 +63,7 @@ impl Export {
             Some(path) if path != Path::new("-") => self.write_file(operator, &new, path)?,
             _ => self.write(operator, &new, &mut BufWriter::new(std::io::stdout()))?,
         };
-        eprintln!("exported {count}");
+        hint!("exported {count}");
         Ok(())
     }
 
@@ -78,7 +78,7 @@ impl Export {
         if written.is_err()
             && let Err(error) = std::fs::remove_file(path)
         {
-            eprintln!(
+            hint!(
                 "{}: isn't whole, and can't be removed: {error}",
                 path.display()
             );

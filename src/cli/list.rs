@@ -125,7 +125,7 @@ impl List {
             return print_json(&found, &config);
         }
         if found.is_empty() {
-            eprintln!("nothing found");
+            hint!("nothing found");
             return Ok(());
         }
         print_table(&found, &config)?;
@@ -152,7 +152,7 @@ impl List {
 
     fn print_limit(&self, found: usize) {
         if found == self.limit as usize {
-            eprintln!("the latest {}; --limit shows more", self.limit);
+            hint!("the latest {}; --limit shows more", self.limit);
         }
     }
 }
@@ -199,7 +199,7 @@ fn print_table(found: &[ListedDelivery], config: &Resolved) -> Result<(), Comman
         &rows,
     )?;
     for destination in unknown {
-        eprintln!("{}", plain(&not_configured(destination)));
+        hint!("{}", plain(&not_configured(destination)));
     }
     Ok(())
 }

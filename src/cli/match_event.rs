@@ -114,7 +114,7 @@ impl Match {
         }
         if event.label != self.source {
             let of = plain(&event.label);
-            eprintln!("evt_{id} came to the source {of}; matched as if it came to this one");
+            hint!("evt_{id} came to the source {of}; matched as if it came to this one");
         }
         Ok(Sample {
             id: Some(event.surface.public_id(event.id)),

@@ -15,6 +15,23 @@ macro_rules! say {
     }};
 }
 
+/// Prints a line on standard error, for a person, beside the output. One that can't be written is
+/// lost: a full disk behind `2>` is no reason to panic in the middle of a command.
+macro_rules! hint {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
+/// The same without the end of the line, for progress on a terminal.
+macro_rules! progress {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 mod backup;
 mod bulk;
 mod cancel;

@@ -40,7 +40,7 @@ impl Retry {
         if let (Some(destination), false) = (&new.filter.destination, selection.dry_run) {
             let probes = context.operator.probe_now(destination);
             if probes.map_err(explained)? && !selection.json {
-                eprintln!("{destination} is tried now: its circuit breaker or Retry-After kept it");
+                hint!("{destination} is tried now: its circuit breaker or Retry-After kept it");
             }
         }
         bulk::run(&mut context, selection, new)

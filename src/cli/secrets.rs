@@ -144,7 +144,7 @@ impl List {
             return print_json(&learned, &expected);
         }
         if learned.is_empty() && expected.is_empty() {
-            eprintln!("nothing found");
+            hint!("nothing found");
             return Ok(());
         }
         print_table(&config, &learned, &expected)

@@ -4,6 +4,8 @@
 
 mod period;
 mod space;
+#[cfg(test)]
+mod tests;
 
 use clap::Args;
 use serde_json::json;
@@ -15,6 +17,7 @@ use crate::cli::operate::{Moment, explained, moment, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
 use crate::config::Resolved;
+use crate::model::Level;
 use crate::ops::operations::job;
 use crate::ops::status_text::not_configured;
 use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason, SpaceUse};
@@ -224,8 +227,20 @@ fn state_text(row: &DestinationStats, config: &Resolved, now: Timestamp) -> Stri
             format!("paused: {}", row.paused.as_deref().unwrap_or_default())
         }
         Some(KeepReason::Held(until)) => format!("held until {until}: Retry-After"),
-        Some(KeepReason::BreakerOpen(at)) => format!("circuit breaker open, next probe at {at}"),
+        Some(KeepReason::BreakerOpen(at)) if at > now => {
+            format!("circuit breaker open, next probe at {at}")
+        }
+        Some(KeepReason::BreakerOpen(_)) => {
+            "circuit breaker open: the next delivery is a probe".to_owned()
+        }
+        None if row.waiting > 0 && config.level() == Level::Off => {
+            "nothing is sent: delivery.level is off, or not compiled in".to_owned()
+        }
         None => match row.oldest_due {
+            None if row.waiting > 0 => {
+                "all that waits is behind another in its order: relay list --status blocked"
+                    .to_owned()
+            }
             Some(due) if due < now => format!("oldest due since {due}"),
             Some(due) => format!("next due at {due}"),
             None => "nothing waits".to_owned(),

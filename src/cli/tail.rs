@@ -83,7 +83,7 @@ impl Tail {
             if self.json {
                 say!("{}", views::tail_gap(1).1);
             } else {
-                eprintln!("attempts may be missing here: more were made than can be followed");
+                hint!("attempts may be missing here: more were made than can be followed");
             }
         }
         Ok(io::stdout().flush()?)

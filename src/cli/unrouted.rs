@@ -14,7 +14,7 @@ pub(super) fn print(found: &[UnroutedEvent], as_json: bool) -> Result<(), Comman
         return Ok(());
     }
     if found.is_empty() {
-        eprintln!("nothing found");
+        hint!("nothing found");
         return Ok(());
     }
     let rows: Vec<_> = found

@@ -421,3 +421,26 @@ fn a_removed_destination_is_given_as_the_reason_in_every_output() {
     server.signal("-TERM");
     assert!(server.wait().0.success());
 }
+
+/// As with `relay list 2>> errors` on a full disk.
+#[test]
+fn a_standard_error_that_cant_be_written_ends_no_command() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Process::serve(directory.path(), TOML);
+    let id = event_id(&server.client.hook("1", b"{}"));
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
+    let hinting: [&[&str]; 4] = [
+        &["list", "--type", "nothing"],
+        &["list", "--limit", "1"],
+        &["discard", "--pending", "--dry-run", &id],
+        &["export"],
+    ];
+    for arguments in hinting {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let mut command = Process::command(directory.path());
+        let output = command.args(arguments).stderr(full.expect("/dev/full"));
+        let output = output.output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+    }
+}

@@ -28,7 +28,7 @@ impl Emptying {
             } else {
                 format!("process {} reads the database", readers.join(", "))
             };
-            eprintln!(
+            hint!(
                 "everything is erased; waiting until the write-ahead log can be emptied, which \
                  still holds the bytes: {who}"
             );

@@ -41,13 +41,13 @@ pub(super) fn run(
         in_flight.extend(found.filter(|one| one.in_flight > 0).map(|_| *id));
         if found.is_none_or(|one| one == OfIntent::default()) && !selection.json {
             let intent = operator.intent(*id).map_err(explained)?;
-            eprintln!("{id}: {}", nothing_to_do(new, intent.as_ref()));
+            hint!("{id}: {}", nothing_to_do(new, intent.as_ref()));
         }
     }
     if selection.dry_run {
         let left = i64::try_from(in_flight.len()).unwrap_or(i64::MAX);
         if !selection.json {
-            eprintln!("nothing was done; it would be:");
+            hint!("nothing was done; it would be:");
         }
         return report(new.action, tally, left, selection.json);
     }

@@ -83,7 +83,7 @@ fn follow(
         let (tally, total, in_flight) = sum(&states);
         if is_terminal && tally.done != shown {
             let of = total.map(|total| format!(" of {total}"));
-            eprint!(
+            progress!(
                 "\r{} {}{}",
                 done_name(action),
                 tally.done,
@@ -93,7 +93,7 @@ fn follow(
         }
         if states.iter().all(|job| job.ended_at.is_some()) {
             if is_terminal {
-                eprintln!();
+                progress!("\n");
             }
             report(action, tally, in_flight, is_json)?;
             return if states.iter().any(|job| job.is_cancelled) {
