@@ -4,7 +4,9 @@
 //! relays in one process (tests, an embedding program) are not counted together.
 //!
 //! - Here: what stands for the whole relay. `recorder`: the recorder, and buckets of histograms.
-//! - `sources`, `verification`: counters by source. `listeners`, `tls`: connections and handshakes.
+//! - `sources`, `verification`: counters by source. `destinations`: gauges by destination.
+//!   `removed`: the series of those that a reload has removed.
+//! - `listeners`, `tls`: connections and handshakes.
 //! - `space`: the disk. `backup`: the hold and backups. `config`: the configuration that runs.
 
 #[cfg(test)]
