@@ -278,6 +278,8 @@ fn ambiguous_message_framing_is_refused() {
     // The operator's listener has fewer rules, and none of them is an end without an answer.
     let admin = relay.admin();
     let host = format!("Host: {}\r\nConnection: close", admin.address());
+    // The console answers for every path that is no route's.
+    let of_no_path = if cfg!(feature = "console") { 405 } else { 404 };
     for (request, status) in [
         ("GET /api/overview HTTP/1.1\r\n{host}\r\n\r\n", 200),
         (
@@ -293,7 +295,7 @@ fn ambiguous_message_framing_is_refused() {
             "CONNECT relay:80 HTTP/1.1\r\nAccept: text/html\r\n{host}\r\n\r\n",
             400,
         ),
-        ("OPTIONS * HTTP/1.1\r\n{host}\r\n\r\n", 405),
+        ("OPTIONS * HTTP/1.1\r\n{host}\r\n\r\n", of_no_path),
         (
             "POST /api/destinations/orders/pause HTTP/1.1\r\n{host}\r\nContent-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
             400,
