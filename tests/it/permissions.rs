@@ -107,8 +107,14 @@ fn a_command_of_another_user_is_told_so() {
         let mut command = Process::command(directory.path());
         if rustix::process::geteuid().is_root() {
             // The binary's own place may be out of reach for others.
+            // Copied by another process: a child of another test would inherit our writing end, and
+            // a file that is open for writing can't be executed.
             let copy = directory.path().join("relay");
-            std::fs::copy(command.get_program(), &copy).expect("a copy");
+            let copied = Command::new("cp")
+                .arg(command.get_program())
+                .arg(&copy)
+                .status();
+            assert!(copied.expect("cp runs").success());
             let mut other = Command::new(copy);
             other.uid(65_534).gid(65_534).current_dir(directory.path());
             command = other;
