@@ -117,6 +117,27 @@ fn workers(plan: &Plan) -> usize {
     plan.claims.iter().map(|claim| claim.begin).sum()
 }
 
+#[test]
+fn among_many_destinations_a_plan_reads_what_it_can_share_out() {
+    let schedule = schedule(200);
+    let admission = Fixed::new(1, 8);
+    let first = plan(&schedule, inputs(40), &admission, |id| Some(found(id, 5)));
+    assert_eq!((first.looks, workers(&first)), (40, 40));
+    assert!(first.is_contended, "160 destinations got no look");
+    // Nothing will be prefetched, so that no more is counted than the free workers could take.
+    let contended = Inputs {
+        looked_at: first.looks,
+        was_contended: true,
+        ..inputs(40)
+    };
+    assert_eq!(Planner::new(&schedule, contended).counted(), 2);
+    let calm = Inputs {
+        was_contended: false,
+        ..contended
+    };
+    assert_eq!(Planner::new(&schedule, calm).counted(), 5);
+}
+
 proptest! {
     #[test]
     fn a_plan_changes_nothing_and_keeps_the_limits(
