@@ -311,6 +311,8 @@ fn an_order_is_the_same_in_whatever_order_the_lines_come() {
         let (before, after) = (rows(from.path(), view), rows(to.path(), view));
         assert_eq!(before, after, "{view}");
     }
+    // A place in the order is shown by no view.
+    assert_eq!(exported(from.path()), exported(to.path()));
     let waits = rows(
         to.path(),
         "(SELECT event, waits_in_order, 0 FROM relay_deliveries)",
