@@ -188,6 +188,16 @@ fn states_that_want_an_operator_are_shown_on_pages_that_fit() {
         look(&browser, name, &scene.url(&path));
         browser.see(text);
     }
+    browser.open(&scene.url("/operations/new?kind=erase&source=shop"));
+    browser.see("Erase: 30 events");
+    // The button of a field stands beside it, however narrow the window.
+    for width in WIDTHS {
+        browser.show(Theme::Light, width);
+        browser.open(&scene.url("/destinations/billing"));
+        let bottoms = "const bottom = (one) => document.querySelector(one).getBoundingClientRect()\
+                       .bottom; return bottom('#reason') - bottom('form[action$=pause] button')";
+        assert_eq!(browser.run(bottoms), json!(0), "{width}");
+    }
     browser.open(&scene.url("/destinations/billing"));
     browser.press("Send a test ping");
     browser.see("This can't be done as things are");

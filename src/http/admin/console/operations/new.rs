@@ -16,7 +16,7 @@ use crate::http::response::Response;
 use crate::maintenance::ConfiguredRouting;
 use crate::model::DeliveryState;
 use crate::ops::operations::{self, Created, Invalid, OperationKind, OperationRequest, PlanError};
-use crate::store::{BulkPreview, NewBulk};
+use crate::store::{BulkAction, BulkPreview, NewBulk};
 
 /// The fields that are not of the request itself.
 const NONCE: &str = "nonce";
@@ -51,6 +51,10 @@ struct Field {
 /// The operation as it was counted.
 struct Counted {
     what: String,
+    /// The things that are counted.
+    unit: &'static str,
+    /// Whether those are deliveries, each with a state and a destination.
+    is_of_deliveries: bool,
     filter: String,
     time: &'static str,
     total: String,
@@ -174,7 +178,11 @@ fn shown_fields(kind: OperationKind, given: &[(String, String)]) -> Vec<Field> {
         label,
         value: value_of(given, name).to_owned(),
         is_choice,
-        hint,
+        hint: if name == "status" && kind == OperationKind::Erase {
+            "all"
+        } else {
+            hint
+        },
         options: match name {
             "status" => statuses(kind),
             "route" => vec![("true", "today's routes".to_owned())],
@@ -269,12 +277,25 @@ impl Counted {
         });
         let counts = preview.counts.iter();
         let counts = counts.map(|(name, count)| (name.clone(), grouped(count)));
+        // An event is erased as a whole, with all of its deliveries.
+        let is_of_deliveries = new.action != BulkAction::Erase;
         Self {
             what: what(new.action, new.target.as_deref()),
+            unit: match (is_of_deliveries, total) {
+                (true, 1) => "delivery",
+                (true, _) => "deliveries",
+                (false, 1) => "event",
+                (false, _) => "events",
+            },
+            is_of_deliveries,
             filter: filter_text(&new.filter, new.action, now),
             time: time_word(&new.filter, new.action),
             is_none: total == 0,
-            by_destination: counts.collect(),
+            by_destination: if is_of_deliveries {
+                counts.collect()
+            } else {
+                Vec::new()
+            },
             skipped: preview.skipped,
             in_flight: preview.in_flight,
             first: first.collect(),
