@@ -1,9 +1,9 @@
 //! `relay schema`: prints the JSON Schema of relay.toml.
 
 use crate::cli::error::CommandError;
-use crate::config::schema;
+use crate::config::schema::SCHEMA;
 
 pub(super) fn print() -> Result<(), CommandError> {
-    say!("{:#}", schema::schema());
+    say!("{}", SCHEMA.trim_end());
     Ok(())
 }

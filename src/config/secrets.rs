@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A text that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -44,7 +44,8 @@ impl fmt::Debug for Secret {
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// The names of environment variables: one, or a list.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged, expecting = "expected a variable's name, or a list of names")]
 pub enum VariableNames {
     /// One name. Its value used to be split at commas, so that one with a comma is refused.

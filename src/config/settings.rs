@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
@@ -12,7 +11,8 @@ use crate::config::sections::{
 use crate::model::Level;
 
 /// All settings. [`Config::default`] is what an empty file means.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The public listener.

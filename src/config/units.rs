@@ -1,10 +1,11 @@
 //! The syntax of values in `relay.toml` and in environment variables.
 //!
-//! `texts`: types that read themselves from a text. `networks`: networks.
+//! `networks`: networks. `texts`: the syntax of values for the schema, in tests.
 
 mod networks;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
 mod texts;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use crate::config::units::networks::Network;
 pub(super) use networks::networks;
+#[cfg(test)]
 pub(crate) use texts::{
     DurationText, LastingText, ListenOrOffText, ListenText, NetworkText, SizeText,
 };

@@ -15,7 +15,6 @@ use rustls_pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm,
     SubjectPublicKeyInfoDer, alg_id,
 };
-use schemars::JsonSchema;
 use serde::Deserialize;
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 
@@ -27,7 +26,8 @@ pub type FetchCertificate = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
 
 /// The algorithm of a public key and of its signatures. It comes from the configuration, never from
 /// a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PublicKeyAlgorithm {
     /// Ed25519. Keys and signatures with points of small order are refused.

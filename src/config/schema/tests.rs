@@ -7,8 +7,9 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 use toml::Table;
 
-use super::*;
-use crate::config::Config;
+use super::made::schema;
+use super::{SCHEMA, facts};
+use crate::config::{Config, providers};
 
 /// A configuration that has a table of each type of which the schema knows defaults.
 const BASE: &str = r#"
@@ -79,6 +80,23 @@ const MORE_TABLES: [(&str, &str); 2] = [
         "/sources/standard/verify/standard_webhooks",
     ),
 ];
+
+/// The text's file, from the package's root.
+const FILE: &str = "src/config/schema/relay.schema.json";
+
+#[test]
+fn the_schema_s_text_is_what_the_types_make() {
+    let made = format!("{:#}\n", schema());
+    // A change of a setting changes the text.
+    if std::env::var_os("RELAY_WRITE_SCHEMA").is_some() {
+        std::fs::write(FILE, made).expect("the text is written");
+        return;
+    }
+    assert!(
+        SCHEMA == made,
+        "{FILE} isn't what the types make: RELAY_WRITE_SCHEMA=1 cargo test --lib schema writes it"
+    );
+}
 
 fn validator() -> Validator {
     jsonschema::draft202012::new(&schema()).expect("a schema")

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use ::http::Uri;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -14,7 +13,8 @@ const MAX_DOMAINS: usize = 100;
 const PORT: u16 = 443;
 
 /// The certificate of the public listener, from an authority that speaks ACME (RFC 8555).
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Acme {
     /// The names that the certificate is for.

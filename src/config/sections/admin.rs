@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -17,12 +16,13 @@ const MIN_TOKEN_BYTES: usize = 16;
 const MAX_HOSTS: usize = 64;
 
 /// The operator's listener: metrics and the admin API, which the public listener never serves.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// The address to listen at; none turns the listener off. Default: `127.0.0.1:8081`.
     #[serde(deserialize_with = "units::listen_or_off")]
-    #[schemars(with = "units::ListenOrOffText")]
+    #[cfg_attr(test, schemars(with = "units::ListenOrOffText"))]
     pub listen: Option<SocketAddr>,
     /// Environment variables that hold one token each, for the role `operate`. Default: none, and
     /// then everybody who reaches the listener may operate, which only loopback allows.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, shown};
@@ -15,7 +14,8 @@ pub const ALERT_SOURCE: &str = "relay";
 
 /// Alerts and the heartbeat. Alerts are events of the source `relay`, which reach their
 /// destination through relay's own queue.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Alerts {
     /// The destination of alerts; none: only the heartbeat is sent.
@@ -27,7 +27,8 @@ pub struct Alerts {
 }
 
 /// The form of an alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AlertFormat {
     /// The JSON of Standard Webhooks: `type`, `timestamp`, `data`.
@@ -54,7 +55,8 @@ impl AlertFormat {
 }
 
 /// A request that is sent at intervals while the relay works.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// The URL. It is a secret: whoever knows it can keep an alarm from going off.
@@ -65,7 +67,7 @@ pub struct Heartbeat {
     pub url_env: Option<String>,
     /// The time from one request to the next. Default: 1 minute.
     #[serde(default = "every_minute", deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub every: Duration,
 }
 

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_WAIT, bad, bad_secret, not_a_reference, resolved, shown};
@@ -12,7 +11,8 @@ use crate::config::sections::rate_limit::RateLimit;
 use crate::config::units;
 
 /// The relay API.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// The keys that may call it; without any, every call is refused. Default: none.
@@ -24,7 +24,7 @@ pub struct Api {
     /// How long an idempotency key, of a relay or of an event, names its first request. Default:
     /// 1 h.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub idempotency_window: Duration,
     /// The token buckets of each key.
     pub rate_limit: ApiRateLimit,
@@ -43,7 +43,8 @@ impl Default for Api {
 }
 
 /// The API's token buckets. Each key has its own.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiRateLimit {
     /// For `POST`. Default: 10 a second, bursts of 20.

@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, shown};
 use crate::config::units;
 
 /// Backups at intervals.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Backup {
     /// Where they are written. It is made if only its last part is missing.
     pub directory: PathBuf,
     /// The time from one to the next. Default: 1 day.
     #[serde(default = "every_day", deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub every: Duration,
     /// How many of this database are kept; the oldest are deleted. Default: 7.
     #[serde(default = "a_week")]

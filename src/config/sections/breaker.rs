@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, shown, within};
@@ -14,7 +13,8 @@ const MAX_BREAKER_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A circuit breaker as it is written. A key that is missing comes from `[delivery.defaults]`,
 /// and if it is missing there, from the default of [`BreakerRules`].
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerSettings {
     /// Whether the destination has a breaker. Default: true.
@@ -27,15 +27,15 @@ pub struct BreakerSettings {
     pub min_attempts: Option<u32>,
     /// The window of `ratio`. Default: 5 min.
     #[serde(deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub window: Option<Duration>,
     /// The wait before the first probe; each failed probe doubles it. Default: 30 s.
     #[serde(deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_after: Option<Duration>,
     /// The longest wait between probes; at least `probe_after`. Default: 10 min.
     #[serde(deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_cap: Option<Duration>,
 }
 

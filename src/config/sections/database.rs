@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted, within};
 use crate::config::units;
 
 /// The database.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// The file; `-wal`, `-shm` and `.lock` files stand beside it. Default: `relay.db`.
@@ -19,12 +19,12 @@ pub struct Database {
     /// The free space on the file's disk below which ingestion is refused, in bytes. Default:
     /// 64 MiB.
     #[serde(deserialize_with = "units::size")]
-    #[schemars(with = "units::SizeText")]
+    #[cfg_attr(test, schemars(with = "units::SizeText"))]
     pub min_free_bytes: u64,
     /// The space that the database may use, its write-ahead log included. Above nine tenths of it
     /// the payloads of finished events are deleted, the oldest first. Default: none.
     #[serde(deserialize_with = "units::some_size")]
-    #[schemars(with = "Option<units::SizeText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::SizeText>"))]
     pub max_bytes: Option<u64>,
 }
 

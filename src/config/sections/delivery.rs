@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_TIMEOUT, bad, quoted, shown, timeout, within};
@@ -17,7 +16,8 @@ use crate::config::units;
 use crate::model::{Level, NoProxy};
 
 /// The executor.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Delivery {
     /// The level that runs. Default: the highest one that is compiled in.
@@ -26,15 +26,15 @@ pub struct Delivery {
     pub workers: usize,
     /// The time for an attempt as a whole. Default: 15 s.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub timeout: Duration,
     /// The time to connect. Default: 5 s.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub connect_timeout: Duration,
     /// Networks that ad hoc URLs may reach besides the public internet. Default: none.
     #[serde(deserialize_with = "units::networks")]
-    #[schemars(with = "Vec<units::NetworkText>")]
+    #[cfg_attr(test, schemars(with = "Vec<units::NetworkText>"))]
     pub allow_networks: Vec<IpNet>,
     /// The proxy that destinations are reached through. Default: none; the environment names none.
     pub proxy: Option<ProxySetting>,
@@ -77,12 +77,13 @@ impl Default for Delivery {
 }
 
 /// Level simulated.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Simulated {
     /// The duration of a simulated attempt. Default: 50 ms.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub latency: Duration,
 }
 
@@ -95,7 +96,8 @@ impl Default for Simulated {
 }
 
 /// The settings of destinations that don't set them, ad hoc origins among them.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Defaults {
     /// Attempts a second. Default: unlimited.

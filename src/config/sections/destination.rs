@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::http::HeaderValue;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{
@@ -37,7 +36,8 @@ const OWN_HEADERS: [&str; 11] = [
 ];
 
 /// A named destination.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
     /// The URL. The operator wrote it, so private addresses are allowed.
@@ -56,7 +56,7 @@ pub struct Destination {
     pub headers: BTreeMap<String, Secret>,
     /// The time for an attempt as a whole. Default: `delivery.timeout`.
     #[serde(default, deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub timeout: Option<Duration>,
     /// Attempts a second (level durable). Default: `delivery.defaults.rate_limit`.
     #[serde(default)]

@@ -1,12 +1,12 @@
 //! A token bucket, as `[api.rate_limit]`, `[sources.…]` and `[destinations.…]` have it.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, within};
 
 /// A token bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
     /// Tokens a second.

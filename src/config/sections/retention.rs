@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, shown};
@@ -10,16 +9,17 @@ use crate::config::units;
 
 /// How long finished intents are kept, counted from their end; none: forever. Pending intents are
 /// never deleted.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
     /// For intents whose deliveries all arrived. Default: 7 days.
     #[serde(deserialize_with = "units::duration_or_forever")]
-    #[schemars(with = "units::LastingText")]
+    #[cfg_attr(test, schemars(with = "units::LastingText"))]
     pub delivered: Option<Duration>,
     /// For intents with a dead letter and no pending delivery. Default: 30 days.
     #[serde(deserialize_with = "units::duration_or_forever")]
-    #[schemars(with = "units::LastingText")]
+    #[cfg_attr(test, schemars(with = "units::LastingText"))]
     pub dead_lettered: Option<Duration>,
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_WAIT, bad, shown, within};
@@ -14,24 +13,25 @@ const MAX_WAITS: u32 = 100;
 
 /// A retry schedule as it is written. A key that is missing comes from `[delivery.defaults]`, and
 /// if it is missing there, from the built-in schedule.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
     /// The wait after each failed attempt. Default: [`RetrySettings::SCHEDULE`].
     #[serde(deserialize_with = "some_durations")]
-    #[schemars(with = "Option<Vec<units::DurationText>>")]
+    #[cfg_attr(test, schemars(with = "Option<Vec<units::DurationText>>"))]
     pub schedule: Option<Vec<Duration>>,
     /// The largest fraction of a wait that is added at random. Default: 0.2.
     pub jitter: Option<f64>,
     /// Instead of a schedule: the wait after the first failed attempt.
     #[serde(deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub base: Option<Duration>,
     /// With `base`: the factor by which each further wait grows. Default: 2.
     pub factor: Option<f64>,
     /// With `base`: the longest wait. Default: 24 h.
     #[serde(deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub cap: Option<Duration>,
     /// With `base`: the number of attempts. Default: 10.
     pub attempts: Option<u32>,

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, check_public_url, timeout, within};
@@ -14,49 +13,50 @@ use crate::config::sections::tls::Tls;
 use crate::config::units;
 
 /// The public listener and its limits.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
     /// The address to listen at. Default: `127.0.0.1:8080`.
     #[serde(deserialize_with = "units::listen")]
-    #[schemars(with = "units::ListenText")]
+    #[cfg_attr(test, schemars(with = "units::ListenText"))]
     pub listen: SocketAddr,
     /// Open connections, at most; further ones wait in the kernel's backlog. Default: 1 024.
     pub max_connections: u32,
     /// The largest body on `/v1`, in bytes. Default: 32 KiB.
     #[serde(deserialize_with = "units::size")]
-    #[schemars(with = "units::SizeText")]
+    #[cfg_attr(test, schemars(with = "units::SizeText"))]
     pub max_body_bytes: u64,
     /// The time for a client to send the headers of a request, from their first byte on; for the
     /// first request of a connection, from its beginning. Default: 10 s.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub header_timeout: Duration,
     /// The time for a connection to be idle between an answer and the next request. Default: 75 s,
     /// longer than the minute for which proxies and load balancers keep an idle connection, so that
     /// they never send a request on one that relay is closing.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub keep_alive_timeout: Duration,
     /// The headers of a request, at most. Default: 100.
     pub max_headers: usize,
     /// The largest line and headers of a request, in bytes. Default: 32 KiB.
     #[serde(deserialize_with = "units::size")]
-    #[schemars(with = "units::SizeText")]
+    #[cfg_attr(test, schemars(with = "units::SizeText"))]
     pub max_header_bytes: u64,
     /// The time for a request from its headers to its answer. Default: 30 s.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub request_timeout: Duration,
     /// The time for requests and attempts to finish when the relay stops. Default: 10 s.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub shutdown_grace: Duration,
     /// The beginning of the URLs that providers were given, up to the path. Default: none.
     pub public_url: Option<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed. Default: none.
     #[serde(deserialize_with = "units::networks")]
-    #[schemars(with = "Vec<units::NetworkText>")]
+    #[cfg_attr(test, schemars(with = "Vec<units::NetworkText>"))]
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate of the listener, which then speaks TLS alone. Default: none.
     pub tls: Option<Tls>,

@@ -9,7 +9,6 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ::http::HeaderName;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
@@ -19,7 +18,8 @@ use crate::model::number::Number;
 
 /// Patterns by header, query field and JSON pointer. All lines must match, each by one of its
 /// patterns.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Conditions {
     /// By the header's name.
@@ -44,7 +44,8 @@ pub enum Pattern {
 }
 
 /// Conditions on one value.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Operators {
     /// A number of at least this.

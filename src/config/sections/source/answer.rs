@@ -1,6 +1,5 @@
 //! `[sources.NAME] answer`: the answer to an event that was accepted, or is a duplicate.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -10,7 +9,8 @@ const MAX_BODY_BYTES: usize = 4096;
 
 /// The answer to an accepted event or a duplicate, in place of 202 and the contract's JSON. The
 /// event's id is in the header `Relay-Event-Id`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Answer {
     /// The status, 200 to 299. Default: 200.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -15,7 +14,8 @@ const MAX_EVENT_TYPE: usize = 128;
 
 /// Where an event's type is found. A type is 1 to 128 visible ASCII characters; an event without
 /// one has no type.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventTypeAt {
     /// In the header of this name.

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::config::rules::{Checked, MAX_WAIT, bad, is_header_name, quoted, shown};
@@ -42,7 +41,8 @@ impl Default for IdempotencyKeyAt {
 }
 
 /// The action of a duplicate whose event is dead-lettered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RedeliveryAction {
     /// None.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, MAX_BODY_BYTES, within};
@@ -23,7 +22,8 @@ use crate::model::request::Conditions;
 use crate::model::route::Route;
 
 /// A webhook source.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Names of destinations; each gets a delivery of its own, of every event. May be left out if
@@ -44,7 +44,7 @@ pub struct Source {
     pub idempotency: IdempotencyKeyAt,
     /// How long a key names its first event. Default: `api.idempotency_window`.
     #[serde(default, deserialize_with = "units::some_duration")]
-    #[schemars(with = "Option<units::DurationText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub idempotency_window: Option<Duration>,
     /// The action of a duplicate whose event is dead-lettered. Default: none.
     #[serde(default)]
@@ -81,7 +81,7 @@ pub struct Source {
     pub decode: Option<Decode>,
     /// The largest body, in bytes. Default: [`Source::MAX_BODY_BYTES`].
     #[serde(default, deserialize_with = "units::some_size")]
-    #[schemars(with = "Option<units::SizeText>")]
+    #[cfg_attr(test, schemars(with = "Option<units::SizeText>"))]
     pub max_body_bytes: Option<u64>,
     /// Whether bodies that aren't JSON are accepted. Default: false.
     #[serde(default)]
@@ -118,7 +118,7 @@ pub struct Source {
     pub require: Conditions,
     /// The networks that may send; others get 403. Default: all.
     #[serde(default, deserialize_with = "units::some_networks")]
-    #[schemars(with = "Vec<units::NetworkText>")]
+    #[cfg_attr(test, schemars(with = "Vec<units::NetworkText>"))]
     pub allow_ips: Vec<IpNet>,
     /// The beginning of the URL that the provider was given, up to the path. Default: that of the
     /// server.

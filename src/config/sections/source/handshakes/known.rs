@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::sections::source::handshakes::table::HandshakeTable;
 use crate::model::request::Conditions;
 
 /// The handshakes that relay knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HandshakeName {
     /// Meta and `WebSub`: GET with `hub.mode=subscribe`.

@@ -1,13 +1,13 @@
 //! A handshake as the configuration describes it.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::sections::source::handshakes::reply::{ReplyJson, ReplyText};
 use crate::model::request::{Conditions, Template};
 
 /// A handshake as the configuration describes it.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HandshakeTable {
     /// The method; `GET` stands for `HEAD`, too.
@@ -33,7 +33,8 @@ pub struct HandshakeTable {
 }
 
 /// The method of a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HandshakeMethod {
     /// `GET`, and `HEAD`.

@@ -1,6 +1,5 @@
 //! `[[sources.NAME.verify_any]]`: several schemes, of which one has to verify a request.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::Checked;
@@ -16,7 +15,8 @@ use crate::config::sections::source::verify::token::TokenScheme;
 use crate::model::request::Conditions;
 
 /// One scheme of several, and the requests that it is for.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Alternative {
     /// The requests that the scheme is for. Default: all.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -11,7 +10,8 @@ use crate::config::sections::source::verify::common::{has_secrets, secret_list};
 use crate::config::sections::source::verify::context::SourceContext;
 
 /// The user, whose passwords the secrets are.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicScheme {
     /// The user's name.

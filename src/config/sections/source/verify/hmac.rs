@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad_secret};
@@ -20,7 +19,8 @@ use crate::model::base64;
 use crate::model::request::{SignatureFormat, Template};
 
 /// The place of the signature, and the content that is signed.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct HmacScheme {
     /// The header that holds the signature, or a list of headers.
@@ -45,7 +45,7 @@ pub struct HmacScheme {
     pub signed: Template,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub tolerance: Duration,
     /// The bytes that a secret's text stands for. Default: those of the text.
     pub secret_encoding: SecretEncoding,
@@ -80,7 +80,8 @@ impl Default for HmacScheme {
 }
 
 /// The hash of an HMAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// HMAC-SHA-1: sound as an HMAC, and still used by some providers.
@@ -92,7 +93,8 @@ pub enum Algorithm {
 }
 
 /// The bytes that a secret's text stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SecretEncoding {
     /// The bytes of the text.

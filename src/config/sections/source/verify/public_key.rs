@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, bad_public_key, quoted, resolved};
@@ -18,7 +17,8 @@ use crate::model::request::{SignatureFormat, Template};
 use crate::model::{Level, PublicKey, PublicKeyAlgorithm};
 
 /// The place of the signature, the content that is signed, and the keys.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PublicKeyScheme {
     /// The algorithm of the keys and of the signature.
@@ -49,7 +49,7 @@ pub struct PublicKeyScheme {
     pub signed: Template,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(default = "default_tolerance", deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub tolerance: Duration,
     /// The keys, in hexadecimal, base64 or PEM; a signature by any of them verifies.
     #[serde(default)]
@@ -74,7 +74,8 @@ fn default_tolerance() -> Duration {
 }
 
 /// The name of a host, of which labels may be `*`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct CertificateHost(pub String);
 

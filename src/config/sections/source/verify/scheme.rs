@@ -1,6 +1,5 @@
 //! The scheme by which a source's requests are verified.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::Checked;
@@ -14,7 +13,8 @@ use crate::config::sections::source::verify::standard_webhooks::StandardWebhooks
 use crate::config::sections::source::verify::token::TokenScheme;
 
 /// The scheme by which a source's requests are verified.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Verify {
     /// The Standard Webhooks specification.

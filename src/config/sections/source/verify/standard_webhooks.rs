@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad_public_key, resolved, signing_secrets};
@@ -17,7 +16,8 @@ use crate::config::units;
 use crate::model::PublicKey;
 
 /// The scheme of the Standard Webhooks specification.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct StandardWebhooks {
     /// `whsec_…` secrets, of `v1` signatures; a signature by any of them verifies, so that they
@@ -33,7 +33,7 @@ pub struct StandardWebhooks {
     pub public_keys_file: Option<PathBuf>,
     /// The largest difference between the signature's time and relay's. Default: 5 min.
     #[serde(deserialize_with = "units::duration")]
-    #[schemars(with = "units::DurationText")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub tolerance: Duration,
 }
 

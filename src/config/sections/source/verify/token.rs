@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
@@ -14,7 +13,8 @@ use crate::config::sections::source::verify::context::{SourceContext, check_temp
 use crate::model::request::{Part, Template};
 
 /// The place of the secret.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenScheme {
     /// The header that holds the secret. It is not stored, and not sent on.
