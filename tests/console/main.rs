@@ -2,7 +2,8 @@
 //!
 //! - `webdriver`: the browser. `scene`: a relay with everything that the console shows.
 //! - `pages`: each page in both themes and two widths: accessible, within its width, without a
-//!   violation of its policy, and pictured below `target/console`.
+//!   violation of its policy, and pictured below `target/console`. `looks.js` complains of texts
+//!   that are cut or covered, and of rows out of line.
 //! - `flows`: people at work, with scripts and without.
 //! - `hostile`: payloads and names that would do harm. `attacks`: rebinding, other sites' forms,
 //!   fixed sessions and guesses.

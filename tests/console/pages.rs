@@ -12,11 +12,16 @@ use crate::webdriver::{Browser, Theme, is_there};
 /// The narrowest telephone, and a usual screen.
 const WIDTHS: [u32; 2] = [360, 1440];
 
-/// Checks that a page is accessible, no wider than the window, and violates no policy.
+/// Complains of faults that a person would see at once.
+const LOOKS: &str = include_str!("looks.js");
+
+/// Checks that a page is accessible, no wider than the window, readable, and violates no policy.
 fn check(browser: &Browser, page: &str) {
     let overflow = browser
         .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(overflow, json!(0), "{page} is wider than the window");
+    let looks = browser.run(LOOKS);
+    assert_eq!(looks, json!([]), "{page}: {looks:#}");
     let mut complaints = browser.complaints();
     // A page that isn't there, or that was asked for wrongly, says so by its status.
     let is_status = |text: &str| text.contains("status of 404") || text.contains("status of 400");
@@ -124,6 +129,8 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
     browser.see("is under way");
     look(&browser, "operations", &scene.url("/operations"));
     look(&browser, "not-found", &scene.url("/events/evt_none"));
+    // An error leads on like any page.
+    browser.find("nav [aria-current]");
 }
 
 #[test]

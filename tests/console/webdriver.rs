@@ -309,7 +309,7 @@ impl Browser {
         let height = size["height"]
             .as_f64()
             .unwrap_or(900.0)
-            .clamp(400.0, 6000.0);
+            .clamp(400.0, 16_000.0);
         let clip = json!({
             "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1,
         });

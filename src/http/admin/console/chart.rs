@@ -13,6 +13,8 @@ const HEIGHT: u64 = 72;
 /// The width of a bar with its gap, and without.
 const STEP: u64 = 6;
 const WIDTH: u64 = 5;
+/// The detail of a chart without bars.
+const NONE: &str = "none in this time";
 
 /// The counts of one step.
 #[derive(Clone, Copy, Default)]
@@ -103,7 +105,7 @@ impl Series {
             name,
             figure: grouped(total),
             detail: match most {
-                0 => "none in this time".to_owned(),
+                0 => NONE.to_owned(),
                 most => format!("at most {} {unit}", grouped(most)),
             },
             ..self.chart(bars)
@@ -126,8 +128,17 @@ impl Series {
             format!("p50 {}", shown(value))
         }));
         let total = self.total().latency;
+        if total.quantile(0.5).is_none() {
+            return Chart {
+                name: "Latency",
+                figure: "–".to_owned(),
+                detail: NONE.to_owned(),
+                ..self.chart(bars)
+            };
+        }
         Chart {
             name: "Latency",
+            has_key: true,
             figure: format!("p50 {}", quantile_text(&total, 0.5)),
             detail: format!("p99 {}", quantile_text(&total, 0.99)),
             ..self.chart(bars)
@@ -138,6 +149,7 @@ impl Series {
         let last = self.points.len().saturating_sub(1);
         Chart {
             name: "",
+            has_key: false,
             figure: String::new(),
             detail: String::new(),
             width: self.points.len() as u64 * STEP,
@@ -199,6 +211,8 @@ pub(super) fn quantile_text(latency: &LatencyHistogram, share: f64) -> String {
 /// A chart of bars.
 pub(super) struct Chart {
     pub name: &'static str,
+    /// Whether its bars have two colours, which the figure and the detail explain.
+    pub has_key: bool,
     /// The figure of the whole time.
     pub figure: String,
     pub detail: String,

@@ -143,9 +143,11 @@ fn collect(key: &str, view: &Value, settings: &mut Vec<Setting>) {
         }
         return;
     }
+    // The view tells of the conditions only whether there are any.
+    let key = key.replace("has_conditions", "require");
     let size = view.as_u64().filter(|_| key.ends_with("_bytes"));
     settings.push(Setting {
-        key: key.to_owned(),
+        key,
         value: size.map_or_else(|| value(view), bytes),
     });
 }

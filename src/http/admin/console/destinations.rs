@@ -6,10 +6,11 @@ use askama::Template;
 use percent_encoding::percent_decode_str;
 
 use super::chart::{Chart, FiguresRow, Series};
+use super::link;
 use super::mark::{DestinationMark, Recent};
 use super::page::{Frame, Tab, html, see_other};
 use super::visit::{Visit, capped, form, grouped, millis};
-use super::{link, when::When};
+use super::when::{When, written_at};
 use crate::clock::Timestamp;
 use crate::config::DestinationPolicy;
 use crate::http::admin::api::query::Parameters;
@@ -179,8 +180,8 @@ fn settings(policy: &DestinationPolicy) -> Vec<(&'static str, String)> {
     vec![
         ("Timeout", seconds(policy.timeout)),
         ("Rate limit", rate),
-        ("At once", policy.concurrency.to_string()),
-        ("Attempts", policy.retry.max_attempts().to_string()),
+        ("Concurrency", policy.concurrency.to_string()),
+        ("Attempts at most", policy.retry.max_attempts().to_string()),
         ("Signature", secrets),
     ]
 }
@@ -194,8 +195,8 @@ fn links(name: &str) -> Vec<(&'static str, String)> {
     vec![
         ("All deliveries", link::with("/deliveries", &all)),
         ("Dead letters", list("dead_lettered")),
-        ("For a retry", list("retrying")),
-        ("Waiting", list("queued")),
+        ("Retrying", list("retrying")),
+        ("Queued", list("queued")),
     ]
 }
 
@@ -343,7 +344,8 @@ async fn pause(
     Ok(match operator.pause(name, &reason).await? {
         Some(before) => format!(
             "{name} was paused already, at {}: {}",
-            before.at, before.reason
+            written_at(before.at),
+            before.reason
         ),
         None => format!("{name} is paused: nothing is sent to it until it is resumed."),
     })

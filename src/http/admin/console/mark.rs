@@ -116,12 +116,14 @@ impl Recent {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"{{ mark|safe }}{% if !detail.is_empty() || until.is_some() %} <span class="soft small">{{ detail }}{% if let Some(until) = until %} {{ until|safe }}{% endif %}</span>{% endif %}"#
+    source = r#"{{ mark|safe }}{% if !detail.is_empty() || at.is_some() %} <span class="soft small">{{ detail }}{% if let Some(at) = at %}{% if !detail.is_empty() %} {% endif %}{{ at|safe }}{% endif %}{{ reason }}</span>{% endif %}"#
 )]
 pub(super) struct DestinationMark {
     mark: Mark,
     detail: String,
-    until: Option<When>,
+    at: Option<When>,
+    /// Of a pause, with the sign before it.
+    reason: String,
 }
 
 impl DestinationMark {
@@ -133,10 +135,11 @@ impl DestinationMark {
         recent: Option<&Recent>,
     ) -> Self {
         let is_failing = recent.is_some_and(|last| last.failed > 0 && last.delivered == 0);
-        let of = |word, tone, detail: &str, until: Option<Timestamp>| Self {
+        let of = |word, tone, detail: &str, at: Option<Timestamp>| Self {
             mark: Mark::new(word, tone),
             detail: detail.to_owned(),
-            until: until.map(|at| When::new(at, now)),
+            at: at.map(|at| When::new(at, now)),
+            reason: String::new(),
         };
         match keep_reason(one, config, now) {
             Some(KeepReason::UnknownDestination) => {
@@ -145,8 +148,10 @@ impl DestinationMark {
             Some(KeepReason::Paused) => {
                 let pause = one.paused.as_ref();
                 let reason = pause.map_or("", |pause| pause.reason.as_str());
-                let reason = format!("{reason},");
-                of("paused", Tone::Waits, &reason, pause.map(|pause| pause.at))
+                Self {
+                    reason: told_reason(reason),
+                    ..of("paused", Tone::Waits, "", pause.map(|pause| pause.at))
+                }
             }
             Some(KeepReason::Held(until)) => {
                 of("held", Tone::Waits, "by Retry-After, ends", Some(until))
@@ -157,6 +162,15 @@ impl DestinationMark {
             None if is_failing => of("failing", Tone::Bad, "no success in 5 min", None),
             None => of("healthy", Tone::Good, "", None),
         }
+    }
+}
+
+/// The reason of a pause, after the time when it began. Without one, the reason names the person.
+fn told_reason(reason: &str) -> String {
+    match reason {
+        "" => String::new(),
+        by if by.starts_with("by ") => format!(" {by}"),
+        reason => format!(": {reason}"),
     }
 }
 
@@ -172,4 +186,28 @@ pub(super) fn keep_reason(
         probe_at: one.probe_at,
     };
     obstacles.reason(config.is_deliverable(&one.name), now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_tells_its_begin_before_its_reason() {
+        let now = Timestamp::from_millis(1_000_000);
+        let told = |reason| {
+            let mark = DestinationMark {
+                mark: Mark::new("paused", Tone::Waits),
+                detail: String::new(),
+                at: Some(When::new(now, now)),
+                reason: told_reason(reason),
+            };
+            let html = mark.to_string();
+            let (_, text) = html.split_once("just now</time>").expect("the time");
+            text.strip_suffix("</span>").expect("an end").to_owned()
+        };
+        assert_eq!(told("until Monday"), ": until Monday");
+        assert_eq!(told("by OPS_TOKEN"), " by OPS_TOKEN");
+        assert_eq!(told(""), "");
+    }
 }

@@ -30,6 +30,7 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, CONTENT_TYPE};
 use hyper::http::request::Parts;
 
+use crate::http::admin::access::caller::Caller;
 use crate::http::admin::access::has_bearer;
 use crate::http::admin::destination_actions::Action;
 use crate::http::api_error::{ApiError, ErrorFormat};
@@ -66,16 +67,32 @@ pub(in crate::http::admin) async fn answer(
     let wants_html = accept.is_some_and(|accept| accept.contains("text/html"));
     let mut response = match answered {
         Ok(response) => response,
-        Err(error) if wants_html => error_page(&error, head, context),
-        Err(error) => error.respond(ErrorFormat::Relay, context.id()),
+        Err(refused) if wants_html => error_page(&refused, head, context),
+        Err(Refused { error, .. }) => error.respond(ErrorFormat::Relay, context.id()),
     };
     page::secure(response.headers_mut());
     Ok(response)
 }
 
-fn error_page(error: &ApiError, head: &Parts, context: &RequestContext) -> Response {
+/// An error, and the person whom it is told, if that is known.
+struct Refused {
+    error: ApiError,
+    caller: Option<Caller>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self {
+            error,
+            caller: None,
+        }
+    }
+}
+
+fn error_page(refused: &Refused, head: &Parts, context: &RequestContext) -> Response {
+    let error = &refused.error;
     let heading = match error.status {
-        StatusCode::NOT_FOUND => "There is no such page",
+        StatusCode::NOT_FOUND => "Not found",
         StatusCode::FORBIDDEN => "This may not be done",
         StatusCode::CONFLICT => "This can't be done as things are",
         StatusCode::BAD_REQUEST => "The request is wrong",
@@ -85,7 +102,10 @@ fn error_page(error: &ApiError, head: &Parts, context: &RequestContext) -> Respo
     let path = head.uri.path();
     let end = path[1..].find('/').map_or(path.len(), |end| end + 1);
     let page = page::html(&ErrorPage {
-        frame: Frame::of_stranger(heading),
+        frame: refused.caller.as_ref().map_or_else(
+            || Frame::of_stranger(heading),
+            |caller| Frame::of_error(heading, &path[..end], caller),
+        ),
         heading,
         message: error.message(),
         status: error.status.as_u16(),
@@ -167,21 +187,21 @@ async fn respond(
     context: &RequestContext,
     head: &Parts,
     body: &mut Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refused> {
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     if let Some(asset) = assets::find(head.uri.path()) {
         app.admin_access.check_host(head)?;
         return if is_read {
             Ok(asset.respond())
         } else {
-            Err(ApiError::method_not_allowed(GET))
+            Err(ApiError::method_not_allowed(GET).into())
         };
     }
     if head.uri.path() == sign_in::PATH {
         return match head.method {
-            Method::GET | Method::HEAD => sign_in::show(app, head),
-            Method::POST => sign_in::sign_in(app, context, head, body).await,
-            _ => Err(ApiError::method_not_allowed("GET, HEAD, POST")),
+            Method::GET | Method::HEAD => Ok(sign_in::show(app, head)?),
+            Method::POST => Ok(sign_in::sign_in(app, context, head, body).await?),
+            _ => Err(ApiError::method_not_allowed("GET, HEAD, POST").into()),
         };
     }
     let caller = match app.admin_access.authenticate(head) {
@@ -200,17 +220,26 @@ async fn respond(
         head,
         caller,
     };
+    visited(&visit, body).await.map_err(|error| Refused {
+        error,
+        caller: Some(visit.caller),
+    })
+}
+
+/// Answers somebody who is known.
+async fn visited(visit: &Visit<'_>, body: &mut Body) -> Result<Response, ApiError> {
+    let (head, is_secure) = (visit.head, visit.context.is_secure);
     let route = Route::find(head.uri.path(), &head.method);
     let route = route.ok_or_else(|| ApiError::not_found("There is nothing at this path."))?;
     match (route.allows(), &head.method) {
         (GET, &Method::GET | &Method::HEAD) => {}
         (POST, &Method::POST) if matches!(route, Route::SignOut) => {
-            visit.caller.check_page(head, context.is_secure)?;
+            visit.caller.check_page(head, is_secure)?;
         }
-        (POST, &Method::POST) => visit.caller.check_form(head, context.is_secure)?,
+        (POST, &Method::POST) => visit.caller.check_form(head, is_secure)?,
         (allows, _) => return Err(ApiError::method_not_allowed(allows)),
     }
-    show(&visit, route, body).await
+    show(visit, route, body).await
 }
 
 async fn show(visit: &Visit<'_>, route: Route<'_>, body: &mut Body) -> Result<Response, ApiError> {

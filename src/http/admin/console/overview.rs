@@ -219,11 +219,7 @@ fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> 
         Figure {
             name: "Waiting",
             value: known(&[DeliveryState::Queued, DeliveryState::Retrying]),
-            detail: format!(
-                "{} for a retry, {} kept back",
-                grouped(retrying),
-                grouped(kept)
-            ),
+            detail: waiting_text(retrying, kept),
             path: Some(if retrying > 0 {
                 "/deliveries?status=retrying"
             } else {
@@ -263,10 +259,10 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
         at: None,
     };
     let last = visit.app.reload_file.last(&state.last);
-    let reload = match &last.error {
-        None if state.last.generation == 0 => "read at the start",
-        None => "reloaded",
-        Some(_) => "reload refused",
+    let (read, how) = match &last.error {
+        None if state.last.generation == 0 => ("Configuration read", "at the start"),
+        None => ("Configuration read", "by a reload"),
+        Some(_) => ("Last reload", "refused"),
     };
     let free = visit.app.store.free_bytes();
     let space = visit.app.store.space_use();
@@ -295,8 +291,8 @@ fn facts(visit: &Visit<'_>, state: &ConfigState, now: Timestamp) -> Vec<Fact> {
             short(&state.last.fingerprint).to_owned(),
         )),
         Some(Fact {
-            name: "Last change of it",
-            value: reload.to_owned(),
+            name: read,
+            value: how.to_owned(),
             at: Some(When::new(last.at, now)),
         }),
     ];
@@ -313,6 +309,18 @@ fn database_text(file: u64, space: SpaceUse) -> String {
             bytes(max)
         ),
         None => bytes(file),
+    }
+}
+
+/// The parts of the waiting deliveries that are told; one may be in both.
+fn waiting_text(retrying: i64, kept: i64) -> String {
+    match (retrying, kept) {
+        (0, 0) => "none retrying, none kept back".to_owned(),
+        (retrying, kept) => format!(
+            "of these {} retrying, {} kept back",
+            grouped(retrying),
+            grouped(kept)
+        ),
     }
 }
 

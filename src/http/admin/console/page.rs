@@ -44,6 +44,8 @@ pub(super) struct Who {
 /// A message above the page.
 pub(super) struct Note {
     pub text: String,
+    /// The command that ends the text.
+    pub command: Option<&'static str>,
     pub class: &'static str,
     /// Whether it answers the form before.
     pub is_news: bool,
@@ -54,6 +56,7 @@ impl Note {
     pub fn result(text: String) -> Self {
         Self {
             text,
+            command: None,
             class: "good-note",
             is_news: true,
         }
@@ -63,6 +66,7 @@ impl Note {
     pub fn trouble(text: String) -> Self {
         Self {
             text,
+            command: None,
             class: "bad-note",
             is_news: false,
         }
@@ -72,6 +76,7 @@ impl Note {
     pub fn hint(text: String) -> Self {
         Self {
             text,
+            command: None,
             class: "waits-note",
             is_news: false,
         }
@@ -104,6 +109,20 @@ impl Frame {
             who: Some(who),
             notes: Vec::new(),
             is_live: false,
+        }
+    }
+
+    /// The frame of an error at a path that begins so.
+    pub fn of_error(title: &str, begin: &str, caller: &Caller) -> Self {
+        let begin = if begin == "/events" {
+            "/deliveries"
+        } else {
+            begin
+        };
+        let tab = TABS.iter().find(|(_, path, _)| *path == begin);
+        Self {
+            tab: tab.map(|(tab, ..)| *tab),
+            ..Self::new(title, Tab::Overview, caller)
         }
     }
 

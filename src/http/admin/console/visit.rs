@@ -58,8 +58,11 @@ impl Visit<'_> {
         let mut frame = Frame::new(title, tab, &self.caller).with(said);
         if self.app.store.is_held() {
             let text = "This is a restored backup, and it is held: requests are accepted, and \
-                        nothing is sent until relay resume --all.";
-            frame.notes.push(Note::hint(text.to_owned()));
+                        nothing is sent until";
+            frame.notes.push(Note {
+                command: Some("relay resume --all"),
+                ..Note::hint(text.to_owned())
+            });
         }
         if let Err(unready) = self.app.store.readiness() {
             let text = format!("Nothing can be accepted: {}.", unready.reason());

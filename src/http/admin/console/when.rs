@@ -1,5 +1,7 @@
 //! Times as a person reads them.
 
+use std::borrow::Cow;
+
 use askama::Template;
 
 use crate::clock::Timestamp;
@@ -45,6 +47,24 @@ impl Moment {
             machine,
         }
     }
+}
+
+/// A time as it is written out.
+pub(super) fn written_at(at: Timestamp) -> String {
+    written(&at.to_string())
+}
+
+/// A sentence whose times, which are machines' in the API, are written out.
+pub(super) fn with_written_times(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let bare = word.trim_end_matches(['.', ',', ':', ';']);
+        if bare.ends_with('Z') && bare.parse::<jiff::Timestamp>().is_ok() {
+            Cow::Owned(format!("{}{}", written(bare), &word[bare.len()..]))
+        } else {
+            Cow::Borrowed(word)
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn written(machine: &str) -> String {
@@ -100,6 +120,10 @@ mod tests {
         ] {
             assert_eq!(relative(at(seconds), now), told, "{seconds}");
         }
+        assert_eq!(
+            with_written_times("It is due at 2026-01-31T12:00:00.123Z. Z waits"),
+            "It is due at 2026-01-31 12:00:00 UTC. Z waits"
+        );
         let moment = Moment::new(now).to_string();
         assert!(moment.contains(">2001-09-09 01:46:40 UTC<"), "{moment}");
     }

@@ -71,5 +71,7 @@ fn a_series_without_counts_has_no_bar() {
     let mut series = series();
     series.points = vec![Point::default(); 60];
     assert!(series.latencies().bars.is_empty());
-    assert_eq!(series.latencies().figure, "p50 –");
+    let latencies = series.latencies();
+    assert_eq!(latencies.figure, "–");
+    assert!(!latencies.has_key, "there is no colour to explain");
 }

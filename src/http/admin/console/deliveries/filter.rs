@@ -96,7 +96,6 @@ impl Filter {
             name,
             word: match name {
                 "blocked" => "blocked by its order".to_owned(),
-                "unrouted" => "wanted by no route".to_owned(),
                 name => name.replace('_', " "),
             },
             is_chosen: self.status == name,

@@ -86,7 +86,7 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
         statuses: filter.statuses(),
         destinations: names(config.destinations.keys().collect()),
         sources: names(config.sources.keys().collect()),
-        count: count_text(found.count, is_unrouted),
+        count: count_text(found.count, is_unrouted, filter.is_given()),
         is_unrouted,
         rows: found.rows,
         next: found.next.map(|next| filter.page(Some(&next.to_string()))),
@@ -164,15 +164,16 @@ pub(super) fn find(visit: &Visit<'_>) -> Result<Response, ApiError> {
     )))
 }
 
-/// The number of rows that match, in words.
-fn count_text(count: DeliveryCount, is_unrouted: bool) -> String {
-    let (one, many) = if is_unrouted {
-        ("event matches", "events match")
-    } else {
-        ("delivery matches", "deliveries match")
+/// The number of rows, in words. Of none the list itself speaks.
+fn count_text(count: DeliveryCount, is_unrouted: bool, is_filtered: bool) -> String {
+    let (one, many) = match (is_unrouted, is_filtered) {
+        (true, _) => ("event matches", "events match"),
+        (false, true) => ("delivery matches", "deliveries match"),
+        (false, false) => ("delivery", "deliveries"),
     };
     let number = grouped(count.number);
     match (count.is_exact, count.number) {
+        (true, 0) => String::new(),
         (true, 1) => format!("1 {one}"),
         (true, _) => format!("{number} {many}"),
         (false, _) => format!("{number}+ {many}"),

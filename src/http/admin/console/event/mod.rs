@@ -16,7 +16,7 @@ use super::link;
 use super::mark::Mark;
 use super::page::{Frame, Tab, html};
 use super::visit::{Visit, bytes as size};
-use super::when::{Moment, When};
+use super::when::{Moment, When, with_written_times};
 use crate::config::Resolved;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
@@ -142,7 +142,7 @@ impl Delivered {
             path: link::destination(&one.destination),
             destination: one.destination.clone(),
             mark: Mark::of_delivery(one.state, one.discarded_at.is_some()),
-            waits_for: describe_with_payload(one, gone, relay),
+            waits_for: with_written_times(&describe_with_payload(one, gone, relay)),
             attempts: format!("{} of {most}", one.attempts),
             entries: entries(&one.history, at),
         }

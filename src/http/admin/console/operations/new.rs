@@ -6,6 +6,7 @@ use askama::Template;
 
 use crate::http::admin::console::link;
 use crate::http::admin::console::mark::{Mark, Tone};
+use crate::http::admin::console::operations::fields::{Field, shown_fields, value_of};
 use crate::http::admin::console::operations::words::{filter_text, time_word, what};
 use crate::http::admin::console::page::{Frame, Tab, html, see_other};
 use crate::http::admin::console::visit::{Visit, form, grouped};
@@ -14,7 +15,6 @@ use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::Response;
 use crate::maintenance::ConfiguredRouting;
-use crate::model::DeliveryState;
 use crate::ops::operations::{self, Created, Invalid, OperationKind, OperationRequest, PlanError};
 use crate::store::{BulkAction, BulkPreview, NewBulk};
 
@@ -30,22 +30,12 @@ struct NewPage {
     frame: Frame,
     kind: &'static str,
     title: &'static str,
+    about: &'static str,
     fields: Vec<Field>,
     destinations: Vec<String>,
     problem: Option<String>,
     counted: Option<Counted>,
     may_operate: bool,
-}
-
-/// A field of the request, as it was given.
-struct Field {
-    name: &'static str,
-    label: &'static str,
-    value: String,
-    is_choice: bool,
-    hint: &'static str,
-    /// The only values that it may have, each with its word; empty if any will do.
-    options: Vec<(&'static str, String)>,
 }
 
 /// The operation as it was counted.
@@ -79,40 +69,6 @@ struct First {
     created: When,
 }
 
-/// The fields that a kind has: name, label, whether it is a choice of destinations, hint.
-type FieldOf = (&'static str, &'static str, bool, &'static str);
-
-const STATUS: FieldOf = ("status", "Status", false, "usual ones");
-const DESTINATION: FieldOf = ("destination", "Destination", true, "all");
-const SOURCE: FieldOf = ("source", "Source", false, "all");
-const TYPE: FieldOf = ("type", "Type", false, "invoice.*");
-const REASON: FieldOf = ("reason", "Last error contains", false, "");
-const SINCE: FieldOf = ("since", "Since", false, "2h, or a time");
-const UNTIL: FieldOf = ("until", "Until", false, "now");
-const ROUTE: FieldOf = ("route", "Where to", false, "as before");
-const FROM: FieldOf = ("from", "From destination", true, "");
-const TO: FieldOf = ("to", "To destination", true, "");
-
-fn fields_of(kind: OperationKind) -> &'static [FieldOf] {
-    match kind {
-        OperationKind::Replay => &[
-            STATUS,
-            DESTINATION,
-            SOURCE,
-            TYPE,
-            REASON,
-            SINCE,
-            UNTIL,
-            ROUTE,
-            TO,
-        ],
-        OperationKind::Retry | OperationKind::Discard | OperationKind::Erase => {
-            &[STATUS, DESTINATION, SOURCE, TYPE, REASON, SINCE, UNTIL]
-        }
-        OperationKind::Reroute => &[FROM, TO, STATUS, SOURCE, TYPE, REASON, SINCE, UNTIL],
-    }
-}
-
 fn title(kind: OperationKind) -> &'static str {
     match kind {
         OperationKind::Replay => "Replay",
@@ -120,6 +76,17 @@ fn title(kind: OperationKind) -> &'static str {
         OperationKind::Discard => "Discard",
         OperationKind::Reroute => "Reroute",
         OperationKind::Erase => "Erase",
+    }
+}
+
+/// The effect of a kind, in words.
+fn about(kind: OperationKind) -> &'static str {
+    match kind {
+        OperationKind::Replay => "Sends deliveries that have ended once more.",
+        OperationKind::Retry => "Makes waiting deliveries due now.",
+        OperationKind::Discard => "Gives deliveries up for good: they are not sent any more.",
+        OperationKind::Reroute => "Moves waiting deliveries from one destination to another.",
+        OperationKind::Erase => "Deletes events for good: payload, headers, key and answers.",
     }
 }
 
@@ -143,6 +110,7 @@ pub(in crate::http::admin::console) async fn new(visit: &Visit<'_>) -> Result<Re
         frame,
         kind: kind.name(),
         title: title(kind),
+        about: about(kind),
         fields: shown_fields(kind, &given),
         destinations: destinations(visit),
         problem: None,
@@ -165,60 +133,6 @@ pub(in crate::http::admin::console) async fn new(visit: &Visit<'_>) -> Result<Re
 fn given(fields: Vec<(String, String)>) -> Vec<(String, String)> {
     let fields = fields.into_iter();
     fields.filter(|(_, value)| !value.is_empty()).collect()
-}
-
-fn shown_fields(kind: OperationKind, given: &[(String, String)]) -> Vec<Field> {
-    let ids = given.iter().any(|(name, _)| name == "ids");
-    let all = fields_of(kind).iter();
-    // Ids say already which ones are meant.
-    let of_ids = ["to", "route", "destination", "status"];
-    let all = all.filter(|(name, ..)| !ids || of_ids.contains(name));
-    let shown = all.map(|&(name, label, is_choice, hint)| Field {
-        name,
-        label,
-        value: value_of(given, name).to_owned(),
-        is_choice,
-        hint: if name == "status" && kind == OperationKind::Erase {
-            "all"
-        } else {
-            hint
-        },
-        options: match name {
-            "status" => statuses(kind),
-            "route" => vec![("true", "today's routes".to_owned())],
-            _ => Vec::new(),
-        },
-    });
-    let ids = ids.then(|| Field {
-        name: "ids",
-        label: "Relay or event",
-        value: value_of(given, "ids").to_owned(),
-        is_choice: false,
-        hint: "",
-        options: Vec::new(),
-    });
-    ids.into_iter().chain(shown).collect()
-}
-
-/// The states of the deliveries that a kind can work on.
-fn statuses(kind: OperationKind) -> Vec<(&'static str, String)> {
-    use DeliveryState::{DeadLettered, Delivered, Queued, Retrying};
-    let states: &[DeliveryState] = match kind {
-        OperationKind::Replay => &[DeadLettered, Delivered],
-        OperationKind::Retry | OperationKind::Reroute => &[Queued, Retrying],
-        OperationKind::Discard => &[DeadLettered, Queued, Retrying],
-        OperationKind::Erase => &DeliveryState::ALL,
-    };
-    let options = states.iter().map(|state| {
-        let name = state.name();
-        (name, name.replace('_', " "))
-    });
-    options.collect()
-}
-
-fn value_of<'a>(given: &'a [(String, String)], wanted: &str) -> &'a str {
-    let found = given.iter().find(|(name, _)| name == wanted);
-    found.map_or("", |(_, value)| value)
 }
 
 fn destinations(visit: &Visit<'_>) -> Vec<String> {

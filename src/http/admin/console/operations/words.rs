@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::http::admin::console::when::written_at;
 use crate::model::DeliveryState;
 use crate::store::{BulkAction, BulkFilter, FilteredTime, StateSet};
 
@@ -48,11 +49,11 @@ pub(super) fn filter_text(filter: &BulkFilter, action: BulkAction, asked_at: Tim
     }
     if filter.since > Timestamp::from_millis(0) {
         let time = time_word(filter, action);
-        parts.push(format!("{time} since {}", filter.since));
+        parts.push(format!("{time} since {}", written_at(filter.since)));
     }
     if filter.ids.is_empty() && asked_at.since(filter.until) >= MINUTE {
         let time = time_word(filter, action);
-        parts.push(format!("{time} until {}", filter.until));
+        parts.push(format!("{time} until {}", written_at(filter.until)));
     }
     if parts.is_empty() {
         return "everything".to_owned();
@@ -82,7 +83,7 @@ mod tests {
         };
         assert_eq!(text(&until(now)), "everything");
         let an_hour_ago = now.minus(MINUTE * 60);
-        let told = format!("accepted until {an_hour_ago}");
+        let told = format!("accepted until {}", written_at(an_hour_ago));
         assert_eq!(text(&until(an_hour_ago)), told);
     }
 }
