@@ -134,20 +134,24 @@ impl Section {
 fn collect(key: &str, view: &Value, settings: &mut Vec<Setting>) {
     if let Some(members) = view.as_object() {
         for (name, member) in members {
+            // The view tells of the conditions only whether there are any.
+            let conditions = member.as_bool().filter(|_| name == "has_conditions");
+            let name = conditions.map_or(name.as_str(), |_| "require");
             let key = if key.is_empty() {
-                name.clone()
+                name.to_owned()
             } else {
                 format!("{key}.{name}")
             };
-            collect(&key, member, settings);
+            match conditions {
+                Some(are_there) => collect(&key, &are_there.then_some("set").into(), settings),
+                None => collect(&key, member, settings),
+            }
         }
         return;
     }
-    // The view tells of the conditions only whether there are any.
-    let key = key.replace("has_conditions", "require");
     let size = view.as_u64().filter(|_| key.ends_with("_bytes"));
     settings.push(Setting {
-        key,
+        key: key.to_owned(),
         value: size.map_or_else(|| value(view), bytes),
     });
 }
@@ -195,6 +199,10 @@ mod tests {
             "retention": { "delivered": "604800s", "dead": "0s" },
             "retry": { "schedule": ["5s", "7200s", "90s"] },
             "server": { "max_body_bytes": 1_048_576, "burst": 1_048_576 },
+            "sources": {
+                "shop": { "has_conditions": true },
+                "has_conditions": { "has_conditions": false, "maps": { "has_conditions": "x" } },
+            },
         });
         let sections = sections(&view);
         let shown: Vec<_> = sections
@@ -216,6 +224,9 @@ mod tests {
             "retry.schedule = 5s, 2h, 90s",
             "server.max_body_bytes = 1.0 MiB",
             "server.burst = 1048576",
+            "sources.shop.require = set",
+            "sources.has_conditions.require = –",
+            "sources.has_conditions.maps.has_conditions = x",
         ] {
             assert!(shown.contains(&line.to_owned()), "{line}: {shown:?}");
         }
