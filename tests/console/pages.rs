@@ -98,6 +98,11 @@ fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
             "/deliveries?status=dead_lettered&destination=mail".to_owned(),
         ),
         ("deliveries-none", "/deliveries?source=nobody".to_owned()),
+        ("deliveries-one", "/deliveries?source=names".to_owned()),
+        (
+            "operation-one",
+            "/operations/new?kind=erase&source=names".to_owned(),
+        ),
         (
             "deliveries-unrouted",
             "/deliveries?status=unrouted".to_owned(),
