@@ -70,6 +70,7 @@ fn first(scene: &Scene, filter: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one list of pages")]
 fn every_page_is_accessible_and_fits_in_both_themes_and_widths() {
     if !is_there() {
         return;
