@@ -6,6 +6,9 @@
 //! - `backups`: backups and the hold. `backup_files`: backups as files, and restores.
 //!   `backup_error`: why they fail.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
+//! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
+//!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
+//!   `limits`, `row_budget`: sizes, and how large changes are divided.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
 //! - `conformance`: the tests that every engine passes.
 //!
@@ -25,12 +28,18 @@ mod admin;
 mod backup_error;
 mod backup_files;
 mod backups;
+mod budget;
 mod context;
 mod error;
+mod health;
+mod limits;
+mod newly_dead;
 mod operator;
 mod reader;
+mod row_budget;
 mod sqlite;
 mod types;
+mod waiting_origins;
 
 use std::time::Duration;
 

@@ -5,16 +5,17 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId};
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_HISTORY;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::MAX_HISTORY;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::act::Act;
 use crate::store::sqlite::ops::bulk::Decider;
 use crate::store::sqlite::ops::foresee::foresee;
 use crate::store::sqlite::queries::{Cursor, Selected, destination_id, selection_of};
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{
     BulkAction, BulkFilter, BulkTally, DestinationId, IntentRow, NewBulk, NoRouting, OfIntent,
     Routing,

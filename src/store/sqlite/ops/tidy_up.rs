@@ -5,8 +5,8 @@ use std::time::Duration;
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 

@@ -8,8 +8,8 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Rows, n
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, OrderKey};
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_HISTORY;
 use crate::store::sqlite::columns::BLOCKED;
-use crate::store::sqlite::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::payload::GONE;
 use crate::store::types::{BulkAction, DestinationId, IntentRow, StateSet};
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::OrderKey;
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::MAX_HISTORY;
+use crate::store::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::act::{Act, Does, rows_of};
 use crate::store::sqlite::queries::{Selected, Selection, destination_id, load_message};
 use crate::store::types::{BulkAction, IntentRow, OutboundMessage, Routing};

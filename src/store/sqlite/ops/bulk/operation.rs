@@ -4,8 +4,8 @@
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::bulk::create::CreateBulk;
 use crate::store::sqlite::queries::{operation_named_by, parts_of, read_operation};
 use crate::store::sqlite::tx::Tx;

@@ -4,14 +4,14 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::columns::stored_ids;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::act::{Act, Does};
 use crate::store::sqlite::ops::bulk::decide::{Decider, Decision};
 use crate::store::sqlite::ops::bulk::room::{Patience, Rooms};
 use crate::store::sqlite::queries::{Cursor, Selection, rows_of};
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::RowBudget;
 use crate::store::types::{
     AdvanceBulk, BulkAction, BulkId, BulkTally, IntentRow, Routing, StateSet,
 };

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::STEP_ROWS;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::ops::bulk::plan::{BulkStep, Part};
 use crate::store::sqlite::queries::Cursor;
 use crate::store::sqlite::tx::Tx;

@@ -14,9 +14,10 @@ use self::claim::claim;
 use self::settle::{release, rows_of, settle, store_breaker};
 use crate::model::BreakerChange;
 use crate::store::error::StoreError;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{
     ClaimId, ClaimRequest, Claimed, DestinationId, Release, SettleAndClaim, Settlement,
 };

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use crate::model::{BreakerChange, DeliveryState, OrderKey, Transition};
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::MAX_HISTORY;
+use crate::store::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{Claim, DestinationChange, DestinationId, Release, Settlement};

@@ -4,14 +4,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::limits::BUSY_TIMEOUT;
 use crate::store::error::StoreError;
 use crate::store::types::Unready;
 
 /// How long the writer may work on one batch, or tidy up, before it counts as stalled: as long as
-/// it waits for another process's transaction. A batch takes milliseconds, and a checkpoint of the
-/// largest WAL (64 MiB) less than a second on a disk that writes 100 MB/s.
-pub const STALLED_AFTER: Duration = BUSY_TIMEOUT;
+/// SQLite waits for another process's transaction. A batch takes milliseconds, and a checkpoint of
+/// the largest WAL (64 MiB) less than a second on a disk that writes 100 MB/s.
+pub const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The reason that a refused batch gives.
 fn reason(error: &StoreError) -> Unready {
