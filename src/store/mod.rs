@@ -9,6 +9,7 @@
 //! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
 //!   `limits`, `row_budget`: sizes, and how large changes are divided.
+//! - `newest`: the page of a list. `follow`: the looks of a tail.
 //! - `sqlite`: the engine, on one file. SQL stands nowhere else.
 //! - `conformance`: the tests that every engine passes.
 //!
@@ -31,8 +32,10 @@ mod backups;
 mod budget;
 mod context;
 mod error;
+mod follow;
 mod health;
 mod limits;
+mod newest;
 mod newly_dead;
 mod operator;
 mod reader;

@@ -99,6 +99,7 @@ CREATE TABLE relay.waiting (                    -- hot: a row as long as a deliv
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX waiting_intent ON relay.waiting (intent_id, destination_id);
 CREATE INDEX waiting_line ON relay.waiting (destination_id, order_key, place) WHERE place IS NOT NULL;
+CREATE INDEX retrying ON relay.waiting (intent_id, destination_id) WHERE state = 2;
 CREATE INDEX waiting_listed ON relay.waiting (state, destination_id, intent_id) WHERE state = 2 OR history > 0;
 
 CREATE TABLE relay.ended (                      -- append-only until a replay or retention
@@ -117,6 +118,7 @@ CREATE TABLE relay.ended (                      -- append-only until a replay or
     CHECK (state <> 4 OR last_error IS NOT NULL)
 );
 CREATE INDEX dead ON relay.ended (destination_id, updated_at, intent_id) WHERE state = 4 AND discarded_at IS NULL;
+CREATE INDEX dead_latest ON relay.ended (intent_id, destination_id) WHERE state = 4 AND discarded_at IS NULL;
 CREATE INDEX dead_listed ON relay.ended (destination_id, intent_id) WHERE state = 4 AND discarded_at IS NULL;
 CREATE INDEX discarded ON relay.ended (destination_id, discarded_at) WHERE discarded_at IS NOT NULL;
 CREATE INDEX ended_line ON relay.ended (destination_id, order_key, place) WHERE place IS NOT NULL;
