@@ -42,10 +42,7 @@ fn one_key_from_64_connections_at_once_makes_one_event_and_one_relay() {
         .filter(|(_, status, _)| status == "accepted")
         .count();
     assert_eq!(accepted, 1, "the others are duplicates");
-    let rows: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count");
+    let rows: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!(rows, 2);
 }
 
@@ -128,10 +125,7 @@ fn a_request_whose_answer_was_lost_is_answered_again_by_its_key() {
         };
         assert_eq!(created(), created());
     }
-    let count: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count");
+    let count: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!(count, 40);
 }
 

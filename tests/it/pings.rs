@@ -77,10 +77,7 @@ fn a_ping_is_one_signed_attempt_that_leaves_no_trace() {
     }
     assert_eq!(post(&admin, "/api/destinations/orders/pause").status, 200);
     assert_eq!(ping(&admin, &clock)["status_code"], 410);
-    let stored: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a number");
+    let stored: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!(stored, 0);
 }
 

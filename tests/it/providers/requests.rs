@@ -83,10 +83,7 @@ fn send(relay: &TestRelay, provider: &str, request: &Request) -> Reply {
 }
 
 fn events(relay: &TestRelay) -> i64 {
-    relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count")
+    relay.peek("SELECT count(*) FROM intents")
 }
 
 /// The id of the event that a request became.
