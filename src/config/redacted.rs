@@ -43,9 +43,17 @@ impl Resolved {
             },
             "database": {
                 "path": self.database.path.display().to_string(),
+                "url": set(usize::from(self.database.url.is_some())),
+                "ca_file": self.database.ca_file.as_ref().map(|path| path.display().to_string()),
+                "statement_timeout": shown(self.database.statement_timeout),
                 "readers": self.database.readers,
                 "min_free_bytes": self.database.min_free_bytes,
                 "max_bytes": self.database.max_bytes,
+            },
+            "node": {
+                "name": self.node.name,
+                "lease": shown(self.node.lease),
+                "heartbeat": shown(self.node.heartbeat),
             },
             "api": {
                 "keys": set(self.api.keys.len()),

@@ -230,6 +230,12 @@ pub enum OpenError {
         /// The pool's error.
         source: EngineError,
     },
+    /// The settings name a server of PostgreSQL, and this build has no engine for one.
+    #[error(
+        "database.url: this build keeps its database in a file alone; a build with --features \
+         postgres takes a URL"
+    )]
+    NoPostgres,
     /// Recovery failed.
     #[error("{}: can't be recovered: {source}", path.display())]
     Recover {

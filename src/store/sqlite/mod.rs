@@ -60,5 +60,5 @@ pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
-pub use restore::{Restore, settle_held};
+pub use restore::Restore;
 pub use unlock::{LockFileContents, Unlock};

@@ -61,6 +61,7 @@ impl Shared {
             on_work,
             on_outside_write,
             on_broken,
+            node: _,
         } = context;
         Self {
             path,

@@ -116,6 +116,7 @@ pub fn try_open(settings: &config::Database, clock: Arc<dyn Clock>) -> Result<Sq
 pub fn context(clock: Arc<dyn Clock>) -> StoreContext {
     StoreContext {
         clock,
+        node: crate::config::Node::default(),
         metrics: Arc::new(Metrics::new(Level::Off)),
         stop: Stop::default(),
         on_work: Arc::new(|_| {}),

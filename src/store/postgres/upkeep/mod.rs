@@ -1,0 +1,21 @@
+//! Maintenance, one subject a file.
+//!
+//! - `alerts`: states of alerts, and their events.
+//! - `budget`: the space that may be used.
+//! - `config_state`: records the configuration that runs, and what a reload replaces.
+//! - `expired`: intents and keys that retention may delete.
+//! - `prune`: deletes expired intents and keys, and tidies up.
+//! - `rollups`: adds to the counts by minute and hour.
+//! - `secrets`: learns, expects and forgets secrets of sources.
+//! - `shed`: finished events that make room.
+//! - `space`: the space that is used.
+
+mod alerts;
+mod budget;
+mod config_state;
+mod expired;
+mod prune;
+mod rollups;
+mod secrets;
+mod shed;
+mod space;
