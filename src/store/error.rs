@@ -24,6 +24,9 @@ pub enum StoreError {
     /// Another process holds the database, or no reader is free.
     #[error("the database is busy")]
     Busy,
+    /// The server of the database can't be reached, or lets nobody in.
+    #[error("the database can't be reached: {0}")]
+    Unreachable(EngineError),
     /// The store has stopped, or is stopping.
     #[error("the store has stopped")]
     Stopped,
@@ -48,6 +51,11 @@ impl StoreError {
         !matches!(self, Self::Rejected(_) | Self::Unexpected(_))
     }
 
+    /// Whether the same may do once others are done with the database, or it is back.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unreachable(_))
+    }
+
     /// Whether the process must end.
     pub(super) fn is_fatal(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Displaced(_))
@@ -60,6 +68,7 @@ impl StoreError {
             Self::Full => Self::Full,
             Self::BudgetSpent => Self::BudgetSpent,
             Self::Busy => Self::Busy,
+            Self::Unreachable(error) => Self::Unreachable(error.to_string().into()),
             Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
             Self::Unexpected(why) => Self::Unexpected(why.clone()),
             Self::Rejected(error) => Self::Unexpected(error.to_string()),

@@ -1,4 +1,4 @@
-//! The `PostgreSQL` engine: a server that several processes of relay may share, each a node of it.
+//! The PostgreSQL engine: a server that several processes of relay may share, each a node of it.
 //!
 //! - `handle`: [`Postgres`], the engine's handle. `start`: connects and starts the writer.
 //!   `shared`: the state that the threads and the handles share. `reader`: a part's own connection
@@ -8,6 +8,11 @@
 //!   hoc origins.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
 //!   the server does by itself.
+//!
+//! - `connection`: one session and blocking calls on it. `retry`: calls that are made again after a
+//!   failure, on a new connection if need be. `failure`: why a call failed, by SQLSTATE.
+//! - `url`: the server. `tls`: how it is spoken to in private. `text`: text that comes from outside.
+//!   `columns`: how values of the domain are stored.
 //!
 //! `schema.sql` is the whole schema.
 
@@ -24,17 +29,24 @@
 mod accept;
 mod acts;
 mod backups;
+mod columns;
+mod connection;
 mod due;
+mod failure;
 mod handle;
 mod messages;
 mod operator;
 mod origins;
 mod queries;
 mod reader;
+mod retry;
 mod shared;
 mod start;
+mod text;
+mod tls;
 mod turn;
 mod upkeep;
+mod url;
 
 pub use handle::Postgres;
 pub use operator::Operator;
