@@ -44,6 +44,7 @@ CREATE TABLE relay.destinations (
     probe_at     bigint,
     owner        bigint,
     proven_at    bigint,
+    unused_by    bigint,                        -- the epoch that found no delivery to it; NULL once one ends
     CHECK ((paused_at IS NULL) = (pause_reason IS NULL)),
     CHECK ((probe_at IS NULL) = (probe_wait IS NULL))
 ) WITH (fillfactor = 70);
@@ -100,6 +101,8 @@ CREATE TABLE relay.waiting (                    -- hot: a row as long as a deliv
 CREATE UNIQUE INDEX waiting_intent ON relay.waiting (intent_id, destination_id);
 CREATE INDEX waiting_line ON relay.waiting (destination_id, order_key, place) WHERE place IS NOT NULL;
 CREATE INDEX retrying ON relay.waiting (intent_id, destination_id) WHERE state = 2;
+CREATE INDEX waiting_line_head ON relay.waiting (destination_id, order_key)
+    WHERE place IS NOT NULL AND next_attempt_at < 9223372036854775807;
 CREATE INDEX waiting_listed ON relay.waiting (state, destination_id, intent_id) WHERE state = 2 OR history > 0;
 
 CREATE TABLE relay.ended (                      -- append-only until a replay or retention
@@ -126,9 +129,10 @@ CREATE INDEX ended_line ON relay.ended (destination_id, order_key, place) WHERE 
 CREATE TABLE relay.claims (                     -- one row a turn: what whoever takes over counts as interrupted
     epoch        bigint NOT NULL,
     turn         bigint NOT NULL,
+    made_at      bigint NOT NULL,
     intents      bigint[] NOT NULL,
     destinations int[] NOT NULL,
-    attempts     int[] NOT NULL,                -- what each attempt is, 1-based in its budget
+    attempts     int[] NOT NULL,                -- what each attempt is, 1-based in its budget; 0 once released
     histories    int[] NOT NULL,                -- each delivery's history before, so that a settlement changes no claim
     begun        int NOT NULL,                  -- the first so many; the others wait behind them and are not counted
     PRIMARY KEY (epoch, turn)
