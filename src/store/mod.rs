@@ -8,7 +8,8 @@
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
-//!   `limits`, `row_budget`: sizes, and how large changes are divided.
+//!   `limits`, `row_budget`: sizes, and how large changes are divided. `turn_part`: the
+//!   dispatcher's change, divided.
 //! - `newest`: the page of a list. `follow`: the looks of a tail.
 //! - `sqlite`: the engine on one file. `postgres`: the engine on a server of PostgreSQL, in builds
 //!   with the feature of that name. SQL stands nowhere else.
@@ -108,6 +109,7 @@ mod postgres;
 mod reader;
 mod row_budget;
 mod sqlite;
+mod turn_part;
 mod types;
 mod waiting_origins;
 

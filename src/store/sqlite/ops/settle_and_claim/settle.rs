@@ -18,18 +18,6 @@ fn state_after(transition: Transition) -> Result<DeliveryState, StoreError> {
         .ok_or_else(|| StoreError::Unexpected(format!("{transition:?} can't follow an attempt")))
 }
 
-/// Rows that a settlement writes: the delivery and the attempt, the oldest attempt if it is
-/// deleted, the destination for each of its changes, and with an order the line.
-pub fn rows_of(settlement: &Settlement) -> usize {
-    let change = &settlement.change;
-    2 + usize::from(i64::from(settlement.record.history) >= MAX_HISTORY)
-        + usize::from(change.hold_until.is_some())
-        + usize::from(change.pause.is_some())
-        + usize::from(change.breaker.is_some())
-        + usize::from(change.is_proven.is_some())
-        + if settlement.on_dead.is_some() { 2 } else { 0 }
-}
-
 /// Records the result of an attempt. Guarded by state and claim: a delivery that this claim no
 /// longer owns stays as it is.
 pub fn settle(settlement: &Settlement, tx: &Tx<'_>) -> Result<(), StoreError> {
