@@ -6,6 +6,7 @@
 //! - `backups`: backups and the hold. `backup_files`: backups as files, and restores.
 //!   `backup_error`: why they fail.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
+//! - `bulk`: bulk operations, as far as they are the same for every engine.
 //! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
 //!   `limits`, `row_budget`: sizes, and how large changes are divided. `turn_part`: the
@@ -96,6 +97,7 @@ mod backup_error;
 mod backup_files;
 mod backups;
 mod budget;
+mod bulk;
 mod context;
 mod error;
 mod follow;

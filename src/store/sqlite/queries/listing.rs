@@ -18,7 +18,7 @@ use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::queries::selection::destination_id;
+use crate::store::sqlite::queries::bulk_reads::destination_id;
 use crate::store::types::{DeliveryCount, DestinationId, ListQuery, ListedDelivery, Listing};
 
 /// Selects a delivery as it is shown, by its key.

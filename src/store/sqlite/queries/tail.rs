@@ -14,8 +14,8 @@ use crate::store::follow::{
 use crate::store::sqlite::columns::intent_id;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::bulk_reads::destination_id;
 use crate::store::sqlite::queries::intents::history;
-use crate::store::sqlite::queries::selection::destination_id;
 use crate::store::types::{
     DestinationId, IntentRow, StoredAttempt, TailCursor, TailPage, TailQuery,
 };

@@ -1,14 +1,11 @@
 //! Decides what to do with the selected deliveries and events. Asks the configuration, and so reads
 //! bodies: on a reader, never in the writer's transaction.
 
-use rusqlite::{Connection, params};
-
 use crate::model::OrderKey;
-use crate::store::error::StoreError;
-use crate::store::limits::MAX_HISTORY;
-use crate::store::sqlite::ops::act::{Act, Does, rows_of};
-use crate::store::sqlite::queries::{Selected, Selection, destination_id, load_message};
-use crate::store::types::{BulkAction, IntentRow, OutboundMessage, Routing};
+use crate::store::bulk::act::{Act, Does, rows_of};
+use crate::store::bulk::reads::BulkReads;
+use crate::store::bulk::selection::{Selected, Selection};
+use crate::store::types::{BulkAction, OutboundMessage, Routing};
 
 /// The acts that one selected delivery or event asks for.
 #[derive(Debug, Default)]
@@ -28,7 +25,6 @@ impl Decision {
 
 /// Decides on selected deliveries and events.
 pub struct Decider<'a> {
-    pub sql: &'a Connection,
     pub routing: &'a dyn Routing,
     pub selection: &'a Selection,
     /// The name of the selection's target.
@@ -39,7 +35,11 @@ pub struct Decider<'a> {
 
 impl Decider<'_> {
     /// The acts for one that is not skipped.
-    pub fn decide(&self, selected: &Selected) -> Result<Decision, StoreError> {
+    pub fn decide<R: BulkReads>(
+        &self,
+        reads: &mut R,
+        selected: &Selected,
+    ) -> Result<Decision, R::Error> {
         let action = self.selection.action;
         let (Selected { intent, .. }, mut decision) = (selected, Decision::default());
         let rows = rows_of(action, selected.history, selected.bytes);
@@ -50,32 +50,34 @@ impl Decider<'_> {
         };
         match (action, self.target, selected.destination) {
             (BulkAction::Route, ..) => {
-                let message = load_message(self.sql, *intent)?;
+                let Some(message) = reads.message(*intent)? else {
+                    return Ok(decision);
+                };
                 if message.gone.is_some() {
                     // Its routes can't be known, either.
                     decision.payload_gone = 1;
                     return Ok(decision);
                 }
                 decision.bytes = message.headers.len() + message.body.len();
-                for name in self.missing(selected, &message)? {
+                for name in self.missing(reads, selected, &message)? {
                     let key = self.routing.order_key(&name, &message);
                     decision.acts.push(act(Does::Create { to: name, key }));
                 }
             }
             (BulkAction::Erase, ..) => decision.acts.push(Act {
-                rows: rows + self.rows_of_deliveries(*intent)?,
+                rows: rows + reads.delivery_rows(*intent)?,
                 ..act(Does::Erase {
                     waits: self.has_attempts,
                 })
             }),
             (BulkAction::SendTo, Some(name), _) => {
-                let (key, bytes) = self.order_key(selected, name)?;
+                let (key, bytes) = self.order_key(reads, selected, name)?;
                 decision.bytes = bytes;
                 let to = name.to_owned();
                 decision.acts.push(act(Does::Create { to, key }));
             }
             (BulkAction::Reroute, Some(name), Some(from)) => {
-                let (key, bytes) = self.order_key(selected, name)?;
+                let (key, bytes) = self.order_key(reads, selected, name)?;
                 decision.bytes = bytes;
                 let to = name.to_owned();
                 decision.acts.push(act(Does::Move { from, to, key }));
@@ -92,28 +94,17 @@ impl Decider<'_> {
         Ok(decision)
     }
 
-    /// Rows that erasing the deliveries of an event writes at most.
-    fn rows_of_deliveries(&self, intent: IntentRow) -> Result<usize, StoreError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT coalesce(sum(2 + min(history, ?2)), 0) FROM deliveries WHERE intent_id = ?1",
-        )?;
-        let rows: u32 = statement.query_row(params![intent, MAX_HISTORY], |row| row.get(0))?;
-        Ok(rows as usize)
-    }
-
     /// The destinations that today's routes want, and that the event has no delivery for.
-    fn missing(
+    fn missing<R: BulkReads>(
         &self,
+        reads: &mut R,
         selected: &Selected,
         message: &OutboundMessage,
-    ) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.sql.prepare_cached(
-            "SELECT 1 FROM deliveries WHERE intent_id = ?1 AND destination_id = ?2",
-        )?;
+    ) -> Result<Vec<String>, R::Error> {
         let mut missing: Vec<String> = Vec::new();
         for name in self.routing.route(message).iter() {
-            let is_there = match destination_id(self.sql, name)? {
-                Some(id) => statement.exists((selected.intent, id))?,
+            let is_there = match reads.destination_id(name)? {
+                Some(id) => reads.has_delivery(selected.intent, id)?,
                 None => false,
             };
             if !is_there && !missing.contains(name) {
@@ -125,15 +116,18 @@ impl Decider<'_> {
 
     /// The line in which an event stands at a destination, and the bytes that were read for it. The
     /// body is not read if nothing there has an order.
-    fn order_key(
+    fn order_key<R: BulkReads>(
         &self,
+        reads: &mut R,
         selected: &Selected,
         destination: &str,
-    ) -> Result<(Option<OrderKey>, usize), StoreError> {
+    ) -> Result<(Option<OrderKey>, usize), R::Error> {
         if !self.routing.has_order(destination) {
             return Ok((None, 0));
         }
-        let message = load_message(self.sql, selected.intent)?;
+        let Some(message) = reads.message(selected.intent)? else {
+            return Ok((None, 0));
+        };
         let bytes = message.headers.len() + message.body.len();
         Ok((self.routing.order_key(destination, &message), bytes))
     }

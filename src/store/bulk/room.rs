@@ -2,13 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
-
 use crate::clock::Timestamp;
 use crate::model::OrderKey;
-use crate::store::error::StoreError;
-use crate::store::sqlite::ops::line;
-use crate::store::sqlite::queries::destination_id;
+use crate::store::bulk::reads::BulkReads;
 use crate::store::types::DestinationId;
 
 /// A paced operation adds nothing while this many deliveries are due for the destination, or stand
@@ -19,8 +15,7 @@ const MAX_WAITING: i64 = 200;
 const UNLIMITED: i64 = i64::MAX / 2;
 
 /// How many more deliveries the destinations of one step may get. Bounded by the acts of a step.
-pub struct Rooms<'a> {
-    sql: &'a Connection,
+pub struct Rooms {
     now: Timestamp,
     is_paced: bool,
     left: HashMap<DestinationId, i64>,
@@ -38,10 +33,9 @@ pub enum Patience {
     IfActive,
 }
 
-impl<'a> Rooms<'a> {
-    pub fn new(sql: &'a Connection, now: Timestamp, is_paced: bool) -> Self {
+impl Rooms {
+    pub fn new(now: Timestamp, is_paced: bool) -> Self {
         Self {
-            sql,
             now,
             is_paced,
             left: HashMap::new(),
@@ -50,30 +44,35 @@ impl<'a> Rooms<'a> {
     }
 
     /// Whether a destination has a place.
-    pub fn has_room(&mut self, id: DestinationId, patience: Patience) -> Result<bool, StoreError> {
+    pub fn has_room<R: BulkReads>(
+        &mut self,
+        reads: &mut R,
+        id: DestinationId,
+        patience: Patience,
+    ) -> Result<bool, R::Error> {
         if !self.is_paced {
             return Ok(true);
         }
         let left = match self.left.get(&id) {
             Some(left) => *left,
-            None => self.measure(id, patience)?,
+            None => self.measure(reads, id, patience)?,
         };
         self.left.insert(id, left);
         Ok(left > 0)
     }
 
     /// Takes a place at a destination, and in a line of it; false if there is none.
-    pub fn take(
+    pub fn take<R: BulkReads>(
         &mut self,
-        id: DestinationId,
-        key: Option<OrderKey>,
+        reads: &mut R,
+        (id, key): (DestinationId, Option<OrderKey>),
         patience: Patience,
-    ) -> Result<bool, StoreError> {
-        let mut has_room = self.has_room(id, patience)?;
+    ) -> Result<bool, R::Error> {
+        let mut has_room = self.has_room(reads, id, patience)?;
         if let (true, true, Some(key)) = (self.is_paced, has_room, key)
             && self.left[&id] < UNLIMITED
         {
-            has_room = !line::is_crowded(self.sql, id, key, MAX_WAITING)?;
+            has_room = !reads.is_crowded(id, key, MAX_WAITING)?;
         }
         if let Some(left) = self.left.get_mut(&id) {
             *left -= i64::from(has_room);
@@ -82,14 +81,14 @@ impl<'a> Rooms<'a> {
     }
 
     /// The same, by name.
-    pub fn take_by_name(
+    pub fn take_by_name<R: BulkReads>(
         &mut self,
-        name: &str,
-        key: Option<OrderKey>,
+        reads: &mut R,
+        (name, key): (&str, Option<OrderKey>),
         patience: Patience,
-    ) -> Result<bool, StoreError> {
-        if let Some(id) = destination_id(self.sql, name)? {
-            return self.take(id, key, patience);
+    ) -> Result<bool, R::Error> {
+        if let Some(id) = reads.destination_id(name)? {
+            return self.take(reads, (id, key), patience);
         }
         let left = self.left_of_new.entry(name.to_owned());
         let left = left.or_insert(if self.is_paced {
@@ -102,29 +101,17 @@ impl<'a> Rooms<'a> {
         Ok(has_place)
     }
 
-    fn measure(&self, id: DestinationId, patience: Patience) -> Result<i64, StoreError> {
-        let kept = self
-            .sql
-            .prepare_cached(
-                "SELECT paused_at IS NOT NULL,
-                        coalesce(held_until, 0) > ?2 OR probe_at IS NOT NULL
-                 FROM destinations WHERE id = ?1",
-            )?
-            .query_row(params![id, self.now], |row| {
-                Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?))
-            })
-            .optional()?;
-        let (is_paused, is_held) = kept.unwrap_or((false, false));
-        if is_paused || (is_held && patience == Patience::IfActive) {
+    fn measure<R: BulkReads>(
+        &self,
+        reads: &mut R,
+        id: DestinationId,
+        patience: Patience,
+    ) -> Result<i64, R::Error> {
+        let kept = reads.kept_back(id, self.now)?.unwrap_or_default();
+        if kept.is_paused || (kept.is_held && patience == Patience::IfActive) {
             return Ok(UNLIMITED);
         }
-        let waiting: i64 = self
-            .sql
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM deliveries
-                 WHERE destination_id = ?1 AND next_attempt_at <= ?2 LIMIT ?3)",
-            )?
-            .query_row(params![id, self.now, MAX_WAITING], |row| row.get(0))?;
+        let waiting = reads.count_due(id, self.now, MAX_WAITING)?;
         Ok((MAX_WAITING - waiting).max(0))
     }
 }
