@@ -245,6 +245,14 @@ pub enum OpenError {
          postgres takes a URL"
     )]
     NoPostgres,
+    /// A server that can't be reached, or that can't keep relay's promises.
+    #[error("{database}: {problem}")]
+    Server {
+        /// The server and its database, without a password.
+        database: String,
+        /// The reason, and what is expected.
+        problem: String,
+    },
     /// Recovery failed.
     #[error("{}: can't be recovered: {source}", path.display())]
     Recover {

@@ -131,7 +131,10 @@ impl Connection {
 
     /// The rows of statements that see the same snapshot of the database.
     pub fn snapshot(&mut self, statements: &[Call<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
-        self.pipelined("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", statements)
+        self.pipelined(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            statements,
+        )
     }
 
     /// Makes several statements without parameters, in one transaction unless they say otherwise.
@@ -219,7 +222,10 @@ impl Connection {
 
     /// The failure of a call. If the connection ended under it, the reason is the connection's.
     fn explain(&mut self, error: Error) -> Failure {
-        let end = self.session.as_mut().and_then(|session| session.wire.end.take());
+        let end = self
+            .session
+            .as_mut()
+            .and_then(|session| session.wire.end.take());
         Failure::from(match end {
             Some(end) if error.as_db_error().is_none() => end,
             _ => error,
@@ -328,6 +334,10 @@ impl Wire {
     fn poll_notified(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(cx);
         let is_over = self.driver.is_none() || !self.notifications.is_empty();
-        if is_over { Poll::Ready(()) } else { Poll::Pending }
+        if is_over {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }

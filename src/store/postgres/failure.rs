@@ -203,7 +203,12 @@ impl fmt::Display for Failure {
             Source::Driver(error) => match error.as_db_error() {
                 // Without its detail, which quotes values.
                 Some(answer) => {
-                    write!(f, "{} (SQLSTATE {})", answer.message(), answer.code().code())
+                    write!(
+                        f,
+                        "{} (SQLSTATE {})",
+                        answer.message(),
+                        answer.code().code()
+                    )
                 }
                 None => chain(error, f),
             },

@@ -3,7 +3,9 @@
 //! - `handle`: [`Postgres`], the engine's handle. `start`: connects and starts the writer.
 //!   `shared`: the state that the threads and the handles share. `reader`: a part's own connection
 //!   for reading. `operator`: the database as commands see it.
-//! - `accept`: records intents, many in one statement.
+//!   `pool`: connections that requests share. `own_node`: this process among the nodes.
+//!   `tests_clock`: the clock of a test's commands.
+//! - `accept`: records intents. `writer/`: the thread that writes many with one statement.
 //! - `turn/`: the dispatcher's transaction. `due`, `messages`: what it sends. `origins`: forgets ad
 //!   hoc origins.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
@@ -37,16 +39,21 @@ mod handle;
 mod messages;
 mod operator;
 mod origins;
+mod own_node;
+mod pool;
 mod queries;
 mod reader;
 mod retry;
 mod shared;
 mod start;
+#[cfg(test)]
+mod tests_clock;
 mod text;
 mod tls;
 mod turn;
 mod upkeep;
 mod url;
+mod writer;
 
 pub use handle::Postgres;
 pub use operator::Operator;

@@ -1,11 +1,41 @@
 //! A connection of one part's own: clients can't take its place.
 
-/// A connection for the reads of one part; clones share it. All methods block.
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::retry::{CALL_LIMIT, Link, Patience};
+use super::shared::Shared;
+use crate::store::error::StoreError;
+
+/// A connection for the reads of one part; clones share it, one read at a time. It connects when it
+/// is first needed. All methods block.
 #[derive(Clone)]
-pub struct Reader {}
+pub struct Reader {
+    shared: Arc<Shared>,
+    link: Arc<Mutex<Link>>,
+}
 
 impl Reader {
-    pub(super) fn new() -> Self {
-        Self {}
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let link = Arc::new(Mutex::new(shared.connector.link()));
+        Self { shared, link }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Reads; on a new connection if this one is lost.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = Patience {
+            limit: CALL_LIMIT,
+            stop: &self.shared.stop,
+        };
+        super::handle::made(&self.shared, link.call(patience, read))
     }
 }

@@ -185,9 +185,8 @@ impl Link {
     /// [call](Self::call).
     pub fn connection(&mut self) -> Result<&mut Connection, Failure> {
         let generation = self.connector.generation.load(Ordering::Relaxed);
-        let is_usable = |connection: &Connection| {
-            !connection.is_lost() && self.generation == generation
-        };
+        let is_usable =
+            |connection: &Connection| !connection.is_lost() && self.generation == generation;
         if !self.connection.as_ref().is_some_and(is_usable) {
             // The old one is closed first: the server may have no room for both.
             self.connection = None;

@@ -1,7 +1,11 @@
 //! The state that the threads and the handles share.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
+use super::own_node::{Life, OwnNode};
+use super::pool::Pool;
+use super::retry::{Connector, Link};
 use crate::clock::Clock;
 use crate::config;
 use crate::ops::metrics::Metrics;
@@ -22,12 +26,28 @@ pub struct Shared {
     pub budget: Budget,
     pub health: WriterHealth,
     pub newly_dead: NewlyDeadDestinations,
+    /// Clients' operations in the queue: at most [`crate::store::limits::QUEUE`].
+    pub queued: AtomicUsize,
     /// This process among those that share the database, as it is configured.
-    pub node: config::Node,
+    pub node_settings: config::Node,
+    /// This process among those that share the database, as it lives.
+    pub node: OwnNode,
+    pub connector: Arc<Connector>,
+    /// Connections that requests share for reading.
+    pub readers: Pool,
+    /// The connection of relay's own changes, one at a time.
+    pub changes: Mutex<Link>,
+    /// The dispatcher's connection.
+    pub turns: Mutex<Link>,
 }
 
 impl Shared {
-    pub fn new(context: StoreContext) -> Self {
+    pub fn new(
+        context: StoreContext,
+        connector: &Arc<Connector>,
+        readers: u32,
+        life: Life,
+    ) -> Self {
         let StoreContext {
             clock,
             node,
@@ -47,7 +67,13 @@ impl Shared {
             budget: Budget::default(),
             health: WriterHealth::default(),
             newly_dead: NewlyDeadDestinations::default(),
-            node,
+            queued: AtomicUsize::new(0),
+            node_settings: node,
+            node: OwnNode::new(life),
+            connector: Arc::clone(connector),
+            readers: Pool::new(Arc::clone(connector), readers),
+            changes: Mutex::new(connector.link()),
+            turns: Mutex::new(connector.link()),
         }
     }
 }

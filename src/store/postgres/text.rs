@@ -37,7 +37,11 @@ impl From<Text<'_>> for String {
 }
 
 impl ToSql for Text<'_> {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         self.0.as_bytes().to_sql(ty, out)
     }
 
@@ -59,7 +63,11 @@ impl<'a> FromSql<'a> for Text<'a> {
 }
 
 impl ToSql for ByteText {
-    fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         self.0.to_sql(ty, out)
     }
 

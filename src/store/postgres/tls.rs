@@ -51,7 +51,9 @@ impl TlsConnect<Socket> for ToHost {
 
     fn connect(self, stream: Socket) -> Self::Future {
         Box::pin(async {
-            let client = self.client.ok_or_else(|| io::Error::other("TLS isn't used"))?;
+            let client = self
+                .client
+                .ok_or_else(|| io::Error::other("TLS isn't used"))?;
             let name = self.name.map_err(io::Error::other)?;
             let private = TlsConnector::from(client).connect(name, stream).await?;
             Ok(PrivateStream(private))

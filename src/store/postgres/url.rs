@@ -92,7 +92,11 @@ fn uses_tls(config: &mut Config) -> bool {
         SslMode::Require => true,
         _ => !config.get_hosts().iter().all(is_local),
     };
-    config.ssl_mode(if uses_tls { SslMode::Require } else { SslMode::Disable });
+    config.ssl_mode(if uses_tls {
+        SslMode::Require
+    } else {
+        SslMode::Disable
+    });
     uses_tls
 }
 

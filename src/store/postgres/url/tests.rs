@@ -21,7 +21,10 @@ fn tls_is_required_unless_the_connection_stays_on_this_machine_or_the_url_says_s
         ("postgres://a@db.example/x", SslMode::Require),
         ("postgres://a@db.example/x?sslmode=prefer", SslMode::Require),
         ("postgres://a@localhost,db.example/x", SslMode::Require),
-        ("postgres://a@db.example/x?sslmode=disable", SslMode::Disable),
+        (
+            "postgres://a@db.example/x?sslmode=disable",
+            SslMode::Disable,
+        ),
         ("postgres://a@localhost/x", SslMode::Disable),
         ("postgres://a@localhost/x?sslmode=require", SslMode::Require),
         ("postgres:///x?host=/run/postgresql", SslMode::Disable),
@@ -29,7 +32,11 @@ fn tls_is_required_unless_the_connection_stays_on_this_machine_or_the_url_says_s
     for (text, mode) in modes {
         let url = read(text).expect("a URL");
         assert_eq!(url.config().get_ssl_mode(), mode, "{text}");
-        assert_eq!(url.tls().client.is_some(), mode == SslMode::Require, "{text}");
+        assert_eq!(
+            url.tls().client.is_some(),
+            mode == SslMode::Require,
+            "{text}"
+        );
     }
 }
 
@@ -37,9 +44,18 @@ fn tls_is_required_unless_the_connection_stays_on_this_machine_or_the_url_says_s
 fn a_wrong_url_is_refused_without_its_password() {
     let wrong = [
         ("postgres:///x", "expected a host"),
-        ("postgres://a:hunter2@h/x?sslmode=verify-full", "sslmode: expected require"),
-        ("postgres://a:hunter2@h/x?target_session_attrs=read-only", "expected read-write"),
-        ("postgres://a:hunter2@h:port/x", "invalid value for option `port`"),
+        (
+            "postgres://a:hunter2@h/x?sslmode=verify-full",
+            "sslmode: expected require",
+        ),
+        (
+            "postgres://a:hunter2@h/x?target_session_attrs=read-only",
+            "expected read-write",
+        ),
+        (
+            "postgres://a:hunter2@h:port/x",
+            "invalid value for option `port`",
+        ),
         ("postgres://a:hun?ter2=b@h/x", "percent-encoded"),
         ("postgres://a:hunter2", "expected postgres://USER"),
         ("mysql://a:hunter2@h/x", "expected postgres://USER"),
@@ -47,6 +63,9 @@ fn a_wrong_url_is_refused_without_its_password() {
     for (text, expected) in wrong {
         let problem = read(text).err().expect(text);
         assert!(problem.contains(expected), "{text}: {problem}");
-        assert!(!problem.contains("hun") && !problem.contains("ter2"), "{problem}");
+        assert!(
+            !problem.contains("hun") && !problem.contains("ter2"),
+            "{problem}"
+        );
     }
 }
