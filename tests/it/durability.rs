@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 
+use crate::needs_a_file;
 use crate::support::{TestRelay, URL, config, relay_to};
 
 #[test]
@@ -158,6 +159,7 @@ fn ids_keep_their_order_when_the_clock_is_set_back() {
 
 #[test]
 fn the_database_has_the_settings_that_durability_needs() {
+    needs_a_file!("its pragmas are read");
     let relay = TestRelay::start();
     relay.client.hook("1", b"{}");
     let sqlite = relay.sqlite();

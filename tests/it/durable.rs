@@ -7,6 +7,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{RateLimit, RetrySettings, Secret};
 
+use crate::needs_a_file;
 use crate::support::{
     Answer, Receiver, TestRelay, event_id, event_with_status, orders, relay_id, relay_to,
     relay_with_status, until,
@@ -235,6 +236,7 @@ fn guard_transitions(database: &std::path::Path) {
 
 #[test]
 fn every_change_of_state_in_the_database_is_in_the_state_machines_table() {
+    needs_a_file!("a trigger is written into it");
     let hits = AtomicU32::new(0);
     let receiver = Receiver::start(move |arrival| {
         match (arrival.path.as_str(), hits.fetch_add(1, Ordering::SeqCst)) {

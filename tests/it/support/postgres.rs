@@ -58,11 +58,7 @@ pub fn server() -> Option<&'static Server> {
     static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         if let Some(url) = set("RELAY_TEST_POSTGRES") {
-            return Some(Server {
-                url,
-                programs: programs(),
-                _keeper: None,
-            });
+            return Some(Server::at(url));
         }
         Some(start(&programs()?))
     });
@@ -80,7 +76,7 @@ fn set(name: &str) -> Option<String> {
 }
 
 /// The folder with the programs of the newest version that is installed.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let config = Command::new("pg_config").arg("--bindir").output().ok();
     let named = config.map(|output| PathBuf::from(text(&output.stdout).trim()));
     let version = |path: &PathBuf| {
@@ -110,14 +106,20 @@ fn is_root() -> bool {
     })
 }
 
+/// A command that a user other than root runs, whom PostgreSQL refuses.
+pub fn command(program: &OsStr) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", USER, "--regid", USER, "--clear-groups"])
+        .arg(program);
+    command
+}
+
 fn start(programs: &Path) -> Server {
-    let mut command = if is_root() {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "sh"]);
-        command
-    } else {
-        Command::new("sh")
-    };
+    let mut command = command(OsStr::new("sh"));
     // Memory syncs at once, and these databases need not outlive the process.
     let below = Path::new("/dev/shm");
     let below = if below.is_dir() {
@@ -152,6 +154,15 @@ fn start(programs: &Path) -> Server {
 }
 
 impl Server {
+    /// A server that listens here already.
+    pub fn at(url: String) -> Self {
+        Self {
+            url,
+            programs: programs(),
+            _keeper: None,
+        }
+    }
+
     /// Creates an empty database and returns its URL.
     ///
     /// # Panics
