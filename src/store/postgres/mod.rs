@@ -8,6 +8,7 @@
 //! - `accept`: records intents. `writer/`: the thread that writes many with one statement.
 //! - `turn/`: the dispatcher's transaction. `due`, `messages`: what it sends. `origins`: forgets ad
 //!   hoc origins.
+//! - `nodes/`: several nodes on one database.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
 //!   the server does by itself.
 //!
@@ -37,6 +38,7 @@ mod due;
 mod failure;
 mod handle;
 mod messages;
+mod nodes;
 mod operator;
 mod origins;
 mod own_node;
