@@ -15,7 +15,8 @@
 //! - `connection`: one session and blocking calls on it. `retry`: calls that are made again after a
 //!   failure, on a new connection if need be. `failure`: why a call failed, by SQLSTATE.
 //! - `url`: the server. `tls`: how it is spoken to in private. `text`: text that comes from outside.
-//!   `columns`: how values of the domain are stored.
+//!   `columns`: how values of the domain are stored. `values`: values of rows. `counts`:
+//!   deliveries by state, in numbers.
 //!
 //! `schema.sql` is the whole schema.
 
@@ -34,6 +35,7 @@ mod acts;
 mod backups;
 mod columns;
 mod connection;
+mod counts;
 mod due;
 mod failure;
 mod handle;
@@ -55,6 +57,7 @@ mod tls;
 mod turn;
 mod upkeep;
 mod url;
+mod values;
 mod writer;
 
 pub use handle::Postgres;

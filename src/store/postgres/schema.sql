@@ -138,6 +138,15 @@ CREATE TABLE relay.claims (                     -- one row a turn: what whoever 
     PRIMARY KEY (epoch, turn)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
+-- Deliveries under way, with the attempt and the length of the history before it. One of a history
+-- that is longer by now is settled, so that a read compares it with the row of waiting.
+CREATE VIEW relay.claimed AS
+    SELECT c.epoch, c.turn, c.made_at, u.intent_id, u.destination_id, u.attempt, u.history
+    FROM relay.claims c CROSS JOIN LATERAL
+         unnest(c.intents, c.destinations, c.attempts, c.histories)
+             AS u(intent_id, destination_id, attempt, history)
+    WHERE u.attempt > 0;
+
 CREATE TABLE relay.attempts (
     intent_id      bigint NOT NULL,
     destination_id int NOT NULL,

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
+use super::counts::Counts;
 use super::own_node::{Life, OwnNode};
 use super::pool::Pool;
 use super::retry::{Connector, Link};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub changes: Mutex<Link>,
     /// The dispatcher's connection.
     pub turns: Mutex<Link>,
+    /// Deliveries by state, as they were counted last.
+    pub counts: Counts,
 }
 
 impl Shared {
@@ -74,6 +77,7 @@ impl Shared {
             readers: Pool::new(Arc::clone(connector), readers),
             changes: Mutex::new(connector.link()),
             turns: Mutex::new(connector.link()),
+            counts: Counts::default(),
         }
     }
 }

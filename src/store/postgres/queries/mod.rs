@@ -1,5 +1,7 @@
 //! The reads, one subject a file.
 //!
+//! - `claims`: deliveries that are under way. `others`: what a read that
+//!   goes on where it stopped leaves to other nodes.
 //! - `alerts`: facts for alerts.
 //! - `backlog`: the waiting deliveries in numbers.
 //! - `blocking`: dead letters that block the deliveries behind them.
@@ -20,6 +22,7 @@
 mod alerts;
 mod backlog;
 mod blocking;
+mod claims;
 mod config_state;
 mod counts;
 mod destinations;
@@ -28,6 +31,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod operations;
+mod others;
 mod relays;
 mod rollups;
 mod stats;
