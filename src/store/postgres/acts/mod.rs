@@ -1,17 +1,20 @@
 //! The acts of operators, one subject a file.
 //!
-//! - `bulk`: bulk operations.
+//! - `selection`: the deliveries, or the events, that bulk operations select. `reads`: all that
+//!   these operations read.
+//! - `making/`: makes acts. `of_intent`: operations on the deliveries of one intent. `bulk/`: bulk
+//!   operations.
 //! - `import`: events from elsewhere.
-//! - `of_intent`: operations on the deliveries of one intent.
-//! - `pause`: pauses and resumes a destination.
-//! - `probe_now`: lets a circuit breaker probe now.
-//! - `replay`: replays and discards dead letters of one intent.
+//! - `destination`: finds or creates one by its name. `pause`: pauses and resumes a destination. `probe_now`: lets a circuit breaker probe now.
 //! - `skip_dead`: dead letters that no longer block the deliveries behind them.
 
 mod bulk;
+mod destination;
 mod import;
+mod making;
 mod of_intent;
 mod pause;
 mod probe_now;
-mod replay;
+mod reads;
+mod selection;
 mod skip_dead;

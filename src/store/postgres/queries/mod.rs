@@ -30,7 +30,7 @@ mod export;
 mod intents;
 mod learned_secrets;
 mod listing;
-mod operations;
+pub mod operations;
 mod others;
 mod relays;
 mod rollups;
