@@ -1,5 +1,7 @@
 //! Sizes that every engine keeps to. The figures are those of SQLite, where they were measured.
 
+use std::time::Duration;
+
 /// Entries of a delivery's history that are kept; the oldest are deleted first. Enough for five
 /// schedules of the default length.
 pub const MAX_HISTORY: i64 = 50;
@@ -12,6 +14,15 @@ pub const QUEUE: usize = 1024;
 /// maintenance have one operation in flight at a time, and block until it is durable; a request to
 /// stop sends one command. If more are sent, they wait for a place.
 pub const OWN_PLACES: usize = 8;
+
+/// Ended bulk operations deleted in one step.
+pub const OPERATIONS_A_STEP: i64 = 200;
+
+/// How long a bulk operation can be looked at after its end.
+pub const OPERATIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long samples of the used space are kept: with one in ten minutes, a thousand rows.
+pub const SAMPLES_KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Operations in one transaction. Accepted events a second still grow at 512 a commit (measured).
 pub const MAX_BATCH: usize = 512;

@@ -10,7 +10,7 @@
 //! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
 //!   `limits`, `row_budget`: sizes, and how large changes are divided. `turn_part`: the
-//!   dispatcher's change, divided.
+//!   dispatcher's change, divided. `share`: the work that is this process's.
 //! - `newest`: the page of a list. `follow`: the looks of a tail.
 //! - `sqlite`: the engine on one file. `postgres`: the engine on a server of PostgreSQL, in builds
 //!   with the feature of that name. SQL stands nowhere else.
@@ -110,6 +110,7 @@ mod operator;
 mod postgres;
 mod reader;
 mod row_budget;
+mod share;
 mod sqlite;
 mod turn_part;
 mod types;

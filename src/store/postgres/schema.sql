@@ -243,7 +243,7 @@ CREATE TABLE relay.destination_rollups (
     delivered   bigint NOT NULL,
     failed      bigint NOT NULL,
     dead        bigint NOT NULL,
-    latency     bytea,
+    latency     int8[],                         -- counts by bucket, without the empty ones at the end
     PRIMARY KEY (grain, at, destination)
 );
 

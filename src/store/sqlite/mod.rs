@@ -1,7 +1,7 @@
 //! The `SQLite` engine: one file, one writing thread, a pool of readers.
 //!
 //! - `handle`: [`Sqlite`], the engine's handle. `start`: opens the database and starts the writer.
-//!   `shared`: the state that the writer and the handles share. `limits`: sizes used by several
+//!   `shared`: the state that the writer and the handles share. `share`: that of this process. `limits`: sizes used by several
 //!   files.
 //! - `open/`: which file may be opened, the settings that durability depends on, and migrations.
 //!   `paths`, `private`: the files' places and modes. `lock_file/`: sole ownership, and the numbers
@@ -42,6 +42,7 @@ mod readers;
 mod recent_keys;
 mod restore;
 mod settings;
+mod share;
 mod shared;
 mod space;
 mod start;

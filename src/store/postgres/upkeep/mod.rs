@@ -7,6 +7,7 @@
 //! - `prune`: deletes expired intents and keys, and tidies up.
 //! - `rollups`: adds to the counts by minute and hour.
 //! - `secrets`: learns, expects and forgets secrets of sources.
+//! - `share`: the work that is this node's.
 //! - `shed`: finished events that make room.
 //! - `space`: the space that is used.
 
@@ -17,5 +18,6 @@ mod expired;
 mod prune;
 mod rollups;
 mod secrets;
+mod share;
 mod shed;
 mod space;
