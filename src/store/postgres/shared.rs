@@ -1,6 +1,6 @@
 //! The state that the threads and the handles share.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use super::counts::Counts;
@@ -33,6 +33,8 @@ pub struct Shared {
     pub node_settings: config::Node,
     /// This process among those that share the database, as it lives.
     pub node: OwnNode,
+    /// Bytes of the files of all tables, as they were measured last.
+    pub stored_bytes: AtomicU64,
     pub connector: Arc<Connector>,
     /// Connections that requests share for reading.
     pub readers: Pool,
@@ -73,11 +75,17 @@ impl Shared {
             queued: AtomicUsize::new(0),
             node_settings: node,
             node: OwnNode::new(life),
+            stored_bytes: AtomicU64::new(0),
             connector: Arc::clone(connector),
             readers: Pool::new(Arc::clone(connector), readers),
             changes: Mutex::new(connector.link()),
             turns: Mutex::new(connector.link()),
             counts: Counts::default(),
         }
+    }
+
+    /// The name of this node, which no other living node has.
+    pub fn node_name(&self) -> &str {
+        self.node_settings.name.as_deref().unwrap_or("relay")
     }
 }

@@ -10,6 +10,7 @@ use super::handle::Postgres;
 use super::own_node::{self, Life};
 use super::retry::{CALL_LIMIT, Connector};
 use super::shared::Shared;
+use super::upkeep::{self, Vacuum};
 use super::url::DatabaseUrl;
 use super::writer::{self, Writer};
 use crate::clock::Timestamp;
@@ -46,6 +47,7 @@ impl Postgres {
         let (queue, receiver) = sync_channel(QUEUE + OWN_PLACES);
         let writer = Writer::new(receiver, Arc::clone(&shared), newest);
         let ended = writer::spawn(writer, Arc::clone(&shared)).map_err(OpenError::Thread)?;
+        upkeep::start_vacuum(Vacuum::new(Arc::clone(&shared))).map_err(OpenError::Thread)?;
         Ok(Self::new(queue, shared, ended))
     }
 }

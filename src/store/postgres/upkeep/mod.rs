@@ -10,14 +10,19 @@
 //! - `share`: the work that is this node's.
 //! - `shed`: finished events that make room.
 //! - `space`: the space that is used.
+//! - `vacuum`: removes dead rows. `horizon`: the transaction that the server keeps them for.
 
 mod alerts;
 mod budget;
 mod config_state;
 mod expired;
+mod horizon;
 mod prune;
 mod rollups;
 mod secrets;
 mod share;
 mod shed;
 mod space;
+mod vacuum;
+
+pub use vacuum::{Vacuum, start as start_vacuum};
