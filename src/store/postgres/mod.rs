@@ -17,6 +17,8 @@
 //! - `url`: the server. `tls`: how it is spoken to in private. `text`: text that comes from outside.
 //!   `columns`: how values of the domain are stored. `values`: values of rows. `counts`:
 //!   deliveries by state, in numbers.
+//! - `open`: the server's settings and the tables. `url`: the server. `tls`: how it is spoken to in
+//!   private. `text`: text that comes from outside. `columns`: how values of the domain are stored.
 //!
 //! `schema.sql` is the whole schema.
 
@@ -41,6 +43,7 @@ mod failure;
 mod handle;
 mod messages;
 mod nodes;
+mod open;
 mod operator;
 mod origins;
 mod own_node;
@@ -50,6 +53,8 @@ mod reader;
 mod retry;
 mod shared;
 mod start;
+#[cfg(test)]
+pub mod tests;
 #[cfg(test)]
 mod tests_clock;
 mod text;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::open;
 use super::retry::{CALL_LIMIT, Link, Patience};
 use super::start;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -23,29 +24,29 @@ pub struct Operator {
 impl Operator {
     /// For commands that read.
     pub fn reading(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, start::Absent::IsAnError)
+        Self::open(url, settings, open::Absent::IsAnError)
     }
 
     /// For commands that change something.
     pub fn writing(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, start::Absent::IsAnError)
+        Self::open(url, settings, open::Absent::IsAnError)
     }
 
     /// For a command that brings events from elsewhere: creates the tables if there are none.
     pub fn importing(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, start::Absent::IsCreated)
+        Self::open(url, settings, open::Absent::IsCreated)
     }
 
     fn open(
         url: &Secret,
         settings: &config::Database,
-        absent: start::Absent,
+        absent: open::Absent,
     ) -> Result<Self, OpenError> {
         let connector = start::connector(url, settings)?;
         let mut link = connector.link();
         let refused = |failure: Failure| start::refused(&connector, &failure);
         let connection = link.connection().map_err(refused)?;
-        start::prepare(connection, absent).map_err(refused)?;
+        open::prepare(connection, absent).map_err(refused)?;
         let clock = start::database_clock(connection).map_err(refused)?;
         Ok(Self {
             link: Mutex::new(link),

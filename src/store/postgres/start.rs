@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handle::Postgres;
+use super::open::{Absent, prepare};
 use super::own_node::{self, Life};
 use super::retry::{CALL_LIMIT, Connector};
 use super::shared::Shared;
@@ -18,13 +19,6 @@ use crate::config::{self, Secret};
 use crate::store::context::StoreContext;
 use crate::store::error::OpenError;
 use crate::store::limits::{OWN_PLACES, QUEUE};
-
-/// What becomes of a database without relay's tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    IsAnError,
-    IsCreated,
-}
 
 impl Postgres {
     /// Connects to the server, creates the tables if there are none, and starts the writer.
@@ -80,25 +74,6 @@ fn begin(
     prepare(sql, Absent::IsCreated)?;
     let name = context.node.name.as_deref().unwrap_or("relay");
     own_node::join_alone(sql, name)
-}
-
-/// Creates the tables if there are none, or refuses.
-pub fn prepare(sql: &mut Connection, absent: Absent) -> Result<(), Failure> {
-    const IS_THERE: &str = "SELECT to_regclass('relay.about') IS NOT NULL";
-    const ABOUT: &str = "INSERT INTO relay.about (version, installation)
-         VALUES (1, gen_random_uuid()) ON CONFLICT DO NOTHING";
-    let is_there: bool = sql.one(IS_THERE, &[])?.try_get(0)?;
-    match absent {
-        _ if is_there => Ok(()),
-        Absent::IsAnError => Err(Failure::unexpected(
-            "relay has no tables in this database; expected the one that relay serve uses"
-                .to_owned(),
-        )),
-        Absent::IsCreated => {
-            sql.batch(include_str!("schema.sql"))?;
-            sql.execute(ABOUT, &[]).map(|_| ())
-        }
-    }
 }
 
 /// The time by the database's clock.

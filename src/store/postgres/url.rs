@@ -18,6 +18,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// this long is closed.
 const SILENCE: Duration = Duration::from_secs(10);
 
+const UNREADABLE: &str = "expected postgres://USER:PASSWORD@HOST/DATABASE with what is special in \
+                          a password percent-encoded, and PostgreSQL's options alone after a ?";
+
 /// The servers and the database, and how they are connected to. Shown without the password.
 pub struct DatabaseUrl {
     config: Config,
@@ -33,8 +36,16 @@ impl DatabaseUrl {
         statement_timeout: Duration,
     ) -> Result<Self, String> {
         let mut config: Config = url.reveal().parse().map_err(|error| problem(&error))?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let hosts = config.get_hosts();
+        if hosts.is_empty() && config.get_hostaddrs().is_empty() {
             return Err("expected a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        }
+        // The end of a password that isn't encoded.
+        if hosts
+            .iter()
+            .any(|host| matches!(host, Host::Tcp(name) if name.contains('@')))
+        {
+            return Err(UNREADABLE.to_owned());
         }
         if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
             return Err("target_session_attrs=read-only: expected read-write".to_owned());
@@ -116,9 +127,7 @@ fn problem(error: &tokio_postgres::Error) -> String {
             "sslmode: expected require, which verifies the certificate, or disable".to_owned()
         }
         Some(reason) if reason.starts_with("invalid value for option") => reason.to_owned(),
-        _ => "expected postgres://USER:PASSWORD@HOST/DATABASE with what is special in a password \
-              percent-encoded, and PostgreSQL's options alone after a ?"
-            .to_owned(),
+        _ => UNREADABLE.to_owned(),
     }
 }
 
