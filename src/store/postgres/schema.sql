@@ -147,6 +147,16 @@ CREATE VIEW relay.claimed AS
              AS u(intent_id, destination_id, attempt, history)
     WHERE u.attempt > 0;
 
+-- For people who look: relay itself reads the tables.
+CREATE VIEW relay.deliveries AS
+    SELECT intent_id, destination_id, state, attempts, history, next_attempt_at, updated_at,
+           last_error, order_key, place, NULL::bigint AS discarded_at
+    FROM relay.waiting
+    UNION ALL
+    SELECT intent_id, destination_id, state, attempts, history, NULL, updated_at,
+           last_error, order_key, place, discarded_at
+    FROM relay.ended;
+
 CREATE TABLE relay.attempts (
     intent_id      bigint NOT NULL,
     destination_id int NOT NULL,

@@ -149,6 +149,10 @@ impl Postgres {
         for (sql, params) in calls {
             is_left |= self.change(|connection| connection.execute(sql, params))? > 0;
         }
+        if !is_left {
+            // The counts know of what was deleted. Gauges are not worth an error.
+            let _ = self.recount();
+        }
         Ok(is_left)
     }
 }
