@@ -99,7 +99,7 @@ pub fn programs() -> Option<PathBuf> {
 }
 
 /// Whether this process is root's.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
         ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
