@@ -42,7 +42,7 @@ impl Selection {
                  ORDER BY d.updated_at, d.intent_id LIMIT :looks"
             ),
             Access::Waiting => format!(
-                "SELECT {delivery} d.next_attempt_at, d.state, {skipped},
+                "SELECT {delivery} d.next_attempt_at, d.state, ({skipped}) IS TRUE,
                         (d.intent_id BETWEEN :first AND :last AND {states}
                          AND {of_intent} AND {OF_REASON} AND {unchanged}) IS TRUE
                  FROM deliveries d INDEXED BY due {join}
@@ -54,7 +54,7 @@ impl Selection {
                 unchanged = self.unchanged(),
             ),
             Access::Deliveries => format!(
-                "SELECT {delivery} 0, d.destination_id, {skipped},
+                "SELECT {delivery} 0, d.destination_id, ({skipped}) IS TRUE,
                         ((:destination IS NULL OR d.destination_id = :destination)
                          AND d.discarded_at IS NULL AND {states}
                          AND {of_intent} AND {OF_REASON} AND {unchanged}) IS TRUE
@@ -88,7 +88,7 @@ impl Selection {
         };
         format!(
             "SELECT i.id, 0, 0, i.created_at, 0, length(i.headers) + length(i.body), NULL, 0, 0,
-                    {skipped},
+                    ({skipped}) IS TRUE,
                     ({OF_INTENT} AND {of_delivery} AND {surface}) IS TRUE
              FROM {intents}
              WHERE i.id > :intent AND i.id <= :last
