@@ -6,6 +6,7 @@
 //!   `operations`, `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`,
 //!   `alerts`, `telling`, `tail`, `unrouted`, `stopping`: the cases, by subject. Each is a function
 //!   of a [`NewStore`].
+//! - `same_states`: random operations, made on two stores.
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
 //! its data in its own way ([`NewStore::check`]).
@@ -25,6 +26,7 @@ mod origins;
 mod reading;
 mod retention;
 mod rollups;
+pub(in crate::store) mod same_states;
 mod scene;
 mod settling;
 mod stopping;

@@ -20,3 +20,6 @@ mod step;
 
 pub use frame::JobStep;
 pub use step::{Made, make};
+
+#[cfg(test)]
+mod tests;
