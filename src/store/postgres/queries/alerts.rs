@@ -43,10 +43,10 @@ pub const SELECT_WITH_DEAD: &str = "WITH RECURSIVE dead(id) AS (
                  ORDER BY e.destination_id LIMIT 1)
          FROM dead WHERE dead.id IS NOT NULL
      )
-     SELECT id FROM dead WHERE id IS NOT NULL AND EXISTS
-         (SELECT 1 FROM relay.ended e
+     SELECT id FROM dead WHERE id IS NOT NULL AND
+         (SELECT e.updated_at FROM relay.ended e
           WHERE e.state = 4 AND e.discarded_at IS NULL AND e.destination_id = id
-            AND e.updated_at >= $1)
+          ORDER BY e.updated_at DESC LIMIT 1) >= $1
      LIMIT $2";
 
 /// Destinations that a digest looks at: more share one alert with these.

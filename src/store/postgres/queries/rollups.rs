@@ -93,7 +93,9 @@ fn destination(row: &Row) -> Result<DestinationCounts, Failure> {
 /// A stored histogram. One that can't be read counts as empty: a chart is not worth an error.
 fn histogram(stored: Option<Vec<i64>>) -> LatencyHistogram {
     let counts = stored.unwrap_or_default().into_iter();
-    let buckets: Vec<u64> = counts.map(|count| u64::try_from(count).unwrap_or(0)).collect();
+    let buckets: Vec<u64> = counts
+        .map(|count| u64::try_from(count).unwrap_or(0))
+        .collect();
     LatencyHistogram::from_buckets(&buckets).unwrap_or_default()
 }
 
