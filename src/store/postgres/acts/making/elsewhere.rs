@@ -39,6 +39,8 @@ back AS (
     };
 }
 
+pub(in crate::store::postgres::acts) use enter;
+
 /// Creates deliveries of events, unless they have one at that destination. $13 to $15: intents,
 /// destinations and ordering keys; $16: the next step of the entry in the history.
 pub const CREATE: &str = concat!(

@@ -18,6 +18,7 @@ mod frame;
 pub mod locks;
 mod step;
 
+pub(super) use elsewhere::enter;
 pub use frame::JobStep;
 pub use step::{Made, make};
 
