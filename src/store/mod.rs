@@ -7,6 +7,7 @@
 //!   `backup_error`: why they fail.
 //! - `types`: the types that the operations take and return. `error`: why they fail.
 //! - `bulk`: bulk operations, as far as they are the same for every engine.
+//! - `accepting`: what accepting is on every engine.
 //! - `budget`: the space that may be used. `health`: the writer's heartbeat, for readiness.
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
 //!   `limits`, `row_budget`: sizes, and how large changes are divided. `turn_part`: the
@@ -92,6 +93,7 @@ macro_rules! with_postgres {
     };
 }
 
+mod accepting;
 mod admin;
 mod backup_error;
 mod backup_files;

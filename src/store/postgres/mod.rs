@@ -6,6 +6,7 @@
 //!   `pool`: connections that requests share. `own_node`: this process among the nodes.
 //!   `tests_clock`: the clock of a test's commands.
 //! - `accept`: records intents. `writer/`: the thread that writes many with one statement.
+//!   `keys`: idempotency keys, and the rows of events. `destinations`: their ids, by name.
 //! - `turn/`: the dispatcher's transaction. `due`, `messages`: what it sends. `origins`: forgets ad
 //!   hoc origins.
 //! - `nodes/`: several nodes on one database.
@@ -36,9 +37,11 @@ mod backups;
 mod columns;
 mod connection;
 mod counts;
+mod destinations;
 mod due;
 mod failure;
 mod handle;
+mod keys;
 mod messages;
 mod nodes;
 mod open;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use super::counts::Counts;
+use super::destinations::Destinations;
 use super::own_node::{Life, OwnNode};
 use super::pool::Pool;
 use super::retry::{Connector, Link};
@@ -35,6 +36,7 @@ pub struct Shared {
     pub node: OwnNode,
     /// Bytes of the files of all tables, as they were measured last.
     pub stored_bytes: AtomicU64,
+    pub destinations: Destinations,
     pub connector: Arc<Connector>,
     /// Connections that requests share for reading.
     pub readers: Pool,
@@ -76,6 +78,7 @@ impl Shared {
             node_settings: node,
             node: OwnNode::new(life),
             stored_bytes: AtomicU64::new(0),
+            destinations: Destinations::default(),
             connector: Arc::clone(connector),
             readers: Pool::new(Arc::clone(connector), readers),
             changes: Mutex::new(connector.link()),
