@@ -227,9 +227,10 @@ macro_rules! conformance {
                 $(
                     #[test]
                     fn $case() {
+                        use $crate::store::conformance::{$subject, NewStore};
                         // None: the engine has no server here, and said so.
-                        if let Some(new) = Option::<$crate::store::conformance::NewStore>::from($new()) {
-                            $crate::store::conformance::$subject::$case(new);
+                        if let Some(new) = Option::<NewStore>::from($new()) {
+                            $subject::$case(new);
                         }
                     }
                 )*

@@ -10,7 +10,7 @@ use tokio_postgres::error::DbError;
 
 use crate::store::error::{EngineError, StoreError};
 
-/// What helps against a failure.
+/// The kind of a failure, by the remedy that helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The connection is gone, or was ended since the server said nothing. A change that was under

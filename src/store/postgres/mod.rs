@@ -17,7 +17,8 @@
 //!   failure, on a new connection if need be. `failure`: why a call failed, by SQLSTATE.
 //! - `open`: the server's settings and the tables. `url`: the server. `tls`: how it is spoken to in
 //!   private. `text`: text that comes from outside. `columns`: how values of the domain are stored.
-//!   `values`: values of rows. `counts`: deliveries by state, in numbers. `tests`: on a real server.
+//!   `values`: values of rows. `counts`: deliveries by state, in numbers. `tests/`: on a real
+//!   server.
 //!
 //! `schema.sql` is the whole schema.
 

@@ -11,7 +11,7 @@ const OLDEST_SERVER: i32 = 140_000;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// What becomes of a database without relay's tables.
+/// The treatment of a database without relay's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
     IsAnError,
@@ -124,8 +124,8 @@ const REQUIRED: [(usize, &str, &[&str], &str); 6] = [
     (7, "default_transaction_read_only", &["off"], "relay writes"),
 ];
 
-/// Reads back the settings that relay's promises depend on. What a pooler drops is only slower, so
-/// it is only logged.
+/// Reads back the settings that relay's promises depend on. A session without those of the planner,
+/// which a pooler may drop, is only slower: it is taken, and logged.
 fn check_settings(sql: &mut Connection) -> Result<(), Failure> {
     const SETTINGS: &str = "SELECT current_setting('server_version_num')::int,
             current_setting('server_version'),

@@ -7,17 +7,23 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::store::postgres::tests::server::{is_root, programs};
 
-/// Keeps a server below a directory of its own, and does what each line of its standard input says,
-/// with a line that says so: `start`, or a mode to stop by. `$1` is the folder of the programs, `$2`
-/// the port of TCP, `$3` the host and the port of another server to follow as its standby, as options
-/// of `pg_basebackup`, or nothing. The server and the directory go with the process that holds the standard input.
+/// Keeps a server below a directory of its own, and obeys the lines of its standard input, each
+/// with a line that says so: `start`, `promote`, `tls` with the names of files, or a mode to stop
+/// by. `$1` is the folder of the programs, `$2` the port of TCP, `$3` another server to follow as
+/// its standby, as options of `pg_basebackup`, or nothing. The server and the directory end with
+/// the process that holds the standard input.
 const SCRIPT: &str = r#"
 set -eu
 below=/tmp
 [ -d /dev/shm ] && below=/dev/shm
 directory=$(mktemp -d "$below/relay-postgres.XXXXXX")
 log="$directory/log"
-trap '"$1/pg_ctl" -D "$directory/data" -m immediate stop >"$log" 2>&1 || true; rm -rf "$directory"' EXIT
+end() {
+    "$bin/pg_ctl" -D "$directory/data" -m immediate stop >"$log" 2>&1 || true
+    rm -rf "$directory"
+}
+bin=$1
+trap end EXIT
 if [ -n "$3" ]; then
     "$1/pg_basebackup" -h $3 -U postgres -D "$directory/data" -R -X stream -c fast >"$log" 2>&1
 else

@@ -44,7 +44,7 @@ impl Database {
         connection(&self.url, Duration::from_secs(10))
     }
 
-    /// What psql prints for a query.
+    /// The output of psql for a query.
     pub fn psql(&self, sql: &str) -> String {
         let output = self.server.query(&self.url, sql, &[]);
         String::from_utf8(output).expect("text")
@@ -95,7 +95,8 @@ fn check_references(settings: &config::Database) {
     for orphans in [
         "SELECT count(*) FROM relay.deliveries
          WHERE destination_id NOT IN (SELECT id FROM relay.destinations)",
-        "SELECT count(*) FROM relay.deliveries WHERE intent_id NOT IN (SELECT id FROM relay.intents)",
+        "SELECT count(*) FROM relay.deliveries
+         WHERE intent_id NOT IN (SELECT id FROM relay.intents)",
         "SELECT count(*) FROM relay.waiting JOIN relay.ended USING (intent_id, destination_id)",
         "SELECT count(*) FROM relay.intents
          WHERE (unrouted IS NULL) = (id NOT IN (SELECT intent_id FROM relay.deliveries))",
