@@ -7,8 +7,9 @@
 //!   `tests_clock`: the clock of a test's commands.
 //! - `accept`: records intents. `writer/`: the thread that writes many with one statement.
 //!   `keys`: idempotency keys, and the rows of events. `destinations`: their ids, by name.
-//! - `turn/`: the dispatcher's transaction. `due`, `messages`: what it sends. `origins`: forgets ad
-//!   hoc origins.
+//! - `turn/`: the dispatcher's transactions. `in_flight`: what it has claimed, in memory. `due`,
+//!   `messages`: what it sends. `recover`: takes claims back whose node has ended. `origins`:
+//!   forgets ad hoc origins.
 //! - `nodes/`: several nodes on one database.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
 //!   the server does by itself.
@@ -42,6 +43,7 @@ mod destinations;
 mod due;
 mod failure;
 mod handle;
+mod in_flight;
 mod keys;
 mod messages;
 mod nodes;
@@ -52,6 +54,7 @@ mod own_node;
 mod pool;
 mod queries;
 mod reader;
+mod recover;
 mod retry;
 mod shared;
 mod start;

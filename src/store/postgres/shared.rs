@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::counts::Counts;
 use super::destinations::Destinations;
+use super::in_flight::InFlight;
 use super::own_node::{Life, OwnNode};
 use super::pool::Pool;
 use super::retry::{Connector, Link};
@@ -37,6 +38,8 @@ pub struct Shared {
     /// Bytes of the files of all tables, as they were measured last.
     pub stored_bytes: AtomicU64,
     pub destinations: Destinations,
+    /// What this node has claimed.
+    pub in_flight: InFlight,
     pub connector: Arc<Connector>,
     /// Connections that requests share for reading.
     pub readers: Pool,
@@ -79,6 +82,7 @@ impl Shared {
             node: OwnNode::new(life),
             stored_bytes: AtomicU64::new(0),
             destinations: Destinations::default(),
+            in_flight: InFlight::default(),
             connector: Arc::clone(connector),
             readers: Pool::new(Arc::clone(connector), readers),
             changes: Mutex::new(connector.link()),

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::handle::Postgres;
 use super::open::{Absent, prepare};
 use super::own_node::{self, Life};
+use super::recover;
 use super::retry::{CALL_LIMIT, Connector};
 use super::shared::Shared;
 use super::upkeep::{self, Vacuum};
@@ -73,7 +74,9 @@ fn begin(
 ) -> Result<Life, Failure> {
     prepare(sql, Absent::IsCreated)?;
     let name = context.node.name.as_deref().unwrap_or("relay");
-    own_node::join_alone(sql, name)
+    let life = own_node::join_alone(sql, name)?;
+    recover::begin(sql, context, longest_wait)?;
+    Ok(life)
 }
 
 /// The time by the database's clock.
