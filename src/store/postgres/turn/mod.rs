@@ -137,3 +137,6 @@ impl Postgres {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
