@@ -62,6 +62,10 @@ fn load_and_send(
             Err(error) => Body::Unreadable(error.to_string().into()),
         };
     }
+    // Another node may begin it: this one gives it back.
+    if !reader.may_begin_attempt() {
+        return complete(attempt, None);
+    }
     let outcome = match &attempt.body {
         Body::Loaded(message) => match message.problem() {
             None => transport.send(message, &attempt, clock.wall()),

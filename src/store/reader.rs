@@ -48,6 +48,11 @@ impl Reader {
         &self.engine
     }
 
+    /// Whether an attempt may begin now: not once other nodes may begin it.
+    pub fn may_begin_attempt(&self) -> bool {
+        on_engine!(&self.engine, |engine| engine.may_begin_attempt())
+    }
+
     /// Looks for destinations with waiting deliveries.
     pub fn scan(&self, scan: &DueScan<'_>) -> Result<DueScanned, StoreError> {
         on_engine!(&self.engine, |engine| engine.scan(scan))

@@ -87,6 +87,11 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Sets how long a call may take.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
     /// Whether the connection is over.
     pub fn is_lost(&self) -> bool {
         let session = self.session.as_ref();

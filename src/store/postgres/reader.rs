@@ -26,6 +26,11 @@ impl Reader {
         &self.shared
     }
 
+    /// Whether an attempt may begin now: not once this node's lease may be over.
+    pub fn may_begin_attempt(&self) -> bool {
+        self.shared.node.may_begin()
+    }
+
     /// Reads; on a new connection if this one is lost.
     pub(super) fn read<T>(
         &self,

@@ -15,12 +15,12 @@ use crate::store::types::{DestinationId, IntentRow};
 /// Interruptions in a row after which a delivery is given up: a delivery that kills the process
 /// must not do so for ever. A decision: few enough that a crash loop ends within a minute under any
 /// supervisor, many enough that a series of power cuts gives up nothing.
-const MAX_INTERRUPTIONS: i32 = 5;
+pub const MAX_INTERRUPTIONS: i32 = 5;
 
 /// Deliveries that are interrupted together a second time are due one after the other, this far
 /// apart: a delivery that kills the process is then alone, and the others, settled before, are not
 /// given up with it.
-const STAGGER_MILLIS: i64 = 250;
+pub const STAGGER_MILLIS: i64 = 250;
 
 /// Epochs that have claims and no row.
 pub const ENDED_EPOCHS: &str = "SELECT DISTINCT c.epoch FROM relay.claims c

@@ -24,7 +24,8 @@ CREATE TABLE relay.nodes (                      -- who lives; a row that is gone
     name    text NOT NULL UNIQUE,
     version text NOT NULL,
     seen_at timestamptz NOT NULL,               -- the last heartbeat
-    lease   interval NOT NULL
+    lease   interval NOT NULL,
+    is_leaving boolean NOT NULL DEFAULT false   -- gives its buckets up, and gets none
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
 
 CREATE TABLE relay.buckets (                    -- a destination's: 64 bits of SHA-256 of its name, mod 256

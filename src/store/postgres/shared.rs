@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use super::counts::Counts;
 use super::destinations::Destinations;
 use super::in_flight::InFlight;
-use super::own_node::{Life, OwnNode};
+use super::nodes::Membership;
+use super::own_node::OwnNode;
 use super::pool::Pool;
 use super::retry::{Connector, Link};
 use crate::clock::Clock;
@@ -56,7 +57,7 @@ impl Shared {
         context: StoreContext,
         connector: &Arc<Connector>,
         readers: u32,
-        life: Life,
+        membership: Membership,
     ) -> Self {
         let StoreContext {
             clock,
@@ -79,7 +80,7 @@ impl Shared {
             newly_dead: NewlyDeadDestinations::default(),
             queued: AtomicUsize::new(0),
             node_settings: node,
-            node: OwnNode::new(life),
+            node: OwnNode::new(membership),
             stored_bytes: AtomicU64::new(0),
             destinations: Destinations::default(),
             in_flight: InFlight::default(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handle::Postgres;
+use super::nodes::{self, Membership};
 use super::open::{Absent, prepare};
-use super::own_node::{self, Life};
 use super::recover;
 use super::retry::{CALL_LIMIT, Connector};
 use super::shared::Shared;
@@ -34,15 +34,17 @@ impl Postgres {
         let connector = connector(url, settings)?;
         let refused = |failure: Failure| refused(&connector, &failure);
         let mut connection = connector.connect().map_err(refused)?;
-        let life = begin(&mut connection, &context, longest_wait).map_err(refused)?;
+        let membership = begin(&mut connection, &context, longest_wait).map_err(refused)?;
         let newest = newest_row(&mut connection).map_err(refused)?;
-        let shared = Shared::new(context, &connector, settings.readers, life);
+        let shared = Shared::new(context, &connector, settings.readers, membership);
         shared.budget.set_max(settings.max_bytes);
         let shared = Arc::new(shared);
         let (queue, receiver) = sync_channel(QUEUE + OWN_PLACES);
         let writer = Writer::new(receiver, Arc::clone(&shared), newest);
         let ended = writer::spawn(writer, Arc::clone(&shared)).map_err(OpenError::Thread)?;
         upkeep::start_vacuum(Vacuum::new(Arc::clone(&shared))).map_err(OpenError::Thread)?;
+        nodes::spawn_heartbeat(Arc::clone(&shared)).map_err(OpenError::Thread)?;
+        nodes::spawn_rounds(Arc::clone(&shared)).map_err(OpenError::Thread)?;
         Ok(Self::new(queue, shared, ended))
     }
 }
@@ -71,12 +73,11 @@ fn begin(
     sql: &mut Connection,
     context: &StoreContext,
     longest_wait: Duration,
-) -> Result<Life, Failure> {
+) -> Result<Membership, Failure> {
     prepare(sql, Absent::IsCreated)?;
-    let name = context.node.name.as_deref().unwrap_or("relay");
-    let life = own_node::join_alone(sql, name)?;
+    let joined = nodes::join(sql, &context.node, &*context.clock, &context.stop)?;
     recover::begin(sql, context, longest_wait)?;
-    Ok(life)
+    Ok(joined)
 }
 
 /// The time by the database's clock.

@@ -4,8 +4,10 @@
 //!   have it. [`own_server`]: one that a test may stop.
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
 //!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
+//! - [`nodes`]: several nodes on one database.
 
 mod failures;
+mod nodes;
 mod opening;
 mod own_server;
 mod privacy;

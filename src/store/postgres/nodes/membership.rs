@@ -250,7 +250,6 @@ impl Membership {
                     self.pending = vec![Step::Join, Step::TakeOver(namesake.identity)];
                 }
             }
-            Answer::Renewed(None) => self.fenced(),
             Answer::Renewed(Some(view)) => {
                 self.hear(sent, at);
                 let believed_until = self.believe(sent);
@@ -267,7 +266,7 @@ impl Membership {
                     life.owned = life.owned.union(grabbed);
                 }
             }
-            Answer::Left => self.fenced(),
+            Answer::Renewed(None) | Answer::Left => self.fenced(),
         }
     }
 

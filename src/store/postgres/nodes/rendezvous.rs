@@ -9,7 +9,7 @@ pub(super) fn owner(bucket: u8, slots: impl Iterator<Item = u8>) -> Option<u8> {
     slots.max_by_key(|slot| (score(bucket, *slot), *slot))
 }
 
-/// The finalizer of SplitMix64, over both numbers: neighbours get unrelated scores.
+/// The finalizer of `SplitMix64`, over both numbers: neighbours get unrelated scores.
 fn score(bucket: u8, slot: u8) -> u64 {
     let mut mixed = (u64::from(bucket) << 8 | u64::from(slot)) + 1;
     mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);

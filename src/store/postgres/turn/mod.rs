@@ -51,7 +51,9 @@ impl Postgres {
     /// The node's row is gone: others may have what it had claimed, and whatever is in memory of it
     /// is void.
     fn fenced(&self) -> StoreError {
-        self.shared().in_flight.void();
+        let shared = self.shared();
+        shared.in_flight.void();
+        shared.node.fenced(shared.node.epoch());
         StoreError::Unreachable("another node has taken this one's deliveries over".into())
     }
 

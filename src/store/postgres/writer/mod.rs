@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use pending::{Answer, Command, PendingAccept};
 
 use self::admission::Admission;
-use super::own_node;
+use super::nodes;
 use super::retry::{CALL_LIMIT, Link, Patience};
 use super::shared::Shared;
 use crate::stop::Ending;
@@ -140,10 +140,10 @@ impl Writer {
 
     /// Leaves the other nodes, as far as the server can be reached.
     fn leave(&mut self) {
-        let epoch = self.shared.node.epoch();
-        let left = self
-            .link
-            .call(patience(&self.shared), |sql| own_node::leave(sql, epoch));
+        let shared = &self.shared;
+        let left = self.link.call(patience(shared), |sql| {
+            nodes::leave(sql, &shared.node, &shared.node_settings, &*shared.clock)
+        });
         if let Err(error) = left {
             log::warn!(error:%; "this node could not leave: its lease has to end first");
         }

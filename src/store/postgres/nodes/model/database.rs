@@ -156,17 +156,17 @@ impl Database {
     pub fn exchange(
         &mut self,
         own: Identity,
-        (give, grab): (BucketSet, BucketSet),
+        (to_give, to_grab): (BucketSet, BucketSet),
         mutant: Option<Mutant>,
     ) -> Answer {
         let is_fenced = !self.has(own);
         let (mut gave, mut grabbed) = (BucketSet::EMPTY, BucketSet::EMPTY);
         for (bucket, owner) in BUCKETS.iter().zip(&mut self.owners) {
             let is_free = owner.is_none() || mutant == Some(Mutant::GrabOwned);
-            if give.contains(*bucket) && *owner == Some(own.epoch) {
+            if to_give.contains(*bucket) && *owner == Some(own.epoch) {
                 *owner = None;
                 gave.insert(*bucket);
-            } else if grab.contains(*bucket) && is_free && !is_fenced {
+            } else if to_grab.contains(*bucket) && is_free && !is_fenced {
                 *owner = Some(own.epoch);
                 grabbed.insert(*bucket);
             }
