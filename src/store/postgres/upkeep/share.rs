@@ -1,22 +1,11 @@
 //! The share of this node in the work on the database.
 
-use sha2::{Digest as _, Sha256};
-
+use crate::store::postgres::destinations::bucket_of;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::shared::Shared;
 
 /// The bucket whose owner makes the work that is made once.
 const LEADING: i16 = 0;
-
-/// Buckets of destinations.
-const BUCKETS: u64 = 256;
-
-/// The bucket of a destination: 64 bits of SHA-256 of its name.
-pub fn bucket_of(name: &str) -> i16 {
-    let digest = <[u8; 32]>::from(Sha256::digest(name));
-    let number = u64::from_be_bytes(*digest.first_chunk().expect("32 bytes hold 8"));
-    i16::try_from(number % BUCKETS).expect("a remainder of 256")
-}
 
 impl Shared {
     /// Whether this node owns the bucket of the work that is made once.

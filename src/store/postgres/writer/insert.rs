@@ -6,7 +6,7 @@ use super::pending::PendingAccept;
 use crate::clock::Timestamp;
 use crate::model::OrderKey;
 use crate::store::postgres::columns::BLOCKED;
-use crate::store::postgres::connection::{Connection, Param};
+use crate::store::postgres::connection::{Call, Connection, Param};
 use crate::store::postgres::destinations::Known;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::keys::KeyDigest;
@@ -228,6 +228,21 @@ impl<'a> Rows<'a> {
             fresh: row.try_get(0)?,
             has_destinations: row.try_get(1)?,
         })
+    }
+
+    /// Records the rows in one transaction with a statement before them.
+    pub fn insert_after(&self, first: Call<'_>, sql: &mut Connection) -> Result<(), Failure> {
+        let params = self.params();
+        let blocked: &(dyn ToSql + Sync) = &BLOCKED;
+        let release: [Param<'_>; 4] = [&self.lines.0, &self.lines.1, &self.now, blocked];
+        let lines: [Param<'_>; 1] = [&self.lines.0];
+        sql.transaction(&[
+            first,
+            (LOCK_LINES, &lines),
+            (ACCEPT, &params),
+            (RELEASE_FIRST, &release),
+        ])?;
+        Ok(())
     }
 
     /// What was committed by an earlier try, if any was.

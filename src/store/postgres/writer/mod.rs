@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+pub use insert::Rows;
 pub use pending::{Answer, Command, PendingAccept};
 
 use self::admission::Admission;
