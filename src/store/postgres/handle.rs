@@ -113,13 +113,18 @@ impl Postgres {
         made(shared, link.call(patience(shared), change))
     }
 
-    /// Does work of several reads and changes on a thread that may block.
+    /// Does work of several reads and changes on a thread that may block: another one, or the
+    /// caller's if it has no runtime.
     pub(super) async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return work(self);
+        };
         let store = self.clone();
-        tokio::task::spawn_blocking(move || work(&store))
+        runtime
+            .spawn_blocking(move || work(&store))
             .await
             .map_err(|panic| StoreError::Unexpected(format!("a call panicked: {panic}")))?
     }

@@ -4,7 +4,7 @@
 //!   have it. [`own_server`]: one that a test may stop.
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
 //!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
-//! - [`nodes`]: several nodes on one database.
+//! - [`nodes`]: several nodes on one database. [`upkeep`]: dead rows.
 
 mod failures;
 mod nodes;
@@ -15,5 +15,6 @@ mod restarts;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod server;
 pub mod support;
+mod upkeep;
 
 pub use support::new_store;

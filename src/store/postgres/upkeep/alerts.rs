@@ -15,7 +15,7 @@ use crate::store::postgres::writer::{PendingAccept, Rows};
 use crate::store::types::{Accept, PayloadDigest, RaiseAlerts};
 
 /// Writes states while this node lives. Another one that has taken it over tells by itself: without
-/// its row a division by zero undoes the transaction. Each value depends on the count, or it would
+/// its row a division by zero undoes the transaction. A value depends on the count, or it would
 /// not be asked for.
 const SET_STATES: &str = "
     INSERT INTO relay.alert_states AS s (kind, subject, state, since)

@@ -25,4 +25,6 @@ mod shed;
 mod space;
 mod vacuum;
 
+#[cfg(test)]
+pub use horizon::{HorizonWatch, OldestTransaction, oldest_transaction};
 pub use vacuum::{Vacuum, start as start_vacuum};
