@@ -28,6 +28,9 @@ pub type DeliveryKey = (IntentRow, DestinationId);
 /// The same with the number of entries in its history.
 pub type Tracked = (DeliveryKey, i64);
 
+/// The intent of a delivery, its destination's name, and entries of its history.
+pub type NewEntries = (FollowedIntent, String, Vec<StoredAttempt>);
+
 /// The reads of a look, in one snapshot as far as the engine has one.
 pub trait TailReads {
     type Error;
@@ -67,7 +70,7 @@ pub trait TailReads {
         key: DeliveryKey,
         seen: i64,
         last: i64,
-    ) -> Result<Option<(FollowedIntent, String, Vec<StoredAttempt>)>, Self::Error>;
+    ) -> Result<Option<NewEntries>, Self::Error>;
 
     /// The deliveries under way; to one destination only, if given.
     fn claimed(&mut self, to: Option<DestinationId>) -> Result<Vec<Tracked>, Self::Error>;

@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use crate::model::{DeliveryState, Surface};
 use crate::store::error::StoreError;
 use crate::store::follow::{
-    DUE_OF_EACH, DeliveryKey, FollowedIntent, FollowedState, MAX_DESTINATIONS, TailReads, Tracked,
-    look,
+    DUE_OF_EACH, DeliveryKey, FollowedIntent, FollowedState, MAX_DESTINATIONS, NewEntries,
+    TailReads, Tracked, look,
 };
 use crate::store::postgres::columns::{Number, intent_id};
 use crate::store::postgres::connection::Connection;
@@ -21,9 +21,7 @@ use crate::store::postgres::queries::destinations::destination_id;
 use crate::store::postgres::queries::intents::entry;
 use crate::store::postgres::queries::others::UNSETTLED;
 use crate::store::postgres::values::{limit, maybe_text, number, text};
-use crate::store::types::{
-    DestinationId, IntentRow, StoredAttempt, TailCursor, TailPage, TailQuery,
-};
+use crate::store::types::{DestinationId, IntentRow, TailCursor, TailPage, TailQuery};
 
 /// The reads of a look. They are no snapshot: the states are read before the histories, and the
 /// intents before both, so that nothing is told twice or before its intent.
@@ -177,7 +175,7 @@ impl TailReads for Reads<'_> {
         key: DeliveryKey,
         seen: i64,
         last: i64,
-    ) -> Result<Option<(FollowedIntent, String, Vec<StoredAttempt>)>, Failure> {
+    ) -> Result<Option<NewEntries>, Failure> {
         let rows = self.sql.rows(
             SELECT_ENTRIES,
             &[&key.0, &key.1, &Number(seen), &Number(last)],
@@ -202,14 +200,12 @@ impl TailReads for Reads<'_> {
         to: Option<DestinationId>,
         soon: Timestamp,
     ) -> Result<Vec<Vec<Tracked>>, Failure> {
-        let destinations: Vec<DestinationId> = match to {
-            Some(destination) => vec![destination],
-            None => {
-                let rows = self.sql.rows(SELECT_WAITING, &[&limit(MAX_DESTINATIONS)])?;
-                rows.iter()
-                    .map(|row| row.try_get(0))
-                    .collect::<Result<_, _>>()?
-            }
+        let destinations: Vec<DestinationId> = if let Some(destination) = to {
+            vec![destination]
+        } else {
+            let rows = self.sql.rows(SELECT_WAITING, &[&limit(MAX_DESTINATIONS)])?;
+            let ids = rows.iter().map(|row| row.try_get(0));
+            ids.collect::<Result<_, _>>()?
         };
         let rows = self.sql.rows(
             SELECT_DUE,

@@ -200,7 +200,7 @@ fn count(
     };
     let sql = &*sql.unchecked_transaction()?;
     let found = search(sql, &query, now)?;
-    let number = found.as_ref().map_or(0, |newest| newest.len());
+    let number = found.as_ref().map_or(0, Newest::len);
     let is_cut = found.is_some_and(|newest| newest.is_cut());
     Ok(DeliveryCount {
         number: number.min(most),

@@ -8,17 +8,15 @@ use crate::clock::Timestamp;
 use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::follow::{
-    DUE_OF_EACH, DeliveryKey, FollowedIntent, FollowedState, MAX_DESTINATIONS, TailReads, Tracked,
-    look,
+    DUE_OF_EACH, DeliveryKey, FollowedIntent, FollowedState, MAX_DESTINATIONS, NewEntries,
+    TailReads, Tracked, look,
 };
 use crate::store::sqlite::columns::intent_id;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::queries::bulk_reads::destination_id;
 use crate::store::sqlite::queries::intents::history;
-use crate::store::types::{
-    DestinationId, IntentRow, StoredAttempt, TailCursor, TailPage, TailQuery,
-};
+use crate::store::types::{DestinationId, IntentRow, TailCursor, TailPage, TailQuery};
 
 /// The reads of a look, in one snapshot: an attempt isn't told before its intent.
 struct Reads<'a>(&'a Connection);
@@ -114,7 +112,7 @@ impl TailReads for Reads<'_> {
         key: DeliveryKey,
         seen: i64,
         _last: i64,
-    ) -> Result<Option<(FollowedIntent, String, Vec<StoredAttempt>)>, StoreError> {
+    ) -> Result<Option<NewEntries>, StoreError> {
         let mut statement = self.0.prepare_cached(&format!(
             "SELECT {INTENT}, t.name FROM intents i JOIN destinations t
              WHERE i.id = ?1 AND t.id = ?2"
