@@ -91,7 +91,10 @@ impl Bed {
         };
         let claimed = claim.send(&mut self.sql).expect("a claim")?;
         // Sent again, as after a lost connection, it is the same turn.
-        assert_eq!(claim.send(&mut self.sql).expect("a claim"), Some(claimed.clone()));
+        assert_eq!(
+            claim.send(&mut self.sql).expect("a claim"),
+            Some(claimed.clone())
+        );
         self.in_flight.claimed(claim.turn, &claimed);
         Some(claimed.into_iter().map(|(held, _)| held).collect())
     }
@@ -155,8 +158,7 @@ fn retry(held: &Held) -> Settlement {
 
 fn dead(held: &Held, on_dead: OnDead) -> Settlement {
     let change = DestinationChange::default();
-    Settlement::dead_letter(claim_of(held), record(held, Some("e")), change)
-        .ordered(Some(on_dead))
+    Settlement::dead_letter(claim_of(held), record(held, Some("e")), change).ordered(Some(on_dead))
 }
 
 #[test]
@@ -164,10 +166,17 @@ fn a_settlement_that_is_sent_twice_counts_once() {
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1, 2, 3], None);
     let held = bed.claim(3, 0);
-    let settlements = [delivered(&held[0]), retry(&held[1]), dead(&held[2], OnDead::Skip)];
+    let settlements = [
+        delivered(&held[0]),
+        retry(&held[1]),
+        dead(&held[2], OnDead::Skip),
+    ];
     assert!(bed.end(&settlements, &[], 3).is_own);
     assert_eq!(bed.count("ended WHERE history = 1 AND attempts = 1"), 2);
-    assert_eq!(bed.count("waiting WHERE history = 1 AND attempts = 1 AND state = 2"), 1);
+    assert_eq!(
+        bed.count("waiting WHERE history = 1 AND attempts = 1 AND state = 2"),
+        1
+    );
     assert_eq!((bed.count("attempts"), bed.count("claims")), (3, 0));
 }
 
@@ -177,9 +186,14 @@ fn a_settlement_whose_delivery_has_another_history_changes_nothing() {
     bed.wait(1, &[1, 2], None);
     let held = bed.claim(2, 0);
     // A replay has the attempts of before, and a longer history.
-    bed.sql.batch("UPDATE relay.waiting SET history = history + 2").expect("a replay");
+    bed.sql
+        .batch("UPDATE relay.waiting SET history = history + 2")
+        .expect("a replay");
     bed.end(&[delivered(&held[0]), retry(&held[1])], &[], 1);
-    assert_eq!((bed.count("waiting WHERE history = 2"), bed.count("ended")), (2, 0));
+    assert_eq!(
+        (bed.count("waiting WHERE history = 2"), bed.count("ended")),
+        (2, 0)
+    );
     assert_eq!(bed.count("attempts"), 0);
 }
 
@@ -188,9 +202,14 @@ fn a_settlement_whose_delivery_has_other_attempts_changes_nothing() {
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1, 2], None);
     let held = bed.claim(2, 0);
-    bed.sql.batch("UPDATE relay.waiting SET attempts = 4").expect("other attempts");
+    bed.sql
+        .batch("UPDATE relay.waiting SET attempts = 4")
+        .expect("other attempts");
     bed.end(&[delivered(&held[0]), retry(&held[1])], &[], 1);
-    assert_eq!((bed.count("waiting WHERE attempts = 4"), bed.count("ended")), (2, 0));
+    assert_eq!(
+        (bed.count("waiting WHERE attempts = 4"), bed.count("ended")),
+        (2, 0)
+    );
 }
 
 #[test]
@@ -202,10 +221,16 @@ fn a_release_is_for_the_claim_that_it_names() {
     bed.end(&[], &[first], 2);
     let due = format!("waiting WHERE next_attempt_at > {}", NOW.as_millis());
     assert_eq!((bed.count(&due), bed.count("claims")), (1, 1));
-    assert_eq!(bed.count("claimed WHERE intent_id = 1"), 0, "it is not in flight");
+    assert_eq!(
+        bed.count("claimed WHERE intent_id = 1"),
+        0,
+        "it is not in flight"
+    );
     assert_eq!(bed.count("claimed WHERE intent_id = 2"), 1);
     // One whose turn has another attempt by now, and one of a settled delivery.
-    bed.sql.batch("UPDATE relay.claims SET attempts = '{0,0}'").expect("released before");
+    bed.sql
+        .batch("UPDATE relay.claims SET attempts = '{0,0}'")
+        .expect("released before");
     bed.end(&[], &[Release::untouched(&held[1].claimed).delayed()], 1);
     assert_eq!(bed.count(&due), 1);
 }
@@ -219,7 +244,10 @@ fn a_node_whose_row_is_gone_changes_nothing() {
     assert_eq!(held.len(), 6);
     let found = bed.found(D, 1, 0);
     bed.take_over();
-    assert!(bed.send(&found).is_none_or(|held| held.is_empty()), "a claim");
+    assert!(
+        bed.send(&found).is_none_or(|held| held.is_empty()),
+        "a claim"
+    );
     let mut changing = delivered(&held[0]);
     changing.change = DestinationChange {
         hold_until: Some(NOW),
@@ -227,13 +255,30 @@ fn a_node_whose_row_is_gone_changes_nothing() {
         breaker: Some(BreakerChange::Open(Duration::from_secs(1))),
         is_proven: Some(true),
     };
-    let settlements = [changing, retry(&held[1]), dead(&held[2], OnDead::Block), delivered(&held[5])];
+    let settlements = [
+        changing,
+        retry(&held[1]),
+        dead(&held[2], OnDead::Block),
+        delivered(&held[5]),
+    ];
     let release = Release::untouched(&held[3].claimed).delayed();
     let alone = bed.end(&[delivered(&held[4])], &[], 1);
     let together = bed.end(&settlements, &[release], 1);
     assert!(!alone.is_own && !together.is_own && together.advanced.is_empty());
-    assert_eq!((bed.count("waiting WHERE history = 0 AND attempts = 0"), bed.count("ended")), (7, 0));
-    assert_eq!((bed.count("attempts"), bed.count("claims WHERE 0 <> ALL (attempts)")), (0, 1));
+    assert_eq!(
+        (
+            bed.count("waiting WHERE history = 0 AND attempts = 0"),
+            bed.count("ended")
+        ),
+        (7, 0)
+    );
+    assert_eq!(
+        (
+            bed.count("attempts"),
+            bed.count("claims WHERE 0 <> ALL (attempts)")
+        ),
+        (0, 1)
+    );
     let changed = "destinations WHERE held_until IS NOT NULL OR paused_at IS NOT NULL
                    OR probe_at IS NOT NULL OR proven_at IS NOT NULL";
     assert_eq!(bed.count(changed), 0);
@@ -247,7 +292,10 @@ fn a_claim_passes_over_what_is_in_flight_paused_held_or_another_nodes() {
     assert_eq!(bed.claim(2, 0).len(), 2);
     let found = bed.found(D, 5, 5);
     assert_eq!(found.len(), 1, "the others are in flight");
-    for why in ["paused_at = 1, pause_reason = ''", &format!("held_until = {}", i64::MAX)] {
+    for why in [
+        "paused_at = 1, pause_reason = ''",
+        &format!("held_until = {}", i64::MAX),
+    ] {
         let sql = format!("UPDATE relay.destinations SET {why}");
         bed.sql.batch(&sql).expect("kept back");
         assert!(bed.send(&found).expect("own").is_empty(), "{why}");
@@ -257,7 +305,10 @@ fn a_claim_passes_over_what_is_in_flight_paused_held_or_another_nodes() {
     }
     let others = bed.found(DestinationId(2), 5, 0);
     assert_eq!(others.len(), 3);
-    assert!(bed.send(&others).expect("own").is_empty(), "another node's bucket");
+    assert!(
+        bed.send(&others).expect("own").is_empty(),
+        "another node's bucket"
+    );
     assert_eq!(bed.send(&found).expect("own").len(), 1);
 }
 
@@ -301,7 +352,10 @@ fn a_claim_waits_for_a_command_that_has_locked_the_destination() {
                 .expect("discarded");
         });
         is_locked.recv().expect("a lock");
-        assert!(bed.send(&found).expect("own").is_empty(), "it was discarded");
+        assert!(
+            bed.send(&found).expect("own").is_empty(),
+            "it was discarded"
+        );
     });
     assert_eq!(bed.count("claims"), 0);
 }
@@ -324,7 +378,10 @@ fn a_line_advances_once_its_first_has_ended() {
         // Sent again, it advances nothing more.
         assert!(ended.advanced.is_empty());
     }
-    assert_eq!(bed.count("ended WHERE place IS NOT NULL AND intent_id = 3"), 1);
+    assert_eq!(
+        bed.count("ended WHERE place IS NOT NULL AND intent_id = 3"),
+        1
+    );
 }
 
 #[test]
@@ -332,14 +389,24 @@ fn an_epoch_without_a_row_loses_its_claims_and_only_live_ones_are_interrupted() 
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1, 2, 3, 4], None);
     let held = bed.claim(3, 1);
-    bed.end(&[retry(&held[0])], &[Release::untouched(&held[1].claimed)], 1);
+    bed.end(
+        &[retry(&held[0])],
+        &[Release::untouched(&held[1].claimed)],
+        1,
+    );
     let taken = recover::take_back(&mut bed.sql, LIFE.1, NOW).expect("an answer");
     assert_eq!((taken.handed_back, bed.count("claims")), (0, 1), "it lives");
     bed.take_over();
     let taken = recover::take_back_all(&mut bed.sql, NOW).expect("taken back");
     assert_eq!((taken.handed_back, taken.untouched), (1, 1));
-    assert_eq!((bed.count("claims"), bed.count("attempts WHERE outcome = 3")), (0, 1));
-    assert_eq!(bed.count("waiting WHERE interruptions = 1 AND intent_id = 3"), 1);
+    assert_eq!(
+        (bed.count("claims"), bed.count("attempts WHERE outcome = 3")),
+        (0, 1)
+    );
+    assert_eq!(
+        bed.count("waiting WHERE interruptions = 1 AND intent_id = 3"),
+        1
+    );
     let untouched = "waiting WHERE attempts = 0 AND history = 0 AND intent_id IN (2, 4)";
     assert_eq!(bed.count(untouched), 2);
 }
