@@ -167,7 +167,8 @@ impl<'a> Rows<'a> {
                 self.lines.0.push(destination);
                 self.lines.1.push(key);
             }
-            let may_vanish = intent.owner.is_some() || destination == DestinationId::default();
+            // Named destinations stay; an unknown one stops the batch.
+            let may_vanish = name.contains("://") || destination == DestinationId::default();
             if may_vanish && !self.origins.contains(&destination) {
                 self.origins.push(destination);
             }
