@@ -2,8 +2,9 @@
 
 /// Erases events, and gives up their waiting deliveries. $13: intents; $14: whether an attempt
 /// under way ends before, since its answer would be written later: the events before that one are
-/// erased. $15, $16: the last error of a dead letter, and of one that was discarded; $17: the error
-/// of what is given up; $18: the next step of its entry; $19: the kind of the failure.
+/// erased. Otherwise one under way is counted: its node has ended. $15, $16: the last error of a
+/// dead letter, and of one that was discarded; $17: the error of what is given up; $18: the next
+/// step of its entry; $19: the kind of the failure.
 pub const ERASE: &str = "
 input AS MATERIALIZED (
     SELECT * FROM unnest($13::int8[]) WITH ORDINALITY AS u(i, n)),
@@ -47,8 +48,10 @@ reasons AS (
 given_up AS (
     INSERT INTO relay.ended (intent_id, destination_id, state, attempts, history, interruptions,
                              updated_at, last_error, order_key)
-    SELECT intent_id, destination_id, 4, attempts, history + 1, interruptions, $10::int8,
-           $17::bytea, order_key
+    SELECT intent_id, destination_id, 4,
+           attempts + CASE WHEN (intent_id, destination_id, history)
+                                IN (SELECT i, d, h FROM claimed) THEN 1 ELSE 0 END,
+           history + 1, interruptions, $10::int8, $17::bytea, order_key
     FROM waited),
 entries AS (
     INSERT INTO relay.attempts (intent_id, destination_id, entry, attempt, started_at,
