@@ -14,6 +14,7 @@ use crate::model::{DeliveryOrder, OnDead, OrderBy};
 
 impl Resolved {
     /// The settings without secrets.
+    #[expect(clippy::too_many_lines, reason = "one list of keys")]
     pub(crate) fn redacted(&self) -> Value {
         let server = &self.server;
         let delivery = &self.delivery;

@@ -21,6 +21,7 @@ pub(crate) type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
 pub(crate) struct StoreContext {
     pub clock: Arc<dyn Clock>,
     /// This process among those that share a store.
+    #[allow(dead_code, reason = "only PostgreSQL has nodes")]
     pub node: config::Node,
     pub metrics: Arc<Metrics>,
     /// Asks the writer to commit everything sent before, to checkpoint and to close the database.

@@ -416,17 +416,17 @@ impl Store {
 
     /// Bounds the space from now on; none: the disk alone does.
     pub fn set_max_bytes(&self, max: Option<u64>) {
-        on_engine!(&self.engine, |engine| engine.set_max_bytes(max))
+        on_engine!(&self.engine, |engine| engine.set_max_bytes(max));
     }
 
     /// Publishes how much space is used.
     pub fn publish_used(&self, used: u64) {
-        on_engine!(&self.engine, |engine| engine.publish_used(used))
+        on_engine!(&self.engine, |engine| engine.publish_used(used));
     }
 
     /// Publishes the time until the store is full; none if it doesn't grow.
     pub fn publish_forecast(&self, full_in: Option<Duration>) {
-        on_engine!(&self.engine, |engine| engine.publish_forecast(full_in))
+        on_engine!(&self.engine, |engine| engine.publish_forecast(full_in));
     }
 
     /// Remembers how much space is used. Blocks.

@@ -61,11 +61,11 @@ impl Store {
 
     /// Asks the store to end.
     pub fn begin_stop(&self) {
-        on_engine!(&self.engine, |engine| engine.begin_stop())
+        on_engine!(&self.engine, |engine| engine.begin_stop());
     }
 
     /// Stops, and waits for it.
     pub fn stop(&self) {
-        on_engine!(&self.engine, |engine| engine.stop())
+        on_engine!(&self.engine, |engine| engine.stop());
     }
 }

@@ -26,15 +26,12 @@ impl KeyDigest {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         };
-        match scope {
-            Some(OwnerId(scope)) => {
-                add(b"relay");
-                add(&scope.to_be_bytes());
-            }
-            None => {
-                add(b"event");
-                add(source.as_bytes());
-            }
+        if let Some(OwnerId(scope)) = scope {
+            add(b"relay");
+            add(&scope.to_be_bytes());
+        } else {
+            add(b"event");
+            add(source.as_bytes());
         }
         add(key.as_bytes());
         let whole = <[u8; 32]>::from(hash.finalize());

@@ -74,15 +74,12 @@ fn digest_of(scope: Option<i64>, source: &str, key: &str) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     };
-    match scope {
-        Some(scope) => {
-            add(b"relay");
-            add(&scope.to_be_bytes());
-        }
-        None => {
-            add(b"event");
-            add(source.as_bytes());
-        }
+    if let Some(scope) = scope {
+        add(b"relay");
+        add(&scope.to_be_bytes());
+    } else {
+        add(b"event");
+        add(source.as_bytes());
     }
     add(key.as_bytes());
     let whole = <[u8; 32]>::from(hash.finalize());
