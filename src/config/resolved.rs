@@ -12,8 +12,8 @@ use crate::config::secrets::Secret;
 use crate::config::sections::{
     ALERT_SOURCE, Admin, AlertFormat, Answer, Api, Backup, BreakerSettings, Database, Decode,
     Defaults, Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt,
-    Node, Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated,
-    Source, SourceVerify,
+    Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source,
+    SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -30,10 +30,8 @@ pub struct Resolved {
     pub server: Server,
     /// The operator's listener.
     pub admin: Admin,
-    /// The database.
+    /// The database file.
     pub database: Database,
-    /// This process among those that share a database of PostgreSQL.
-    pub node: Node,
     /// The relay API.
     pub api: Api,
     /// The executor.
@@ -195,7 +193,6 @@ impl Config {
             server: self.server.clone(),
             admin: self.admin.clone(),
             database: self.database.clone(),
-            node: self.node.clone(),
             api: self.api.clone(),
             delivery: DeliveryPolicy {
                 level,

@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::sections::{
-    Admin, Alerts, Api, Backup, Database, Delivery, Destination, Log, Node, Retention, Server,
-    Source,
+    Admin, Alerts, Api, Backup, Database, Delivery, Destination, Log, Retention, Server, Source,
 };
 use crate::model::Level;
 
@@ -20,10 +19,8 @@ pub struct Config {
     pub server: Server,
     /// The operator's listener.
     pub admin: Admin,
-    /// The database.
+    /// The database file.
     pub database: Database,
-    /// This process among those that share a database of PostgreSQL.
-    pub node: Node,
     /// The relay API.
     pub api: Api,
     /// Named destinations.

@@ -48,7 +48,7 @@ impl RollupAgent {
             }
             self.flushing = None;
         }
-        if self.is_pruning && self.store.leads() {
+        if self.is_pruning {
             self.is_pruning = self.store.prune_rollups()? > 0;
             return Ok(Some(REST));
         }

@@ -1,6 +1,5 @@
 //! A connection for the reads of one part: clients can't take its place.
 
-use self::ReaderEngine as Engine;
 use crate::clock::Timestamp;
 use crate::model::FailureKind;
 use crate::store::error::StoreError;
@@ -14,48 +13,34 @@ use crate::store::types::{
 /// A connection for the reads of one part; clones share it. All methods block.
 #[derive(Clone)]
 pub(crate) struct Reader {
-    engine: ReaderEngine,
+    engine: Engine,
 }
 
-engines! {
-    /// The engine's own reader.
-    #[derive(Clone)]
-    pub(super) enum ReaderEngine {
-        sqlite::Reader,
-        crate::store::postgres::Reader
-    }
+#[derive(Clone)]
+enum Engine {
+    Sqlite(sqlite::Reader),
 }
 
 impl From<sqlite::Reader> for Reader {
     fn from(reader: sqlite::Reader) -> Self {
-        let engine = ReaderEngine::Sqlite(reader);
+        let engine = Engine::Sqlite(reader);
         Self { engine }
-    }
-}
-
-with_postgres! {
-    impl From<crate::store::postgres::Reader> for Reader {
-        fn from(reader: crate::store::postgres::Reader) -> Self {
-            let engine = ReaderEngine::Postgres(reader);
-            Self { engine }
-        }
     }
 }
 
 impl Reader {
     /// The engine's own reader.
-    pub(super) fn engine(&self) -> &ReaderEngine {
-        &self.engine
-    }
-
-    /// Whether an attempt may begin now: not once other nodes may begin it.
-    pub fn may_begin_attempt(&self) -> bool {
-        on_engine!(&self.engine, |engine| engine.may_begin_attempt())
+    pub(super) fn sqlite(&self) -> &sqlite::Reader {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine,
+        }
     }
 
     /// Looks for destinations with waiting deliveries.
     pub fn scan(&self, scan: &DueScan<'_>) -> Result<DueScanned, StoreError> {
-        on_engine!(&self.engine, |engine| engine.scan(scan))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.scan(scan),
+        }
     }
 
     /// The waiting deliveries of these destinations, those due at `now` counted up to `counted`
@@ -66,11 +51,9 @@ impl Reader {
         now: Timestamp,
         counted: usize,
     ) -> Result<Vec<Option<DestinationBacklog>>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.due(
-            destinations,
-            now,
-            counted
-        ))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.due(destinations, now, counted),
+        }
     }
 
     /// The messages of these intents, each loaded or not by itself; none of a message with more
@@ -80,12 +63,16 @@ impl Reader {
         intents: impl Iterator<Item = IntentRow>,
         max: i64,
     ) -> Result<Vec<Result<Option<OutboundMessage>, StoreError>>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.messages(intents, max))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.messages(intents, max),
+        }
     }
 
     /// The message of an intent, whatever its size.
     pub fn message(&self, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
-        on_engine!(&self.engine, |engine| engine.message(intent))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.message(intent),
+        }
     }
 
     /// Whether an attempt of the delivery has failed so since its last replay.
@@ -95,11 +82,9 @@ impl Reader {
         destination: DestinationId,
         failure: FailureKind,
     ) -> Result<bool, StoreError> {
-        on_engine!(&self.engine, |engine| engine.has_failed_with(
-            intent,
-            destination,
-            failure
-        ))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_failed_with(intent, destination, failure),
+        }
     }
 
     /// The next dead letters of a destination that block the deliveries behind them.
@@ -108,54 +93,73 @@ impl Reader {
         destination: DestinationId,
         after: DeadLetterCursor,
     ) -> Result<BlockingPart, StoreError> {
-        on_engine!(&self.engine, |engine| engine
-            .blocking_letters(destination, after))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.blocking_letters(destination, after),
+        }
     }
 
     /// The name of a destination.
     pub fn destination_name(&self, id: DestinationId) -> Result<Option<String>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.destination_name(id))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.destination_name(id),
+        }
     }
 
     /// The deliveries of these destinations that a reload touches, as far as the store knows them.
     pub fn affected(&self, names: &[String]) -> Result<Vec<Affected>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.affected(names))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.affected(names),
+        }
     }
 
     /// Whether a bulk operation is under way.
     pub fn has_bulk_under_way(&self) -> Result<bool, StoreError> {
-        on_engine!(&self.engine, |engine| engine.has_bulk_under_way())
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.has_bulk_under_way(),
+        }
     }
 
     /// The secrets that sources have learned, by source.
     pub fn learned_secrets(&self) -> Result<Vec<LearnedSecret>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.learned_secrets())
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.learned_secrets(),
+        }
     }
 
     /// The next expired intents and idempotency keys after the cursor.
     pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
-        on_engine!(&self.engine, |engine| engine.expired(cutoffs, cursor))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.expired(cutoffs, cursor),
+        }
     }
 
     /// The next finished events that may be shed. Keys accepted before `keys` are past their
     /// window.
     pub fn sheddable(&self, keys: Timestamp, cursor: ShedCursor) -> Result<Sheddable, StoreError> {
-        on_engine!(&self.engine, |engine| engine.sheddable(keys, cursor))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.sheddable(keys, cursor),
+        }
     }
 
     /// Bytes of the database without its free pages.
     pub fn used_pages(&self) -> Result<u64, StoreError> {
-        on_engine!(&self.engine, |engine| engine.used_pages())
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.used_pages(),
+        }
     }
 
     /// The samples of the space that was used, oldest first.
     pub fn space_samples(&self) -> Result<Vec<SpaceSample>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.space_samples())
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.space_samples(),
+        }
     }
 
     /// The states of alerts.
     pub fn alert_states(&self) -> Result<Vec<AlertState>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.alert_states())
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.alert_states(),
+        }
     }
 
     /// Dead letters in a time, in numbers.
@@ -163,11 +167,15 @@ impl Reader {
         &self,
         query: &DeadLetterQuery<'_>,
     ) -> Result<DeadLetterDigest, StoreError> {
-        on_engine!(&self.engine, |engine| engine.dead_letter_digest(query))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.dead_letter_digest(query),
+        }
     }
 
     /// The destinations with a dead letter since a time.
     pub fn with_dead_letters(&self, since: Timestamp) -> Result<Vec<DestinationId>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.with_dead_letters(since))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.with_dead_letters(since),
+        }
     }
 }

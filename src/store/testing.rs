@@ -1,7 +1,6 @@
 //! The store in tests: operations that a server's threads don't need, and looks at stored
 //! deliveries.
 
-use super::operator::Engine as OperatorEngine;
 use super::sqlite::Sqlite;
 use super::{
     Accept, Accepted, Engine, ListQuery, ListedDelivery, Operator, Store, StoreError, StoredIntent,
@@ -19,31 +18,35 @@ impl From<Sqlite> for Store {
 impl Operator {
     /// Replays the dead letters of an intent; how many there were.
     pub fn replay(&mut self, id: IntentId) -> Result<usize, StoreError> {
-        on_engine!(OperatorEngine, &mut self.engine, |engine| engine.replay(id))
+        self.sqlite().replay(id)
     }
 
     /// Discards the dead letters of an intent; how many there were.
     pub fn discard(&mut self, id: IntentId) -> Result<usize, StoreError> {
-        on_engine!(OperatorEngine, &mut self.engine, |engine| engine
-            .discard(id))
+        self.sqlite().discard(id)
     }
 }
 
 impl Store {
     /// Records an intent. Blocks.
     pub fn accept_blocking(&self, intent: Accept) -> Result<Accepted, StoreError> {
-        on_engine!(&self.engine, |engine| engine.accept_blocking(intent))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.accept_blocking(intent),
+        }
     }
 
     /// Pauses a destination; whether it was not paused before.
     pub fn pause_blocking(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
-        on_engine!(&self.engine, |engine| engine
-            .pause_blocking(destination, reason))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.pause_blocking(destination, reason),
+        }
     }
 
     /// The relay or event of this id, with its deliveries and their histories.
     pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
-        on_engine!(&self.engine, |engine| engine.intent(id))
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.intent(id),
+        }
     }
 
     /// All deliveries, in the order of acceptance; of a state only, if given.
@@ -53,7 +56,9 @@ impl Store {
             limit: u32::MAX,
             ..ListQuery::default()
         };
-        let listed = on_engine!(&self.engine, |engine| engine.list(&query));
+        let listed = match &self.engine {
+            Engine::Sqlite(engine) => engine.list(&query),
+        };
         let mut listed = listed.expect("a list");
         listed.reverse();
         listed
@@ -61,11 +66,15 @@ impl Store {
 
     /// Asks the store to end.
     pub fn begin_stop(&self) {
-        on_engine!(&self.engine, |engine| engine.begin_stop());
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.begin_stop(),
+        }
     }
 
     /// Stops, and waits for it.
     pub fn stop(&self) {
-        on_engine!(&self.engine, |engine| engine.stop());
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.stop(),
+        }
     }
 }

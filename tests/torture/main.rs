@@ -12,8 +12,6 @@ mod hangs;
 mod images;
 mod judge;
 mod load;
-#[cfg(feature = "postgres")]
-mod nodes;
 mod order;
 mod owners;
 mod power;

@@ -79,7 +79,9 @@ impl Scene {
 
     /// Events that are stored.
     fn stored(&self) -> i64 {
-        self.relay.peek("SELECT count(*) FROM intents")
+        let sql = self.relay.sqlite();
+        sql.query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
+            .expect("a count")
     }
 }
 

@@ -8,27 +8,33 @@ use rusqlite::params;
 use crate::clock::Timestamp;
 use crate::model::{DestinationCounts, LatencyHistogram, SourceCounts};
 use crate::store::error::StoreError;
-use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, WriteOp};
-use crate::store::types::{ROWS_OF_A_NAME, RecordRollups, RollupGrain};
+use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::types::{RecordRollups, RollupGrain};
+
+/// Rows of a name: one for each grain.
+const ROWS: usize = RollupGrain::ALL.len();
 
 impl LongWrite for RecordRollups {
     type Step = RecordRollupsStep;
 
     fn next_step(&mut self, rows: usize) -> Option<RecordRollupsStep> {
-        let names = self.next_names(rows)?;
-        Some(RecordRollupsStep {
+        let names = self.sources.len() + self.destinations.len();
+        let mut budget = RowBudget::of(rows.min(STEP_ROWS));
+        let fitting = (self.done..names).take_while(|_| budget.spend(ROWS));
+        self.next = self.done + fitting.count();
+        (self.next > self.done).then(|| RecordRollupsStep {
             at: self.at,
             sources: Arc::clone(&self.sources),
             destinations: Arc::clone(&self.destinations),
-            names,
+            names: self.done..self.next,
         })
     }
 
     fn committed(&mut self, (): ()) {
-        Self::committed(self);
+        self.done = self.next;
     }
 }
 
@@ -60,8 +66,13 @@ impl WriteOp for RecordRollupsStep {
     }
 
     fn rows(&self) -> usize {
-        self.names.len() * ROWS_OF_A_NAME
+        self.names.len() * ROWS
     }
+}
+
+/// The grain's number in the tables: its seconds.
+pub fn seconds(grain: RollupGrain) -> i64 {
+    i64::try_from(grain.length().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn add_to_source(
@@ -78,7 +89,7 @@ fn add_to_source(
                                    duplicates = duplicates + excluded.duplicates,
                                    refused = refused + excluded.refused",
         params![
-            grain.seconds(),
+            seconds(grain),
             begin,
             name,
             number(counts.accepted),
@@ -99,7 +110,7 @@ fn add_to_destination(
     let before: Option<Option<Vec<u8>>> = tx.first(
         "SELECT latency FROM destination_rollups
          WHERE grain = ?1 AND at = ?2 AND destination = ?3",
-        params![grain.seconds(), begin, name],
+        params![seconds(grain), begin, name],
         |row| row.get(0),
     )?;
     let mut latency = counts.latency;
@@ -113,7 +124,7 @@ fn add_to_destination(
                                    dead = dead + excluded.dead,
                                    latency = excluded.latency",
         params![
-            grain.seconds(),
+            seconds(grain),
             begin,
             name,
             number(counts.delivered),
@@ -144,12 +155,12 @@ impl WriteOp for PruneRollups {
     type Out = usize;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
-        let each = i64::try_from(self.rows() / PRUNE.len() / ROWS_OF_A_NAME).unwrap_or(1);
+        let each = i64::try_from(self.rows() / PRUNE.len() / ROWS).unwrap_or(1);
         let mut deleted = 0;
         for grain in RollupGrain::ALL {
             let before = tx.now.minus(grain.kept());
             for delete in PRUNE {
-                deleted += tx.execute(delete, params![grain.seconds(), before, each])?;
+                deleted += tx.execute(delete, params![seconds(grain), before, each])?;
             }
         }
         Ok(deleted)

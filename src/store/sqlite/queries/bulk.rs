@@ -1,11 +1,147 @@
-//! Bulk operations that are stored.
+//! Bulk operations: those to create, counted, and those that are stored.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use crate::clock::Timestamp;
+use crate::model::IntentId;
 use crate::store::error::StoreError;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::queries::counting::{CountBudget, SelectionCount};
+use crate::store::sqlite::queries::selection::{Access, Selection, destination_id};
 use crate::store::sqlite::readers::Reader;
-use crate::store::types::{BulkId, BulkOperation, BulkTally};
+use crate::store::types::{
+    BulkCount, BulkId, BulkOperation, BulkPart, BulkTally, Counting, DestinationId, NewBulk,
+};
+
+/// The rows of intents, as a JSON array; none if there are none.
+pub fn rows_of(ids: &[IntentId]) -> Option<String> {
+    let rows: Vec<String> = ids.iter().map(|id| id.row().to_string()).collect();
+    (!rows.is_empty()).then(|| format!("[{}]", rows.join(",")))
+}
+
+/// The selection of an operation on one destination, or on all.
+pub fn selection_of(
+    new: &NewBulk,
+    destination: Option<DestinationId>,
+    target: Option<DestinationId>,
+    begun_at: Timestamp,
+) -> Selection {
+    let filter = &new.filter;
+    Selection {
+        action: new.action,
+        states: filter.states,
+        ids: rows_of(&filter.ids),
+        destination,
+        target,
+        source: filter.source.clone(),
+        event_type: filter.event_type.clone(),
+        reason: filter.reason.clone(),
+        since: filter.since,
+        until: filter.until,
+        begun_at,
+    }
+}
+
+/// The deliveries of a destination that an operation would act on.
+#[derive(Debug)]
+pub struct Counted {
+    pub count: BulkCount,
+    pub skipped: i64,
+    pub in_flight: i64,
+    /// Whether there are no more than these.
+    pub is_exact: bool,
+}
+
+/// The destinations with deliveries that an operation selects, counted in the partial indexes. None
+/// if there is no index for them: then one operation reads through all of them.
+pub fn counts(
+    sql: &Connection,
+    new: &NewBulk,
+    now: Timestamp,
+    budget: &mut CountBudget,
+) -> Result<Option<Vec<Counted>>, StoreError> {
+    let filter = &new.filter;
+    let any = selection_of(new, Some(DestinationId::default()), None, now);
+    let has_any = match any.access() {
+        Access::Dead => {
+            "EXISTS (SELECT 1 FROM deliveries d INDEXED BY dead
+                     WHERE d.destination_id = t.id AND d.state = 4 AND d.discarded_at IS NULL)"
+        }
+        Access::Waiting => {
+            "(EXISTS (SELECT 1 FROM deliveries d INDEXED BY due
+                      WHERE d.destination_id = t.id AND d.next_attempt_at IS NOT NULL)
+              OR t.id IN (SELECT d.destination_id FROM deliveries d INDEXED BY claimed
+                          WHERE d.claim IS NOT NULL))"
+        }
+        Access::Deliveries | Access::Intents => return Ok(None),
+    };
+    let target = match &new.target {
+        Some(name) => destination_id(sql, name)?,
+        None => None,
+    };
+    let mut statement = sql.prepare(&format!(
+        "SELECT t.id, t.name FROM destinations t
+         WHERE (?1 IS NULL OR t.name = ?1) AND {has_any} ORDER BY t.name"
+    ))?;
+    let mut rows = statement.query([&filter.destination])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, destination) = (row.get(0)?, row.get(1)?);
+        let selection = selection_of(new, Some(id), target, now);
+        let SelectionCount {
+            found: count,
+            skipped,
+            is_exact,
+        } = selection.count(sql, budget)?;
+        let in_flight = match selection.access() {
+            Access::Waiting => selection.in_flight(sql)?,
+            _ => 0,
+        };
+        if count + skipped + in_flight > 0 || !is_exact {
+            found.push(Counted {
+                count: BulkCount {
+                    id,
+                    destination,
+                    count,
+                },
+                skipped,
+                in_flight,
+                is_exact,
+            });
+        }
+    }
+    Ok(Some(found))
+}
+
+/// The operations to create: one for each destination with deliveries that are selected, so that
+/// none waits for another; or one for all of them.
+pub fn parts_of(
+    sql: &Connection,
+    new: &NewBulk,
+    now: Timestamp,
+    counting: Counting,
+) -> Result<Vec<BulkPart>, StoreError> {
+    if let Some(counted) = counts(sql, new, now, &mut CountBudget::of(counting))? {
+        let part = |one: Counted| BulkPart {
+            destination: Some(one.count.id),
+            total: one.is_exact.then_some(one.count.count + one.in_flight),
+            is_empty: false,
+        };
+        return Ok(counted.into_iter().map(part).collect());
+    }
+    let destination = match &new.filter.destination {
+        Some(name) => match destination_id(sql, name)? {
+            Some(id) => Some(id),
+            None => return Ok(Vec::new()),
+        },
+        None => None,
+    };
+    Ok(vec![BulkPart {
+        destination,
+        total: None,
+        is_empty: false,
+    }])
+}
 
 fn is_any_under_way(sql: &Connection) -> Result<bool, StoreError> {
     Ok(sql

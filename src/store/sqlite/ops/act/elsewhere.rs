@@ -2,9 +2,8 @@
 
 use rusqlite::params;
 
-use super::entry::{Entry, due, insert_entry};
+use super::entry::{Entry, PAYLOAD_GONE, SKIPPED, done, due, insert_entry};
 use crate::model::{DeliveryState, OrderKey};
-use crate::store::bulk::{PAYLOAD_GONE, SKIPPED, done, wording};
 use crate::store::error::StoreError;
 use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
@@ -43,7 +42,7 @@ pub fn create(
         outcome: 4,
         failure: None,
         error: None,
-        next: wording::SENT_HERE,
+        next: "attempt 1: sent here by an operator after the event was accepted",
     };
     insert_entry(tx, intent, destination, &entry)?;
     if is_unrouted {
@@ -98,7 +97,7 @@ pub fn reroute(
         outcome: 4,
         failure: None,
         error: None,
-        next: &wording::rerouted_from(&name),
+        next: &format!("attempt 1, with a fresh budget: rerouted from {name}"),
     };
     insert_entry(tx, intent, to, &entry)?;
     Ok(done(true))
