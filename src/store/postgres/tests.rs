@@ -3,12 +3,14 @@
 //! - [`support`]: a server and its databases. [`server`]: the server, as the tests of the binary
 //!   have it. [`own_server`]: one that a test may stop.
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
-//!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
+//!   connection. [`restarts`]: failures of a server. [`outages`]: the same under load. [`privacy`]:
+//!   TLS.
 //! - [`nodes`]: several nodes on one database. [`upkeep`]: dead rows.
 
 mod failures;
 mod nodes;
 mod opening;
+mod outages;
 mod own_server;
 mod privacy;
 mod restarts;
