@@ -32,7 +32,8 @@ fn bed() -> Option<Bed> {
     let (database, mut sql) = database()?;
     sql.batch(
         "INSERT INTO relay.nodes VALUES (3, 11, 'a', '', clock_timestamp(), interval '1 h');
-         INSERT INTO relay.buckets (bucket, epoch) VALUES (7, 11), (8, 12);
+         INSERT INTO relay.buckets (bucket, epoch) VALUES (7, 11), (8, 12)
+             ON CONFLICT (bucket) DO UPDATE SET epoch = excluded.epoch;
          INSERT INTO relay.destinations (id, name, bucket) OVERRIDING SYSTEM VALUE
          VALUES (1, 'd', 7), (2, 'of another node', 8)",
     )
