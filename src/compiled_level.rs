@@ -1,4 +1,4 @@
-//! The level that this build has.
+//! The level and the engines that this build has.
 
 use crate::model::Level;
 
@@ -12,3 +12,6 @@ pub const COMPILED_LEVEL: Level = if cfg!(feature = "delivery-durable") {
 } else {
     Level::Off
 };
+
+/// Whether this build can keep its store on PostgreSQL.
+pub const HAS_POSTGRES: bool = cfg!(feature = "postgres");

@@ -49,7 +49,7 @@
 //! # Invariants
 //!
 //! - `http` and `delivery` know nothing of each other.
-//! - No SQL and no `rusqlite` stand outside `store/sqlite`; one connection writes.
+//! - No SQL and no engine's crate stands outside `store/sqlite` and `store/postgres`.
 //! - Nothing is answered before its commit is on disk.
 //! - `cfg(feature)` stands here, in `compiled_level.rs`, `delivery/levels/mod.rs`, `store/mod.rs`
 //!   and `http/admin/mod.rs`: no error, column or metric depends on the build, and no route but the

@@ -108,6 +108,12 @@ impl Stopwatch {
     }
 }
 
+/// The time since boot, in milliseconds. For leases, which a suspended machine loses.
+#[allow(dead_code, reason = "only nodes on PostgreSQL have leases")]
+pub(crate) fn boot_millis() -> u64 {
+    u64::try_from(boot_time().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The time since boot: nobody can set it, and it advances while the machine sleeps.
 #[cfg(target_os = "linux")]
 fn boot_time() -> Duration {

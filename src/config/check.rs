@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::compiled_level::COMPILED_LEVEL;
+use crate::compiled_level::{COMPILED_LEVEL, HAS_POSTGRES};
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::check_needs;
 use crate::config::rules::{Checked, EXPECTED_NAME, bad, quoted, same_listener, shown};
@@ -21,7 +21,8 @@ impl Config {
 
     pub(super) fn find_problem(&self) -> Checked {
         self.server.check("server")?;
-        self.database.check("database")?;
+        self.database.check("database", HAS_POSTGRES)?;
+        self.node.check("node")?;
         self.check_listeners()?;
         self.admin.check("admin")?;
         self.log.check("log")?;

@@ -53,7 +53,7 @@ macro_rules! settings {
 
 /// All settings but those of sources and destinations. Of a table that stands for itself, too, that
 /// it is there or not takes a restart.
-pub(crate) const SETTINGS: [Setting; 51] = settings! {
+pub(crate) const SETTINGS: [Setting; 57] = settings! {
     Restart server.listen;
     Restart server.max_connections;
     Live server.max_body_bytes;
@@ -78,9 +78,15 @@ pub(crate) const SETTINGS: [Setting; 51] = settings! {
     Live admin.tls.cert_file by |config: &Config| admin_tls(config).map(|tls| tls.cert_file);
     Live admin.tls.key_file by |config: &Config| admin_tls(config).map(|tls| tls.key_file);
     Restart database.path by database_path;
+    Restart database.url;
+    Restart database.ca_file;
+    Restart database.statement_timeout;
     Restart database.readers;
     Restart database.min_free_bytes;
     Live database.max_bytes;
+    Restart node.name;
+    Restart node.lease;
+    Restart node.heartbeat;
     Live api.keys;
     Live api.idempotency_window;
     Live api.rate_limit;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::error::{ConfigError, Origin};
-use crate::config::secrets::{self, Env, VariableNames};
+use crate::config::secrets::{self, Env, Secret, VariableNames};
 use crate::config::sections::ApiRateLimit;
 use crate::config::settings::Config;
 use crate::config::units;
@@ -85,6 +85,12 @@ pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, Conf
         "database.path",
         &mut config.database.path,
         |text| Ok(PathBuf::from(text)),
+    )?;
+    from.apply(
+        "RELAY_DATABASE_URL",
+        "database.url",
+        &mut config.database.url,
+        |text| Ok(Some(Secret::new(text))),
     )?;
     let api = &mut config.api;
     let has_keys = from.apply("RELAY_API_KEYS", "api.keys", &mut api.keys, |text| {

@@ -246,6 +246,7 @@ fn is_secret(key: &str) -> bool {
     !is_reference
         && (key.starts_with("api.keys")
             || key.starts_with("alerts.heartbeat.url")
+            || key == "database.url"
             || is_secret
             || is_header)
 }

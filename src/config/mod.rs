@@ -60,7 +60,7 @@ pub use sections::{
     ApiRateLimit, Backup, BasicScheme, BreakerSettings, CertificateHost, Database, Decode,
     Defaults, Delivery, Destination, Encoding, EventTypeAt, ForwardQuery, Handshake,
     HandshakeMethod, HandshakeName, HandshakeTable, HeaderNames, Heartbeat, HmacScheme,
-    IdempotencyKeyAt, Log, LogFormat, Ordering, ProxySetting, PublicKeyScheme, RateLimit,
+    IdempotencyKeyAt, Log, LogFormat, Node, Ordering, ProxySetting, PublicKeyScheme, RateLimit,
     RedeliveryAction, ReplyJson, ReplyPart, ReplyText, Retention, RetrySettings, SecretEncoding,
     Server, SignedRequest, Simulated, Source, SourceVerify, StandardWebhooks, TimestampFormat, Tls,
     TokenScheme, Verify,

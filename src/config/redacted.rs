@@ -14,6 +14,7 @@ use crate::model::{DeliveryOrder, OnDead, OrderBy};
 
 impl Resolved {
     /// The settings without secrets.
+    #[expect(clippy::too_many_lines, reason = "one list of keys")]
     pub(crate) fn redacted(&self) -> Value {
         let server = &self.server;
         let delivery = &self.delivery;
@@ -43,9 +44,17 @@ impl Resolved {
             },
             "database": {
                 "path": self.database.path.display().to_string(),
+                "url": set(usize::from(self.database.url.is_some())),
+                "ca_file": self.database.ca_file.as_ref().map(|path| path.display().to_string()),
+                "statement_timeout": shown(self.database.statement_timeout),
                 "readers": self.database.readers,
                 "min_free_bytes": self.database.min_free_bytes,
                 "max_bytes": self.database.max_bytes,
+            },
+            "node": {
+                "name": self.node.name,
+                "lease": shown(self.node.lease),
+                "heartbeat": shown(self.node.heartbeat),
             },
             "api": {
                 "keys": set(self.api.keys.len()),

@@ -12,8 +12,8 @@ use crate::config::secrets::Secret;
 use crate::config::sections::{
     ALERT_SOURCE, Admin, AlertFormat, Answer, Api, Backup, BreakerSettings, Database, Decode,
     Defaults, Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt,
-    Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source,
-    SourceVerify,
+    Node, Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated,
+    Source, SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -30,8 +30,10 @@ pub struct Resolved {
     pub server: Server,
     /// The operator's listener.
     pub admin: Admin,
-    /// The database file.
+    /// The database.
     pub database: Database,
+    /// This process among those that share a database of PostgreSQL.
+    pub node: Node,
     /// The relay API.
     pub api: Api,
     /// The executor.
@@ -193,6 +195,7 @@ impl Config {
             server: self.server.clone(),
             admin: self.admin.clone(),
             database: self.database.clone(),
+            node: self.node.clone(),
             api: self.api.clone(),
             delivery: DeliveryPolicy {
                 level,

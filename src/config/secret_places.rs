@@ -21,6 +21,11 @@ impl Config {
         let mut places = vec![
             of_list(self.api.secret_list("api")),
             of_one(self.delivery.proxy_secret("delivery")),
+            SecretPlace {
+                key: "database.url".to_owned(),
+                is_in_place: self.database.url.is_some(),
+                file: None,
+            },
         ];
         let listeners = [("server", self.server.tls), ("admin", self.admin.tls)];
         places.extend(listeners.into_iter().filter_map(|(listener, tls)| {

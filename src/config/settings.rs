@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::compiled_level::COMPILED_LEVEL;
 use crate::config::sections::{
-    Admin, Alerts, Api, Backup, Database, Delivery, Destination, Log, Retention, Server, Source,
+    Admin, Alerts, Api, Backup, Database, Delivery, Destination, Log, Node, Retention, Server,
+    Source,
 };
 use crate::model::Level;
 
@@ -19,8 +20,10 @@ pub struct Config {
     pub server: Server,
     /// The operator's listener.
     pub admin: Admin,
-    /// The database file.
+    /// The database.
     pub database: Database,
+    /// This process among those that share a database of PostgreSQL.
+    pub node: Node,
     /// The relay API.
     pub api: Api,
     /// Named destinations.

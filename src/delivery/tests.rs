@@ -97,6 +97,7 @@ fn context_with(change: impl FnOnce(&mut Config)) -> (tempfile::TempDir, Arc<Fak
     let config = config.resolve();
     let surroundings = StoreContext {
         clock: Arc::<FakeClock>::clone(&clock),
+        node: crate::config::Node::default(),
         metrics: Arc::clone(&metrics),
         stop: Stop::default(),
         on_work,

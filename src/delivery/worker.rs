@@ -9,7 +9,7 @@ use crate::delivery::attempt::{Attempt, Body, Completion};
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::Transport;
 use crate::model::FailureKind;
-use crate::store::{PayloadProblem, Reader, StoreError};
+use crate::store::{PayloadProblem, Reader};
 
 /// Makes an attempt. A panic costs the attempt, as a failure does, and not the thread.
 pub(super) fn run(
@@ -56,11 +56,15 @@ fn load_and_send(
     if matches!(attempt.body, Body::Stored) {
         attempt.body = match reader.message(attempt.intent) {
             Ok(message) => Body::Loaded(Arc::new(message)),
-            // Another process holds the database: the delivery is not at fault, and spends no
-            // attempt.
-            Err(StoreError::Busy) => return complete(attempt, None),
+            // Another process holds the database, or it is away: the delivery is not at fault, and
+            // spends no attempt.
+            Err(error) if error.is_passing() => return complete(attempt, None),
             Err(error) => Body::Unreadable(error.to_string().into()),
         };
+    }
+    // Another node may begin it: this one gives it back.
+    if !reader.may_begin_attempt() {
+        return complete(attempt, None);
     }
     let outcome = match &attempt.body {
         Body::Loaded(message) => match message.problem() {

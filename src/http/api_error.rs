@@ -291,6 +291,9 @@ impl ApiError {
                 Self::overloaded("more requests than can be recorded: try again")
             }
             StoreError::Busy => Self::overloaded("the database is busy: try again"),
+            StoreError::Unreachable(_) => {
+                Self::overloaded("the database can't be reached: try again")
+            }
             StoreError::Full => {
                 Self::overloaded("too little free space to record anything: try again later")
             }

@@ -73,6 +73,13 @@ impl RetentionAgent {
 
     /// Makes a step; how long to rest after it, if a sweep is under way.
     pub fn run_once(&mut self) -> Result<Option<Duration>, StoreError> {
+        if !self.store.leads() {
+            // The process that leads sweeps; this one begins anew once it leads.
+            self.sweep = Some(Sweep::BEGINNING);
+            self.pruning = None;
+            self.unused_origins = UnusedOrigins::new();
+            return Ok(None);
+        }
         let Some(sweep) = self.sweep else {
             if self.clock.monotonic() < self.next_sweep {
                 return Ok(None);

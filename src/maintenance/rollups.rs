@@ -48,7 +48,7 @@ impl RollupAgent {
             }
             self.flushing = None;
         }
-        if self.is_pruning {
+        if self.is_pruning && self.store.leads() {
             self.is_pruning = self.store.prune_rollups()? > 0;
             return Ok(Some(REST));
         }

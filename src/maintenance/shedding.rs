@@ -76,7 +76,7 @@ impl SheddingAgent {
             self.measure_at = now + MEASURE_EVERY;
             self.measure(now, max)?;
         }
-        let Some(max) = max else {
+        let Some(max) = max.filter(|_| self.store.leads()) else {
             self.pass = None;
             self.shedding = None;
             return Ok(None);
@@ -207,7 +207,8 @@ impl SheddingAgent {
         self.sample_at = now + SAMPLE_EVERY;
         let samples = self.reader.space_samples()?;
         // An idle relay writes nothing.
-        if samples.last().is_none_or(|last| last.used != used) {
+        let has_changed = samples.last().is_none_or(|last| last.used != used);
+        if has_changed && self.store.leads() {
             self.store.sample_space(used)?;
         }
         let min_free = self.config.current().database.min_free_bytes;

@@ -104,6 +104,24 @@ impl LatencyHistogram {
         None
     }
 
+    /// The counts of all buckets.
+    #[allow(dead_code, reason = "only PostgreSQL adds them up by itself")]
+    pub fn buckets(&self) -> [u64; LATENCY_BUCKETS] {
+        self.0
+    }
+
+    /// The histogram of these buckets, of which the last ones may be missing; none if there are too
+    /// many.
+    #[allow(dead_code, reason = "only PostgreSQL stores them apart")]
+    pub fn from_buckets(buckets: &[u64]) -> Option<Self> {
+        let mut histogram = Self::default();
+        histogram
+            .0
+            .get_mut(..buckets.len())?
+            .copy_from_slice(buckets);
+        Some(histogram)
+    }
+
     /// The histogram in bytes: LEB128 numbers, without the empty buckets at the end. Most minutes
     /// take a dozen bytes of the 192 that the counts would.
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -7,7 +7,7 @@
 //! - `sources`, `verification`: counters by source. `destinations`: gauges by destination.
 //!   `removed`: the series of those that a reload has removed.
 //! - `listeners`, `tls`: connections and handshakes.
-//! - `space`: the disk. `backup`: the hold and backups. `config`: the configuration that runs.
+//! - `space`: the disk. `vacuum`: dead rows in PostgreSQL. `backup`: the hold and backups. `config`: the configuration that runs.
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,7 @@ mod removed;
 mod sources;
 mod space;
 mod tls;
+mod vacuum;
 mod verification;
 
 use std::collections::{HashMap, HashSet};
@@ -364,7 +365,11 @@ fn describe(recorder: &PrometheusRecorder) {
         recorder.describe_counter(name.into(), None, SharedString::const_str(help));
     }
     let gauges = GAUGES.into_iter().chain(config::GAUGES);
-    for (name, help) in gauges.chain([tls::GAUGE]).chain(space::GAUGES) {
+    for (name, help) in gauges
+        .chain([tls::GAUGE])
+        .chain(space::GAUGES)
+        .chain(vacuum::GAUGES)
+    {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
     }
     for (name, help) in DURATIONS {

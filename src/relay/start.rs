@@ -187,6 +187,7 @@ fn open(
     };
     let context = StoreContext {
         clock: Arc::clone(clock),
+        node: config.node.clone(),
         metrics: Arc::clone(metrics),
         stop: agents.writer.stop.clone(),
         on_work,

@@ -15,16 +15,12 @@ use crate::model::IntentId;
 impl Store {
     /// A page of the deliveries that match, latest first.
     pub async fn deliveries_page(&self, query: ListQuery) -> Result<Listing, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.deliveries_page(query).await,
-        }
+        on_engine!(&self.engine, |engine| engine.deliveries_page(query).await)
     }
 
     /// A page of the unrouted events that match, latest first.
     pub async fn unrouted_page(&self, query: UnroutedQuery) -> Result<UnroutedPage, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.unrouted_page(query).await,
-        }
+        on_engine!(&self.engine, |engine| engine.unrouted_page(query).await)
     }
 
     /// Counts the deliveries that match, up to `most`.
@@ -34,9 +30,9 @@ impl Store {
         query: ListQuery,
         most: usize,
     ) -> Result<DeliveryCount, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.count_deliveries(query, most).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .count_deliveries(query, most)
+            .await)
     }
 
     /// Counts the unrouted events that match, up to `most`.
@@ -46,16 +42,14 @@ impl Store {
         query: UnroutedQuery,
         most: usize,
     ) -> Result<DeliveryCount, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.count_unrouted_events(query, most).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .count_unrouted_events(query, most)
+            .await)
     }
 
     /// The configuration that runs, and the last attempt to take one over.
     pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.config_state().await,
-        }
+        on_engine!(&self.engine, |engine| engine.config_state().await)
     }
 
     /// The relay or event of this id, with its deliveries and their histories.
@@ -63,9 +57,9 @@ impl Store {
         &self,
         id: IntentId,
     ) -> Result<Option<StoredIntent>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.intent_of_any_surface(id).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .intent_of_any_surface(id)
+            .await)
     }
 
     /// A page of the destinations that are configured, and of those with waiting deliveries or an
@@ -74,9 +68,7 @@ impl Store {
         &self,
         query: DestinationsQuery,
     ) -> Result<DestinationsPage, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.destinations_page(query).await,
-        }
+        on_engine!(&self.engine, |engine| engine.destinations_page(query).await)
     }
 
     /// Pauses a destination. Returns the pause that it was in before, which stays.
@@ -85,9 +77,9 @@ impl Store {
         destination: String,
         reason: String,
     ) -> Result<Option<Pause>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.pause(destination, reason).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .pause(destination, reason)
+            .await)
     }
 
     /// Resumes a destination; only from the pause of `paused_at`, if given.
@@ -96,31 +88,25 @@ impl Store {
         destination: String,
         paused_at: Option<Timestamp>,
     ) -> Result<Resumed, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.resume(destination, paused_at).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .resume(destination, paused_at)
+            .await)
     }
 
     /// Lets a destination's circuit breaker probe now, and ends a `Retry-After`; whether either
     /// kept deliveries back.
     pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.probe_now(destination).await,
-        }
+        on_engine!(&self.engine, |engine| engine.probe_now(destination).await)
     }
 
     /// Whether anything was ever sent to a destination of this name.
     pub async fn is_destination(&self, name: String) -> Result<bool, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.is_destination(name).await,
-        }
+        on_engine!(&self.engine, |engine| engine.is_destination(name).await)
     }
 
     /// The first of these ids that names no relay and no event.
     pub async fn first_unknown(&self, ids: Vec<IntentId>) -> Result<Option<IntentId>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.first_unknown(ids).await,
-        }
+        on_engine!(&self.engine, |engine| engine.first_unknown(ids).await)
     }
 
     /// Counts the acts of an operation up to a bound, and shows the first.
@@ -129,16 +115,14 @@ impl Store {
         new: NewBulk,
         routing: impl Routing + Send + 'static,
     ) -> Result<BulkPreview, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.preview_operation(new, routing).await,
-        }
+        on_engine!(&self.engine, |engine| engine
+            .preview_operation(new, routing)
+            .await)
     }
 
     /// Creates an operation, unless its nonce names one. One that selects nothing has ended.
     pub async fn create_operation(&self, new: NewBulk) -> Result<OperationCreation, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.create_operation(new).await,
-        }
+        on_engine!(&self.engine, |engine| engine.create_operation(new).await)
     }
 
     /// Ends an operation before it is done. Returns whether it was under way, and how it stands;
@@ -147,16 +131,12 @@ impl Store {
         &self,
         id: BulkId,
     ) -> Result<Option<(bool, StoredOperation)>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.cancel_operation(id).await,
-        }
+        on_engine!(&self.engine, |engine| engine.cancel_operation(id).await)
     }
 
     /// An operation by its number, or by that of one of its jobs.
     pub async fn operation(&self, id: BulkId) -> Result<Option<StoredOperation>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.operation(id).await,
-        }
+        on_engine!(&self.engine, |engine| engine.operation(id).await)
     }
 
     /// A page of operations, the latest first.
@@ -164,9 +144,7 @@ impl Store {
         &self,
         query: OperationsQuery,
     ) -> Result<OperationsPage, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.operations_page(query).await,
-        }
+        on_engine!(&self.engine, |engine| engine.operations_page(query).await)
     }
 
     /// The entries of a tail since the look before. The cursor is the caller's alone.
@@ -175,8 +153,6 @@ impl Store {
         query: TailQuery,
         cursor: Arc<Mutex<TailCursor>>,
     ) -> Result<TailPage, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.tail(query, cursor).await,
-        }
+        on_engine!(&self.engine, |engine| engine.tail(query, cursor).await)
     }
 }

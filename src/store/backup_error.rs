@@ -35,6 +35,11 @@ pub(crate) enum BackupError {
          disk: no backup was made; try again while less is written, or on a larger disk"
     )]
     WalTooLarge { wal: u64, free: u64 },
+    #[error(
+        "the database is a server of PostgreSQL, which has backups of its own: pg_basebackup, a \
+         standby, or the provider's"
+    )]
+    ServersOwn,
     #[error("the database is busy: somebody holds a lock on it; no backup was made")]
     Busy,
     #[error("relay stops: no backup was made")]
@@ -83,6 +88,7 @@ impl BackupError {
             }
             Self::NoRoom { .. } => "too little free space",
             Self::WalTooLarge { .. } => "the write-ahead log grew too large",
+            Self::ServersOwn => "backups are PostgreSQL's own",
             Self::Busy => "the database is busy",
             Self::Stopped => "relay stopped",
             Self::File { source, .. } => match source.kind() {

@@ -32,10 +32,20 @@ pub(crate) fn restore(
     backup: &Path,
     is_settling: bool,
 ) -> Result<Restored, RestoreError> {
+    refuse_server(settings)?;
     sqlite::Restore::begin(&settings.path)?.run(backup, is_settling, &|_| {})
 }
 
 /// Puts the old files back after a restore that was interrupted.
 pub(crate) fn abandon_restore(settings: &config::Database) -> Result<(), RestoreError> {
+    refuse_server(settings)?;
     sqlite::Restore::begin(&settings.path)?.abandon()
+}
+
+/// A backup is put in the place of a file.
+fn refuse_server(settings: &config::Database) -> Result<(), BackupError> {
+    match settings.url {
+        Some(_) => Err(BackupError::ServersOwn),
+        None => Ok(()),
+    }
 }

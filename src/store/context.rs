@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::config;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::types::DestinationId;
@@ -19,6 +20,9 @@ pub(crate) type OnBroken = Arc<dyn Fn(String) + Send + Sync>;
 /// The parts of a relay that a store works with. The calls must not block.
 pub(crate) struct StoreContext {
     pub clock: Arc<dyn Clock>,
+    /// This process among those that share a store.
+    #[allow(dead_code, reason = "only PostgreSQL has nodes")]
+    pub node: config::Node,
     pub metrics: Arc<Metrics>,
     /// Asks the writer to commit everything sent before, to checkpoint and to close the database.
     pub stop: Stop,

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// Another process holds the database, or no reader is free.
     #[error("the database is busy")]
     Busy,
+    /// The server of the database can't be reached, or lets nobody in.
+    #[error("the database can't be reached: {0}")]
+    Unreachable(EngineError),
     /// The store has stopped, or is stopping.
     #[error("the store has stopped")]
     Stopped,
@@ -48,6 +51,11 @@ impl StoreError {
         !matches!(self, Self::Rejected(_) | Self::Unexpected(_))
     }
 
+    /// Whether the same may do once others are done with the database, or it is back.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Unreachable(_))
+    }
+
     /// Whether the process must end.
     pub(super) fn is_fatal(&self) -> bool {
         matches!(self, Self::Broken(_) | Self::Displaced(_))
@@ -60,6 +68,7 @@ impl StoreError {
             Self::Full => Self::Full,
             Self::BudgetSpent => Self::BudgetSpent,
             Self::Busy => Self::Busy,
+            Self::Unreachable(error) => Self::Unreachable(error.to_string().into()),
             Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
             Self::Unexpected(why) => Self::Unexpected(why.clone()),
             Self::Rejected(error) => Self::Unexpected(error.to_string()),
@@ -229,6 +238,20 @@ pub enum OpenError {
         path: PathBuf,
         /// The pool's error.
         source: EngineError,
+    },
+    /// The settings name a server of PostgreSQL, and this build has no engine for one.
+    #[error(
+        "database.url: this build keeps its database in a file alone; a build with --features \
+         postgres takes a URL"
+    )]
+    NoPostgres,
+    /// A server that can't be reached, or that can't keep relay's promises.
+    #[error("{database}: {problem}")]
+    Server {
+        /// The server and its database, without a password.
+        database: String,
+        /// The reason, and what is expected.
+        problem: String,
     },
     /// Recovery failed.
     #[error("{}: can't be recovered: {source}", path.display())]

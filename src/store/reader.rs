@@ -1,5 +1,6 @@
 //! A connection for the reads of one part: clients can't take its place.
 
+use self::ReaderEngine as Engine;
 use crate::clock::Timestamp;
 use crate::model::FailureKind;
 use crate::store::error::StoreError;
@@ -13,34 +14,48 @@ use crate::store::types::{
 /// A connection for the reads of one part; clones share it. All methods block.
 #[derive(Clone)]
 pub(crate) struct Reader {
-    engine: Engine,
+    engine: ReaderEngine,
 }
 
-#[derive(Clone)]
-enum Engine {
-    Sqlite(sqlite::Reader),
+engines! {
+    /// The engine's own reader.
+    #[derive(Clone)]
+    pub(super) enum ReaderEngine {
+        sqlite::Reader,
+        crate::store::postgres::Reader
+    }
 }
 
 impl From<sqlite::Reader> for Reader {
     fn from(reader: sqlite::Reader) -> Self {
-        let engine = Engine::Sqlite(reader);
+        let engine = ReaderEngine::Sqlite(reader);
         Self { engine }
+    }
+}
+
+with_postgres! {
+    impl From<crate::store::postgres::Reader> for Reader {
+        fn from(reader: crate::store::postgres::Reader) -> Self {
+            let engine = ReaderEngine::Postgres(reader);
+            Self { engine }
+        }
     }
 }
 
 impl Reader {
     /// The engine's own reader.
-    pub(super) fn sqlite(&self) -> &sqlite::Reader {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine,
-        }
+    pub(super) fn engine(&self) -> &ReaderEngine {
+        &self.engine
+    }
+
+    /// Whether an attempt may begin now: not once other nodes may begin it.
+    pub fn may_begin_attempt(&self) -> bool {
+        on_engine!(&self.engine, |engine| engine.may_begin_attempt())
     }
 
     /// Looks for destinations with waiting deliveries.
     pub fn scan(&self, scan: &DueScan<'_>) -> Result<DueScanned, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.scan(scan),
-        }
+        on_engine!(&self.engine, |engine| engine.scan(scan))
     }
 
     /// The waiting deliveries of these destinations, those due at `now` counted up to `counted`
@@ -51,9 +66,11 @@ impl Reader {
         now: Timestamp,
         counted: usize,
     ) -> Result<Vec<Option<DestinationBacklog>>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.due(destinations, now, counted),
-        }
+        on_engine!(&self.engine, |engine| engine.due(
+            destinations,
+            now,
+            counted
+        ))
     }
 
     /// The messages of these intents, each loaded or not by itself; none of a message with more
@@ -63,16 +80,12 @@ impl Reader {
         intents: impl Iterator<Item = IntentRow>,
         max: i64,
     ) -> Result<Vec<Result<Option<OutboundMessage>, StoreError>>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.messages(intents, max),
-        }
+        on_engine!(&self.engine, |engine| engine.messages(intents, max))
     }
 
     /// The message of an intent, whatever its size.
     pub fn message(&self, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.message(intent),
-        }
+        on_engine!(&self.engine, |engine| engine.message(intent))
     }
 
     /// Whether an attempt of the delivery has failed so since its last replay.
@@ -82,9 +95,11 @@ impl Reader {
         destination: DestinationId,
         failure: FailureKind,
     ) -> Result<bool, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.has_failed_with(intent, destination, failure),
-        }
+        on_engine!(&self.engine, |engine| engine.has_failed_with(
+            intent,
+            destination,
+            failure
+        ))
     }
 
     /// The next dead letters of a destination that block the deliveries behind them.
@@ -93,73 +108,54 @@ impl Reader {
         destination: DestinationId,
         after: DeadLetterCursor,
     ) -> Result<BlockingPart, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.blocking_letters(destination, after),
-        }
+        on_engine!(&self.engine, |engine| engine
+            .blocking_letters(destination, after))
     }
 
     /// The name of a destination.
     pub fn destination_name(&self, id: DestinationId) -> Result<Option<String>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.destination_name(id),
-        }
+        on_engine!(&self.engine, |engine| engine.destination_name(id))
     }
 
     /// The deliveries of these destinations that a reload touches, as far as the store knows them.
     pub fn affected(&self, names: &[String]) -> Result<Vec<Affected>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.affected(names),
-        }
+        on_engine!(&self.engine, |engine| engine.affected(names))
     }
 
     /// Whether a bulk operation is under way.
     pub fn has_bulk_under_way(&self) -> Result<bool, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.has_bulk_under_way(),
-        }
+        on_engine!(&self.engine, |engine| engine.has_bulk_under_way())
     }
 
     /// The secrets that sources have learned, by source.
     pub fn learned_secrets(&self) -> Result<Vec<LearnedSecret>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.learned_secrets(),
-        }
+        on_engine!(&self.engine, |engine| engine.learned_secrets())
     }
 
     /// The next expired intents and idempotency keys after the cursor.
     pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.expired(cutoffs, cursor),
-        }
+        on_engine!(&self.engine, |engine| engine.expired(cutoffs, cursor))
     }
 
     /// The next finished events that may be shed. Keys accepted before `keys` are past their
     /// window.
     pub fn sheddable(&self, keys: Timestamp, cursor: ShedCursor) -> Result<Sheddable, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.sheddable(keys, cursor),
-        }
+        on_engine!(&self.engine, |engine| engine.sheddable(keys, cursor))
     }
 
     /// Bytes of the database without its free pages.
     pub fn used_pages(&self) -> Result<u64, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.used_pages(),
-        }
+        on_engine!(&self.engine, |engine| engine.used_pages())
     }
 
     /// The samples of the space that was used, oldest first.
     pub fn space_samples(&self) -> Result<Vec<SpaceSample>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.space_samples(),
-        }
+        on_engine!(&self.engine, |engine| engine.space_samples())
     }
 
     /// The states of alerts.
     pub fn alert_states(&self) -> Result<Vec<AlertState>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.alert_states(),
-        }
+        on_engine!(&self.engine, |engine| engine.alert_states())
     }
 
     /// Dead letters in a time, in numbers.
@@ -167,15 +163,11 @@ impl Reader {
         &self,
         query: &DeadLetterQuery<'_>,
     ) -> Result<DeadLetterDigest, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.dead_letter_digest(query),
-        }
+        on_engine!(&self.engine, |engine| engine.dead_letter_digest(query))
     }
 
     /// The destinations with a dead letter since a time.
     pub fn with_dead_letters(&self, since: Timestamp) -> Result<Vec<DestinationId>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.with_dead_letters(since),
-        }
+        on_engine!(&self.engine, |engine| engine.with_dead_letters(since))
     }
 }

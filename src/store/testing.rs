@@ -1,6 +1,7 @@
 //! The store in tests: operations that a server's threads don't need, and looks at stored
 //! deliveries.
 
+use super::operator::Engine as OperatorEngine;
 use super::sqlite::Sqlite;
 use super::{
     Accept, Accepted, Engine, ListQuery, ListedDelivery, Operator, Store, StoreError, StoredIntent,
@@ -18,35 +19,31 @@ impl From<Sqlite> for Store {
 impl Operator {
     /// Replays the dead letters of an intent; how many there were.
     pub fn replay(&mut self, id: IntentId) -> Result<usize, StoreError> {
-        self.sqlite().replay(id)
+        on_engine!(OperatorEngine, &mut self.engine, |engine| engine.replay(id))
     }
 
     /// Discards the dead letters of an intent; how many there were.
     pub fn discard(&mut self, id: IntentId) -> Result<usize, StoreError> {
-        self.sqlite().discard(id)
+        on_engine!(OperatorEngine, &mut self.engine, |engine| engine
+            .discard(id))
     }
 }
 
 impl Store {
     /// Records an intent. Blocks.
     pub fn accept_blocking(&self, intent: Accept) -> Result<Accepted, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.accept_blocking(intent),
-        }
+        on_engine!(&self.engine, |engine| engine.accept_blocking(intent))
     }
 
     /// Pauses a destination; whether it was not paused before.
     pub fn pause_blocking(&self, destination: &str, reason: &str) -> Result<bool, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.pause_blocking(destination, reason),
-        }
+        on_engine!(&self.engine, |engine| engine
+            .pause_blocking(destination, reason))
     }
 
     /// The relay or event of this id, with its deliveries and their histories.
     pub fn intent(&self, id: IntentId) -> Result<Option<StoredIntent>, StoreError> {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.intent(id),
-        }
+        on_engine!(&self.engine, |engine| engine.intent(id))
     }
 
     /// All deliveries, in the order of acceptance; of a state only, if given.
@@ -56,9 +53,7 @@ impl Store {
             limit: u32::MAX,
             ..ListQuery::default()
         };
-        let listed = match &self.engine {
-            Engine::Sqlite(engine) => engine.list(&query),
-        };
+        let listed = on_engine!(&self.engine, |engine| engine.list(&query));
         let mut listed = listed.expect("a list");
         listed.reverse();
         listed
@@ -66,15 +61,11 @@ impl Store {
 
     /// Asks the store to end.
     pub fn begin_stop(&self) {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.begin_stop(),
-        }
+        on_engine!(&self.engine, |engine| engine.begin_stop());
     }
 
     /// Stops, and waits for it.
     pub fn stop(&self) {
-        match &self.engine {
-            Engine::Sqlite(engine) => engine.stop(),
-        }
+        on_engine!(&self.engine, |engine| engine.stop());
     }
 }

@@ -14,6 +14,7 @@ use relay::Config;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::Acme;
 
+use crate::needs_a_file;
 use crate::support::certificates::{params, signing_itself};
 use crate::support::tls::TlsClient;
 use crate::support::{Client, Reply, TestRelay, free_port, off, until};
@@ -237,6 +238,7 @@ fn real_time() -> Timestamp {
 
 #[test]
 fn a_certificate_is_obtained_renewed_and_kept_over_restarts() {
+    needs_a_file!("the state of ACME stands beside it");
     if !has_pebble() {
         return;
     }
@@ -303,6 +305,7 @@ fn a_certificate_is_obtained_renewed_and_kept_over_restarts() {
 
 #[test]
 fn an_account_that_the_authority_forgot_is_made_again() {
+    needs_a_file!("the state of ACME stands beside it");
     if !has_pebble() {
         return;
     }

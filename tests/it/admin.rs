@@ -4,6 +4,7 @@ use relay::Config;
 use relay::config::{NamedSecret, Secret};
 use serde_json::{Value, json};
 
+use crate::needs_a_file;
 use crate::support::{Client, Process, Reply, TestRelay, event_id, off, until};
 
 const OPERATE: &str = "operate-operate-1";
@@ -244,6 +245,7 @@ fn the_payload_of_a_discarded_event_is_not_found() {
 
 #[test]
 fn destinations_that_are_kept_back_come_first() {
+    needs_a_file!("rows are written by SQL");
     let relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
         off(config);
         let orders = config.destinations["orders"].clone();

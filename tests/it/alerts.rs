@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::needs_a_file;
 use crate::support::{Answer, Arrival, Process, Receiver, until};
 
 /// A relay.toml with a destination that is broken at will, a digest of alerts, and a heartbeat.
@@ -147,6 +148,7 @@ fn serve_with_heartbeat(directory: &Path, switch: &Receiver, min_free: &str) -> 
 
 #[test]
 fn a_heartbeat_is_sent_while_the_writer_commits() {
+    needs_a_file!("a lock on the file holds the writer");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut switch = Arrived::at(200);
     let min_free = "min_free_bytes = '0'";

@@ -264,11 +264,7 @@ fn larger_headers_are_retried_once_and_then_dead_lettered_with_the_reason() {
         (outcomes(&event).len() == 6).then_some(())
     });
     assert_eq!(requests.load(Ordering::SeqCst), 5);
-    let kinds: Vec<Option<String>> = relay
-        .sqlite()
-        .prepare("SELECT failure FROM attempts ORDER BY entry")
-        .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
-        .expect("a history");
+    let kinds: Vec<Option<String>> = relay.peek_rows("SELECT failure FROM attempts ORDER BY entry");
     assert_eq!(kinds[2].as_deref(), Some("response_headers_too_large"));
 }
 

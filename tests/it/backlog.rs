@@ -6,6 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, SystemClock};
 use relay::model::Level;
 
+use crate::needs_a_file;
 use crate::support::{TestRelay, until};
 
 /// A relay that contacts no destination, after `orders` was changed by an SQL statement.
@@ -43,6 +44,7 @@ fn gauge(relay: &TestRelay, name: &str) -> f64 {
 #[cfg(feature = "delivery-simulated")]
 #[test]
 fn a_paused_destination_counts_as_kept_and_not_as_oldest_due() {
+    needs_a_file!("rows are written by SQL");
     let (relay, clock) = start(
         Level::Simulated,
         "INSERT INTO destinations (name, paused_at, pause_reason) VALUES ('orders', 1, 'a test')",
@@ -89,6 +91,7 @@ fn a_due_delivery_without_a_worker_is_the_oldest_due() {
 
 #[test]
 fn with_delivery_off_nothing_is_late_and_all_deliveries_are_counted() {
+    needs_a_file!("rows are written by SQL");
     let (relay, clock) = start(Level::Off, "");
     assert_eq!(relay.client.hook("1", b"{}").status, 202);
     clock.advance(Duration::from_secs(60));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::commands::{error_of, output_of};
+use crate::needs_a_file;
 use crate::support::{Answer, Process, Receiver, event_id, event_with_status, until};
 
 fn toml(receiver: &Receiver, more: &str) -> String {
@@ -61,6 +62,7 @@ fn files_with(directory: &Path, beginning: &str) -> Vec<PathBuf> {
 
 #[test]
 fn a_backup_beside_traffic_is_restored_to_exactly_the_events_before_its_snapshot() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -138,6 +140,7 @@ fn a_backup_beside_traffic_is_restored_to_exactly_the_events_before_its_snapshot
 
 #[test]
 fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -223,6 +226,7 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
 
 #[test]
 fn deliveries_after_the_backup_are_told_and_settled() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -260,6 +264,7 @@ fn deliveries_after_the_backup_are_told_and_settled() {
 
 #[test]
 fn commands_say_in_one_line_why_they_refuse() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -310,6 +315,7 @@ fn commands_say_in_one_line_why_they_refuse() {
 
 #[test]
 fn the_exit_code_is_the_verdict_though_nobody_reads_the_output() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -355,6 +361,7 @@ fn with_small_files(path: &Path, blocks: u64, trap: &str, args: &str) -> (String
 /// With the signal ignored a write fails as it does on a full disk; otherwise it kills.
 #[test]
 fn a_backup_that_finds_no_room_leaves_no_file_of_its_name() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();
@@ -390,6 +397,7 @@ fn a_backup_that_finds_no_room_leaves_no_file_of_its_name() {
 
 #[test]
 fn scheduled_backups_are_made_and_one_that_fails_is_told() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let receiver = receiver();

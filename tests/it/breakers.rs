@@ -38,12 +38,8 @@ fn an_open_breaker_stops_attempts_and_spends_none() {
     let ids: Vec<_> = (0..30)
         .map(|key| event_id(&relay.client.hook(&key.to_string(), b"{}")))
         .collect();
-    let attempts = |relay: &TestRelay| -> i64 {
-        relay
-            .sqlite()
-            .query_row("SELECT sum(attempts) FROM deliveries", [], |row| row.get(0))
-            .expect("a sum")
-    };
+    let attempts =
+        |relay: &TestRelay| -> i64 { relay.peek("SELECT sum(attempts) FROM deliveries") };
     // One at a time, because every answer is a failure; after ten the breaker opens.
     until("it is left alone", || {
         let event = relay.client.get(&format!("/events/{}", ids[29])).json();
@@ -76,14 +72,7 @@ fn an_open_breaker_stops_attempts_and_spends_none() {
         (attempts(&relay) == 11).then_some(())
     });
     until("it is settled", || {
-        let probe: i64 = relay
-            .sqlite()
-            .query_row(
-                "SELECT probe_wait FROM destinations WHERE name = 'orders'",
-                [],
-                |row| row.get(0),
-            )
-            .expect("a wait");
+        let probe: i64 = relay.peek("SELECT probe_wait FROM destinations WHERE name = 'orders'");
         (probe == 60_000).then_some(())
     });
     clock.advance(Duration::from_secs(59));
@@ -135,14 +124,7 @@ fn a_hold_applies_to_deliveries_claimed_in_the_same_tick() {
     until("all that went are settled", || {
         let held = relay.client.get(&format!("/events/{}", ids[36])).json();
         let says = held["status_description"].as_str()?;
-        let busy: i64 = relay
-            .sqlite()
-            .query_row(
-                "SELECT count(*) FROM deliveries WHERE claim IS NOT NULL",
-                [],
-                |row| row.get(0),
-            )
-            .expect("a count");
+        let busy: i64 = relay.peek("SELECT count(*) FROM deliveries WHERE claim IS NOT NULL");
         (says.contains("Retry-After") && busy == 0).then_some(())
     });
     assert_eq!(
@@ -165,12 +147,8 @@ fn disabling_the_breaker_closes_it() {
     };
     let mut relay = start(true);
     event_id(&relay.client.hook("1", b"{}"));
-    let probe_at = |relay: &TestRelay| -> Option<i64> {
-        relay
-            .sqlite()
-            .query_row("SELECT probe_at FROM destinations", [], |row| row.get(0))
-            .expect("a destination")
-    };
+    let probe_at =
+        |relay: &TestRelay| -> Option<i64> { relay.peek("SELECT probe_at FROM destinations") };
     until("it is broken", || probe_at(&relay));
     relay.stop();
     let mut relay = start(false);

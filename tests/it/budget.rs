@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::commands::output_of;
+use crate::needs_a_file;
 use crate::support::{Process, Reply, event_id, event_with_status, until};
 
 /// Of the tests whose payloads are large.
@@ -59,6 +60,7 @@ fn bytes_of(path: &Path) -> u64 {
 
 #[test]
 fn the_oldest_finished_events_make_room_and_their_keys_live_on() {
+    needs_a_file!("the sizes of the file are under test");
     for (bytes, max) in [(500, 4 << 20), (20_000, MAX)] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path();
@@ -110,6 +112,7 @@ fn the_oldest_finished_events_make_room_and_their_keys_live_on() {
 
 #[test]
 fn pending_work_and_dead_letters_are_kept_and_new_events_are_refused() {
+    needs_a_file!("the sizes of the file are under test");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let server = serve(path, MAX);
@@ -164,6 +167,7 @@ fn pending_work_and_dead_letters_are_kept_and_new_events_are_refused() {
 
 #[test]
 fn a_reload_changes_the_bound() {
+    needs_a_file!("the sizes of the file are under test");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let server = serve(path, MAX);

@@ -36,10 +36,7 @@ fn tried(shown: &Identity, named: Option<&Identity>) -> (String, String, usize) 
             .contains(&status)
             .then_some(event.clone())
     });
-    let kind: Option<String> = relay
-        .sqlite()
-        .query_row("SELECT failure FROM attempts", [], |row| row.get(0))
-        .expect("an attempt");
+    let kind: Option<String> = relay.peek("SELECT failure FROM attempts");
     let error = event["last_error"].as_str().unwrap_or_default().to_owned();
     (
         kind.unwrap_or_default(),
@@ -232,10 +229,7 @@ fn a_private_ca_is_trusted_only_for_its_destination() {
     let event = event_with_status(&relay.client, &distrusted, "retrying");
     let error = event["last_error"].as_str().expect("an error");
     assert!(error.contains("certificate"), "{error}");
-    let kind: String = relay
-        .sqlite()
-        .query_row("SELECT failure FROM attempts", [], |row| row.get(0))
-        .expect("an attempt");
+    let kind: String = relay.peek("SELECT failure FROM attempts");
     assert_eq!(kind, "tls");
     assert_eq!(*answered.lock().expect("no panic"), 0);
     let trusted = relay.client.send(

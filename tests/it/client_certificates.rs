@@ -38,10 +38,7 @@ fn tried(url: &str, server: &Identity, client: Option<&Identity>) -> (String, St
         let is_over = ["delivered", "dead_lettered"].contains(&event["status"].as_str()?);
         is_over.then_some(event)
     });
-    let kind: Option<String> = relay
-        .sqlite()
-        .query_row("SELECT failure FROM attempts", [], |row| row.get(0))
-        .expect("an attempt");
+    let kind: Option<String> = relay.peek("SELECT failure FROM attempts");
     let error = event["last_error"].as_str().unwrap_or_default();
     (kind.unwrap_or_default(), error.to_owned())
 }

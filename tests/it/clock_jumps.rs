@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 
+use crate::needs_a_file;
 use crate::support::{
     Answer, Receiver, TestRelay, config, event_id, event_with_status, every, orders, relay_id,
     relay_to, relay_with_status,
@@ -67,6 +68,7 @@ fn setting_the_clock_while_running_neither_hastens_nor_delays_deliveries() {
 
 #[test]
 fn deliveries_recorded_with_the_clock_years_ahead_are_not_delayed_for_years() {
+    needs_a_file!("the lock file is removed");
     let is_well = Arc::new(AtomicBool::new(false));
     let receiver = {
         let is_well = Arc::clone(&is_well);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, event_with_status, outcomes, relay_to, relay_with_status, until,
 };
@@ -211,6 +212,7 @@ fn a_delivery_that_kills_the_process_repeatedly_is_dead_lettered() {
 
 #[test]
 fn sigterm_under_load_loses_nothing_and_exits_with_success() {
+    needs_a_file!("rows are counted in it");
     let receiver = Receiver::start(|_| Answer::status(200));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = toml(&receiver);

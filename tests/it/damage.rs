@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relay::config::Ordering as Order;
 use relay::model::OnDead;
 
+use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
 };
@@ -58,6 +59,7 @@ fn damaged(size: usize, damage: impl FnOnce(&Path)) -> (Receiver, TestRelay, [St
 
 #[test]
 fn a_payload_with_a_flipped_bit_is_dead_lettered_and_never_sent() {
+    needs_a_file!("bytes of the file are damaged");
     // One within its row, one loaded by the dispatcher from further pages, one by the worker.
     for size in [10, 6_000, 100_000] {
         let (receiver, relay, ids) = damaged(size, |database| flip(database, MARK.as_bytes()));
@@ -80,6 +82,7 @@ fn a_payload_with_a_flipped_bit_is_dead_lettered_and_never_sent() {
 
 #[test]
 fn swapped_payloads_are_dead_lettered_both() {
+    needs_a_file!("bytes of the file are damaged");
     let (receiver, relay, ids) = damaged(10, |database| {
         let sql = rusqlite::Connection::open(database).expect("the database");
         sql.execute_batch(
@@ -101,6 +104,7 @@ fn swapped_payloads_are_dead_lettered_both() {
 /// Where a disk has damaged one payload, there may be thousands.
 #[test]
 fn a_series_of_damaged_payloads_is_one_line_of_the_log() {
+    needs_a_file!("bytes of the file are damaged");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::start(|_| Answer::status(200));
     let toml = |level: &str| {
@@ -136,6 +140,7 @@ fn a_series_of_damaged_payloads_is_one_line_of_the_log() {
 
 #[test]
 fn a_payload_from_before_checksums_is_sent_and_counted() {
+    needs_a_file!("bytes of the file are damaged");
     let (receiver, relay, ids) = damaged(10, |database| {
         let sql = rusqlite::Connection::open(database).expect("the database");
         sql.execute_batch(
@@ -152,6 +157,7 @@ fn a_payload_from_before_checksums_is_sent_and_counted() {
 
 #[test]
 fn a_damaged_dead_letter_does_not_block_its_order() {
+    needs_a_file!("bytes of the file are damaged");
     let (_receiver, relay, ids) = damaged(10, |database| {
         flip(database, MARK.as_bytes());
         // Both in one line, as the ordering of the next start would have put them.

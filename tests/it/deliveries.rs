@@ -8,8 +8,8 @@ use relay::config::Destination;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Receiver, TestRelay, event_id, event_with_status, outcomes, relay_id, relay_to,
-    relay_with_status,
+    Answer, Columns, Receiver, TestRelay, event_id, event_with_status, outcomes, relay_id,
+    relay_to, relay_with_status,
 };
 
 #[test]
@@ -318,17 +318,8 @@ fn a_stop_hands_back_a_hanging_attempt_without_spending_it() {
     let id = event_id(&relay.client.hook("1", b"{}"));
     receiver.next();
     relay.stop();
-    let (state, attempts): (i64, i64) = relay
-        .sqlite()
-        .query_row("SELECT state, attempts FROM deliveries", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .expect("a row");
-    assert_eq!(
-        (state, attempts),
-        (0, 0),
-        "queued again, with its whole budget"
-    );
+    let Columns(kept) = relay.peek::<Columns<(i64, i64)>>("SELECT state, attempts FROM deliveries");
+    assert_eq!(kept, (0, 0), "queued again, with its whole budget");
 
     let well = Receiver::start(|_| Answer::status(200));
     config.destinations.insert(
@@ -411,10 +402,7 @@ fn connections_to_many_destinations_are_reused() {
             let id = relay_id(&relay.client.create(&[], &event));
             relay_with_status(&relay.client, &id, "delivered");
         }
-        let sql = relay.sqlite();
-        let count = "SELECT count(connect_ms) FROM attempts";
-        sql.query_row(count, [], |row| row.get::<_, i64>(0))
-            .expect("a count")
+        relay.peek::<i64>("SELECT count(connect_ms) FROM attempts")
     };
     assert_eq!((connects(), connects()), (20, 20));
 }

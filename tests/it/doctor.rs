@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::needs_a_file;
 use crate::support::certificates::{Identity, self_signed};
 use crate::support::raw::{answer, read_head, receiver};
 use crate::support::{Answer, Process, Receiver};
@@ -83,6 +84,7 @@ fn fine() -> Receiver {
 
 #[test]
 fn a_relay_that_is_well_has_no_finding_to_act_on() {
+    needs_a_file!("the report names it");
     let directory = directory();
     let path = directory.path();
     let orders = fine();
@@ -258,6 +260,7 @@ fn a_clock_that_is_off_from_a_destination_s_is_found() {
 
 #[test]
 fn a_clock_that_is_off_from_the_database_s_is_found() {
+    needs_a_file!("the lock file tells the clock");
     let directory = directory();
     let path = directory.path();
     let orders = fine();
@@ -277,6 +280,7 @@ fn a_clock_that_is_off_from_the_database_s_is_found() {
 
 #[test]
 fn a_damaged_database_is_found_and_a_missing_one_is_fine() {
+    needs_a_file!("it is damaged");
     let directory = directory();
     let path = directory.path();
     let orders = fine();
@@ -424,6 +428,7 @@ fn certificates_and_keys_of_the_relay_s_own_listeners_are_looked_at() {
 
 #[test]
 fn the_certificate_by_acme_is_looked_at_with_its_names_and_failures() {
+    needs_a_file!("the state of ACME stands beside it");
     let directory = directory();
     let path = directory.path();
     let orders = fine();
@@ -483,6 +488,7 @@ fn the_certificate_by_acme_is_looked_at_with_its_names_and_failures() {
 
 #[test]
 fn a_directory_of_backups_is_tried() {
+    needs_a_file!("backups of PostgreSQL are its own");
     let directory = directory();
     let path = directory.path();
     let orders = fine();
@@ -506,6 +512,7 @@ fn a_directory_of_backups_is_tried() {
 
 #[test]
 fn a_ping_is_one_attempt_that_the_receiver_may_refuse() {
+    needs_a_file!("nothing is stored in it");
     let directory = directory();
     let path = directory.path();
     let orders = Receiver::start(|arrival| {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::commands::{error_of, output_of};
 use crate::damage::places;
+use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, event_id, event_with_status, relay_id, relay_to, relay_with_status,
 };
@@ -80,6 +81,7 @@ fn event(server: &Process, id: &str) -> Value {
 
 #[test]
 fn erased_bytes_are_in_no_file_and_the_event_still_answers() {
+    needs_a_file!("its bytes are read");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let (server, receiver, fails) = serve(path);
@@ -278,6 +280,7 @@ fn no_copy_is_left_by_rows_that_were_moved_or_deleted_around_it() {
 
 #[test]
 fn a_reader_that_keeps_the_log_is_named_and_waited_for() {
+    needs_a_file!("a reader keeps its log");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let (server, _receiver, _fails) = serve(path);
@@ -331,6 +334,7 @@ fn erase_wants_ids_or_a_filter() {
 
 #[test]
 fn the_copies_that_still_hold_what_was_erased_are_named() {
+    needs_a_file!("copies of it are named");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let (server, _receiver, fails) = serve(path);

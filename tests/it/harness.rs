@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::Process;
+use crate::support::{Process, engine, postgres};
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
                     [database]\nmin_free_bytes = 0\n";
@@ -38,4 +38,21 @@ fn a_test_that_reloads_by_a_signal_passes_under_nohup() {
         output.status.success() && said.contains("1 passed"),
         "{said}"
     );
+}
+
+#[test]
+fn a_look_into_postgres_tells_text_bytes_and_nulls_apart() {
+    let Some(server) = postgres::server() else {
+        return;
+    };
+    let database = server.create_database();
+    let look = |sql: &str| engine::rows_of_postgres(server, &database, sql);
+    let rows = look("VALUES ('a b', 1, NULL, decode('00ff0a', 'hex')), ('', -2, 'ü', '\\x')");
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    let first = vec![text("a b"), text("1"), None, Some(vec![0, 255, 10])];
+    let second = vec![text(""), text("-2"), text("ü"), Some(Vec::new())];
+    assert_eq!(rows, [first, second]);
+    assert!(look("SELECT 1 WHERE false").is_empty());
+    assert_eq!(look("SELECT ''"), [[text("")]]);
+    server.drop_database(&database);
 }

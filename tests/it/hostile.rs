@@ -340,10 +340,7 @@ fn a_client_that_hangs_up_early_has_one_event_under_its_key() {
             again.json()["event_id"].as_str().expect("an id").to_owned()
         })
         .collect();
-    let stored: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count");
+    let stored: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!((ids.len(), stored), (50, 50));
 }
 

@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::needs_a_file;
 use crate::support::{Client, Process, Reply, until};
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
@@ -254,6 +255,7 @@ fn of_many_handshakes_at_once_one_is_learned() {
 
 #[test]
 fn a_learned_secret_is_neither_logged_nor_shown_nor_kept_with_an_event() {
+    needs_a_file!("its rows are read");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let server = Process::serve(path, TOML);
@@ -309,6 +311,7 @@ fn stop(server: Process) {
 
 #[test]
 fn commands_need_no_server_and_what_is_forgotten_leaves_the_file() {
+    needs_a_file!("its bytes are read");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     let holds_secret = || {

@@ -92,14 +92,10 @@ struct Day {
 
 impl Day {
     fn pending(&self) -> i64 {
-        self.relay
-            .sqlite()
-            .query_row(
-                "SELECT count(*) FROM deliveries WHERE state < 3 AND next_attempt_at <= ?1",
-                [self.clock.now().as_millis()],
-                |row| row.get(0),
-            )
-            .expect("a count")
+        let now = self.clock.now().as_millis();
+        let due =
+            format!("SELECT count(*) FROM deliveries WHERE state < 3 AND next_attempt_at <= {now}");
+        self.relay.peek(&due)
     }
 
     fn post(&mut self, body: &[u8]) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::needs_a_file;
 use crate::support::{Connection, TestRelay, URL, until};
 
 /// Requests: more than a batch of the writer (512) and its queue (1024) hold together.
@@ -11,6 +12,7 @@ const TOO_MANY: usize = 1700;
 
 #[test]
 fn a_full_queue_refuses_at_once_and_recovers() {
+    needs_a_file!("a lock on the file holds the writer");
     let relay = TestRelay::start_with(URL, |config| {
         config.server.max_connections = 2000;
         config.delivery.level = Some(relay::model::Level::Off);
@@ -63,10 +65,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
     let accepted = statuses.iter().filter(|&&status| status == 202).count();
     assert!(statuses.iter().all(|status| matches!(status, 202 | 503)));
     // The accepted events are stored, and no others.
-    let stored: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count");
+    let stored: i64 = relay.peek("SELECT count(*) FROM intents");
     assert!(accepted >= 1024, "only {accepted} were accepted");
     assert_eq!(usize::try_from(stored), Ok(accepted));
     assert_eq!(relay.client.hook("after", b"{}").status, 202);
@@ -76,6 +75,7 @@ fn a_full_queue_refuses_at_once_and_recovers() {
 #[test]
 fn writes_are_refused_while_space_is_low_and_accepted_afterwards() {
     const ROOM: u64 = 1 << 30;
+    needs_a_file!("the disk is the server's");
     let probe = tempfile::tempdir().expect("a temporary directory");
     let disk = rustix::fs::statvfs(probe.path()).expect("its disk");
     let free = disk.f_bavail * disk.f_frsize;
@@ -147,6 +147,7 @@ fn writes_are_refused_while_space_is_low_and_accepted_afterwards() {
 
 #[test]
 fn a_request_that_times_out_may_have_been_recorded() {
+    needs_a_file!("a lock on the file holds the writer");
     let relay = TestRelay::start_with(URL, |config| {
         config.server.request_timeout = Duration::from_millis(200);
         config.delivery.level = Some(relay::model::Level::Off);
@@ -170,9 +171,6 @@ fn a_request_that_times_out_may_have_been_recorded() {
     until("the key finds it", || {
         (relay.client.hook("late", b"{}").status == 202).then_some(())
     });
-    let stored: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count");
+    let stored: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!(stored, 1);
 }

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::needs_a_file;
 use crate::support::{Process, event_id};
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\nmin_free_bytes = 0\n\
@@ -50,6 +51,7 @@ const SERVED: [&str; 4] = ["relay.db", "relay.db-shm", "relay.db-wal", "relay.db
 
 #[test]
 fn new_files_are_readable_by_the_owner_only_under_any_umask() {
+    needs_a_file!("the modes of the file are under test");
     for umask in ["000", "022", "077", "777"] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let relay = serve(directory.path(), umask);
@@ -65,6 +67,7 @@ fn new_files_are_readable_by_the_owner_only_under_any_umask() {
 
 #[test]
 fn files_that_others_could_read_are_restricted_and_the_log_says_so() {
+    needs_a_file!("the modes of the file are under test");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let relay = serve(directory.path(), "022");
     event_id(&relay.client.hook("1", b"{}"));
@@ -96,6 +99,7 @@ fn files_that_others_could_read_are_restricted_and_the_log_says_so() {
 /// `relay list` in the shell of somebody else: most often of whoever has not typed sudo.
 #[test]
 fn a_command_of_another_user_is_told_so() {
+    needs_a_file!("the modes of the file are under test");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let relay = serve(directory.path(), "022");
     relay.signal("-TERM");

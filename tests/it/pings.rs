@@ -8,6 +8,7 @@ use relay::clock::{FakeClock, Timestamp};
 use relay::config::Secret;
 use serde_json::Value;
 
+use crate::needs_a_file;
 use crate::support::{Answer, Client, Receiver, Reply, TestRelay, config, off, orders};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -77,10 +78,7 @@ fn a_ping_is_one_signed_attempt_that_leaves_no_trace() {
     }
     assert_eq!(post(&admin, "/api/destinations/orders/pause").status, 200);
     assert_eq!(ping(&admin, &clock)["status_code"], 410);
-    let stored: i64 = relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a number");
+    let stored: i64 = relay.peek("SELECT count(*) FROM intents");
     assert_eq!(stored, 0);
 }
 
@@ -123,6 +121,7 @@ fn a_ping_that_nothing_answers_says_why() {
 
 #[test]
 fn a_relay_that_is_held_pings_nobody() {
+    needs_a_file!("a hold follows a restore of the file");
     let mut relay = TestRelay::start_with("http://127.0.0.1:1/", |_| {});
     relay.stop();
     let path = relay.directory.path().join("relay.db");

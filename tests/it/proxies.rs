@@ -70,10 +70,7 @@ fn http_and_https_urls_go_through_one_tunnel_that_is_used_again() {
             let id = event_id(&relay.client.hook(key, b"{\"a\":\"signed\"}"));
             event_with_status(&relay.client, &id, "delivered");
         }
-        let address: String = relay
-            .sqlite()
-            .query_row("SELECT address FROM attempts", [], |row| row.get(0))
-            .expect("an attempt");
+        let address: String = relay.peek("SELECT address FROM attempts");
         assert_eq!(address, "proxy 127.0.0.1");
         let target = format!("orders.invalid:{port}");
         assert_eq!(targets(&proxy), [format!("CONNECT {target} HTTP/1.1")]);

@@ -46,10 +46,7 @@ fn tried(proxy: &str, url: &str, authorization: Option<&str>) -> (Value, String)
     });
     let id = event_id(&relay.client.hook("1", b"{}"));
     let event = event_with_status(&relay.client, &id, "retrying");
-    let kind = relay
-        .sqlite()
-        .query_row("SELECT failure FROM attempts", [], |row| row.get(0))
-        .expect("an attempt");
+    let kind = relay.peek("SELECT failure FROM attempts");
     let attempt = event["deliveries"][0]["history"][0].clone();
     assert_eq!(attempt["outcome"], "transient", "{attempt}");
     // The destination has not answered.

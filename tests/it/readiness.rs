@@ -6,6 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, SystemClock};
 use relay::model::Level;
 
+use crate::needs_a_file;
 use crate::support::{COMMITS_OF_A_START, TestRelay, commits, until};
 
 /// A relay whose clock stands still, so that it writes nothing of its own after its start.
@@ -36,6 +37,7 @@ fn a_thousand_readiness_requests_make_no_commit() {
 
 #[test]
 fn a_hanging_writer_makes_the_relay_unready_until_it_goes_on() {
+    needs_a_file!("a lock on the file holds the writer");
     let (relay, clock) = start();
     until("the start is over", || {
         (commits(&relay.admin()) > 1).then_some(())

@@ -12,8 +12,8 @@ use relay::config::{Destination, RateLimit, Secret, Source};
 use crate::support::certificates::self_signed;
 use crate::support::raw::{answer, read_head, receiver};
 use crate::support::{
-    Answer, Client, Gate, Process, Receiver, TestRelay, config, event_id, event_with_status, every,
-    off, orders, until,
+    Answer, Client, Columns, Gate, Process, Receiver, TestRelay, config, event_id,
+    event_with_status, every, off, orders, until,
 };
 
 /// A relay on a clock that stands still, and its configuration.
@@ -73,9 +73,7 @@ impl Scene {
     }
 
     fn count(&self, select: &str) -> i64 {
-        let sql = self.relay.sqlite();
-        sql.query_row(select, [], |row| row.get(0))
-            .expect("a count")
+        self.relay.peek(select)
     }
 
     /// Waits until this many attempts at `orders` are settled.
@@ -546,15 +544,11 @@ proptest! {
         let relay = TestRelay::start_in(Arc::clone(&directory), base.clone(), None);
         let running = relay.relay.as_ref().expect("it runs");
         let owed = || -> Vec<(i64, String, i64, i64, Option<i64>)> {
-            let sql = relay.sqlite();
-            let mut all = sql.prepare(
+            let all = relay.peek_rows(
                 "SELECT d.intent_id, t.name, d.state, d.attempts, d.next_attempt_at \
                  FROM deliveries d JOIN destinations t ON t.id = d.destination_id ORDER BY 1, 2",
-            ).expect("SQL");
-            let rows = all.query_map([], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            });
-            rows.expect("rows").collect::<Result<_, _>>().expect("rows")
+            );
+            all.into_iter().map(|Columns(row)| row).collect()
         };
         let mut accepted = Vec::new();
         for (round, choice) in choices.iter().enumerate() {

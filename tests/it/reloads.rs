@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use crate::needs_a_file;
 use crate::support::{Client, Connection, Process, Reply, until};
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
@@ -171,6 +172,7 @@ fn a_refused_reload_leaves_everything_as_it_was_and_says_why_in_one_line() {
 
 #[test]
 fn settings_that_only_a_start_can_change_are_refused_all_together() {
+    needs_a_file!("its path is changed");
     let directory = directory();
     let path = directory.path();
     let relay = Process::serve(path, TOML);
@@ -530,6 +532,7 @@ fn a_hundred_reloads_a_second_under_load_refuse_no_request() {
 
 #[test]
 fn a_reload_during_the_start_waits_until_the_relay_is_ready() {
+    needs_a_file!("a lock on the file holds the start");
     let directory = directory();
     let path = directory.path();
     drop(Process::serve(path, TOML));
@@ -617,6 +620,7 @@ fn under_nohup_a_hangup_is_ignored_and_the_command_says_so() {
 
 #[test]
 fn without_a_server_there_is_nothing_to_reload() {
+    needs_a_file!("the lock file tells of a server");
     let directory = directory();
     let path = directory.path();
     let relay = Process::serve(path, TOML);

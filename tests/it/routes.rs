@@ -49,16 +49,14 @@ fn send(relay: &TestRelay, key: &str, headers: &[(&str, &str)], body: &[u8]) -> 
 /// The destinations of an event, by name. Read from the database, because a payload may be too deep
 /// for the parser of a test.
 fn destinations(relay: &TestRelay, id: &str) -> Vec<String> {
-    let sqlite = relay.sqlite();
-    let select = "SELECT t.name FROM deliveries d JOIN destinations t ON t.id = d.destination_id
-                  WHERE d.intent_id = ?1 ORDER BY t.name";
-    let mut statement = sqlite.prepare(select).expect("a statement");
     let row = id.replace("evt_", "").replace('-', "");
     // 48 bits of milliseconds, the version, and a counter of 12 bits.
     let row = i64::from_str_radix(&format!("{}{}", &row[..12], &row[13..16]), 16);
-    let names = statement.query_map([row.expect("an id")], |row| row.get(0));
-    let names = names.expect("rows").collect::<Result<_, _>>();
-    names.expect("names")
+    let row = row.expect("an id");
+    relay.peek_rows(&format!(
+        "SELECT t.name FROM deliveries d JOIN destinations t ON t.id = d.destination_id
+         WHERE d.intent_id = {row} ORDER BY t.name"
+    ))
 }
 
 #[test]
@@ -147,11 +145,11 @@ fn the_order_of_a_destination_holds_for_the_events_that_a_route_brings() {
     });
     let body = br#"{"data":{"amount":1000,"status":"paid","customer":"c"}}"#;
     event_id(&send(&relay, "1", &[], body));
-    let sqlite = relay.sqlite();
-    let select = "SELECT t.name FROM deliveries d JOIN destinations t ON t.id = d.destination_id
-                  WHERE d.order_key IS NOT NULL";
-    let ordered = sqlite.query_row(select, [], |row| row.get::<_, String>(0));
-    assert_eq!(ordered.as_deref(), Ok("crm"));
+    let ordered: String = relay.peek(
+        "SELECT t.name FROM deliveries d JOIN destinations t ON t.id = d.destination_id
+         WHERE d.order_key IS NOT NULL",
+    );
+    assert_eq!(ordered, "crm");
 }
 
 /// A source without destinations of its own.

@@ -3,10 +3,12 @@
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
+use crate::needs_a_file;
 use crate::support::{Answer, Process, Receiver, event_with_status, until};
 
 #[test]
 fn an_attempt_without_a_free_descriptor_is_put_off_and_not_charged_to_the_destination() {
+    needs_a_file!("its rows are read");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (first, second) = (
         Receiver::start(|_| Answer::status(200)),
@@ -83,6 +85,7 @@ fn an_attempt_without_a_free_descriptor_is_put_off_and_not_charged_to_the_destin
 /// A large body is read by a connection to the database that is opened when the first one comes.
 #[test]
 fn a_database_that_cannot_be_opened_once_more_is_no_broken_one() {
+    needs_a_file!("it can't be opened");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::start(|_| Answer::status(200));
     let toml = format!(

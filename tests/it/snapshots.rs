@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use crate::needs_a_file;
 use crate::support::Process;
 
 /// A metric's value, from the operator's listener.
@@ -17,6 +18,7 @@ fn gauge(server: &Process, name: &str) -> u64 {
 
 #[test]
 fn a_long_reader_and_its_end_are_logged() {
+    needs_a_file!("a reader of the file keeps its log");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
                 [database]\nmin_free_bytes = '0'\n[log]\nformat = 'json'\n[delivery]\nlevel = 'off'\n\

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
+use crate::needs_a_file;
 use crate::support::{Process, event_id, until};
 
 const TOML: &str =
@@ -119,6 +120,7 @@ fn a_port_in_use_is_refused() {
 
 #[test]
 fn a_second_server_on_the_same_file_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let first = Process::serve(directory.path(), TOML);
     // The first server keeps writing the time to the lock file; only its process number, which
@@ -160,6 +162,7 @@ fn a_second_server_on_the_same_file_is_refused() {
 
 #[test]
 fn a_missing_directory_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let toml = format!("{TOML}path = 'nowhere/relay.db'\n").replace("[database]\n", "");
     let toml = toml.replace(
@@ -175,6 +178,7 @@ fn a_missing_directory_is_refused() {
 
 #[test]
 fn a_file_that_is_no_database_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     std::fs::write(
         directory.path().join("relay.db"),
@@ -186,6 +190,7 @@ fn a_file_that_is_no_database_is_refused() {
 
 #[test]
 fn another_programs_database_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let other = rusqlite::Connection::open(directory.path().join("relay.db")).expect("a database");
     other
@@ -197,6 +202,7 @@ fn another_programs_database_is_refused() {
 
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
@@ -215,6 +221,7 @@ fn a_database_of_a_newer_version_is_refused() {
 
 #[test]
 fn a_database_with_an_older_version_number_than_its_schema_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
@@ -237,6 +244,7 @@ fn a_database_with_an_older_version_number_than_its_schema_is_refused() {
 
 #[test]
 fn a_damaged_header_is_refused() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");
@@ -291,6 +299,7 @@ fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn a_server_whose_lock_file_was_removed_ends_and_says_why() {
+    needs_a_file!("the start of a file is under test");
     for name in ["relay.db.lock", "relay.db"] {
         let directory = directory();
         let relay = Process::serve(directory.path(), EVENTS);
@@ -309,6 +318,7 @@ fn a_server_whose_lock_file_was_removed_ends_and_says_why() {
 
 #[test]
 fn an_unlock_reports_the_loss_and_lets_the_database_start() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let path = directory.path();
     let relay = Process::serve(path, EVENTS);
@@ -354,6 +364,7 @@ fn an_unlock_reports_the_loss_and_lets_the_database_start() {
 
 #[test]
 fn an_unlock_without_a_lock_file_does_nothing() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     std::fs::write(directory.path().join("relay.toml"), EVENTS).expect("writing relay.toml");
     let arguments = ["unlock", "--accept-data-loss"];
@@ -372,6 +383,7 @@ fn an_unlock_without_a_lock_file_does_nothing() {
 
 #[test]
 fn a_command_notices_a_server_of_another_pid_namespace() {
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let relay = Process::serve(directory.path(), EVENTS);
     // As with a server in another PID namespace: no process here has this number.
@@ -395,6 +407,7 @@ fn a_command_notices_a_server_of_another_pid_namespace() {
 #[test]
 fn a_damaged_page_that_a_start_reads_is_told_with_the_name_of_the_file() {
     const PAGE: usize = 4096;
+    needs_a_file!("the start of a file is under test");
     let directory = directory();
     let relay = Process::serve(directory.path(), TOML);
     relay.signal("-TERM");

@@ -13,6 +13,7 @@ use relay::clock::{Clock, SystemClock, Timestamp};
 use relay::model::Level;
 use relay::{Config, OpenError, Relay, RelayError, StartError};
 
+use crate::needs_a_file;
 use crate::support::{Client, Process, config, event_id, relay_to, until};
 
 const URL: &str = "http://127.0.0.1:9/";
@@ -174,6 +175,7 @@ fn the_database_stays_locked_while_its_writer_hangs() {
 /// A worker may be in a connect or a look-up, which can't be interrupted.
 #[test]
 fn a_stop_succeeds_although_a_worker_hangs() {
+    needs_a_file!("its rows are read");
     if relay::COMPILED_LEVEL == Level::Off {
         return;
     }
@@ -352,6 +354,7 @@ fn damage(process: &Process, directory: &Path) {
 
 #[test]
 fn a_fatal_error_ends_the_process_without_waiting_for_its_grace() {
+    needs_a_file!("it is damaged");
     let directory = directory();
     let mut process = Process::serve(directory.path(), TOML);
     let mut drip = process.client.connect();

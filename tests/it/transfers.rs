@@ -10,6 +10,7 @@ use rusqlite::types::Value as Sql;
 use serde_json::Value;
 
 use crate::commands::{error_of, output_of};
+use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, event_id, event_with_status, relay_id, relay_to, relay_with_status,
     until,
@@ -115,6 +116,7 @@ const VIEWS: [&str; 3] = ["relay_events", "relay_deliveries", "relay_attempts"];
 
 #[test]
 fn an_export_into_an_empty_relay_gives_the_same_states() {
+    needs_a_file!("its rows are compared");
     let from = tempfile::tempdir().expect("a temporary directory");
     let (_receiver, toml) = filled(from.path());
     fill_columns(from.path());
@@ -392,6 +394,7 @@ fn an_export_that_fails_leaves_no_file() {
 
 #[test]
 fn an_import_changes_nothing_while_a_restore_is_interrupted() {
+    needs_a_file!("a restore of the file is interrupted");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();
     std::fs::write(path.join("relay.toml"), toml("http://127.0.0.1:9/", "")).expect("the file");
@@ -407,6 +410,7 @@ fn an_import_changes_nothing_while_a_restore_is_interrupted() {
 
 #[test]
 fn a_database_that_the_superuser_imports_belongs_to_the_owner_of_its_directory() {
+    needs_a_file!("the owner of the file is under test");
     if !rustix::process::geteuid().is_root() {
         return;
     }

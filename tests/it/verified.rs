@@ -6,7 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{RateLimit, Secret, Source, StandardWebhooks, Verify};
 
-use crate::support::{Connection, Reply, TestRelay, URL, config};
+use crate::support::{Columns, Connection, Reply, TestRelay, URL, config};
 
 // From the Standard Webhooks specification's reference libraries.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -157,13 +157,8 @@ fn the_catch_all_source_can_verify_signatures() {
 fn the_providers_signature_still_verifies_downstream() {
     let (relay, _clock) = start(|_| {});
     assert_eq!(post(&relay, Some(SIGNATURE), BODY).status, 202);
-    let (headers, body): (Vec<u8>, Vec<u8>) = relay
-        .sqlite()
-        .query_row("SELECT headers, body FROM intents", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .expect("an event");
-    let headers = String::from_utf8(headers).expect("ASCII");
+    let Columns((headers, body)) =
+        relay.peek::<Columns<(String, Vec<u8>)>>("SELECT headers, body FROM intents");
     assert_eq!(body, BODY);
     for line in [
         format!("webhook-id: {ID}\r\n"),

@@ -215,6 +215,12 @@ impl Journal {
     }
 
     fn judge_with(&self, database: &Path, is_pruned: bool) -> Verdict {
+        self.judge_rows(rows(database), is_pruned)
+    }
+
+    /// Judges the run by the body of each intent and the state of its delivery, as the database of
+    /// any engine has them.
+    pub fn judge_rows(&self, rows: Vec<(Vec<u8>, i64)>, is_pruned: bool) -> Verdict {
         let sent = locked(&self.sent);
         let hits = locked(&self.hits);
         let faults = locked(&self.faults);
@@ -275,7 +281,7 @@ impl Journal {
             hits.is_some_and(|hits| hits.iter().any(|hit| hit.answered < 300))
         };
         let mut states: HashMap<u64, i64> = HashMap::new();
-        for (body, state) in rows(database) {
+        for (body, state) in rows {
             let Some(n) = number(&body).filter(|n| bodies.contains_key(n)) else {
                 wrong.push("invented: an intent that nobody sent".to_owned());
                 continue;
@@ -366,7 +372,10 @@ impl Journal {
         self.assert_verdict(name, self.judge_pruned(database))
     }
 
-    fn assert_verdict(&self, name: &str, verdict: Verdict) -> Verdict {
+    /// # Panics
+    ///
+    /// If there is a violation.
+    pub fn assert_verdict(&self, name: &str, verdict: Verdict) -> Verdict {
         println!("{name}: {verdict}");
         if !verdict.wrong.is_empty() {
             let kept = self.keep(name).expect("room for a log");

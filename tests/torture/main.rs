@@ -12,6 +12,8 @@ mod hangs;
 mod images;
 mod judge;
 mod load;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod order;
 mod owners;
 mod power;

@@ -46,15 +46,17 @@ const BASE: &str = r#"
     external_port = 443
     [admin]
     [database]
+    [node]
     [log]
 "#;
 
 /// Where the tables of each type stand in [`BASE`].
-const TABLES: [(&str, &str); 21] = [
+const TABLES: [(&str, &str); 22] = [
     ("Server", "/server"),
     ("Acme", "/server/acme"),
     ("Admin", "/admin"),
     ("Database", "/database"),
+    ("Node", "/node"),
     ("Api", "/api"),
     ("ApiRateLimit", "/api/rate_limit"),
     ("Retention", "/retention"),

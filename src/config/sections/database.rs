@@ -1,10 +1,12 @@
-//! `[database]`: the database file.
+//! `[database]`: the database, a file or a server of PostgreSQL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, quoted, within};
+use crate::config::rules::{Checked, bad, quoted, shown, within};
+use crate::config::secrets::Secret;
 use crate::config::units;
 
 /// The database.
@@ -14,6 +16,16 @@ use crate::config::units;
 pub struct Database {
     /// The file; `-wal`, `-shm` and `.lock` files stand beside it. Default: `relay.db`.
     pub path: PathBuf,
+    /// A server of PostgreSQL instead of a file: `postgres://USER:PASSWORD@HOST/DATABASE`. Default:
+    /// none.
+    pub url: Option<Secret>,
+    /// The authorities that PostgreSQL's certificate is verified by, as PEM; without it, the usual
+    /// ones.
+    pub ca_file: Option<PathBuf>,
+    /// The longest time that PostgreSQL may take for a statement. Default: 5 s.
+    #[serde(deserialize_with = "units::duration")]
+    #[cfg_attr(test, schemars(with = "units::DurationText"))]
+    pub statement_timeout: Duration,
     /// Connections that read. Default: 4.
     pub readers: u32,
     /// The free space on the file's disk below which ingestion is refused, in bytes. Default:
@@ -28,13 +40,22 @@ pub struct Database {
     pub max_bytes: Option<u64>,
 }
 
+const DEFAULT_PATH: &str = "relay.db";
+
+/// Shorter ones would end statements of a busy server; a longer one outlasts the client's own limit.
+const STATEMENT_TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(9);
+
 /// Less would be taken by the write-ahead log alone.
 const MIN_MAX_BYTES: u64 = 1 << 20;
 
 impl Default for Database {
     fn default() -> Self {
         Self {
-            path: PathBuf::from("relay.db"),
+            path: PathBuf::from(DEFAULT_PATH),
+            url: None,
+            ca_file: None,
+            statement_timeout: Duration::from_secs(5),
             readers: 4,
             min_free_bytes: 64 << 20,
             max_bytes: None,
@@ -43,7 +64,8 @@ impl Default for Database {
 }
 
 impl Database {
-    pub(in crate::config) fn check(&self, key: &str) -> Checked {
+    pub(in crate::config) fn check(&self, key: &str, has_postgres: bool) -> Checked {
+        self.check_url(key, has_postgres)?;
         let path = self.path.as_os_str();
         if path.is_empty() || path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:") {
             return bad(&format!("{key}.path"), quoted(path), "the path of a file");
@@ -53,5 +75,39 @@ impl Database {
             return bad(&format!("{key}.max_bytes"), max.to_string(), expected);
         }
         within(&format!("{key}.readers"), self.readers, 1, 64)
+    }
+
+    fn check_url(&self, key: &str, has_postgres: bool) -> Checked {
+        if !STATEMENT_TIMEOUT.contains(&self.statement_timeout) {
+            let key = format!("{key}.statement_timeout");
+            return bad(&key, shown(self.statement_timeout), "100ms to 9s");
+        }
+        let Some(url) = &self.url else {
+            return match &self.ca_file {
+                Some(file) => bad(
+                    &format!("{key}.ca_file"),
+                    quoted(file.as_os_str()),
+                    "database.url beside it",
+                ),
+                None => Ok(()),
+            };
+        };
+        let key = &format!("{key}.url");
+        if !has_postgres {
+            let expected = "no URL: this build keeps its database in a file alone; a build with \
+                            --features postgres takes one";
+            return bad(key, "***", expected);
+        }
+        let is_postgres = ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.reveal().starts_with(scheme));
+        if !is_postgres {
+            return bad(key, "***", "postgres://USER:PASSWORD@HOST/DATABASE");
+        }
+        if self.path != Path::new(DEFAULT_PATH) {
+            let problem = "contradicts database.path: expected one of the two";
+            return Err((key.clone(), problem.to_owned()));
+        }
+        Ok(())
     }
 }

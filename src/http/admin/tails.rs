@@ -13,7 +13,7 @@ use crate::http::api_error::ApiError;
 use crate::ops::views;
 use crate::ops::visible::plain_json;
 use crate::stop::Stop;
-use crate::store::{Store, StoreError, TailCursor, TailPage, TailQuery};
+use crate::store::{Store, TailCursor, TailPage, TailQuery};
 
 /// Tails at once. Each looks at the database four times a second.
 const MAX_TAILS: usize = 8;
@@ -112,8 +112,9 @@ impl Follower {
                     outlet.deliver(&page)?;
                     page.has_more
                 }
-                // All connections are taken: the next look goes on from where this one would have.
-                Err(StoreError::Busy) => false,
+                // All connections are taken, or the database is away: the next look goes on from
+                // where this one would have.
+                Err(error) if error.is_passing() => false,
                 Err(_) => return Ok(()),
             };
             if !has_more {

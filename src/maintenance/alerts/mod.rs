@@ -56,6 +56,14 @@ pub(super) struct AlertAgent {
     next_backlog: Duration,
 }
 
+/// The alerts that are this process's to tell.
+struct Share {
+    /// Whether another process tells those of the relay as a whole.
+    is_part: bool,
+    /// The destinations that are told of.
+    names: Vec<String>,
+}
+
 /// The parts that an agent looks at.
 pub(super) struct AlertSources {
     pub store: Store,
@@ -107,8 +115,11 @@ impl AlertAgent {
             return Ok(());
         }
         self.next_look = monotonic + LOOK_EVERY;
-        let mut states = self.states(&config)?;
-        let changes = self.changes(&config, destination, &states);
+        // Before the states are read: those that another process wrote as long as it told of these
+        // are among them.
+        let share = self.share(&config, destination);
+        let mut states = self.states(&config, &share)?;
+        let changes = self.changes(&config, destination, share, &states);
         let made = changes.and_then(|changes| self.tell(&config, policy, changes));
         if let Ok(made) = &made {
             for change in made {
@@ -120,12 +131,16 @@ impl AlertAgent {
     }
 
     /// The states that were told last, without those of destinations that are gone: one that comes
-    /// back is told of anew. Read once, since nobody else writes them.
-    fn states(&mut self, config: &Resolved) -> Result<States, StoreError> {
-        let mut states = match self.states.take() {
+    /// back is told of anew. Read once, unless others write them, too.
+    fn states(&mut self, config: &Resolved, share: &Share) -> Result<States, StoreError> {
+        let known = self.states.take().filter(|_| !self.store.is_shared());
+        let mut states = match known {
             Some(states) => states,
             None => States::of(self.reader.alert_states()?),
         };
+        if share.is_part {
+            return Ok(states);
+        }
         let gone = states.forget(|name| config.destinations.contains_key(name));
         for some in gone.chunks(RaiseAlerts::MAX_STATES) {
             self.store.forget_alerts(some.to_vec())?;
@@ -137,9 +152,10 @@ impl AlertAgent {
         &mut self,
         config: &Resolved,
         destination: &str,
+        share: Share,
         states: &States,
     ) -> Result<Vec<Change>, StoreError> {
-        let facts = self.facts(config, destination)?;
+        let facts = self.facts(config, destination, share)?;
         let look = Look {
             states,
             now: self.clock.now(),
@@ -147,6 +163,9 @@ impl AlertAgent {
             monotonic: self.clock.monotonic(),
         };
         let mut changes = self.watch.changes(&facts, &look);
+        if facts.is_part {
+            return Ok(changes);
+        }
         let (store, reader) = (&self.store, &self.reader);
         changes.extend(
             self.dead_letters
@@ -155,12 +174,25 @@ impl AlertAgent {
         Ok(changes)
     }
 
-    fn facts(&mut self, config: &Resolved, destination: &str) -> Result<Facts, StoreError> {
+    /// What this process tells of: all but the alerts' own destination, unless others share the
+    /// store.
+    fn share(&self, config: &Resolved, destination: &str) -> Share {
         let names = config
             .destinations
             .keys()
-            .filter(|name| *name != destination);
-        let names: Vec<String> = names.cloned().collect();
+            .filter(|name| *name != destination && self.store.serves(name));
+        Share {
+            is_part: !self.store.leads(),
+            names: names.cloned().collect(),
+        }
+    }
+
+    fn facts(
+        &mut self,
+        config: &Resolved,
+        destination: &str,
+        Share { is_part, names }: Share,
+    ) -> Result<Facts, StoreError> {
         let stored = self.store.destination_facts(&self.reader, &names)?;
         let mut health = self.metrics.rollups.health();
         let destinations = names.into_iter().zip(stored).map(|(name, stored)| {
@@ -168,8 +200,13 @@ impl AlertAgent {
             (name, stored, attempts)
         });
         Ok(Facts {
+            is_part,
             destinations: destinations.collect(),
-            oldest_due: self.oldest_due(config, destination)?,
+            oldest_due: if is_part {
+                None
+            } else {
+                self.oldest_due(config, destination)?
+            },
             free: self.store.free_bytes(),
             min_free: config.database.min_free_bytes,
             ahead: self.clock.ahead(),

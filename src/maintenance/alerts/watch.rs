@@ -43,6 +43,8 @@ const CERTIFICATE: Duration = Duration::from_secs(14 * 86_400);
 /// The facts of a look.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
+    /// Whether another process tells the changes of the relay as a whole.
+    pub is_part: bool,
     /// The configured destinations but the alerts' own.
     pub destinations: Vec<(String, DestinationFacts, AttemptHealth)>,
     /// How long the oldest delivery has been due that nothing keeps back; none if that was not
@@ -86,6 +88,9 @@ impl Watch {
             changes.extend(self.health(name, stored, attempts, look));
             changes.extend(paused(name, stored, look));
             changes.extend(blocked(name, stored, look));
+        }
+        if facts.is_part {
+            return changes;
         }
         changes.extend(self.backlog(facts, look));
         changes.extend(self.disk(facts, look));

@@ -32,6 +32,7 @@ impl Scene {
         let metrics = Arc::new(Metrics::new(Level::Off));
         let context = StoreContext {
             clock: Arc::<FakeClock>::clone(&clock),
+            node: crate::config::Node::default(),
             metrics: Arc::clone(&metrics),
             stop: Stop::default(),
             on_work: Arc::new(|_| {}),

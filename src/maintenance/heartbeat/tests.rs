@@ -23,6 +23,7 @@ impl Scene {
         let clock = Arc::new(FakeClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let context = StoreContext {
             clock: Arc::<FakeClock>::clone(&clock),
+            node: crate::config::Node::default(),
             metrics: Arc::new(Metrics::new(Level::Off)),
             stop: Stop::default(),
             on_work: Arc::new(|_| {}),

@@ -449,6 +449,7 @@ fn open(
         LONGEST_WAIT,
         StoreContext {
             clock: Arc::<FakeClock>::clone(clock),
+            node: crate::config::Node::default(),
             metrics: Arc::clone(metrics),
             stop: Stop::default(),
             on_work: Arc::new(move |destinations: &[DestinationId]| {

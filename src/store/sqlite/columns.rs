@@ -5,6 +5,7 @@ use rusqlite::{Result, Row};
 
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
+pub(in crate::store) use crate::store::types::BLOCKED;
 use crate::store::types::{
     AttemptOutcome, BulkAction, BulkId, ByteText, Checksum, ClaimId, DestinationId, GonePayload,
     GoneReason, IntentRow, LearnedSecretId, OnHangup, OwnerId,
@@ -49,11 +50,6 @@ impl FromSql for Timestamp {
         i64::column_result(value).map(Self::from_millis)
     }
 }
-
-/// In `next_attempt_at` of a delivery that waits behind another one in its line: later than all
-/// times, so that no look at what is due meets it. It is no time, and nobody outside sees it:
-/// [`waits_until`].
-pub const BLOCKED: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// When a delivery is due; none if it isn't waiting, or waits behind another one.
 pub fn waits_until(row: &Row<'_>, at: usize) -> Result<Option<Timestamp>> {
@@ -175,23 +171,6 @@ pub fn gone_payload(row: &Row<'_>, at: usize) -> Result<Option<GonePayload>> {
     Ok(reason
         .zip(deleted_at)
         .map(|(reason, at)| GonePayload { reason, at }))
-}
-
-impl IntentRow {
-    /// The row of an intent's id.
-    pub fn of(id: IntentId) -> Self {
-        Self(id.row())
-    }
-
-    /// The first row of a time: intents accepted earlier are in rows below it.
-    pub fn first_at(time: Timestamp) -> Self {
-        Self(IntentId::first_row_at(time.as_millis()))
-    }
-
-    /// When the intent of this row was accepted.
-    pub fn accepted_at(self) -> Timestamp {
-        Timestamp::from_millis(IntentId::millis_of(self.0))
-    }
 }
 
 /// The condition that a type is wanted: the whole of it, or its beginning before a `*`. `wanted` is

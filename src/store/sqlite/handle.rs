@@ -9,7 +9,6 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::limits::{MAX_ROWS, QUEUE, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use super::paths::path_beside;
 use super::readers::{Reader, ReaderPool};
 use super::shared::Shared;
@@ -17,6 +16,7 @@ use super::write_op::{LongWrite, WriteOp};
 use super::writer::{Command, PendingWrite};
 use crate::stop::{self, Ending};
 use crate::store::error::StoreError;
+use crate::store::limits::{MAX_ROWS, QUEUE, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use crate::store::types::{SpaceUse, Unready};
 
 /// A client's write is followed by another one within this time, most likely.

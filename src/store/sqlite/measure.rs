@@ -4,13 +4,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::limits::MAX_ROWS;
 use super::open;
 use super::queries::{backlog_of, waiting};
 use super::tx::Tx;
 use super::write_op::{LongWrite as _, WriteOp as _};
 use crate::clock::Timestamp;
 use crate::store::error::{OpenError, StoreError};
+use crate::store::limits::MAX_ROWS;
 use crate::store::types::{
     DestinationBacklog, DestinationId, ScanCursor, ScanPart, SettleAndClaim,
 };

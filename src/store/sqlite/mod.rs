@@ -1,7 +1,7 @@
 //! The `SQLite` engine: one file, one writing thread, a pool of readers.
 //!
 //! - `handle`: [`Sqlite`], the engine's handle. `start`: opens the database and starts the writer.
-//!   `shared`: the state that the writer and the handles share. `limits`: sizes used by several
+//!   `shared`: the state that the writer and the handles share. `share`: that of this process. `limits`: sizes used by several
 //!   files.
 //! - `open/`: which file may be opened, the settings that durability depends on, and migrations.
 //!   `paths`, `private`: the files' places and modes. `lock_file/`: sole ownership, and the numbers
@@ -9,11 +9,9 @@
 //!   stored.
 //! - `write_op`: the traits of a change. `writer/`: group commit on one thread. `tx`: the
 //!   transaction that a change is applied to. `writer_state`: what the writer remembers between
-//!   transactions: `recent_keys`, `waiting_origins`. `counts/`: deliveries by state, in memory.
-//!   `newly_dead`: destinations of new dead letters. `outside`: commits of other processes.
-//!   `checkpoint/`: when the WAL is moved into the database. `space`: the disk's free space.
-//!   `budget`: the space that the database may use. `health`: the writer's heartbeat, for
-//!   readiness.
+//!   transactions, such as `recent_keys`. `counts/`: deliveries by state, in memory. `outside`:
+//!   commits of other processes. `checkpoint/`: when the WAL is moved into the database. `space`:
+//!   the disk's free space.
 //! - `readers`: connections that read. `queries/`: the reads, one subject a file.
 //! - `ops/`: the changes, one subject a file.
 //! - `operator`: the database as commands see it, beside a running server. `unlock`: `relay
@@ -24,18 +22,15 @@
 //! - `measure`: claims without a disk, for a benchmark.
 
 mod backup;
-mod budget;
 mod checkpoint;
 mod columns;
 mod counts;
 mod error;
 mod handle;
-mod health;
 mod hold;
 mod limits;
 mod lock_file;
 mod measure;
-mod newly_dead;
 mod open;
 mod operator;
 mod ops;
@@ -47,12 +42,12 @@ mod readers;
 mod recent_keys;
 mod restore;
 mod settings;
+mod share;
 mod shared;
 mod space;
 mod start;
 mod tx;
 mod unlock;
-mod waiting_origins;
 mod wal_readers;
 mod write_op;
 mod writer;
@@ -66,5 +61,5 @@ pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
-pub use restore::{Restore, settle_held};
+pub use restore::Restore;
 pub use unlock::{LockFileContents, Unlock};

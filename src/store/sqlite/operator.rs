@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::limits::{BUSY_TIMEOUT, MAX_ROWS};
+use super::limits::BUSY_TIMEOUT;
 use super::lock_file::{self, LockFileRecord};
 use super::open;
 use super::paths::{canonical, path_beside};
@@ -22,6 +22,7 @@ use super::wal_readers;
 use super::write_op::{LongWrite, WriteOp};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::store::error::{OpenError, StoreError};
+use crate::store::limits::MAX_ROWS;
 
 /// A command's own connection. It never migrates: a file of another version is refused, since a
 /// server of that version may be running.

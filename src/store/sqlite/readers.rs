@@ -106,6 +106,12 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// An attempt may begin at any time: no other process delivers.
+    #[expect(clippy::unused_self, reason = "every engine's reader has it")]
+    pub fn may_begin_attempt(&self) -> bool {
+        true
+    }
+
     pub fn new(path: PathBuf, on_broken: OnBroken) -> Self {
         Self {
             path,

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 #[cfg(test)]
 use std::time::Duration;
 
-use super::budget::Budget;
 use super::counts::Counts;
-use super::health::WriterHealth;
-use super::newly_dead::NewlyDeadDestinations;
 use crate::clock::Clock;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
+use crate::store::budget::Budget;
 use crate::store::context::{OnBroken, OnOutsideWrite, OnWork, StoreContext};
+use crate::store::health::WriterHealth;
+use crate::store::newly_dead::NewlyDeadDestinations;
 
 pub struct Shared {
     pub path: PathBuf,
@@ -39,7 +39,7 @@ pub struct Shared {
     pub health: WriterHealth,
     pub counts: Counts,
     pub newly_dead: NewlyDeadDestinations,
-    /// Clients' operations in the queue: at most [`super::limits::QUEUE`].
+    /// Clients' operations in the queue: at most [`crate::store::limits::QUEUE`].
     pub queued: AtomicUsize,
     /// When a batch last held a client's operation, in milliseconds of the monotonic clock; zero if
     /// none did.
@@ -61,6 +61,7 @@ impl Shared {
             on_work,
             on_outside_write,
             on_broken,
+            node: _,
         } = context;
         Self {
             path,

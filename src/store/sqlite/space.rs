@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rusqlite::ffi::SQLITE_IOERR_WRITE;
 
-use super::limits::MAX_BATCH_BYTES;
 use super::paths::directory_of;
 use super::private;
 use super::shared::Shared;
 use crate::ops::series::Series;
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_BATCH_BYTES;
 
 /// How long a measurement of the free space is valid, if little is written.
 const GOOD_FOR: Duration = Duration::from_secs(1);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::handle::Sqlite;
-use super::limits::{OWN_PLACES, QUEUE};
 use super::lock_file::{self, Lock, Ownership};
 use super::ops::recover;
 use super::paths::canonical;
@@ -21,6 +20,7 @@ use crate::config;
 use crate::stop::Ending;
 use crate::store::context::{OnBroken, StoreContext};
 use crate::store::error::{OpenError, StoreError};
+use crate::store::limits::{OWN_PLACES, QUEUE};
 
 impl Sqlite {
     /// Opens or creates the database, releases the claims of a process that died, and starts the

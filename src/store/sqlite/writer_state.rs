@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use super::recent_keys::RecentKeys;
-use super::waiting_origins::WaitingOrigins;
 use crate::store::types::DestinationId;
+use crate::store::waiting_origins::WaitingOrigins;
 
 pub struct WriterState {
     pub last_row: Cell<i64>,

@@ -131,6 +131,20 @@ pub(crate) struct DestinationOverview {
 impl DestinationOverview {
     /// Rows are counted up to this number: a page costs the same however many there are.
     pub const MAX_COUNT: i64 = 10_000;
+
+    /// A destination that nothing was ever sent to.
+    pub(in crate::store) fn never_used(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            waiting: Some(0),
+            processing: Some(0),
+            dead_lettered: 0,
+            oldest_due: None,
+            paused: None,
+            held_until: None,
+            probe_at: None,
+        }
+    }
 }
 
 /// A pause of a destination.

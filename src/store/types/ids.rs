@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use crate::clock::Timestamp;
+use crate::model::IntentId;
+
 /// Declares an id: a number that only the store sees.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -58,6 +61,23 @@ impl DestinationId {
 id! {
     /// A stored intent. Greater ones were accepted later.
     IntentRow
+}
+
+impl IntentRow {
+    /// The row of an intent's id.
+    pub fn of(id: IntentId) -> Self {
+        Self(id.row())
+    }
+
+    /// The first row of a time: intents accepted earlier are in rows below it.
+    pub fn first_at(time: Timestamp) -> Self {
+        Self(IntentId::first_row_at(time.as_millis()))
+    }
+
+    /// When the intent of this row was accepted.
+    pub fn accepted_at(self) -> Timestamp {
+        Timestamp::from_millis(IntentId::millis_of(self.0))
+    }
 }
 
 id! {

@@ -101,3 +101,17 @@ pub(crate) struct StoredAttempt {
     /// The next step and its reason, in words.
     pub next: Option<String>,
 }
+
+impl StoredAttempt {
+    /// The name of an outcome, by its number in the store.
+    pub(in crate::store) fn outcome_of(number: u8) -> &'static str {
+        const NAMES: [&str; 5] = [
+            "delivered",
+            "transient",
+            "permanent",
+            "interrupted",
+            "replayed",
+        ];
+        NAMES.get(usize::from(number)).copied().unwrap_or("unknown")
+    }
+}

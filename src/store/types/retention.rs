@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::ids::{DestinationId, IntentRow};
 use crate::clock::Timestamp;
+use crate::store::limits::STEP_ROWS;
+use crate::store::row_budget::RowBudget;
 
 /// The times before which intents and keys may be deleted.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +118,16 @@ pub(crate) enum PrunePart {
     Key(StoredKey),
 }
 
+impl PrunePart {
+    /// Rows that deleting it costs.
+    pub(in crate::store) fn rows(&self) -> usize {
+        match self {
+            Self::History { rows, .. } | Self::Intent { rows, .. } => *rows,
+            Self::Key(..) => 1,
+        }
+    }
+}
+
 impl Prune {
     pub fn new(expired: Expired) -> Self {
         let mut parts = Vec::new();
@@ -144,6 +156,21 @@ impl Prune {
             next: 0,
             deleted: 0,
         }
+    }
+
+    /// The parts of the next step; none once all are deleted. The same again until they are
+    /// [`Self::committed`].
+    pub(in crate::store) fn next_parts(&mut self) -> Option<Vec<PrunePart>> {
+        let rest = &self.parts[self.done..];
+        let count = RowBudget::of(STEP_ROWS).spend_on(rest, PrunePart::rows);
+        self.next = self.done + count;
+        (count > 0).then(|| rest[..count].to_vec())
+    }
+
+    /// The step is durable: it deleted this many intents.
+    pub(in crate::store) fn committed(&mut self, deleted: usize) {
+        self.done = self.next;
+        self.deleted += deleted;
     }
 }
 

@@ -1,10 +1,13 @@
 //! Rollups: what was accepted and delivered, by minute for two days and by hour for 90.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::model::{DestinationCounts, SourceCounts};
+use crate::store::limits::STEP_ROWS;
+use crate::store::row_budget::RowBudget;
 
 /// The length of the period that a stored row covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ impl RollupGrain {
     /// The beginning of the period that `at` falls into.
     pub fn begin(self, at: Timestamp) -> Timestamp {
         begin(at, self.length())
+    }
+
+    /// The grain's number in the tables: its seconds.
+    pub(in crate::store) fn seconds(self) -> i64 {
+        i64::try_from(self.length().as_secs()).unwrap_or(i64::MAX)
     }
 }
 
@@ -71,7 +79,25 @@ impl RecordRollups {
             next: 0,
         }
     }
+
+    /// The names of the next step, of at most `rows` rows: of sources first, then of destinations;
+    /// none once all are durable. The same again until they are [`Self::committed`].
+    pub(in crate::store) fn next_names(&mut self, rows: usize) -> Option<Range<usize>> {
+        let names = self.sources.len() + self.destinations.len();
+        let mut budget = RowBudget::of(rows.min(STEP_ROWS));
+        let fitting = (self.done..names).take_while(|_| budget.spend(ROWS_OF_A_NAME));
+        self.next = self.done + fitting.count();
+        (self.next > self.done).then_some(self.done..self.next)
+    }
+
+    /// The step is durable.
+    pub(in crate::store) fn committed(&mut self) {
+        self.done = self.next;
+    }
 }
+
+/// Rows of a name: one for each grain.
+pub(in crate::store) const ROWS_OF_A_NAME: usize = RollupGrain::ALL.len();
 
 /// Steps of a query at most: a day in minutes, and a little more.
 const MAX_STEPS: u64 = 1500;

@@ -9,6 +9,11 @@ use super::ids::{ClaimId, DestinationId, IntentRow};
 use crate::clock::Timestamp;
 use crate::model::{BreakerChange, OnDead, Transition};
 
+/// The time in `next_attempt_at` of a delivery that waits behind another one in its line: later
+/// than all times, so that no look at what is due meets it. It is no time, and nobody outside sees
+/// it.
+pub(in crate::store) const BLOCKED: Timestamp = Timestamp::from_millis(i64::MAX);
+
 /// How long a released delivery waits that could not be loaded.
 pub(in crate::store) const RELEASED_FOR: Duration = Duration::from_millis(250);
 

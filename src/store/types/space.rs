@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::ids::IntentRow;
 use crate::clock::Timestamp;
 use crate::model::slope;
+use crate::store::limits::STEP_ROWS;
+use crate::store::row_budget::RowBudget;
 
 /// The shortest time that is taken for a trend.
 const SHORTEST: Duration = Duration::from_secs(30 * 60);
@@ -117,6 +119,21 @@ impl Shed {
             next: 0,
             made: 0,
         })
+    }
+
+    /// The events of the next step; none once all are shed. The same again until they are
+    /// [`Self::committed`].
+    pub(in crate::store) fn next_events(&mut self) -> Option<Vec<ShedEvent>> {
+        let rest = &self.events[self.done..];
+        let count = RowBudget::of(STEP_ROWS).spend_on(rest, |event| event.rows);
+        self.next = self.done + count;
+        (count > 0).then(|| rest[..count].to_vec())
+    }
+
+    /// The step is durable: it shed this many events.
+    pub(in crate::store) fn committed(&mut self, shed: usize) {
+        self.done = self.next;
+        self.made += shed;
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct TailQuery {
 }
 
 /// How far a tail has come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TailCursor {
     /// The last intent that was looked at; none before the first look.
     pub(in crate::store) last: Option<IntentRow>,

@@ -8,6 +8,7 @@ use relay::clock::{FakeClock, Timestamp};
 use serde_json::Value;
 
 use super::{Provider, Request, all};
+use crate::needs_a_file;
 use crate::support::{Client, Process, Reply, TestRelay};
 
 /// A server that delivers to nobody who listens.
@@ -83,10 +84,7 @@ fn send(relay: &TestRelay, provider: &str, request: &Request) -> Reply {
 }
 
 fn events(relay: &TestRelay) -> i64 {
-    relay
-        .sqlite()
-        .query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count")
+    relay.peek("SELECT count(*) FROM intents")
 }
 
 /// The id of the event that a request became.
@@ -173,6 +171,7 @@ fn a_request_of_a_stranger_is_refused_by_each_provider() {
 /// The header that carries a token or a password ends at relay.
 #[test]
 fn no_token_of_a_provider_is_stored() {
+    needs_a_file!("its bytes are read");
     for provider in all()
         .iter()
         .filter(|provider| provider.verified_by == "token")

@@ -10,7 +10,9 @@
 pub mod certificates;
 mod client;
 pub mod document;
+pub mod engine;
 pub mod hostile;
+pub mod postgres;
 mod process;
 pub mod proxy;
 pub mod raw;
@@ -30,6 +32,7 @@ use relay::{Config, Relay};
 use serde_json::Value;
 
 pub use client::{Client, Connection, Reply};
+pub use engine::{Columns, FromRow, Look};
 pub use process::Process;
 pub use receiver::{Answer, Arrival, Gate, Receiver};
 
@@ -52,7 +55,10 @@ pub fn config(directory: &Path, url: &str) -> Config {
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
     config.server.shutdown_grace = Duration::from_secs(5);
     config.admin.listen = Some("127.0.0.1:0".parse().expect("an address"));
-    config.database.path = directory.join("relay.db");
+    match engine::url(directory) {
+        Some(url) => config.database.url = Some(Secret::new(url)),
+        None => config.database.path = directory.join("relay.db"),
+    }
     config.database.min_free_bytes = 0;
     config.api.keys = vec![Secret::new(KEY)];
     config.api.rate_limit.post.per_second = 1e6;
@@ -135,7 +141,22 @@ impl TestRelay {
         Client::of_admin(relay.admin_address().expect("an admin listener"))
     }
 
-    /// A read-only connection to the database.
+    /// The first row that a query finds in the database.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn peek<'a, T: FromRow>(&self, look: impl Into<Look<'a>>) -> T {
+        let mut rows = self.peek_rows(look).into_iter();
+        rows.next().expect("a row")
+    }
+
+    /// The rows that a query finds in the database.
+    pub fn peek_rows<'a, T: FromRow>(&self, look: impl Into<Look<'a>>) -> Vec<T> {
+        engine::rows(self.directory.path(), look)
+    }
+
+    /// A read-only connection to the database, for tests of the file.
     pub fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open_with_flags(
             self.directory.path().join("relay.db"),

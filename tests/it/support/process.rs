@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Client, PATIENCE};
+use super::{Client, PATIENCE, engine};
 
 /// The real binary, as a process of its own.
 pub struct Process {
@@ -30,6 +30,9 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(url) = engine::url(directory) {
+            command.env("RELAY_DATABASE_URL", url);
+        }
         command
     }
 

@@ -179,10 +179,7 @@ fn the_first_place_that_has_a_key_decides_and_kinds_share_no_space() {
 fn a_digest_that_is_sent_as_a_key_is_not_that_of_a_body() {
     let scene = scene("[{ header = \"X-Id\" }, \"body\"]");
     assert_eq!(status(&scene.post("/webhooks/a", &[], b"{}")), "accepted");
-    let sql = scene.relay.sqlite();
-    let key: String = sql
-        .query_row("SELECT idempotency_key FROM intents", [], |row| row.get(0))
-        .expect("a key");
+    let key: String = scene.relay.peek("SELECT idempotency_key FROM intents");
     let forged = key.trim_start_matches('\u{1}');
     assert_eq!(
         status(&scene.post("/webhooks/a", &[("X-Id", forged)], b"[]")),
@@ -325,10 +322,8 @@ fn an_event_s_type_is_kept_if_it_is_one() {
          event_type = { json_pointer = \"/type\" }",
     );
     let of_last = || {
-        let sql = scene.relay.sqlite();
         let last = "SELECT event_type FROM intents ORDER BY id DESC LIMIT 1";
-        sql.query_row(last, [], |row| row.get::<_, Option<String>>(0))
-            .expect("an event")
+        scene.relay.peek::<Option<String>>(last)
     };
     let long = "a".repeat(129);
     for (headers, expected) in [

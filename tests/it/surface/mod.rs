@@ -79,9 +79,7 @@ impl Scene {
 
     /// Events that are stored.
     fn stored(&self) -> i64 {
-        let sql = self.relay.sqlite();
-        sql.query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-            .expect("a count")
+        self.relay.peek("SELECT count(*) FROM intents")
     }
 }
 

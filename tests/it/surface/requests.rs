@@ -7,21 +7,13 @@ use super::{Scene, error};
 /// The header block of the newest event.
 fn headers_of_last(scene: &Scene) -> String {
     let last = "SELECT headers FROM intents ORDER BY id DESC LIMIT 1";
-    let bytes: Vec<u8> = scene
-        .relay
-        .sqlite()
-        .query_row(last, [], |row| row.get(0))
-        .expect("an event");
+    let bytes: Vec<u8> = scene.relay.peek(last);
     String::from_utf8(bytes).expect("ASCII")
 }
 
 fn body_of_last(scene: &Scene) -> Vec<u8> {
     let last = "SELECT body FROM intents ORDER BY id DESC LIMIT 1";
-    scene
-        .relay
-        .sqlite()
-        .query_row(last, [], |row| row.get(0))
-        .expect("an event")
+    scene.relay.peek(last)
 }
 
 #[test]

@@ -346,11 +346,8 @@ fn a_token_may_stand_in_the_query_or_the_body_and_the_query_s_goes_no_further() 
             ("", &[], b"{}", 401),
         ],
     );
-    let sql = scene.relay.sqlite();
-    let mut statement = sql.prepare("SELECT headers FROM intents").expect("SQL");
-    let headers = statement.query_map([], |row| row.get::<_, Vec<u8>>(0));
-    for headers in headers.expect("rows") {
-        let headers = String::from_utf8(headers.expect("bytes")).expect("text");
+    let all: Vec<String> = scene.relay.peek_rows("SELECT headers FROM intents");
+    for headers in all {
         assert!(headers.contains("relay-query: x=1\r\n"), "{headers}");
     }
     // Figma's passcode.
@@ -443,11 +440,7 @@ fn xml_is_verified_and_stored_byte_for_byte() {
     let body = b"<?xml version=\"1.0\"?><a>\xff\x00</a>";
     let signature = hex::encode(sha256(body));
     assert_answers(&scene, &[("", &[("X-Sig", &signature)], body, 202)]);
-    let stored: Vec<u8> = scene
-        .relay
-        .sqlite()
-        .query_row("SELECT body FROM intents", [], |row| row.get(0))
-        .expect("an event");
+    let stored: Vec<u8> = scene.relay.peek("SELECT body FROM intents");
     assert_eq!(stored, body);
 }
 

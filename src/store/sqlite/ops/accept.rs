@@ -5,6 +5,7 @@ use rusqlite::params;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::ops::metrics::Metrics;
+use crate::store::accepting::digest_of;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::ops::act::{Found, replay};
@@ -18,10 +19,6 @@ use crate::store::types::{
 /// The shortest time between two replays of an event by its sender.
 const REPLAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Bytes that are hashed in place, in some 0.3 ms: about as long as passing them to another thread
-/// and back takes. More would keep the other connections of an event loop waiting.
-const MAX_HASHED_INLINE: usize = 256 * 1024;
-
 impl Sqlite {
     /// Records an intent; resolves once it is durable.
     pub async fn accept(&self, intent: Accept) -> Result<Accepted, StoreError> {
@@ -31,18 +28,7 @@ impl Sqlite {
         if self.shared().budget.is_spent() {
             return Err(StoreError::BudgetSpent);
         }
-        // A caller on a thread that may block has no runtime, and waits for nobody.
-        let is_large = intent.headers.len() + intent.body.len() > MAX_HASHED_INLINE;
-        let runtime = is_large.then(tokio::runtime::Handle::try_current);
-        let digest = match runtime.and_then(Result::ok) {
-            None => PayloadDigest::of(&intent.headers, &intent.body),
-            Some(runtime) => {
-                let (headers, body) = (intent.headers.clone(), intent.body.clone());
-                let hashed = runtime.spawn_blocking(move || PayloadDigest::of(&headers, &body));
-                let panicked = |panic| StoreError::Unexpected(format!("hashing panicked: {panic}"));
-                hashed.await.map_err(panicked)?
-            }
-        };
+        let digest = digest_of(&intent).await?;
         self.write(Hashed { intent, digest }).await
     }
 }
@@ -81,17 +67,7 @@ impl WriteOp for Accept {
     }
 
     fn count(&self, out: &Accepted, metrics: &Metrics) {
-        match out {
-            Accepted::New(..) => {
-                metrics.accepted(self.surface);
-                metrics.rollups.accepted(self.surface, &self.label);
-            }
-            Accepted::Duplicate(duplicate) => {
-                metrics.duplicate(self.surface, duplicate.is_same_body);
-                metrics.rollups.duplicate(self.surface, &self.label);
-            }
-            Accepted::Conflict | Accepted::TooManyOrigins => {}
-        }
+        self.count_outcome(out, metrics);
     }
 
     fn rows(&self) -> usize {

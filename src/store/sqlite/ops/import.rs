@@ -7,12 +7,13 @@ use rusqlite::params;
 
 use crate::model::{DeliveryState, OrderKey, Surface};
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_BATCH_BYTES;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::columns::BLOCKED;
-use crate::store::sqlite::limits::MAX_BATCH_BYTES;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{
     AttemptEntry, Checksum, DeliveryRecord, DestinationId, IdempotencyKey, ImportTally,
     ImportedEvent, IntentRow, OwnerId, PayloadDigest,

@@ -4,8 +4,7 @@
 //! - `line`: deliveries that are kept in order. `skip_dead`: dead letters that no longer block.
 //! - `payload`: deletes payloads, and keeps their events. `erase_again`: what a backup brought
 //!   back.
-//! - `act`: an operator's acts on a delivery. `foresee`: their outcomes, for a dry run.
-//!   `of_intent`, `bulk`: acts on one intent or on many.
+//! - `act`: an operator's acts on a delivery. `of_intent`, `bulk`: acts on one intent or on many.
 //! - `import`: events from elsewhere.
 //! - `pause`: pauses and resumes a destination. `probe_now`: lets a breaker probe.
 //! - `learn_secret`: secrets that handshakes bring.
@@ -22,7 +21,6 @@ mod alerts;
 mod bulk;
 mod config_state;
 mod erase_again;
-mod foresee;
 mod import;
 mod learn_secret;
 pub mod line;

@@ -4,35 +4,19 @@ use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{DestinationId, IntentRow, Prune, PrunePart, StoredKey};
-
-impl PrunePart {
-    fn rows(&self) -> usize {
-        match self {
-            Self::History { rows, .. } | Self::Intent { rows, .. } => *rows,
-            Self::Key(..) => 1,
-        }
-    }
-}
 
 impl LongWrite for Prune {
     type Step = PruneStep;
 
     fn next_step(&mut self, _rows: usize) -> Option<PruneStep> {
-        let rest = &self.parts[self.done..];
-        let count = RowBudget::of(STEP_ROWS).spend_on(rest, PrunePart::rows);
-        self.next = self.done + count;
-        (count > 0).then(|| PruneStep {
-            parts: rest[..count].to_vec(),
-        })
+        self.next_parts().map(|parts| PruneStep { parts })
     }
 
     fn committed(&mut self, deleted: usize) {
-        self.done = self.next;
-        self.deleted += deleted;
+        Self::committed(self, deleted);
     }
 }
 

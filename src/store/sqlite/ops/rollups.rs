@@ -8,33 +8,27 @@ use rusqlite::params;
 use crate::clock::Timestamp;
 use crate::model::{DestinationCounts, LatencyHistogram, SourceCounts};
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
-use crate::store::types::{RecordRollups, RollupGrain};
-
-/// Rows of a name: one for each grain.
-const ROWS: usize = RollupGrain::ALL.len();
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
+use crate::store::types::{ROWS_OF_A_NAME, RecordRollups, RollupGrain};
 
 impl LongWrite for RecordRollups {
     type Step = RecordRollupsStep;
 
     fn next_step(&mut self, rows: usize) -> Option<RecordRollupsStep> {
-        let names = self.sources.len() + self.destinations.len();
-        let mut budget = RowBudget::of(rows.min(STEP_ROWS));
-        let fitting = (self.done..names).take_while(|_| budget.spend(ROWS));
-        self.next = self.done + fitting.count();
-        (self.next > self.done).then(|| RecordRollupsStep {
+        let names = self.next_names(rows)?;
+        Some(RecordRollupsStep {
             at: self.at,
             sources: Arc::clone(&self.sources),
             destinations: Arc::clone(&self.destinations),
-            names: self.done..self.next,
+            names,
         })
     }
 
     fn committed(&mut self, (): ()) {
-        self.done = self.next;
+        Self::committed(self);
     }
 }
 
@@ -66,13 +60,8 @@ impl WriteOp for RecordRollupsStep {
     }
 
     fn rows(&self) -> usize {
-        self.names.len() * ROWS
+        self.names.len() * ROWS_OF_A_NAME
     }
-}
-
-/// The grain's number in the tables: its seconds.
-pub fn seconds(grain: RollupGrain) -> i64 {
-    i64::try_from(grain.length().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn add_to_source(
@@ -89,7 +78,7 @@ fn add_to_source(
                                    duplicates = duplicates + excluded.duplicates,
                                    refused = refused + excluded.refused",
         params![
-            seconds(grain),
+            grain.seconds(),
             begin,
             name,
             number(counts.accepted),
@@ -110,7 +99,7 @@ fn add_to_destination(
     let before: Option<Option<Vec<u8>>> = tx.first(
         "SELECT latency FROM destination_rollups
          WHERE grain = ?1 AND at = ?2 AND destination = ?3",
-        params![seconds(grain), begin, name],
+        params![grain.seconds(), begin, name],
         |row| row.get(0),
     )?;
     let mut latency = counts.latency;
@@ -124,7 +113,7 @@ fn add_to_destination(
                                    dead = dead + excluded.dead,
                                    latency = excluded.latency",
         params![
-            seconds(grain),
+            grain.seconds(),
             begin,
             name,
             number(counts.delivered),
@@ -155,12 +144,12 @@ impl WriteOp for PruneRollups {
     type Out = usize;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
-        let each = i64::try_from(self.rows() / PRUNE.len() / ROWS).unwrap_or(1);
+        let each = i64::try_from(self.rows() / PRUNE.len() / ROWS_OF_A_NAME).unwrap_or(1);
         let mut deleted = 0;
         for grain in RollupGrain::ALL {
             let before = tx.now.minus(grain.kept());
             for delete in PRUNE {
-                deleted += tx.execute(delete, params![seconds(grain), before, each])?;
+                deleted += tx.execute(delete, params![grain.seconds(), before, each])?;
             }
         }
         Ok(deleted)

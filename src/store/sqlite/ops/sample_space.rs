@@ -1,16 +1,12 @@
 //! Remembers how much space was used, for a forecast.
 
-use std::time::Duration;
-
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::limits::SAMPLES_KEPT;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-
-/// How long samples are kept: with one in ten minutes, a thousand rows.
-const KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Adds a sample, and deletes those past their time.
 struct SampleSpace {
@@ -28,7 +24,7 @@ impl WriteOp for SampleSpace {
         )?;
         tx.execute(
             "DELETE FROM space_samples WHERE at < ?1",
-            [tx.now.minus(KEPT)],
+            [tx.now.minus(SAMPLES_KEPT)],
         )?;
         Ok(())
     }

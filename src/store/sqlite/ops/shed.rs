@@ -4,26 +4,21 @@ use crate::clock::Timestamp;
 use crate::ops::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::payload;
 use crate::store::sqlite::ops::prune::delete_intent;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{IntentRow, Shed, ShedEvent};
 
 impl LongWrite for Shed {
     type Step = ShedStep;
 
     fn next_step(&mut self, _rows: usize) -> Option<ShedStep> {
-        let rest = &self.events[self.done..];
-        let count = RowBudget::of(STEP_ROWS).spend_on(rest, |event| event.rows);
-        self.next = self.done + count;
-        (count > 0).then(|| ShedStep(rest[..count].to_vec()))
+        self.next_events().map(ShedStep)
     }
 
     fn committed(&mut self, shed: usize) {
-        self.done = self.next;
-        self.made += shed;
+        Self::committed(self, shed);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;

@@ -1,23 +1,15 @@
 //! The end of a sweep of retention.
 
-use std::time::Duration;
-
 use rusqlite::params;
 
 use crate::store::error::StoreError;
+use crate::store::limits::{OPERATIONS_A_STEP, OPERATIONS_KEPT, STEP_ROWS};
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 
 /// Pages given back to the file system in one step: 1 MiB.
 const VACUUM: i64 = 256;
-
-/// Ended bulk operations deleted in one step.
-const OPERATIONS_A_STEP: i64 = 200;
-
-/// How long a bulk operation can be looked at after its end.
-const OPERATIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// Deletes bulk operations that ended long ago, and gives free pages back while they are more than
 /// a quarter of the file, or a tenth under `database.max_bytes`. Fewer are used again soon: a file

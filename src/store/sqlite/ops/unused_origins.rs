@@ -16,11 +16,12 @@ use rusqlite::{Connection, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::readers::Reader;
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{
     DestinationId, IntentRow, OriginsPassStep, OriginsStage, UnusedBatch, UnusedOrigins,
 };

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
     BlockingLetters, BlockingPart, DeadLetterCursor, DestinationId, IntentRow,

@@ -44,7 +44,7 @@ fn page(
     let is_wanted = |name: &&String| query.name.as_ref().is_none_or(|wanted| wanted == *name);
     let never_used = query.configured.iter().filter(is_wanted);
     let never_used = never_used.filter(|name| !known.contains(*name));
-    all.extend(never_used.map(|name| (None, never_used_yet(name))));
+    all.extend(never_used.map(|name| (None, DestinationOverview::never_used(name))));
     // Destinations with an obstacle come first: they want an operator.
     let configured: HashSet<&String> = query.configured.iter().collect();
     all.sort_by_cached_key(|(_, one)| {
@@ -108,19 +108,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
         dead_lettered: 0,
     };
     Ok((row.get(0)?, overview))
-}
-
-fn never_used_yet(name: &str) -> DestinationOverview {
-    DestinationOverview {
-        name: name.to_owned(),
-        waiting: Some(0),
-        processing: Some(0),
-        dead_lettered: 0,
-        oldest_due: None,
-        paused: None,
-        held_until: None,
-        probe_at: None,
-    }
 }
 
 impl Sqlite {

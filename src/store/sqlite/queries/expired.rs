@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::{MAX_HISTORY, PAGE, STEP_ROWS};
+use crate::store::limits::{MAX_HISTORY, STEP_ROWS};
+use crate::store::sqlite::limits::PAGE;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{Cutoffs, Expired, ExpiredIntent, IntentRow, PruneCursor, StoredKey};
 

@@ -4,11 +4,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::clock::Timestamp;
 use crate::model::{IntentId, Surface};
+use crate::store::bulk::{Cursor, selection_of};
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::{gone_payload, intent_id, waits_until};
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::queries::bulk::selection_of;
-use crate::store::sqlite::queries::selection::{Cursor, destination_id};
+use crate::store::sqlite::queries::bulk_reads::destination_id;
 use crate::store::types::{
     AttemptEntry, DeliveryRecord, DestinationId, EventRecord, ExportCursor, GoneRecord, IntentRow,
     KeyRecord, NewBulk,
@@ -39,7 +39,7 @@ fn find(
         },
         None => selection.start(),
     };
-    let page = selection.page(sql, start, FOUND)?;
+    let page = selection.page_of(sql, start, FOUND)?;
     let found = page.selected.iter().map(|one| one.intent).collect();
     let next = (!page.is_last).then_some(ExportCursor(page.end.intent));
     Ok((found, next))

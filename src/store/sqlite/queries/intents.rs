@@ -11,15 +11,6 @@ use crate::store::types::{
     DestinationId, InLine, IntentRow, StoredAttempt, StoredDelivery, StoredIntent,
 };
 
-/// The names of `attempts.outcome`, by number.
-const OUTCOMES: [&str; 5] = [
-    "delivered",
-    "transient",
-    "permanent",
-    "interrupted",
-    "replayed",
-];
-
 /// The intent of this id; of one surface only, if given.
 fn find(
     sql: &Connection,
@@ -142,15 +133,11 @@ pub fn history(
          ORDER BY entry",
     )?;
     let rows = statement.query_map(params![intent, destination, after], |row| {
-        let outcome: u8 = row.get(3)?;
         Ok(StoredAttempt {
             attempt: row.get(0)?,
             started_at: row.get(1)?,
             duration_ms: row.get(2)?,
-            outcome: OUTCOMES
-                .get(usize::from(outcome))
-                .copied()
-                .unwrap_or("unknown"),
+            outcome: StoredAttempt::outcome_of(row.get(3)?),
             status_code: row.get(4)?,
             error: row.get(5)?,
             response: row.get(6)?,

@@ -4,8 +4,6 @@
 
 mod access;
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
@@ -15,17 +13,13 @@ use access::{Access, LATEST_DUE_MILLIS};
 use crate::clock::Timestamp;
 use crate::model::Surface;
 use crate::store::error::StoreError;
+use crate::store::newest::{Newest, newest_due_by};
 use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::queries::selection::destination_id;
-use crate::store::types::{
-    DeliveryCount, DeliveryCursor, DestinationId, IntentRow, ListQuery, ListedDelivery, Listing,
-};
-
-/// The fewest rows that a bounded search may read: each page comes further than the one before.
-const MIN_ROWS_A_SEARCH: usize = 64;
+use crate::store::sqlite::queries::bulk_reads::destination_id;
+use crate::store::types::{DeliveryCount, DestinationId, ListQuery, ListedDelivery, Listing};
 
 /// Selects a delivery as it is shown, by its key.
 const SELECT_ONE: &str =
@@ -34,43 +28,6 @@ const SELECT_ONE: &str =
      FROM deliveries d CROSS JOIN intents i ON i.id = d.intent_id
           CROSS JOIN destinations t ON t.id = d.destination_id
      WHERE d.intent_id = ?1 AND d.destination_id = ?2";
-
-/// The intents of the wanted time.
-#[derive(Clone, Copy)]
-struct Range {
-    first: IntentRow,
-    last: IntentRow,
-}
-
-impl Range {
-    fn of(query: &ListQuery) -> Self {
-        let until = query.until.map(|until| {
-            let after = Timestamp::from_millis(until.as_millis().saturating_add(1));
-            IntentRow(IntentRow::first_at(after).0.saturating_sub(1))
-        });
-        let after = query.after.map(|cursor| cursor.intent);
-        let last = until.into_iter().chain(after).min();
-        Self {
-            first: query.since.map_or(IntentRow(0), IntentRow::first_at),
-            last: last.unwrap_or(IntentRow(i64::MAX)),
-        }
-    }
-}
-
-/// The newest deliveries found so far: by intent, and those of one intent by destination.
-struct Newest<'a> {
-    query: &'a ListQuery,
-    range: Range,
-    limit: usize,
-    /// Rows that one way of access may read, if there is a bound.
-    max_rows: usize,
-    /// The last one is shown first.
-    keys: BTreeSet<(IntentRow, Reverse<DestinationId>)>,
-    /// The newest intent that was perhaps not looked at, if the bound ended a search.
-    unsearched: Option<IntentRow>,
-    /// Rows among those that wait which are not wanted: they are due for a retry.
-    passed: usize,
-}
 
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,129 +38,58 @@ enum SearchEnd {
     Hidden,
 }
 
-impl<'a> Newest<'a> {
-    fn new(query: &'a ListQuery, searches: usize) -> Self {
-        Self {
-            query,
-            range: Range::of(query),
-            limit: usize::try_from(query.limit).unwrap_or(usize::MAX),
-            max_rows: query.max_rows.map_or(usize::MAX, |rows| {
-                (rows / searches.max(1)).max(MIN_ROWS_A_SEARCH)
-            }),
-            keys: BTreeSet::new(),
-            unsearched: None,
-            passed: 0,
+/// Adds the deliveries of one destination, or of all, that one way of access finds. Stops at the
+/// first delivery after which all are too old: so the cost is that of the list's length. `passed`
+/// counts rows among those that wait which are not wanted: they are due for a retry.
+fn find(
+    sql: &Connection,
+    query: &ListQuery,
+    newest: &mut Newest,
+    (access, destination): (Access, Option<DestinationId>),
+    passed: &mut usize,
+    now: Timestamp,
+) -> Result<SearchEnd, StoreError> {
+    let bound = query.max_rows;
+    let mut statement = sql.prepare_cached(&access.select(bound.is_some()))?;
+    let latest = match access {
+        Access::Blocked => BLOCKED.as_millis(),
+        _ => now.as_millis().saturating_add(LATEST_DUE_MILLIS),
+    };
+    let mut rows = statement.query(params![
+        destination,
+        newest.range.first,
+        latest,
+        query.source,
+        newest.range.last,
+        query.event_type,
+    ])?;
+    let mut read = 0;
+    while let Some(row) = rows.next()? {
+        let (intent, destination) = (row.get(0)?, row.get(1)?);
+        let due: Option<i64> = row.get(2)?;
+        let newest_left = due.map_or(intent, newest_due_by);
+        if newest.is_too_old(newest_left) {
+            break;
+        }
+        if row.get(3)? {
+            newest.add(intent, destination);
+        } else if access == Access::Waiting {
+            *passed += 1;
+            if bound.is_some_and(|most| *passed >= most) {
+                return Ok(SearchEnd::Hidden);
+            }
+        }
+        read += 1;
+        // Each delivery that waits is wanted, so that the list's length bounds the search.
+        if read == newest.max_rows && access != Access::Waiting {
+            newest.cut(newest_left);
+            break;
+        }
+        if matches!(access, Access::Walk(_) | Access::Claimed) && newest.is_full() {
+            break;
         }
     }
-
-    fn add(&mut self, intent: IntentRow, destination: DestinationId) {
-        if let Some(after) = self.query.after
-            && after.intent == intent
-            && destination <= after.destination
-        {
-            return;
-        }
-        self.keys.insert((intent, Reverse(destination)));
-        if self.keys.len() > self.limit {
-            self.keys.pop_first();
-        }
-    }
-
-    /// Whether an intent is too old to be among them.
-    fn is_too_old(&self, intent: IntentRow) -> bool {
-        self.keys.len() == self.limit && self.keys.first().is_some_and(|(last, _)| intent < *last)
-    }
-
-    /// Adds the deliveries of one destination, or of all, that one way of access finds. Stops at
-    /// the first delivery after which all are too old: so the cost is that of the list's length.
-    fn find(
-        &mut self,
-        sql: &Connection,
-        access: Access,
-        destination: Option<DestinationId>,
-        now: Timestamp,
-    ) -> Result<SearchEnd, StoreError> {
-        let bound = self.query.max_rows;
-        let mut statement = sql.prepare_cached(&access.select(bound.is_some()))?;
-        let latest = match access {
-            Access::Blocked => BLOCKED.as_millis(),
-            _ => now.as_millis().saturating_add(LATEST_DUE_MILLIS),
-        };
-        let mut rows = statement.query(params![
-            destination,
-            self.range.first,
-            latest,
-            self.query.source,
-            self.range.last,
-            self.query.event_type,
-        ])?;
-        let mut read = 0;
-        while let Some(row) = rows.next()? {
-            let (intent, destination) = (row.get(0)?, row.get(1)?);
-            // A delivery becomes due when it is accepted, or later. So every delivery that became
-            // due earlier than this one was accepted before this one was due.
-            let newest_left = match row.get::<_, Option<i64>>(2)? {
-                Some(due) => {
-                    let after = Timestamp::from_millis(due.saturating_add(1));
-                    IntentRow(IntentRow::first_at(after).0 - 1)
-                }
-                None => intent,
-            };
-            if self.is_too_old(newest_left) {
-                break;
-            }
-            if row.get(3)? {
-                self.add(intent, destination);
-            } else if access == Access::Waiting {
-                self.passed += 1;
-                if bound.is_some_and(|most| self.passed >= most) {
-                    return Ok(SearchEnd::Hidden);
-                }
-            }
-            read += 1;
-            // Each delivery that waits is wanted, so that the list's length bounds the search.
-            if read == self.max_rows && access != Access::Waiting {
-                self.unsearched = self.unsearched.max(Some(newest_left));
-                break;
-            }
-            if matches!(access, Access::Walk(_) | Access::Claimed) && self.keys.len() == self.limit
-            {
-                break;
-            }
-        }
-        Ok(SearchEnd::Done)
-    }
-
-    /// Removes the deliveries that others, which were not looked at, may stand before, and the one
-    /// beyond the page. Returns where the next page begins, and how far the search came if the
-    /// bound ended it.
-    fn end(&mut self) -> (Option<DeliveryCursor>, Option<Timestamp>) {
-        if let Some(unsearched) = self.unsearched {
-            self.keys.retain(|(intent, _)| *intent > unsearched);
-        }
-        let has_more = self.keys.len() == self.limit && self.keys.pop_first().is_some();
-        let last = self.keys.first().filter(|_| has_more);
-        match (last, self.unsearched) {
-            (Some((intent, Reverse(destination))), _) => {
-                let (intent, destination) = (*intent, *destination);
-                (
-                    Some(DeliveryCursor {
-                        intent,
-                        destination,
-                    }),
-                    None,
-                )
-            }
-            (None, Some(intent)) => {
-                let next = DeliveryCursor {
-                    intent,
-                    destination: DestinationId::default(),
-                };
-                (Some(next), Some(intent.accepted_at()))
-            }
-            (None, None) => (None, None),
-        }
-    }
+    Ok(SearchEnd::Done)
 }
 
 /// A page of the deliveries that match, latest first.
@@ -229,10 +115,9 @@ fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, 
     };
     let (next, searched_to) = newest.end();
     let mut statement = sql.prepare_cached(SELECT_ONE)?;
-    let keys = newest.keys.iter().rev();
-    let found = keys.map(|(intent, Reverse(destination))| {
-        statement.query_row(params![intent, destination], listed)
-    });
+    let found = newest
+        .keys()
+        .map(|(intent, destination)| statement.query_row(params![intent, destination], listed));
     Ok(Listing {
         found: found.collect::<Result<_, _>>()?,
         next,
@@ -241,11 +126,11 @@ fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, 
 }
 
 /// The newest deliveries that match; none if there is no such destination.
-fn search<'a>(
+fn search(
     sql: &Connection,
-    query: &'a ListQuery,
+    query: &ListQuery,
     now: Timestamp,
-) -> Result<Option<Newest<'a>>, StoreError> {
+) -> Result<Option<Newest>, StoreError> {
     let destination: Option<DestinationId> = match &query.destination {
         None => None,
         Some(name) => {
@@ -258,11 +143,13 @@ fn search<'a>(
     };
     let searches = searches(sql, query, destination)?;
     let mut newest = Newest::new(query, searches.len());
-    for (access, of) in searches {
-        if newest.find(sql, access, of, now)? == SearchEnd::Hidden {
+    let mut passed = 0;
+    for search in searches {
+        if find(sql, query, &mut newest, search, &mut passed, now)? == SearchEnd::Hidden {
             // From the newest one on they are found whatever else is due.
             let mut newest = Newest::new(query, 1);
-            newest.find(sql, Access::Walk(query.state), destination, now)?;
+            let walk = (Access::Walk(query.state), destination);
+            find(sql, query, &mut newest, walk, &mut 0, now)?;
             return Ok(Some(newest));
         }
     }
@@ -313,8 +200,8 @@ fn count(
     };
     let sql = &*sql.unchecked_transaction()?;
     let found = search(sql, &query, now)?;
-    let number = found.as_ref().map_or(0, |newest| newest.keys.len());
-    let is_cut = found.is_some_and(|newest| newest.unsearched.is_some());
+    let number = found.as_ref().map_or(0, Newest::len);
+    let is_cut = found.is_some_and(|newest| newest.is_cut());
     Ok(DeliveryCount {
         number: number.min(most),
         is_exact: number <= most && !is_cut,

@@ -1,6 +1,6 @@
 //! The messages that deliveries send.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::model::{IntentId, Surface};
 use crate::store::error::StoreError;
@@ -13,14 +13,14 @@ fn load(
     sql: &Connection,
     intent: IntentRow,
     max: i64,
-) -> Result<Option<OutboundMessage>, StoreError> {
+) -> rusqlite::Result<Option<OutboundMessage>> {
     let mut statement = sql.prepare_cached(
         "SELECT random, surface, label, url, created_at, headers,
                 iif(length(headers) + length(body) <= ?2, body, NULL), event_type, query,
                 checksum, gone
          FROM intents WHERE id = ?1",
     )?;
-    Ok(statement.query_row([intent.0, max], |row| {
+    statement.query_row([intent.0, max], |row| {
         let Some(body) = row.get(6)? else {
             return Ok(None);
         };
@@ -38,11 +38,19 @@ fn load(
             checksum: row.get(9)?,
             gone: row.get(10)?,
         }))
-    })?)
+    })
+}
+
+/// The message of an intent, whatever its size; none if there is no such intent.
+pub fn find_message(
+    sql: &Connection,
+    intent: IntentRow,
+) -> Result<Option<OutboundMessage>, StoreError> {
+    Ok(load(sql, intent, i64::MAX).optional()?.flatten())
 }
 
 /// The message of an intent, whatever its size.
-pub fn load_message(sql: &Connection, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
+fn load_message(sql: &Connection, intent: IntentRow) -> Result<OutboundMessage, StoreError> {
     load(sql, intent, i64::MAX)?
         .ok_or_else(|| StoreError::Unexpected("a body that is longer than any".to_owned()))
 }
@@ -60,6 +68,9 @@ impl Reader {
         intents: impl Iterator<Item = IntentRow>,
         max: i64,
     ) -> Result<Vec<Result<Option<OutboundMessage>, StoreError>>, StoreError> {
-        self.read(|sql| Ok(intents.map(|intent| load(sql, intent, max)).collect()))
+        self.read(|sql| {
+            let messages = intents.map(|intent| Ok(load(sql, intent, max)?));
+            Ok(messages.collect())
+        })
     }
 }

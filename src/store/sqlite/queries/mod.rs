@@ -4,8 +4,8 @@
 //! - `due`: destinations with waiting deliveries. `messages`: the content that deliveries send.
 //!   `history`: earlier attempts of a delivery.
 //! - `backlog`, `stats`, `listing`, `destinations`: figures and lists for operators. `selection`,
-//!   `counting`, `bulk`: the deliveries that bulk operations select, and these operations.
-//!   `operations`: the same as operators see them.
+//!   `bulk_reads`: what bulk operations read. `bulk`: these operations. `operations`: the same as
+//!   operators see them.
 //! - `export`: whole events. `holding`: copies that hold what was erased.
 //! - `blocking`: dead letters that block the deliveries behind them.
 //! - `learned_secrets`: secrets that handshakes brought. `quick_check`: the database's structure.
@@ -19,8 +19,8 @@ mod alerts;
 mod backlog;
 mod blocking;
 mod bulk;
+mod bulk_reads;
 mod config_state;
-mod counting;
 mod destinations;
 mod due;
 mod expired;
@@ -42,13 +42,10 @@ mod stats;
 mod tail;
 mod unrouted;
 
-pub use bulk::{counts, parts_of, rows_of, selection_of};
-pub use counting::{CountBudget, MAX_COUNTED};
+pub use bulk_reads::BulkReader;
 pub use due::{backlog_of, waiting};
 pub use learned_secrets::count_learned_secrets;
-pub use messages::load_message;
 pub use operations::{operation_named_by, read_operation};
-pub use selection::{Cursor, Selected, Selection, destination_id};
 pub use space::used_pages;
 #[cfg(test)]
 pub use stats::SELECT_STATS;

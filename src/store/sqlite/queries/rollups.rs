@@ -9,7 +9,7 @@ use crate::model::{DestinationCounts, SourceCounts};
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::ops::rollups::{histogram, seconds};
+use crate::store::sqlite::ops::rollups::histogram;
 use crate::store::types::{MAX_ROLLUPS, Rollup, RollupQuery, Rollups};
 
 /// In the order of the primary key.
@@ -38,7 +38,7 @@ fn rows<C: Default>(
     add: fn(&mut C, &C),
 ) -> Result<(Vec<Rollup<C>>, bool), StoreError> {
     let mut statement = sql.prepare_cached(select)?;
-    let mut stored = statement.query(params![seconds(query.grain), query.from, query.to])?;
+    let mut stored = statement.query(params![query.grain.seconds(), query.from, query.to])?;
     let mut found: BTreeMap<(Timestamp, String), C> = BTreeMap::new();
     while let Some(row) = stored.next()? {
         let step = query.step_of(row.get(0)?);

@@ -1,138 +1,20 @@
-//! The deliveries, or the events, that a bulk operation selects: found on a reader a page at a
-//! time, so that the writer only changes them.
+//! The statements that find the deliveries, or the events, that a bulk operation selects.
 
-use std::time::Duration;
+use rusqlite::{CachedStatement, Connection, Row, Rows, named_params};
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, Rows, named_params};
-
-use crate::clock::Timestamp;
-use crate::model::{DeliveryState, OrderKey};
+use crate::model::DeliveryState;
+use crate::store::bulk::{
+    Access, CountBudget, Cursor, LOOKS, Page, Selected, Selection, SelectionCount,
+};
 use crate::store::error::StoreError;
+use crate::store::limits::MAX_HISTORY;
 use crate::store::sqlite::columns::BLOCKED;
-use crate::store::sqlite::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::payload::GONE;
-use crate::store::types::{BulkAction, DestinationId, IntentRow, StateSet};
-
-/// Rows that a page looks at: some 10 ms of a reader's time, and no less than a thousand pages for
-/// ten million rows.
-pub const LOOKS: usize = if cfg!(test) { 1_000 } else { 10_000 };
-
-/// A selection, in the numbers of the database.
-#[derive(Clone, Debug)]
-pub struct Selection {
-    pub action: BulkAction,
-    pub states: StateSet,
-    /// The rows of the only intents that are meant, as a JSON array.
-    pub ids: Option<String>,
-    pub destination: Option<DestinationId>,
-    /// The destination of [`BulkAction::SendTo`] and [`BulkAction::Reroute`], once it is stored.
-    pub target: Option<DestinationId>,
-    pub source: Option<String>,
-    pub event_type: Option<String>,
-    pub reason: Option<String>,
-    pub since: Timestamp,
-    pub until: Timestamp,
-    /// When the operation began: what was changed since then isn't selected, so that a delivery
-    /// which fails anew never belongs to the operation again.
-    pub begun_at: Timestamp,
-}
-
-/// How the selected ones are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// In the index `dead`, in the order in which they were given up.
-    Dead,
-    /// In the index `due`, in the order in which they are due.
-    Waiting,
-    /// All deliveries, or those of some intents, in the order of acceptance.
-    Deliveries,
-    /// All intents, or some, in the order of acceptance.
-    Intents,
-}
-
-/// How far a selection has been read: the last row, by the columns of its order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    /// When it was given up, or is due; 0 for the orders of acceptance.
-    pub at: i64,
-    pub intent: i64,
-    /// Its state among those that are due at the same time; its destination in the order of all
-    /// deliveries.
-    pub more: i64,
-}
-
-/// A selected delivery or, without a destination, an event.
-#[derive(Clone, Debug)]
-pub struct Selected {
-    pub intent: IntentRow,
-    pub destination: Option<DestinationId>,
-    pub state: DeliveryState,
-    pub updated_at: Timestamp,
-    /// Entries of its history, and bytes of its intent.
-    pub history: u32,
-    pub bytes: u32,
-    /// The line to whose end a replay takes it; none of a dead letter that blocks its line.
-    pub line: Option<OrderKey>,
-    /// Whether there is nothing to do: it is due already, or the target has the event.
-    pub is_skipped: bool,
-    /// Where the next page begins if this is the last one taken.
-    pub cursor: Cursor,
-}
-
-/// Rows in the order of a selection, each with whether it matches.
-pub struct Page {
-    pub selected: Vec<Selected>,
-    /// Rows that were looked at.
-    pub looked: usize,
-    /// After all of them.
-    pub end: Cursor,
-    /// Whether these are all.
-    pub is_last: bool,
-}
+use crate::store::types::{BulkAction, IntentRow, StateSet};
 
 impl Selection {
-    /// How the selected ones are found.
-    pub fn access(&self) -> Access {
-        if self.action.is_of_events() {
-            Access::Intents
-        } else if self.ids.is_some() || self.destination.is_none() {
-            Access::Deliveries
-        } else if self.states == StateSet::DEAD_LETTERED {
-            Access::Dead
-        } else if self.states.is_within(StateSet::WAITING) {
-            Access::Waiting
-        } else {
-            Access::Deliveries
-        }
-    }
-
-    /// Whether it may meet deliveries that are in flight, and come back to wait.
-    pub fn is_of_waiting(&self) -> bool {
-        !self.action.is_of_events() && self.states.is_within(StateSet::WAITING)
-    }
-
-    /// Whether what it makes goes to one destination only.
-    pub fn is_of_one(&self) -> bool {
-        let has_one = self.target.is_some() || self.destination.is_some();
-        has_one && self.action != BulkAction::Route
-    }
-
-    /// Where its first page begins.
-    pub fn start(&self) -> Cursor {
-        let (at, intent) = match self.access() {
-            Access::Dead => (self.since.as_millis(), 0),
-            Access::Waiting => (i64::MIN, 0),
-            Access::Deliveries | Access::Intents => (0, IntentRow::first_at(self.since).0 - 1),
-        };
-        Cursor {
-            at,
-            intent,
-            more: i64::MAX,
-        }
-    }
-
     /// The columns, the rows and the order of a page, after the cursor.
-    pub fn select(&self) -> String {
+    fn select(&self) -> String {
         let is_joined = self.source.is_some() || self.event_type.is_some() || self.reads_bytes();
         let (join, bytes) = if is_joined {
             (
@@ -160,7 +42,7 @@ impl Selection {
                  ORDER BY d.updated_at, d.intent_id LIMIT :looks"
             ),
             Access::Waiting => format!(
-                "SELECT {delivery} d.next_attempt_at, d.state, {skipped},
+                "SELECT {delivery} d.next_attempt_at, d.state, ({skipped}) IS TRUE,
                         (d.intent_id BETWEEN :first AND :last AND {states}
                          AND {of_intent} AND {OF_REASON} AND {unchanged}) IS TRUE
                  FROM deliveries d INDEXED BY due {join}
@@ -172,7 +54,7 @@ impl Selection {
                 unchanged = self.unchanged(),
             ),
             Access::Deliveries => format!(
-                "SELECT {delivery} 0, d.destination_id, {skipped},
+                "SELECT {delivery} 0, d.destination_id, ({skipped}) IS TRUE,
                         ((:destination IS NULL OR d.destination_id = :destination)
                          AND d.discarded_at IS NULL AND {states}
                          AND {of_intent} AND {OF_REASON} AND {unchanged}) IS TRUE
@@ -206,7 +88,7 @@ impl Selection {
         };
         format!(
             "SELECT i.id, 0, 0, i.created_at, 0, length(i.headers) + length(i.body), NULL, 0, 0,
-                    {skipped},
+                    ({skipped}) IS TRUE,
                     ({OF_INTENT} AND {of_delivery} AND {surface}) IS TRUE
              FROM {intents}
              WHERE i.id > :intent AND i.id <= :last
@@ -235,10 +117,6 @@ impl Selection {
         } else {
             ":ids IS NULL"
         }
-    }
-
-    fn reads_bytes(&self) -> bool {
-        self.action == BulkAction::Discard
     }
 
     /// Whether there is nothing to do for a delivery.
@@ -278,8 +156,13 @@ impl Selection {
         )
     }
 
-    /// The next page. Once `wanted` are selected, or [`LOOKS`] rows looked at, it is full.
-    pub fn page(&self, sql: &Connection, after: Cursor, wanted: usize) -> Result<Page, StoreError> {
+    /// The next page.
+    pub fn page_of(
+        &self,
+        sql: &Connection,
+        after: Cursor,
+        wanted: usize,
+    ) -> Result<Page, StoreError> {
         let mut statement = sql.prepare_cached(&self.select())?;
         let looks = i64::try_from(LOOKS).unwrap_or(i64::MAX);
         let mut rows = self.query(&mut statement, after, looks)?;
@@ -306,23 +189,22 @@ impl Selection {
     }
 
     /// The rows after the cursor, `looks` at most unless it is negative.
-    pub fn query<'a>(
+    fn query<'a>(
         &self,
         statement: &'a mut CachedStatement<'_>,
         after: Cursor,
         looks: i64,
     ) -> rusqlite::Result<Rows<'a>> {
-        let before = self.begun_at.minus(Duration::from_millis(1));
         statement.query(named_params! {
-            ":ids": self.ids,
+            ":ids": ids_as_json(self),
             ":destination": self.destination,
             ":target": self.target,
             ":source": self.source,
             ":type": self.event_type,
             ":reason": self.reason,
             ":since": self.since,
-            ":until": self.until.min(before),
-            ":first": IntentRow::first_at(self.since),
+            ":until": self.last_time(),
+            ":first": self.first_intent(),
             ":last": self.last_intent(),
             ":begun": self.begun_at,
             ":at": after.at,
@@ -333,12 +215,34 @@ impl Selection {
         })
     }
 
-    /// The last row that may have been accepted before the operation began.
-    fn last_intent(&self) -> i64 {
-        let end = self
-            .until
-            .min(self.begun_at.minus(Duration::from_millis(1)));
-        IntentRow::first_at(end.plus(Duration::from_millis(1))).0 - 1
+    /// How many there are to act on, and how many to skip, as far as the budget goes.
+    pub fn count_of(
+        &self,
+        sql: &Connection,
+        budget: &mut CountBudget,
+    ) -> Result<SelectionCount, StoreError> {
+        let mut count = SelectionCount {
+            is_exact: !budget.is_spent(),
+            ..SelectionCount::default()
+        };
+        if budget.is_spent() {
+            return Ok(count);
+        }
+        let mut statement = sql.prepare_cached(&self.select())?;
+        let mut rows = self.query(&mut statement, self.start(), -1)?;
+        while let Some(row) = rows.next()? {
+            // One row more tells whether there are any.
+            if budget.is_spent() {
+                count.is_exact = false;
+                break;
+            }
+            let (is_skipped, is_matching): (bool, bool) = (row.get(9)?, row.get(10)?);
+            budget.looks -= 1;
+            budget.matches -= i64::from(is_matching);
+            count.found += i64::from(is_matching && !is_skipped);
+            count.skipped += i64::from(is_matching && is_skipped);
+        }
+        Ok(count)
     }
 
     fn read(&self, row: &Row<'_>) -> rusqlite::Result<Selected> {
@@ -366,9 +270,9 @@ impl Selection {
         })
     }
 
-    /// Selected deliveries that are in flight, prefetched ones included. The index `claimed` has
-    /// nine rows for each worker at most.
-    pub fn in_flight(&self, sql: &Connection) -> Result<i64, StoreError> {
+    /// Selected deliveries that are in flight. The index `claimed` has nine rows for each worker at
+    /// most.
+    pub fn in_flight_of(&self, sql: &Connection) -> Result<i64, StoreError> {
         let mut statement = sql.prepare_cached(&format!(
             "SELECT count(*) FROM deliveries d INDEXED BY claimed
                     JOIN intents i ON i.id = d.intent_id
@@ -379,12 +283,12 @@ impl Selection {
         ))?;
         Ok(statement.query_row(
             named_params! {
-                ":ids": self.ids,
+                ":ids": ids_as_json(self),
                 ":destination": self.destination,
                 ":source": self.source,
                 ":type": self.event_type,
                 ":reason": self.reason,
-                ":first": IntentRow::first_at(self.since),
+                ":first": self.first_intent(),
                 ":last": self.last_intent(),
             },
             |row| row.get(0),
@@ -419,10 +323,9 @@ fn states(states: StateSet) -> String {
     format!("d.state IN ({})", numbers.join(", "))
 }
 
-/// The id of a destination, if anything was ever sent there.
-pub fn destination_id(sql: &Connection, name: &str) -> Result<Option<DestinationId>, StoreError> {
-    Ok(sql
-        .prepare_cached("SELECT id FROM destinations WHERE name = ?1")?
-        .query_row([name], |row| row.get(0))
-        .optional()?)
+/// The rows of the only intents that are meant, as a JSON array; none if all are.
+fn ids_as_json(selection: &Selection) -> Option<String> {
+    let ids = selection.ids.as_ref()?;
+    let rows: Vec<String> = ids.iter().map(|row| row.0.to_string()).collect();
+    Some(format!("[{}]", rows.join(",")))
 }

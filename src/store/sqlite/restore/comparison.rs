@@ -9,7 +9,7 @@ use super::pending::{Fate, Old, PendingDelivery, Replaced, pending_after};
 use super::settle::settle;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::STEP_ROWS;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::ops::erase_again;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{Comparison, DestinationId, IntentRow, PendingOf};

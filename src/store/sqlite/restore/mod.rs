@@ -20,7 +20,6 @@ mod settle;
 
 use std::path::{Path, PathBuf};
 
-pub use held::settle_held;
 pub use install::Step;
 pub use marker::refuse_if_interrupted;
 

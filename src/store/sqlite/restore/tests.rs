@@ -301,15 +301,15 @@ fn settling_marks_exactly_those_as_delivered_that_the_old_database_has_delivered
             // Beside a server that holds.
             let store = scene.start().expect("it starts");
             let mut operator = Operator::writing(&scene.database()).expect("it opens");
-            let settled = settle_held(&mut operator).expect("settled");
+            let settled = operator.settle_held().expect("settled");
             assert_eq!(settled.settled, 1);
-            assert_eq!(settle_held(&mut operator).expect("settled").settled, 0);
+            assert_eq!(operator.settle_held().expect("settled").settled, 0);
             store.stop();
         }
         assert_eq!(states(&scene), [3, 0]);
         let mut operator = Operator::writing(&scene.database()).expect("it opens");
         operator.lift_hold().expect("written");
-        let refused = settle_held(&mut operator).expect_err("it is not held");
+        let refused = operator.settle_held().expect_err("it is not held");
         assert!(matches!(refused, RestoreError::NotHeld { .. }), "{refused}");
     }
 }
@@ -331,7 +331,7 @@ fn a_restore_over_a_held_database_knows_what_the_one_before_it_has_delivered() {
         assert_eq!(comparison.settled, i64::from(is_at_once));
         if !is_at_once {
             let mut operator = Operator::writing(&scene.database()).expect("it opens");
-            assert_eq!(settle_held(&mut operator).expect("settled").settled, 1);
+            assert_eq!(operator.settle_held().expect("settled").settled, 1);
         }
         assert_eq!(states(&scene), [3, 0]);
     }
@@ -352,7 +352,7 @@ fn a_restore_over_a_held_database_knows_nothing_without_the_one_before_it() {
     // The held database itself tells of erasures.
     assert_eq!(restored.comparison.erased, 1);
     let mut operator = Operator::writing(&scene.database()).expect("it opens");
-    let refused = settle_held(&mut operator).expect_err("nobody knows");
+    let refused = operator.settle_held().expect_err("nobody knows");
     assert!(refused.to_string().contains("can't be read"), "{refused}");
 }
 
@@ -384,7 +384,7 @@ fn an_old_database_that_tells_nothing_is_replaced_and_kept_nevertheless() {
         assert_eq!(states(&scene), [0, 0]);
         assert!(restored.aside.expect("it is kept").is_file());
         let mut operator = Operator::writing(&scene.database()).expect("it opens");
-        let refused = settle_held(&mut operator).expect_err("nobody knows");
+        let refused = operator.settle_held().expect_err("nobody knows");
         assert!(refused.to_string().contains(says), "{refused}");
     }
 }

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use super::{Insert, committed, fill_queue, fine, hold, open, open_by, settings, try_open, until};
 use crate::clock::{FakeClock, SystemClock, Timestamp};
-use crate::store::sqlite::health;
-use crate::store::sqlite::limits::OWN_PLACES;
+use crate::store::health::STALLED_AFTER;
+use crate::store::limits::OWN_PLACES;
 use crate::store::sqlite::ops::Probe;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::writer::{Command, PendingWrite};
@@ -66,7 +66,7 @@ fn a_writer_that_hangs_is_unready_until_it_goes_on() {
     // An idle writer does not count as stalled.
     store.write_blocking(Probe).expect("committed");
     let (go_on, held) = hold(&store);
-    clock.advance(health::STALLED_AFTER);
+    clock.advance(STALLED_AFTER);
     assert_eq!(store.readiness(), Ok(()));
     clock.advance(Duration::from_millis(1));
     assert_eq!(store.readiness(), Err(Unready::Stalled));

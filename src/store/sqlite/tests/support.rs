@@ -16,8 +16,8 @@ use crate::stop::Stop;
 use crate::store::conformance::NewStore;
 use crate::store::context::{OnOutsideWrite, OnWork, StoreContext};
 use crate::store::error::{OpenError, StoreError};
+use crate::store::limits::QUEUE;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::QUEUE;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::Probe;
 use crate::store::sqlite::shared::Shared;
@@ -116,6 +116,7 @@ pub fn try_open(settings: &config::Database, clock: Arc<dyn Clock>) -> Result<Sq
 pub fn context(clock: Arc<dyn Clock>) -> StoreContext {
     StoreContext {
         clock,
+        node: crate::config::Node::default(),
         metrics: Arc::new(Metrics::new(Level::Off)),
         stop: Stop::default(),
         on_work: Arc::new(|_| {}),

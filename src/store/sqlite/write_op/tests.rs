@@ -2,12 +2,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
+use crate::store::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use crate::store::sqlite::handle::CLIENTS_RETURN_WITHIN;
-use crate::store::sqlite::limits::{MAX_ROWS, ROWS_BESIDE_CLIENTS, UNDIVIDED_BESIDE_CLIENTS};
 use crate::store::sqlite::tests::{Insert, committed, destinations, fine, hold, open, open_by};
 
 /// Reports when each of its steps begins, and waits in each until the test lets it continue.
@@ -166,31 +164,4 @@ fn a_transaction_takes_operations_up_to_its_rows_in_their_order() {
     assert_eq!(rows, [0, 2, 1, 2, 2], "of the hold, and then of the others");
     assert_eq!(destinations(&store), ["a", "b", "c", "d", "e", "f", "g"]);
     store.stop();
-}
-
-proptest! {
-    #[test]
-    fn a_step_exceeds_the_bound_only_with_a_single_change(
-        changes in prop::collection::vec(1usize..40, 1..50),
-    ) {
-        let mut at = 0;
-        while at < changes.len() {
-            let rest = &changes[at..];
-            let count = RowBudget::of(20).spend_on(rest, |rows| *rows);
-            prop_assert!(count > 0, "each step gets on");
-            let rows: usize = rest[..count].iter().sum();
-            prop_assert!(count == 1 || rows <= 20);
-            let next = rest.get(count).copied().unwrap_or(20);
-            prop_assert!(rows + next > 20 || at + count == changes.len(), "it is filled");
-            at += count;
-        }
-    }
-}
-
-#[test]
-fn nothing_overtakes_a_change_that_does_not_fit() {
-    let mut budget = RowBudget::of(20);
-    assert!(budget.spend(15));
-    assert!(!budget.spend(10));
-    assert!(!budget.spend(1));
 }

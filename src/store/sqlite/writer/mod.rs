@@ -19,7 +19,7 @@ pub use queue::{Command, PendingWrite};
 use self::queue::ErasedWrite;
 use super::checkpoint::Checkpoints;
 use super::counts::Counting;
-use super::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_ROWS, PAGE};
+use super::limits::PAGE;
 use super::lock_file::{LockFileWriter, Ownership};
 use super::ops::{Probe, TakeOutside};
 use super::outside::Outside;
@@ -29,6 +29,7 @@ use super::shared::Shared;
 use super::space::Space;
 use super::writer_state::WriterState;
 use crate::store::error::StoreError;
+use crate::store::limits::{MAX_BATCH, MAX_BATCH_BYTES, MAX_ROWS};
 
 /// The writer tidies up after being idle for this long.
 const IDLE: Duration = Duration::from_secs(1);

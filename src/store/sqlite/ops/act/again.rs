@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::entry::{Entry, Found, due, insert_entry};
 use crate::model::{DeliveryState, OrderKey};
+use crate::store::bulk::wording;
 use crate::store::error::StoreError;
 use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::ops::line;
@@ -42,9 +43,9 @@ pub fn replay(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         return Ok(false);
     };
     let next = if state == DeliveryState::Delivered {
-        "attempt 1, with a fresh budget: it had been delivered"
+        wording::REPLAYED_DELIVERED
     } else {
-        "attempt 1, with a fresh budget"
+        wording::REPLAYED_DEAD
     };
     let entry = Entry {
         number,
@@ -102,7 +103,7 @@ pub fn retry(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         outcome: 4,
         failure: None,
         error: None,
-        next: &format!("attempt {}, now: retried by an operator", attempts + 1),
+        next: &wording::retried(attempts + 1),
     };
     insert_entry(tx, intent, destination, &entry)?;
     tx.notify_dispatcher(destination);

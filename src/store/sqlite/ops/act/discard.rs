@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use super::entry::{Entry, Found, insert_entry};
 use crate::model::DeliveryState;
+use crate::store::bulk::wording;
 use crate::store::error::StoreError;
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
@@ -33,10 +34,17 @@ pub fn discard(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         "UPDATE deliveries
          SET state = ?3, next_attempt_at = NULL, updated_at = ?4, discarded_at = ?4,
              history = history + 1,
-             last_error = 'discarded: ' || coalesce(last_error, 'it waited for its first attempt')
+             last_error = ?5 || coalesce(last_error, ?6)
          WHERE intent_id = ?1 AND destination_id = ?2
          RETURNING history",
-        params![intent, destination, DeliveryState::DeadLettered, tx.now],
+        params![
+            intent,
+            destination,
+            DeliveryState::DeadLettered,
+            tx.now,
+            wording::DISCARDED_BEFORE,
+            wording::NEVER_ATTEMPTED,
+        ],
         |row| row.get(0),
     )?;
     tx.execute(
@@ -49,8 +57,8 @@ pub fn discard(tx: &Tx<'_>, found: &Found) -> Result<bool, StoreError> {
         attempt: 0,
         outcome: 2,
         failure: None,
-        error: Some("discarded by an operator"),
-        next: "given up for good",
+        error: Some(wording::DISCARDED),
+        next: wording::GIVEN_UP,
     };
     insert_entry(tx, intent, destination, &entry)?;
     // A discarded one isn't counted among the dead letters.

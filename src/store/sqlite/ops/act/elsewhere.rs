@@ -2,8 +2,9 @@
 
 use rusqlite::params;
 
-use super::entry::{Entry, PAYLOAD_GONE, SKIPPED, done, due, insert_entry};
+use super::entry::{Entry, due, insert_entry};
 use crate::model::{DeliveryState, OrderKey};
+use crate::store::bulk::{PAYLOAD_GONE, SKIPPED, done, wording};
 use crate::store::error::StoreError;
 use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
@@ -42,7 +43,7 @@ pub fn create(
         outcome: 4,
         failure: None,
         error: None,
-        next: "attempt 1: sent here by an operator after the event was accepted",
+        next: wording::SENT_HERE,
     };
     insert_entry(tx, intent, destination, &entry)?;
     if is_unrouted {
@@ -97,7 +98,7 @@ pub fn reroute(
         outcome: 4,
         failure: None,
         error: None,
-        next: &format!("attempt 1, with a fresh budget: rerouted from {name}"),
+        next: &wording::rerouted_from(&name),
     };
     insert_entry(tx, intent, to, &entry)?;
     Ok(done(true))

@@ -6,29 +6,7 @@ use crate::clock::Timestamp;
 use crate::model::{DeliveryState, FailureKind};
 use crate::store::error::StoreError;
 use crate::store::sqlite::tx::Tx;
-use crate::store::types::{BulkTally, DestinationId, IntentRow};
-
-pub(super) fn done(is_done: bool) -> BulkTally {
-    BulkTally {
-        done: i64::from(is_done),
-        ..BulkTally::default()
-    }
-}
-
-pub(super) const SKIPPED: BulkTally = BulkTally {
-    done: 0,
-    skipped: 1,
-    payload_gone: 0,
-    in_flight: 0,
-};
-
-/// There is no payload to send.
-pub(super) const PAYLOAD_GONE: BulkTally = BulkTally {
-    done: 0,
-    skipped: 0,
-    payload_gone: 1,
-    in_flight: 0,
-};
+use crate::store::types::{DestinationId, IntentRow};
 
 /// A delivery as it was found.
 #[derive(Clone, Copy, Debug)]

@@ -2,20 +2,13 @@
 
 use rusqlite::params;
 
-use super::entry::{Entry, SKIPPED, done, insert_entry};
+use super::entry::{Entry, insert_entry};
 use crate::model::{DeliveryState, FailureKind};
+use crate::store::bulk::{IN_FLIGHT, SKIPPED, done, wording};
 use crate::store::error::StoreError;
 use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{BulkTally, DestinationId, GoneReason, IntentRow};
-
-/// An event whose attempt is waited for.
-const IN_FLIGHT: BulkTally = BulkTally {
-    done: 0,
-    skipped: 0,
-    payload_gone: 0,
-    in_flight: 1,
-};
 
 /// Erases an event. Its waiting deliveries are given up first. If `waits` is set, an attempt under
 /// way ends before: its answer would be written later. Otherwise its process is dead.
@@ -61,10 +54,13 @@ fn erase_reasons(tx: &Tx<'_>, intent: IntentRow) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE deliveries
          SET last_error = CASE WHEN state <> 4 THEN NULL
-                               WHEN discarded_at IS NOT NULL THEN 'discarded; the reason was erased'
-                               ELSE 'the reason was erased' END
+                               WHEN discarded_at IS NOT NULL THEN ?2 ELSE ?3 END
          WHERE intent_id = ?1 AND last_error IS NOT NULL",
-        [intent],
+        params![
+            intent,
+            wording::DISCARDED_REASON_ERASED,
+            wording::REASON_ERASED
+        ],
     )?;
     Ok(())
 }
@@ -79,7 +75,7 @@ fn give_up(
         "UPDATE deliveries
          SET state = ?3, claim = NULL, next_attempt_at = NULL, updated_at = ?4,
              history = history + 1,
-             last_error = 'payload_erased: an operator erased its payload'
+             last_error = ?6
          WHERE intent_id = ?1 AND destination_id = ?2 AND state = ?5
          RETURNING history",
         params![
@@ -87,7 +83,8 @@ fn give_up(
             destination,
             DeliveryState::DeadLettered,
             tx.now,
-            state
+            state,
+            wording::ERASED,
         ],
         |row| row.get(0),
     )?;
@@ -96,8 +93,8 @@ fn give_up(
         attempt: 0,
         outcome: 2,
         failure: Some(FailureKind::PayloadErased),
-        error: Some("payload_erased: an operator erased its payload"),
-        next: "given up: there is nothing to send",
+        error: Some(wording::ERASED),
+        next: wording::NOTHING_TO_SEND,
     };
     insert_entry(tx, intent, destination, &entry)?;
     tx.moved(destination, state, DeliveryState::DeadLettered);

@@ -2,11 +2,12 @@
 
 use rusqlite::params;
 
+use crate::store::bulk::{Selection, selection_of};
 use crate::store::error::StoreError;
+use crate::store::row_budget::RowBudget;
 use crate::store::sqlite::columns::ids_to_store;
-use crate::store::sqlite::queries::{Selection, selection_of};
 use crate::store::sqlite::tx::Tx;
-use crate::store::sqlite::write_op::{LongWrite, RowBudget, WriteOp};
+use crate::store::sqlite::write_op::{LongWrite, WriteOp};
 use crate::store::types::{BulkId, BulkPart, NewBulk};
 
 /// Rows besides those of the operations: the first of them is written twice, and a target that

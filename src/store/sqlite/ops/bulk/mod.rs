@@ -2,29 +2,24 @@
 //!
 //! - `create`: stores an operation, or one for each of many destinations. `operation`: those that
 //!   were created together, as one.
-//! - `plan`: reads what the operations under way do next. `decide`: what is to be done with a
-//!   delivery or an event. `room`: the pace. `preview`: what an operation would do.
-//! - `step`: does it, in the writer's transaction.
+//! - `step`: makes a planned step, in the writer's transaction. `preview`: tells what an operation
+//!   would do.
 
 mod create;
-mod decide;
 mod operation;
-mod plan;
 mod preview;
-mod room;
 mod step;
 
 use rusqlite::params;
 
 use create::CreateBulk;
-pub use decide::Decider;
-use plan::plan;
 use step::EndErasures;
 
+use crate::store::bulk::{parts_of, plan};
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
-use crate::store::sqlite::queries::parts_of;
+use crate::store::sqlite::queries::BulkReader;
 use crate::store::sqlite::readers::Reader;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
@@ -55,7 +50,7 @@ impl Sqlite {
         step: &AdvanceBulk<'_>,
     ) -> Result<BulkAdvance, StoreError> {
         let now = self.shared().clock.now();
-        let mut planned = reader.read(|sql| plan(sql, step, now))?;
+        let mut planned = reader.read(|sql| plan(&mut BulkReader(sql), step, now))?;
         let erased = std::mem::take(&mut planned.erased);
         let mut advance = if planned.parts.is_empty() {
             BulkAdvance {
@@ -78,7 +73,7 @@ impl Operator {
     /// with their number, or one for all destinations.
     pub fn count_bulk(&self, new: &NewBulk) -> Result<Vec<BulkPart>, StoreError> {
         let now = self.now();
-        self.read(|sql| parts_of(sql, new, now, Counting::Indexed))
+        self.read(|sql| parts_of(&mut BulkReader(sql), new, now, Counting::Indexed))
     }
 
     /// Creates the operations that were counted.
@@ -100,7 +95,7 @@ impl Operator {
     /// Advances the bulk operations under way by one step, without a server.
     pub fn advance_bulk(&mut self, step: &AdvanceBulk<'_>) -> Result<BulkAdvance, StoreError> {
         let now = self.now();
-        let planned = self.read(|sql| plan(sql, step, now))?;
+        let planned = self.read(|sql| plan(&mut BulkReader(sql), step, now))?;
         let mut advance = BulkAdvance {
             after: planned.after,
             ..BulkAdvance::default()
@@ -121,7 +116,8 @@ impl Sqlite {
     /// Creates bulk operations. Blocks.
     pub fn create_bulk(&self, new: NewBulk) -> Result<Vec<BulkId>, StoreError> {
         let now = self.shared().clock.now();
-        let parts = self.read_blocking(|sql| parts_of(sql, &new, now, Counting::Indexed))?;
+        let parts =
+            self.read_blocking(|sql| parts_of(&mut BulkReader(sql), &new, now, Counting::Indexed))?;
         let mut create = CreateBulk::new(new, parts);
         self.write_steps(&mut create)?;
         Ok(create.created)

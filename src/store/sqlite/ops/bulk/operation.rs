@@ -3,11 +3,12 @@
 
 use rusqlite::params;
 
+use crate::store::bulk::parts_of;
 use crate::store::error::StoreError;
+use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
-use crate::store::sqlite::limits::STEP_ROWS;
 use crate::store::sqlite::ops::bulk::create::CreateBulk;
-use crate::store::sqlite::queries::{operation_named_by, parts_of, read_operation};
+use crate::store::sqlite::queries::{BulkReader, operation_named_by, read_operation};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{
@@ -51,7 +52,8 @@ impl Sqlite {
             });
         }
         let now = self.shared().clock.now();
-        let mut parts = self.read_blocking(|sql| parts_of(sql, &new, now, Counting::Bounded))?;
+        let mut parts =
+            self.read_blocking(|sql| parts_of(&mut BulkReader(sql), &new, now, Counting::Bounded))?;
         if parts.is_empty() {
             parts.push(BulkPart {
                 destination: None,

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use crate::model::{BreakerChange, DeliveryState, OrderKey, Transition};
 use crate::store::error::StoreError;
-use crate::store::sqlite::limits::MAX_HISTORY;
+use crate::store::limits::MAX_HISTORY;
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{Claim, DestinationChange, DestinationId, Release, Settlement};
@@ -16,18 +16,6 @@ fn state_after(transition: Transition) -> Result<DeliveryState, StoreError> {
     transition
         .apply(DeliveryState::Processing)
         .ok_or_else(|| StoreError::Unexpected(format!("{transition:?} can't follow an attempt")))
-}
-
-/// Rows that a settlement writes: the delivery and the attempt, the oldest attempt if it is
-/// deleted, the destination for each of its changes, and with an order the line.
-pub fn rows_of(settlement: &Settlement) -> usize {
-    let change = &settlement.change;
-    2 + usize::from(i64::from(settlement.record.history) >= MAX_HISTORY)
-        + usize::from(change.hold_until.is_some())
-        + usize::from(change.pause.is_some())
-        + usize::from(change.breaker.is_some())
-        + usize::from(change.is_proven.is_some())
-        + if settlement.on_dead.is_some() { 2 } else { 0 }
 }
 
 /// Records the result of an attempt. Guarded by state and claim: a delivery that this claim no

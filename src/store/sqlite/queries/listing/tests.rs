@@ -7,7 +7,9 @@ use rusqlite::types::Value;
 use super::*;
 use crate::model::DeliveryState;
 use crate::model::IntentId;
+use crate::store::newest::MIN_ROWS_A_SEARCH;
 use crate::store::sqlite::queries::SELECT_STATS;
+use crate::store::types::DeliveryCursor;
 use DeliveryState::{DeadLettered, Delivered, Processing, Queued, Retrying};
 
 /// Now, in milliseconds.

@@ -1,0 +1,39 @@
+//! The gauges of dead rows in a database of PostgreSQL. Without one they are absent.
+
+use metrics::{Key, Label, Recorder as _};
+
+use super::{METADATA, Metrics};
+
+/// The help of the gauges.
+pub(super) const GAUGES: [(&str, &str); 2] = [
+    (
+        "relay_database_dead_tuples",
+        "Rows of a table of PostgreSQL that were deleted or changed and not yet vacuumed.",
+    ),
+    (
+        "relay_database_oldest_xmin_seconds",
+        "How long the oldest transaction has been open whose snapshot keeps dead rows in \
+         PostgreSQL.",
+    ),
+];
+
+#[allow(dead_code, reason = "only a build with PostgreSQL vacuums")]
+impl Metrics {
+    /// Sets the number of dead rows of a table.
+    pub fn dead_tuples(&self, table: &str, count: i64) {
+        let labels = vec![Label::new("table", table.to_owned())];
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 rows")]
+        self.recorder
+            .register_gauge(
+                &Key::from_parts("relay_database_dead_tuples", labels),
+                &METADATA,
+            )
+            .set(count as f64);
+    }
+
+    /// Sets the age of the oldest transaction, in seconds.
+    pub fn oldest_xmin(&self, seconds: f64) {
+        let key = Key::from_static_name("relay_database_oldest_xmin_seconds");
+        self.recorder.register_gauge(&key, &METADATA).set(seconds);
+    }
+}

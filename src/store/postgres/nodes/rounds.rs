@@ -1,0 +1,122 @@
+//! The thread that finds what others made due: events that other nodes accepted, and deliveries
+//! that somebody replayed. It listens for their notifications; looking every 250 ms is the truth,
+//! and all there is behind a pooler that keeps no session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::stop::{Ending, Stop};
+use crate::store::postgres::connection::Connection;
+use crate::store::postgres::failure::Failure;
+use crate::store::postgres::retry::{Link, Patience};
+use crate::store::postgres::shared::Shared;
+use crate::store::types::DestinationId;
+
+/// The time between two rounds.
+const EVERY: Duration = Duration::from_millis(250);
+
+/// A commit is seen by a round if it came within this time after its ids were given. Later ones are
+/// found by the dispatcher's own scans.
+const LATELY_MILLIS: i64 = 10_000;
+
+/// Destinations of own buckets that got an event lately. $1: the first id; $2: the own slot, whose
+/// events the own writer tells of; $3: buckets.
+const ARRIVED: &str = "SELECT DISTINCT w.destination_id FROM relay.waiting w
+     JOIN relay.destinations d ON d.id = w.destination_id
+     WHERE w.intent_id > $1 AND (w.intent_id & 31) <> $2::int8 AND d.bucket = ANY($3)";
+
+/// Changes if something old became due in an own bucket.
+const POKED: &str = "SELECT coalesce(sum(poked), 0)::int8 FROM relay.buckets
+     WHERE bucket = ANY($1)";
+
+struct Rounds {
+    shared: Arc<Shared>,
+    link: Link,
+    listening: Option<Connection>,
+    poked: Option<(Arc<[i16]>, i64)>,
+}
+
+/// Starts the thread; it ends with the node.
+pub fn spawn(shared: Arc<Shared>) -> std::io::Result<Ending> {
+    let (running, ended) = Ending::new();
+    let thread = std::thread::Builder::new().name("relay-rounds".to_owned());
+    let mut rounds = Rounds {
+        link: shared.connector.link(),
+        shared,
+        listening: None,
+        poked: None,
+    };
+    running.spawn(thread, move || rounds.run())?;
+    Ok(ended)
+}
+
+impl Rounds {
+    fn run(&mut self) {
+        while !self.shared.node.is_ended() && !self.shared.stop.is_asked() {
+            if self.listen() {
+                self.shared.node.ask_beat();
+            }
+            // What fails is tried again by the next round; the outage itself is in the log.
+            let _ = self.round();
+        }
+    }
+
+    /// Waits for a notification, or for the next round. Whether the nodes changed.
+    fn listen(&mut self) -> bool {
+        if self.listening.is_none() {
+            self.listening = self.begin_to_listen();
+        }
+        let Some(connection) = &mut self.listening else {
+            self.shared.stop.wait(EVERY);
+            return false;
+        };
+        if let Ok(notified) = connection.notifications(EVERY) {
+            return notified.iter().any(|one| one.payload == "nodes");
+        }
+        self.listening = None;
+        false
+    }
+
+    fn begin_to_listen(&self) -> Option<Connection> {
+        if self.shared.connector.away_for().is_some() {
+            return None;
+        }
+        let mut connection = self.shared.connector.connect().ok()?;
+        connection.batch("LISTEN relay").ok()?;
+        Some(connection)
+    }
+
+    fn round(&mut self) -> Result<(), Failure> {
+        let buckets = self.shared.node.buckets();
+        if buckets.is_empty() {
+            return Ok(());
+        }
+        let slot = i64::from(self.shared.node.slot());
+        let since = (self.shared.clock.now().as_millis() - LATELY_MILLIS).max(0) << 12;
+        let never = Stop::default();
+        let patience = Patience {
+            limit: Duration::ZERO,
+            stop: &never,
+        };
+        let (arrived, poked) = self.link.call(patience, |sql| {
+            let arrived = sql.rows(ARRIVED, &[&since, &slot, &&*buckets])?;
+            let arrived = arrived.iter().map(|row| row.try_get(0));
+            let arrived: Vec<i32> = arrived.collect::<Result<_, _>>()?;
+            let poked: i64 = sql.one(POKED, &[&&*buckets])?.try_get(0)?;
+            Ok((arrived, poked))
+        })?;
+        if !arrived.is_empty() {
+            let ids: Vec<_> = arrived
+                .iter()
+                .map(|id| DestinationId(i64::from(*id)))
+                .collect();
+            (self.shared.on_work)(&ids);
+        }
+        let is_known = |(of, count): &(Arc<[i16]>, i64)| *of != buckets || *count == poked;
+        if !self.poked.as_ref().is_none_or(is_known) {
+            (self.shared.on_outside_write)();
+        }
+        self.poked = Some((buckets, poked));
+        Ok(())
+    }
+}

@@ -1,0 +1,174 @@
+//! The indexes that the reads walk, on tables of some size.
+
+use super::{alerts, backlog, blocking, listing, operations, relays, tail, unrouted};
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+use crate::store::postgres::connection::{Connection, Param};
+use crate::store::postgres::counts;
+use crate::store::postgres::tests::support::database;
+use crate::store::types::{DestinationId, IntentRow};
+
+/// 20 000 deliveries that wait and 20 000 that have ended, to 200 destinations: of the first a
+/// tenth is due for a retry, of the second a tenth was given up.
+const ROWS: &str = "
+    INSERT INTO relay.destinations (name, bucket)
+        SELECT 'd' || n, 0 FROM generate_series(1, 200) n;
+    INSERT INTO relay.intents (id, random, surface, created_at, label, url, headers, body, unrouted)
+        SELECT n::bigint << 12, n, (n % 2), n, 's', CASE WHEN n % 2 = 0 THEN 'u' END, '', '{}',
+               CASE WHEN n % 100 = 1 THEN 1 END
+        FROM generate_series(1, 40000) n;
+    INSERT INTO relay.waiting (destination_id, next_attempt_at, intent_id, state, history, attempts,
+                               updated_at)
+        SELECT 1 + n % 199, n, n::bigint << 12, CASE WHEN n % 10 = 0 THEN 2 ELSE 0 END, n % 2,
+               n % 2, n
+        FROM generate_series(1, 20000) n;
+    INSERT INTO relay.ended (intent_id, destination_id, state, attempts, history, updated_at,
+                             last_error)
+        SELECT n::bigint << 12, 1 + n % 199, CASE WHEN n % 10 = 0 THEN 4 ELSE 3 END, 1, 1, n, 'e'
+        FROM generate_series(20001, 40000) n;
+    INSERT INTO relay.claims (epoch, turn, made_at, intents, destinations, attempts, histories,
+                              begun)
+        SELECT 1, 1, 0, array_agg(intent_id), array_agg(destination_id), array_agg(attempts + 1),
+               array_agg(history), 100
+        FROM (SELECT * FROM relay.waiting ORDER BY intent_id LIMIT 100) w;
+    INSERT INTO relay.jobs (operation, kind, states, since, until, cursor_at, cursor_intent,
+                            cursor_more, created_at, ended_at)
+        SELECT n, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 20000) n;
+    ANALYZE;";
+
+/// The lines of a plan.
+fn plan(sql: &mut Connection, select: &str, params: &[Param<'_>]) -> Vec<String> {
+    let rows = sql.rows(&format!("EXPLAIN {select}"), params);
+    let rows = rows.unwrap_or_else(|error| panic!("{error}: {select}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// The plan of a statement that doesn't read these indexes, or reads a table as a whole or sorts it.
+fn problem(
+    sql: &mut Connection,
+    select: &str,
+    params: &[Param<'_>],
+    indexes: &[&str],
+) -> Option<Vec<String>> {
+    let plan = plan(sql, select, params);
+    let is_used = |index: &&str| {
+        let using = format!(" using {index} ");
+        plan.iter().any(|line| line.contains(&using))
+    };
+    let reads_all = |line: &String| {
+        let is_whole = line.contains("Seq Scan") && !line.contains(" on claims ");
+        is_whole || line.contains("Sort  (")
+    };
+    let is_good = indexes.iter().all(is_used) && !plan.iter().any(reads_all);
+    (!is_good).then_some(plan)
+}
+
+#[test]
+fn each_filter_of_a_list_walks_one_index() {
+    let Some((_database, mut connection)) = database() else {
+        return;
+    };
+    let sql = &mut connection;
+    sql.batch(ROWS).expect("rows");
+    let destination = Some(DestinationId(3));
+    let cases = [
+        (listing::Walk::Waiting, None, "waiting_intent"),
+        (listing::Walk::Ended, None, "ended_pkey"),
+        (listing::Walk::Retrying, None, "retrying"),
+        (listing::Walk::Dead, None, "dead_latest"),
+        (
+            listing::Walk::AttemptedOf(DeliveryState::Queued),
+            destination,
+            "waiting_listed",
+        ),
+        (
+            listing::Walk::AttemptedOf(DeliveryState::Retrying),
+            destination,
+            "waiting_listed",
+        ),
+        (listing::Walk::DeadOf, destination, "dead_listed"),
+        (listing::Walk::BlockedOf, destination, "waiting_pkey"),
+        (listing::Walk::Due, destination, "waiting_pkey"),
+    ];
+    let (intent, place) = (IntentRow(30_000 << 12), DestinationId(0));
+    let (none, due) = (None::<Vec<u8>>, Timestamp::from_millis(15_000));
+    for (walk, destination, index) in cases {
+        let params: &[Param<'_>] = &[
+            &intent,
+            &place,
+            &IntentRow(0),
+            &destination,
+            &none,
+            &none,
+            &none,
+            &51_i64,
+            &due,
+        ];
+        assert_eq!(
+            problem(sql, walk.select(), params, &[index]),
+            None,
+            "{walk:?}"
+        );
+    }
+}
+
+#[test]
+fn each_read_walks_its_indexes() {
+    let Some((_database, mut connection)) = database() else {
+        return;
+    };
+    let sql = &mut connection;
+    sql.batch(ROWS).expect("rows");
+    let (id, none) = (IntentRow(1_000 << 12), None::<Vec<u8>>);
+    let destination = DestinationId(3);
+    let (ids, at) = (vec![destination], Timestamp::from_millis(0));
+    let cases: &[(&str, &[Param<'_>], &[&str])] = &[
+        (relays::SELECT_SIZES, &[&0_i64, &51_i64, &id], &["relays"]),
+        (
+            unrouted::SELECT,
+            &[&IntentRow(0), &id, &none, &none, &none, &51_i64],
+            &["unrouted"],
+        ),
+        (unrouted::COUNT, &[], &["unrouted"]),
+        (counts::COUNT_WAITING, &[], &["waiting_intent"]),
+        (counts::COUNT_DEAD, &[], &["dead_latest"]),
+        (
+            counts::COUNT_SOME,
+            &[&ids, &51_i64],
+            &["waiting_pkey", "ended_line"],
+        ),
+        (backlog::SELECT_WAITING, &[], &["waiting_pkey"]),
+        (
+            blocking::SELECT,
+            &[&destination, &at, &id, &51_i64],
+            &["dead"],
+        ),
+        (
+            alerts::SELECT_DEAD,
+            &[&destination, &at, &at, &51_i64],
+            &["dead"],
+        ),
+        (alerts::SELECT_WITH_DEAD, &[&at, &51_i64], &["dead"]),
+        (
+            operations::SELECT_PAGE,
+            &[&10_000_i64, &51_i64],
+            &["jobs_together"],
+        ),
+        (
+            tail::SELECT_ACCEPTED,
+            &[&id, &id, &51_i64],
+            &["intents_pkey"],
+        ),
+        (tail::SELECT_WAITING, &[&51_i64], &["waiting_pkey"]),
+        (
+            tail::SELECT_DUE,
+            &[&ids, &at, &51_i64, &51_i64],
+            &["waiting_pkey"],
+        ),
+    ];
+    let problems = cases.iter().filter_map(|(select, params, indexes)| {
+        problem(sql, select, params, indexes).map(|plan| (select, plan))
+    });
+    let problems: Vec<_> = problems.collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+}

@@ -1,0 +1,46 @@
+//! A connection of one part's own: clients can't take its place.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::retry::{CALL_LIMIT, Link, Patience};
+use super::shared::Shared;
+use crate::store::error::StoreError;
+
+/// A connection for the reads of one part; clones share it, one read at a time. It connects when it
+/// is first needed. All methods block.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    link: Arc<Mutex<Link>>,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let link = Arc::new(Mutex::new(shared.connector.link()));
+        Self { shared, link }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Whether an attempt may begin now: not once this node's lease may be over.
+    pub fn may_begin_attempt(&self) -> bool {
+        self.shared.node.may_begin()
+    }
+
+    /// Reads; on a new connection if this one is lost.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = Patience {
+            limit: CALL_LIMIT,
+            stop: &self.shared.stop,
+        };
+        super::handle::made(&self.shared, link.call(patience, read))
+    }
+}

@@ -1,0 +1,225 @@
+//! Calls that are made again after a failure, on a new connection if need be.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+use crate::stop::{Deadline, Stop};
+use crate::store::postgres::connection::Connection;
+use crate::store::postgres::failure::{Class, Failure};
+use crate::store::postgres::url::DatabaseUrl;
+
+/// How long a call may take. Longer than the longest `database.statement_timeout`, so that a server
+/// that still answers says that it was too slow.
+pub const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The first wait for a server that can't be reached, after the attempt that is made at once; each
+/// later wait is twice as long, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a statement that met a conflict is made again.
+const CONFLICTS: u32 = 5;
+
+/// The longest wait after a conflict.
+const LONGEST_CONFLICT: Duration = Duration::from_millis(20);
+
+/// How often an outage that goes on is logged.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// Makes connections to the server, and knows whether it can be reached.
+pub struct Connector {
+    url: DatabaseUrl,
+    limit: Duration,
+    /// Counts up when all connections must be made anew. See [`Class::ReadOnly`].
+    generation: AtomicU64,
+    /// Set while the server can't be reached.
+    outage: Mutex<Option<Outage>>,
+}
+
+struct Outage {
+    began: Stopwatch,
+    logged: Stopwatch,
+}
+
+/// A connection that is replaced when it is lost.
+pub struct Link {
+    connector: Arc<Connector>,
+    connection: Option<Connection>,
+    generation: u64,
+}
+
+/// How long a call is made again and again while the server can't be reached.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    pub limit: Duration,
+    /// Once it is asked, an outage isn't waited for.
+    pub stop: &'a Stop,
+}
+
+impl Connector {
+    pub fn new(url: DatabaseUrl, limit: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            url,
+            limit,
+            generation: AtomicU64::new(0),
+            outage: Mutex::new(None),
+        })
+    }
+
+    /// A link, which connects at its first call.
+    pub fn link(self: &Arc<Self>) -> Link {
+        Link {
+            connector: self.clone(),
+            connection: None,
+            generation: 0,
+        }
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Result<Connection, Failure> {
+        let made = Connection::open(&self.url, self.limit);
+        match &made {
+            Ok(_) => self.reached(),
+            Err(failure) => self.failed(failure),
+        }
+        made
+    }
+
+    /// The server, without its password.
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.url
+    }
+
+    /// How long the server could not be reached; none if it can be.
+    pub fn away_for(&self) -> Option<Duration> {
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        outage.as_ref().map(|outage| outage.began.elapsed())
+    }
+
+    fn reached(&self) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outage) = outage.take() {
+            let seconds = outage.began.elapsed().as_secs_f64();
+            log::info!(database:% = self.url, seconds; "the database can be reached again");
+        }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        if failure.class() == Class::ReadOnly {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Stopwatch::start();
+        let is_reminder = match &mut *outage {
+            Some(outage) if outage.logged.elapsed() < REMINDER => return,
+            Some(outage) => {
+                outage.logged = now;
+                true
+            }
+            None => {
+                *outage = Some(Outage {
+                    began: now,
+                    logged: now,
+                });
+                false
+            }
+        };
+        let again = if is_reminder { "still " } else { "" };
+        let hint = match failure.class() {
+            Class::Crowded => " (max_connections)",
+            Class::ReadOnly => " (a standby, or default_transaction_read_only)",
+            _ => "",
+        };
+        log::warn!(
+            database:% = self.url, error:% = failure;
+            "the database {again}can't be used{hint}: it is tried again until it can"
+        );
+    }
+}
+
+impl Link {
+    /// Makes a call, and again by the class of its failure: on a new connection while the server
+    /// can't be reached and patience lasts, a few times after a conflict, once more if it was too
+    /// slow. The call must come to the same if it is made twice: a call whose connection was lost
+    /// may have been committed. Blocks.
+    pub fn call<T>(
+        &mut self,
+        patience: Patience<'_>,
+        mut call: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let until = Deadline::within(patience.limit);
+        let (mut outages, mut conflicts, mut was_slow) = (0, 0, false);
+        loop {
+            let failure = match self.once(&mut call) {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let may_go_on = match failure.class() {
+                Class::Conflict if conflicts < CONFLICTS => {
+                    conflicts += 1;
+                    // Also one that stops ends what it began.
+                    let _ = patience.stop.wait(jittered(LONGEST_CONFLICT));
+                    true
+                }
+                Class::TooSlow if !was_slow => {
+                    was_slow = true;
+                    true
+                }
+                _ if failure.ends_connection() => {
+                    outages += 1;
+                    let wait = outage_wait(outages);
+                    outages == 1 || wait <= until.left() && !patience.stop.wait(wait)
+                }
+                _ => false,
+            };
+            if !may_go_on {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// The connection, made anew if it was lost. For callers that read notifications; all others
+    /// [call](Self::call).
+    pub fn connection(&mut self) -> Result<&mut Connection, Failure> {
+        let generation = self.connector.generation.load(Ordering::Relaxed);
+        let is_usable =
+            |connection: &Connection| !connection.is_lost() && self.generation == generation;
+        if !self.connection.as_ref().is_some_and(is_usable) {
+            // The old one is closed first: the server may have no room for both.
+            self.connection = None;
+            self.connection = Some(self.connector.connect()?);
+            self.generation = self.connector.generation.load(Ordering::Relaxed);
+        }
+        self.connection.as_mut().ok_or_else(Failure::closed)
+    }
+
+    fn once<T>(
+        &mut self,
+        call: &mut impl FnMut(&mut Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let made = call(self.connection()?);
+        if let Err(failure) = &made
+            && failure.class() == Class::ReadOnly
+        {
+            self.connector.failed(failure);
+        }
+        made
+    }
+}
+
+/// None before the first attempt on a new connection, then [`FIRST_WAIT`], twice as long each time.
+fn outage_wait(outages: u32) -> Duration {
+    if outages <= 1 {
+        return Duration::ZERO;
+    }
+    let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(outages - 2));
+    jittered(wait.min(LONGEST_WAIT))
+}
+
+/// Half of a time up to the whole of it, so that nodes don't come back in step.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}

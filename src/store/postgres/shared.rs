@@ -1,0 +1,99 @@
+//! The state that the threads and the handles share.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use super::counts::Counts;
+use super::destinations::Destinations;
+use super::in_flight::InFlight;
+use super::nodes::Membership;
+use super::own_node::OwnNode;
+use super::pool::Pool;
+use super::retry::{Connector, Link};
+use crate::clock::Clock;
+use crate::config;
+use crate::ops::metrics::Metrics;
+use crate::stop::Stop;
+use crate::store::budget::Budget;
+use crate::store::context::{OnBroken, OnOutsideWrite, OnWork, StoreContext};
+use crate::store::health::WriterHealth;
+use crate::store::newly_dead::NewlyDeadDestinations;
+
+pub struct Shared {
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// Once it is asked, nothing more is sent, and the writer ends when its queue is empty.
+    pub stop: Stop,
+    pub on_work: OnWork,
+    pub on_outside_write: OnOutsideWrite,
+    pub on_broken: OnBroken,
+    pub budget: Budget,
+    pub health: WriterHealth,
+    pub newly_dead: NewlyDeadDestinations,
+    /// Clients' operations in the queue: at most [`crate::store::limits::QUEUE`].
+    pub queued: AtomicUsize,
+    /// This process among those that share the database, as it is configured.
+    pub node_settings: config::Node,
+    /// This process among those that share the database, as it lives.
+    pub node: OwnNode,
+    /// Bytes of the files of all tables, as they were measured last.
+    pub stored_bytes: AtomicU64,
+    pub destinations: Destinations,
+    /// What this node has claimed.
+    pub in_flight: InFlight,
+    pub connector: Arc<Connector>,
+    /// Connections that requests share for reading.
+    pub readers: Pool,
+    /// The connection of relay's own changes, one at a time.
+    pub changes: Mutex<Link>,
+    /// The dispatcher's connection.
+    pub turns: Mutex<Link>,
+    /// Deliveries by state, as they were counted last.
+    pub counts: Counts,
+}
+
+impl Shared {
+    pub fn new(
+        context: StoreContext,
+        connector: &Arc<Connector>,
+        readers: u32,
+        membership: Membership,
+    ) -> Self {
+        let StoreContext {
+            clock,
+            node,
+            metrics,
+            stop,
+            on_work,
+            on_outside_write,
+            on_broken,
+        } = context;
+        Self {
+            clock,
+            metrics,
+            stop,
+            on_work,
+            on_outside_write,
+            on_broken,
+            budget: Budget::default(),
+            health: WriterHealth::default(),
+            newly_dead: NewlyDeadDestinations::default(),
+            queued: AtomicUsize::new(0),
+            node_settings: node,
+            node: OwnNode::new(membership),
+            stored_bytes: AtomicU64::new(0),
+            destinations: Destinations::default(),
+            in_flight: InFlight::default(),
+            connector: Arc::clone(connector),
+            readers: Pool::new(Arc::clone(connector), readers),
+            changes: Mutex::new(connector.link()),
+            turns: Mutex::new(connector.link()),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The name of this node, which no other living node has.
+    pub fn node_name(&self) -> &str {
+        self.node_settings.name.as_deref().unwrap_or("relay")
+    }
+}

@@ -1,0 +1,20 @@
+//! Tests of the engine on a real server.
+//!
+//! - [`support`]: a server and its databases. [`server`]: the server, as the tests of the binary
+//!   have it. [`own_server`]: one that a test may stop.
+//! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
+//!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
+//! - [`nodes`]: several nodes on one database. [`upkeep`]: dead rows.
+
+mod failures;
+mod nodes;
+mod opening;
+mod own_server;
+mod privacy;
+mod restarts;
+#[path = "../../../tests/it/support/postgres.rs"]
+mod server;
+pub mod support;
+mod upkeep;
+
+pub use support::new_store;

@@ -1,0 +1,128 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Stopwatch, SystemClock};
+use crate::config;
+use crate::model::Level;
+use crate::ops::metrics::Metrics;
+use crate::stop::Stop;
+use crate::store::context::StoreContext;
+use crate::store::error::OpenError;
+use crate::store::postgres::handle::Postgres;
+use crate::store::postgres::tests::support::{Database, empty_database};
+
+const LEASE: Duration = Duration::from_millis(1200);
+const HEARTBEAT: Duration = Duration::from_millis(300);
+
+fn try_open(database: &Database, name: &str) -> Result<Postgres, OpenError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let context = StoreContext {
+        metrics: Arc::new(Metrics::new(Level::Off)),
+        clock,
+        node: config::Node {
+            name: Some(name.to_owned()),
+            lease: LEASE,
+            heartbeat: HEARTBEAT,
+        },
+        stop: Stop::default(),
+        on_work: Arc::new(|_| ()),
+        on_outside_write: Arc::new(|| ()),
+        on_broken: Arc::new(|why| panic!("{why}")),
+    };
+    let settings = database.settings();
+    let url = settings.url.clone().expect("a URL");
+    Postgres::open(&url, &settings, Duration::from_secs(60), context)
+}
+
+fn open(database: &Database, name: &str) -> Postgres {
+    try_open(database, name).expect("a node")
+}
+
+fn owned(node: &Postgres) -> usize {
+    node.shared().node.buckets().len()
+}
+
+/// Waits until it holds; how long that took.
+fn until(database: &Database, what: &str, holds: impl Fn() -> bool) -> Duration {
+    let clock = Stopwatch::start();
+    while !holds() {
+        assert!(clock.elapsed() < Duration::from_secs(15), "never: {what}");
+        database.psql("SELECT 1");
+    }
+    clock.elapsed()
+}
+
+#[test]
+fn nodes_share_the_buckets_and_one_that_leaves_gives_its_own_at_once() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let first = open(&database, "first");
+    assert_eq!(owned(&first), 256, "it joined alone");
+    let second = open(&database, "second");
+    until(&database, "the buckets are shared", || {
+        owned(&first) + owned(&second) == 256 && owned(&second) > 64
+    });
+    let ones = first.shared().node.buckets();
+    let others = second.shared().node.buckets();
+    assert!(ones.iter().all(|bucket| !others.contains(bucket)));
+    second.stop();
+    let took = until(&database, "the other has all", || owned(&first) == 256);
+    assert!(took < LEASE, "{took:?}");
+    assert!(!second.shared().node.may_begin());
+    first.stop();
+    assert_eq!(database.psql("SELECT count(*) FROM relay.nodes"), "0\n");
+}
+
+#[test]
+fn a_node_that_stays_silent_is_replaced_after_its_lease_and_joins_anew() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let first = open(&database, "first");
+    let second = open(&database, "second");
+    until(&database, "the buckets are shared", || owned(&second) > 64);
+    let before = second.shared().node.epoch();
+    // No heartbeat of the second gets through.
+    second.shared().node.end();
+    let clock = Stopwatch::start();
+    until(&database, "its lease is over", || {
+        !second.shared().node.may_begin()
+    });
+    let believed = clock.elapsed();
+    until(&database, "the other has all", || owned(&first) == 256);
+    let replaced = clock.elapsed();
+    assert!(believed < replaced, "{believed:?} {replaced:?}");
+    // A lease, until it was heard for as long; two heartbeats, and time for a busy machine.
+    assert!(replaced < LEASE * 4, "{replaced:?}");
+    let again = open(&database, "second");
+    assert!(again.shared().node.epoch() > before);
+    until(&database, "the buckets are shared", || owned(&again) > 64);
+}
+
+#[test]
+fn a_node_whose_row_is_gone_drops_its_life_and_joins_anew() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let node = open(&database, "only");
+    let before = node.shared().node.epoch();
+    database.psql("DELETE FROM relay.nodes");
+    until(&database, "it has joined anew", || {
+        node.shared().node.epoch() > before && owned(&node) == 256
+    });
+    assert!(node.shared().node.may_begin());
+}
+
+#[test]
+fn a_living_nodes_name_is_refused() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let _node = open(&database, "twin");
+    let refused = try_open(&database, "twin").err().expect("a refusal");
+    assert!(
+        refused.to_string().contains("a living node is named"),
+        "{refused}"
+    );
+}

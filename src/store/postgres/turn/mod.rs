@@ -1,0 +1,144 @@
+//! The dispatcher's changes: settles finished attempts, releases claims and claims due deliveries.
+//! A claim is durable before an attempt begins, as one row for all deliveries of a turn.
+//!
+//! - `end`: the transaction that settles and releases. `settle`: records the results of attempts.
+//!   `change`: what they change at their destinations. `release`: gives up claims. `look`: finds
+//!   due deliveries. `claim`: claims them. `line`: lets the next delivery in an order go.
+//!
+//! Each transaction is sent at once, and has the fence in each of its parts: a node whose row is
+//! gone, since another took its deliveries over, changes nothing.
+
+mod change;
+mod claim;
+mod end;
+pub(in crate::store::postgres) mod line;
+mod look;
+mod release;
+mod settle;
+
+use self::claim::ClaimTurn;
+use self::end::EndClaims;
+use self::look::{Found, Looks, choose, look, read_up_to};
+use crate::clock::Timestamp;
+use crate::model::DeliveryState;
+use crate::store::error::StoreError;
+use crate::store::limits::MAX_ROWS;
+use crate::store::postgres::handle::Postgres;
+use crate::store::postgres::in_flight::Held;
+use crate::store::turn_part::TurnPart;
+use crate::store::types::{Claimed, SettleAndClaim};
+
+impl Postgres {
+    /// Settles finished attempts, releases claims and claims due deliveries, one step; false if
+    /// none is left. After an error `change` knows which of it is durable. Blocks.
+    pub fn settle_and_claim(&self, change: &mut SettleAndClaim) -> Result<bool, StoreError> {
+        let Some(part) = change.next_part(MAX_ROWS) else {
+            return Ok(false);
+        };
+        self.end_claims(&part)?;
+        change.settled();
+        let claimed = self.claim(&part)?;
+        change.committed(claimed);
+        Ok(true)
+    }
+
+    /// The slot and the epoch of this node's life.
+    pub(in crate::store::postgres) fn life(&self) -> Result<(i16, i64), StoreError> {
+        let life = self.shared().node.life();
+        Ok((life.slot, life.epoch))
+    }
+
+    /// The node's row is gone: others may have what it had claimed, and whatever is in memory of it
+    /// is void.
+    fn fenced(&self) -> StoreError {
+        let shared = self.shared();
+        shared.in_flight.void();
+        shared.node.fenced(shared.node.epoch());
+        StoreError::Unreachable("another node has taken this one's deliveries over".into())
+    }
+
+    /// Settles and releases.
+    fn end_claims(&self, part: &TurnPart) -> Result<(), StoreError> {
+        let shared = self.shared();
+        let in_flight = &shared.in_flight;
+        let ending = in_flight.ending(part.settlements(), part.releases());
+        if ending.is_empty() && part.without_breaker().is_empty() {
+            return Ok(());
+        }
+        let (life, now) = (self.life()?, shared.clock.now());
+        let end = EndClaims::of(&ending, part.without_breaker(), now)?;
+        let ended = self.turn(|connection| end.send(connection, life, now))?;
+        if !ended.is_own {
+            return Err(self.fenced());
+        }
+        in_flight.ended(&ending, now);
+        let settled = ending.settled.iter();
+        let dead = settled.filter(|(settlement, _)| {
+            settlement.transition.apply(DeliveryState::Processing)
+                == Some(DeliveryState::DeadLettered)
+        });
+        let dead: Vec<_> = dead.map(|(one, _)| one.destination()).collect();
+        shared.newly_dead.note(&dead);
+        if !ended.advanced.is_empty() {
+            (shared.on_work)(&ended.advanced);
+        }
+        Ok(())
+    }
+
+    /// Claims what the requests ask for.
+    fn claim(&self, part: &TurnPart) -> Result<Vec<Claimed>, StoreError> {
+        let requests = part.requests();
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = self.shared();
+        let in_flight = &shared.in_flight;
+        let (life, now) = (self.life()?, shared.clock.now());
+        let destinations: Vec<_> = requests.iter().map(|one| one.destination).collect();
+        let starts = in_flight.starts(&destinations, now);
+        let looks = Looks::of(requests, &starts);
+        let found = self.turn(|connection| look(connection, &looks, now))?;
+        let chosen = choose(requests, &starts, &found, part.claim());
+        let mut held = Vec::new();
+        if !chosen.is_empty() {
+            held = self.record(&chosen, life, now)?;
+        }
+        for (destination, read) in read_up_to(requests, &starts, &found, &held) {
+            in_flight.read_up_to(destination, read, now);
+        }
+        Ok(held.into_iter().map(|held| held.claimed).collect())
+    }
+
+    /// Records a turn; what of it is claimed.
+    fn record(
+        &self,
+        chosen: &[Found],
+        life: (i16, i64),
+        now: Timestamp,
+    ) -> Result<Vec<Held>, StoreError> {
+        let in_flight = &self.shared().in_flight;
+        let (turn, over) = (in_flight.next_turn(), in_flight.doubtful());
+        let claim = ClaimTurn {
+            life,
+            turn,
+            now,
+            over: &over,
+            chosen,
+        };
+        match self.turn(|connection| claim.send(connection)) {
+            Ok(Some(claimed)) => {
+                in_flight.claimed(turn, &claimed);
+                in_flight.no_longer_doubt(&over);
+                Ok(claimed.into_iter().map(|(held, _)| held).collect())
+            }
+            Ok(None) => Err(self.fenced()),
+            Err(error) => {
+                in_flight.doubt(turn);
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

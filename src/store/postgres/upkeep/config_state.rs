@@ -1,0 +1,90 @@
+//! Records the configuration that runs, and what a reload replaces.
+
+use crate::store::error::StoreError;
+use crate::store::postgres::connection::Connection;
+use crate::store::postgres::failure::Failure;
+use crate::store::postgres::handle::Postgres;
+use crate::store::postgres::text::Text;
+use crate::store::types::{ConfigAttempt, DestinationId, ReplacedDestinations};
+
+/// Each node has a row, under its name: `relay reload` is for the node of its machine.
+const RECORD: &str = "
+    INSERT INTO relay.config_state AS c
+        (node, attempts, began_at, is_dry_run, generation, fingerprint, report, error, process,
+         on_hangup)
+    VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (node) DO UPDATE
+    SET attempts = c.attempts + 1, began_at = excluded.began_at,
+        is_dry_run = excluded.is_dry_run, generation = excluded.generation,
+        fingerprint = excluded.fingerprint, report = excluded.report, error = excluded.error,
+        process = excluded.process, on_hangup = excluded.on_hangup";
+
+/// Forgets hold, breaker and proof of these destinations.
+const FORGET: &str = "
+    UPDATE relay.destinations
+    SET held_until = NULL, probe_wait = NULL, probe_at = NULL, proven_at = NULL
+    WHERE id IN (SELECT id FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE)
+    RETURNING id, bucket";
+
+/// Lets an open breaker of these destinations probe now.
+const PROBE: &str = "
+    UPDATE relay.destinations SET probe_at = least(probe_at, $2)
+    WHERE id IN (SELECT id FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE)
+    RETURNING id, bucket";
+
+/// The owner of a destination looks at all of its bucket's destinations soon.
+const POKE: &str = "
+    UPDATE relay.buckets SET poked = poked + 1
+    WHERE bucket IN (SELECT d.bucket FROM relay.destinations d WHERE d.name = ANY($1))";
+
+fn replace(
+    connection: &mut Connection,
+    replaced: &ReplacedDestinations,
+    now: crate::clock::Timestamp,
+) -> Result<Vec<DestinationId>, Failure> {
+    let (moved, changed) = (&replaced.moved, &replaced.changed);
+    let all = [moved.as_slice(), changed.as_slice()].concat();
+    let made = connection.transaction(&[
+        (FORGET, &[moved]),
+        (PROBE, &[changed, &now]),
+        (POKE, &[&all]),
+    ])?;
+    let rows = made[..2].iter().flatten();
+    rows.map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+impl Postgres {
+    /// Records an attempt to take a configuration over. Blocks.
+    pub fn record_config(&self, attempt: ConfigAttempt) -> Result<(), StoreError> {
+        let node = self.shared().node_name().to_owned();
+        let report = attempt.report.as_ref().ok().map(Text::from);
+        let error = attempt.report.as_ref().err().map(Text::from);
+        let generation = i64::try_from(attempt.generation).unwrap_or(i64::MAX);
+        let process = i64::from(attempt.process);
+        self.change(|connection| {
+            connection.execute(
+                RECORD,
+                &[
+                    &node,
+                    &attempt.began_at,
+                    &attempt.is_dry_run,
+                    &generation,
+                    &attempt.fingerprint,
+                    &report,
+                    &error,
+                    &process,
+                    &attempt.on_hangup,
+                ],
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
+    pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
+        let now = self.shared().clock.now();
+        let found = self.change(|connection| replace(connection, &replaced, now))?;
+        (self.shared().on_work)(&found);
+        Ok(())
+    }
+}

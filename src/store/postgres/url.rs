@@ -1,0 +1,164 @@
+//! The server, from its URL.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use crate::config::Secret;
+use crate::store::postgres::tls::Tls;
+use crate::tls::{Authorities, client_config};
+
+/// The time for a connection to one address, unless the URL has a `connect_timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A socket whose peer says nothing for this long is probed, and one that acknowledges nothing for
+/// this long is closed.
+const SILENCE: Duration = Duration::from_secs(10);
+
+const UNREADABLE: &str = "expected postgres://USER:PASSWORD@HOST/DATABASE with what is special in \
+                          a password percent-encoded, and PostgreSQL's options alone after a ?";
+
+/// The servers and the database, and how they are connected to. Shown without the password.
+pub struct DatabaseUrl {
+    config: Config,
+    tls: Tls,
+}
+
+impl DatabaseUrl {
+    /// Reads a URL. `ca_file`: the authorities that vouch for the server; the usual ones if none.
+    /// An error says what is wrong, and nothing that may be secret.
+    pub fn read(
+        url: &Secret,
+        ca_file: Option<&Path>,
+        statement_timeout: Duration,
+    ) -> Result<Self, String> {
+        let mut config: Config = url.reveal().parse().map_err(|error| problem(&error))?;
+        let hosts = config.get_hosts();
+        if hosts.is_empty() && config.get_hostaddrs().is_empty() {
+            return Err("expected a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
+        }
+        // The end of a password that isn't encoded.
+        if hosts
+            .iter()
+            .any(|host| matches!(host, Host::Tcp(name) if name.contains('@')))
+        {
+            return Err(UNREADABLE.to_owned());
+        }
+        if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+            return Err("target_session_attrs=read-only: expected read-write".to_owned());
+        }
+        // A standby is never what is looked for.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
+        config.keepalives_idle(SILENCE);
+        config.tcp_user_timeout(SILENCE);
+        if config.get_application_name().is_none() {
+            config.application_name("relay");
+        }
+        let options = config.get_options().unwrap_or_default();
+        let options = format!("{options} {}", session_options(statement_timeout));
+        config.options(options.trim_start());
+        let client = if uses_tls(&mut config) {
+            let trusted = ca_file.map_or(Authorities::Public, Authorities::File);
+            let problem = |problem| format!("database.ca_file: {problem}");
+            Some(client_config(&trusted).map_err(problem)?)
+        } else {
+            None
+        };
+        let tls = Tls { client };
+        Ok(Self { config, tls })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn tls(&self) -> Tls {
+        self.tls.clone()
+    }
+}
+
+/// The settings of each session. The planner has no choice but the index that a statement was
+/// written for: its statistics are wrong for a queue that is full now and was empty before. A
+/// prepared statement is planned once.
+fn session_options(statement_timeout: Duration) -> String {
+    let limit = statement_timeout.as_millis();
+    let locks = limit / 2;
+    format!(
+        "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
+         -c enable_bitmapscan=off -c plan_cache_mode=force_generic_plan -c jit=off \
+         -c default_transaction_isolation=read\\ committed -c statement_timeout={limit} \
+         -c lock_timeout={locks} -c idle_in_transaction_session_timeout={limit}"
+    )
+}
+
+/// Whether connections are private, which the URL then requires. By default they are, unless they
+/// don't leave this machine.
+fn uses_tls(config: &mut Config) -> bool {
+    let uses_tls = match config.get_ssl_mode() {
+        SslMode::Disable => false,
+        SslMode::Require => true,
+        _ => !config.get_hosts().iter().all(is_local),
+    };
+    config.ssl_mode(if uses_tls {
+        SslMode::Require
+    } else {
+        SslMode::Disable
+    });
+    uses_tls
+}
+
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
+        Host::Unix(_) => true,
+    }
+}
+
+/// Why a URL isn't understood. A name or a value of its own may be part of a password that wasn't
+/// encoded, so the driver's reason is shown only if it quotes neither.
+fn problem(error: &tokio_postgres::Error) -> String {
+    let reason = std::error::Error::source(error).map(ToString::to_string);
+    match reason.as_deref() {
+        Some("invalid value for option `sslmode`") => {
+            "sslmode: expected require, which verifies the certificate, or disable".to_owned()
+        }
+        Some(reason) if reason.starts_with("invalid value for option") => reason.to_owned(),
+        _ => UNREADABLE.to_owned(),
+    }
+}
+
+/// The user, the hosts and the database.
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        if let Some(user) = self.config.get_user() {
+            write!(f, "{user}@")?;
+        }
+        let ports = self.config.get_ports();
+        let named = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(path) => path.display().to_string(),
+        });
+        let addresses = self.config.get_hostaddrs().iter().map(ToString::to_string);
+        let hosts: Vec<String> = if self.config.get_hosts().is_empty() {
+            addresses.collect()
+        } else {
+            named.collect()
+        };
+        for (at, host) in hosts.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{host}")?;
+            if let Some(port) = ports.get(at).or(ports.first()) {
+                write!(f, ":{port}")?;
+            }
+        }
+        write!(f, "/{}", self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! The share of this process in the work on a store that other processes may share.
+
+use super::{Engine, Store};
+
+impl Store {
+    /// Whether other processes may change the store while this one has it open.
+    pub fn is_shared(&self) -> bool {
+        on_engine!(&self.engine, |engine| engine.is_shared())
+    }
+
+    /// Whether this process makes the work that is made once for the whole store, such as
+    /// retention, and tells of the store as a whole.
+    pub fn leads(&self) -> bool {
+        on_engine!(&self.engine, |engine| engine.leads())
+    }
+
+    /// Whether this process delivers to a destination of this name, and so tells of it.
+    pub fn serves(&self, destination: &str) -> bool {
+        on_engine!(&self.engine, |engine| engine.serves(destination))
+    }
+}
