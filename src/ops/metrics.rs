@@ -7,7 +7,8 @@
 //! - `sources`, `verification`: counters by source. `destinations`: gauges by destination.
 //!   `removed`: the series of those that a reload has removed.
 //! - `listeners`, `tls`: connections and handshakes.
-//! - `space`: the disk. `vacuum`: dead rows in PostgreSQL. `backup`: the hold and backups. `config`: the configuration that runs.
+//! - `space`: the disk. `vacuum`: dead rows in PostgreSQL. `backup`: the hold and backups.
+//!   `config`: the configuration that runs.
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,8 @@ pub struct Database {
 
 const DEFAULT_PATH: &str = "relay.db";
 
-/// Shorter ones would end statements of a busy server; a longer one outlasts the client's own limit.
+/// Shorter ones would end statements of a busy server; a longer one outlasts the client's own
+/// limit.
 const STATEMENT_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(9);
 

@@ -174,8 +174,8 @@ impl AlertAgent {
         Ok(changes)
     }
 
-    /// What this process tells of: all but the alerts' own destination, unless others share the
-    /// store.
+    /// The destinations that this process tells of: all but the alerts' own, unless others share
+    /// the store.
     fn share(&self, config: &Resolved, destination: &str) -> Share {
         let names = config
             .destinations

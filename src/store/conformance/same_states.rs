@@ -21,7 +21,7 @@ use crate::store::types::{
 
 const DESTINATIONS: [&str; 3] = ["a", "b", "c"];
 
-/// What becomes of an attempt.
+/// How an attempt ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     Delivered,

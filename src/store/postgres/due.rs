@@ -1,6 +1,6 @@
 //! Destinations with waiting deliveries, and what is due.
 //!
-//! What is in flight waits in the table as before: it is passed over here, by this node's memory.
+//! A delivery in flight waits in the table as before: it is passed over here, by this node's memory.
 //! A destination of another node is left to that one.
 
 use std::collections::{BTreeSet, HashMap};
@@ -55,12 +55,12 @@ ORDER BY a.d, w.next_attempt_at, w.intent_id";
 const ORIGINS: &str = "SELECT id, position('://' IN name) = 0, owner, proven_at IS NOT NULL
      FROM relay.destinations WHERE id = ANY($1::int4[]) AND bucket = ANY($2::int2[])";
 
-/// What keeps destinations of these names back.
+/// The reasons that keep destinations of these names back.
 const STATUSES: &str = "SELECT a.o, t.paused_at IS NOT NULL, t.held_until, t.probe_at IS NOT NULL
      FROM unnest($1::text[]) WITH ORDINALITY AS a(name, o)
      JOIN relay.destinations t ON t.name = a.name";
 
-/// What destinations have due behind the positions $2, $3 at the time $5: counted up to $6 beside
+/// The deliveries that destinations have due behind the positions $2, $3 at the time $5: counted up to $6 beside
 /// the $4 that are in flight, and the first rows, one more than are in flight. $7: the node's
 /// buckets.
 const DUE: &str = "
@@ -285,7 +285,7 @@ fn backlog_of(
 ) -> Result<DestinationBacklog, Failure> {
     let wait: Option<i64> = row.try_get(5)?;
     let wait = wait.map(|wait| Duration::from_millis(wait.unsigned_abs()));
-    // What is in flight was due once, unless the clock was set back.
+    // A delivery in flight was due once, unless the clock was set back.
     let in_flight = start.in_flight.iter().filter(|(at, _)| *at <= now).count();
     let ready: i64 = row.try_get(6)?;
     let ready = usize::try_from(ready)

@@ -7,7 +7,7 @@
 //!
 //! A cursor says how far a destination was read: all before it is in flight, or was. It stays
 //! behind the present by [`LATE`], since a row may be committed after one with a later time.
-//! Whatever becomes due in front of a cursor moves it back; a full scan begins at the beginning.
+//! A delivery that becomes due in front of a cursor moves it back; a full scan begins at the beginning.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -45,7 +45,7 @@ pub struct Held {
 #[derive(Clone, Debug)]
 pub struct Start {
     pub after: Position,
-    /// What is in flight behind that, in order.
+    /// The deliveries in flight behind that, in order.
     pub in_flight: Vec<Position>,
 }
 
@@ -76,7 +76,7 @@ pub struct InFlight(Mutex<State>);
 #[derive(Default)]
 struct State {
     held: HashMap<(DestinationId, IntentRow), Held>,
-    /// What is left of each turn.
+    /// How many deliveries are left of each turn.
     turns: HashMap<i64, usize>,
     destinations: HashMap<DestinationId, Destination>,
     last_turn: i64,

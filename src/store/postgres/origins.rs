@@ -2,9 +2,9 @@
 //!
 //! No index leads from a destination to its delivered deliveries. So a pass marks candidates as
 //! its own, reads all deliveries that have ended, newest first, and removes their origins from the
-//! candidates. Whoever settles a delivery to an origin takes the mark away, under the lock that the
-//! pass takes to set it: a delivery that the pass read past while it waited is known that way. What
-//! waits at the end is looked for then.
+//! candidates. Each settlement of a delivery to an origin takes the mark away, under the lock that
+//! the pass takes to set it: a delivery that the pass read past while it waited is known that way.
+//! Waiting deliveries are looked for at the end.
 //!
 //! An origin is deleted under a lock that conflicts with the one of those who send to it. They lock
 //! it before they use its number, and see that it is gone.

@@ -32,7 +32,7 @@ pub const ENDED_EPOCHS: &str = "SELECT DISTINCT c.epoch FROM relay.claims c
 /// An attempt that had begun stays counted, and is recorded as interrupted, since its outcome is
 /// unknown. Prefetched deliveries had not begun: they are due as before, and before all others, so
 /// that one that kills the process is among the first to be claimed, when nothing is prefetched
-/// yet. What a claim names and was settled or released since has other numbers. A delivery with an
+/// yet. A claimed delivery that was settled or released since has other numbers. A delivery with an
 /// order keeps its place, as a dead letter that blocks.
 pub const TAKE_BACK: &str = "
 WITH lost AS (
@@ -100,7 +100,7 @@ WITH lost AS (
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM untouched),
        ARRAY(SELECT destination_id FROM dead)";
 
-/// What became of an epoch's claims.
+/// How an epoch's claims ended.
 #[derive(Debug, Default)]
 pub struct TakenBack {
     pub handed_back: i64,

@@ -39,7 +39,7 @@ pub struct Shared {
     /// Bytes of the files of all tables, as they were measured last.
     pub stored_bytes: AtomicU64,
     pub destinations: Destinations,
-    /// What this node has claimed.
+    /// The deliveries that this node has claimed.
     pub in_flight: InFlight,
     pub connector: Arc<Connector>,
     /// Connections that requests share for reading.

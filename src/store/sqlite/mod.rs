@@ -1,8 +1,8 @@
 //! The `SQLite` engine: one file, one writing thread, a pool of readers.
 //!
 //! - `handle`: [`Sqlite`], the engine's handle. `start`: opens the database and starts the writer.
-//!   `shared`: the state that the writer and the handles share. `share`: that of this process. `limits`: sizes used by several
-//!   files.
+//!   `shared`: the state that the writer and the handles share. `share`: that of this process.
+//!   `limits`: sizes used by several files.
 //! - `open/`: which file may be opened, the settings that durability depends on, and migrations.
 //!   `paths`, `private`: the files' places and modes. `lock_file/`: sole ownership, and the numbers
 //!   kept for the next start. `error`: what an error of `SQLite`'s means. `columns`: how values are

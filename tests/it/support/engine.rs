@@ -86,7 +86,7 @@ impl<'a> From<(&'a str, &'a str)> for Look<'a> {
 /// A value of a row: its bytes, or NULL. Numbers are in decimal.
 pub type Cell = Option<Vec<u8>>;
 
-/// What a cell is read as.
+/// A value that a cell is read as.
 pub trait FromCell {
     fn from_cell(cell: Cell) -> Self;
 }
@@ -121,7 +121,7 @@ impl<T: FromCell> FromCell for Option<T> {
     }
 }
 
-/// What a row is read as.
+/// A value that a row is read as.
 pub trait FromRow {
     fn from_row(row: Vec<Cell>) -> Self;
 }

@@ -184,7 +184,7 @@ impl Server {
         self.query(&self.url, &drop, &[]);
     }
 
-    /// What psql prints for a query, unaligned, without headings. `options` are further ones of
+    /// Returns the text that psql prints for a query, unaligned, without headings. `options` are further ones of
     /// psql.
     ///
     /// # Panics

@@ -66,8 +66,8 @@ SELECT EXISTS (SELECT 1 FROM inserted),
        (SELECT x.random FROM relay.intents x WHERE x.id = $1)"
 );
 
-/// The digest of a key as the table has it: 128 bits of SHA-256 over its parts, each preceded by its
-/// length, in hexadecimal digits. A relay's key has a scope, an event's a source.
+/// The digest of a key as the table has it: 128 bits of SHA-256 over its parts, each preceded by
+/// its length, in hexadecimal digits. A relay's key has a scope, an event's a source.
 fn digest_of(scope: Option<i64>, source: &str, key: &str) -> String {
     let mut hash = Sha256::new();
     let mut add = |part: &[u8]| {

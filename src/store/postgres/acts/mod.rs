@@ -5,7 +5,8 @@
 //! - `making/`: makes acts. `of_intent`: operations on the deliveries of one intent. `bulk/`: bulk
 //!   operations.
 //! - `import`: events from elsewhere. `inserting`: the statement that inserts one.
-//! - `destination`: finds or creates one by its name. `pause`: pauses and resumes a destination. `probe_now`: lets a circuit breaker probe now.
+//! - `destination`: finds or creates one by its name. `pause`: pauses and resumes a destination.
+//!   `probe_now`: lets a circuit breaker probe now.
 //! - `skip_dead`: dead letters that no longer block the deliveries behind them.
 
 mod bulk;

@@ -265,8 +265,8 @@ fn read(row: &Row, is_of_events: bool) -> Result<Selected, Failure> {
     })
 }
 
-/// The next page of a selection. The rows come in the order in which they are numbered: a sort would
-/// read all of them before the first comes.
+/// The next page of a selection. The rows come in the order in which they are numbered: a sort
+/// would read all of them before the first comes.
 pub fn page(
     sql: &mut Connection,
     selection: &Selection,

@@ -109,7 +109,7 @@ fn a_look_begins_behind_what_was_read_and_passes_over_what_is_in_flight() {
     assert_eq!(look.after, (at(20), IntentRow(2)));
     assert_eq!(look.in_flight, [(at(now), IntentRow(3))]);
     assert!(look.skips((at(now), IntentRow(3))));
-    // What was due lately may have neighbours that are committed later.
+    // A delivery that was due lately may have neighbours that are committed later.
     in_flight.read_up_to(D, (at(now), IntentRow(3)), at(now));
     let late = i64::try_from(LATE.as_millis()).expect("a number");
     assert_eq!(start(&in_flight, now).after.0, at(now - late));
@@ -148,7 +148,7 @@ fn a_clock_that_is_set_back_and_a_full_scan_begin_at_the_beginning() {
 }
 
 #[test]
-fn what_is_void_is_neither_settled_nor_passed_over_and_no_turn_is_used_twice() {
+fn a_void_claim_is_neither_settled_nor_passed_over_and_no_turn_is_used_twice() {
     let in_flight = InFlight::default();
     let turn = in_flight.next_turn();
     let held = claimed(&in_flight, turn, &[(1, 10)]);

@@ -327,7 +327,7 @@ impl Membership {
         }
     }
 
-    /// What a mutant keeps over a fence.
+    /// The buckets that a mutant keeps over a fence.
     #[cfg(test)]
     pub fn keep(&mut self, owned: BucketSet) {
         if let Some(life) = &mut self.life {
@@ -355,9 +355,9 @@ impl Life {
         self.owned.union(self.draining).is_empty()
     }
 
-    /// Takes in which buckets are this node's: the answer to an exchange may have been lost. Those
-    /// that should be another's are drained; one that has been drained is given up in any case,
-    /// since the statement may be under way.
+    /// Takes in which buckets are this node's: the answer to an exchange may have been lost. A
+    /// bucket that should be another's is drained; a drained one is given up in any case, since the
+    /// statement may be under way.
     fn align(&mut self, view: &View, is_leaving: bool) {
         let gained = view.mine.without(self.held());
         self.drained = self.drained.both(view.mine);

@@ -56,7 +56,7 @@ impl Rounds {
             if self.listen() {
                 self.shared.node.ask_beat();
             }
-            // What fails is tried again by the next round; the outage itself is in the log.
+            // The next round tries again; the outage itself is in the log.
             let _ = self.round();
         }
     }

@@ -1,8 +1,8 @@
 //! The reads, one subject a file.
 //!
 //! - `claims`: deliveries that are under way. `others`: what a read that goes on where it stopped
-//!   leaves to other nodes. `plan_tests`: the indexes that the reads walk. `state_tests`: the states
-//!   that they show.
+//!   leaves to other nodes. `plan_tests`: the indexes that the reads walk. `state_tests`: the
+//!   states that they show.
 //! - `alerts`: facts for alerts.
 //! - `backlog`: the waiting deliveries in numbers.
 //! - `blocking`: dead letters that block the deliveries behind them.

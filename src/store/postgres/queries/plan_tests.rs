@@ -43,7 +43,8 @@ fn plan(sql: &mut Connection, select: &str, params: &[Param<'_>]) -> Vec<String>
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// The plan of a statement that doesn't read these indexes, or reads a table as a whole or sorts it.
+/// The plan of a statement that doesn't read these indexes, or reads a table as a whole or sorts
+/// it.
 fn problem(
     sql: &mut Connection,
     select: &str,

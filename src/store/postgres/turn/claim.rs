@@ -19,9 +19,9 @@ pub const LOCK: &str = "SELECT id FROM relay.destinations WHERE id = ANY($1::int
      ORDER BY id FOR KEY SHARE";
 
 /// Claims those of the deliveries that still wait as they were found, and whose destination may
-/// be delivered to by this node: as one row for all. $1: slot; $2: epoch; $3: the turn; $4: now; $5:
-/// turns that are over; $6 and on: destinations, intents, when each is due, attempts, histories,
-/// and whether it begins at once. Those that begin come first. Returns how often the node's row
+/// be delivered to by this node: as one row for all. $1: slot; $2: epoch; $3: the turn; $4: now;
+/// $5: turns that are over; $6 and on: destinations, intents, when each is due, attempts,
+/// histories, and whether it begins at once. Deliveries that begin come first. Returns how often the node's row
 /// is there.
 pub const CLAIM: &str = "
 WITH fence AS MATERIALIZED (
@@ -67,7 +67,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Those that begin at once come first.
+    /// Deliveries that begin at once come first.
     pub fn of(chosen: &[Found]) -> Self {
         let (begun, prefetched): (Vec<_>, Vec<_>) = chosen
             .iter()

@@ -37,7 +37,7 @@ pub struct EndClaims<'a> {
     has_releases: bool,
 }
 
-/// What the transaction came to.
+/// How the transaction ended.
 pub struct Ended {
     /// Whether the node's row was there: otherwise nothing was changed.
     pub is_own: bool,

@@ -73,7 +73,7 @@ impl HotTable {
             return dead > 0;
         };
         let is_time = now.saturating_sub(at) >= VACUUM_EVERY;
-        // Those that were left are no reason to try again at once.
+        // Dead tuples that were left are no reason to try again at once.
         dead - self.left >= MOST_DEAD || (dead > 0 && is_time)
     }
 }

@@ -22,7 +22,7 @@ SELECT count(*) FROM relay.destinations t WHERE t.owner = $1
 #[derive(Default)]
 pub struct Admission {
     waiting: WaitingOrigins,
-    /// Those that are part of each key's count.
+    /// The origins that are part of each key's count.
     counted: HashMap<OwnerId, HashSet<String>>,
 }
 

@@ -13,9 +13,9 @@ use crate::store::postgres::keys::KeyDigest;
 use crate::store::postgres::text::Text;
 use crate::store::types::{Checksum, DestinationId, IntentRow, OwnerId};
 
-/// Records intents, but those whose key names an earlier one within its window. $22: ad hoc origins,
-/// which a pass of maintenance may delete: nothing is recorded unless all are there, and they stay
-/// until the commit. Keys are written in their order, so that two nodes never wait for each other.
+/// Records intents, but those whose key names an earlier one within its window. $22: ad hoc
+/// origins, which a pass of maintenance may delete: nothing is recorded unless all are there, and
+/// they stay until the commit. Keys are written in their order, so that two nodes never wait for each other.
 const ACCEPT: &str = "
 WITH present AS MATERIALIZED (
     SELECT id FROM relay.destinations WHERE id = ANY($22::int4[]) ORDER BY id FOR KEY SHARE
@@ -246,7 +246,7 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// What was committed by an earlier try, if any was.
+    /// Finds the intents that an earlier try committed, if it did.
     pub fn committed(&self, sql: &mut Connection) -> Result<Option<Inserted>, Failure> {
         let rows = sql.rows(COMMITTED, &[&self.ids, &self.randoms])?;
         let fresh = rows.iter().map(|row| row.try_get(0));

@@ -57,8 +57,8 @@ impl Writer {
         }
     }
 
-    /// Runs until it is asked to stop and its queue is empty, or until the database can't be trusted
-    /// any more.
+    /// Runs until it is asked to stop and its queue is empty, or until the database can't be
+    /// trusted any more.
     fn run(mut self) -> Result<(), StoreError> {
         loop {
             self.shared.health.rest();

@@ -1,4 +1,4 @@
-//! What waits for the writer: intents, and who asks for their outcomes.
+//! Work that waits for the writer: intents, and who asks for their outcomes.
 
 use tokio::sync::oneshot;
 

@@ -1,4 +1,4 @@
-//! What may happen next, and what follows.
+//! The actions that may come next, and the worlds that follow.
 
 use crate::store::postgres::nodes::bucket_set::BucketSet;
 use crate::store::postgres::nodes::membership::{Answer, Rules, Step};
@@ -35,7 +35,7 @@ pub enum Action {
     Replay(usize),
 }
 
-/// What becomes of a statement.
+/// How a statement ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Answered,

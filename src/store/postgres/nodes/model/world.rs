@@ -8,7 +8,7 @@ use crate::store::postgres::nodes::model::faults::Budget;
 /// The time of every state: what was before is told by smaller numbers.
 pub const NOW: BootMillis = 100;
 
-/// What must never happen; the absences of the protocol.
+/// The absences of the protocol: none of them may ever happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Absence {
     /// An outcome is written by an epoch without a row.
@@ -57,7 +57,7 @@ pub struct Node {
     pub inbox: Option<(Answer, BootMillis)>,
     /// Whether it was stopped since its last renewal.
     pub was_away: bool,
-    /// What a mutant keeps over a fence.
+    /// The buckets that a mutant keeps over a fence.
     pub kept: BucketSet,
 }
 

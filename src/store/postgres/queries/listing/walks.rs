@@ -19,13 +19,13 @@ pub const LATEST_DUE: i64 = 60_000;
 /// A way to find deliveries, the newest first but for [`Self::Due`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
-    /// Those that wait, of all destinations: by `waiting_intent`.
+    /// Waiting deliveries, of all destinations: by `waiting_intent`.
     Waiting,
-    /// Those that ended, of all destinations: by the primary key.
+    /// Ended deliveries, of all destinations: by the primary key.
     Ended,
-    /// Those under way: by the claims.
+    /// Deliveries under way: by the claims.
     Claimed,
-    /// Those that wait for a retry, of all destinations: by `retrying`.
+    /// Deliveries that wait for a retry, of all destinations: by `retrying`.
     Retrying,
     /// Dead letters of all destinations: by `dead_latest`.
     Dead,

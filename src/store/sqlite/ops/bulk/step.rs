@@ -67,8 +67,8 @@ impl WriteOp for EndErasures {
     }
 }
 
-/// Makes the acts, and remembers how far the operation has come; how many were made. None if another
-/// process has advanced or cancelled it since the step was planned.
+/// Makes the acts, and remembers how far the operation has come; how many were made. None if
+/// another process has advanced or cancelled it since the step was planned.
 fn apply(tx: &Tx<'_>, part: &PlannedPart) -> Result<Option<i64>, StoreError> {
     let found: Option<(i64, Option<Timestamp>)> = tx.first(
         "SELECT pass_done, look_until FROM jobs
