@@ -311,7 +311,7 @@ const COUNTERS: [(&str, &str); 10] = [
 ];
 
 /// The help of the gauges.
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 9] = [
     (
         "relay_deliveries",
         "Deliveries by state; delivered ones are not counted. Absent until they are \
@@ -338,6 +338,15 @@ const GAUGES: [(&str, &str); 7] = [
         "1 for the state that a destination is in.",
     ),
     ("relay_workers_busy", "Workers in an attempt."),
+    (
+        "relay_database_dead_tuples",
+        "Rows of a table of PostgreSQL that were deleted or changed and not yet vacuumed.",
+    ),
+    (
+        "relay_database_oldest_xmin_seconds",
+        "How long the oldest transaction has been open whose snapshot keeps dead rows in \
+         PostgreSQL.",
+    ),
     (
         "relay_build_info",
         "1, with the version and the level that runs.",
@@ -366,11 +375,7 @@ fn describe(recorder: &PrometheusRecorder) {
         recorder.describe_counter(name.into(), None, SharedString::const_str(help));
     }
     let gauges = GAUGES.into_iter().chain(config::GAUGES);
-    for (name, help) in gauges
-        .chain([tls::GAUGE])
-        .chain(space::GAUGES)
-        .chain(vacuum::GAUGES)
-    {
+    for (name, help) in gauges.chain([tls::GAUGE]).chain(space::GAUGES) {
         recorder.describe_gauge(name.into(), None, SharedString::const_str(help));
     }
     for (name, help) in DURATIONS {

@@ -4,20 +4,6 @@ use metrics::{Key, Label, Recorder as _};
 
 use super::{METADATA, Metrics};
 
-/// The help of the gauges.
-pub(super) const GAUGES: [(&str, &str); 2] = [
-    (
-        "relay_database_dead_tuples",
-        "Rows of a table of PostgreSQL that were deleted or changed and not yet vacuumed.",
-    ),
-    (
-        "relay_database_oldest_xmin_seconds",
-        "How long the oldest transaction has been open whose snapshot keeps dead rows in \
-         PostgreSQL.",
-    ),
-];
-
-#[allow(dead_code, reason = "only a build with PostgreSQL vacuums")]
 impl Metrics {
     /// Sets the number of dead rows of a table.
     pub fn dead_tuples(&self, table: &str, count: i64) {
