@@ -22,9 +22,4 @@ pub use contract::Clock;
 pub use fake::FakeClock;
 pub(crate) use system::Stopwatch;
 pub use system::SystemClock;
-#[cfg_attr(
-    not(feature = "postgres"),
-    allow(unused_imports, reason = "only leases need it")
-)]
-pub(crate) use system::boot_millis;
 pub use timestamp::Timestamp;

@@ -23,7 +23,7 @@ impl SystemClock {
     pub fn new() -> Self {
         Self {
             start: Stopwatch::start(),
-            boot_time_at_start: boot_time(),
+            boot_time_at_start: Self::boot_time(),
             slewed: Mutex::new(SlewedClock::starting_at(wall_nanos())),
         }
     }
@@ -47,8 +47,13 @@ impl SystemClock {
         (now, ahead)
     }
 
+    /// The time since boot: nobody can set it, and it advances while the machine sleeps.
+    pub(crate) fn boot_time() -> Duration {
+        boot_time()
+    }
+
     fn elapsed(&self) -> i64 {
-        nanos(boot_time().saturating_sub(self.boot_time_at_start))
+        nanos(Self::boot_time().saturating_sub(self.boot_time_at_start))
     }
 }
 
@@ -108,13 +113,7 @@ impl Stopwatch {
     }
 }
 
-/// The time since boot, in milliseconds. For leases, which a suspended machine loses.
-#[allow(dead_code, reason = "only nodes on PostgreSQL have leases")]
-pub(crate) fn boot_millis() -> u64 {
-    u64::try_from(boot_time().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The time since boot: nobody can set it, and it advances while the machine sleeps.
+/// Linux has a clock that counts on while the machine sleeps.
 #[cfg(target_os = "linux")]
 fn boot_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

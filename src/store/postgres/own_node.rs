@@ -3,8 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::boot_millis;
-use crate::store::postgres::nodes::{BucketSet, Membership};
+use crate::store::postgres::nodes::{BucketSet, Membership, boot_millis};
 
 /// One life of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]

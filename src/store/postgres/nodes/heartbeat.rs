@@ -4,11 +4,11 @@
 use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
-use crate::clock::boot_millis;
 use crate::stop::{Ending, Stop};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::nodes::bucket_set::BucketSet;
 use crate::store::postgres::nodes::join::own;
+use crate::store::postgres::nodes::lease_clock::boot_millis;
 use crate::store::postgres::nodes::membership::{Answer, Membership, Step};
 use crate::store::postgres::nodes::statements::{Made, claimed, make};
 use crate::store::postgres::retry::{Link, Patience};

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock, Stopwatch, boot_millis};
+use crate::clock::{Clock, Stopwatch};
 use crate::config;
 use crate::stop::Stop;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
+use crate::store::postgres::nodes::lease_clock::boot_millis;
 use crate::store::postgres::nodes::membership::{Identity, Membership, Rules, Step};
 use crate::store::postgres::nodes::statements::{Made, Own, make};
 use crate::store::postgres::own_node::OwnNode;
