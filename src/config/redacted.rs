@@ -4,53 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::config::resolved::{AlertPolicy, DestinationPolicy, Resolved, SourcePolicy};
 use crate::config::rules::shown;
-use crate::config::sections::{Acme, EventTypeAt, RateLimit, SourceVerify, Tls};
+use crate::config::sections::{
+    Acme, Admin, Database, EventTypeAt, RateLimit, Server, SourceVerify, Tls,
+};
 use crate::model::{DeliveryOrder, OnDead, OrderBy};
 
 impl Resolved {
     /// The settings without secrets.
-    #[expect(clippy::too_many_lines, reason = "one list of keys")]
     pub(crate) fn redacted(&self) -> Value {
-        let server = &self.server;
         let delivery = &self.delivery;
         json!({
-            "server": {
-                "listen": server.listen.to_string(),
-                "max_connections": server.max_connections,
-                "max_body_bytes": server.max_body_bytes,
-                "header_timeout": shown(server.header_timeout),
-                "keep_alive_timeout": shown(server.keep_alive_timeout),
-                "max_headers": server.max_headers,
-                "max_header_bytes": server.max_header_bytes,
-                "request_timeout": shown(server.request_timeout),
-                "shutdown_grace": shown(server.shutdown_grace),
-                "public_url": server.public_url.as_deref().map(origin),
-                "trusted_proxies": texts(&server.trusted_proxies),
-                "tls": server.tls.as_ref().map(tls),
-                "acme": server.acme.as_ref().map(acme),
-            },
-            "admin": {
-                "listen": self.admin.listen.as_ref().map(SocketAddr::to_string),
-                "tokens": set(self.admin.tokens.len()),
-                "read_tokens": set(self.admin.read_tokens.len()),
-                "allowed_hosts": self.admin.allowed_hosts,
-                "metrics_public": self.admin.metrics_public,
-                "tls": self.admin.tls.as_ref().map(tls),
-            },
-            "database": {
-                "path": self.database.path.display().to_string(),
-                "url": set(usize::from(self.database.url.is_some())),
-                "ca_file": self.database.ca_file.as_ref().map(|path| path.display().to_string()),
-                "statement_timeout": shown(self.database.statement_timeout),
-                "readers": self.database.readers,
-                "min_free_bytes": self.database.min_free_bytes,
-                "max_bytes": self.database.max_bytes,
-            },
+            "server": server(&self.server),
+            "admin": admin(&self.admin),
+            "database": database(&self.database),
             "node": {
                 "name": self.node.name,
                 "lease": shown(self.node.lease),
@@ -76,7 +48,7 @@ impl Resolved {
                 "dead_lettered": self.retention.dead_lettered.map(shown),
             },
             "backup": self.backup.as_ref().map(|backup| json!({
-                "directory": backup.directory.display().to_string(),
+                "directory": path(&backup.directory),
                 "every": shown(backup.every),
                 "keep": backup.keep,
             })),
@@ -85,6 +57,48 @@ impl Resolved {
             "sources": named(&self.sources, |one| source(one)),
         })
     }
+}
+
+fn server(server: &Server) -> Value {
+    json!({
+        "listen": server.listen.to_string(),
+        "max_connections": server.max_connections,
+        "max_body_bytes": server.max_body_bytes,
+        "header_timeout": shown(server.header_timeout),
+        "keep_alive_timeout": shown(server.keep_alive_timeout),
+        "max_headers": server.max_headers,
+        "max_header_bytes": server.max_header_bytes,
+        "request_timeout": shown(server.request_timeout),
+        "shutdown_grace": shown(server.shutdown_grace),
+        "public_url": server.public_url.as_deref().map(origin),
+        "trusted_proxies": texts(&server.trusted_proxies),
+        "tls": server.tls.as_ref().map(tls),
+        "acme": server.acme.as_ref().map(acme),
+    })
+}
+
+fn admin(admin: &Admin) -> Value {
+    json!({
+        "listen": admin.listen.as_ref().map(SocketAddr::to_string),
+        "tokens": set(admin.tokens.len()),
+        "read_tokens": set(admin.read_tokens.len()),
+        "allowed_hosts": admin.allowed_hosts,
+        "metrics_public": admin.metrics_public,
+        "tls": admin.tls.as_ref().map(tls),
+    })
+}
+
+/// The URL is a secret as a whole: it may hold the password.
+fn database(database: &Database) -> Value {
+    json!({
+        "path": path(&database.path),
+        "url": set(usize::from(database.url.is_some())),
+        "ca_file": database.ca_file.as_deref().map(path),
+        "statement_timeout": shown(database.statement_timeout),
+        "readers": database.readers,
+        "min_free_bytes": database.min_free_bytes,
+        "max_bytes": database.max_bytes,
+    })
 }
 
 /// The heartbeat's URL is a secret as a whole: it names its switch.
@@ -109,14 +123,14 @@ fn acme(settings: &Acme) -> Value {
         "directory_url": origin(&settings.directory_url),
         "accept_terms": settings.accept_terms,
         "external_port": settings.external_port,
-        "ca_file": settings.ca_file.as_ref().map(|path| path.display().to_string()),
+        "ca_file": settings.ca_file.as_deref().map(path),
     })
 }
 
 fn tls(files: &Tls) -> Value {
     json!({
-        "cert_file": files.cert_file.display().to_string(),
-        "key_file": files.key_file.display().to_string(),
+        "cert_file": path(&files.cert_file),
+        "key_file": path(&files.key_file),
     })
 }
 
@@ -147,7 +161,7 @@ fn destination(policy: &DestinationPolicy) -> Value {
         "breaker": breaker,
         "ordering": policy.order.as_ref().map(ordering),
         "proxy": policy.network.proxy.as_ref().map(|proxy| proxy.url.to_string()),
-        "ca_file": policy.network.ca_file.as_ref().map(|path| path.display().to_string()),
+        "ca_file": policy.network.ca_file.as_deref().map(path),
         "client_certificate": policy.network.client_certificate.is_some(),
     })
 }
@@ -206,6 +220,10 @@ fn set(count: usize) -> Value {
         0 => Value::Null,
         count => format!("set ({count})").into(),
     }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn rate_limit(limit: RateLimit) -> Value {
