@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::Reader;
-use super::retry::{CALL_LIMIT, Link, Patience};
+use super::retry::Link;
 use super::shared::Shared;
 use super::writer::Command;
 use crate::stop::Ending;
@@ -26,11 +26,6 @@ struct Inner {
     shared: Arc<Shared>,
     /// The end of the writer's thread.
     ended: Ending,
-}
-
-/// The error of an operation that this engine has not got yet.
-pub(super) fn not_built() -> StoreError {
-    StoreError::Unexpected("this operation isn't there on PostgreSQL yet".to_owned())
 }
 
 impl Postgres {
@@ -65,7 +60,7 @@ impl Postgres {
     ) -> Result<T, StoreError> {
         let shared = self.shared();
         let mut lent = shared.readers.get().ok_or(StoreError::Busy)?;
-        made(shared, lent.link().call(patience(shared), read))
+        shared.result_of(lent.link().call(shared.patience(), read))
     }
 
     /// Reads on a thread that may block.
@@ -110,7 +105,7 @@ impl Postgres {
         let shared = self.shared();
         // A call that panicked has dropped its connection, or left nothing open on it.
         let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-        made(shared, link.call(patience(shared), change))
+        shared.result_of(link.call(shared.patience(), change))
     }
 
     /// Does work of several reads and changes on a thread that may block: another one, or the
@@ -166,23 +161,6 @@ impl Postgres {
         const PROBE: &str = "UPDATE relay.about SET version = version";
         self.change(|sql| sql.execute(PROBE, &[]).map(|_| ()))
     }
-}
-
-fn patience(shared: &Shared) -> Patience<'_> {
-    Patience {
-        limit: CALL_LIMIT,
-        stop: &shared.stop,
-    }
-}
-
-/// The result of a call. A database that can't be trusted ends the process.
-pub(super) fn made<T>(shared: &Shared, result: Result<T, Failure>) -> Result<T, StoreError> {
-    let result = result.map_err(StoreError::from);
-    if let Err(StoreError::Broken(error)) = &result {
-        let database = shared.connector.url();
-        (shared.on_broken)(format!("{database}: {error}"));
-    }
-    result
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::open;
-use super::retry::{CALL_LIMIT, Link, Patience};
-use super::start;
+use super::retry::{CALL_LIMIT, Connector, Link, Patience};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{self, Secret};
 use crate::stop::Stop;
@@ -42,12 +41,12 @@ impl Operator {
         settings: &config::Database,
         absent: open::Absent,
     ) -> Result<Self, OpenError> {
-        let connector = start::connector(url, settings)?;
+        let connector = Connector::of_settings(url, settings)?;
         let mut link = connector.link();
-        let refused = |failure: Failure| start::refused(&connector, &failure);
+        let refused = |failure: Failure| connector.refused(&failure);
         let connection = link.connection().map_err(refused)?;
         open::prepare(connection, absent).map_err(refused)?;
-        let clock = start::database_clock(connection).map_err(refused)?;
+        let clock = database_clock(connection).map_err(refused)?;
         Ok(Self {
             link: Mutex::new(link),
             stop: Stop::default(),
@@ -93,4 +92,10 @@ impl Operator {
     ) -> Result<T, StoreError> {
         self.read(change)
     }
+}
+
+/// The time by the database's clock.
+fn database_clock(sql: &mut Connection) -> Result<Timestamp, Failure> {
+    const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+    Ok(sql.one(NOW, &[])?.try_get(0)?)
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::retry::{CALL_LIMIT, Link, Patience};
+use super::retry::Link;
 use super::shared::Shared;
 use crate::store::error::StoreError;
 
@@ -37,10 +37,7 @@ impl Reader {
         read: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = Patience {
-            limit: CALL_LIMIT,
-            stop: &self.shared.stop,
-        };
-        super::handle::made(&self.shared, link.call(patience, read))
+        let shared = &*self.shared;
+        shared.result_of(link.call(shared.patience(), read))
     }
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
+use crate::config::{self, Secret};
 use crate::stop::{Deadline, Stop};
+use crate::store::error::OpenError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::url::DatabaseUrl;
@@ -67,6 +69,25 @@ impl Connector {
             generation: AtomicU64::new(0),
             outage: Mutex::new(None),
         })
+    }
+
+    /// A connector to the server that the settings name.
+    pub fn of_settings(url: &Secret, settings: &config::Database) -> Result<Arc<Self>, OpenError> {
+        let ca_file = settings.ca_file.as_deref();
+        let url = DatabaseUrl::read(url, ca_file, settings.statement_timeout);
+        let url = url.map_err(|problem| OpenError::Server {
+            database: "database.url".to_owned(),
+            problem,
+        })?;
+        Ok(Self::new(url, CALL_LIMIT))
+    }
+
+    /// The error of a start that this failure ends.
+    pub fn refused(&self, failure: &Failure) -> OpenError {
+        OpenError::Server {
+            database: self.url.to_string(),
+            problem: failure.to_string(),
+        }
     }
 
     /// A link, which connects at its first call.

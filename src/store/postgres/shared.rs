@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex};
 
 use super::counts::Counts;
 use super::destinations::Destinations;
+use super::failure::Failure;
 use super::in_flight::InFlight;
 use super::nodes::Membership;
 use super::own_node::OwnNode;
 use super::pool::Pool;
-use super::retry::{Connector, Link};
+use super::retry::{CALL_LIMIT, Connector, Link, Patience};
 use crate::clock::Clock;
 use crate::config;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::budget::Budget;
 use crate::store::context::{OnBroken, OnOutsideWrite, OnWork, StoreContext};
+use crate::store::error::StoreError;
 use crate::store::health::WriterHealth;
 use crate::store::newly_dead::NewlyDeadDestinations;
 
@@ -90,6 +92,24 @@ impl Shared {
             turns: Mutex::new(connector.link()),
             counts: Counts::default(),
         }
+    }
+
+    /// The patience of a call that ends with the store.
+    pub fn patience(&self) -> Patience<'_> {
+        Patience {
+            limit: CALL_LIMIT,
+            stop: &self.stop,
+        }
+    }
+
+    /// The result of a call. A database that can't be trusted ends the process.
+    pub fn result_of<T>(&self, called: Result<T, Failure>) -> Result<T, StoreError> {
+        let result = called.map_err(StoreError::from);
+        if let Err(StoreError::Broken(error)) = &result {
+            let database = self.connector.url();
+            (self.on_broken)(format!("{database}: {error}"));
+        }
+        result
     }
 
     /// The name of this node, which no other living node has.

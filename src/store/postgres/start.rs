@@ -10,12 +10,10 @@ use super::handle::Postgres;
 use super::nodes::{self, Membership};
 use super::open::{Absent, prepare};
 use super::recover;
-use super::retry::{CALL_LIMIT, Connector};
+use super::retry::Connector;
 use super::shared::Shared;
 use super::upkeep::{self, Vacuum};
-use super::url::DatabaseUrl;
 use super::writer::{self, Writer};
-use crate::clock::Timestamp;
 use crate::config::{self, Secret};
 use crate::store::context::StoreContext;
 use crate::store::error::OpenError;
@@ -31,8 +29,8 @@ impl Postgres {
     ) -> Result<Self, OpenError> {
         #[cfg(test)]
         super::tests_clock::follow(&context.clock);
-        let connector = connector(url, settings)?;
-        let refused = |failure: Failure| refused(&connector, &failure);
+        let connector = Connector::of_settings(url, settings)?;
+        let refused = |failure: Failure| connector.refused(&failure);
         let mut connection = connector.connect().map_err(refused)?;
         let membership = begin(&mut connection, &context, longest_wait).map_err(refused)?;
         let newest = newest_row(&mut connection).map_err(refused)?;
@@ -49,25 +47,6 @@ impl Postgres {
     }
 }
 
-/// Makes the connections to the server that the settings name.
-pub fn connector(url: &Secret, settings: &config::Database) -> Result<Arc<Connector>, OpenError> {
-    let ca_file = settings.ca_file.as_deref();
-    let url = DatabaseUrl::read(url, ca_file, settings.statement_timeout);
-    let url = url.map_err(|problem| OpenError::Server {
-        database: "database.url".to_owned(),
-        problem,
-    })?;
-    Ok(Connector::new(url, CALL_LIMIT))
-}
-
-/// The error of a server that refuses.
-pub fn refused(connector: &Connector, failure: &Failure) -> OpenError {
-    OpenError::Server {
-        database: connector.url().to_string(),
-        problem: failure.to_string(),
-    }
-}
-
 /// Prepares the tables, and begins a life of this node.
 fn begin(
     sql: &mut Connection,
@@ -78,12 +57,6 @@ fn begin(
     let joined = nodes::join(sql, &context.node, &*context.clock, &context.stop)?;
     recover::begin(sql, context, longest_wait)?;
     Ok(joined)
-}
-
-/// The time by the database's clock.
-pub fn database_clock(sql: &mut Connection) -> Result<Timestamp, Failure> {
-    const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
-    Ok(sql.one(NOW, &[])?.try_get(0)?)
 }
 
 /// The newest event: later ones have greater ids, also if the clock was set back.
