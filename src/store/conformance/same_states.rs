@@ -195,7 +195,7 @@ impl Run {
                 format!("duplicate of {of:?}")
             }
             Accepted::Conflict => "conflict".to_owned(),
-            other => format!("{other:?}"),
+            Accepted::TooManyOrigins => "too many origins".to_owned(),
         }
     }
 

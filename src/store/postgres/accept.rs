@@ -41,8 +41,8 @@ impl Postgres {
             queued.fetch_sub(1, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
-        let pending = PendingAccept::boxed(intent, digest, waiter);
-        let sent = self.queue().try_send(Command::Accept(pending));
+        let pending = PendingAccept::new(intent, digest, waiter);
+        let sent = self.queue().try_send(Command::Accept(Box::new(pending)));
         sent.map(|()| answer).map_err(|error| {
             queued.fetch_sub(1, Ordering::Relaxed);
             match error {

@@ -81,8 +81,8 @@ impl Destinations {
 
     fn find(&self, sql: &mut Connection, named: &[Named<'_>]) -> Result<(), Failure> {
         const FIND: &str = "SELECT name, id, bucket FROM relay.destinations WHERE name = ANY($1)";
-        let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-        let rows = sql.rows(FIND, &[&names])?;
+        let wanted: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+        let rows = sql.rows(FIND, &[&wanted])?;
         let mut known = self.lock();
         if known.len() + rows.len() > MOST_REMEMBERED {
             known.clear();
@@ -100,13 +100,13 @@ impl Destinations {
 
 /// Makes destinations, unless they are there. In the order of their names, so that two nodes never
 /// wait for each other.
-fn make(sql: &mut Connection, named: &[Named<'_>]) -> Result<(), Failure> {
+fn make(sql: &mut Connection, missing: &[Named<'_>]) -> Result<(), Failure> {
     const MAKE: &str = "INSERT INTO relay.destinations (name, bucket, owner)
          SELECT * FROM unnest($1::text[], $2::int2[], $3::int8[]) AS t(name, bucket, owner)
          ORDER BY name
          ON CONFLICT (name) DO NOTHING";
-    let names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
     let buckets: Vec<i16> = names.iter().map(|name| bucket_of(name)).collect();
-    let owners: Vec<Option<OwnerId>> = named.iter().map(|(_, owner)| *owner).collect();
+    let owners: Vec<Option<OwnerId>> = missing.iter().map(|(_, owner)| *owner).collect();
     sql.execute(MAKE, &[&names, &buckets, &owners]).map(|_| ())
 }

@@ -58,9 +58,9 @@ const SLOT_BITS: u32 = 5;
 /// The row to assign after `last` at the time `now_millis` on the node in `slot`: no other node
 /// assigns it.
 pub fn next_row(last: i64, now_millis: i64, slot: i16) -> i64 {
-    let least = IntentId::next_row(last, now_millis);
-    let row = least >> SLOT_BITS << SLOT_BITS | i64::from(slot);
-    if row < least {
+    let floor = IntentId::next_row(last, now_millis);
+    let row = floor >> SLOT_BITS << SLOT_BITS | i64::from(slot);
+    if row < floor {
         row + (1 << SLOT_BITS)
     } else {
         row

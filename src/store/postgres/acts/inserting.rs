@@ -123,7 +123,7 @@ struct Deliveries<'a> {
 #[derive(Default)]
 struct Entries<'a> {
     destinations: Vec<DestinationId>,
-    entries: Vec<i32>,
+    numbers: Vec<i32>,
     attempts: Vec<i32>,
     started_at: Vec<Timestamp>,
     durations: Vec<i64>,
@@ -240,7 +240,7 @@ impl<'a> Columns<'a> {
         let of = &self.entries;
         bound.extend([
             &of.destinations as Param<'_>,
-            &of.entries,
+            &of.numbers,
             &of.attempts,
             &of.started_at,
             &of.durations,
@@ -303,7 +303,7 @@ impl<'a> Deliveries<'a> {
 impl<'a> Entries<'a> {
     fn add(&mut self, destination: DestinationId, entry: &'a AttemptEntry) {
         self.destinations.push(destination);
-        self.entries.push(small(entry.entry));
+        self.numbers.push(small(entry.entry));
         self.attempts.push(small(entry.attempt));
         self.started_at.push(entry.started_at);
         self.durations.push(entry.duration_ms);

@@ -22,7 +22,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// A node, and one destination of it.
 struct Bed {
-    _database: Database,
+    database: Database,
     sql: Connection,
     in_flight: InFlight,
 }
@@ -39,7 +39,7 @@ fn bed() -> Option<Bed> {
     )
     .expect("a node");
     Some(Bed {
-        _database: database,
+        database,
         sql,
         in_flight: InFlight::default(),
     })
@@ -335,7 +335,7 @@ fn a_claim_waits_for_a_command_that_has_locked_the_destination() {
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1], None);
     let found = bed.found(D, 1, 0);
-    let url = bed._database.url().to_owned();
+    let url = bed.database.url().to_owned();
     std::thread::scope(|scope| {
         let (locked, is_locked) = std::sync::mpsc::channel();
         scope.spawn(move || {

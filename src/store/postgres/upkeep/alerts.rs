@@ -37,7 +37,7 @@ const ROUNDS: usize = 8;
 struct States<'a> {
     kinds: Vec<&'a str>,
     subjects: Vec<&'a str>,
-    states: Vec<&'a str>,
+    names: Vec<&'a str>,
     since: Vec<Timestamp>,
     epoch: i64,
 }
@@ -48,7 +48,7 @@ impl<'a> States<'a> {
         Self {
             kinds: states.clone().map(|one| one.kind.as_str()).collect(),
             subjects: states.clone().map(|one| one.subject.as_str()).collect(),
-            states: states.clone().map(|one| one.state.as_str()).collect(),
+            names: states.clone().map(|one| one.state.as_str()).collect(),
             since: states.map(|one| one.since).collect(),
             epoch,
         }
@@ -56,16 +56,16 @@ impl<'a> States<'a> {
 }
 
 /// An event of an alert, with its id. Nobody waits for its outcome.
-fn pending(intent: Accept, id: IntentId) -> Box<PendingAccept> {
+fn pending(intent: Accept, id: IntentId) -> PendingAccept {
     let digest = PayloadDigest::of(&intent.headers, &intent.body);
     let (waiter, _) = oneshot::channel();
-    let mut pending = PendingAccept::boxed(intent, digest, waiter);
+    let mut pending = PendingAccept::new(intent, digest, waiter);
     pending.id = Some(id);
     pending
 }
 
 /// Gives the events ids. The writer gives ids beside it: one that is taken is refused.
-fn assign(events: &mut [Box<PendingAccept>], last: &mut i64, now: Timestamp, slot: i16) {
+fn assign(events: &mut [PendingAccept], last: &mut i64, now: Timestamp, slot: i16) {
     for event in events {
         *last = next_row(*last, now.as_millis(), slot);
         event.id = Some(IntentId::new(*last, rand::random()));
@@ -77,13 +77,13 @@ fn raise(
     sql: &mut Connection,
     shared: &Shared,
     states: &States<'_>,
-    events: &mut [Box<PendingAccept>],
+    events: &mut [PendingAccept],
     is_again: bool,
 ) -> Result<(), Failure> {
     let set: &[&(dyn tokio_postgres::types::ToSql + Sync)] = &[
         &states.kinds,
         &states.subjects,
-        &states.states,
+        &states.names,
         &states.since,
         &states.epoch,
     ];

@@ -14,7 +14,7 @@ use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::keys::next_row;
 use crate::store::types::{Accepted, DestinationId};
 
-type Batch = Vec<Box<PendingAccept>>;
+type Batch = Vec<PendingAccept>;
 
 /// How often a batch is sent anew, since a key was free again or a destination gone.
 const ROUNDS: usize = 8;
@@ -42,7 +42,7 @@ impl Writer {
             return Ok(batch);
         }
         let (admission, shared) = (&mut self.admission, &self.shared);
-        let refused = self.link.call(super::patience(shared), |sql| {
+        let refused = self.link.call(shared.patience(), |sql| {
             let mut refused = Vec::new();
             for (at, one) in batch.iter().enumerate() {
                 if !admission.admits(&one.intent, now, sql)? {
@@ -127,7 +127,7 @@ impl Writer {
             if taken.is_empty() {
                 continue;
             }
-            let patience = super::patience(&self.shared);
+            let patience = self.shared.patience();
             let found = self
                 .link
                 .call(patience, |sql| earlier(sql, batch, &taken, now))?;
@@ -156,7 +156,7 @@ impl Writer {
             }
         }
         let shared = &*self.shared;
-        let patience = super::patience(shared);
+        let patience = shared.patience();
         let named = names(batch, sent);
         self.link
             .call(patience, |sql| shared.destinations.meet(sql, &named))?;
@@ -234,7 +234,7 @@ impl Writer {
         }
     }
 
-    fn answer_one(&self, one: Box<PendingAccept>, answer: Answer) {
+    fn answer_one(&self, one: PendingAccept, answer: Answer) {
         one.intent
             .count_outcome(&answer.accepted, &self.shared.metrics);
         one.answer(Ok(answer));

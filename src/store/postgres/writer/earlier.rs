@@ -41,7 +41,7 @@ WHERE i.id = $1 AND i.gone IS NULL
 /// is free again have none.
 pub fn earlier(
     sql: &mut Connection,
-    batch: &[Box<PendingAccept>],
+    batch: &[PendingAccept],
     taken: &[usize],
     now: Timestamp,
 ) -> Result<Vec<(usize, Answer)>, Failure> {

@@ -20,7 +20,7 @@ pub use pending::{Answer, Command, PendingAccept};
 
 use self::admission::Admission;
 use super::nodes;
-use super::retry::{CALL_LIMIT, Link, Patience};
+use super::retry::{Link, Patience};
 use super::shared::Shared;
 use crate::stop::Ending;
 use crate::store::error::StoreError;
@@ -39,7 +39,7 @@ pub struct Writer {
     link: Link,
     admission: Admission,
     /// Received, and too large for the batch that was being collected: begins the next one.
-    carried_over: Option<Box<PendingAccept>>,
+    carried_over: Option<PendingAccept>,
     /// The newest row that was given to an intent.
     last_row: i64,
 }
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     /// The intent that begins the next batch. None if the writer was only woken.
-    fn next(&mut self, idle: Duration) -> Result<Option<Box<PendingAccept>>, RecvTimeoutError> {
+    fn next(&mut self, idle: Duration) -> Result<Option<PendingAccept>, RecvTimeoutError> {
         if let Some(first) = self.carried_over.take() {
             return Ok(Some(first));
         }
@@ -91,18 +91,18 @@ impl Writer {
     }
 
     /// The intent of a command, if it has one. Returns its place in the queue.
-    fn received(&self, command: Command) -> Option<Box<PendingAccept>> {
+    fn received(&self, command: Command) -> Option<PendingAccept> {
         match command {
             Command::Accept(pending) => {
                 self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-                Some(pending)
+                Some(*pending)
             }
             Command::Wake => None,
         }
     }
 
     /// All that waits, as far as it fits into a batch.
-    fn collect(&mut self, first: Box<PendingAccept>) -> Vec<Box<PendingAccept>> {
+    fn collect(&mut self, first: PendingAccept) -> Vec<PendingAccept> {
         let (mut rows, mut bytes) = (first.rows(), first.bytes());
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH {
@@ -142,19 +142,12 @@ impl Writer {
     /// Leaves the other nodes, as far as the server can be reached.
     fn leave(&mut self) {
         let shared = &self.shared;
-        let left = self.link.call(patience(shared), |sql| {
+        let left = self.link.call(shared.patience(), |sql| {
             nodes::leave(sql, &shared.node, &shared.node_settings, &*shared.clock)
         });
         if let Err(error) = left {
             log::warn!(error:%; "this node could not leave: its lease has to end first");
         }
-    }
-}
-
-fn patience(shared: &Shared) -> Patience<'_> {
-    Patience {
-        limit: CALL_LIMIT,
-        stop: &shared.stop,
     }
 }
 

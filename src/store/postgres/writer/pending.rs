@@ -9,7 +9,8 @@ use crate::store::types::{Accept, Accepted, PayloadDigest};
 
 /// A command to the writer.
 pub enum Command {
-    /// A client's intent: counted in `Shared::queued` until it is received.
+    /// A client's intent: counted in `Shared::queued` until it is received. Boxed, since the queue
+    /// holds room for as many commands as may wait.
     Accept(Box<PendingAccept>),
     /// Wakes the writer, so that it looks at the request to stop.
     Wake,
@@ -43,20 +44,20 @@ pub struct PendingAccept {
 }
 
 impl PendingAccept {
-    pub fn boxed(
+    pub fn new(
         intent: Accept,
         digest: PayloadDigest,
         waiter: oneshot::Sender<Result<Answer, StoreError>>,
-    ) -> Box<Self> {
+    ) -> Self {
         let key = intent.key.as_ref();
         let key = key.map(|key| KeyDigest::of(key, &intent.label));
-        Box::new(Self {
+        Self {
             intent,
             digest,
             key,
             id: None,
             waiter,
-        })
+        }
     }
 
     /// Rows that it writes.

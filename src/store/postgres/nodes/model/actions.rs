@@ -116,12 +116,11 @@ impl Protocol {
         for b in 0..BUCKETS.len() {
             match node.work[b] {
                 Work::Idle if self.may_claim(world, n, b) => actions.push(Action::Claim(n, b)),
-                Work::Idle => {}
                 Work::Claimed(_) if node.believes() || self.is(Mutant::BeginWithoutLease) => {
                     actions.push(Action::Begin(n, b));
                 }
                 Work::Claimed(_) if is_there => actions.push(Action::Release(n, b)),
-                Work::Claimed(_) => {}
+                Work::Idle | Work::Claimed(_) => {}
                 Work::InFlight(_) | Work::Done(_) => {
                     actions.push(Action::Settle(n, b, Fate::Answered));
                     if is_there && budget.losses > 0 {

@@ -182,9 +182,9 @@ fn attempts_keep_their_promises_beside_a_fault() {
 #[test]
 #[ignore = "minutes of a whole processor"]
 fn attempts_keep_their_promises_beside_two_faults() {
-    FAULTS
-        .iter()
-        .for_each(|budget| assert_kept([2, 0], *budget));
+    for budget in FAULTS {
+        assert_kept([2, 0], budget);
+    }
     assert_kept(
         [1, 1],
         Budget {
