@@ -109,6 +109,11 @@ impl Counts {
         failed
     }
 
+    /// Destinations have dead letters that block, though nobody may ask before they are gone.
+    pub fn note_blocking(&self, destinations: impl IntoIterator<Item = DestinationId>) {
+        self.known().have_blocked.extend(destinations);
+    }
+
     /// Adds the destinations that had blocking dead letters, which have none now.
     pub fn with_former(&self, found: Vec<(DestinationId, i64)>) -> Vec<(DestinationId, i64)> {
         let have_blocked = &mut self.known().have_blocked;

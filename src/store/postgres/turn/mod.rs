@@ -72,13 +72,17 @@ impl Postgres {
             return Err(self.fenced());
         }
         in_flight.ended(&ending, now);
-        let settled = ending.settled.iter();
-        let dead = settled.filter(|(settlement, _)| {
-            settlement.transition.apply(DeliveryState::Processing)
-                == Some(DeliveryState::DeadLettered)
-        });
-        let dead: Vec<_> = dead.map(|(one, _)| one.destination()).collect();
-        shared.newly_dead.note(&dead);
+        let dead = || {
+            ending.settled.iter().filter(|(settlement, _)| {
+                settlement.transition.apply(DeliveryState::Processing)
+                    == Some(DeliveryState::DeadLettered)
+            })
+        };
+        let all: Vec<_> = dead().map(|(one, _)| one.destination()).collect();
+        shared.newly_dead.note(&all);
+        let blocking = dead().filter(|(one, held)| held.line.is_some() && !one.leaves_its_line());
+        let blocking = blocking.map(|(one, _)| one.destination());
+        shared.counts.note_blocking(blocking);
         if !ended.advanced.is_empty() {
             (shared.on_work)(&ended.advanced);
         }
