@@ -4,8 +4,8 @@
 //!   operations of a server on it.
 //! - `accepting`, `again`, `claiming`, `settling`, `ordering`, `dead_letters`, `bulk`, `retention`,
 //!   `operations`, `maintenance`, `origins`, `learned_secrets`, `reading`, `counts`, `rollups`,
-//!   `alerts`, `telling`, `tail`, `unrouted`, `stopping`: the cases, by subject. Each is a function
-//!   of a [`NewStore`].
+//!   `alerts`, `telling`, `tail`, `texts`, `unrouted`, `stopping`: the cases, by subject. Each
+//!   is a function of a [`NewStore`].
 //! - `same_states`: random operations, made on two stores.
 //!
 //! A case sees an engine's data through the facade's own reads. After a case the engine also checks
@@ -32,6 +32,7 @@ mod settling;
 mod stopping;
 mod tail;
 mod telling;
+mod texts;
 mod unrouted;
 
 use std::any::Any;
@@ -208,6 +209,13 @@ macro_rules! conformance {
                 nothing_is_told_about_the_destination_of_alerts,
                 a_pause_and_an_old_backlog_are_told_once,
                 a_set_clock_and_a_refused_reload_are_told_once,
+            }
+            texts {
+                texts_with_a_nul_are_stored_as_they_came,
+                operations_select_by_texts_with_a_nul,
+                a_name_with_a_nul_is_nobodys,
+                relays_and_unrouted_events_may_hold_a_nul,
+                secrets_reasons_and_reports_may_hold_a_nul,
             }
             unrouted {
                 an_event_without_destinations_is_stored_listed_and_counted,

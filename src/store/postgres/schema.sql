@@ -211,7 +211,7 @@ CREATE TABLE relay.jobs (                       -- bulk operations
     look_again_at  bigint,
     look_until     bigint,
     erased_at      bigint,
-    nonce          text UNIQUE,
+    nonce          bytea UNIQUE,
     actor          text,
     created_at     bigint NOT NULL,
     ended_at       bigint,

@@ -1,4 +1,5 @@
-//! Text that comes from outside. A column of type `text` can't hold a NUL, so it is `bytea`.
+//! Text that comes from outside. A column of type `text` can't hold a NUL, so it is `bytea`. Names
+//! are `text`: none with a NUL is ever stored, but one may be asked for.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -60,6 +61,40 @@ impl<'a> FromSql<'a> for Text<'a> {
     fn accepts(ty: &Type) -> bool {
         *ty == Type::BYTEA
     }
+}
+
+/// A name that is looked for in a column of type `text`, which may be any text of a client's.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a>(pub &'a str);
+
+impl<'a> From<&'a String> for Wanted<'a> {
+    fn from(name: &'a String) -> Self {
+        Self(name)
+    }
+}
+
+/// Nobody's name: it is neither an origin nor made of the characters of other names.
+const NOBODY: &str = "\u{fffd}";
+
+impl ToSql for Wanted<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let name = if self.0.contains('\0') {
+            NOBODY
+        } else {
+            self.0
+        };
+        name.to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <&str as ToSql>::accepts(ty)
+    }
+
+    to_sql_checked!();
 }
 
 impl ToSql for ByteText {

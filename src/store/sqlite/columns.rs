@@ -174,13 +174,15 @@ pub fn gone_payload(row: &Row<'_>, at: usize) -> Result<Option<GonePayload>> {
 }
 
 /// The condition that a type is wanted: the whole of it, or its beginning before a `*`. `wanted` is
-/// a parameter, and null if any type is.
+/// a parameter, and null if any type is. Bytes are compared, since a NUL ends a text for `substr`
+/// and `length`.
 pub fn is_of_type(own: &str, wanted: &str) -> String {
+    let beginning = format!("length(CAST({wanted} AS BLOB)) - 1");
     format!(
         "({wanted} IS NULL
-          OR iif(substr({wanted}, -1) = '*',
-                 substr({own}, 1, length({wanted}) - 1)
-                     = substr({wanted}, 1, length({wanted}) - 1),
+          OR iif(substr(CAST({wanted} AS BLOB), -1) = x'2a',
+                 substr(CAST({own} AS BLOB), 1, {beginning})
+                     = substr(CAST({wanted} AS BLOB), 1, {beginning}),
                  {own} = {wanted}))"
     )
 }

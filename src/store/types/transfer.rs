@@ -175,6 +175,9 @@ impl ImportedEvent {
         if record.url.is_none() != is_event {
             return Err("url: expected for a relay, and only for one".to_owned());
         }
+        for (field, text) in [("url", &record.url), ("metadata", &record.metadata)] {
+            refuse_nul(field, text.as_deref())?;
+        }
         let digest = record
             .key
             .as_ref()
@@ -217,12 +220,16 @@ impl ImportedEvent {
 
 impl DeliveryRecord {
     fn check(&self) -> Result<(), String> {
-        let is_origin = self.destination.contains("://");
+        let is_origin = self.destination.contains("://") && !self.destination.contains('\0');
         if !is_origin && !is_name(&self.destination) {
             return Err("expected the name of a destination, or an origin".to_owned());
         }
         if self.status == DeliveryState::DeadLettered && self.last_error.is_none() {
             return Err("last_error: expected for a dead letter".to_owned());
+        }
+        for entry in &self.history {
+            refuse_nul("history: failure", entry.failure.as_deref())?;
+            refuse_nul("history: address", entry.address.as_deref())?;
         }
         let entries = self.history.windows(2);
         let is_sorted = entries.into_iter().all(|two| two[0].entry < two[1].entry);
@@ -231,6 +238,14 @@ impl DeliveryRecord {
             return Err("history: expected entries in order, up to `entries`".to_owned());
         }
         Ok(())
+    }
+}
+
+/// Neither a URL nor a JSON document holds a NUL, and no engine has to.
+fn refuse_nul(field: &str, text: Option<&str>) -> Result<(), String> {
+    match text {
+        Some(text) if text.contains('\0') => Err(format!("{field}: expected no NUL")),
+        _ => Ok(()),
     }
 }
 

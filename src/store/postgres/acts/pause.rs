@@ -8,7 +8,7 @@ use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
-use crate::store::postgres::text::Text;
+use crate::store::postgres::text::{Text, Wanted};
 use crate::store::types::{DestinationId, Pause, Resumed};
 
 /// Pauses a destination unless it is paused; the pause that it was in before.
@@ -62,7 +62,7 @@ fn resume(
     paused_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Resumed, Option<DestinationId>), Failure> {
-    let Some(row) = sql.first(RESUME, &[&destination, &now, &paused_at])? else {
+    let Some(row) = sql.first(RESUME, &[&Wanted(destination), &now, &paused_at])? else {
         return Ok((Resumed::Already, None));
     };
     let resumed: Option<DestinationId> = row.try_get(0)?;

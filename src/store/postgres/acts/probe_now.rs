@@ -7,6 +7,7 @@ use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::text::Wanted;
 use crate::store::types::DestinationId;
 
 fn probe_now(
@@ -20,7 +21,7 @@ fn probe_now(
              held_until = NULL
          WHERE name = $1 AND (probe_at IS NOT NULL OR held_until > $2::int8)
          RETURNING id",
-        &[&destination, &now],
+        &[&Wanted(destination), &now],
     )?;
     let probed: Option<DestinationId> = probed.map(|row| row.try_get(0)).transpose()?;
     if let Some(id) = probed {

@@ -13,6 +13,7 @@ use crate::store::limits::MAX_HISTORY;
 use crate::store::postgres::columns::intent_id;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
+use crate::store::postgres::text::Wanted;
 use crate::store::postgres::values::{maybe_text, number, text};
 use crate::store::types::{
     BulkId, DestinationId, GoneReason, IntentRow, OutboundMessage, StateSet,
@@ -65,7 +66,7 @@ impl BulkReads for Connection {
     fn destination_id(&mut self, name: &str) -> Result<Option<DestinationId>, Failure> {
         let found = self.first(
             "SELECT id FROM relay.destinations WHERE name = $1",
-            &[&name],
+            &[&Wanted(name)],
         )?;
         Ok(found.map(|row| row.try_get(0)).transpose()?)
     }
@@ -91,7 +92,7 @@ impl BulkReads for Connection {
              WHERE ($1::text IS NULL OR t.name = $1::text) AND {has_any}
              ORDER BY t.name COLLATE \"C\""
         );
-        let rows = self.rows(&text, &[&name])?.into_iter();
+        let rows = self.rows(&text, &[&name.map(Wanted)])?.into_iter();
         rows.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect()
     }

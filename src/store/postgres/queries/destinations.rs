@@ -16,6 +16,7 @@ use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::reader::Reader;
+use crate::store::postgres::text::Wanted;
 use crate::store::postgres::values::maybe_text;
 use crate::store::types::{
     DestinationId, DestinationOverview, DestinationsPage, DestinationsQuery, Obstacles, Pause,
@@ -49,7 +50,8 @@ fn page(
     query: &DestinationsQuery,
     now: Timestamp,
 ) -> Result<DestinationsPage, Failure> {
-    let rows = sql.rows(SELECT, &[&query.configured, &query.name])?;
+    let only = query.name.as_ref().map(Wanted::from);
+    let rows = sql.rows(SELECT, &[&query.configured, &only])?;
     let mut all = rows.iter().map(read).collect::<Result<Vec<Found>, _>>()?;
     let known: HashSet<String> = all.iter().map(|(_, one)| one.name.clone()).collect();
     let is_wanted = |name: &&String| query.name.as_ref().is_none_or(|wanted| wanted == *name);
@@ -111,7 +113,7 @@ fn read(row: &Row) -> Result<Found, Failure> {
 pub fn destination_id(sql: &mut Connection, name: &str) -> Result<Option<DestinationId>, Failure> {
     let found = sql.first(
         "SELECT id FROM relay.destinations WHERE name = $1",
-        &[&name],
+        &[&Wanted(name)],
     )?;
     Ok(found.map(|row| row.try_get(0)).transpose()?)
 }

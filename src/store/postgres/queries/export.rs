@@ -126,7 +126,7 @@ const SELECT_EVENT: &str = "SELECT id, random, surface, created_at, label, event
 
 const SELECT_DELIVERIES: &str = "SELECT d.destination_id, t.name, t.owner, d.state, d.attempts,
             d.history, d.next_attempt_at, d.updated_at, d.last_error, d.order_key,
-            d.place IS NOT NULL, d.discarded_at, c.attempt
+            d.place IS NOT NULL, d.discarded_at, c.attempt, c.made_at
      FROM (SELECT destination_id, state, attempts, history, next_attempt_at, updated_at, last_error,
                   order_key, place, NULL::bigint AS discarded_at
            FROM relay.waiting WHERE intent_id = $1
@@ -136,7 +136,7 @@ const SELECT_DELIVERIES: &str = "SELECT d.destination_id, t.name, t.owner, d.sta
            FROM relay.ended WHERE intent_id = $1) d
           JOIN relay.destinations t ON t.id = d.destination_id
           CROSS JOIN LATERAL (
-              SELECT max(u.attempt) AS attempt
+              SELECT max(u.attempt) AS attempt, max(u.made_at) AS made_at
               FROM relay.claimed u
               WHERE u.intent_id = $1 AND u.destination_id = d.destination_id
                 AND u.history = d.history AND d.next_attempt_at IS NOT NULL) c
@@ -221,6 +221,7 @@ fn delivery(row: &Row) -> Result<DeliveryRecord, Failure> {
     if let Some(attempt) = maybe_number(row, 12)? {
         record.status = DeliveryState::Processing;
         record.attempts = attempt;
+        record.updated_at = row.try_get(13)?;
         record.next_attempt_at = None;
     }
     Ok(record)

@@ -9,6 +9,7 @@ use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::reader::Reader;
+use crate::store::postgres::text::Text;
 use crate::store::postgres::values::maybe_text;
 use crate::store::types::{
     BulkFilter, BulkId, BulkOperation, BulkTally, OperationPart, OperationsPage, OperationsQuery,
@@ -106,7 +107,10 @@ pub fn operation_named_by(
     sql: &mut Connection,
     nonce: &str,
 ) -> Result<Option<StoredOperation>, Failure> {
-    let id = sql.first("SELECT id FROM relay.jobs WHERE nonce = $1", &[&nonce])?;
+    let id = sql.first(
+        "SELECT id FROM relay.jobs WHERE nonce = $1",
+        &[&Text::from(nonce)],
+    )?;
     match id {
         Some(row) => read_operation(sql, row.try_get(0)?),
         None => Ok(None),

@@ -304,9 +304,10 @@ const _: () = assert!(BLOCKED.as_millis() == i64::MAX);
 /// The conditions on an intent `i`; that on its type is as `is_of_type` has it.
 const OF_INTENT: &str = "(:source IS NULL OR (i.surface = 1 AND i.label = :source))
      AND (:type IS NULL
-          OR iif(substr(:type, -1) = '*',
-                 substr(iif(i.surface = 1, i.event_type, i.label), 1, length(:type) - 1)
-                     = substr(:type, 1, length(:type) - 1),
+          OR iif(substr(CAST(:type AS BLOB), -1) = x'2a',
+                 substr(CAST(iif(i.surface = 1, i.event_type, i.label) AS BLOB), 1,
+                        length(CAST(:type AS BLOB)) - 1)
+                     = substr(CAST(:type AS BLOB), 1, length(CAST(:type AS BLOB)) - 1),
                  iif(i.surface = 1, i.event_type, i.label) = :type))";
 /// The same if there are none.
 const OF_ANY: &str = "(:source IS NULL AND :type IS NULL)";

@@ -48,6 +48,18 @@ fn a_wrong_record_is_refused_with_its_field_and_the_expectation() {
             "expected a time before now",
         ),
         (with(|one| one["url"] = json!("http://a/")), "url: expected"),
+        (
+            with(|one| one["metadata"] = json!("\0")),
+            "metadata: expected no NUL",
+        ),
+        (
+            with(|one| one["deliveries"][0]["destination"] = json!("http://a\0")),
+            "expected the name of a destination",
+        ),
+        (
+            with(|one| one["deliveries"][0]["history"][0]["address"] = json!("\0")),
+            "address: expected no NUL",
+        ),
         (with(|one| one["more"] = json!(1)), "unknown field `more`"),
         (
             with(|one| one["deliveries"][0]["destination"] = json!("a b")),

@@ -30,7 +30,7 @@ INSERT INTO relay.jobs (id, operation, kind, destination_id, target_id, states, 
 OVERRIDING SYSTEM VALUE
 SELECT i.id, f.id, $7::int2, i.destination_id, $8::int4, $9::int8, $10::bytea, $11::bytea,
        $12::bytea, $13::text, $14::int8, $15::int8, i.total, i.at, i.intent, i.more,
-       CASE WHEN i.id = f.id THEN $16::text END, $17::text, $18::int8,
+       CASE WHEN i.id = f.id THEN $16::bytea END, $17::text, $18::int8,
        CASE WHEN i.is_empty THEN $18::int8 END
 FROM input i, first f
 RETURNING id";
@@ -74,7 +74,7 @@ pub fn create(
 }
 
 fn named(sql: &mut Connection, nonce: &str) -> Result<Vec<BulkId>, Failure> {
-    let rows = sql.rows(NAMED, &[&nonce])?;
+    let rows = sql.rows(NAMED, &[&Text::from(nonce)])?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
@@ -101,6 +101,7 @@ fn insert(
     let event_type = filter.event_type.as_ref().map(Text::from);
     let reason = filter.reason.as_ref().map(Text::from);
     let only = ids_to_store(&filter.ids);
+    let nonce = Text::from(nonce);
     let params: [Param<'_>; 18] = [
         &ids,
         &totals,
