@@ -1,10 +1,14 @@
 //! When the write-ahead log is moved into the database.
 //!
 //! Three tiers, as Litestream has them: PASSIVE after a number of frames or a time, whichever comes
-//! first, and TRUNCATE when the file is large or the writer is idle. A reader's snapshot keeps the
-//! frames that are newer than it in the log; a reader that stays, such as `VACUUM INTO` or a
-//! debugger, lets the log grow for as long. The backlog that it leaves would hold up the writer for
-//! too long, so it is moved on a thread of its own.
+//! first, and TRUNCATE when the file is large or the writer is idle.
+//!
+//! PASSIVE runs on a thread of its own, so that no client waits for it. The writer goes on
+//! meanwhile, so that thread alone would never let the log begin anew: once the log is long and few
+//! frames are left, the writer moves these itself.
+//!
+//! A reader's snapshot keeps the frames that are newer than it in the log; a reader that stays, such
+//! as `VACUUM INTO` or a debugger, lets the log grow for as long.
 //!
 //! - `staying_reader`: tells a reader that stays from readers that come and go.
 
@@ -27,18 +31,20 @@ use super::space::full_if_over_quota;
 use crate::ops::series::Series;
 use crate::store::error::StoreError;
 
-/// WAL frames between checkpoints: 2 MB. A checkpoint holds the writer up by its number of frames:
-/// half of SQLite's own 1 000 makes the slowest answers a tenth faster, at the same throughput
-/// (measured).
+/// WAL frames between checkpoints: 2 MB. The writer moves as many itself at most: that holds it up
+/// by their number, and half of SQLite's own 1 000 made the slowest answers a tenth faster, at the
+/// same throughput (measured).
 const FRAMES: i64 = 500;
+/// A log of this many frames begins anew once few are left to be moved: 8 MB. The writer is held up
+/// once in as many frames.
+const RESTART_FRAMES: i64 = 2_000;
 /// The time between checkpoints, however few frames there are: a checkpoint that was cut short is
 /// repeated under little load, too.
 const EVERY: Duration = Duration::from_secs(10);
-/// A backlog of this many frames is moved on a thread of its own: 32 MiB, which take a tenth of a
-/// second and more.
+/// A backlog of this many frames is most often a reader's that stays: 32 MiB. The writer never moves
+/// it, which would take a tenth of a second and more.
 const BACKLOG_FRAMES: i64 = 8_192;
-/// The time between attempts to move a backlog: an attempt opens a connection even if the reader is
-/// still there.
+/// The time between attempts to move a backlog: most find that the reader is still there.
 const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 /// The size of the WAL at which it may be emptied under `database.max_bytes`: less would empty it
 /// with every other checkpoint.
@@ -85,8 +91,8 @@ pub struct Checkpoints {
     tried_at: Duration,
     reader: StayingReader,
     failed_threads: Series,
-    /// The result of the thread that moves a backlog, while there is one.
-    backlog: Option<Receiver<Result<CheckpointResult, StoreError>>>,
+    /// The result of the thread that moves frames, while there is one.
+    thread: Option<Receiver<Result<CheckpointResult, StoreError>>>,
 }
 
 impl Checkpoints {
@@ -105,7 +111,7 @@ impl Checkpoints {
             shared,
             reader: StayingReader::default(),
             failed_threads: Series::default(),
-            backlog: None,
+            thread: None,
         }
     }
 
@@ -127,6 +133,7 @@ impl Checkpoints {
     /// After a batch: makes a checkpoint if one is due.
     pub fn after_batch(&mut self, sql: &Connection, has_committed: bool) -> Result<(), StoreError> {
         self.is_used |= has_committed;
+        let has_ended = self.take_thread()?;
         if Self::frames() < self.moved {
             // The log began anew.
             self.moved = 0;
@@ -134,16 +141,12 @@ impl Checkpoints {
         }
         let since = self.shared.clock.monotonic().saturating_sub(self.tried_at);
         let is_due = Self::frames() >= self.next || since >= EVERY;
-        if self.is_used && (is_due || self.backlog.is_some()) {
-            let is_large = Self::frames() >= self.truncate_frames();
-            self.run(
-                sql,
-                if is_large {
-                    Mode::Truncate
-                } else {
-                    Mode::Passive
-                },
-            )?;
+        if !self.is_used || self.thread.is_some() {
+            // The thread's result comes with a later batch.
+        } else if let Some(mode) = self.own_mode(has_ended) {
+            self.checkpoint(sql, mode)?;
+        } else if is_due && (self.unfinished() < BACKLOG_FRAMES || since >= BACKLOG_EVERY) {
+            self.start_thread();
         }
         self.publish();
         Ok(())
@@ -151,8 +154,13 @@ impl Checkpoints {
 
     /// The writer is idle: empties the WAL.
     pub fn when_idle(&mut self, sql: &Connection) -> Result<(), StoreError> {
-        if self.is_used {
-            self.run(sql, Mode::Truncate)?;
+        self.take_thread()?;
+        if self.is_used && self.thread.is_none() {
+            if self.unfinished() < BACKLOG_FRAMES {
+                self.checkpoint(sql, Mode::Truncate)?;
+            } else {
+                self.start_thread();
+            }
         }
         self.publish();
         Ok(())
@@ -160,7 +168,11 @@ impl Checkpoints {
 
     /// Empties the WAL now, so that what was deleted is in no file any more; whether it is empty.
     pub fn empty(&mut self, sql: &Connection) -> Result<bool, StoreError> {
-        if self.is_used && self.backlog.is_none() {
+        if let Some(thread) = self.thread.take() {
+            // It holds the lock that this checkpoint needs.
+            let _ = thread.recv();
+        }
+        if self.is_used {
             self.checkpoint(sql, Mode::Truncate)?;
         }
         self.publish();
@@ -169,7 +181,7 @@ impl Checkpoints {
 
     /// Makes the last checkpoint.
     pub fn at_end(&mut self, sql: &Connection) -> Result<(), StoreError> {
-        if let Some(thread) = self.backlog.take() {
+        if let Some(thread) = self.thread.take() {
             // The thread holds the lock that this checkpoint needs.
             let _ = thread.recv();
         }
@@ -198,32 +210,39 @@ impl Checkpoints {
         self.shared.metrics.wal_unfinished(self.unfinished());
     }
 
-    fn run(&mut self, sql: &Connection, mode: Mode) -> Result<(), StoreError> {
-        if let Some(thread) = &self.backlog {
-            let result = match thread.try_recv() {
-                Ok(result) => result,
-                Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => Err(StoreError::Unexpected(
-                    "the thread that moves the write-ahead log panicked".to_owned(),
-                )),
-            };
-            self.backlog = None;
-            // The log was written meanwhile, so it is not empty now.
-            return self.take(Mode::Passive, result, false);
+    /// The checkpoint that the writer makes itself, if it should: the log begins anew, and is cut
+    /// short if it is large. `has_ended` tells that the thread has just moved what it could.
+    fn own_mode(&self, has_ended: bool) -> Option<Mode> {
+        let (frames, left) = (Self::frames(), self.unfinished());
+        let large = self.truncate_frames();
+        if frames >= large && frames >= self.next && left < BACKLOG_FRAMES {
+            return Some(Mode::Truncate);
         }
-        if self.unfinished() < BACKLOG_FRAMES {
-            return self.checkpoint(sql, mode);
-        }
-        let now = self.shared.clock.monotonic();
-        if now.saturating_sub(self.tried_at) >= BACKLOG_EVERY {
-            self.tried_at = now;
-            self.move_backlog();
-        }
-        Ok(())
+        let is_long = frames >= RESTART_FRAMES.min(large);
+        (has_ended && is_long && left <= FRAMES).then_some(Mode::Passive)
     }
 
-    /// Moves the backlog on a thread of its own, beside the writer.
-    fn move_backlog(&mut self) {
+    /// Takes the result of the thread, if it has ended; whether it has.
+    fn take_thread(&mut self) -> Result<bool, StoreError> {
+        let Some(thread) = &self.thread else {
+            return Ok(false);
+        };
+        let result = match thread.try_recv() {
+            Ok(result) => result,
+            Err(TryRecvError::Empty) => return Ok(false),
+            Err(TryRecvError::Disconnected) => Err(StoreError::Unexpected(
+                "the thread that moves the write-ahead log panicked".to_owned(),
+            )),
+        };
+        self.thread = None;
+        // The log was written meanwhile, so it is not empty now.
+        self.take(Mode::Passive, result, false)?;
+        Ok(true)
+    }
+
+    /// Moves frames on a thread of its own, beside the writer.
+    fn start_thread(&mut self) {
+        self.tried_at = self.shared.clock.monotonic();
         let (tell, told) = sync_channel(1);
         let database = self.shared.path.clone();
         let thread = std::thread::Builder::new().name("relay-checkpoint".to_owned());
@@ -235,7 +254,7 @@ impl Checkpoints {
             let _ = tell.send(result);
         });
         match spawned {
-            Ok(_) => self.backlog = Some(told),
+            Ok(_) => self.thread = Some(told),
             Err(error) => {
                 if self.failed_threads.begins(self.tried_at) {
                     log::warn!(error:% = error; "the write-ahead log can't be moved: no thread");
