@@ -17,7 +17,7 @@ use super::beside::{self, Beside};
 use super::load::{Latency, Pace, steady, steady_for};
 use super::support::seed::{Backlog, Skew, seed};
 use super::support::{self, median, runtime, sample};
-use super::{Outcome, rounds, rows, shown};
+use super::{Figure, Goal, Outcome, rounds, rows, shown};
 
 /// Events in the database: 1.1 GB.
 const EVENTS: i64 = 1_200_000;
@@ -27,7 +27,9 @@ pub const REST: Duration = Duration::from_secs(1);
 
 /// A `VACUUM INTO` by another connection. It reads the whole database and writes a copy, and its
 /// snapshot keeps the WAL from being reset. A plain file of that size, written in turn, shows the
-/// part of the latency that any load on the disk causes.
+/// part of the latency that any load on the disk causes; a copy to another disk, in turn as well,
+/// the part that the long read causes. `RELAY_BENCH_OTHER_DISK` names a directory there, memory by
+/// default.
 pub fn run() -> Outcome {
     let client = runtime(1);
     let directory = support::directory();
@@ -55,14 +57,18 @@ pub fn run() -> Outcome {
     let mut beside = Beside::default();
     let mut took = Vec::new();
     let mut beside_a_file = Vec::new();
+    let mut elsewhere = Vec::new();
+    let other = other_disk();
+    let other_copy = other.path().join("copy.db");
     for _ in 0..rounds() {
         let calm = steady_for(&client, relay.address(), sample());
+        let calm_p99 = calm.p99;
         beside.calm.push(calm);
-        let (busy, seconds) = during(&client, &relay, || {
-            let sql = Connection::open(&path).expect("the database");
-            sql.execute("VACUUM INTO ?1", [copy.to_str().expect("text")])
-                .expect("a copy");
-        });
+        let (busy, _) = during(&client, &relay, || vacuum_into(&path, &other_copy));
+        elsewhere.push(busy.p99 / calm_p99);
+        std::fs::remove_file(&other_copy).expect("the copy");
+        std::thread::sleep(REST);
+        let (busy, seconds) = during(&client, &relay, || vacuum_into(&path, &copy));
         beside.busy.push(busy);
         took.push(seconds);
         std::fs::remove_file(&copy).expect("the copy");
@@ -84,10 +90,29 @@ pub fn run() -> Outcome {
         median(beside_a_file.clone()),
         shown(&against_a_file)
     );
-    beside.outcome(
+    let mut outcome = beside.outcome(
         &format!("a VACUUM INTO of {gigabytes:.2} GB"),
         json!({ "bytes": bytes, "vacuum_seconds": seconds, "p99_beside_a_file": beside_a_file }),
-    )
+    );
+    outcome.figures.push(Figure {
+        name: "POST p99 beside a VACUUM INTO to another disk ÷ calm".to_owned(),
+        goal: Goal::AtMost(beside::GOAL),
+        unit: "",
+        samples: elsewhere,
+    });
+    outcome
+}
+
+/// A directory on another disk than the database's.
+fn other_disk() -> tempfile::TempDir {
+    let other = std::env::var("RELAY_BENCH_OTHER_DISK").unwrap_or_else(|_| "/dev/shm".to_owned());
+    tempfile::tempdir_in(other).expect("a directory on another disk")
+}
+
+fn vacuum_into(database: &Path, copy: &Path) {
+    let sql = Connection::open(database).expect("the database");
+    sql.execute("VACUUM INTO ?1", [copy.to_str().expect("text")])
+        .expect("a copy");
 }
 
 /// The latency of `POST`s for as long as `work` takes on a thread of its own, and its seconds.
