@@ -111,6 +111,16 @@ pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, Conf
     from.apply("RELAY_LOG", "log.level", &mut config.log.level, |text| {
         Ok(text.to_owned())
     })?;
+    from.apply(
+        "RELAY_TEST_NODE_HEADER",
+        "node.is_named_in_requests",
+        &mut config.node.is_named_in_requests,
+        |text| match text {
+            "1" => Ok(true),
+            "0" | "" => Ok(false),
+            _ => Err("expected 0 or 1".to_owned()),
+        },
+    )?;
     Ok(from.applied)
 }
 

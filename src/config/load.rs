@@ -1,9 +1,10 @@
 //! Reads the file, the environment and the secrets, and checks the whole.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::Path;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::{self, Overrides};
 use crate::config::error::{ConfigError, Origin};
@@ -139,6 +140,12 @@ impl Config {
             let line = line_at(text, unknown.place.start);
             Origin::File(path.to_owned(), Some(line)).setting(unknown.problem)
         })?;
+        if let Some(place) = url_beside_path(document.get_ref()) {
+            let key = "database.url".to_owned();
+            let problem = "contradicts database.path: expected one of the two".to_owned();
+            let line = line_at(text, place.start);
+            return Err(Origin::File(path.to_owned(), Some(line)).setting((key, problem)));
+        }
         let document = toml::Deserializer::from(document);
         serde_path_to_error::deserialize(document).map_err(|error| {
             let key = error.path().to_string();
@@ -233,6 +240,16 @@ fn file_in_use(named: Option<&Path>) -> Option<&Path> {
 pub(super) fn is_there(path: &Path) -> bool {
     let found = path.symlink_metadata();
     !found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// The place of a database's URL in a file that gives a path, too. No command may guess which of
+/// them is meant, be the path the default one.
+fn url_beside_path(document: &DeTable<'_>) -> Option<Range<usize>> {
+    let DeValue::Table(database) = document.get("database")?.get_ref() else {
+        return None;
+    };
+    database.get("path")?;
+    Some(database.get("url")?.span())
 }
 
 /// Whether a key's value may be a secret, so that no error quotes it.

@@ -59,6 +59,7 @@ fn the_environment_overrides_the_file() {
             ("RELAY_LIMIT_GET_RPS", "7"),
             ("RELAY_LIMIT_GET_BURST", "9"),
             ("RELAY_LOG", "debug"),
+            ("RELAY_TEST_NODE_HEADER", "1"),
         ],
     )
     .expect("valid values");
@@ -70,6 +71,7 @@ fn the_environment_overrides_the_file() {
     assert!((config.api.rate_limit.post.per_second - 0.5).abs() < f64::EPSILON);
     assert_eq!(config.api.rate_limit.get.burst, 9);
     assert_eq!(config.log.level, "debug");
+    assert!(config.node.is_named_in_requests);
 }
 
 #[test]

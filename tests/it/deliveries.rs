@@ -116,6 +116,22 @@ fn a_relay_arrives_byte_for_byte() {
 }
 
 #[test]
+fn a_request_names_its_node_only_if_a_test_asks_for_it() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    for (is_asked, expected) in [(false, ""), (true, "a")] {
+        let relay = TestRelay::start_with(&receiver.url("/"), |config| {
+            config.node.name = Some("a".to_owned());
+            config.node.is_named_in_requests = is_asked;
+        });
+        let create = relay_to(&receiver.url("/"), "{}");
+        relay_id(&relay.client.create(&[], &create));
+        assert_eq!(receiver.next().header("relay-node"), expected);
+        event_id(&relay.client.send("POST", "/webhooks/github", &[], b"{}"));
+        assert_eq!(receiver.next().header("relay-node"), expected);
+    }
+}
+
+#[test]
 fn the_trace_of_a_relay_and_of_an_event_goes_on_at_the_destination() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let relay = TestRelay::start_with(&receiver.url("/"), |_| {});

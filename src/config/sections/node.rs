@@ -23,6 +23,11 @@ pub struct Node {
     #[serde(deserialize_with = "units::duration")]
     #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub heartbeat: Duration,
+    /// Whether each request to a destination names this node, in `Relay-Node`. It is for tests that
+    /// judge which node delivered: no file can set it, but a program or the variable
+    /// `RELAY_TEST_NODE_HEADER`.
+    #[serde(skip)]
+    pub is_named_in_requests: bool,
 }
 
 /// A lease has room for this many heartbeats, so that a late one doesn't end it.
@@ -37,11 +42,21 @@ impl Default for Node {
             name: None,
             lease: Duration::from_secs(5),
             heartbeat: Duration::from_secs(1),
+            is_named_in_requests: false,
         }
     }
 }
 
 impl Node {
+    /// The name that the settings give, or that of the host.
+    #[allow(dead_code, reason = "only PostgreSQL has nodes")]
+    pub(crate) fn own_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let host = rustix::system::uname();
+            host.nodename().to_string_lossy().into_owned()
+        })
+    }
+
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
         if let Some(name) = self.name.as_ref().filter(|name| !is_name(name)) {
             let key = format!("{key}.name");

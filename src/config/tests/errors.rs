@@ -43,6 +43,10 @@ const FILES: &[(&str, &str)] = &[
         "server.acme: contradicts server.tls: expected one of the two",
     ),
     (
+        "[database]\npath = 'relay.db'\nurl = 'postgres://relay@db/relay'",
+        "relay.toml:3: database.url: contradicts database.path: expected one of the two",
+    ),
+    (
         "[server.tls]\ncert_file = 'a.pem'",
         "server.tls: missing field `key_file`",
     ),

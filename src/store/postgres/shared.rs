@@ -113,7 +113,7 @@ impl Shared {
     }
 
     /// The name of this node, which no other living node has.
-    pub fn node_name(&self) -> &str {
-        self.node_settings.name.as_deref().unwrap_or("relay")
+    pub fn node_name(&self) -> String {
+        self.node_settings.own_name()
     }
 }

@@ -141,6 +141,7 @@ allow_networks = ["127.0.0.0/8"]
             .args([Path::new("serve"), Path::new("--config"), &file])
             .env_clear()
             .env("RELAY_DATABASE_URL", &self.url)
+            .env("RELAY_TEST_NODE_HEADER", "1")
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

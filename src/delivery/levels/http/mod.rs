@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use ureq::Body;
 use ureq::http::Response;
-use ureq::http::header::LOCATION;
+use ureq::http::header::{HeaderValue, LOCATION};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DestinationPolicy, Resolved};
@@ -63,6 +63,8 @@ pub(super) struct Http {
     maker: AgentMaker,
     clock: Arc<dyn Clock>,
     sign: Option<Sign>,
+    /// The name of this node, if requests tell it.
+    node: Option<HeaderValue>,
     /// When the next warning about a shortage is due: seconds of the monotonic clock.
     next_warning: AtomicU64,
 }
@@ -70,7 +72,8 @@ pub(super) struct Http {
 impl Http {
     /// An error names the destination whose certificate authorities can't be used.
     pub fn new(context: &Context, sign: Option<Sign>) -> std::io::Result<Self> {
-        Self::of(AgentMaker::new(context), &context.clock, sign)
+        let node = node_header(&context.config.current())?;
+        Self::of(AgentMaker::new(context), &context.clock, (sign, node))
     }
 
     /// A transport of a command, which sends by a configuration that no server runs.
@@ -81,15 +84,20 @@ impl Http {
         sign: Option<Sign>,
     ) -> std::io::Result<Self> {
         let maker = AgentMaker::of(Arc::clone(config), clock, own_listeners);
-        Self::of(maker, clock, sign)
+        Self::of(maker, clock, (sign, None))
     }
 
-    fn of(maker: AgentMaker, clock: &Arc<dyn Clock>, sign: Option<Sign>) -> std::io::Result<Self> {
+    fn of(
+        maker: AgentMaker,
+        clock: &Arc<dyn Clock>,
+        (sign, node): (Option<Sign>, Option<HeaderValue>),
+    ) -> std::io::Result<Self> {
         Ok(Self {
             agents: Arc::new(ArcSwap::from_pointee(Agents::new(&maker)?)),
             maker,
             clock: Arc::clone(clock),
             sign,
+            node,
             next_warning: AtomicU64::new(0),
         })
     }
@@ -112,13 +120,16 @@ impl Http {
     ) -> Result<Outcome, Box<Outcome>> {
         let policy = &sent.target.policy;
         let timeout = policy.timeout;
-        let request = request::build(message, sent, wall, self.sign).map_err(|error| {
+        let mut request = request::build(message, sent, wall, self.sign).map_err(|error| {
             Box::new(Outcome::failed(
                 Class::Permanent,
                 FailureKind::Internal,
                 error,
             ))
         })?;
+        if let Some(name) = &self.node {
+            request.headers_mut().insert("relay-node", name.clone());
+        }
         let agents = self.agents.load();
         let Some(agent) = agents.of(sent.target) else {
             let replaced = "the configuration was replaced meanwhile";
@@ -193,6 +204,13 @@ impl Http {
         let warning = &self.next_warning;
         now >= next && warning.compare_exchange(next, later, order, order).is_ok()
     }
+}
+
+/// The header that names this node; none unless a test asks for it.
+fn node_header(config: &Resolved) -> std::io::Result<Option<HeaderValue>> {
+    let is_asked = config.node.is_named_in_requests;
+    let name = is_asked.then(|| HeaderValue::try_from(config.node.own_name()));
+    name.transpose().map_err(std::io::Error::other)
 }
 
 impl Transport for Http {

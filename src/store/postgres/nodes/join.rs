@@ -32,7 +32,7 @@ pub fn join(
         if began.elapsed() > patience {
             return Err(Failure::unexpected(format!(
                 "a living node is named {:?}; expected another node.name for each node",
-                name(settings)
+                settings.own_name()
             )));
         }
         if stop.wait(settings.heartbeat) {
@@ -64,14 +64,6 @@ pub fn leave(
     Ok(())
 }
 
-/// The name that the settings give, or that of the host.
-pub fn name(settings: &config::Node) -> String {
-    settings.name.clone().unwrap_or_else(|| {
-        let host = rustix::system::uname();
-        host.nodename().to_string_lossy().into_owned()
-    })
-}
-
 pub fn rules(settings: &config::Node) -> Rules {
     Rules::new(millis(settings.lease), millis(settings.heartbeat))
 }
@@ -87,7 +79,7 @@ pub fn own(
     is_leaving: bool,
 ) -> Own {
     Own {
-        name: name(settings),
+        name: settings.own_name(),
         lease_millis: i64::try_from(millis(settings.lease)).unwrap_or(i64::MAX),
         identity,
         is_leaving,

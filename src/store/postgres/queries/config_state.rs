@@ -79,7 +79,7 @@ fn affected(sql: &mut Connection, names: &[String]) -> Result<Vec<Affected>, Fai
 impl Postgres {
     /// The configuration that this node runs, and its last attempt to take one over.
     pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
-        let node = self.shared().node_name().to_owned();
+        let node = self.shared().node_name();
         self.read_async(move |sql| config_state(sql, Some(&node)))
             .await
     }

@@ -23,6 +23,7 @@ fn try_open(database: &Database, name: &str) -> Result<Postgres, OpenError> {
             name: Some(name.to_owned()),
             lease: LEASE,
             heartbeat: HEARTBEAT,
+            ..config::Node::default()
         },
         stop: Stop::default(),
         on_work: Arc::new(|_| ()),

@@ -56,7 +56,7 @@ fn replace(
 impl Postgres {
     /// Records an attempt to take a configuration over. Blocks.
     pub fn record_config(&self, attempt: ConfigAttempt) -> Result<(), StoreError> {
-        let node = self.shared().node_name().to_owned();
+        let node = self.shared().node_name();
         let report = attempt.report.as_ref().ok().map(Text::from);
         let error = attempt.report.as_ref().err().map(Text::from);
         let generation = i64::try_from(attempt.generation).unwrap_or(i64::MAX);
