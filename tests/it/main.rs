@@ -78,6 +78,8 @@ mod durable;
 mod erasing;
 #[cfg(feature = "delivery-durable")]
 mod neighbours;
+#[cfg(feature = "postgres")]
+mod on_postgres;
 #[cfg(feature = "delivery-durable")]
 mod ordering;
 #[cfg(feature = "delivery-durable")]

@@ -2,18 +2,22 @@
 //! stops.
 
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::Reader;
-use super::retry::Link;
+use super::retry::CALL_LIMIT;
 use super::shared::Shared;
 use super::writer::Command;
-use crate::stop::Ending;
+use crate::stop::{Deadline, Ending};
 use crate::store::error::StoreError;
 use crate::store::types::Unready;
+
+/// How long a request waits for a connection to read: longer means overload, which is better
+/// reported at once.
+const READER_WAIT: Duration = Duration::from_secs(1);
 
 /// A handle to the database; clones share it.
 #[derive(Clone)]
@@ -59,8 +63,8 @@ impl Postgres {
         read: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
         let shared = self.shared();
-        let mut lent = shared.readers.get().ok_or(StoreError::Busy)?;
-        shared.result_of(lent.link().call(shared.patience(), read))
+        let mut lent = shared.readers.get(READER_WAIT).ok_or(StoreError::Busy)?;
+        shared.result_of(lent.link().call(shared.patience(CALL_LIMIT), read))
     }
 
     /// Reads on a thread that may block.
@@ -77,7 +81,11 @@ impl Postgres {
         &self,
         change: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        self.change_on(&self.shared().changes, change)
+        self.refuse_if_stopping()?;
+        let shared = self.shared();
+        let until = Deadline::within(CALL_LIMIT);
+        let mut lent = shared.changes.get(until.left()).ok_or(StoreError::Busy)?;
+        shared.result_of(lent.link().call(shared.patience(until.left()), change))
     }
 
     /// Makes a change of a client's on a thread that may block.
@@ -93,19 +101,11 @@ impl Postgres {
         &self,
         change: impl FnMut(&mut Connection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        self.change_on(&self.shared().turns, change)
-    }
-
-    fn change_on<T>(
-        &self,
-        link: &Mutex<Link>,
-        change: impl FnMut(&mut Connection) -> Result<T, Failure>,
-    ) -> Result<T, StoreError> {
         self.refuse_if_stopping()?;
         let shared = self.shared();
         // A call that panicked has dropped its connection, or left nothing open on it.
-        let mut link = link.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.result_of(link.call(shared.patience(), change))
+        let mut link = shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.result_of(link.call(shared.patience(CALL_LIMIT), change))
     }
 
     /// Does work of several reads and changes on a thread that may block: another one, or the

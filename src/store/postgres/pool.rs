@@ -1,13 +1,9 @@
-//! Connections that requests share for reading.
+//! Connections that requests share.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::retry::{Connector, Link};
-
-/// How long a request waits for a connection: longer means overload, which is better reported at
-/// once.
-const WAIT: Duration = Duration::from_secs(1);
 
 /// Up to a number of links, which connect when they are first needed.
 pub struct Pool {
@@ -42,13 +38,13 @@ impl Pool {
         }
     }
 
-    /// A link for one read; none if all were lent for a second. Blocks.
-    pub fn get(&self) -> Option<Lent<'_>> {
+    /// A link for one call; none if all were lent for so long. Blocks.
+    pub fn get(&self, wait: Duration) -> Option<Lent<'_>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_empty = |state: &mut State| state.idle.is_empty() && state.left == 0;
         let (mut state, _) = self
             .returned
-            .wait_timeout_while(state, WAIT, is_empty)
+            .wait_timeout_while(state, wait, is_empty)
             .unwrap_or_else(PoisonError::into_inner);
         let link = match state.idle.pop() {
             Some(link) => link,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::retry::Link;
+use super::retry::{CALL_LIMIT, Link};
 use super::shared::Shared;
 use crate::store::error::StoreError;
 
@@ -38,6 +38,6 @@ impl Reader {
     ) -> Result<T, StoreError> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
-        shared.result_of(link.call(shared.patience(), read))
+        shared.result_of(link.call(shared.patience(CALL_LIMIT), read))
     }
 }

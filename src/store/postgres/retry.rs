@@ -16,6 +16,10 @@ use crate::store::postgres::url::DatabaseUrl;
 /// that still answers says that it was too slow.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the last attempt of a call may take, however little is left of its patience: enough for
+/// a new connection to a healthy server.
+const LAST_ATTEMPT: Duration = Duration::from_secs(1);
+
 /// The first wait for a server that can't be reached, after the attempt that is made at once; each
 /// later wait is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -53,7 +57,8 @@ pub struct Link {
     generation: u64,
 }
 
-/// How long a call is made again and again while the server can't be reached.
+/// How long a call is made again and again while the server can't be reached. A server that says
+/// nothing ends it [`LAST_ATTEMPT`] later at most.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     pub limit: Duration,
@@ -101,7 +106,17 @@ impl Connector {
 
     /// A new connection.
     pub fn connect(&self) -> Result<Connection, Failure> {
-        let made = Connection::open(&self.url, self.limit);
+        self.connect_within(self.limit)
+    }
+
+    /// One of several hosts may be silent: the others need their time too.
+    fn connect_within(&self, limit: Duration) -> Result<Connection, Failure> {
+        let limit = if self.url.has_many_hosts() {
+            self.limit
+        } else {
+            limit
+        };
+        let made = Connection::open(&self.url, limit);
         match &made {
             Ok(_) => self.reached(),
             Err(failure) => self.failed(failure),
@@ -174,7 +189,8 @@ impl Link {
         let until = Deadline::within(patience.limit);
         let (mut outages, mut conflicts, mut was_slow) = (0, 0, false);
         loop {
-            let failure = match self.once(&mut call) {
+            let limit = until.left().max(LAST_ATTEMPT).min(self.connector.limit);
+            let failure = match self.once(&mut call, limit) {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
@@ -205,23 +221,31 @@ impl Link {
     /// The connection, made anew if it was lost. For callers that read notifications; all others
     /// [call](Self::call).
     pub fn connection(&mut self) -> Result<&mut Connection, Failure> {
+        self.connection_within(self.connector.limit)
+    }
+
+    /// The same, whose calls may take this long.
+    fn connection_within(&mut self, limit: Duration) -> Result<&mut Connection, Failure> {
         let generation = self.connector.generation.load(Ordering::Relaxed);
         let is_usable =
             |connection: &Connection| !connection.is_lost() && self.generation == generation;
         if !self.connection.as_ref().is_some_and(is_usable) {
             // The old one is closed first: the server may have no room for both.
             self.connection = None;
-            self.connection = Some(self.connector.connect()?);
+            self.connection = Some(self.connector.connect_within(limit)?);
             self.generation = self.connector.generation.load(Ordering::Relaxed);
         }
-        self.connection.as_mut().ok_or_else(Failure::closed)
+        let connection = self.connection.as_mut().ok_or_else(Failure::closed)?;
+        connection.set_limit(limit);
+        Ok(connection)
     }
 
     fn once<T>(
         &mut self,
         call: &mut impl FnMut(&mut Connection) -> Result<T, Failure>,
+        limit: Duration,
     ) -> Result<T, Failure> {
-        let made = call(self.connection()?);
+        let made = call(self.connection_within(limit)?);
         if let Err(failure) = &made
             && failure.class() == Class::ReadOnly
         {

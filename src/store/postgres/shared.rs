@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::counts::Counts;
 use super::destinations::Destinations;
@@ -10,7 +11,7 @@ use super::in_flight::InFlight;
 use super::nodes::Membership;
 use super::own_node::OwnNode;
 use super::pool::Pool;
-use super::retry::{CALL_LIMIT, Connector, Link, Patience};
+use super::retry::{Connector, Link, Patience};
 use crate::clock::Clock;
 use crate::config;
 use crate::ops::metrics::Metrics;
@@ -46,8 +47,8 @@ pub struct Shared {
     pub connector: Arc<Connector>,
     /// Connections that requests share for reading.
     pub readers: Pool,
-    /// The connection of relay's own changes, one at a time.
-    pub changes: Mutex<Link>,
+    /// The connection of changes that are neither the writer's nor the dispatcher's, one at a time.
+    pub changes: Pool,
     /// The dispatcher's connection.
     pub turns: Mutex<Link>,
     /// Deliveries by state, as they were counted last.
@@ -88,16 +89,16 @@ impl Shared {
             in_flight: InFlight::default(),
             connector: Arc::clone(connector),
             readers: Pool::new(Arc::clone(connector), readers),
-            changes: Mutex::new(connector.link()),
+            changes: Pool::new(Arc::clone(connector), 1),
             turns: Mutex::new(connector.link()),
             counts: Counts::default(),
         }
     }
 
     /// The patience of a call that ends with the store.
-    pub fn patience(&self) -> Patience<'_> {
+    pub fn patience(&self, limit: Duration) -> Patience<'_> {
         Patience {
-            limit: CALL_LIMIT,
+            limit,
             stop: &self.stop,
         }
     }

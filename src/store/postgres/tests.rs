@@ -9,6 +9,7 @@
 mod failures;
 mod nodes;
 mod opening;
+#[path = "../../../tests/it/support/own_server.rs"]
 mod own_server;
 mod privacy;
 mod restarts;
@@ -17,4 +18,5 @@ mod server;
 pub mod support;
 mod upkeep;
 
+use server as postgres;
 pub use support::new_store;

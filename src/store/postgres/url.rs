@@ -72,6 +72,15 @@ impl DatabaseUrl {
         Ok(Self { config, tls })
     }
 
+    /// Whether there are several servers to choose from.
+    pub fn has_many_hosts(&self) -> bool {
+        self.config
+            .get_hosts()
+            .len()
+            .max(self.config.get_hostaddrs().len())
+            > 1
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }

@@ -47,6 +47,7 @@ documents! {
     commands_of_delivery_run: "docs/delivery.md" in Scene::bare;
     commands_of_installing_run: "docs/install.md" in Scene::bare;
     commands_of_operating_run: "docs/operating.md" in Scene::furnished;
+    commands_of_postgresql_run: "docs/postgres.md" in Scene::bare;
     commands_of_routing_run: "docs/routing.md" in Scene::furnished;
     commands_of_sources_run: "docs/sources.md" in Scene::furnished;
     commands_of_sql_run: "docs/sql.md" in Scene::furnished;

@@ -12,6 +12,7 @@ mod client;
 pub mod document;
 pub mod engine;
 pub mod hostile;
+pub mod own_server;
 pub mod postgres;
 mod process;
 pub mod proxy;
@@ -19,6 +20,7 @@ pub mod raw;
 #[path = "../../../examples/support/receiver.rs"]
 mod receiver;
 pub mod tls;
+pub mod wire;
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;

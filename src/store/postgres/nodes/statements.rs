@@ -28,6 +28,9 @@ const JOIN: &str = "WITH free AS (
             $3::int8 * interval '1 millisecond'
      FROM free ON CONFLICT DO NOTHING RETURNING slot, epoch";
 
+/// The slots, as [`JOIN`] has them.
+const SLOTS: usize = 32;
+
 const NAMESAKE: &str = "SELECT slot, epoch, seen_at < clock_timestamp() - lease, is_leaving
      FROM relay.nodes WHERE name = $1";
 
@@ -142,15 +145,19 @@ fn unjoined() -> Failure {
 fn join(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
     free_lost(sql)?;
     let version = env!("CARGO_PKG_VERSION");
-    if let Some(row) = sql.first(JOIN, &[&own.name, &version, &own.lease_millis])? {
-        return Ok(Answer::Joined(identity(&row)?));
+    // Nodes that begin together choose the same free slot, and all but one of them choose again:
+    // once for each other slot at most.
+    for _ in 0..SLOTS {
+        if let Some(row) = sql.first(JOIN, &[&own.name, &version, &own.lease_millis])? {
+            return Ok(Answer::Joined(identity(&row)?));
+        }
+        if let Some(row) = sql.first(NAMESAKE, &[&own.name])? {
+            return Ok(Answer::Occupied(peer(&row)?));
+        }
     }
-    match sql.first(NAMESAKE, &[&own.name])? {
-        Some(row) => Ok(Answer::Occupied(peer(&row)?)),
-        None => Err(Failure::unexpected(
-            "another node took the slot, or all 32 are taken".to_owned(),
-        )),
-    }
+    Err(Failure::unexpected(format!(
+        "all {SLOTS} slots are taken: expected as many nodes at most"
+    )))
 }
 
 fn renew(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {

@@ -1,4 +1,6 @@
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use crate::clock::{Clock, Stopwatch, SystemClock};
@@ -113,6 +115,27 @@ fn a_node_whose_row_is_gone_drops_its_life_and_joins_anew() {
         node.shared().node.epoch() > before && owned(&node) == 256
     });
     assert!(node.shared().node.may_begin());
+}
+
+#[test]
+fn nodes_that_begin_at_the_same_moment_all_join() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let begin = Barrier::new(names.len());
+    let nodes = thread::scope(|scope| {
+        let nodes = names.map(|name| {
+            let (database, begin) = (&database, &begin);
+            scope.spawn(move || {
+                begin.wait();
+                open(database, name)
+            })
+        });
+        nodes.map(|node| node.join().expect("no panic"))
+    });
+    let slots: HashSet<i16> = nodes.iter().map(|node| node.shared().node.slot()).collect();
+    assert_eq!(slots.len(), names.len());
 }
 
 #[test]

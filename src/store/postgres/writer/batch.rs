@@ -8,10 +8,12 @@ use super::insert::{Inserted, Rows};
 use super::pending::{Answer, PendingAccept};
 use crate::clock::Timestamp;
 use crate::model::IntentId;
+use crate::stop::Deadline;
 use crate::store::error::StoreError;
 use crate::store::postgres::destinations::Named;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::keys::next_row;
+use crate::store::postgres::retry::CALL_LIMIT;
 use crate::store::types::{Accepted, DestinationId};
 
 type Batch = Vec<PendingAccept>;
@@ -22,6 +24,7 @@ const ROUNDS: usize = 8;
 impl Writer {
     /// Records a batch and answers its waiters. An error means that the database can't be trusted.
     pub(super) fn commit(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let batch = self.in_time(batch);
         let (began, now) = (self.shared.clock.monotonic(), self.shared.clock.now());
         let batch = match self.admit(batch, now) {
             Ok(batch) if batch.is_empty() => return Ok(()),
@@ -35,6 +38,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Refuses those that have waited for as long as the server may be silent, as they do behind a
+    /// batch that met an outage; the others. The first of them ends the patience of all.
+    fn in_time(&mut self, batch: Batch) -> Batch {
+        let is_in_time = |one: &PendingAccept| one.waited() < CALL_LIMIT;
+        let (batch, late): (Batch, Batch) = batch.into_iter().partition(is_in_time);
+        for one in late {
+            one.answer(Err(StoreError::Busy));
+        }
+        let longest = batch.iter().map(PendingAccept::waited).max();
+        let left = CALL_LIMIT.saturating_sub(longest.unwrap_or_default());
+        self.until = Deadline::within(left);
+        batch
+    }
+
     /// Answers those whose API key has too many origins that wait, unless their own key names an
     /// earlier intent; the others.
     fn admit(&mut self, batch: Batch, now: Timestamp) -> Result<Batch, (Batch, Failure)> {
@@ -42,7 +59,8 @@ impl Writer {
             return Ok(batch);
         }
         let (admission, shared) = (&mut self.admission, &self.shared);
-        let refused = self.link.call(shared.patience(), |sql| {
+        let patience = shared.patience(self.until.left());
+        let refused = self.link.call(patience, |sql| {
             let mut refused = Vec::new();
             for (at, one) in batch.iter().enumerate() {
                 if !admission.admits(&one.intent, now, sql)? {
@@ -127,7 +145,7 @@ impl Writer {
             if taken.is_empty() {
                 continue;
             }
-            let patience = self.shared.patience();
+            let patience = self.shared.patience(self.until.left());
             let found = self
                 .link
                 .call(patience, |sql| earlier(sql, batch, &taken, now))?;
@@ -156,7 +174,7 @@ impl Writer {
             }
         }
         let shared = &*self.shared;
-        let patience = shared.patience();
+        let patience = shared.patience(self.until.left());
         let named = names(batch, sent);
         self.link
             .call(patience, |sql| shared.destinations.meet(sql, &named))?;

@@ -20,9 +20,9 @@ pub use pending::{Answer, Command, PendingAccept};
 
 use self::admission::Admission;
 use super::nodes;
-use super::retry::{Link, Patience};
+use super::retry::{CALL_LIMIT, Link, Patience};
 use super::shared::Shared;
-use crate::stop::Ending;
+use crate::stop::{Deadline, Ending};
 use crate::store::error::StoreError;
 use crate::store::limits::{MAX_BATCH, MAX_BATCH_BYTES};
 
@@ -42,6 +42,8 @@ pub struct Writer {
     carried_over: Option<PendingAccept>,
     /// The newest row that was given to an intent.
     last_row: i64,
+    /// When the first of the batch has waited for [`CALL_LIMIT`].
+    until: Deadline,
 }
 
 impl Writer {
@@ -54,6 +56,7 @@ impl Writer {
             admission: Admission::default(),
             carried_over: None,
             last_row,
+            until: Deadline::now(),
         }
     }
 
@@ -123,9 +126,14 @@ impl Writer {
         batch
     }
 
-    /// The work of an idle writer: finds out whether writes can be taken again.
+    /// The work of an idle writer: finds out whether writes can be taken again. A row of 64 KiB
+    /// needs room on the disk, which a change of a small row doesn't: as long as there is none,
+    /// this node is not ready.
     fn look_around(&mut self) {
-        const PROBE: &str = "UPDATE relay.about SET version = version";
+        const PROBE: &str = "
+            INSERT INTO relay.intents (id, random, surface, created_at, label, headers, body)
+                VALUES (0, 0, 1, 0, '', '', decode(repeat('00', 65536), 'hex'));
+            DELETE FROM relay.intents WHERE id = 0";
         if !self.shared.health.is_refusing() {
             return;
         }
@@ -133,7 +141,7 @@ impl Writer {
             limit: Duration::ZERO,
             stop: &self.shared.stop,
         };
-        let probed = self.link.call(patience, |sql| sql.execute(PROBE, &[]));
+        let probed = self.link.call(patience, |sql| sql.batch(PROBE));
         if probed.is_ok() && self.shared.health.accepting() {
             log::info!("writes are being accepted again");
         }
@@ -142,7 +150,7 @@ impl Writer {
     /// Leaves the other nodes, as far as the server can be reached.
     fn leave(&mut self) {
         let shared = &self.shared;
-        let left = self.link.call(shared.patience(), |sql| {
+        let left = self.link.call(shared.patience(CALL_LIMIT), |sql| {
             nodes::leave(sql, &shared.node, &shared.node_settings, &*shared.clock)
         });
         if let Err(error) = left {

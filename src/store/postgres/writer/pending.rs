@@ -1,7 +1,10 @@
 //! Work that waits for the writer: intents, and who asks for their outcomes.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
+use crate::clock::Stopwatch;
 use crate::model::IntentId;
 use crate::store::error::StoreError;
 use crate::store::postgres::keys::KeyDigest;
@@ -41,6 +44,7 @@ pub struct PendingAccept {
     /// The id under which it is recorded.
     pub id: Option<IntentId>,
     waiter: oneshot::Sender<Result<Answer, StoreError>>,
+    since: Stopwatch,
 }
 
 impl PendingAccept {
@@ -57,6 +61,7 @@ impl PendingAccept {
             key,
             id: None,
             waiter,
+            since: Stopwatch::start(),
         }
     }
 
@@ -68,6 +73,11 @@ impl PendingAccept {
     /// Bytes that it sends.
     pub fn bytes(&self) -> usize {
         self.intent.body.len() + self.intent.headers.len()
+    }
+
+    /// How long it has waited.
+    pub fn waited(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Answers. A client that hung up changes nothing: what was recorded stays.

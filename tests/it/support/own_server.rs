@@ -1,17 +1,18 @@
 //! A server of one test's own, which the test may stop, restart and replace.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::store::postgres::tests::server::{is_root, programs};
+use super::postgres::{self, Server, is_root, programs, server};
 
 /// Keeps a server below a directory of its own, and obeys the lines of its standard input, each
-/// with a line that says so: `start`, `promote`, `tls` with the names of files, or a mode to stop
-/// by. `$1` is the folder of the programs, `$2` the port of TCP, `$3` another server to follow as
-/// its standby, as options of `pg_basebackup`, or nothing. The server and the directory end with
-/// the process that holds the standard input.
+/// with a line that says so: `start`, `promote`, `tls` with the names of files, `room` on a small
+/// disk, or a mode to stop by. `$1` is the folder of the programs, `$2` the port of TCP, `$3`
+/// another server to follow as its standby, as options of `pg_basebackup`, or nothing. The server
+/// and the directory end with the process that holds the standard input.
 const SCRIPT: &str = r#"
 set -eu
 below=/tmp
@@ -43,6 +44,7 @@ while read -r what; do
             -c ssl=$tls -c ssl_cert_file=$directory/server.pem \
             -c ssl_key_file=$directory/server.key" start >"$log" 2>&1 ;;
     promote) "$1/pg_ctl" -D "$directory/data" -w promote >"$log" 2>&1 ;;
+    room) rm /mnt/filler ;;
     tls) read -r file; install -m 600 "$file.pem" "$directory/server.pem"
         install -m 600 "$file.key" "$directory/server.key" ;;
     *) "$1/pg_ctl" -D "$directory/data" -w -m "$what" stop >"$log" 2>&1 ;;
@@ -59,30 +61,54 @@ pub struct OwnServer {
     keeper: Child,
 }
 
-/// A server that isn't started yet; none, if PostgreSQL isn't installed.
+/// The folder of the [small disk](own_server_with_a_small_disk) that takes a tablespace.
+pub const SMALL_DISK: &str = "/mnt/data";
+
+/// Mounts the small disk where nobody else sees it, for the process that `$@` becomes. A filler
+/// takes a third of it.
+const SMALL: &str = r#"
+set -eu
+mount -t tmpfs -o size=36m,mode=711 tmpfs /mnt
+mkdir -m 700 /mnt/data
+fallocate -l 12m /mnt/filler
+chown -R postgres /mnt
+exec "$@"
+"#;
+
+/// A server that isn't started yet; none, and a line that says so, if PostgreSQL isn't installed.
 pub fn own_server() -> Option<OwnServer> {
-    Some(keep(&programs()?, ""))
+    server()?;
+    let shell = postgres::command(OsStr::new("sh"));
+    Some(keep(shell, &programs()?, ""))
 }
 
-fn keep(programs: &Path, primary: &str) -> OwnServer {
+/// The same with a small disk beside its own, at [`SMALL_DISK`]; none, and a line that says so, if
+/// this process may not mount one.
+pub fn own_server_with_a_small_disk() -> Option<OwnServer> {
+    server()?;
+    let mount = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", SMALL, "sh", program]);
+        command
+    };
+    let tried = mount("true").stderr(Stdio::null()).status();
+    if !is_root() || !tried.is_ok_and(|status| status.success()) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: a small disk can't be mounted here"
+        );
+        return None;
+    }
+    let shell = postgres::command(OsStr::new("sh"));
+    let mut command = mount("setpriv");
+    command.args(shell.get_args());
+    Some(keep(command, &programs()?, ""))
+}
+
+fn keep(mut command: Command, programs: &Path, primary: &str) -> OwnServer {
     let free = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = free.local_addr().expect("an address").port();
     drop(free);
-    let mut command = if is_root() {
-        let mut command = Command::new("setpriv");
-        let user = [
-            "--reuid",
-            "postgres",
-            "--regid",
-            "postgres",
-            "--clear-groups",
-            "sh",
-        ];
-        command.args(user);
-        command
-    } else {
-        Command::new("sh")
-    };
     let mut keeper = command
         .args(["-c", SCRIPT, "sh"])
         .arg(programs)
@@ -129,7 +155,8 @@ impl OwnServer {
     pub fn standby(&self) -> OwnServer {
         let programs = programs().expect("this server's programs");
         let host = self.directory.display().to_string();
-        keep(&programs, &format!("{host} -p {}", self.port))
+        let shell = postgres::command(OsStr::new("sh"));
+        keep(shell, &programs, &format!("{host} -p {}", self.port))
     }
 
     /// The URL of its maintenance database by the socket.
@@ -139,6 +166,33 @@ impl OwnServer {
             "postgres:///postgres?host={host}&port={}&user=postgres",
             self.port
         )
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process that makes the others.
+    pub fn pid(&self) -> u32 {
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid"));
+        let file = file.expect("it was started");
+        let first = file.lines().next().and_then(|line| line.parse().ok());
+        first.expect("a number")
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    /// The server, for queries.
+    pub fn server(&self) -> Server {
+        Server::at(self.url())
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
     }
 
     /// The address of TCP.
