@@ -4,6 +4,7 @@
 //!   with a clock that nobody can set, and approaches the wall clock slowly. So a wall clock that
 //!   jumps by hours or years makes nothing expire, come early or wait for years.
 //! - [`Clock::wall`] is the wall clock, for times that others compare with their own clocks.
+//! - Where several processes share a database, both follow the database's clock.
 //! - [`Clock::monotonic`] measures intervals within the process.
 //!
 //! `contract`: the trait. `timestamp`: a time to store. `slewed`: the clock that approaches the

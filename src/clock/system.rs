@@ -15,7 +15,32 @@ const REPORTED_SECONDS: i64 = 60;
 pub struct SystemClock {
     start: Stopwatch,
     boot_time_at_start: Duration,
-    slewed: Mutex<SlewedClock>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    slewed: SlewedClock,
+    /// How many nanoseconds the clock that is followed is ahead of the time since boot; none: the
+    /// system's wall clock is followed.
+    reference: Option<i64>,
+}
+
+impl State {
+    /// The clock that is followed, in nanoseconds since the Unix epoch.
+    fn wall(&self) -> i64 {
+        match self.reference {
+            Some(ahead) => nanos(boot_time()).saturating_add(ahead),
+            None => wall_nanos(),
+        }
+    }
+
+    fn whose(&self) -> &'static str {
+        match self.reference {
+            Some(_) => "the database's",
+            None => "the system's",
+        }
+    }
 }
 
 impl SystemClock {
@@ -24,24 +49,28 @@ impl SystemClock {
         Self {
             start: Stopwatch::start(),
             boot_time_at_start: Self::boot_time(),
-            slewed: Mutex::new(SlewedClock::starting_at(wall_nanos())),
+            state: Mutex::new(State {
+                slewed: SlewedClock::starting_at(wall_nanos()),
+                reference: None,
+            }),
         }
     }
 
     /// The time now and its lead over the wall clock, in nanoseconds.
     fn read(&self) -> (i64, i64) {
-        let (now, ahead, jump) = {
-            let mut slewed = lock(&self.slewed);
+        let (now, ahead, jump, whose) = {
+            let mut state = lock(&self.state);
             // Read under the lock, so that readings arrive in their order.
-            let (now, jump) = slewed.follow(self.elapsed(), wall_nanos());
-            (now, slewed.ahead(), jump)
+            let wall = state.wall();
+            let (now, jump) = state.slewed.follow(self.elapsed(), wall);
+            (now, state.slewed.ahead(), jump, state.whose())
         };
         if let Some(jump) = jump {
             let direction = if jump > 0 { "ahead" } else { "back" };
             let seconds = jump.unsigned_abs() / 1_000_000_000;
             log::warn!(
-                "the system's clock was set {direction} by {seconds} s: schedules and windows keep \
-                 to the old time, and follow slowly"
+                "{whose} clock was set {direction} by {seconds} s: schedules and windows keep to \
+                 the old time, and follow slowly"
             );
         }
         (now, ahead)
@@ -69,7 +98,7 @@ impl Clock for SystemClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(wall_nanos() / MILLI)
+        Timestamp::from_millis(lock(&self.state).wall() / MILLI)
     }
 
     fn ahead(&self) -> i64 {
@@ -78,9 +107,13 @@ impl Clock for SystemClock {
 
     fn resume(&self, now: Timestamp) {
         let elapsed = self.elapsed();
-        let wall = wall_nanos();
         let now = now.as_millis().saturating_mul(MILLI);
-        lock(&self.slewed).resume(elapsed, wall, now);
+        let wall = {
+            let mut state = lock(&self.state);
+            let wall = state.wall();
+            state.slewed.resume(elapsed, wall, now);
+            wall
+        };
         let seconds = wall.saturating_sub(now) / 1_000_000_000;
         if seconds.abs() >= REPORTED_SECONDS {
             let direction = if seconds > 0 { "behind" } else { "ahead of" };
@@ -88,6 +121,26 @@ impl Clock for SystemClock {
                 "relay's clock goes on {} s {direction} the system's, and follows it slowly: that \
                  one was set, and what is stored was written by relay's; to follow at once, stop \
                  relay and run relay unlock --accept-data-loss",
+                seconds.abs()
+            );
+        }
+    }
+
+    fn follow(&self, ahead_of_boot: i64) {
+        let elapsed = self.elapsed();
+        let mut state = lock(&self.state);
+        let is_first = state.reference.replace(ahead_of_boot).is_none();
+        if !is_first {
+            return;
+        }
+        let wall = state.wall();
+        state.slewed.resume(elapsed, wall, wall);
+        drop(state);
+        let seconds = wall_nanos().saturating_sub(wall) / 1_000_000_000;
+        if seconds.abs() >= REPORTED_SECONDS {
+            let direction = if seconds > 0 { "ahead of" } else { "behind" };
+            log::warn!(
+                "this machine's clock is {} s {direction} the database's, which relay follows",
                 seconds.abs()
             );
         }

@@ -1,4 +1,4 @@
-use super::slewed::{SLEW, SlewedClock};
+use super::slewed::{SLEW, SlewedClock, nanos};
 use std::time::Duration;
 
 use super::*;
@@ -82,6 +82,22 @@ fn the_systems_clock_agrees_with_the_wall_clock_unless_it_is_set() {
     let clock = SystemClock::new();
     let apart = clock.now().as_millis().abs_diff(clock.wall().as_millis());
     assert!(apart < 60_000, "{apart} ms");
+}
+
+#[test]
+fn a_clock_that_follows_another_begins_there_and_is_drawn_slowly_later() {
+    const HOUR: i64 = 3_600_000;
+    let clock = SystemClock::new();
+    let system = clock.wall().as_millis();
+    let reference = system * 1_000_000 - nanos(SystemClock::boot_time());
+    for ahead in [HOUR, 2 * HOUR] {
+        clock.follow(reference + ahead * 1_000_000);
+        let wall = clock.wall().as_millis() - system;
+        assert!((ahead..ahead + 60_000).contains(&wall), "{wall}");
+        let now = clock.now().as_millis() - system;
+        assert!((HOUR..HOUR + 60_000).contains(&now), "{now}");
+    }
+    assert!(clock.ahead() < -3_500_000, "{}", clock.ahead());
 }
 
 proptest::proptest! {

@@ -63,7 +63,7 @@ fn load_and_send(
         };
     }
     // Another node may begin it: this one gives it back.
-    if !reader.may_begin_attempt() {
+    if !reader.may_begin_attempt(attempt.claim()) {
         return complete(attempt, None);
     }
     let outcome = match &attempt.body {

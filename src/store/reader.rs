@@ -6,7 +6,7 @@ use crate::model::FailureKind;
 use crate::store::error::StoreError;
 use crate::store::sqlite;
 use crate::store::types::{
-    Affected, AlertState, BlockingPart, Cutoffs, DeadLetterCursor, DeadLetterDigest,
+    Affected, AlertState, BlockingPart, Claim, Cutoffs, DeadLetterCursor, DeadLetterDigest,
     DeadLetterQuery, DestinationBacklog, DestinationId, DueScan, DueScanned, Expired, IntentRow,
     LearnedSecret, OutboundMessage, PruneCursor, ShedCursor, Sheddable, SpaceSample,
 };
@@ -48,9 +48,9 @@ impl Reader {
         &self.engine
     }
 
-    /// Whether an attempt may begin now: not once other nodes may begin it.
-    pub fn may_begin_attempt(&self) -> bool {
-        on_engine!(&self.engine, |engine| engine.may_begin_attempt())
+    /// Whether a claimed delivery may be attempted now: not once other processes may do so.
+    pub fn may_begin_attempt(&self, claim: Claim) -> bool {
+        on_engine!(&self.engine, |engine| engine.may_begin_attempt(claim))
     }
 
     /// Looks for destinations with waiting deliveries.

@@ -18,4 +18,10 @@ impl Store {
     pub fn serves(&self, destination: &str) -> bool {
         on_engine!(&self.engine, |engine| engine.serves(destination))
     }
+
+    /// Lets other processes deliver: nothing more is claimed here, and what is claimed is settled
+    /// or released. Returns at once.
+    pub fn hand_over(&self) {
+        on_engine!(&self.engine, |engine| engine.hand_over());
+    }
 }

@@ -103,6 +103,32 @@ impl Journal {
         locked(&self.faults).push(now);
     }
 
+    /// The times at which outcomes may have been lost.
+    pub fn faults(&self) -> Vec<Duration> {
+        locked(&self.faults).clone()
+    }
+
+    /// The event that waited longest from its acknowledgement to its first arrival: its number, and
+    /// how long. One that never arrived is not among them.
+    pub fn longest_wait(&self) -> (u64, Duration) {
+        let mut acknowledged: HashMap<u64, Duration> = HashMap::new();
+        for sent in locked(&self.sent).iter().filter(|sent| sent.id.is_some()) {
+            let first = acknowledged.entry(sent.n).or_insert(sent.ended);
+            *first = sent.ended.min(*first);
+        }
+        let mut longest = (0, Duration::ZERO);
+        // Arrivals are in their order: later ones of the same event find it gone.
+        for hit in locked(&self.hits).iter() {
+            if let Some(n) = hit.n
+                && let Some(since) = acknowledged.remove(&n)
+                && hit.at.saturating_sub(since) > longest.1
+            {
+                longest = (n, hit.at.saturating_sub(since));
+            }
+        }
+        longest
+    }
+
     pub fn acknowledged(&self) -> usize {
         let sent = locked(&self.sent);
         sent.iter().filter(|sent| sent.id.is_some()).count()

@@ -10,6 +10,8 @@ impl Dispatcher {
     /// Claims nothing more, settles the attempts that finish by the deadline, and releases the
     /// rest: an attempt interrupted by a stop is not a failed one.
     pub(super) fn shut_down(&mut self, deadline: &Deadline) {
+        // Other nodes need not wait for the requests that are drained beside this.
+        self.context.store.hand_over();
         self.pool.recall(self.targets.ids());
         loop {
             self.collect_completions();

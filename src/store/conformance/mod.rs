@@ -27,7 +27,7 @@ mod reading;
 mod retention;
 mod rollups;
 pub(in crate::store) mod same_states;
-mod scene;
+pub(in crate::store) mod scene;
 mod settling;
 mod stopping;
 mod tail;

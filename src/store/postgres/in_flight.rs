@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::store::types::{ClaimId, Claimed, DestinationId, IntentRow, Release, Settlement};
+use crate::store::types::{Claim, ClaimId, Claimed, DestinationId, IntentRow, Release, Settlement};
 
 /// How long after its time a row may be committed and still be found at once: an accepted batch
 /// waits for its commit no longer than that, unless the database is in trouble. Later ones are
@@ -75,6 +75,10 @@ pub struct InFlight(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// The node's life that claimed what is held.
+    epoch: i64,
+    /// The claims of this life and of those before are void.
+    void_up_to: i64,
     held: HashMap<(DestinationId, IntentRow), Held>,
     /// How many deliveries are left of each turn.
     turns: HashMap<i64, usize>,
@@ -198,9 +202,14 @@ impl InFlight {
         state.doubtful.retain(|turn| !ending.over.contains(turn));
     }
 
-    /// A claim is durable.
-    pub fn claimed(&self, turn: i64, claimed: &[(Held, i16)]) {
+    /// A claim of a life is durable. False if that life is over: then it is void.
+    #[must_use]
+    pub fn claimed(&self, epoch: i64, turn: i64, claimed: &[(Held, i16)]) -> bool {
         let mut state = self.state();
+        if epoch <= state.void_up_to {
+            return false;
+        }
+        state.epoch = epoch;
         if !claimed.is_empty() {
             state.turns.insert(turn, claimed.len());
         }
@@ -214,6 +223,14 @@ impl InFlight {
             destination.in_flight.insert((held.claimed.due, intent));
             state.held.insert((id, intent), *held);
         }
+        true
+    }
+
+    /// The life that holds a claim; none if it is void, or over.
+    pub fn holder(&self, claim: Claim) -> Option<i64> {
+        let state = self.state();
+        let held = state.held.get(&(claim.destination, claim.intent))?;
+        (held.claimed.claim == claim.id).then_some(state.epoch)
     }
 
     /// All of a destination up to a position was read, and is in flight or was.
@@ -243,11 +260,15 @@ impl InFlight {
         self.state().held.len()
     }
 
-    /// Forgets everything: the node's life is over, and others may have what it had.
-    pub fn void(&self) {
+    /// Forgets everything of a life that is over: others may have what it had.
+    pub fn void(&self, epoch: i64) {
         let mut state = self.state();
+        if epoch <= state.void_up_to {
+            return;
+        }
         let last_turn = state.last_turn;
         *state = State {
+            void_up_to: epoch,
             last_turn,
             ..State::default()
         };

@@ -16,6 +16,20 @@ pub struct Life {
     pub buckets: Arc<[i16]>,
 }
 
+/// A claim that is under way, until it is dropped. The dispatcher makes one at a time.
+pub struct Claiming<'a> {
+    pub life: Life,
+    node: &'a OwnNode,
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        let mut state = self.node.lock();
+        state.is_claiming = false;
+        state.is_claim_stale = false;
+    }
+}
+
 /// The life that goes on now.
 pub struct OwnNode {
     state: Mutex<State>,
@@ -27,6 +41,10 @@ struct State {
     /// Without buckets between two lives. Its slot still tells its ids from others'.
     life: Life,
     owned: BucketSet,
+    /// Whether the dispatcher is claiming.
+    is_claiming: bool,
+    /// Whether that claim began before a bucket was to be drained, and may be of that bucket.
+    is_claim_stale: bool,
     /// Whether a heartbeat is asked for before its time.
     is_beat_asked: bool,
     is_ended: bool,
@@ -43,6 +61,8 @@ impl OwnNode {
             },
             owned: BucketSet::EMPTY,
             membership,
+            is_claiming: false,
+            is_claim_stale: false,
             is_beat_asked: false,
             is_ended: false,
         };
@@ -56,6 +76,21 @@ impl OwnNode {
 
     pub fn life(&self) -> Life {
         self.lock().life.clone()
+    }
+
+    /// Begins a claim, of deliveries in the buckets of the life that it has.
+    pub fn begin_claim(&self) -> Claiming<'_> {
+        let mut state = self.lock();
+        state.is_claiming = true;
+        Claiming {
+            life: state.life.clone(),
+            node: self,
+        }
+    }
+
+    /// Whether a claim is under way that may be of buckets which are being drained.
+    pub fn is_claim_stale(&self) -> bool {
+        self.lock().is_claim_stale
     }
 
     pub fn slot(&self) -> i16 {
@@ -75,9 +110,13 @@ impl OwnNode {
         u8::try_from(bucket).is_ok_and(|bucket| self.lock().owned.contains(bucket))
     }
 
-    /// Whether an attempt may begin: once the lease may be over, others may begin it.
-    pub fn may_begin(&self) -> bool {
-        let until = self.lock().membership.believed_until();
+    /// Whether an attempt that was claimed in a life may begin: once its lease may be over, others
+    /// may begin it.
+    pub fn may_begin(&self, epoch: i64) -> bool {
+        let state = self.lock();
+        let identity = state.membership.identity();
+        let is_own = identity.is_some_and(|own| own.epoch == epoch);
+        let until = state.membership.believed_until().filter(|_| is_own);
         until.is_some_and(|until| boot_millis() < until)
     }
 
@@ -94,6 +133,13 @@ impl OwnNode {
                 membership.fenced();
             }
         });
+        self.ask_beat();
+    }
+
+    /// Claims nothing more, and gives each bucket up once it is drained; the next heartbeat begins
+    /// at once.
+    pub fn hand_over(&self) {
+        self.update(Membership::hand_over);
         self.ask_beat();
     }
 
@@ -134,6 +180,8 @@ impl OwnNode {
         let owned = state.membership.owned();
         let has_gained = !owned.without(state.owned).is_empty();
         if owned != state.owned {
+            let has_lost = !state.owned.without(owned).is_empty();
+            state.is_claim_stale |= has_lost && state.is_claiming;
             state.owned = owned;
             state.life.buckets = owned.to_array().into();
         }

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::retry::{CALL_LIMIT, Link};
 use super::shared::Shared;
 use crate::store::error::StoreError;
+use crate::store::types::Claim;
 
 /// A connection for the reads of one part; clones share it, one read at a time. It connects when it
 /// is first needed. All methods block.
@@ -26,9 +27,11 @@ impl Reader {
         &self.shared
     }
 
-    /// Whether an attempt may begin now: not once this node's lease may be over.
-    pub fn may_begin_attempt(&self) -> bool {
-        self.shared.node.may_begin()
+    /// Whether a claimed delivery may be attempted now: not once the lease of the node's life that
+    /// claimed it may be over.
+    pub fn may_begin_attempt(&self, claim: Claim) -> bool {
+        let holder = self.shared.in_flight.holder(claim);
+        holder.is_some_and(|epoch| self.shared.node.may_begin(epoch))
     }
 
     /// Reads; on a new connection if this one is lost.

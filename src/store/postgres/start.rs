@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handle::Postgres;
-use super::nodes::{self, Membership};
+use super::nodes::{self, DatabaseClock, Membership};
 use super::open::{Absent, prepare};
 use super::recover;
 use super::retry::Connector;
@@ -32,7 +32,8 @@ impl Postgres {
         let connector = Connector::of_settings(url, settings)?;
         let refused = |failure: Failure| connector.refused(&failure);
         let mut connection = connector.connect().map_err(refused)?;
-        let membership = begin(&mut connection, &context, longest_wait).map_err(refused)?;
+        let (membership, clock) =
+            begin(&mut connection, &context, longest_wait).map_err(refused)?;
         let newest = newest_row(&mut connection).map_err(refused)?;
         let shared = Shared::new(context, &connector, settings.readers, membership);
         shared.budget.set_max(settings.max_bytes);
@@ -41,22 +42,24 @@ impl Postgres {
         let writer = Writer::new(receiver, Arc::clone(&shared), newest);
         let ended = writer::spawn(writer, Arc::clone(&shared)).map_err(OpenError::Thread)?;
         upkeep::start_vacuum(Vacuum::new(Arc::clone(&shared))).map_err(OpenError::Thread)?;
-        nodes::spawn_heartbeat(Arc::clone(&shared)).map_err(OpenError::Thread)?;
+        nodes::spawn_heartbeat(Arc::clone(&shared), clock).map_err(OpenError::Thread)?;
         nodes::spawn_rounds(Arc::clone(&shared)).map_err(OpenError::Thread)?;
         Ok(Self::new(queue, shared, ended))
     }
 }
 
-/// Prepares the tables, and begins a life of this node.
+/// Prepares the tables, begins to follow the database's clock, and begins a life of this node.
 fn begin(
     sql: &mut Connection,
     context: &StoreContext,
     longest_wait: Duration,
-) -> Result<Membership, Failure> {
+) -> Result<(Membership, DatabaseClock), Failure> {
     prepare(sql, Absent::IsCreated)?;
+    // Before anything is written with a time.
+    let clock = DatabaseClock::begin(sql, &*context.clock)?;
     let joined = nodes::join(sql, &context.node, &*context.clock, &context.stop)?;
     recover::begin(sql, context, longest_wait)?;
-    Ok(joined)
+    Ok((joined, clock))
 }
 
 /// The newest event: later ones have greater ids, also if the clock was set back.

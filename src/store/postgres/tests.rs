@@ -7,7 +7,7 @@
 //! - [`nodes`]: several nodes on one database. [`upkeep`]: dead rows.
 
 mod failures;
-mod nodes;
+pub mod nodes;
 mod opening;
 #[path = "../../../tests/it/support/own_server.rs"]
 mod own_server;

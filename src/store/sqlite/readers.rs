@@ -13,6 +13,7 @@ use crate::clock::Stopwatch;
 use crate::ops::series::Series;
 use crate::store::context::OnBroken;
 use crate::store::error::{OpenError, StoreError};
+use crate::store::types::Claim;
 
 /// How long a request waits for a reader: longer means overload, which is better reported at once.
 const READER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -108,7 +109,7 @@ pub struct Reader {
 impl Reader {
     /// An attempt may begin at any time: no other process delivers.
     #[expect(clippy::unused_self, reason = "every engine's reader has it")]
-    pub fn may_begin_attempt(&self) -> bool {
+    pub fn may_begin_attempt(&self, _claim: Claim) -> bool {
         true
     }
 

@@ -1,10 +1,11 @@
 //! Nodes of one database, each with clients of its own and a receiver for each client.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::attempts::{ANSWERED_AFTER, Attempts};
 use super::database::Database;
 use crate::judge::{Hit, Journal, Verdict, digest, number};
 use crate::load::{Address, Load, Target};
@@ -13,22 +14,40 @@ use crate::support::engine::{Columns, FromRow, rows_of_postgres};
 use crate::support::{Answer, Client, KEY, Receiver, free_port, until};
 use crate::world::send;
 
-/// The nodes' lease: shorter than usual, so that a cycle is.
-pub const LEASE: Duration = Duration::from_secs(2);
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Receivers, and so destinations of relays: more than nodes, so that each node has some.
 const RECEIVERS: usize = 6;
+
+/// The nodes' lease: in the short form shorter than usual, so that a cycle is.
+pub fn lease() -> Duration {
+    crate::choose(Duration::from_secs(2), Duration::from_secs(5))
+}
+
+pub fn heartbeat() -> Duration {
+    crate::choose(Duration::from_millis(500), Duration::from_secs(1))
+}
+
+/// How a cluster is made.
+#[derive(Default)]
+pub struct Setup {
+    /// How many hours each node's clock is ahead.
+    pub clocks: [i64; 3],
+    pub has_standby: bool,
+}
 
 struct Node {
     name: &'static str,
     address: Address,
     port: u16,
     child: Option<Child>,
+    /// Shifts its clock.
+    shim: Shim,
 }
 
 pub struct Cluster {
     pub journal: Arc<Journal>,
     pub database: Database,
+    attempts: Arc<Attempts>,
     url: String,
     directory: tempfile::TempDir,
     receivers: Vec<Receiver>,
@@ -37,52 +56,60 @@ pub struct Cluster {
 }
 
 /// A receiver that takes everything, after some milliseconds, and records it.
-fn receiver(journal: &Arc<Journal>) -> Receiver {
-    let journal = Arc::clone(journal);
+fn receiver(journal: &Arc<Journal>, attempts: &Arc<Attempts>, which: usize) -> Receiver {
+    let (journal, attempts) = (Arc::clone(journal), Arc::clone(attempts));
     Receiver::start(move |arrival| {
         // A truncated request arrives without a body and doesn't count.
         if arrival.body.is_empty() {
             return Answer::status(400);
         }
+        let at = journal.now();
+        attempts.saw(at, which, arrival);
         journal.hit(Hit {
             n: number(&arrival.body),
             id: arrival.header("webhook-id").to_owned(),
             body: digest(&arrival.body),
-            at: journal.now(),
+            at,
             answered: 200,
         });
-        Answer::status(200).after(Duration::from_millis(5))
+        Answer::status(200).after(ANSWERED_AFTER)
     })
 }
 
 impl Cluster {
     /// Starts the server and all nodes, and waits until each owns some of the buckets.
-    pub fn start_all() -> Self {
-        let journal = Arc::new(Journal::new());
-        let database = Database::new();
-        let url = database.server().create_database();
-        let receivers = (0..RECEIVERS).map(|_| receiver(&journal)).collect();
-        let nodes = NAMES.map(|name| Node {
-            name,
-            address: Arc::new(Mutex::new(None)),
-            port: free_port(),
-            child: None,
+    pub fn start_all(setup: &Setup) -> Self {
+        let (journal, attempts) = (Arc::new(Journal::new()), Arc::new(Attempts::default()));
+        let database = Database::new(setup.has_standby);
+        let created = database.server().create_database();
+        let name = created.trim_start_matches("postgres:///").split('?').next();
+        let url = database.url(name.expect("a name"));
+        let receivers = (0..RECEIVERS).map(|which| receiver(&journal, &attempts, which));
+        let nodes = NAMES.iter().zip(setup.clocks).map(|(name, hours)| {
+            let shim = Shim::new();
+            shim.wall_offset(hours * 3_600);
+            Node {
+                name,
+                address: Arc::new(Mutex::new(None)),
+                port: free_port(),
+                child: None,
+                shim,
+            }
         });
         let mut cluster = Self {
+            receivers: receivers.collect(),
+            nodes: nodes.collect(),
             journal,
+            attempts,
             database,
             url,
             directory: tempfile::tempdir().expect("a temporary directory"),
-            receivers,
-            nodes: nodes.into(),
             shim: Arc::new(Shim::new()),
         };
         for at in 0..cluster.nodes.len() {
             cluster.start(at);
         }
-        until("all nodes own buckets", || {
-            (cluster.owners() == NAMES.map(str::to_owned)).then_some(())
-        });
+        cluster.until_shared();
         cluster
     }
 
@@ -90,7 +117,7 @@ impl Cluster {
         self.nodes.len()
     }
 
-    fn peek<T: FromRow>(&self, sql: &str) -> Vec<T> {
+    pub fn peek<T: FromRow>(&self, sql: &str) -> Vec<T> {
         let rows = rows_of_postgres(&self.database.server(), &self.url, sql);
         rows.into_iter().map(T::from_row).collect()
     }
@@ -103,20 +130,37 @@ impl Cluster {
         )
     }
 
-    /// Starts a node, and waits until it is ready.
-    pub fn start(&mut self, at: usize) {
-        let (name, port) = (self.nodes[at].name, self.nodes[at].port);
-        let toml = format!(
+    /// Waits until all nodes own buckets.
+    pub fn until_shared(&self) {
+        until("all nodes own buckets", || {
+            (self.owners() == NAMES.map(str::to_owned)).then_some(())
+        });
+    }
+
+    /// The lives that the nodes have, and how often a node took another's deliveries over.
+    pub fn lives(&self) -> (Vec<i64>, usize) {
+        let takeovers = NAMES.map(|name| self.log(name).matches("were taken over").count());
+        let epochs = self.peek("SELECT epoch FROM nodes ORDER BY epoch");
+        (epochs, takeovers.iter().sum())
+    }
+
+    fn log(&self, name: &str) -> String {
+        let log = self.directory.path().join(format!("{name}.log"));
+        std::fs::read_to_string(log).unwrap_or_default()
+    }
+
+    fn configuration(&self, at: usize) -> String {
+        format!(
             r#"
 [server]
-listen = "127.0.0.1:{port}"
+listen = "127.0.0.1:{}"
 shutdown_grace = "2s"
 [admin]
 listen = ""
 [node]
-name = "{name}"
+name = "{}"
 lease = "{}ms"
-heartbeat = "250ms"
+heartbeat = "{}ms"
 [api]
 keys = ["{KEY}"]
 [api.rate_limit]
@@ -130,14 +174,23 @@ destinations = ["orders"]
 workers = 8
 allow_networks = ["127.0.0.0/8"]
 "#,
-            LEASE.as_millis(),
+            self.nodes[at].port,
+            self.nodes[at].name,
+            lease().as_millis(),
+            heartbeat().as_millis(),
             self.receivers[0].url("/event"),
-        );
+        )
+    }
+
+    /// Starts a node, and waits until it is ready.
+    pub fn start(&mut self, at: usize) {
+        let (name, port) = (self.nodes[at].name, self.nodes[at].port);
         let file = self.directory.path().join(format!("{name}.toml"));
-        std::fs::write(&file, toml).expect("a configuration");
+        std::fs::write(&file, self.configuration(at)).expect("a configuration");
         let log = self.directory.path().join(format!("{name}.log"));
         let log = std::fs::File::options().create(true).append(true).open(log);
-        let child = Command::new(env!("CARGO_BIN_EXE_relay"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
+        command
             .args([Path::new("serve"), Path::new("--config"), &file])
             .env_clear()
             .env("RELAY_DATABASE_URL", &self.url)
@@ -145,9 +198,10 @@ allow_networks = ["127.0.0.0/8"]
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log.expect("a log"))
-            .spawn();
-        self.nodes[at].child = Some(child.expect("the binary starts"));
+            .stderr(log.expect("a log"));
+        let node = &mut self.nodes[at];
+        node.shim.load(&mut command, self.directory.path(), false);
+        node.child = Some(command.spawn().expect("the binary starts"));
         let address = ([127, 0, 0, 1], port).into();
         until("the node is ready", || {
             self.assert_runs(at);
@@ -157,13 +211,12 @@ allow_networks = ["127.0.0.0/8"]
         self.listens_at(at, Some(address));
     }
 
-    fn assert_runs(&mut self, at: usize) {
+    pub fn assert_runs(&mut self, at: usize) {
         let node = &mut self.nodes[at];
+        let name = node.name;
         let child = node.child.as_mut().expect("it was started");
         if let Some(status) = child.try_wait().expect("a child") {
-            let log = self.directory.path().join(format!("{}.log", node.name));
-            let log = std::fs::read_to_string(log).unwrap_or_default();
-            panic!("node {} ended: {status}\n{log}", node.name);
+            panic!("node {name} ended: {status}\n{}", self.log(name));
         }
     }
 
@@ -181,6 +234,25 @@ allow_networks = ["127.0.0.0/8"]
         self.journal.fault();
     }
 
+    /// Stops a node in order; how long it took until the others owned everything.
+    pub fn stop(&mut self, at: usize) -> Duration {
+        self.listens_at(at, None);
+        let began = Instant::now();
+        let child = self.nodes[at].child.as_ref().expect("it runs");
+        send("-TERM", child.id());
+        self.until_taken_over(at);
+        let took = began.elapsed();
+        let (status, log) = self.ended(at);
+        assert!(status.success(), "node {}: {status}\n{log}", NAMES[at]);
+        took
+    }
+
+    fn ended(&mut self, at: usize) -> (ExitStatus, String) {
+        let mut child = self.nodes[at].child.take().expect("it runs");
+        let status = until("the node ends", || child.try_wait().expect("a child"));
+        (status, self.log(NAMES[at]))
+    }
+
     /// Signals a node. Before and after it, outcomes of its attempts may be refused.
     pub fn signal(&self, at: usize, signal: &str) {
         self.journal.fault();
@@ -189,7 +261,7 @@ allow_networks = ["127.0.0.0/8"]
         self.journal.fault();
     }
 
-    /// Waits until a node's row is gone, and the others own everything.
+    /// Waits until a node owns nothing, and the others own everything.
     pub fn until_taken_over(&self, at: usize) {
         let others: Vec<_> = NAMES
             .into_iter()
@@ -211,7 +283,7 @@ allow_networks = ["127.0.0.0/8"]
                     url: receiver.url("/relay"),
                     journal: Arc::clone(&self.journal),
                     shim: Arc::clone(&self.shim),
-                    pace: Duration::from_millis(5),
+                    pace: Duration::from_millis(150),
                 };
                 Load::start(target, seed ^ (number << 8), 2, 400, number * 1_000_000_000)
             })
@@ -228,35 +300,70 @@ allow_networks = ["127.0.0.0/8"]
         });
     }
 
-    /// Waits until nothing waits, ends the nodes, and judges the run.
+    /// Waits until nothing waits, ends the nodes, and judges the run: `longest` is the longest that
+    /// an event may wait for its first attempt.
     ///
     /// # Panics
     ///
     /// If there is a violation.
-    pub fn judge(&mut self, name: &str) -> Verdict {
+    pub fn judge(&mut self, name: &str, longest: Duration) -> Verdict {
         until("nothing is pending", || {
             let left: Vec<i64> = self.peek("SELECT count(*) FROM waiting");
             (left == [0]).then_some(())
         });
-        for (at, name) in NAMES.iter().enumerate() {
-            self.signal(at, "-TERM");
-            let mut child = self.nodes[at].child.take().expect("it runs");
-            let status = until("the node ends", || child.try_wait().expect("a child"));
-            assert!(status.success(), "node {name}: {status}");
+        for at in 0..self.nodes.len() {
+            let child = self.nodes[at].child.as_ref().expect("it runs");
+            send("-TERM", child.id());
+            let (status, log) = self.ended(at);
+            assert!(status.success(), "node {}: {status}\n{log}", NAMES[at]);
         }
-        let twice: Vec<i64> = self.peek(
-            "SELECT count(*) FROM (SELECT FROM attempts
-             GROUP BY intent_id, destination_id, attempt HAVING count(*) > 1) AS twice",
-        );
-        assert_eq!(twice, [0], "outcomes of one attempt were recorded twice");
-        let claims: Vec<i64> = self.peek("SELECT count(*) FROM claims");
-        assert_eq!(claims, [0], "claims of nobody");
         let rows: Vec<Columns<(Vec<u8>, i64)>> = self.peek(
             "SELECT i.body, d.state FROM intents i LEFT JOIN deliveries d ON d.intent_id = i.id",
         );
         let rows = rows.into_iter().map(|Columns(row)| row).collect();
-        let verdict = self.journal.judge_rows(rows, false);
+        let mut verdict = self.journal.judge_rows(rows, false);
+        for (query, what) in [
+            (
+                "SELECT count(*) FROM (SELECT FROM attempts
+                 GROUP BY intent_id, destination_id, attempt HAVING count(*) > 1) AS twice",
+                "attempts with two outcomes",
+            ),
+            ("SELECT count(*) FROM claims", "claims of nobody"),
+            (
+                "SELECT count(*) FROM buckets WHERE epoch IS NOT NULL",
+                "buckets of nobody who lives",
+            ),
+        ] {
+            let found: Vec<i64> = self.peek(query);
+            if found != [0] {
+                verdict.wrong.push(format!("{found:?} {what}"));
+            }
+        }
+        let (attempts, at_once) = self.attempts.at_once(&self.journal.faults());
+        verdict.wrong.extend(at_once);
+        let (n, waited) = self.journal.longest_wait();
+        println!("{name}: {attempts} attempts; the longest wait for the first one was {waited:?}");
+        if waited > longest {
+            let wrong = format!("{n} waited for {waited:?}, expected {longest:?} at most");
+            verdict.wrong.push(wrong);
+        }
+        if !verdict.wrong.is_empty() {
+            self.keep(name).expect("room for logs");
+        }
         self.journal.assert_verdict(name, verdict)
+    }
+}
+
+impl Cluster {
+    /// Keeps the nodes' logs and the attempts, to find the cause of a violation.
+    fn keep(&self, name: &str) -> std::io::Result<()> {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for node in NAMES {
+            let log = kept.join(format!("torture-{name}-{node}.log"));
+            std::fs::write(log, self.log(node))?;
+        }
+        let attempts = kept.join(format!("torture-{name}-attempts.log"));
+        std::fs::write(attempts, self.attempts.lines())
     }
 }
 

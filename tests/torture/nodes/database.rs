@@ -1,7 +1,7 @@
-//! A server of PostgreSQL that can be killed and started again.
+//! A server of PostgreSQL that can be killed and started again, and its standby.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::support::postgres::{self, Server};
@@ -9,58 +9,154 @@ use crate::support::until;
 use crate::world::send;
 
 pub struct Database {
-    directory: PathBuf,
     programs: PathBuf,
+    primary: Instance,
+    /// Follows the primary; each commit waits for it.
+    standby: Option<Instance>,
+}
+
+/// A directory with the files of a server, which runs or doesn't.
+struct Instance {
+    directory: PathBuf,
     child: Option<Child>,
 }
 
 impl Database {
-    /// Makes a cluster of databases and starts its server.
-    pub fn new() -> Self {
+    /// Makes a cluster of databases and starts its server, and a standby if there is one.
+    pub fn new(has_standby: bool) -> Self {
         let programs = postgres::programs().expect("PostgreSQL is there");
-        let made = postgres::command("mktemp".as_ref())
-            .args(["-d", "/tmp/relay-torture.XXXXXX"])
-            .output()
-            .expect("mktemp is there");
-        let directory = String::from_utf8(made.stdout).expect("text");
         let mut database = Self {
-            directory: PathBuf::from(directory.trim()),
             programs,
-            child: None,
+            primary: Instance::new(),
+            standby: has_standby.then(Instance::new),
         };
-        let data = database.directory.join("data");
-        let made = database
-            .program("initdb")
-            .arg("--pgdata")
-            .arg(data)
-            .args(["--username", "postgres", "--auth", "trust"])
-            .args(["--locale", "C", "--encoding", "UTF8"])
-            .stdout(Stdio::null())
-            .status()
-            .expect("initdb runs");
-        assert!(made.success(), "initdb: {made}");
+        database.run("initdb", |command| {
+            command
+                .arg("--pgdata")
+                .arg(database.primary.data())
+                .args(["--username", "postgres", "--auth", "trust"])
+                .args(["--locale", "C", "--encoding", "UTF8"]);
+        });
         database.start();
+        if has_standby {
+            database.follow();
+        }
         database
     }
 
-    fn program(&self, name: &str) -> Command {
-        let mut command = postgres::command(self.programs.join(name).as_ref());
-        command.env_clear().env("LC_ALL", "C").current_dir("/");
-        command
+    fn run(&self, name: &str, with: impl FnOnce(&mut Command)) {
+        let mut command = program(&self.programs, name);
+        with(&mut command);
+        let made = command.output().expect("it is installed");
+        let error = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{name}: {error}");
     }
 
-    fn url(&self, name: &str) -> String {
-        let directory = self.directory.display();
-        format!("postgres:///{name}?host={directory}&user=postgres")
+    /// The URL of a database, on whichever server takes writes.
+    pub fn url(&self, name: &str) -> String {
+        let primary = self.primary.directory.display();
+        match &self.standby {
+            None => format!("postgres:///{name}?host={primary}&user=postgres"),
+            Some(standby) => {
+                let standby = standby.directory.display();
+                let hosts = format!("host={primary},{standby}");
+                format!("postgres:///{name}?{hosts}&user=postgres&target_session_attrs=read-write")
+            }
+        }
     }
 
     pub fn server(&self) -> Server {
         Server::at(self.url("postgres"))
     }
 
+    /// Starts the server, and waits until it takes connections.
+    pub fn start(&mut self) {
+        self.primary.start(&self.programs);
+    }
+
+    /// Kills the server at once; its processes end as they find out.
+    pub fn kill(&mut self) {
+        self.primary.end("-KILL");
+    }
+
+    /// Stops the server in order, without waiting for its clients.
+    pub fn stop(&mut self) {
+        self.primary.end("-INT");
+    }
+
+    /// Makes the standby the primary, and waits until it takes writes. The old primary is gone.
+    pub fn promote(&mut self) {
+        let standby = self.standby.as_mut().expect("there is one");
+        std::mem::swap(&mut self.primary, standby);
+        let data = self.primary.data();
+        self.run("pg_ctl", |command| {
+            command.args(["-w", "promote", "-D"]).arg(data);
+        });
+        // It commits alone until it has a standby of its own.
+        self.wait_for_standbys("");
+    }
+
+    /// Makes a new standby of the primary, for which commits wait from now on.
+    pub fn follow(&mut self) {
+        let mut standby = self.standby.take().expect("there is one");
+        let _ = std::fs::remove_dir_all(standby.data());
+        self.run("pg_basebackup", |command| {
+            command
+                .args(["-U", "postgres", "-R", "-X", "stream", "-c", "fast", "-h"])
+                .arg(&self.primary.directory)
+                .arg("-D")
+                .arg(standby.data());
+        });
+        standby.start(&self.programs);
+        until("the standby follows", || {
+            let rows = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+            (self.ask(rows) == "1\n").then_some(())
+        });
+        self.standby = Some(standby);
+        self.wait_for_standbys("*");
+    }
+
+    fn wait_for_standbys(&self, names: &str) {
+        self.ask(&format!(
+            "ALTER SYSTEM SET synchronous_standby_names = '{names}'"
+        ));
+        self.ask("SELECT pg_reload_conf()");
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        let primary = self.primary.directory.display();
+        let url = format!("postgres:///postgres?host={primary}&user=postgres");
+        let printed = Server::at(url.clone()).query(&url, sql, &[]);
+        String::from_utf8(printed).expect("text")
+    }
+}
+
+fn program(programs: &Path, name: &str) -> Command {
+    let mut command = postgres::command(programs.join(name).as_ref());
+    command.env_clear().env("LC_ALL", "C").current_dir("/");
+    command
+}
+
+impl Instance {
+    fn new() -> Self {
+        let made = postgres::command("mktemp".as_ref())
+            .args(["-d", "/tmp/relay-torture.XXXXXX"])
+            .output()
+            .expect("mktemp is there");
+        let directory = String::from_utf8(made.stdout).expect("text");
+        Self {
+            directory: PathBuf::from(directory.trim()),
+            child: None,
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// Starts the server, and waits until it takes connections. Processes of a killed one may hold
     /// its directory for a moment.
-    pub fn start(&mut self) {
+    fn start(&mut self, programs: &Path) {
         let log = self.directory.with_extension("log");
         until("PostgreSQL takes connections", || {
             let is_running = self
@@ -69,10 +165,9 @@ impl Database {
                 .is_some_and(|child| child.try_wait().expect("a child").is_none());
             if !is_running {
                 let lines = || File::options().create(true).append(true).open(&log);
-                let child = self
-                    .program("postgres")
+                let child = program(programs, "postgres")
                     .arg("-D")
-                    .arg(self.directory.join("data"))
+                    .arg(self.data())
                     .arg("-k")
                     .arg(&self.directory)
                     .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
@@ -82,23 +177,12 @@ impl Database {
                     .spawn();
                 self.child = Some(child.expect("PostgreSQL starts"));
             }
-            let ready = self
-                .program("pg_isready")
+            let ready = program(programs, "pg_isready")
                 .args(["-q", "-U", "postgres", "-h"])
                 .arg(&self.directory)
                 .status();
             ready.expect("pg_isready runs").success().then_some(())
         });
-    }
-
-    /// Kills the server at once; its processes end as they find out.
-    pub fn kill(&mut self) {
-        self.end("-KILL");
-    }
-
-    /// Stops the server in order, without waiting for its clients.
-    pub fn stop(&mut self) {
-        self.end("-INT");
     }
 
     fn end(&mut self, signal: &str) {
@@ -108,13 +192,12 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for Instance {
     fn drop(&mut self) {
         if self.child.is_some() {
-            self.stop();
+            self.end("-INT");
         }
         let _ = std::fs::remove_dir_all(&self.directory);
-        let log = self.directory.with_extension("log");
-        let _ = std::fs::remove_file(log);
+        let _ = std::fs::remove_file(self.directory.with_extension("log"));
     }
 }

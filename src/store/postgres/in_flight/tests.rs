@@ -2,6 +2,7 @@ use super::*;
 use crate::store::types::{AttemptRecord, Claim, DestinationChange};
 
 const D: DestinationId = DestinationId(1);
+const EPOCH: i64 = 4;
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -31,7 +32,7 @@ fn claimed(in_flight: &InFlight, turn: i64, due: &[(i64, i64)]) -> Vec<Held> {
         .map(|(nth, (intent, due))| held(turn, nth, *intent, *due))
         .collect();
     let with_bucket: Vec<_> = held.iter().map(|one| (*one, 7)).collect();
-    in_flight.claimed(turn, &with_bucket);
+    assert!(in_flight.claimed(EPOCH, turn, &with_bucket));
     held
 }
 
@@ -135,7 +136,7 @@ fn a_retry_that_is_due_before_the_cursor_moves_it_back() {
 fn a_clock_that_is_set_back_and_a_full_scan_begin_at_the_beginning() {
     let in_flight = InFlight::default();
     for is_scan in [false, true] {
-        claimed(&in_flight, 1, &[(1, 10)]);
+        let held = claimed(&in_flight, 1, &[(1, 10)]);
         in_flight.read_up_to(D, (at(10), IntentRow(1)), at(100_000));
         assert!(start(&in_flight, 100_000).after > BEGINNING);
         if is_scan {
@@ -143,7 +144,8 @@ fn a_clock_that_is_set_back_and_a_full_scan_begin_at_the_beginning() {
         }
         let now = if is_scan { 100_000 } else { 50_000 };
         assert_eq!(start(&in_flight, now).after, BEGINNING);
-        in_flight.void();
+        let ending = in_flight.ending(&[], &[Release::untouched(&held[0].claimed)]);
+        in_flight.ended(&ending, at(now));
     }
 }
 
@@ -153,7 +155,14 @@ fn a_void_claim_is_neither_settled_nor_passed_over_and_no_turn_is_used_twice() {
     let turn = in_flight.next_turn();
     let held = claimed(&in_flight, turn, &[(1, 10)]);
     in_flight.doubt(99);
-    in_flight.void();
+    let claim = Claim {
+        intent: held[0].claimed.intent,
+        destination: D,
+        id: held[0].claimed.claim,
+    };
+    assert_eq!(in_flight.holder(claim), Some(EPOCH));
+    in_flight.void(EPOCH);
+    assert_eq!(in_flight.holder(claim), None);
     assert!(
         in_flight
             .ending(&[settlement(&held[0], None)], &[])
@@ -161,6 +170,12 @@ fn a_void_claim_is_neither_settled_nor_passed_over_and_no_turn_is_used_twice() {
     );
     assert!(start(&in_flight, 1).in_flight.is_empty() && in_flight.all().is_empty());
     assert!(in_flight.next_turn() > turn);
+    // A claim that was durable before the life ended, and is told of after.
+    assert!(!in_flight.claimed(EPOCH, turn + 1, &[(held[0], 7)]));
+    assert_eq!(in_flight.len(), 0);
+    assert!(in_flight.claimed(EPOCH + 1, turn + 2, &[(held[0], 7)]));
+    in_flight.void(EPOCH);
+    assert_eq!(in_flight.holder(claim), Some(EPOCH + 1));
 }
 
 #[test]

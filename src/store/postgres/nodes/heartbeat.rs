@@ -1,14 +1,15 @@
 //! The thread that keeps the lease, on a connection of its own: renews, takes lapsed nodes over,
 //! and gives and grabs buckets.
 
-use std::sync::{Arc, TryLockError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::stop::{Ending, Stop};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::nodes::bucket_set::BucketSet;
+use crate::store::postgres::nodes::database_clock::{DatabaseClock, Look};
 use crate::store::postgres::nodes::join::own;
-use crate::store::postgres::nodes::lease_clock::boot_millis;
+use crate::store::postgres::nodes::lease_clock::{boot_millis, boot_nanos};
 use crate::store::postgres::nodes::membership::{Answer, Membership, Step};
 use crate::store::postgres::nodes::statements::{Made, claimed, make};
 use crate::store::postgres::retry::{Link, Patience};
@@ -24,17 +25,19 @@ const LEAST_LIMIT: Duration = Duration::from_secs(1);
 struct Heartbeat {
     shared: Arc<Shared>,
     link: Link,
+    database_clock: DatabaseClock,
     /// Whether heartbeats fail, so that it is logged once.
     is_failing: bool,
 }
 
 /// Starts the thread; it ends with the node.
-pub fn spawn(shared: Arc<Shared>) -> std::io::Result<Ending> {
+pub fn spawn(shared: Arc<Shared>, database_clock: DatabaseClock) -> std::io::Result<Ending> {
     let (running, ended) = Ending::new();
     let thread = std::thread::Builder::new().name("relay-node".to_owned());
     let mut heartbeat = Heartbeat {
         link: shared.connector.link(),
         shared,
+        database_clock,
         is_failing: false,
     };
     running.spawn(thread, move || heartbeat.run())?;
@@ -45,32 +48,32 @@ impl Heartbeat {
     fn run(&mut self) {
         let every = self.shared.node_settings.heartbeat;
         let mut wait = every;
+        let mut draining = BucketSet::EMPTY;
         while self.shared.node.wait(wait) {
             let began = boot_millis();
             self.beat();
-            let (_, is_draining) = self.shared.node.update(|own| !own.draining().is_empty());
+            let before = draining;
+            (_, draining) = self.shared.node.update(|own| own.draining());
             let spent = Duration::from_millis(boot_millis().saturating_sub(began));
             wait = every.saturating_sub(spent);
-            if is_draining {
+            if !draining.without(before).is_empty() {
+                // Of most buckets nothing is in flight: nobody waits for them any longer.
+                wait = Duration::ZERO;
+            } else if !draining.is_empty() {
                 wait = wait.min(DRAINING);
             }
         }
     }
 
-    /// Makes a beat. The dispatcher's connection is held while drained buckets are given up, so
-    /// that no claim of them is under way.
+    /// Makes a beat. Drained buckets are given up by it: once the claim is over that was under way
+    /// when they were to be drained, no other is of them.
     fn beat(&mut self) {
         let shared = Arc::clone(&self.shared);
         let (_, (identity, draining)) = shared.node.update(|own| (own.identity(), own.draining()));
-        let mut held = None;
-        if !draining.is_empty() {
-            held = match shared.turns.try_lock() {
-                Ok(turns) => Some(turns),
-                Err(TryLockError::Poisoned(turns)) => Some(turns.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            };
-        }
-        if let (Some(_), Some(identity)) = (&held, identity) {
+        if let Some(identity) = identity
+            && !draining.is_empty()
+            && !shared.node.is_claim_stale()
+        {
             self.drain(identity.epoch, draining);
         }
         shared.node.update(Membership::beat);
@@ -82,7 +85,6 @@ impl Heartbeat {
             }
             self.is_failing = false;
         }
-        drop(held);
     }
 
     fn drain(&mut self, epoch: i64, draining: BucketSet) {
@@ -104,12 +106,21 @@ impl Heartbeat {
         let own = own(&shared.node_settings, &*shared.clock, identity, is_leaving);
         let limit = self.limit();
         let sent = boot_millis();
-        let made = call(&mut self.link, limit, |sql| make(sql, step, &own))?;
+        let (made, look) = call(&mut self.link, limit, |sql| {
+            let sent = boot_nanos();
+            let made = make(sql, step, &own)?;
+            let look = |time| Look::of(sent, boot_nanos(), time);
+            let look = made.database_time.map(look);
+            Ok((made, look))
+        })?;
+        if let Some(look) = look {
+            self.database_clock.saw(look, &*shared.clock);
+        }
         if !shared.node.is_ended() {
             report(step, &made);
         }
-        if matches!(made.answer, Answer::Renewed(None)) {
-            shared.in_flight.void();
+        if let (Answer::Renewed(None), Some(identity)) = (&made.answer, identity) {
+            shared.in_flight.void(identity.epoch);
         }
         let answered = boot_millis();
         let (has_gained, ()) = shared

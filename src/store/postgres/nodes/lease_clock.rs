@@ -7,3 +7,8 @@ use crate::clock::SystemClock;
 pub fn boot_millis() -> u64 {
     u64::try_from(SystemClock::boot_time().as_millis()).unwrap_or(u64::MAX)
 }
+
+/// The same in nanoseconds.
+pub fn boot_nanos() -> i64 {
+    i64::try_from(SystemClock::boot_time().as_nanos()).unwrap_or(i64::MAX)
+}

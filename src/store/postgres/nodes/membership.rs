@@ -110,7 +110,10 @@ pub(in crate::store::postgres) struct Membership {
     rules: Rules,
     life: Option<Life>,
     heard: Option<Heard>,
+    /// No bucket is claimed for any more.
     is_leaving: bool,
+    /// The row goes as well, once all buckets are given.
+    ends: bool,
     /// The statements that are left of this beat, the next one last.
     pending: Vec<Step>,
 }
@@ -141,6 +144,7 @@ impl Membership {
             life: None,
             heard: None,
             is_leaving: false,
+            ends: false,
             pending: Vec::new(),
         }
     }
@@ -186,6 +190,13 @@ impl Membership {
 
     /// Gives up all buckets as soon as they are drained, then the row.
     pub fn leave(&mut self) {
+        self.ends = true;
+        self.hand_over();
+    }
+
+    /// Gives up all buckets as soon as they are drained. The row stays: what is accepted meanwhile
+    /// has ids of its slot.
+    pub fn hand_over(&mut self) {
         self.is_leaving = true;
         if let Some(life) = &mut self.life {
             life.draining = life.draining.union(life.owned);
@@ -216,7 +227,7 @@ impl Membership {
         self.pending = match &self.life {
             None if self.is_leaving => Vec::new(),
             None => vec![Step::Join],
-            Some(life) if self.is_leaving && life.is_drained() => vec![Step::Leave],
+            Some(life) if self.ends && life.is_drained() => vec![Step::Leave],
             Some(_) => vec![Step::Renew],
         };
     }

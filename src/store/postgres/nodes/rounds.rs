@@ -5,8 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stop::{Ending, Stop};
-use crate::store::postgres::connection::Connection;
+use crate::clock::Stopwatch;
+use crate::stop::{Deadline, Ending, Stop};
+use crate::store::postgres::connection::{Connection, Notification};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::retry::{Link, Patience};
 use crate::store::postgres::shared::Shared;
@@ -29,52 +30,103 @@ const ARRIVED: &str = "SELECT DISTINCT w.destination_id FROM relay.waiting w
 const POKED: &str = "SELECT coalesce(sum(poked), 0)::int8 FROM relay.buckets
      WHERE bucket = ANY($1)";
 
+/// Why a round begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The time between two rounds is over.
+    Time,
+    /// Something became due in a bucket of this node's.
+    Work,
+    /// Buckets became free.
+    Nodes,
+}
+
 struct Rounds {
     shared: Arc<Shared>,
     link: Link,
     listening: Option<Connection>,
     poked: Option<(Arc<[i16]>, i64)>,
+    /// The time between two rounds.
+    every: Duration,
+    /// The time that the last round took.
+    took: Duration,
 }
 
 /// Starts the thread; it ends with the node.
 pub fn spawn(shared: Arc<Shared>) -> std::io::Result<Ending> {
     let (running, ended) = Ending::new();
     let thread = std::thread::Builder::new().name("relay-rounds".to_owned());
-    let mut rounds = Rounds {
-        link: shared.connector.link(),
-        shared,
-        listening: None,
-        poked: None,
-    };
+    let mut rounds = Rounds::new(shared, EVERY);
     running.spawn(thread, move || rounds.run())?;
     Ok(ended)
 }
 
 impl Rounds {
-    fn run(&mut self) {
-        while !self.shared.node.is_ended() && !self.shared.stop.is_asked() {
-            if self.listen() {
-                self.shared.node.ask_beat();
-            }
-            // The next round tries again; the outage itself is in the log.
-            let _ = self.round();
+    fn new(shared: Arc<Shared>, every: Duration) -> Self {
+        Self {
+            link: shared.connector.link(),
+            shared,
+            listening: None,
+            poked: None,
+            every,
+            took: Duration::ZERO,
         }
     }
 
-    /// Waits for a notification, or for the next round. Whether the nodes changed.
-    fn listen(&mut self) -> bool {
-        if self.listening.is_none() {
-            self.listening = self.begin_to_listen();
+    fn run(&mut self) {
+        while !self.shared.node.is_ended() && !self.shared.stop.is_asked() {
+            match self.wait() {
+                Cause::Time => {}
+                // While others accept a batch a millisecond, at most half of the time goes here.
+                Cause::Work => {
+                    self.shared.stop.wait(self.took);
+                }
+                Cause::Nodes => self.shared.node.ask_beat(),
+            }
+            let began = Stopwatch::start();
+            // What fails is tried again by the next round; the outage itself is in the log.
+            let _ = self.round();
+            self.took = began.elapsed().min(self.every);
         }
-        let Some(connection) = &mut self.listening else {
-            self.shared.stop.wait(EVERY);
-            return false;
-        };
-        if let Ok(notified) = connection.notifications(EVERY) {
-            return notified.iter().any(|one| one.payload == "nodes");
+    }
+
+    /// Waits for a notification that concerns this node, or for the next round.
+    fn wait(&mut self) -> Cause {
+        let until = Deadline::within(self.every);
+        loop {
+            if self.listening.is_none() {
+                self.listening = self.begin_to_listen();
+            }
+            let notified = match &mut self.listening {
+                Some(connection) => connection.notifications(until.left()),
+                None => Ok(Vec::new()),
+            };
+            match notified {
+                Ok(notified) if !notified.is_empty() => {
+                    if let Some(cause) = self.concerns(&notified) {
+                        return cause;
+                    }
+                }
+                _ => {
+                    if notified.is_err() {
+                        self.listening = None;
+                    }
+                    // Over, unless nobody listens.
+                    self.shared.stop.wait(until.left());
+                    return Cause::Time;
+                }
+            }
         }
-        self.listening = None;
-        false
+    }
+
+    /// Why this node has something to do. Others are notified by their slots.
+    fn concerns(&self, notified: &[Notification]) -> Option<Cause> {
+        if notified.iter().any(|one| one.payload == "nodes") {
+            return Some(Cause::Nodes);
+        }
+        let slot = self.shared.node.slot().to_string();
+        let names_own = |one: &Notification| one.payload.split(',').any(|named| *named == slot);
+        notified.iter().any(names_own).then_some(Cause::Work)
     }
 
     fn begin_to_listen(&self) -> Option<Connection> {
@@ -120,3 +172,6 @@ impl Rounds {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,8 @@ const NAMESAKE: &str = "SELECT slot, epoch, seen_at < clock_timestamp() - lease,
      FROM relay.nodes WHERE name = $1";
 
 const RENEW: &str = "UPDATE relay.nodes SET seen_at = clock_timestamp(), is_leaving = $3
-     WHERE slot = $1 AND epoch = $2 RETURNING slot";
+     WHERE slot = $1 AND epoch = $2
+     RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
 
 const OTHERS: &str = "SELECT slot, epoch, seen_at < clock_timestamp() - lease, is_leaving
      FROM relay.nodes WHERE epoch <> $1";
@@ -65,9 +66,13 @@ const GRAB: &str = "UPDATE relay.buckets SET epoch = $3
 /// Wakes the other nodes' heartbeats.
 const TELL: &str = "SELECT pg_notify('relay', 'nodes')";
 
-/// Buckets of which something is claimed by this epoch.
+/// Buckets of which something is claimed by this epoch and neither settled nor released: a turn
+/// stays until all of it is.
 const CLAIMED: &str = "SELECT DISTINCT d.bucket
-     FROM relay.claims c, unnest(c.destinations) u JOIN relay.destinations d ON d.id = u
+     FROM relay.claimed c
+     JOIN relay.waiting w ON w.intent_id = c.intent_id AND w.destination_id = c.destination_id
+          AND w.attempts = c.attempt - 1 AND w.history = c.history
+     JOIN relay.destinations d ON d.id = c.destination_id
      WHERE c.epoch = $1";
 
 /// A node's own part of the statements.
@@ -85,14 +90,20 @@ pub struct Made {
     pub answer: Answer,
     /// Deliveries that were interrupted.
     pub interrupted: i64,
+    /// The database's clock, in microseconds since the Unix epoch, if it was looked at.
+    pub database_time: Option<i64>,
 }
 
 /// Makes a step.
 pub fn make(sql: &mut Connection, step: &Step, own: &Own) -> Result<Made, Failure> {
-    let mut interrupted = 0;
+    let (mut interrupted, mut database_time) = (0, None);
     let answer = match step {
         Step::Join => join(sql, own)?,
-        Step::Renew => renew(sql, own)?,
+        Step::Renew => {
+            let (answer, time) = renew(sql, own)?;
+            database_time = time;
+            answer
+        }
         Step::Look => {
             let epoch = own.epoch()?;
             let rows = sql.transaction(&[(OTHERS, &[&epoch]), (OPEN_BUCKETS, &[&epoch])])?;
@@ -112,6 +123,7 @@ pub fn make(sql: &mut Connection, step: &Step, own: &Own) -> Result<Made, Failur
     Ok(Made {
         answer,
         interrupted,
+        database_time,
     })
 }
 
@@ -160,7 +172,8 @@ fn join(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
     )))
 }
 
-fn renew(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
+/// The answer, and the database's clock unless the row is gone.
+fn renew(sql: &mut Connection, own: &Own) -> Result<(Answer, Option<i64>), Failure> {
     let identity = own.identity.ok_or_else(unjoined)?;
     let (slot, epoch) = (i16::from(identity.slot), identity.epoch);
     let rows = sql.transaction(&[
@@ -169,8 +182,11 @@ fn renew(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
         (OPEN_BUCKETS, &[&epoch]),
     ])?;
     match rows.split_first() {
-        Some((renewed, seen)) if !renewed.is_empty() => Ok(Answer::Renewed(Some(view(seen)?))),
-        _ => Ok(Answer::Renewed(None)),
+        Some((renewed, seen)) if !renewed.is_empty() => {
+            let time = renewed.first().map(|row| row.try_get(0)).transpose()?;
+            Ok((Answer::Renewed(Some(view(seen)?)), time))
+        }
+        _ => Ok((Answer::Renewed(None), None)),
     }
 }
 

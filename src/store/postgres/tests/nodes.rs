@@ -8,7 +8,7 @@ use crate::config;
 use crate::model::Level;
 use crate::ops::metrics::Metrics;
 use crate::stop::Stop;
-use crate::store::context::StoreContext;
+use crate::store::context::{OnWork, StoreContext};
 use crate::store::error::OpenError;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::tests::support::{Database, empty_database};
@@ -16,7 +16,8 @@ use crate::store::postgres::tests::support::{Database, empty_database};
 const LEASE: Duration = Duration::from_millis(1200);
 const HEARTBEAT: Duration = Duration::from_millis(300);
 
-fn try_open(database: &Database, name: &str) -> Result<Postgres, OpenError> {
+/// Opens a node. `on_work` gets the destinations for which something became due.
+pub fn try_open(database: &Database, name: &str, on_work: OnWork) -> Result<Postgres, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let context = StoreContext {
         metrics: Arc::new(Metrics::new(Level::Off)),
@@ -28,7 +29,7 @@ fn try_open(database: &Database, name: &str) -> Result<Postgres, OpenError> {
             ..config::Node::default()
         },
         stop: Stop::default(),
-        on_work: Arc::new(|_| ()),
+        on_work,
         on_outside_write: Arc::new(|| ()),
         on_broken: Arc::new(|why| panic!("{why}")),
     };
@@ -38,11 +39,23 @@ fn try_open(database: &Database, name: &str) -> Result<Postgres, OpenError> {
 }
 
 fn open(database: &Database, name: &str) -> Postgres {
-    try_open(database, name).expect("a node")
+    try_open(database, name, Arc::new(|_| ())).expect("a node")
+}
+
+/// Waits until two nodes share the buckets.
+pub fn until_shared(database: &Database, first: &Postgres, second: &Postgres) {
+    until(database, "the buckets are shared", || {
+        owned(first) + owned(second) == 256 && owned(second) > 64
+    });
 }
 
 fn owned(node: &Postgres) -> usize {
     node.shared().node.buckets().len()
+}
+
+fn may_begin(node: &Postgres) -> bool {
+    let node = &node.shared().node;
+    node.may_begin(node.epoch())
 }
 
 /// Waits until it holds; how long that took.
@@ -63,16 +76,14 @@ fn nodes_share_the_buckets_and_one_that_leaves_gives_its_own_at_once() {
     let first = open(&database, "first");
     assert_eq!(owned(&first), 256, "it joined alone");
     let second = open(&database, "second");
-    until(&database, "the buckets are shared", || {
-        owned(&first) + owned(&second) == 256 && owned(&second) > 64
-    });
+    until_shared(&database, &first, &second);
     let ones = first.shared().node.buckets();
     let others = second.shared().node.buckets();
     assert!(ones.iter().all(|bucket| !others.contains(bucket)));
     second.stop();
     let took = until(&database, "the other has all", || owned(&first) == 256);
     assert!(took < LEASE, "{took:?}");
-    assert!(!second.shared().node.may_begin());
+    assert!(!may_begin(&second));
     first.stop();
     assert_eq!(database.psql("SELECT count(*) FROM relay.nodes"), "0\n");
 }
@@ -89,9 +100,7 @@ fn a_node_that_stays_silent_is_replaced_after_its_lease_and_joins_anew() {
     // No heartbeat of the second gets through.
     second.shared().node.end();
     let clock = Stopwatch::start();
-    until(&database, "its lease is over", || {
-        !second.shared().node.may_begin()
-    });
+    until(&database, "its lease is over", || !may_begin(&second));
     let believed = clock.elapsed();
     until(&database, "the other has all", || owned(&first) == 256);
     let replaced = clock.elapsed();
@@ -114,7 +123,7 @@ fn a_node_whose_row_is_gone_drops_its_life_and_joins_anew() {
     until(&database, "it has joined anew", || {
         node.shared().node.epoch() > before && owned(&node) == 256
     });
-    assert!(node.shared().node.may_begin());
+    assert!(may_begin(&node));
 }
 
 #[test]
@@ -144,7 +153,9 @@ fn a_living_nodes_name_is_refused() {
         return;
     };
     let _node = open(&database, "twin");
-    let refused = try_open(&database, "twin").err().expect("a refusal");
+    let refused = try_open(&database, "twin", Arc::new(|_| ()))
+        .err()
+        .expect("a refusal");
     assert!(
         refused.to_string().contains("a living node is named"),
         "{refused}"

@@ -48,12 +48,12 @@ impl Postgres {
         Ok((life.slot, life.epoch))
     }
 
-    /// The node's row is gone: others may have what it had claimed, and whatever is in memory of it
-    /// is void.
-    fn fenced(&self) -> StoreError {
+    /// The row of a life is gone: others may have what it had claimed, and whatever is in memory of
+    /// it is void.
+    fn fenced(&self, (_, epoch): (i16, i64)) -> StoreError {
         let shared = self.shared();
-        shared.in_flight.void();
-        shared.node.fenced(shared.node.epoch());
+        shared.in_flight.void(epoch);
+        shared.node.fenced(epoch);
         StoreError::Unreachable("another node has taken this one's deliveries over".into())
     }
 
@@ -61,15 +61,17 @@ impl Postgres {
     fn end_claims(&self, part: &TurnPart) -> Result<(), StoreError> {
         let shared = self.shared();
         let in_flight = &shared.in_flight;
+        // Before the claims are read: those of a life that ends in between are void, and those that
+        // are left are sent under the life that made them.
+        let (life, now) = (self.life()?, shared.clock.now());
         let ending = in_flight.ending(part.settlements(), part.releases());
         if ending.is_empty() && part.without_breaker().is_empty() {
             return Ok(());
         }
-        let (life, now) = (self.life()?, shared.clock.now());
         let end = EndClaims::of(&ending, part.without_breaker(), now)?;
         let ended = self.turn(|connection| end.send(connection, life, now))?;
         if !ended.is_own {
-            return Err(self.fenced());
+            return Err(self.fenced(life));
         }
         in_flight.ended(&ending, now);
         let dead = || {
@@ -97,12 +99,16 @@ impl Postgres {
         }
         let shared = self.shared();
         let in_flight = &shared.in_flight;
-        let (life, now) = (self.life()?, shared.clock.now());
+        // No bucket is given to another node under this claim.
+        let claiming = shared.node.begin_claim();
+        let own = &claiming.life;
+        let (life, now) = ((own.slot, own.epoch), shared.clock.now());
         let destinations: Vec<_> = requests.iter().map(|one| one.destination).collect();
         let starts = in_flight.starts(&destinations, now);
         let looks = Looks::of(requests, &starts);
         let found = self.turn(|connection| look(connection, &looks, now))?;
-        let chosen = choose(requests, &starts, &found, part.claim());
+        let mut chosen = choose(requests, &starts, &found, part.claim());
+        chosen.retain(|one| own.buckets.contains(&one.bucket));
         let mut held = Vec::new();
         if !chosen.is_empty() {
             held = self.record(&chosen, life, now)?;
@@ -131,11 +137,13 @@ impl Postgres {
         };
         match self.turn(|connection| claim.send(connection)) {
             Ok(Some(claimed)) => {
-                in_flight.claimed(turn, &claimed);
+                if !in_flight.claimed(life.1, turn, &claimed) {
+                    return Err(self.fenced(life));
+                }
                 in_flight.no_longer_doubt(&over);
                 Ok(claimed.into_iter().map(|(held, _)| held).collect())
             }
-            Ok(None) => Err(self.fenced()),
+            Ok(None) => Err(self.fenced(life)),
             Err(error) => {
                 in_flight.doubt(turn);
                 Err(error)

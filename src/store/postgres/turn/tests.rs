@@ -96,7 +96,7 @@ impl Bed {
             claim.send(&mut self.sql).expect("a claim"),
             Some(claimed.clone())
         );
-        self.in_flight.claimed(claim.turn, &claimed);
+        assert!(self.in_flight.claimed(LIFE.1, claim.turn, &claimed));
         Some(claimed.into_iter().map(|(held, _)| held).collect())
     }
 

@@ -100,7 +100,7 @@ fn raise(
             .map(|name| (name.as_str(), None))
             .collect();
         shared.destinations.meet(sql, &named)?;
-        let mut rows = Rows::new(now, "");
+        let mut rows = Rows::new(now, shared.buckets_of_others(&named));
         for event in events.iter() {
             rows.add(event, |name| shared.destinations.get(name));
         }

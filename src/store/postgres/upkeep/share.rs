@@ -33,4 +33,9 @@ impl Postgres {
             .buckets()
             .contains(&bucket_of(destination))
     }
+
+    /// Gives each bucket to another node as soon as nothing of it is claimed.
+    pub fn hand_over(&self) {
+        self.shared().node.hand_over();
+    }
 }

@@ -178,8 +178,7 @@ impl Writer {
         let named = names(batch, sent);
         self.link
             .call(patience, |sql| shared.destinations.meet(sql, &named))?;
-        let told = self.message(&named);
-        let mut rows = Rows::new(now, &told);
+        let mut rows = Rows::new(now, shared.buckets_of_others(&named));
         for &at in sent {
             rows.add(&batch[at], |name| shared.destinations.get(name));
         }
@@ -222,21 +221,6 @@ impl Writer {
             .filter(|known| own.contains(&known.bucket))
             .map(|known| known.id)
             .collect()
-    }
-
-    /// A message for other nodes: the buckets that they own of these destinations, with commas
-    /// between. Empty if there are none.
-    fn message(&self, named: &[Named<'_>]) -> String {
-        let own = self.shared.node.buckets();
-        let known = named
-            .iter()
-            .filter_map(|(name, _)| self.shared.destinations.get(name));
-        let others: BTreeSet<i16> = known
-            .map(|known| known.bucket)
-            .filter(|bucket| !own.contains(bucket))
-            .collect();
-        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
-        others.join(",")
     }
 
     /// Answers a batch that is durable.

@@ -49,7 +49,9 @@ WITH present AS MATERIALIZED (
     FROM unnest($19::int8[], $20::int4[], $21::int8[]) AS t(id, destination_id, order_key)
     WHERE (t.id IN (SELECT id FROM fresh)) IS TRUE
 ), told AS MATERIALIZED (
-    SELECT pg_notify('relay', $23) WHERE $23 <> ''
+    SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
+    FROM relay.buckets b JOIN relay.nodes n ON n.epoch = b.epoch
+    WHERE b.bucket = ANY($23::int2[]) HAVING count(*) > 0
 )
 SELECT ARRAY(SELECT id FROM fresh), (SELECT count(*) FROM present) = cardinality($22::int4[]),
     (SELECT count(*) FROM told)";
@@ -115,12 +117,13 @@ pub struct Rows<'a> {
     /// Ad hoc origins, each once.
     origins: Vec<DestinationId>,
     now: i64,
-    told: &'a str,
+    /// Buckets whose owners are notified.
+    told: Vec<i16>,
 }
 
 impl<'a> Rows<'a> {
-    /// `told`: a message for other nodes, if one of them owns a destination.
-    pub fn new(now: Timestamp, told: &'a str) -> Self {
+    /// `told`: buckets of destinations that are other nodes', who are notified.
+    pub fn new(now: Timestamp, told: Vec<i16>) -> Self {
         Self {
             now: now.as_millis(),
             told,
