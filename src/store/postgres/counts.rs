@@ -34,23 +34,23 @@ pub const COUNT_RETRYING: &str = "SELECT count(*) FROM relay.waiting WHERE state
 pub const COUNT_CLAIMED: &str = "SELECT count(*) FILTER (WHERE w.state = 0),
             count(*) FILTER (WHERE w.state = 2)
      FROM relay.claimed u
-          JOIN relay.waiting w ON w.intent_id = u.intent_id
-               AND w.destination_id = u.destination_id AND w.history = u.history";
+          JOIN relay.waiting w ON w.intent_id = ANY(ARRAY[u.intent_id])
+               AND w.destination_id = ANY(ARRAY[u.destination_id]) AND w.history = u.history";
 /// Dead letters by destination.
 pub const COUNT_DEAD: &str = "SELECT destination_id, count(*) FROM relay.ended
      WHERE state = 4 AND discarded_at IS NULL GROUP BY destination_id";
 /// Waiting deliveries of each of these destinations, and dead letters, up to a limit.
 pub const COUNT_SOME: &str = "SELECT t.id,
             (SELECT count(*) FROM (SELECT 1 FROM relay.waiting w
-             WHERE w.destination_id = t.id LIMIT $2) x),
+             WHERE w.destination_id = ANY(ARRAY[t.id]) LIMIT $2) x),
             (SELECT count(*) FROM (SELECT 1 FROM relay.ended e
              WHERE e.destination_id = t.id AND e.state = 4 AND e.discarded_at IS NULL
              LIMIT $2) x),
             (SELECT count(*) FROM (SELECT 1 FROM relay.ended e
              WHERE e.destination_id = t.id AND e.place IS NOT NULL LIMIT $2) x),
             (SELECT count(*) FROM relay.claimed u
-                 JOIN relay.waiting w ON w.intent_id = u.intent_id
-                      AND w.destination_id = u.destination_id AND w.history = u.history
+                 JOIN relay.waiting w ON w.intent_id = ANY(ARRAY[u.intent_id])
+                      AND w.destination_id = ANY(ARRAY[u.destination_id]) AND w.history = u.history
              WHERE u.destination_id = t.id)
      FROM unnest($1::int[]) AS t(id)";
 

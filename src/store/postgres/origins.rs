@@ -41,7 +41,7 @@ macro_rules! is_idle {
      AND coalesce(t.held_until, 0) <= $1::int8 AND coalesce(t.probe_at, 0) <= $1::int8
      AND t.id < (SELECT max(id) FROM relay.destinations)
      AND NOT EXISTS (SELECT 1 FROM relay.jobs j WHERE j.destination_id = t.id)
-     AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id)
+     AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = ANY(ARRAY[t.id]))
      AND NOT EXISTS (SELECT 1 FROM relay.ended e
                      WHERE e.destination_id = t.id AND e.state = 4 AND e.discarded_at IS NULL)
      AND NOT EXISTS (SELECT 1 FROM relay.ended e

@@ -42,15 +42,15 @@ WITH lost AS (
     DELETE FROM relay.claims c USING lost WHERE c.epoch = lost.epoch
     RETURNING c.made_at, c.intents, c.destinations, c.attempts, c.histories, c.begun
 ), held AS MATERIALIZED (
-    SELECT DISTINCT ON (w.intent_id, w.destination_id)
+    SELECT DISTINCT ON (u.i, u.d)
            w.intent_id, w.destination_id, u.attempt, u.history, t.made_at, w.interruptions,
            u.nth <= t.begun AS is_begun
     FROM turns t
     CROSS JOIN LATERAL unnest(t.intents, t.destinations, t.attempts, t.histories)
          WITH ORDINALITY AS u(i, d, attempt, history, nth)
-    JOIN relay.waiting w ON w.intent_id = u.i AND w.destination_id = u.d
+    JOIN relay.waiting w ON w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.d])
          AND w.attempts = u.attempt - 1 AND w.history = u.history
-    ORDER BY w.intent_id, w.destination_id, u.nth <= t.begun DESC
+    ORDER BY u.i, u.d, u.nth <= t.begun DESC
 ), begun AS MATERIALIZED (
     SELECT h.*, row_number() OVER (ORDER BY h.intent_id, h.destination_id) - 1 AS nth
     FROM held h WHERE h.is_begun
@@ -58,13 +58,14 @@ WITH lost AS (
     UPDATE relay.waiting w
     SET state = 0, updated_at = $2::int8, next_attempt_at = least($2::int8, w.intent_id >> 12)
     FROM held h
-    WHERE NOT h.is_begun AND w.intent_id = h.intent_id AND w.destination_id = h.destination_id
+    WHERE NOT h.is_begun
+      AND w.intent_id = ANY(ARRAY[h.intent_id]) AND w.destination_id = ANY(ARRAY[h.destination_id])
       AND w.attempts = h.attempt - 1 AND w.history = h.history
     RETURNING w.intent_id
 ), dead AS (
     DELETE FROM relay.waiting w USING begun b
     WHERE b.interruptions + 1 >= $3::int4
-      AND w.intent_id = b.intent_id AND w.destination_id = b.destination_id
+      AND w.intent_id = ANY(ARRAY[b.intent_id]) AND w.destination_id = ANY(ARRAY[b.destination_id])
       AND w.attempts = b.attempt - 1 AND w.history = b.history
     RETURNING w.intent_id, w.destination_id, b.attempt, w.history + 1 AS history,
               w.interruptions + 1 AS interruptions, w.order_key, w.place, b.made_at
@@ -86,7 +87,7 @@ WITH lost AS (
             'interrupted: the process ended before the outcome was known', 'UTF8')
     FROM begun b
     WHERE b.interruptions + 1 < $3::int4
-      AND w.intent_id = b.intent_id AND w.destination_id = b.destination_id
+      AND w.intent_id = ANY(ARRAY[b.intent_id]) AND w.destination_id = ANY(ARRAY[b.destination_id])
       AND w.attempts = b.attempt - 1 AND w.history = b.history
     RETURNING w.intent_id, w.destination_id, w.attempts AS attempt, w.history, b.made_at
 ), recorded AS (
@@ -191,7 +192,7 @@ fn bring_forward(
            AND next_attempt_at < $3::int8 AND updated_at > $1::int8";
     const WAITING: &str = "UPDATE relay.waiting w SET next_attempt_at = $1::int8
          FROM relay.destinations t
-         WHERE w.destination_id = t.id AND w.next_attempt_at > $1::int8
+         WHERE w.destination_id = ANY(ARRAY[t.id]) AND w.next_attempt_at > $1::int8
            AND w.next_attempt_at < $2::int8";
     const HELD: &str = "UPDATE relay.destinations SET held_until = $1::int8
          WHERE held_until > $1::int8";

@@ -81,6 +81,19 @@ impl DatabaseUrl {
             > 1
     }
 
+    /// The same for statements that may take long. A setting of its own would stay with the session
+    /// that a pooler lends to others.
+    pub fn without_statement_timeout(&self) -> Self {
+        let mut config = self.config.clone();
+        let options = config.get_options().unwrap_or_default();
+        let options = format!("{options} -c statement_timeout=0");
+        config.options(options.trim_start());
+        Self {
+            config,
+            tls: self.tls.clone(),
+        }
+    }
+
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -93,6 +106,11 @@ impl DatabaseUrl {
 /// The settings of each session. The planner has no choice but the index that a statement was
 /// written for: its statistics are wrong for a queue that is full now and was empty before. A
 /// prepared statement is planned once.
+///
+/// Settings are not enough for a join with the queue. Vacuumed when it was empty, it counts as one
+/// row, and for an equality the planner considers all of an index, in the order that a merge join
+/// would need. Joins with it say `= ANY(ARRAY[…])`, which has no order. An EXISTS that ends with
+/// `OFFSET 0` is asked for each row, rather than answered from the whole table.
 fn session_options(statement_timeout: Duration) -> String {
     let limit = statement_timeout.as_millis();
     let locks = limit / 2;

@@ -2,11 +2,12 @@
 //! the other tests.
 //!
 //! - [`lost_answers`]: connections that end around a commit. [`outages`]: a server that is full,
-//!   stopped, crowded or replaced. [`sessions`]: the relay's sessions, as the server and a
-//!   pooler see them.
+//!   stopped, crowded or replaced. [`plans`]: the rows that statements touch. [`sessions`]: the
+//!   relay's sessions, as the server and a pooler see them.
 
 mod lost_answers;
 mod outages;
+mod plans;
 mod sessions;
 
 use std::sync::Arc;

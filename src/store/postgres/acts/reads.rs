@@ -83,9 +83,9 @@ impl BulkReads for Connection {
     ) -> Result<Vec<(DestinationId, String)>, Failure> {
         let has_any = if access == Access::Dead {
             "EXISTS (SELECT 1 FROM relay.ended e WHERE e.destination_id = t.id AND e.state = 4
-                                                   AND e.discarded_at IS NULL)"
+                                                   AND e.discarded_at IS NULL OFFSET 0)"
         } else {
-            "EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id)"
+            "EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id OFFSET 0)"
         };
         let text = format!(
             "SELECT t.id, t.name FROM relay.destinations t

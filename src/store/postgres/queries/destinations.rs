@@ -38,7 +38,7 @@ pub const SELECT: &str = "WITH claimed AS MATERIALIZED (
      WHERE ($2::text IS NULL OR t.name = $2)
        AND (t.name = ANY($1) OR t.paused_at IS NOT NULL OR t.held_until IS NOT NULL
             OR t.probe_at IS NOT NULL
-            OR EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id)
+            OR EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id OFFSET 0)
             OR $2 IS NOT NULL)";
 
 /// A destination, and its id once anything was sent to it.

@@ -37,7 +37,7 @@ pub const SELECT: &str = "SELECT i.id,
                              WHERE e.intent_id = i.id AND e.state = ANY($6)
                                AND e.discarded_at IS NULL
                                AND ($7::int IS NULL OR e.destination_id = $7)
-                               AND ($8::bytea IS NULL OR position($8 IN e.last_error) > 0))
+                               AND ($8::bytea IS NULL OR position($8 IN e.last_error) > 0) OFFSET 0)
                   OR EXISTS (SELECT 1 FROM relay.waiting w CROSS JOIN LATERAL
                                   (SELECT EXISTS (SELECT 1 FROM relay.claimed u
                                    WHERE u.intent_id = w.intent_id
@@ -46,7 +46,7 @@ pub const SELECT: &str = "SELECT i.id,
                              WHERE w.intent_id = i.id
                                AND CASE WHEN claimed.it THEN 1 ELSE w.state END = ANY($6)
                                AND ($7::int IS NULL OR w.destination_id = $7)
-                               AND ($8::bytea IS NULL OR position($8 IN w.last_error) > 0)))
+                               AND ($8::bytea IS NULL OR position($8 IN w.last_error) > 0) OFFSET 0))
             ) IS TRUE
      FROM relay.intents i CROSS JOIN LATERAL
           (SELECT CASE WHEN i.surface = 1 THEN i.event_type ELSE i.label END AS own) y

@@ -38,7 +38,7 @@ pub fn try_open(database: &Database, name: &str, on_work: OnWork) -> Result<Post
     Postgres::open(&url, &settings, Duration::from_secs(60), context)
 }
 
-fn open(database: &Database, name: &str) -> Postgres {
+pub fn open(database: &Database, name: &str) -> Postgres {
     try_open(database, name, Arc::new(|_| ())).expect("a node")
 }
 
@@ -59,7 +59,7 @@ fn may_begin(node: &Postgres) -> bool {
 }
 
 /// Waits until it holds; how long that took.
-fn until(database: &Database, what: &str, holds: impl Fn() -> bool) -> Duration {
+pub fn until(database: &Database, what: &str, holds: impl Fn() -> bool) -> Duration {
     let clock = Stopwatch::start();
     while !holds() {
         assert!(clock.elapsed() < Duration::from_secs(15), "never: {what}");

@@ -31,7 +31,7 @@ FROM unnest($4::int4[], $5::int8[], $6::int4[], $7::int4[], $8::int8[], $9::byte
 WHERE t.id = u.d
   AND EXISTS (SELECT 1 FROM relay.nodes WHERE slot = $1::int2 AND epoch = $2::int8)
   AND EXISTS (SELECT 1 FROM relay.waiting w
-              WHERE w.intent_id = u.i AND w.destination_id = u.d
+              WHERE w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.d])
                 AND w.attempts = u.attempt - 1 AND w.history = u.history)";
 
 /// Forgets circuit breakers that are no longer configured. $1: slot; $2: epoch; $3: destinations.

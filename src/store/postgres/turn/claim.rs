@@ -36,8 +36,8 @@ WITH fence AS MATERIALIZED (
     JOIN relay.destinations t ON t.id = u.d AND t.paused_at IS NULL
          AND (t.held_until IS NULL OR t.held_until <= $4::int8)
     JOIN relay.buckets b ON b.bucket = t.bucket AND b.epoch = $2::int8
-    JOIN relay.waiting w ON w.destination_id = u.d AND w.next_attempt_at = u.due
-         AND w.intent_id = u.i AND w.attempts = u.attempt - 1 AND w.history = u.history
+    JOIN relay.waiting w ON w.destination_id = ANY(ARRAY[u.d]) AND w.next_attempt_at = u.due
+         AND w.intent_id = ANY(ARRAY[u.i]) AND w.attempts = u.attempt - 1 AND w.history = u.history
     WHERE EXISTS (SELECT 1 FROM fence)
 ), put AS (
     INSERT INTO relay.claims

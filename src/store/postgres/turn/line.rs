@@ -14,7 +14,7 @@ pub const LOCK: &str = "SELECT id FROM relay.destinations WHERE id = ANY($1::int
 /// keys; $3: when it is due.
 pub const ADVANCE: &str = "UPDATE relay.waiting w SET next_attempt_at = $3::int8
      FROM (SELECT DISTINCT u.d, u.k FROM unnest($1::int4[], $2::int8[]) AS u(d, k)) AS l
-     WHERE w.destination_id = l.d AND w.order_key = l.k AND w.place IS NOT NULL
+     WHERE w.destination_id = ANY(ARRAY[l.d]) AND w.order_key = l.k AND w.place IS NOT NULL
        AND w.intent_id = (SELECT f.intent_id FROM relay.waiting f
                           WHERE f.destination_id = l.d AND f.order_key = l.k
                             AND f.place IS NOT NULL

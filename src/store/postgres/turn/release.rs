@@ -20,7 +20,7 @@ WITH fence AS MATERIALIZED (
 ), back AS (
     UPDATE relay.waiting w SET state = 0, next_attempt_at = i.due, updated_at = $3::int8
     FROM input i
-    WHERE w.intent_id = i.intent_id AND w.destination_id = i.destination_id
+    WHERE w.intent_id = ANY(ARRAY[i.intent_id]) AND w.destination_id = ANY(ARRAY[i.destination_id])
       AND w.attempts = i.attempt - 1 AND w.history = i.history
       AND EXISTS (SELECT 1 FROM fence)
       AND EXISTS (SELECT 1 FROM relay.claims c

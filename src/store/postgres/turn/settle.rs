@@ -30,7 +30,7 @@ WITH fence AS MATERIALIZED (
 ), gone AS (
     DELETE FROM relay.waiting w USING input i
     WHERE i.state IN (3, 4)
-      AND w.intent_id = i.intent_id AND w.destination_id = i.destination_id
+      AND w.intent_id = ANY(ARRAY[i.intent_id]) AND w.destination_id = ANY(ARRAY[i.destination_id])
       AND w.attempts = i.attempt - 1 AND w.history = i.history
       AND EXISTS (SELECT 1 FROM fence)
     RETURNING w.intent_id, w.destination_id, w.last_error, w.order_key,
@@ -42,7 +42,7 @@ WITH fence AS MATERIALIZED (
         last_error = coalesce(i.error, w.last_error)
     FROM input i
     WHERE i.state IN (0, 2)
-      AND w.intent_id = i.intent_id AND w.destination_id = i.destination_id
+      AND w.intent_id = ANY(ARRAY[i.intent_id]) AND w.destination_id = ANY(ARRAY[i.destination_id])
       AND w.attempts = i.attempt - 1 AND w.history = i.history
       AND EXISTS (SELECT 1 FROM fence)
     RETURNING w.intent_id, w.destination_id

@@ -52,15 +52,24 @@ pub fn oldest_transaction(
 }
 
 /// Says once that a transaction pins the horizon, and once that none does any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HorizonWatch {
+    /// The age in seconds from which a transaction is named.
+    pinned_after: f64,
     is_pinned: bool,
 }
 
 impl HorizonWatch {
+    pub fn new(pinned_after: f64) -> Self {
+        Self {
+            pinned_after,
+            is_pinned: false,
+        }
+    }
+
     /// Looks at the oldest transaction; whether that changed the state.
     pub fn look(&mut self, oldest: Option<&OldestTransaction>) -> bool {
-        let pinning = oldest.filter(|oldest| oldest.seconds > PINNED_AFTER);
+        let pinning = oldest.filter(|oldest| oldest.seconds > self.pinned_after);
         let was_pinned = std::mem::replace(&mut self.is_pinned, pinning.is_some());
         match pinning {
             Some(OldestTransaction {

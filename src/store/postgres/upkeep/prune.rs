@@ -28,7 +28,7 @@ pub const DELETE_INTENTS: &str = "
         SELECT * FROM unnest($1::int8[], $2::int8[]) AS t(intent_id, ended)
     ), gone AS MATERIALIZED (
         DELETE FROM relay.intents i USING input t WHERE i.id = t.intent_id
-            AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = i.id)
+            AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = ANY(ARRAY[i.id]))
             AND NOT EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = i.id
                 AND (e.updated_at > t.ended OR e.place IS NOT NULL
                      OR ($3 AND e.state = 4 AND e.discarded_at IS NULL)))
@@ -42,7 +42,7 @@ const DELETE_HISTORIES: &str = "
     DELETE FROM relay.attempts a
     USING unnest($1::int8[], $2::int8[], $3::int4[]) AS t(intent_id, ended, destination_id)
     WHERE a.intent_id = t.intent_id AND a.destination_id = t.destination_id
-        AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = t.intent_id)
+        AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = ANY(ARRAY[t.intent_id]))
         AND NOT EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = t.intent_id
             AND (e.updated_at > t.ended OR e.place IS NOT NULL))";
 

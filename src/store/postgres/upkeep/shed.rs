@@ -43,7 +43,7 @@ const SHED_PAYLOADS: &str = "
         UPDATE relay.intents i
         SET body = '', headers = '', query = NULL, checksum = NULL, gone = $2, gone_at = $3
         FROM unnest($1::int8[]) AS t(id) WHERE i.id = t.id
-            AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = i.id)
+            AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = ANY(ARRAY[i.id]))
             AND NOT EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = i.id
                 AND (e.place IS NOT NULL OR (e.state = 4 AND e.discarded_at IS NULL)))
         RETURNING i.id

@@ -1,7 +1,10 @@
-//! Removes dead rows from the small tables whose every row is soon deleted again.
+//! Removes dead rows from the small tables whose every row is soon deleted again, and from the big
+//! ones after retention has deleted many.
 //!
 //! The server's own vacuum looks once a minute, whatever a table's threshold: at 5 000 deliveries a
-//! second that leaves 300 000 dead rows in the way. The owner of bucket 0 vacuums for all nodes.
+//! second that leaves 300 000 dead rows in the way. In a big table it waits for a fifth of the rows,
+//! and each step of retention passes over the dead rows of earlier ones. The owner of bucket 0
+//! vacuums for all nodes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +13,7 @@ use std::time::Duration;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::shared::Shared;
-use crate::store::postgres::upkeep::horizon::{HorizonWatch, oldest_transaction};
+use crate::store::postgres::upkeep::horizon::{HorizonWatch, PINNED_AFTER, oldest_transaction};
 use crate::store::postgres::upkeep::space::stored_bytes;
 
 /// The time between two looks at the tables.
@@ -22,6 +25,14 @@ const MOST_DEAD: i64 = 20_000;
 /// How often a hot table with any dead rows is vacuumed.
 const VACUUM_EVERY: Duration = Duration::from_secs(10);
 
+/// Dead rows after which a big table is vacuumed, unless they are less than a twentieth of it: a
+/// vacuum reads the pages that changed, and may read all of each index.
+const MOST_DEAD_IN_BIG: i64 = 100_000;
+const LEAST_PART_DEAD: i64 = 20;
+
+/// The shortest time between two vacuums of a big table.
+const REST_OF_BIG: Duration = Duration::from_secs(60);
+
 /// How often the transactions of others are looked at.
 const HORIZON_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,23 +42,56 @@ const MEASURE_EVERY: Duration = Duration::from_secs(30);
 /// How long a vacuum may take. One that takes longer goes on by itself.
 pub const VACUUM_LIMIT: Duration = Duration::from_secs(600);
 
-/// Tables whose dead rows are shown.
-const SHOWN: [&str; 6] = [
-    "waiting",
-    "claims",
-    "intents",
-    "ended",
-    "attempts",
-    "idempotency",
+/// Tables that are vacuumed, and whose dead rows are shown.
+const TABLES: [VacuumedTable; 6] = [
+    VacuumedTable::new(
+        "waiting",
+        true,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.waiting",
+    ),
+    VacuumedTable::new(
+        "claims",
+        true,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.claims",
+    ),
+    VacuumedTable::new(
+        "intents",
+        false,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.intents",
+    ),
+    VacuumedTable::new(
+        "ended",
+        false,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.ended",
+    ),
+    VacuumedTable::new(
+        "attempts",
+        false,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.attempts",
+    ),
+    VacuumedTable::new(
+        "idempotency",
+        false,
+        "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.idempotency",
+    ),
 ];
 
 const SELECT_DEAD: &str = "
-    SELECT relname::text, n_dead_tup FROM pg_stat_user_tables
+    SELECT relname::text, n_dead_tup, n_live_tup FROM pg_stat_user_tables
     WHERE schemaname = 'relay' AND relname::text = ANY($1)";
 
+/// The rows of a table, by the server's statistics.
+struct Counted {
+    table: String,
+    dead: i64,
+    live: i64,
+}
+
 /// A table that is vacuumed.
-struct HotTable {
+struct VacuumedTable {
     name: &'static str,
+    /// Whether each of its rows is soon deleted again.
+    is_hot: bool,
     /// One that another session vacuums is left to it. Its file is not made shorter, which would
     /// lock everybody out for a moment: it is full again soon.
     vacuum: &'static str,
@@ -57,24 +101,30 @@ struct HotTable {
     left: i64,
 }
 
-impl HotTable {
-    const fn new(name: &'static str, vacuum: &'static str) -> Self {
+impl VacuumedTable {
+    const fn new(name: &'static str, is_hot: bool, vacuum: &'static str) -> Self {
         Self {
             name,
+            is_hot,
             vacuum,
             vacuumed_at: None,
             left: 0,
         }
     }
 
-    /// Whether the table wants a vacuum now, with so many dead rows.
-    fn is_due(&self, dead: i64, now: Duration) -> bool {
-        let Some(at) = self.vacuumed_at else {
-            return dead > 0;
+    /// Whether the table wants a vacuum now, with so many rows.
+    fn is_due(&self, Counted { dead, live, .. }: &Counted, now: Duration) -> bool {
+        let has_rested = |rest| {
+            let at = self.vacuumed_at;
+            at.is_none_or(|at| now.saturating_sub(at) >= rest)
         };
-        let is_time = now.saturating_sub(at) >= VACUUM_EVERY;
         // Dead tuples that were left are no reason to try again at once.
-        dead - self.left >= MOST_DEAD || (dead > 0 && is_time)
+        let new = dead - self.left;
+        if self.is_hot {
+            return new >= MOST_DEAD || (*dead > 0 && has_rested(VACUUM_EVERY));
+        }
+        let most = MOST_DEAD_IN_BIG.max(live / LEAST_PART_DEAD);
+        new >= most && has_rested(REST_OF_BIG)
     }
 }
 
@@ -83,7 +133,7 @@ pub struct Vacuum {
     shared: Arc<Shared>,
     /// None until it is needed, and once it is lost.
     connection: Option<Connection>,
-    tables: [HotTable; 2],
+    tables: [VacuumedTable; 6],
     horizon: HorizonWatch,
     next_horizon: Duration,
     next_measure: Duration,
@@ -95,17 +145,8 @@ impl Vacuum {
         Self {
             shared,
             connection: None,
-            tables: [
-                HotTable::new(
-                    "waiting",
-                    "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.waiting",
-                ),
-                HotTable::new(
-                    "claims",
-                    "VACUUM (SKIP_LOCKED, TRUNCATE FALSE) relay.claims",
-                ),
-            ],
-            horizon: HorizonWatch::default(),
+            tables: TABLES,
+            horizon: HorizonWatch::new(PINNED_AFTER),
             next_horizon: Duration::ZERO,
             next_measure: Duration::ZERO,
             is_failing: false,
@@ -123,8 +164,8 @@ impl Vacuum {
         if !self.shared.leads() {
             return Ok(0);
         }
-        let dead = self.call(dead_rows)?;
-        for (table, dead) in &dead {
+        let counted = self.call(count)?;
+        for Counted { table, dead, .. } in &counted {
             self.shared.metrics.dead_tuples(table, *dead);
         }
         if now >= self.next_horizon {
@@ -136,16 +177,15 @@ impl Vacuum {
         }
         let mut vacuumed = 0;
         for at in 0..self.tables.len() {
-            let HotTable { name, vacuum, .. } = self.tables[at];
-            let of_table = dead.iter().find(|(table, _)| table == name);
-            let dead = of_table.map_or(0, |(_, dead)| *dead);
-            if !self.tables[at].is_due(dead, now) {
+            let VacuumedTable { name, vacuum, .. } = self.tables[at];
+            let of_table = counted.iter().find(|counted| counted.table == name);
+            if !of_table.is_some_and(|counted| self.tables[at].is_due(counted, now)) {
                 continue;
             }
             self.call(|connection| connection.batch(vacuum))?;
-            let left = self.call(dead_rows)?;
-            let left = left.iter().find(|(table, _)| table == name);
-            self.tables[at].left = left.map_or(0, |(_, left)| *left);
+            let left = self.call(count)?;
+            let left = left.iter().find(|counted| counted.table == name);
+            self.tables[at].left = left.map_or(0, |left| left.dead);
             self.tables[at].vacuumed_at = Some(now);
             vacuumed += 1;
         }
@@ -161,10 +201,8 @@ impl Vacuum {
         let mut connection = if let Some(kept) = kept {
             kept
         } else {
-            let url = self.shared.connector.url();
-            let mut made = Connection::open(url, VACUUM_LIMIT)?;
-            made.batch("SET statement_timeout = 0")?;
-            made
+            let url = self.shared.connector.url().without_statement_timeout();
+            Connection::open(&url, VACUUM_LIMIT)?
         };
         let called = call(&mut connection);
         self.connection = Some(connection);
@@ -189,10 +227,16 @@ impl Vacuum {
     }
 }
 
-fn dead_rows(connection: &mut Connection) -> Result<Vec<(String, i64)>, Failure> {
-    let shown = SHOWN.as_slice();
-    let rows = connection.rows(SELECT_DEAD, &[&shown])?;
-    let of = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+fn count(connection: &mut Connection) -> Result<Vec<Counted>, Failure> {
+    let names = TABLES.map(|table| table.name);
+    let rows = connection.rows(SELECT_DEAD, &[&names.as_slice()])?;
+    let of = |row: &tokio_postgres::Row| {
+        Ok(Counted {
+            table: row.try_get(0)?,
+            dead: row.try_get(1)?,
+            live: row.try_get(2)?,
+        })
+    };
     rows.iter().map(of).collect()
 }
 

@@ -11,11 +11,11 @@ use crate::store::waiting_origins::WaitingOrigins;
 
 const IS_WAITED_FOR: &str = "
 SELECT 1 FROM relay.destinations t WHERE t.name = $1
-  AND EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id)";
+  AND EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = ANY(ARRAY[t.id]))";
 
 const COUNT: &str = "
 SELECT count(*) FROM relay.destinations t WHERE t.owner = $1
-  AND EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id)";
+  AND EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = ANY(ARRAY[t.id]))";
 
 /// Admits origins of API keys, so that one key can't fill the dispatcher's memory. Nodes count for
 /// themselves: together they may admit a few more than one would.

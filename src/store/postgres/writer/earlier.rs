@@ -31,7 +31,7 @@ JOIN relay.intents i ON i.id = k.intent_id";
 const IS_DEAD: &str = "
 SELECT 1 FROM relay.intents i
 WHERE i.id = $1 AND i.gone IS NULL
-  AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = i.id)
+  AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = ANY(ARRAY[i.id]))
   AND EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = i.id)
   AND NOT EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = i.id AND e.state <> 4)
   AND NOT EXISTS (SELECT 1 FROM relay.attempts a

@@ -65,7 +65,7 @@ SELECT id FROM relay.destinations WHERE id = ANY($1::int4[]) ORDER BY id FOR NO 
 const RELEASE_FIRST: &str = "
 UPDATE relay.waiting w SET next_attempt_at = $3
 FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::int8[]) AS t(destination_id, order_key)) l
-WHERE w.destination_id = l.destination_id AND w.next_attempt_at = $4
+WHERE w.destination_id = ANY(ARRAY[l.destination_id]) AND w.next_attempt_at = $4
   AND w.intent_id = (SELECT f.intent_id FROM relay.waiting f
         WHERE f.destination_id = l.destination_id AND f.order_key = l.order_key
           AND f.place IS NOT NULL

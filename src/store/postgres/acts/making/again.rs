@@ -74,7 +74,7 @@ taken AS (
     SET next_attempt_at = (SELECT at FROM due), history = w.history + 1, updated_at = $10::int8
     FROM input u
     WHERE EXISTS (SELECT 1 FROM step)
-      AND w.intent_id = u.i AND w.destination_id = u.d AND w.state = u.s
+      AND w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.d]) AND w.state = u.s
       AND w.next_attempt_at > $10::int8 AND w.next_attempt_at < 9223372036854775807
       AND w.updated_at = u.at
       AND (w.intent_id, w.destination_id, w.history) NOT IN (SELECT i, d, h FROM claimed)

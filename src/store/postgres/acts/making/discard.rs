@@ -8,7 +8,8 @@ pub const DISCARD: &str = "
 waited AS (
     DELETE FROM relay.waiting w USING input u
     WHERE EXISTS (SELECT 1 FROM step)
-      AND w.intent_id = u.i AND w.destination_id = u.d AND w.state = u.s AND w.updated_at = u.at
+      AND w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.d])
+      AND w.state = u.s AND w.updated_at = u.at
       AND (w.intent_id, w.destination_id, w.history) NOT IN (SELECT i, d, h FROM claimed)
     RETURNING w.intent_id, w.destination_id, w.attempts, w.history, w.interruptions, w.last_error,
               w.order_key),
@@ -48,7 +49,7 @@ pub const DELETE_PAYLOADS: &str = "
 UPDATE relay.intents x
 SET body = '', headers = '', query = NULL, metadata = NULL, checksum = NULL
 WHERE x.id = ANY($1::int8[])
-  AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = x.id)
+  AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = ANY(ARRAY[x.id]))
   AND EXISTS (SELECT 1 FROM relay.ended e WHERE e.intent_id = x.id)
   AND NOT EXISTS (SELECT 1 FROM relay.ended e
                   WHERE e.intent_id = x.id AND e.discarded_at IS NULL)";

@@ -20,7 +20,7 @@ heads AS (
                     AND (w.intent_id, w.destination_id, w.history)
                         NOT IN (SELECT i, d, h FROM claimed) AS may_step_back
              FROM relay.waiting w
-             WHERE w.destination_id = l.d AND w.order_key = l.k AND w.place IS NOT NULL
+             WHERE w.destination_id = ANY(ARRAY[l.d]) AND w.order_key = l.k AND w.place IS NOT NULL
              ORDER BY w.place, w.intent_id LIMIT 1)
             UNION ALL
             (SELECT e.place, e.intent_id, false
@@ -35,7 +35,8 @@ goes AS MATERIALIZED (
     FROM (SELECT *, (place, intent_id) > (first_new, first_new) AS is_later FROM heads) h),
 back AS (
     UPDATE relay.waiting w SET next_attempt_at = 9223372036854775807
-    FROM goes g WHERE w.destination_id = g.d AND w.intent_id = g.steps_back),"
+    FROM goes g
+    WHERE w.destination_id = ANY(ARRAY[g.d]) AND w.intent_id = ANY(ARRAY[g.steps_back])),"
     };
 }
 
@@ -53,9 +54,10 @@ known AS MATERIALIZED (
            x.gone IS NOT NULL
            OR ((SELECT bool_and(e.discarded_at IS NOT NULL) FROM relay.ended e
                 WHERE e.intent_id = x.id) IS TRUE
-               AND NOT EXISTS (SELECT 1 FROM relay.waiting w WHERE w.intent_id = x.id)) AS is_gone,
+               AND NOT EXISTS (SELECT 1 FROM relay.waiting w
+                               WHERE w.intent_id = ANY(ARRAY[x.id]))) AS is_gone,
            EXISTS (SELECT 1 FROM relay.waiting w
-                   WHERE w.intent_id = u.i AND w.destination_id = u.d)
+                   WHERE w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.d]))
            OR EXISTS (SELECT 1 FROM relay.ended e
                       WHERE e.intent_id = u.i AND e.destination_id = u.d) AS is_there
     FROM input u JOIN relay.intents x ON x.id = u.i),
@@ -101,14 +103,15 @@ known AS MATERIALIZED (
                    WHERE o.intent_id = u.i AND o.destination_id = $15::int4)
            OR EXISTS (SELECT 1 FROM relay.ended o
                       WHERE o.intent_id = u.i AND o.destination_id = $15::int4) AS is_there
-    FROM input u JOIN relay.waiting w ON w.intent_id = u.i AND w.destination_id = u.f
+    FROM input u JOIN relay.waiting w
+        ON w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.f])
                  JOIN relay.destinations t ON t.id = u.f
     WHERE EXISTS (SELECT 1 FROM step)
       AND (w.intent_id, w.destination_id, w.history) NOT IN (SELECT i, d, h FROM claimed)),
 new AS MATERIALIZED (SELECT * FROM known WHERE NOT is_there),
 taken AS (
     DELETE FROM relay.waiting w USING new n
-    WHERE w.intent_id = n.i AND w.destination_id = n.f),
+    WHERE w.intent_id = ANY(ARRAY[n.i]) AND w.destination_id = ANY(ARRAY[n.f])),
 entering AS (SELECT i, $15::int4 AS d, k FROM new WHERE k IS NOT NULL),",
     enter!(),
     "
@@ -126,7 +129,7 @@ left_behind AS (
 released AS (
     UPDATE relay.waiting w SET next_attempt_at = (SELECT at FROM due)
     FROM left_behind l
-    WHERE w.destination_id = l.f AND w.order_key = l.order_key AND w.place IS NOT NULL
+    WHERE w.destination_id = ANY(ARRAY[l.f]) AND w.order_key = l.order_key AND w.place IS NOT NULL
       AND w.intent_id = (
           SELECT o.intent_id FROM relay.waiting o
           WHERE o.destination_id = l.f AND o.order_key = l.order_key AND o.place IS NOT NULL

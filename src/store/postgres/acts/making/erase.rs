@@ -12,7 +12,8 @@ known AS MATERIALIZED (
     SELECT u.i, u.n, x.gone IS NOT DISTINCT FROM 1 AS is_erased,
            $14::bool AND EXISTS (
                SELECT 1 FROM claimed c JOIN relay.waiting w
-                    ON w.intent_id = c.i AND w.destination_id = c.d AND w.history = c.h
+                    ON w.intent_id = ANY(ARRAY[c.i]) AND w.destination_id = ANY(ARRAY[c.d])
+                         AND w.history = c.h
                WHERE c.i = u.i) AS is_busy
     FROM input u JOIN relay.intents x ON x.id = u.i),
 stop AS MATERIALIZED (
@@ -37,7 +38,7 @@ answers AS (
       AND (t.response IS NOT NULL OR t.error IS NOT NULL)),
 waited AS (
     DELETE FROM relay.waiting w USING acted a
-    WHERE w.intent_id = a.i AND NOT a.is_erased
+    WHERE w.intent_id = ANY(ARRAY[a.i]) AND NOT a.is_erased
     RETURNING w.intent_id, w.destination_id, w.attempts, w.history, w.interruptions, w.order_key),
 reasons AS (
     UPDATE relay.ended e

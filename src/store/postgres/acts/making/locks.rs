@@ -30,7 +30,8 @@ SET next_attempt_at = CASE WHEN $3::bool
         THEN least($2::int8, (SELECT max(id) >> 12 FROM relay.intents)) ELSE $2::int8 END
 FROM (SELECT DISTINCT e.destination_id, e.order_key FROM relay.ended e
       WHERE e.intent_id = ANY($1::int8[]) AND e.order_key IS NOT NULL) l
-WHERE w.destination_id = l.destination_id AND w.order_key = l.order_key AND w.place IS NOT NULL
+WHERE w.destination_id = ANY(ARRAY[l.destination_id]) AND w.order_key = l.order_key
+  AND w.place IS NOT NULL
   AND w.intent_id = (
       SELECT f.intent_id FROM relay.waiting f
       WHERE f.destination_id = l.destination_id AND f.order_key = l.order_key
