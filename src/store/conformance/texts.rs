@@ -161,7 +161,7 @@ pub fn operations_select_by_texts_with_a_nul(new: NewStore) {
     );
     scene.finish_bulk();
     assert_eq!(scene.states(id), [(DeliveryState::Queued, 0)]);
-    // What is given up for good keeps its reason.
+    // A delivery that is given up for good keeps its reason.
     fail(&mut scene, true);
     assert_eq!(scene.operator().discard(id).expect("discarded"), 1);
     let error = scene.intent(id).expect("it is stored").deliveries[0]

@@ -1,7 +1,7 @@
 //! Destinations with waiting deliveries, and what is due.
 //!
-//! A delivery in flight waits in the table as before: it is passed over here, by this node's memory.
-//! A destination of another node is left to that one.
+//! A delivery in flight waits in the table as before: it is passed over here, by this node's
+//! memory. A destination of another node is left to that one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -60,9 +60,9 @@ const STATUSES: &str = "SELECT a.o, t.paused_at IS NOT NULL, t.held_until, t.pro
      FROM unnest($1::text[]) WITH ORDINALITY AS a(name, o)
      JOIN relay.destinations t ON t.name = a.name";
 
-/// The deliveries that destinations have due behind the positions $2, $3 at the time $5: counted up to $6 beside
-/// the $4 that are in flight, and the first rows, one more than are in flight. $7: the node's
-/// buckets.
+/// The deliveries that destinations have due behind the positions $2, $3 at the time $5: counted up
+/// to $6 beside the $4 that are in flight, and the first rows, one more than are in flight. $7: the
+/// node's buckets.
 const DUE: &str = "
 SELECT a.o, t.name, t.paused_at IS NOT NULL, t.held_until, t.probe_at, t.probe_wait,
        c.ready, f.next_attempt_at, f.intent_id

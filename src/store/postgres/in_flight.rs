@@ -7,7 +7,8 @@
 //!
 //! A cursor says how far a destination was read: all before it is in flight, or was. It stays
 //! behind the present by [`LATE`], since a row may be committed after one with a later time.
-//! A delivery that becomes due in front of a cursor moves it back; a full scan begins at the beginning.
+//! A delivery that becomes due in front of a cursor moves it back; a full scan begins at the
+//! beginning.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;

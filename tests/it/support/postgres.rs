@@ -184,8 +184,8 @@ impl Server {
         self.query(&self.url, &drop, &[]);
     }
 
-    /// Returns the text that psql prints for a query, unaligned, without headings. `options` are further ones of
-    /// psql.
+    /// Returns the text that psql prints for a query, unaligned, without headings. `options` are
+    /// further ones of psql.
     ///
     /// # Panics
     ///

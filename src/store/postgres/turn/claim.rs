@@ -21,8 +21,8 @@ pub const LOCK: &str = "SELECT id FROM relay.destinations WHERE id = ANY($1::int
 /// Claims those of the deliveries that still wait as they were found, and whose destination may
 /// be delivered to by this node: as one row for all. $1: slot; $2: epoch; $3: the turn; $4: now;
 /// $5: turns that are over; $6 and on: destinations, intents, when each is due, attempts,
-/// histories, and whether it begins at once. Deliveries that begin come first. Returns how often the node's row
-/// is there.
+/// histories, and whether it begins at once. Deliveries that begin come first. Returns how often
+/// the node's row is there.
 pub const CLAIM: &str = "
 WITH fence AS MATERIALIZED (
     SELECT 1 FROM relay.nodes WHERE slot = $1::int2 AND epoch = $2::int8 FOR KEY SHARE

@@ -1,8 +1,9 @@
 //! The lines of ordering keys, as in SQLite: of the deliveries in a line, over `waiting` and the
 //! dead letters in `ended`, exactly one is not blocked.
 //!
-//! An operation that adds to a line or ends a delivery in one locks its destination first, in a statement of
-//! its own: the next statement's snapshot is then younger than the changes of all others.
+//! An operation that adds to a line or ends a delivery in one locks its destination first, in a
+//! statement of its own: the next statement's snapshot is then younger than the changes of all
+//! others.
 
 /// Locks destinations against other changes of their lines, in one order so that nobody
 /// deadlocks. $1: destinations.

@@ -15,7 +15,8 @@ use crate::store::types::{Checksum, DestinationId, IntentRow, OwnerId};
 
 /// Records intents, but those whose key names an earlier one within its window. $22: ad hoc
 /// origins, which a pass of maintenance may delete: nothing is recorded unless all are there, and
-/// they stay until the commit. Keys are written in their order, so that two nodes never wait for each other.
+/// they stay until the commit. Keys are written in their order, so that two nodes never wait for
+/// each other.
 const ACCEPT: &str = "
 WITH present AS MATERIALIZED (
     SELECT id FROM relay.destinations WHERE id = ANY($22::int4[]) ORDER BY id FOR KEY SHARE
