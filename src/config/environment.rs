@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::error::{ConfigError, Origin};
 use crate::config::secrets::{self, Env, Secret, VariableNames};
-use crate::config::sections::ApiRateLimit;
+use crate::config::sections::{Api, ApiRateLimit};
 use crate::config::settings::Config;
 use crate::config::units;
 
@@ -92,22 +92,7 @@ pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, Conf
         &mut config.database.url,
         |text| Ok(Some(Secret::new(text))),
     )?;
-    let api = &mut config.api;
-    let has_keys = from.apply("RELAY_API_KEYS", "api.keys", &mut api.keys, |text| {
-        Ok(secrets::parse(text, ','))
-    })?;
-    if has_keys {
-        // The variable replaces all keys of the file, its references included.
-        api.keys_env = None;
-        api.keys_file = None;
-    }
-    from.apply(
-        "RELAY_IDEMPOTENCY_TTL_SECONDS",
-        "api.idempotency_window",
-        &mut api.idempotency_window,
-        |text| number(text, "a whole number of seconds").map(Duration::from_secs),
-    )?;
-    from.apply_limits(&mut api.rate_limit)?;
+    from.apply_api(&mut config.api)?;
     from.apply("RELAY_LOG", "log.level", &mut config.log.level, |text| {
         Ok(text.to_owned())
     })?;
@@ -130,6 +115,24 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
+    fn apply_api(&mut self, api: &mut Api) -> Result<(), ConfigError> {
+        let has_keys = self.apply("RELAY_API_KEYS", "api.keys", &mut api.keys, |text| {
+            Ok(secrets::parse(text, ','))
+        })?;
+        if has_keys {
+            // The variable replaces all keys of the file, its references included.
+            api.keys_env = None;
+            api.keys_file = None;
+        }
+        self.apply(
+            "RELAY_IDEMPOTENCY_TTL_SECONDS",
+            "api.idempotency_window",
+            &mut api.idempotency_window,
+            |text| number(text, "a whole number of seconds").map(Duration::from_secs),
+        )?;
+        self.apply_limits(&mut api.rate_limit)
+    }
+
     fn apply_limits(&mut self, limits: &mut ApiRateLimit) -> Result<(), ConfigError> {
         let per_second = |text: &str| number(text, "a number of requests a second");
         let burst = |text: &str| number(text, "a whole number of requests");

@@ -69,7 +69,7 @@ fn a_full_disk_refuses_events_until_there_is_room() {
         );
         assert!(!is_ready(&client));
     }
-    // Whatever is tried meanwhile, it stays so: the node's balancer leaves it alone.
+    // It stays so, however often it is asked: the node's balancer leaves it alone.
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         assert!(!is_ready(&client), "ready, and full");

@@ -7,8 +7,8 @@
 //! meanwhile, so that thread alone would never let the log begin anew: once the log is long and few
 //! frames are left, the writer moves these itself.
 //!
-//! A reader's snapshot keeps the frames that are newer than it in the log; a reader that stays, such
-//! as `VACUUM INTO` or a debugger, lets the log grow for as long.
+//! A reader's snapshot keeps the frames that are newer than it in the log; a reader that stays,
+//! such as `VACUUM INTO` or a debugger, lets the log grow for as long.
 //!
 //! - `staying_reader`: tells a reader that stays from readers that come and go.
 
@@ -41,8 +41,8 @@ const RESTART_FRAMES: i64 = 2_000;
 /// The time between checkpoints, however few frames there are: a checkpoint that was cut short is
 /// repeated under little load, too.
 const EVERY: Duration = Duration::from_secs(10);
-/// A backlog of this many frames is most often a reader's that stays: 32 MiB. The writer never moves
-/// it, which would take a tenth of a second and more.
+/// A backlog of this many frames is most often a reader's that stays: 32 MiB. The writer never
+/// moves it, which would take a tenth of a second and more.
 const BACKLOG_FRAMES: i64 = 8_192;
 /// The time between attempts to move a backlog: most find that the reader is still there.
 const BACKLOG_EVERY: Duration = Duration::from_secs(1);
