@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use relay::Relay;
 use relay::model::Level;
+use relay::{Config, Relay};
 use rusqlite::Connection;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -34,17 +34,7 @@ pub fn run() -> Outcome {
     let client = runtime(1);
     let directory = support::directory();
     let config = beside::config(directory.path(), Level::Durable);
-    seed(
-        &config,
-        &Backlog {
-            events: support::rows(EVENTS),
-            destinations: &["sink".to_owned()],
-            skew: Skew::Even,
-            body: support::body().as_bytes(),
-            keys: 0,
-            due_in: Some(Duration::from_secs(4 * 3_600)),
-        },
-    );
+    fill(&config);
     let path = config.database.path.clone();
     rows::pause(&path, "sink");
     let bytes = path.metadata().expect("the database").len();
@@ -101,6 +91,21 @@ pub fn run() -> Outcome {
         samples: elsewhere,
     });
     outcome
+}
+
+/// Fills the database with events that are due long after the measurement.
+fn fill(config: &Config) {
+    seed(
+        config,
+        &Backlog {
+            events: support::rows(EVENTS),
+            destinations: &["sink".to_owned()],
+            skew: Skew::Even,
+            body: support::body().as_bytes(),
+            keys: 0,
+            due_in: Some(Duration::from_secs(4 * 3_600)),
+        },
+    );
 }
 
 /// A directory on another disk than the database's.

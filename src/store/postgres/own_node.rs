@@ -24,9 +24,7 @@ pub struct Claiming<'a> {
 
 impl Drop for Claiming<'_> {
     fn drop(&mut self) {
-        let mut state = self.node.lock();
-        state.is_claiming = false;
-        state.is_claim_stale = false;
+        self.node.lock().claim = ClaimUnderWay::None;
     }
 }
 
@@ -36,15 +34,22 @@ pub struct OwnNode {
     changed: Condvar,
 }
 
+/// The claim that the dispatcher is making.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ClaimUnderWay {
+    None,
+    /// Of buckets that this node still has.
+    Current,
+    /// It began before a bucket was to be drained, and may be of that bucket.
+    Stale,
+}
+
 struct State {
     membership: Membership,
     /// Without buckets between two lives. Its slot still tells its ids from others'.
     life: Life,
     owned: BucketSet,
-    /// Whether the dispatcher is claiming.
-    is_claiming: bool,
-    /// Whether that claim began before a bucket was to be drained, and may be of that bucket.
-    is_claim_stale: bool,
+    claim: ClaimUnderWay,
     /// Whether a heartbeat is asked for before its time.
     is_beat_asked: bool,
     is_ended: bool,
@@ -61,8 +66,7 @@ impl OwnNode {
             },
             owned: BucketSet::EMPTY,
             membership,
-            is_claiming: false,
-            is_claim_stale: false,
+            claim: ClaimUnderWay::None,
             is_beat_asked: false,
             is_ended: false,
         };
@@ -81,7 +85,7 @@ impl OwnNode {
     /// Begins a claim, of deliveries in the buckets of the life that it has.
     pub fn begin_claim(&self) -> Claiming<'_> {
         let mut state = self.lock();
-        state.is_claiming = true;
+        state.claim = ClaimUnderWay::Current;
         Claiming {
             life: state.life.clone(),
             node: self,
@@ -90,7 +94,7 @@ impl OwnNode {
 
     /// Whether a claim is under way that may be of buckets which are being drained.
     pub fn is_claim_stale(&self) -> bool {
-        self.lock().is_claim_stale
+        self.lock().claim == ClaimUnderWay::Stale
     }
 
     pub fn slot(&self) -> i16 {
@@ -181,7 +185,9 @@ impl OwnNode {
         let has_gained = !owned.without(state.owned).is_empty();
         if owned != state.owned {
             let has_lost = !state.owned.without(owned).is_empty();
-            state.is_claim_stale |= has_lost && state.is_claiming;
+            if has_lost && state.claim == ClaimUnderWay::Current {
+                state.claim = ClaimUnderWay::Stale;
+            }
             state.owned = owned;
             state.life.buckets = owned.to_array().into();
         }
