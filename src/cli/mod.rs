@@ -50,6 +50,7 @@ mod init;
 mod list;
 mod man;
 mod match_event;
+mod nodes;
 mod operate;
 mod pause;
 mod payload_file;
@@ -144,6 +145,8 @@ enum Command {
     Match(match_event::Match),
     /// Follow events and attempts as they happen, until Ctrl-C
     Tail(tail::Tail),
+    /// List the nodes that share the database: their versions, heartbeats and shares
+    Nodes(nodes::Nodes),
     /// Show how many deliveries wait for each destination, and why
     Stats(stats::Stats),
     /// Look for what is wrong around a relay: files, disk, clock, database, destinations
@@ -186,6 +189,7 @@ impl Command {
             Self::Secrets(secrets) => secrets.run(),
             Self::Match(sample) => sample.run(),
             Self::Tail(tail) => tail.run(),
+            Self::Nodes(nodes) => nodes.run(),
             Self::Stats(stats) => stats.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Health(health) => health.run(),

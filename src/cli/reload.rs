@@ -1,4 +1,8 @@
 //! `relay reload`: has the server read its configuration anew.
+//!
+//! `nodes`: the same of all nodes of a database of PostgreSQL, or of one.
+
+mod nodes;
 
 use std::time::Duration;
 
@@ -31,7 +35,10 @@ pub(super) struct Reload {
     /// Print what a reload would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print one JSON document
+    /// The node that reloads, on PostgreSQL; without it, all that live
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Print one JSON document; of nodes, one a line
     #[arg(long)]
     json: bool,
 }
@@ -40,6 +47,12 @@ impl Reload {
     pub fn run(&self) -> Result<(), CommandError> {
         File::new(self.file.path())?.refuse_blank()?;
         let (operator, config) = reading(self.file.path())?;
+        if config.database.url.is_some() {
+            return nodes::reload(&operator, &config, self);
+        }
+        if self.node.is_some() {
+            return Err("--node: the database is a file, whose one server needs no name".into());
+        }
         let process = operator.server_process().map_err(|problem| {
             let path = config.database.path.display();
             format!("{problem} (if database.path was changed to {path}: that needs a restart)")
@@ -80,7 +93,7 @@ impl Reload {
             let now = operator.config_state().map_err(explained)?;
             let is_new = now.attempts > before.attempts && now.last.process == number;
             if is_new && self.is_answer(&now.last, sent_at) {
-                return self.print(&now.last);
+                return self.print(None, &now.last);
             }
             let at = clock.monotonic();
             if at >= deadline {
@@ -98,19 +111,21 @@ impl Reload {
         last.is_dry_run == self.dry_run && is_later
     }
 
-    fn print(&self, last: &ConfigAttempt) -> Result<(), CommandError> {
+    /// Prints the answer of the server, or of one of several nodes.
+    fn print(&self, node: Option<&str>, last: &ConfigAttempt) -> Result<(), CommandError> {
         if self.json {
-            say!(
-                "{}",
-                json!({
-                    "ok": last.report.is_ok(),
-                    "dryRun": self.dry_run,
-                    "generation": last.generation,
-                    "fingerprint": last.fingerprint,
-                    "changes": last.report.as_ref().ok(),
-                    "error": last.report.as_ref().err(),
-                })
-            );
+            let mut answer = json!({
+                "ok": last.report.is_ok(),
+                "dryRun": self.dry_run,
+                "generation": last.generation,
+                "fingerprint": last.fingerprint,
+                "changes": last.report.as_ref().ok(),
+                "error": last.report.as_ref().err(),
+            });
+            if let Some(node) = node {
+                answer["node"] = node.into();
+            }
+            say!("{answer}");
         }
         let report = match &last.report {
             Ok(report) => report,
@@ -119,11 +134,12 @@ impl Reload {
         if self.json {
             return Ok(());
         }
+        let of = node.map_or_else(String::new, |node| format!("{node}: "));
         if self.dry_run {
-            say!("{report}; nothing was done");
+            say!("{of}{report}; nothing was done");
         } else {
             let (generation, fingerprint) = (last.generation, &last.fingerprint);
-            say!("generation {generation}, fingerprint {fingerprint}: {report}");
+            say!("{of}generation {generation}, fingerprint {fingerprint}: {report}");
         }
         Ok(())
     }

@@ -64,6 +64,7 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "providers",
             "match",
             "tail",
+            "nodes",
             "stats",
             "doctor"
         ]

@@ -33,6 +33,12 @@ impl LiveApp {
         self.current().reload_file.set(reload);
     }
 
+    /// Reads the configuration's file anew, as the operator's listener does it; the changes in words,
+    /// or why not. Blocks.
+    pub fn reload_file(&self, is_dry_run: bool) -> Result<String, String> {
+        self.current().reload_file.call(is_dry_run)
+    }
+
     /// Tells the operator's listener of the end of a reload, or of the start.
     pub fn note_reload(&self, last: LastReload) {
         self.current().reload_file.note(last);

@@ -7,8 +7,8 @@
 //! - `sources`, `verification`: counters by source. `destinations`: gauges by destination.
 //!   `removed`: the series of those that a reload has removed.
 //! - `listeners`, `tls`: connections and handshakes.
-//! - `space`: the disk. `vacuum`: dead rows in PostgreSQL. `backup`: the hold and backups.
-//!   `config`: the configuration that runs.
+//! - `space`: the disk. `vacuum`: dead rows in PostgreSQL. `nodes`: the share and lease of a node.
+//!   `backup`: the hold and backups. `config`: the configuration that runs.
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +17,7 @@ mod backup;
 mod config;
 mod destinations;
 mod listeners;
+mod nodes;
 mod recorder;
 mod removed;
 mod sources;
@@ -311,7 +312,7 @@ const COUNTERS: [(&str, &str); 10] = [
 ];
 
 /// The help of the gauges.
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 11] = [
     (
         "relay_deliveries",
         "Deliveries by state; delivered ones are not counted. Absent until they are \
@@ -338,6 +339,15 @@ const GAUGES: [(&str, &str); 9] = [
         "1 for the state that a destination is in.",
     ),
     ("relay_workers_busy", "Workers in an attempt."),
+    (
+        "relay_node_buckets",
+        "Buckets of destinations that this node delivers for; all nodes together have 256.",
+    ),
+    (
+        "relay_node_lease_seconds",
+        "Time for which this node may begin attempts without another heartbeat; 0 once others \
+         may take its deliveries over.",
+    ),
     (
         "relay_database_dead_tuples",
         "Rows of a table of PostgreSQL that were deleted or changed and not yet vacuumed.",

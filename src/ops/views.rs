@@ -10,7 +10,8 @@ use crate::model::{
 };
 use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload, next_retry_at};
 use crate::store::{
-    ListedDelivery, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent, UnroutedEvent,
+    ListedDelivery, NodeState, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent,
+    UnroutedEvent,
 };
 
 /// A delivery in a list.
@@ -28,6 +29,20 @@ pub(crate) fn listed_delivery(row: &ListedDelivery, config: &Resolved) -> Value 
         "last_error": row.last_error,
         "discarded_at": row.discarded_at,
         "is_configured": config.is_deliverable(&row.destination),
+    })
+}
+
+/// A node. Its lease is null for the server of a file.
+pub(crate) fn node(one: &NodeState) -> Value {
+    let left = one.lease_left;
+    json!({
+        "slot": one.slot,
+        "name": one.name,
+        "version": one.version,
+        "seen_at": one.seen_at,
+        "lease_ms": left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        "buckets": one.buckets,
+        "state": one.word(),
     })
 }
 

@@ -98,7 +98,7 @@ pub(super) fn start(
         metrics,
         connections,
     };
-    let follow = follow_commands(outside_write, learned_secrets, store.clone());
+    let follow = follow_commands(outside_write, learned_secrets, &parts);
     begin_serving(&mut agents, &event_loops, listeners, &parts, follow)?;
     Ok(Started {
         agents,
@@ -259,13 +259,21 @@ fn warn_of_idle_alerts(config: &Resolved, has_heartbeat: bool) {
 }
 
 /// Puts the changes of commands to use that requests depend on.
-async fn follow_commands(
+fn follow_commands(
     outside_write: Arc<Notify>,
     learned_secrets: Arc<LearnedSecrets>,
-    store: Store,
-) {
-    loop {
-        outside_write.notified().await;
-        Arc::clone(&learned_secrets).refresh(store.clone()).await;
+    parts: &Parts,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (store, app) = (parts.store.clone(), parts.app.clone());
+    async move {
+        loop {
+            outside_write.notified().await;
+            Arc::clone(&learned_secrets).refresh(store.clone()).await;
+            while let Some(is_dry_run) = store.take_reload() {
+                let app = app.clone();
+                // Its result is in the log, and in the database for the command that waits for it.
+                let _ = tokio::task::spawn_blocking(move || app.reload_file(is_dry_run)).await;
+            }
+        }
     }
 }

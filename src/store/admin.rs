@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use super::types::{
     BulkId, BulkPreview, ConfigState, DeliveryCount, DestinationsPage, DestinationsQuery,
-    ListQuery, Listing, NewBulk, OperationCreation, OperationsPage, OperationsQuery, Pause,
-    Resumed, Routing, StoredIntent, StoredOperation, TailCursor, TailPage, TailQuery, UnroutedPage,
-    UnroutedQuery,
+    ListQuery, Listing, NewBulk, NodeState, OperationCreation, OperationsPage, OperationsQuery,
+    Pause, Resumed, Routing, StoredIntent, StoredOperation, TailCursor, TailPage, TailQuery,
+    UnroutedPage, UnroutedQuery,
 };
 use super::{Engine, Store, StoreError};
 use crate::clock::Timestamp;
+use crate::config;
 use crate::model::IntentId;
 
 impl Store {
@@ -50,6 +51,11 @@ impl Store {
     /// The configuration that runs, and the last attempt to take one over.
     pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
         on_engine!(&self.engine, |engine| engine.config_state().await)
+    }
+
+    /// The nodes, by slot. A file has one: the process that these settings name.
+    pub async fn nodes(&self, own: &config::Node) -> Result<Vec<NodeState>, StoreError> {
+        on_engine!(&self.engine, |engine| engine.nodes(own).await)
     }
 
     /// The relay or event of this id, with its deliveries and their histories.

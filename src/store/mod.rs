@@ -129,8 +129,6 @@ pub use error::{OpenError, StoreError};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
-#[allow(unused_imports, reason = "only the console names it")]
-pub(crate) use types::DeliveryCount;
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
     BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,
@@ -141,15 +139,17 @@ pub(crate) use types::{
     EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload, GoneReason, Growth,
     IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason, LearnedSecret,
     LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewBulk,
-    NewlyDead, Obstacles, OfIntent, OnHangup, OperationCreation, OperationPart, OperationsQuery,
-    Origin, OriginsPassStep, OutboundMessage, Owner, OwnerId, Pause, PayloadProblem, Prune,
-    PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor, RelaysPage, Release,
-    ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups, Routing, ScanCursor,
-    SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor, SpaceSample, SpaceUse,
-    StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation, StoredRelay,
-    TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent, UnroutedQuery,
-    UnusedOrigins,
+    NewlyDead, NodeState, Obstacles, OfIntent, OnHangup, OperationCreation, OperationPart,
+    OperationsQuery, Origin, OriginsPassStep, OutboundMessage, OwnLease, Owner, OwnerId, Pause,
+    PayloadProblem, Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor,
+    RelaysPage, Release, ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups,
+    Routing, ScanCursor, SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor,
+    SpaceSample, SpaceUse, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation,
+    StoredRelay, TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent,
+    UnroutedQuery, UnusedOrigins,
 };
+#[allow(unused_imports, reason = "only the console names them")]
+pub(crate) use types::{BUCKETS, DeliveryCount};
 pub(crate) use types::{BackupProgress, Comparison, Hold, Restored, StopCheck, VerifiedBackup};
 
 use crate::clock::Timestamp;
@@ -207,6 +207,11 @@ impl Store {
     /// thread is over.
     pub fn writer_busy_for(&self) -> Duration {
         on_engine!(&self.engine, |engine| engine.writer_busy_for())
+    }
+
+    /// The share of this process among the nodes, and its lease; none on a file.
+    pub fn own_lease(&self) -> Option<OwnLease> {
+        on_engine!(&self.engine, |engine| engine.own_lease())
     }
 
     /// The sizes of the database and of its write-ahead log, in bytes.
@@ -294,6 +299,12 @@ impl Store {
     /// Records an attempt to take a configuration over. Blocks.
     pub fn record_config(&self, attempt: ConfigAttempt) -> Result<(), StoreError> {
         on_engine!(&self.engine, |engine| engine.record_config(attempt))
+    }
+
+    /// The next reload that a command has asked for in the store; whether it is a dry run. On a
+    /// file there is none: commands signal its server.
+    pub fn take_reload(&self) -> Option<bool> {
+        on_engine!(&self.engine, |engine| engine.take_reload())
     }
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.

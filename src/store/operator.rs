@@ -11,11 +11,11 @@ use crate::model::IntentId;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::sqlite;
 use crate::store::types::{
-    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigState,
-    DestinationStats, EventRecord, ExpectOutcome, ExportCursor, ImportTally, ImportedEvent,
-    IntentRow, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, NewBulk, OfIntent,
-    QuickCheck, RollupQuery, Rollups, Routing, SecretExpectation, SpaceSample, StoredIntent,
-    TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
+    AdvanceBulk, BulkAdvance, BulkId, BulkOperation, BulkPart, BulkPreview, ConfigAttempt,
+    ConfigState, DestinationStats, EventRecord, ExpectOutcome, ExportCursor, ImportTally,
+    ImportedEvent, IntentRow, LearnedSecret, LearnedSecretId, ListQuery, ListedDelivery, NewBulk,
+    NodeState, OfIntent, QuickCheck, RollupQuery, Rollups, Routing, SecretExpectation, SpaceSample,
+    StoredIntent, TailCursor, TailPage, TailQuery, UnroutedEvent, UnroutedQuery,
 };
 
 /// A command's own connection. All methods block.
@@ -194,6 +194,35 @@ impl Operator {
     /// The configuration that the server runs, and its last attempt to take one over.
     pub fn config_state(&self) -> Result<ConfigState, StoreError> {
         on_engine!(&self.engine, |engine| engine.config_state())
+    }
+
+    /// The nodes, by slot. A file has one if a server runs, by the name that these settings give.
+    pub fn nodes(&self, own: &config::Node) -> Result<Vec<NodeState>, StoreError> {
+        on_engine!(&self.engine, |engine| engine.nodes(own))
+    }
+
+    /// The configuration that a node runs, and its last attempt to take one over. On a file the
+    /// server's, whatever the name.
+    pub fn config_state_of(&self, node: &str) -> Result<ConfigState, StoreError> {
+        on_engine!(&self.engine, |engine| engine.config_state_of(node))
+    }
+
+    /// Asks a node for a reload; the number of the request. None if no living node has this name,
+    /// and on a file: a signal asks its server.
+    pub fn ask_to_reload(&self, node: &str, is_dry_run: bool) -> Result<Option<i64>, StoreError> {
+        on_engine!(&self.engine, |engine| engine
+            .ask_to_reload(node, is_dry_run))
+    }
+
+    /// A node's answer to a request of this number; none until it has answered.
+    pub fn reload_answer(
+        &self,
+        node: &str,
+        number: i64,
+        is_dry_run: bool,
+    ) -> Result<Option<ConfigAttempt>, StoreError> {
+        on_engine!(&self.engine, |engine| engine
+            .reload_answer(node, number, is_dry_run))
     }
 
     /// The server's process, as far as this one may signal it.

@@ -4,6 +4,7 @@
 //! - `pages`: each page in both themes and two widths: accessible, within its width, without a
 //!   violation of its policy, and pictured below `target/console`. `looks.js` complains of texts
 //!   that are cut or covered, and of rows out of line.
+//!   `nodes`: the page of nodes, of a database of PostgreSQL.
 //! - `flows`: people at work, with scripts and without.
 //! - `hostile`: payloads and names that would do harm. `attacks`: rebinding, other sites' forms,
 //!   fixed sessions and guesses.
@@ -15,6 +16,8 @@
 mod attacks;
 mod flows;
 mod hostile;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod pages;
 mod scene;
 #[path = "../it/support/mod.rs"]

@@ -51,7 +51,7 @@ fn axe() -> Option<String> {
 }
 
 /// Shows a page in each theme and width.
-fn look(browser: &Browser, name: &str, url: &str) {
+pub fn look(browser: &Browser, name: &str, url: &str) {
     for width in WIDTHS {
         for theme in Theme::ALL {
             browser.show(theme, width);

@@ -49,7 +49,6 @@ impl Default for Node {
 
 impl Node {
     /// The name that the settings give, or that of the host.
-    #[allow(dead_code, reason = "only PostgreSQL has nodes")]
     pub(crate) fn own_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
             let host = rustix::system::uname();

@@ -49,6 +49,9 @@ pub(super) async fn render(app: &App) -> Response {
         Err(error) => log::warn!(error:% = error; "the blocking dead letters can't be read"),
     }
     app.metrics.backup.held(app.store.is_held());
+    if let Some(own) = app.store.own_lease() {
+        app.metrics.own_lease(own);
+    }
     let (database, wal) = app.store.file_sizes();
     app.metrics.file_sizes(database, wal);
     app.metrics.space.set(app.store.space_use());

@@ -7,13 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::connection::Connection;
 use super::failure::Failure;
-use crate::store::types::{DestinationId, OwnerId};
+use crate::store::types::{BUCKETS, DestinationId, OwnerId};
 
 /// Destinations that are remembered: some 10 MB. Beyond it all are forgotten, and found again.
 const MOST_REMEMBERED: usize = 65_536;
-
-/// Buckets that destinations are spread over.
-const BUCKETS: u64 = 256;
 
 /// A destination, as everybody knows it: neither changes while it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub type Named<'a> = (&'a str, Option<OwnerId>);
 pub fn bucket_of(name: &str) -> i16 {
     let whole = <[u8; 32]>::from(Sha256::digest(name));
     let number = u64::from_be_bytes(*whole.first_chunk().expect("32 bytes hold 8"));
-    i16::try_from(number % BUCKETS).expect("a bucket is less than 256")
+    i16::try_from(number % u64::from(BUCKETS)).expect("a bucket is less than 256")
 }
 
 /// The destinations that this process has met.

@@ -4,6 +4,7 @@
 //!   `shared`: the state that the threads and the handles share. `reader`: a part's own connection
 //!   for reading. `operator`: the database as commands see it.
 //!   `pool`: connections that requests share. `own_node`: this process among the nodes.
+//!   `asked_reloads`: reloads that commands ask for.
 //!   `tests_clock`: the clock of a test's commands.
 //! - `accept`: records intents. `writer/`: the thread that writes many with one statement.
 //!   `keys`: idempotency keys, and the rows of events. `destinations`: their ids, by name.
@@ -35,6 +36,7 @@
 
 mod accept;
 mod acts;
+mod asked_reloads;
 mod backups;
 mod columns;
 mod connection;

@@ -1,10 +1,17 @@
 //! Whether a server can keep relay's promises, and whether its tables are those of this version.
 
+use tokio_postgres::Row;
+
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
 
 /// The version of `schema.sql`.
 const VERSION: i32 = 1;
+
+/// The oldest version whose statements `schema.sql` works with: nodes of both run side by side
+/// while an upgrade goes from one to the next. Raised only by a change that nodes of the version
+/// before have long been ready for.
+const MINIMUM: i32 = 1;
 
 /// The oldest server: version 14, as its own number.
 const OLDEST_SERVER: i32 = 140_000;
@@ -25,7 +32,7 @@ pub fn prepare(sql: &mut Connection, absent: Absent) -> Result<(), Failure> {
     // Twice at most: once another node has created the tables, they are there.
     for _ in 0..2 {
         if let Some(found) = version(sql)? {
-            return check_version(found);
+            return found.check();
         }
         if absent == Absent::IsAnError {
             let problem = "relay has no tables here; expected the database that relay serve uses \
@@ -35,7 +42,7 @@ pub fn prepare(sql: &mut Connection, absent: Absent) -> Result<(), Failure> {
         create(sql)?;
     }
     match version(sql)? {
-        Some(found) => check_version(found),
+        Some(found) => found.check(),
         None => Err(Failure::unexpected(
             "the schema \"relay\" is there, without relay's tables: it is somebody else's; \
              expected a database of relay's own"
@@ -44,16 +51,57 @@ pub fn prepare(sql: &mut Connection, absent: Absent) -> Result<(), Failure> {
     }
 }
 
-/// The version of the tables; none if there are none.
-fn version(sql: &mut Connection) -> Result<Option<i32>, Failure> {
+/// The versions of the tables, as they were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemaVersion {
+    version: i32,
+    /// The oldest version of a node that they work with.
+    minimum: i32,
+}
+
+impl SchemaVersion {
+    pub const SELECT: &str = "SELECT version, minimum FROM relay.about";
+
+    /// The answer to [`Self::SELECT`].
+    pub fn of(row: &Row) -> Result<Self, Failure> {
+        Ok(Self {
+            version: row.try_get(0)?,
+            minimum: row.try_get(1)?,
+        })
+    }
+
+    /// Why a node of this version can't work with them; none if it can.
+    pub fn problem(self) -> Option<String> {
+        let Self { version, minimum } = self;
+        if version < VERSION {
+            return Some(format!(
+                "has schema version {version}, older than this relay's {VERSION}, which can't \
+                 bring it up to date; nothing was changed"
+            ));
+        }
+        (minimum > VERSION).then(|| {
+            format!(
+                "has schema version {version}, newer than this relay's {VERSION}, and works with \
+                 {minimum} or newer; use the newer binary; nothing was changed"
+            )
+        })
+    }
+
+    fn check(self) -> Result<(), Failure> {
+        let problem = self.problem();
+        problem.map_or(Ok(()), |problem| Err(Failure::unexpected(problem)))
+    }
+}
+
+/// The versions of the tables; none if there are none.
+fn version(sql: &mut Connection) -> Result<Option<SchemaVersion>, Failure> {
     const IS_THERE: &str = "SELECT to_regclass('relay.about') IS NOT NULL";
-    const VERSION: &str = "SELECT version FROM relay.about";
     let is_there: bool = sql.one(IS_THERE, &[])?.try_get(0)?;
     if !is_there {
         return Ok(None);
     }
-    match sql.first(VERSION, &[])? {
-        Some(row) => Ok(Some(row.try_get(0)?)),
+    match sql.first(SchemaVersion::SELECT, &[])? {
+        Some(row) => Ok(Some(SchemaVersion::of(&row)?)),
         None => Err(Failure::unexpected(
             "relay.about has no row: the tables were changed by somebody else; restore them from a \
              backup"
@@ -62,26 +110,12 @@ fn version(sql: &mut Connection) -> Result<Option<i32>, Failure> {
     }
 }
 
-fn check_version(found: i32) -> Result<(), Failure> {
-    let problem = match found {
-        VERSION => return Ok(()),
-        newer if newer > VERSION => format!(
-            "has schema version {newer}, newer than this relay's {VERSION}; use the newer binary; \
-             nothing was changed"
-        ),
-        older => format!(
-            "has schema version {older}, older than this relay's {VERSION}, which can't bring it up \
-             to date; nothing was changed"
-        ),
-    };
-    Err(Failure::unexpected(problem))
-}
-
 /// Creates the tables. That another node does so is no failure: this one's transaction waits until
 /// the other's has ended, and is undone.
 fn create(sql: &mut Connection) -> Result<(), Failure> {
     let about = format!(
-        "INSERT INTO relay.about (version, installation) VALUES ({VERSION}, gen_random_uuid());
+        "INSERT INTO relay.about (version, minimum, installation)
+             VALUES ({VERSION}, {MINIMUM}, gen_random_uuid());
          INSERT INTO relay.buckets (bucket)
              SELECT generate_series(0, (SELECT buckets FROM relay.about) - 1);"
     );
@@ -154,9 +188,9 @@ fn check_settings(sql: &mut Connection) -> Result<(), Failure> {
         );
     }
     if setting(9)?.is_empty() {
-        log::info!(
-            "synchronous_standby_names is empty: events that were acknowledged within the last \
-             moments are lost if the server's disk is"
+        log::warn!(
+            "synchronous_standby_names is empty: an acknowledged event survives a crash of the \
+             server, but not the loss of its disk, nor a failover to a standby that lags"
         );
     }
     Ok(())

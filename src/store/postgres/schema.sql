@@ -12,6 +12,7 @@ CREATE SCHEMA relay;
 CREATE TABLE relay.about (                      -- one row
     is_only      boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     version      int NOT NULL,
+    minimum      int NOT NULL,                  -- of the versions of a node that these tables work with
     installation uuid NOT NULL,                 -- tells the copies of this database from others
     buckets      smallint NOT NULL DEFAULT 256
 );
@@ -25,7 +26,9 @@ CREATE TABLE relay.nodes (                      -- who lives; a row that is gone
     version text NOT NULL,
     seen_at timestamptz NOT NULL,               -- the last heartbeat
     lease   interval NOT NULL,
-    is_leaving boolean NOT NULL DEFAULT false   -- gives its buckets up, and gets none
+    is_leaving boolean NOT NULL DEFAULT false,  -- gives its buckets up, and gets none
+    reloads bigint NOT NULL DEFAULT 0,          -- of its configuration, as commands have asked for
+    dry_runs bigint NOT NULL DEFAULT 0          -- the same of reloads that only tell what would change
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50);
 
 CREATE TABLE relay.buckets (                    -- a destination's: 64 bits of SHA-256 of its name, mod 256
@@ -276,7 +279,8 @@ CREATE TABLE relay.config_state (               -- one row a node, by its name
     report      bytea,
     error       bytea,
     process     bigint NOT NULL,
-    on_hangup   smallint NOT NULL CHECK (on_hangup BETWEEN 0 AND 2)
+    on_hangup   smallint NOT NULL CHECK (on_hangup BETWEEN 0 AND 2),
+    answers     bigint NOT NULL DEFAULT 0       -- the number of the request, in the node's row
 );
 
 CREATE TABLE relay.erasures (

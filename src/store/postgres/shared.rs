@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::asked_reloads::AskedReloads;
 use super::counts::Counts;
 use super::destinations::{Destinations, Named};
 use super::failure::Failure;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub node_settings: config::Node,
     /// This process among those that share the database, as it lives.
     pub node: OwnNode,
+    /// Reloads of the configuration that commands have asked for.
+    pub reloads: AskedReloads,
     /// Bytes of the files of all tables, as they were measured last.
     pub stored_bytes: AtomicU64,
     pub destinations: Destinations,
@@ -85,6 +88,7 @@ impl Shared {
             queued: AtomicUsize::new(0),
             node_settings: node,
             node: OwnNode::new(membership),
+            reloads: AskedReloads::default(),
             stored_bytes: AtomicU64::new(0),
             destinations: Destinations::default(),
             in_flight: InFlight::default(),

@@ -11,6 +11,7 @@
 //! - `learned_secrets`: secrets that handshakes bring.
 //! - `rollups`: counts by minute and hour. `alerts`: states of alerts, and facts for them.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
+//! - `nodes`: the processes that serve one database.
 //! - `backups`: manifests, holds, and the report of a restore.
 //! - `transfer`: events that are exported and imported; `byte_text`: their bytes.
 //! - `space`: the room that is used, and events that make some.
@@ -30,6 +31,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod nodes;
 mod operations;
 mod payload;
 mod quick_check;
@@ -75,6 +77,8 @@ pub(crate) use listing::{
     ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedPage, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
+#[allow(unused_imports, reason = "a build without PostgreSQL has one node")]
+pub(crate) use nodes::{BUCKETS, NodeState, OwnLease};
 pub(crate) use operations::{
     OperationCreation, OperationPart, OperationsPage, OperationsQuery, StoredOperation,
 };

@@ -3,9 +3,11 @@
 //!
 //! - [`lost_answers`]: connections that end around a commit. [`outages`]: a server that is full,
 //!   stopped, crowded or replaced. [`plans`]: the rows that statements touch. [`sessions`]: the
-//!   relay's sessions, as the server and a pooler see them.
+//!   relay's sessions, as the server and a pooler see them. [`nodes`]: several nodes, as operators
+//!   see them.
 
 mod lost_answers;
+mod nodes;
 mod outages;
 mod plans;
 mod sessions;

@@ -4,7 +4,8 @@
 //!   event, and its payload. `destinations`: their states, and what operators do to them.
 //!   `operations`: replays and the like, of many relays and events.
 //!   `configuration`: the settings that take effect, without secrets, and their reload. `rollups`:
-//!   counts by minute or hour. `tail`: events and attempts as they happen.
+//!   counts by minute or hour. `tail`: events and attempts as they happen. `nodes`: the processes
+//!   that share the database.
 //! - `call`: a request with its caller; reads its body. `query`: reads its parameters.
 
 mod call;
@@ -12,6 +13,7 @@ mod configuration;
 pub(in crate::http::admin) mod deliveries;
 mod destinations;
 mod events;
+mod nodes;
 mod operations;
 mod overview;
 pub(in crate::http::admin) mod query;
@@ -52,6 +54,7 @@ enum Route<'a> {
     Configuration,
     Reload,
     Rollups,
+    Nodes,
     Tail,
 }
 
@@ -64,6 +67,7 @@ impl<'a> Route<'a> {
             ("config", None, _) => Self::Configuration,
             ("reload", None, _) => Self::Reload,
             ("rollups", None, _) => Self::Rollups,
+            ("nodes", None, _) => Self::Nodes,
             ("tail", None, _) => Self::Tail,
             ("events", Some(id), None) => Self::Event(id),
             ("events", Some(id), Some("payload")) => Self::Payload(id),
@@ -149,6 +153,7 @@ pub(super) async fn answer(
         Route::Configuration => configuration::show(&call).await,
         Route::Reload => configuration::reload(&call, body).await,
         Route::Rollups => rollups::show(&call).await,
+        Route::Nodes => nodes::list(&call).await,
         Route::Tail => return tail::follow(&call, body.connection()),
     };
     response.map(|response| response.map(AdminBody::from))

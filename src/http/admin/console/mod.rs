@@ -4,7 +4,8 @@
 //! - `page`: the frame and the headers of each page. `escape`: the escape of all texts. `assets`:
 //!   style sheet, script and icon. `when`, `mark`, `chart`: times, states and charts. `link`:
 //!   addresses.
-//! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `operations/`, `configuration`.
+//! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `operations/`, `nodes`,
+//!   `configuration`.
 //!
 //! The pages show what the API shows, and their forms do what it does.
 
@@ -17,6 +18,7 @@ mod escape;
 mod event;
 mod link;
 mod mark;
+mod nodes;
 mod operations;
 mod overview;
 mod page;
@@ -67,7 +69,7 @@ pub(in crate::http::admin) async fn answer(
     let wants_html = accept.is_some_and(|accept| accept.contains("text/html"));
     let mut response = match answered {
         Ok(response) => response,
-        Err(refused) if wants_html => error_page(&refused, head, context),
+        Err(refused) if wants_html => error_page(&refused, head, context, visit::has_nodes(app)),
         Err(Refused { error, .. }) => error.respond(ErrorFormat::Relay, context.id()),
     };
     page::secure(response.headers_mut());
@@ -89,7 +91,12 @@ impl From<ApiError> for Refused {
     }
 }
 
-fn error_page(refused: &Refused, head: &Parts, context: &RequestContext) -> Response {
+fn error_page(
+    refused: &Refused,
+    head: &Parts,
+    context: &RequestContext,
+    has_nodes: bool,
+) -> Response {
     let error = &refused.error;
     let heading = match error.status {
         StatusCode::NOT_FOUND => "Not found",
@@ -104,7 +111,7 @@ fn error_page(refused: &Refused, head: &Parts, context: &RequestContext) -> Resp
     let page = page::html(&ErrorPage {
         frame: refused.caller.as_ref().map_or_else(
             || Frame::of_stranger(heading),
-            |caller| Frame::of_error(heading, &path[..end], caller),
+            |caller| Frame::of_error(heading, &path[..end], caller).among_nodes(has_nodes),
         ),
         heading,
         message: error.message(),
@@ -139,6 +146,7 @@ enum Route<'a> {
     NewOperation,
     CreateOperation,
     CancelOperation(&'a str),
+    Nodes,
     Configuration,
     Reload,
     SignOut,
@@ -162,6 +170,7 @@ impl<'a> Route<'a> {
             ("operations", None, _) => Self::Operations,
             ("operations", Some("new"), None) => Self::NewOperation,
             ("operations", Some(id), Some("cancel")) => Self::CancelOperation(id),
+            ("nodes", None, _) => Self::Nodes,
             ("configuration", None, _) => Self::Configuration,
             ("configuration", Some("reload"), None) => Self::Reload,
             ("sign-out", None, _) => Self::SignOut,
@@ -257,6 +266,7 @@ async fn show(visit: &Visit<'_>, route: Route<'_>, body: &mut Body) -> Result<Re
         Route::NewOperation => operations::new(visit).await,
         Route::CreateOperation => operations::create(visit, body).await,
         Route::CancelOperation(id) => operations::cancel(visit, id).await,
+        Route::Nodes => nodes::list(visit).await,
         Route::Configuration => configuration::show(visit).await,
         Route::Reload => configuration::reload(visit, body).await,
         Route::SignOut => Ok(sign_in::sign_out(visit.app, visit.head)),

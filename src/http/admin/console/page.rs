@@ -9,11 +9,12 @@ use crate::http::admin::access::caller::{Caller, Proof, Role};
 use crate::http::response::{Response, with_type};
 
 /// The pages in the order of the navigation: path and name.
-const TABS: [(Tab, &str, &str); 5] = [
+const TABS: [(Tab, &str, &str); 6] = [
     (Tab::Overview, "/", "Overview"),
     (Tab::Deliveries, "/deliveries", "Deliveries"),
     (Tab::Destinations, "/destinations", "Destinations"),
     (Tab::Operations, "/operations", "Operations"),
+    (Tab::Nodes, "/nodes", "Nodes"),
     (Tab::Configuration, "/configuration", "Configuration"),
 ];
 
@@ -24,6 +25,8 @@ pub(super) enum Tab {
     Deliveries,
     Destinations,
     Operations,
+    /// Only of a database that several nodes can share.
+    Nodes,
     Configuration,
 }
 
@@ -87,6 +90,8 @@ impl Note {
 pub(super) struct Frame {
     pub title: String,
     tab: Option<Tab>,
+    /// Whether there may be other nodes.
+    has_nodes: bool,
     pub who: Option<Who>,
     pub notes: Vec<Note>,
     /// Whether the script keeps the page up to date.
@@ -106,6 +111,7 @@ impl Frame {
         Self {
             title: title.into(),
             tab: Some(tab),
+            has_nodes: false,
             who: Some(who),
             notes: Vec::new(),
             is_live: false,
@@ -131,10 +137,16 @@ impl Frame {
         Self {
             title: title.to_owned(),
             tab: None,
+            has_nodes: false,
             who: None,
             notes: Vec::new(),
             is_live: false,
         }
+    }
+
+    #[must_use]
+    pub fn among_nodes(self, has_nodes: bool) -> Self {
+        Self { has_nodes, ..self }
     }
 
     #[must_use]
@@ -149,7 +161,9 @@ impl Frame {
     }
 
     pub fn tabs(&self) -> Vec<TabLink> {
-        let links = TABS.iter().map(|&(tab, path, name)| TabLink {
+        let is_shown = |tab| tab != Tab::Nodes || self.has_nodes || self.tab == Some(tab);
+        let shown = TABS.iter().filter(|(tab, ..)| is_shown(*tab));
+        let links = shown.map(|&(tab, path, name)| TabLink {
             path,
             name,
             is_here: self.tab == Some(tab),

@@ -55,7 +55,8 @@ impl Visit<'_> {
 
     /// The frame of a page, with the troubles of the relay.
     pub fn frame(&self, title: impl Into<String>, tab: Tab, said: Option<Note>) -> Frame {
-        let mut frame = Frame::new(title, tab, &self.caller).with(said);
+        let frame = Frame::new(title, tab, &self.caller).with(said);
+        let mut frame = frame.among_nodes(has_nodes(self.app));
         if self.app.store.is_held() {
             let text = "This is a restored backup, and it is held: requests are accepted, and \
                         nothing is sent until";
@@ -79,6 +80,11 @@ impl Visit<'_> {
         let hash = if anchor.is_empty() { "" } else { "#" };
         format!("{path}{and}{SAID}={id}{hash}{anchor}")
     }
+}
+
+/// Whether several nodes can share the database.
+pub(super) fn has_nodes(app: &App) -> bool {
+    app.config.database.url.is_some()
 }
 
 /// Reads a form.

@@ -1,8 +1,5 @@
 //! Sets of buckets.
 
-/// Buckets that destinations are spread over: 64 bits of SHA-256 of the name, modulo this.
-pub(in crate::store::postgres) const BUCKETS: u16 = 256;
-
 /// A set of buckets.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(in crate::store::postgres) struct BucketSet([u64; 4]);

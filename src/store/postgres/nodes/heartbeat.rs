@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::stop::{Ending, Stop};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::nodes::bucket_set::BucketSet;
@@ -11,7 +12,8 @@ use crate::store::postgres::nodes::database_clock::{DatabaseClock, Look};
 use crate::store::postgres::nodes::join::own;
 use crate::store::postgres::nodes::lease_clock::{boot_millis, boot_nanos};
 use crate::store::postgres::nodes::membership::{Answer, Membership, Step};
-use crate::store::postgres::nodes::statements::{Made, claimed, make};
+use crate::store::postgres::nodes::statements::{Made, News, claimed, make};
+use crate::store::postgres::open::SchemaVersion;
 use crate::store::postgres::retry::{Link, Patience};
 use crate::store::postgres::shared::Shared;
 
@@ -22,10 +24,16 @@ const DRAINING: Duration = Duration::from_millis(100);
 /// have to connect.
 const LEAST_LIMIT: Duration = Duration::from_secs(1);
 
+/// Attempts under way end within this time, by default. A node that leaves waits for them no longer:
+/// it may be unable to settle them.
+const LEAVE_WITHIN: Duration = Duration::from_secs(15);
+
 struct Heartbeat {
     shared: Arc<Shared>,
     link: Link,
     database_clock: DatabaseClock,
+    /// Since when the tables are too new for this node, and why.
+    outdated: Option<(Stopwatch, String)>,
     /// Whether heartbeats fail, so that it is logged once.
     is_failing: bool,
 }
@@ -38,6 +46,7 @@ pub fn spawn(shared: Arc<Shared>, database_clock: DatabaseClock) -> std::io::Res
         link: shared.connector.link(),
         shared,
         database_clock,
+        outdated: None,
         is_failing: false,
     };
     running.spawn(thread, move || heartbeat.run())?;
@@ -52,6 +61,9 @@ impl Heartbeat {
         while self.shared.node.wait(wait) {
             let began = boot_millis();
             self.beat();
+            if self.has_left() {
+                return;
+            }
             let before = draining;
             (_, draining) = self.shared.node.update(|own| own.draining());
             let spent = Duration::from_millis(boot_millis().saturating_sub(began));
@@ -62,6 +74,30 @@ impl Heartbeat {
             } else if !draining.is_empty() {
                 wait = wait.min(DRAINING);
             }
+        }
+    }
+
+    /// Ends the process once nothing is this node's any more, if it is too old for the tables.
+    fn has_left(&self) -> bool {
+        let Some((since, problem)) = &self.outdated else {
+            return false;
+        };
+        let (_, has_left) = self.shared.node.update(|own| own.identity().is_none());
+        let is_over = has_left || since.elapsed() > LEAVE_WITHIN;
+        if is_over {
+            let database = self.shared.connector.url();
+            (self.shared.on_broken)(format!(
+                "{database}: {problem}; this node has left the others its deliveries"
+            ));
+        }
+        is_over
+    }
+
+    /// Begins to leave if the tables are too new for this node.
+    fn leave_if_outdated(&mut self, schema: SchemaVersion) {
+        if let (Some(problem), None) = (schema.problem(), &self.outdated) {
+            self.outdated = Some((Stopwatch::start(), problem));
+            self.shared.node.update(Membership::leave);
         }
     }
 
@@ -109,8 +145,8 @@ impl Heartbeat {
         let (made, look) = call(&mut self.link, limit, |sql| {
             let sent = boot_nanos();
             let made = make(sql, step, &own)?;
-            let look = |time| Look::of(sent, boot_nanos(), time);
-            let look = made.database_time.map(look);
+            let look = |news: News| Look::of(sent, boot_nanos(), news.database_time);
+            let look = made.news.map(look);
             Ok((made, look))
         })?;
         if let Some(look) = look {
@@ -121,6 +157,15 @@ impl Heartbeat {
         }
         if let (Answer::Renewed(None), Some(identity)) = (&made.answer, identity) {
             shared.in_flight.void(identity.epoch);
+        }
+        if let Some(news) = made.news {
+            self.leave_if_outdated(news.schema);
+            if shared.reloads.asked(news.reloads) {
+                (shared.on_outside_write)();
+            }
+        }
+        if matches!(made.answer, Answer::Joined(_)) {
+            shared.reloads.begin_life();
         }
         let answered = boot_millis();
         let (has_gained, ()) = shared

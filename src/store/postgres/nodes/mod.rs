@@ -27,3 +27,4 @@ pub(super) use join::{join, leave};
 pub(super) use lease_clock::boot_millis;
 pub(super) use membership::Membership;
 pub(super) use rounds::spawn as spawn_rounds;
+pub(super) use statements::TELL;

@@ -4,10 +4,12 @@
 use tokio_postgres::Row;
 
 use crate::clock::Timestamp;
+use crate::store::postgres::asked_reloads::ReloadCounts;
 use crate::store::postgres::connection::{Call, Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::nodes::bucket_set::BucketSet;
 use crate::store::postgres::nodes::membership::{Answer, Identity, Peer, Step, View};
+use crate::store::postgres::open::SchemaVersion;
 use crate::store::postgres::recover::{MAX_INTERRUPTIONS, STAGGER_MILLIS, TAKE_BACK};
 
 /// Lives that are over and still have buckets: each gives them up as it ends, unless somebody
@@ -36,7 +38,7 @@ const NAMESAKE: &str = "SELECT slot, epoch, seen_at < clock_timestamp() - lease,
 
 const RENEW: &str = "UPDATE relay.nodes SET seen_at = clock_timestamp(), is_leaving = $3
      WHERE slot = $1 AND epoch = $2
-     RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+     RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::int8, reloads, dry_runs";
 
 const OTHERS: &str = "SELECT slot, epoch, seen_at < clock_timestamp() - lease, is_leaving
      FROM relay.nodes WHERE epoch <> $1";
@@ -64,7 +66,7 @@ const GRAB: &str = "UPDATE relay.buckets SET epoch = $3
      RETURNING bucket";
 
 /// Wakes the other nodes' heartbeats.
-const TELL: &str = "SELECT pg_notify('relay', 'nodes')";
+pub const TELL: &str = "SELECT pg_notify('relay', 'nodes')";
 
 /// Buckets of which something is claimed by this epoch and neither settled nor released: a turn
 /// stays until all of it is.
@@ -88,20 +90,29 @@ pub struct Own {
 /// The answer of a step, and what became of a life's claims that were ended by it.
 pub struct Made {
     pub answer: Answer,
+    /// What a heartbeat reads beside the nodes.
+    pub news: Option<News>,
     /// Deliveries that were interrupted.
     pub interrupted: i64,
-    /// The database's clock, in microseconds since the Unix epoch, if it was looked at.
-    pub database_time: Option<i64>,
+}
+
+/// What a heartbeat reads beside the nodes.
+#[derive(Clone, Copy)]
+pub struct News {
+    /// The database's clock, in microseconds since the Unix epoch.
+    pub database_time: i64,
+    pub schema: SchemaVersion,
+    pub reloads: ReloadCounts,
 }
 
 /// Makes a step.
 pub fn make(sql: &mut Connection, step: &Step, own: &Own) -> Result<Made, Failure> {
-    let (mut interrupted, mut database_time) = (0, None);
+    let (mut interrupted, mut news) = (0, None);
     let answer = match step {
         Step::Join => join(sql, own)?,
         Step::Renew => {
-            let (answer, time) = renew(sql, own)?;
-            database_time = time;
+            let (answer, read) = renew(sql, own)?;
+            news = read;
             answer
         }
         Step::Look => {
@@ -122,8 +133,8 @@ pub fn make(sql: &mut Connection, step: &Step, own: &Own) -> Result<Made, Failur
     };
     Ok(Made {
         answer,
+        news,
         interrupted,
-        database_time,
     })
 }
 
@@ -172,22 +183,30 @@ fn join(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
     )))
 }
 
-/// The answer, and the database's clock unless the row is gone.
-fn renew(sql: &mut Connection, own: &Own) -> Result<(Answer, Option<i64>), Failure> {
+/// Renews the lease, and reads everything that a heartbeat looks at.
+fn renew(sql: &mut Connection, own: &Own) -> Result<(Answer, Option<News>), Failure> {
     let identity = own.identity.ok_or_else(unjoined)?;
     let (slot, epoch) = (i16::from(identity.slot), identity.epoch);
     let rows = sql.transaction(&[
         (RENEW, &[&slot, &epoch, &own.is_leaving]),
         (OTHERS, &[&epoch]),
         (OPEN_BUCKETS, &[&epoch]),
+        (SchemaVersion::SELECT, &[]),
     ])?;
-    match rows.split_first() {
-        Some((renewed, seen)) if !renewed.is_empty() => {
-            let time = renewed.first().map(|row| row.try_get(0)).transpose()?;
-            Ok((Answer::Renewed(Some(view(seen)?)), time))
-        }
-        _ => Ok((Answer::Renewed(None), None)),
-    }
+    let Some([renewed]) = rows.first().map(Vec::as_slice) else {
+        return Ok((Answer::Renewed(None), None));
+    };
+    let about = rows.get(3).and_then(|rows| rows.first());
+    let about = about.ok_or_else(|| Failure::unexpected("relay.about has no row".to_owned()))?;
+    let news = News {
+        database_time: renewed.try_get(0)?,
+        reloads: ReloadCounts {
+            reloads: renewed.try_get(1)?,
+            dry_runs: renewed.try_get(2)?,
+        },
+        schema: SchemaVersion::of(about)?,
+    };
+    Ok((Answer::Renewed(Some(view(&rows[1..])?)), Some(news)))
 }
 
 /// Deletes a node's row, and ends its claims. How many deliveries were interrupted.

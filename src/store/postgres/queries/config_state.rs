@@ -4,9 +4,10 @@ use tokio_postgres::Row;
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::postgres::connection::Connection;
+use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
+use crate::store::postgres::nodes::TELL;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::reader::Reader;
 use crate::store::postgres::values::{maybe_text, number};
@@ -17,6 +18,18 @@ const SELECT_STATE: &str = "SELECT attempts, began_at, is_dry_run, generation, f
             error, process, on_hangup
      FROM relay.config_state WHERE $1::text IS NULL OR node = $1
      ORDER BY began_at DESC LIMIT 1";
+
+/// The answer of a node to a request, or to a later one.
+const SELECT_ANSWER: &str = "SELECT attempts, began_at, is_dry_run, generation, fingerprint,
+            report, error, process, on_hangup
+     FROM relay.config_state WHERE node = $1 AND answers >= $2 AND is_dry_run = $3";
+
+/// Asks a living node for a reload; the number of the request.
+const ASK: &str = "UPDATE relay.nodes
+     SET reloads = reloads + CASE WHEN $2::bool THEN 0 ELSE 1 END,
+         dry_runs = dry_runs + CASE WHEN $2 THEN 1 ELSE 0 END
+     WHERE name = $1 AND seen_at > clock_timestamp() - lease
+     RETURNING CASE WHEN $2 THEN dry_runs ELSE reloads END";
 
 /// Counts a bounded number of rows. Claimed deliveries stand among those that wait.
 const SELECT_AFFECTED: &str = "SELECT t.name, t.paused_at IS NOT NULL,
@@ -90,6 +103,39 @@ impl Operator {
     /// nodes, the one that did so last.
     pub fn config_state(&self) -> Result<ConfigState, StoreError> {
         self.read(|sql| config_state(sql, None))
+    }
+
+    /// The same of one node.
+    pub fn config_state_of(&self, node: &str) -> Result<ConfigState, StoreError> {
+        self.read(|sql| config_state(sql, Some(node)))
+    }
+
+    /// Asks a node for a reload; the number of the request. None if no living node has this name.
+    pub fn ask_to_reload(&self, node: &str, is_dry_run: bool) -> Result<Option<i64>, StoreError> {
+        let asked = self.change(|sql| {
+            let asked: [Call<'_>; 2] = [(ASK, &[&node, &is_dry_run]), (TELL, &[])];
+            let rows = sql.transaction(&asked)?;
+            let row = rows.first().and_then(|rows| rows.first());
+            Ok(row.map(|row| row.try_get(0)).transpose()?)
+        })?;
+        Ok(asked)
+    }
+
+    /// A node's answer to a request of this number; none until it has answered.
+    pub fn reload_answer(
+        &self,
+        node: &str,
+        number: i64,
+        is_dry_run: bool,
+    ) -> Result<Option<ConfigAttempt>, StoreError> {
+        self.read(|sql| {
+            let found = sql.first(SELECT_ANSWER, &[&node, &number, &is_dry_run])?;
+            Ok(found
+                .as_ref()
+                .map(state)
+                .transpose()?
+                .map(|state| state.last))
+        })
     }
 }
 

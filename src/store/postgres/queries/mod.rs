@@ -13,6 +13,7 @@
 //! - `intents`: relays and events, whole.
 //! - `learned_secrets`: secrets that handshakes brought, and sources that expect one.
 //! - `listing`: lists of deliveries, and their number.
+//! - `nodes`: the processes that serve the database.
 //! - `operations`: bulk operations as operators see them.
 //! - `relays`: relays as the API shows them.
 //! - `rollups`: counts by minute and hour.
@@ -31,6 +32,7 @@ mod export;
 mod intents;
 mod learned_secrets;
 mod listing;
+mod nodes;
 pub mod operations;
 mod others;
 mod relays;

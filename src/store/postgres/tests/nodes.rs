@@ -7,8 +7,8 @@ use crate::clock::{Clock, Stopwatch, SystemClock};
 use crate::config;
 use crate::model::Level;
 use crate::ops::metrics::Metrics;
-use crate::stop::Stop;
-use crate::store::context::{OnWork, StoreContext};
+use crate::stop::{Stop, block_on};
+use crate::store::context::{OnBroken, OnWork, StoreContext};
 use crate::store::error::OpenError;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::tests::support::{Database, empty_database};
@@ -18,6 +18,16 @@ const HEARTBEAT: Duration = Duration::from_millis(300);
 
 /// Opens a node. `on_work` gets the destinations for which something became due.
 pub fn try_open(database: &Database, name: &str, on_work: OnWork) -> Result<Postgres, OpenError> {
+    let on_broken = Arc::new(|why| panic!("{why}"));
+    try_open_with(database, name, on_work, on_broken)
+}
+
+fn try_open_with(
+    database: &Database,
+    name: &str,
+    on_work: OnWork,
+    on_broken: OnBroken,
+) -> Result<Postgres, OpenError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let context = StoreContext {
         metrics: Arc::new(Metrics::new(Level::Off)),
@@ -31,7 +41,7 @@ pub fn try_open(database: &Database, name: &str, on_work: OnWork) -> Result<Post
         stop: Stop::default(),
         on_work,
         on_outside_write: Arc::new(|| ()),
-        on_broken: Arc::new(|why| panic!("{why}")),
+        on_broken,
     };
     let settings = database.settings();
     let url = settings.url.clone().expect("a URL");
@@ -158,6 +168,71 @@ fn a_living_nodes_name_is_refused() {
         .expect("a refusal");
     assert!(
         refused.to_string().contains("a living node is named"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn nodes_of_two_versions_share_the_buckets_and_take_each_other_over() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let older = open(&database, "older");
+    database.psql("UPDATE relay.nodes SET version = '0.0.1'");
+    // The newer one has brought the tables up to date, in a way that the older one works with.
+    database.psql("UPDATE relay.about SET version = 2");
+    let newer = open(&database, "newer");
+    until_shared(&database, &older, &newer);
+    let own = config::Node::default();
+    let found = block_on(older.nodes(&own)).expect("the nodes");
+    let shown: Vec<_> = found
+        .iter()
+        .map(|one| (one.name.as_str(), one.version.as_deref(), one.is_own))
+        .collect();
+    let version = Some(env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        shown,
+        [("older", Some("0.0.1"), true), ("newer", version, false)]
+    );
+    let buckets: u16 = found.iter().map(|one| one.buckets).sum();
+    assert_eq!(buckets, 256);
+    assert!(found.iter().all(|one| one.word() == "alive"), "{found:?}");
+    newer.stop();
+    until(&database, "the older one has all", || owned(&older) == 256);
+}
+
+#[test]
+fn a_node_that_is_too_old_for_the_tables_hands_its_buckets_over_and_ends() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell: OnBroken = Arc::new(move |why| tell.send(why).expect("the test listens"));
+    let older = try_open_with(&database, "older", Arc::new(|_| ()), tell).expect("a node");
+    let newer = open(&database, "newer");
+    until_shared(&database, &older, &newer);
+    // A newer version that knows these tables keeps its lease meanwhile.
+    newer.shared().node.end();
+    let clock = Stopwatch::start();
+    database.psql("UPDATE relay.about SET version = 3, minimum = 2");
+    let epoch = older.shared().node.epoch();
+    let why = told.recv_timeout(LEASE).expect("it ends");
+    assert!(clock.elapsed() < LEASE, "{:?}", clock.elapsed());
+    let expected = "has schema version 3, newer than this relay's 1, and works with 2 or newer; \
+                    use the newer binary; nothing was changed; this node has left the others its \
+                    deliveries";
+    assert!(why.contains(expected), "{why}");
+    assert!(!why.contains('\n') && !older.shared().node.may_begin(epoch));
+    let left = "SELECT (SELECT count(*) FROM relay.nodes WHERE name = 'older'),
+                       (SELECT count(*) FROM relay.buckets b LEFT JOIN relay.nodes n USING (epoch)
+                        WHERE epoch IS NOT NULL AND n.epoch IS NULL)";
+    assert_eq!(database.psql(left), "0|0\n");
+    older.stop();
+    let refused = try_open(&database, "older", Arc::new(|_| ()))
+        .err()
+        .expect("a refusal");
+    assert!(
+        refused.to_string().contains("has schema version 3"),
         "{refused}"
     );
 }

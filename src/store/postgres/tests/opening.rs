@@ -28,11 +28,13 @@ fn tables_of_another_version_are_refused_and_left_alone() {
     let Some((database, mut sql)) = database() else {
         return;
     };
-    for (version, expected) in [
-        (2, "newer than this relay's 1"),
-        (0, "older than this relay's 1"),
+    for (version, minimum, expected) in [
+        (3, 2, "newer than this relay's 1, and works with 2 or newer"),
+        (0, 0, "older than this relay's 1"),
     ] {
-        database.psql(&format!("UPDATE relay.about SET version = {version}"));
+        database.psql(&format!(
+            "UPDATE relay.about SET version = {version}, minimum = {minimum}"
+        ));
         let refused = prepare(&mut sql, Absent::IsCreated).expect_err("another version");
         assert!(refused.to_string().contains(expected), "{refused}");
         assert_eq!(
@@ -40,6 +42,15 @@ fn tables_of_another_version_are_refused_and_left_alone() {
             format!("{version}\n")
         );
     }
+}
+
+#[test]
+fn tables_that_are_newer_and_still_work_with_this_version_are_taken() {
+    let Some((database, mut sql)) = database() else {
+        return;
+    };
+    database.psql("UPDATE relay.about SET version = 2");
+    prepare(&mut sql, Absent::IsCreated).expect("an upgrade that goes on");
 }
 
 #[test]

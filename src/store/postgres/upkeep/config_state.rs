@@ -7,17 +7,17 @@ use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::text::Text;
 use crate::store::types::{ConfigAttempt, DestinationId, ReplacedDestinations};
 
-/// Each node has a row, under its name: `relay reload` is for the node of its machine.
+/// Each node has a row, under its name.
 const RECORD: &str = "
     INSERT INTO relay.config_state AS c
         (node, attempts, began_at, is_dry_run, generation, fingerprint, report, error, process,
-         on_hangup)
-    VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on_hangup, answers)
+    VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
     ON CONFLICT (node) DO UPDATE
     SET attempts = c.attempts + 1, began_at = excluded.began_at,
         is_dry_run = excluded.is_dry_run, generation = excluded.generation,
         fingerprint = excluded.fingerprint, report = excluded.report, error = excluded.error,
-        process = excluded.process, on_hangup = excluded.on_hangup";
+        process = excluded.process, on_hangup = excluded.on_hangup, answers = excluded.answers";
 
 /// Forgets hold, breaker and proof of these destinations.
 const FORGET: &str = "
@@ -61,6 +61,7 @@ impl Postgres {
         let error = attempt.report.as_ref().err().map(Text::from);
         let generation = i64::try_from(attempt.generation).unwrap_or(i64::MAX);
         let process = i64::from(attempt.process);
+        let answers = self.shared().reloads.begun(attempt.is_dry_run);
         self.change(|connection| {
             connection.execute(
                 RECORD,
@@ -74,10 +75,16 @@ impl Postgres {
                     &error,
                     &process,
                     &attempt.on_hangup,
+                    &answers,
                 ],
             )
         })?;
         Ok(())
+    }
+
+    /// The next reload that a command has asked for; whether it is a dry run.
+    pub fn take_reload(&self) -> Option<bool> {
+        self.shared().reloads.take()
     }
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.

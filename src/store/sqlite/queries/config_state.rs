@@ -75,11 +75,47 @@ impl Sqlite {
     pub async fn config_state(&self) -> Result<ConfigState, StoreError> {
         self.read(config_state).await
     }
+
+    /// None: commands signal the server of a file.
+    #[expect(clippy::unused_self, reason = "as other engines")]
+    pub fn take_reload(&self) -> Option<bool> {
+        None
+    }
 }
 
 impl Operator {
     /// The configuration that the server runs, and its last attempt to take one over.
     pub fn config_state(&self) -> Result<ConfigState, StoreError> {
         self.read(config_state)
+    }
+
+    /// The same: a file has one server.
+    pub fn config_state_of(&self, _node: &str) -> Result<ConfigState, StoreError> {
+        self.config_state()
+    }
+
+    /// Never: a signal asks the server of a file.
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as other engines"
+    )]
+    pub fn ask_to_reload(&self, _node: &str, _is_dry_run: bool) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
+    /// None: nobody was asked.
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "as other engines"
+    )]
+    pub fn reload_answer(
+        &self,
+        _node: &str,
+        _number: i64,
+        _is_dry_run: bool,
+    ) -> Result<Option<ConfigAttempt>, StoreError> {
+        Ok(None)
     }
 }

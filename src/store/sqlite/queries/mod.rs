@@ -13,6 +13,7 @@
 //! - `tail`: follows intents and attempts.
 //! - `rollups`: counts by minute and hour. `alerts`: facts for alerts.
 //! - `sheddable`, `space`: events that make room, and the room that is used.
+//! - `nodes`: the process that serves the file.
 //! - `expired`: intents and keys that retention may delete. `unrouted`: events without deliveries.
 
 mod alerts;
@@ -31,6 +32,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod nodes;
 mod operations;
 mod quick_check;
 mod relays;

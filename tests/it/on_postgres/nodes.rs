@@ -1,0 +1,253 @@
+//! Several nodes on one database, as operators see them: `relay nodes`, the admin API, the console
+//! and the metrics; and `relay reload`, which reaches all of them.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::postgres::{self, Server};
+use crate::support::{Client, Process, until};
+
+/// Nodes of one database, each with a directory and a file of its own.
+struct Nodes {
+    server: &'static Server,
+    url: String,
+    running: Vec<(tempfile::TempDir, Process)>,
+}
+
+fn toml(name: &str, url: &str, more: &str) -> String {
+    format!(
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
+         [database]\nurl = '{url}'\n[node]\nname = '{name}'\nlease = '2s'\nheartbeat = '500ms'\n\
+         [destinations.orders]\nurl = 'http://127.0.0.1:9/'\n\
+         [sources.github]\ndestinations = ['orders']\n{more}"
+    )
+}
+
+/// Runs a command; returns its exit code, its output, and its complaints.
+fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Process::command(directory)
+        .env_remove("RELAY_DATABASE_URL")
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+impl Nodes {
+    fn start(names: &[&str]) -> Option<Self> {
+        let server = postgres::server()?;
+        let mut nodes = Self {
+            server,
+            url: server.create_database(),
+            running: Vec::new(),
+        };
+        for name in names {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let mut command = Process::command(directory.path());
+            command.env_remove("RELAY_DATABASE_URL").arg("serve");
+            let toml = toml(name, &nodes.url, "");
+            let process = Process::serve_by(command, directory.path(), &toml);
+            nodes.running.push((directory, process));
+        }
+        until("the nodes share the buckets", || {
+            let found = nodes.listed();
+            let shares = found.iter().map(|node| node["buckets"].as_u64());
+            let shares: Option<Vec<_>> = shares.collect();
+            let shares = shares.expect("numbers");
+            let is_shared = shares.iter().all(|share| *share > 0);
+            (is_shared && shares.iter().sum::<u64>() == 256).then_some(())
+        });
+        Some(nodes)
+    }
+
+    fn directory(&self, at: usize) -> &Path {
+        self.running[at].0.path()
+    }
+
+    fn admin(&self, at: usize) -> &Client {
+        self.running[at]
+            .1
+            .admin
+            .as_ref()
+            .expect("an admin listener")
+    }
+
+    /// Gives a node another file.
+    fn write(&self, at: usize, name: &str, more: &str) {
+        let file = self.directory(at).join("relay.toml");
+        std::fs::write(file, toml(name, &self.url, more)).expect("writing relay.toml");
+    }
+
+    /// The nodes, as `relay nodes --json` lists them.
+    fn listed(&self) -> Vec<Value> {
+        let (code, listed, said) = run(self.directory(0), &["nodes", "--json"]);
+        assert_eq!(code, Some(0), "{said}");
+        let lines = listed.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON lines"))
+            .collect()
+    }
+
+    fn psql(&self, sql: &str) {
+        self.server.query(&self.url, sql, &[]);
+    }
+}
+
+fn names(nodes: &[Value]) -> Vec<&str> {
+    let names = nodes.iter().map(|node| node["name"].as_str());
+    names.map(|name| name.expect("a name")).collect()
+}
+
+#[test]
+fn operators_see_the_nodes_with_their_versions_shares_and_heartbeats() {
+    let Some(nodes) = Nodes::start(&["a", "b"]) else {
+        return;
+    };
+    nodes.psql("UPDATE relay.nodes SET version = '0.0.1' WHERE name = 'b'");
+    let listed = nodes.listed();
+    assert_eq!(names(&listed), ["a", "b"]);
+    assert_eq!(listed[1]["version"], "0.0.1");
+    for node in &listed {
+        assert_eq!(node["state"], "alive");
+        assert!(node["lease_ms"].as_u64().is_some_and(|left| left <= 2000));
+    }
+    let (_, table, _) = run(nodes.directory(1), &["nodes"]);
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        ["SLOT", "NAME", "VERSION", "SEEN", "BUCKETS", "STATE"]
+    );
+    assert_eq!(lines[2][..3], ["1", "b", "0.0.1"]);
+    assert_eq!(lines[2][4..6], ["s", "ago"], "{table}");
+    assert_eq!(lines[2].last(), Some(&"alive"));
+
+    let found = nodes.admin(1).send("GET", "/api/nodes", &[], b"").json();
+    let found = found["items"].as_array().expect("a list");
+    assert_eq!(names(found), ["a", "b"]);
+    let is_self = found.iter().map(|node| node["is_self"] == true);
+    assert_eq!(is_self.collect::<Vec<_>>(), [false, true]);
+    let page = nodes.admin(0).send("GET", "/nodes", &[], b"").text();
+    assert!(page.contains("Nodes of different versions"), "{page}");
+    let overview = nodes.admin(0).send("GET", "/", &[], b"").text();
+    assert!(overview.contains("href=\"/nodes\""), "{overview}");
+
+    let metrics = until("the busy tables are measured", || {
+        let text = nodes.admin(0).send("GET", "/metrics", &[], b"").text();
+        let other = nodes.admin(1).send("GET", "/metrics", &[], b"").text();
+        // Of the node that vacuums alone.
+        let vacuums = [&text, &other].into_iter().find(|text| {
+            text.contains("\nrelay_database_dead_tuples{table=")
+                && text.contains("\nrelay_database_oldest_xmin_seconds ")
+        });
+        vacuums.cloned()
+    });
+    let value = |name: &str| -> f64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.expect(name).trim().parse().expect("a number")
+    };
+    assert!(value("relay_node_buckets ") > 0.0);
+    let lease = value("relay_node_lease_seconds ");
+    assert!(lease > 0.0 && lease <= 2.0, "{lease}");
+}
+
+#[test]
+fn a_reload_reaches_every_node_or_the_one_that_is_named() {
+    let Some(nodes) = Nodes::start(&["a", "b"]) else {
+        return;
+    };
+    let more = "[sources.stripe]\ndestinations = ['orders']\n";
+    let names = ["a", "b"];
+    let post = |at: usize| {
+        let (_, node) = &nodes.running[at];
+        let headers = [
+            ("Idempotency-Key", names[at]),
+            ("Content-Type", "application/json"),
+        ];
+        let reply = node
+            .client
+            .send("POST", "/webhooks/stripe", &headers, b"{}");
+        reply.status
+    };
+    nodes.write(0, "a", more);
+    nodes.write(1, "b", more);
+    let (code, said, _) = run(nodes.directory(0), &["reload", "--dry-run"]);
+    assert_eq!((code, said.lines().count()), (Some(0), 2), "{said}");
+    assert!(said.starts_with("a: ") && said.contains("nothing was done\nb: "));
+    assert_eq!([post(0), post(1)], [404, 404]);
+
+    let (code, said, _) = run(nodes.directory(0), &["reload", "--node", "b"]);
+    assert_eq!(code, Some(0));
+    assert!(said.starts_with("b: generation 1, "), "{said}");
+    assert_eq!([post(0), post(1)], [404, 202]);
+
+    let (code, said, _) = run(nodes.directory(1), &["reload", "--json"]);
+    assert_eq!(code, Some(0));
+    let answers: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON lines"))
+        .collect();
+    let told: Vec<_> = answers
+        .iter()
+        .map(|answer| (&answer["node"], &answer["generation"]))
+        .collect();
+    assert_eq!(
+        told,
+        [(&"a".into(), &1.into()), (&"b".into(), &2.into())],
+        "{said}"
+    );
+    assert_eq!(post(0), 202);
+}
+
+#[test]
+fn a_node_that_refuses_its_file_is_named_and_the_others_reload() {
+    let Some(nodes) = Nodes::start(&["a", "b"]) else {
+        return;
+    };
+    nodes.write(1, "b", "[sources.stripe]\ndestinations = ['nobody']\n");
+    let (code, said, complaints) = run(nodes.directory(0), &["reload"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("a: generation 1, "), "{said}");
+    let mut lines = complaints.lines();
+    let of_b = lines.next().expect("a line");
+    assert!(of_b.starts_with("b: ") && of_b.contains("sources.stripe"));
+    assert_eq!(lines.next(), Some("relay: 1 of 2 nodes were not reloaded"));
+
+    let (code, _, complaints) = run(nodes.directory(0), &["reload", "--node", "c"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        complaints.trim(),
+        "relay: --node: \"c\": expected a node that lives: a, b"
+    );
+}
+
+#[test]
+fn a_node_that_is_too_old_for_the_tables_hands_over_and_ends_with_a_line() {
+    let Some(mut nodes) = Nodes::start(&["a", "b"]) else {
+        return;
+    };
+    nodes.psql("UPDATE relay.about SET version = 3, minimum = 2");
+    for (_, node) in nodes.running.drain(..) {
+        let (status, log) = node.wait();
+        assert_eq!(status.code(), Some(1), "{log}");
+        let lines = log.lines().filter(|line| line.contains("fatal"));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 1, "{log}");
+        assert!(
+            lines[0].contains("has schema version 3, newer than"),
+            "{log}"
+        );
+    }
+    let left = "SELECT (SELECT count(*) FROM relay.nodes)
+                     + (SELECT count(*) FROM relay.buckets WHERE epoch IS NOT NULL)";
+    let left = nodes.server.query(&nodes.url, left, &[]);
+    assert_eq!(String::from_utf8_lossy(&left).trim(), "0");
+}
