@@ -50,6 +50,7 @@ mod init;
 mod list;
 mod man;
 mod match_event;
+mod migrate;
 mod nodes;
 mod operate;
 mod pause;
@@ -133,6 +134,8 @@ enum Command {
     Export(export::Export),
     /// Take in events that relay export wrote
     Import(import::Import),
+    /// Move everything from the database's file to PostgreSQL, or back; nothing is served meanwhile
+    Migrate(migrate::Migrate),
     /// Show, or forget, the last event and the clock that the lock file remembers
     Unlock(unlock::Unlock),
     /// List the known senders of webhooks, or show the settings that one of them stands for
@@ -183,6 +186,7 @@ impl Command {
             Self::Restore(restore) => restore.run(),
             Self::Export(export) => export.run(),
             Self::Import(import) => import.run(),
+            Self::Migrate(migrate) => migrate.run(),
             Self::Unlock(unlock) => unlock.run(),
             Self::Providers(providers) => providers.run(),
             Self::Send(send) => send.run(),

@@ -61,6 +61,7 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "verify",
             "restore",
             "import",
+            "migrate",
             "providers",
             "match",
             "tail",

@@ -239,6 +239,26 @@ pub enum OpenError {
         /// The pool's error.
         source: EngineError,
     },
+    /// Everything was moved to another store.
+    #[error("{database}: {}", moved_away(to, *at))]
+    MovedAway {
+        /// The database, without a password.
+        database: String,
+        /// The store that it was moved to, without a password.
+        to: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A move to this database was interrupted, or is under way.
+    #[error("{database}: {}", move_unfinished(from, *begun_at))]
+    MoveUnfinished {
+        /// The database, without a password.
+        database: String,
+        /// The store that is moved, without a password.
+        from: String,
+        /// When the move began.
+        begun_at: Timestamp,
+    },
     /// The settings name a server of PostgreSQL, and this build has no engine for one.
     #[error(
         "database.url: this build keeps its database in a file alone; a build with --features \
@@ -264,4 +284,21 @@ pub enum OpenError {
     /// The system refuses a thread for the writer.
     #[error("can't start the writer's thread: {0}")]
     Thread(std::io::Error),
+}
+
+/// The problem of a store that was moved away.
+pub(super) fn moved_away(to: &str, at: Timestamp) -> String {
+    format!(
+        "everything here was moved to {to} at {at}: serve that one, since this one would deliver \
+         again what waited; or run relay migrate --abandon, which lets this one be served as it was \
+         then; nothing was changed"
+    )
+}
+
+/// The problem of a store that a move has not filled.
+pub(super) fn move_unfinished(from: &str, begun_at: Timestamp) -> String {
+    format!(
+        "a move of {from} to here has begun at {begun_at} and isn't finished: run the same relay \
+         migrate again, or relay migrate --abandon, which empties this one; nothing was changed"
+    )
 }

@@ -12,6 +12,7 @@
 //!   `newly_dead`: destinations of new dead letters. `waiting_origins`: an API key's origins.
 //!   `limits`, `row_budget`: sizes, and how large changes are divided. `turn_part`: the
 //!   dispatcher's change, divided. `share`: the work that is this process's.
+//! - `moving/`: everything moves from one engine to the other. `move_error`: why it doesn't.
 //! - `newest`: the page of a list. `follow`: the looks of a tail.
 //! - `sqlite`: the engine on one file. `postgres`: the engine on a server of PostgreSQL, in builds
 //!   with the feature of that name. SQL stands nowhere else.
@@ -105,6 +106,9 @@ mod error;
 mod follow;
 mod health;
 mod limits;
+mod move_error;
+#[cfg(feature = "postgres")]
+mod moving;
 mod newest;
 mod newly_dead;
 mod operator;
@@ -126,6 +130,8 @@ pub(crate) use backup_files::{
 };
 pub(crate) use context::StoreContext;
 pub use error::{OpenError, StoreError};
+#[cfg(feature = "postgres")]
+pub(crate) use moving::{abandon_move, move_store};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
@@ -138,15 +144,15 @@ pub(crate) use types::{
     DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate,
     EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload, GoneReason, Growth,
     IdempotencyKey, ImportTally, ImportedEvent, InLine, IntentRow, KeepReason, LearnedSecret,
-    LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS, NewBulk,
-    NewlyDead, NodeState, Obstacles, OfIntent, OnHangup, OperationCreation, OperationPart,
-    OperationsQuery, Origin, OriginsPassStep, OutboundMessage, OwnLease, Owner, OwnerId, Pause,
-    PayloadProblem, Prune, PruneCursor, QuickCheck, RaiseAlerts, RecordRollups, RelayCursor,
-    RelaysPage, Release, ReplacedDestinations, Resumed, Rollup, RollupGrain, RollupQuery, Rollups,
-    Routing, ScanCursor, SecretExpectation, SettleAndClaim, Settlement, Shed, ShedCursor,
-    SpaceSample, SpaceUse, StateSet, StoredAttempt, StoredDelivery, StoredIntent, StoredOperation,
-    StoredRelay, TailCursor, TailEntry, TailEvent, TailPage, TailQuery, Unready, UnroutedEvent,
-    UnroutedQuery, UnusedOrigins,
+    LearnedSecretId, ListQuery, ListedDelivery, MAX_LEARNED_SECRETS, MAX_WAITING_ORIGINS,
+    MoveProgress, MoveReport, NewBulk, NewlyDead, NodeState, Obstacles, OfIntent, OnHangup,
+    OperationCreation, OperationPart, OperationsQuery, Origin, OriginsPassStep, OutboundMessage,
+    OwnLease, Owner, OwnerId, Pause, PayloadProblem, Prune, PruneCursor, QuickCheck, RaiseAlerts,
+    RecordRollups, RelayCursor, RelaysPage, Release, ReplacedDestinations, Resumed, Rollup,
+    RollupGrain, RollupQuery, Rollups, Routing, ScanCursor, SecretExpectation, SettleAndClaim,
+    Settlement, Shed, ShedCursor, SpaceSample, SpaceUse, StateSet, StoredAttempt, StoredDelivery,
+    StoredIntent, StoredOperation, StoredRelay, TailCursor, TailEntry, TailEvent, TailPage,
+    TailQuery, Unready, UnroutedEvent, UnroutedQuery, UnusedOrigins,
 };
 #[allow(unused_imports, reason = "only the console names them")]
 pub(crate) use types::{BUCKETS, DeliveryCount};
@@ -157,6 +163,23 @@ use crate::config::{self, Secret};
 use crate::model::{DeliveryState, IntentId};
 use crate::stop::Ending;
 use reader::ReaderEngine;
+
+/// A build with one engine has nowhere to move a store to.
+#[cfg(not(feature = "postgres"))]
+pub(crate) fn move_store(
+    _: &config::Database,
+    _: &config::Database,
+    _: &config::Node,
+    _: &dyn Fn(MoveProgress),
+) -> Result<MoveReport, move_error::MoveError> {
+    Err(OpenError::NoPostgres.into())
+}
+
+/// Gives up the move that the store has a mark of; in words, what was done. Blocks.
+#[cfg(not(feature = "postgres"))]
+pub(crate) fn abandon_move(settings: &config::Database) -> Result<String, move_error::MoveError> {
+    sqlite::abandon_move(&settings.path)
+}
 
 /// A handle to the store; clones share it.
 #[derive(Clone)]

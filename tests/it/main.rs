@@ -76,6 +76,8 @@ mod documents;
 mod durable;
 #[cfg(feature = "delivery-durable")]
 mod erasing;
+#[cfg(all(feature = "delivery-durable", feature = "postgres"))]
+mod moves;
 #[cfg(feature = "delivery-durable")]
 mod neighbours;
 #[cfg(feature = "postgres")]

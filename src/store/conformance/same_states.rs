@@ -102,8 +102,8 @@ pub fn operations() -> impl Strategy<Value = Vec<Operation>> {
 type Attempt = (usize, &'static str);
 
 /// A store, and what is known of it.
-struct Run {
-    scene: Scene,
+pub struct Run {
+    pub scene: Scene,
     events: Vec<IntentId>,
     under_way: BTreeMap<Attempt, Claimed>,
 }
@@ -113,7 +113,7 @@ fn name(number: u8) -> &'static str {
 }
 
 impl Run {
-    fn new(new: NewStore) -> Self {
+    pub fn new(new: NewStore) -> Self {
         Self {
             scene: Scene::new(new),
             events: Vec::new(),
@@ -121,8 +121,23 @@ impl Run {
         }
     }
 
+    /// The same events in another store that was stopped.
+    pub fn in_other(&self, new: NewStore) -> Self {
+        Self {
+            scene: self.scene.at_the_time_of(new),
+            events: self.events.clone(),
+            under_way: BTreeMap::new(),
+        }
+    }
+
+    /// Stops the store, and opens it again: what was under way is interrupted.
+    pub fn restart(&mut self) {
+        self.scene.restart();
+        self.under_way.clear();
+    }
+
     /// Makes an operation; its answer.
-    fn make(&mut self, operation: &Operation) -> String {
+    pub fn make(&mut self, operation: &Operation) -> String {
         // No two changes at one time: what is due at the same time has no order of its own.
         self.scene.clock.advance(Duration::from_millis(1));
         match *operation {
@@ -266,7 +281,7 @@ impl Run {
     }
 
     /// All events as they stand.
-    fn states(&self) -> String {
+    pub fn states(&self) -> String {
         let mut text = String::new();
         for (number, id) in self.events.iter().enumerate() {
             let _ = writeln!(text, "event {number}:");

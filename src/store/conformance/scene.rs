@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::{Clock as _, FakeClock, Timestamp};
+use crate::config;
 use crate::model::{DeliveryState, IntentId, Level, Surface};
 use crate::ops::metrics::Metrics;
 use crate::stop::{self, Stop};
@@ -97,6 +98,25 @@ impl Scene {
             work,
             claim: ClaimId::first(),
         }
+    }
+
+    /// Another store at the same time.
+    pub fn at_the_time_of(&self, new: NewStore) -> Self {
+        let clock = Arc::new(FakeClock::at(self.clock.now()));
+        let metrics = Arc::new(Metrics::new(Level::Off));
+        let (store, work) = open(&new, &clock, &metrics);
+        Self {
+            new,
+            metrics,
+            clock,
+            store,
+            work,
+            claim: ClaimId::first(),
+        }
+    }
+
+    pub fn settings(&self) -> &config::Database {
+        &self.new.settings
     }
 
     /// Stops the store, and opens it again.

@@ -41,7 +41,7 @@ impl Postgres {
             queued.fetch_sub(1, Ordering::Relaxed);
             return Err(StoreError::Overloaded);
         }
-        let pending = PendingAccept::new(intent, digest, waiter);
+        let pending = PendingAccept::new(intent, digest, &self.shared().erased_keys, waiter);
         let sent = self.queue().try_send(Command::Accept(Box::new(pending)));
         sent.map(|()| answer).map_err(|error| {
             queued.fetch_sub(1, Ordering::Relaxed);

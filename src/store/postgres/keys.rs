@@ -1,12 +1,14 @@
 //! Idempotency keys as the table knows them, and the rows that events get.
 
+use std::collections::HashSet;
 use std::error::Error;
 
 use bytes::BytesMut;
-use sha2::{Digest as _, Sha256};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use crate::model::IntentId;
+use crate::store::postgres::connection::Connection;
+use crate::store::postgres::failure::Failure;
 use crate::store::types::{IdempotencyKey, OwnerId};
 
 /// Stands for a key: 128 bits of SHA-256. No two keys have the same, so nothing else is compared.
@@ -21,21 +23,28 @@ impl KeyDigest {
 
     /// The same from a key's parts.
     pub fn of_parts(scope: Option<OwnerId>, source: &str, key: &str) -> Self {
-        let mut hash = Sha256::new();
-        let mut add = |part: &[u8]| {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        };
-        if let Some(OwnerId(scope)) = scope {
-            add(b"relay");
-            add(&scope.to_be_bytes());
-        } else {
-            add(b"event");
-            add(source.as_bytes());
+        Self(IdempotencyKey::whole_digest_of(scope, source, key))
+    }
+}
+
+/// Keys of erased events that came with a move from a file: of each only 64 bits are left, and the
+/// table has zeros after them. Read at a start, and the same on all nodes.
+#[derive(Debug, Default)]
+pub struct ErasedKeys(HashSet<i64>);
+
+impl ErasedKeys {
+    pub fn load(sql: &mut Connection) -> Result<Self, Failure> {
+        let rows = sql.rows("SELECT digest FROM relay.erased_keys", &[])?;
+        let digests = rows.iter().map(|row| Ok(row.try_get(0)?));
+        Ok(Self(digests.collect::<Result<_, Failure>>()?))
+    }
+
+    /// The digest by which the table knows a key.
+    pub fn digest_of(&self, key: &IdempotencyKey, source: &str) -> KeyDigest {
+        if self.0.contains(&key.digest) {
+            return KeyDigest(IdempotencyKey::erased_digest(key.digest));
         }
-        add(key.as_bytes());
-        let whole = <[u8; 32]>::from(hash.finalize());
-        Self(*whole.first_chunk().expect("32 bytes hold 16"))
+        KeyDigest::of(key, source)
     }
 }
 

@@ -13,7 +13,7 @@
 //!   forgets ad hoc origins.
 //! - `nodes/`: several nodes on one database.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
-//!   the server does by itself.
+//!   the server does by itself. `moving/`: everything moves to another engine, or comes from there.
 //!
 //! - `connection`: one session and blocking calls on it. `retry`: calls that are made again after a
 //!   failure, on a new connection if need be. `failure`: why a call failed, by SQLSTATE.
@@ -48,6 +48,7 @@ mod handle;
 mod in_flight;
 mod keys;
 mod messages;
+mod moving;
 mod nodes;
 mod open;
 mod operator;
@@ -73,5 +74,6 @@ mod values;
 mod writer;
 
 pub use handle::Postgres;
+pub use moving::{MovedServer, abandon_move};
 pub use operator::Operator;
 pub use reader::Reader;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::connection::Connection;
 use super::failure::Failure;
+use super::moving;
 use super::open;
 use super::retry::{CALL_LIMIT, Connector, Link, Patience};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -23,29 +24,31 @@ pub struct Operator {
 impl Operator {
     /// For commands that read.
     pub fn reading(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, open::Absent::IsAnError)
+        Self::open(url, settings, open::Absent::IsAnError, moving::Use::Reading)
     }
 
     /// For commands that change something.
     pub fn writing(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, open::Absent::IsAnError)
+        Self::open(url, settings, open::Absent::IsAnError, moving::Use::Writing)
     }
 
     /// For a command that brings events from elsewhere: creates the tables if there are none.
     pub fn importing(url: &Secret, settings: &config::Database) -> Result<Self, OpenError> {
-        Self::open(url, settings, open::Absent::IsCreated)
+        Self::open(url, settings, open::Absent::IsCreated, moving::Use::Writing)
     }
 
     fn open(
         url: &Secret,
         settings: &config::Database,
         absent: open::Absent,
+        to: moving::Use,
     ) -> Result<Self, OpenError> {
         let connector = Connector::of_settings(url, settings)?;
         let mut link = connector.link();
         let refused = |failure: Failure| connector.refused(&failure);
         let connection = link.connection().map_err(refused)?;
         open::prepare(connection, absent).map_err(refused)?;
+        moving::refuse_if_marked(connection, to).map_err(refused)?;
         let clock = database_clock(connection).map_err(refused)?;
         Ok(Self {
             link: Mutex::new(link),

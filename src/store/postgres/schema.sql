@@ -14,7 +14,9 @@ CREATE TABLE relay.about (                      -- one row
     version      int NOT NULL,
     minimum      int NOT NULL,                  -- of the versions of a node that these tables work with
     installation uuid NOT NULL,                 -- tells the copies of this database from others
-    buckets      smallint NOT NULL DEFAULT 256
+    buckets      smallint NOT NULL DEFAULT 256,
+    unfinished_move text,                       -- set while a move to here is not finished, as JSON …
+    moved_away      text                        -- … and once everything was moved from here: nobody serves it
 );
 
 CREATE SEQUENCE relay.epochs;                   -- never repeats: an epoch names one life of one node
@@ -87,6 +89,10 @@ CREATE TABLE relay.idempotency (                -- no key is kept in memory: no 
     created_at bigint NOT NULL
 ) WITH (fillfactor = 90);
 CREATE INDEX keys_of ON relay.idempotency (intent_id);
+
+CREATE TABLE relay.erased_keys (                -- of events erased before a move from a file, which keeps 64 bits
+    digest bigint PRIMARY KEY
+);
 
 CREATE TABLE relay.waiting (                    -- hot: a row as long as a delivery isn't at its end
     destination_id  int NOT NULL,

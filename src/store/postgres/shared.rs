@@ -10,6 +10,7 @@ use super::counts::Counts;
 use super::destinations::{Destinations, Named};
 use super::failure::Failure;
 use super::in_flight::InFlight;
+use super::keys::ErasedKeys;
 use super::nodes::Membership;
 use super::own_node::OwnNode;
 use super::pool::Pool;
@@ -57,6 +58,7 @@ pub struct Shared {
     pub turns: Mutex<Link>,
     /// Deliveries by state, as they were counted last.
     pub counts: Counts,
+    pub erased_keys: ErasedKeys,
 }
 
 impl Shared {
@@ -65,6 +67,7 @@ impl Shared {
         connector: &Arc<Connector>,
         readers: u32,
         membership: Membership,
+        erased_keys: ErasedKeys,
     ) -> Self {
         let StoreContext {
             clock,
@@ -97,6 +100,7 @@ impl Shared {
             changes: Pool::new(Arc::clone(connector), 1),
             turns: Mutex::new(connector.link()),
             counts: Counts::default(),
+            erased_keys,
         }
     }
 

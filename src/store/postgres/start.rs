@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::handle::Postgres;
+use super::keys::ErasedKeys;
+use super::moving;
 use super::nodes::{self, DatabaseClock, Membership};
 use super::open::{Absent, prepare};
 use super::recover;
@@ -35,7 +37,8 @@ impl Postgres {
         let (membership, clock) =
             begin(&mut connection, &context, longest_wait).map_err(refused)?;
         let newest = newest_row(&mut connection).map_err(refused)?;
-        let shared = Shared::new(context, &connector, settings.readers, membership);
+        let erased = ErasedKeys::load(&mut connection).map_err(refused)?;
+        let shared = Shared::new(context, &connector, settings.readers, membership, erased);
         shared.budget.set_max(settings.max_bytes);
         let shared = Arc::new(shared);
         let (queue, receiver) = sync_channel(QUEUE + OWN_PLACES);
@@ -55,6 +58,7 @@ fn begin(
     longest_wait: Duration,
 ) -> Result<(Membership, DatabaseClock), Failure> {
     prepare(sql, Absent::IsCreated)?;
+    moving::refuse_if_marked(sql, moving::Use::Writing)?;
     // Before anything is written with a time.
     let clock = DatabaseClock::begin(sql, &*context.clock)?;
     let joined = nodes::join(sql, &context.node, &*context.clock, &context.stop)?;

@@ -19,4 +19,4 @@ pub mod support;
 mod upkeep;
 
 use server as postgres;
-pub use support::new_store;
+pub use support::{let_nodes_lapse, new_store};

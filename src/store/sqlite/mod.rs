@@ -18,6 +18,7 @@
 //!   unlock`.
 //! - `backup/`, `restore/`: copies of the database in files. `hold`: nothing is sent after one was
 //!   restored. `settings`: facts that outlive a process.
+//! - `moving/`: everything moves to another engine, or comes from there.
 //! - `wal_readers`: who keeps the WAL from being emptied.
 //! - `measure`: claims without a disk, for a benchmark.
 
@@ -31,6 +32,7 @@ mod hold;
 mod limits;
 mod lock_file;
 mod measure;
+mod moving;
 mod open;
 mod operator;
 mod ops;
@@ -59,6 +61,7 @@ pub(crate) mod tests;
 pub use backup::{manifest_of, remove_stale, verify as verify_backup};
 pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
+pub use moving::{MovedFile, NewFile, abandon_move};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
 pub use restore::Restore;

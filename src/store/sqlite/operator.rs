@@ -12,6 +12,7 @@ use rustix::process::Pid;
 
 use super::limits::BUSY_TIMEOUT;
 use super::lock_file::{self, LockFileRecord};
+use super::moving;
 use super::open;
 use super::paths::{canonical, path_beside};
 use super::private;
@@ -104,6 +105,12 @@ impl Operator {
         let path = canonical(path);
         restore::refuse_if_interrupted(&path)?;
         let sql = open::operator(find(&path)?, access)?;
+        let to = if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
+            moving::Use::Writing
+        } else {
+            moving::Use::Reading
+        };
+        moving::refuse_if_marked(&sql, &path, to)?;
         Ok(Self {
             sql,
             path,

@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Tells the copies of one database from those of another one.
 pub const DATABASE_ID: &str = "database_id";
+/// The last event without a checksum.
+pub const UNCHECKED_TO: &str = "unchecked_to";
 /// Set while nothing is sent.
 pub const HELD: &str = "held";
 /// The moment of the last scheduled backup, by relay's clock.

@@ -15,7 +15,7 @@ use super::recent_keys::RecentKeys;
 use super::shared::Shared;
 use super::space::{self, Space};
 use super::writer::{Ended, Writer, WriterParts};
-use super::{hold, open, readers, restore};
+use super::{hold, moving, open, readers, restore};
 use crate::config;
 use crate::stop::Ending;
 use crate::store::context::{OnBroken, StoreContext};
@@ -68,6 +68,7 @@ impl Sqlite {
             lock.guard(path)?;
         }
         let connection = open::writer(path, &|| record.record().newest)?;
+        moving::refuse_if_marked(&connection, path, moving::Use::Writing)?;
         let (keys, ownership) = load_and_recover(&connection, &shared, longest_wait, &lock)?;
         let readers = readers::pool(path, settings.readers)?;
         shared.budget.set_max(settings.max_bytes);

@@ -59,7 +59,7 @@ impl Owner {
     /// The owner of relays that come with this API key.
     pub fn of(api_key: &str) -> Self {
         Self {
-            id: OwnerId(digest(&[b"api key", api_key.as_bytes()])),
+            id: OwnerId(first(digest(&[b"api key", api_key.as_bytes()]))),
             max_waiting_origins: MAX_WAITING_ORIGINS,
         }
     }
@@ -117,22 +117,41 @@ impl IdempotencyKey {
     /// The digest that stands for a key in an index: of a relay's key if there is a scope,
     /// otherwise of an event's.
     pub(in crate::store) fn digest_of(scope: Option<OwnerId>, source: &str, key: &str) -> i64 {
+        first(Self::whole_digest_of(scope, source, key))
+    }
+
+    /// The same with 128 bits, which no two keys have in common.
+    pub(in crate::store) fn whole_digest_of(
+        scope: Option<OwnerId>,
+        source: &str,
+        key: &str,
+    ) -> [u8; 16] {
         match scope {
             Some(OwnerId(scope)) => digest(&[b"relay", &scope.to_be_bytes(), key.as_bytes()]),
             None => digest(&[b"event", source.as_bytes(), key.as_bytes()]),
         }
     }
+
+    /// Stands for the 128 bits of the key of an erased event, of which [`Self::digest_of`] is left.
+    pub(in crate::store) fn erased_digest(digest: i64) -> [u8; 16] {
+        (u128::from(digest.cast_unsigned()) << 64).to_be_bytes()
+    }
 }
 
-/// 64 bits of SHA-256 over the parts, each preceded by its length.
-fn digest(parts: &[&[u8]]) -> i64 {
+/// The first 64 bits.
+fn first(digest: [u8; 16]) -> i64 {
+    i64::from_be_bytes(*digest.first_chunk().expect("16 bytes hold 8"))
+}
+
+/// 128 bits of SHA-256 over the parts, each preceded by its length.
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
     let whole = <[u8; 32]>::from(hash.finalize());
-    i64::from_be_bytes(*whole.first_chunk().expect("32 bytes hold 8"))
+    *whole.first_chunk().expect("32 bytes hold 16")
 }
 
 /// The outcome of an [`Accept`].

@@ -13,6 +13,7 @@
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `nodes`: the processes that serve one database.
 //! - `backups`: manifests, holds, and the report of a restore.
+//! - `moving/`: a move of everything to another engine.
 //! - `transfer`: events that are exported and imported; `byte_text`: their bytes.
 //! - `space`: the room that is used, and events that make some.
 //! - `listing`: lists and figures for operators. `tail`: the store as it is followed. `readiness`:
@@ -31,6 +32,7 @@ mod intents;
 mod learned_secrets;
 mod listing;
 mod messages;
+mod moving;
 mod nodes;
 mod operations;
 mod payload;
@@ -77,6 +79,10 @@ pub(crate) use listing::{
     ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedPage, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
+pub(crate) use moving::{
+    ColumnKind, MOVED, MoveProgress, MoveReport, MoveSource, MoveTarget, MovedAway, MovedColumn,
+    MovedCount, MovedRow, MovedRows, MovedTable, MovedValue, OnRows, RowsDigest, UnfinishedMove,
+};
 #[allow(unused_imports, reason = "a build without PostgreSQL has one node")]
 pub(crate) use nodes::{BUCKETS, NodeState, OwnLease};
 pub(crate) use operations::{

@@ -24,7 +24,10 @@ const FREE_LOST: &str = "UPDATE relay.buckets SET epoch = NULL WHERE epoch = ANY
 
 const JOIN: &str = "WITH free AS (
          SELECT s FROM generate_series(0, 31) s
-         WHERE NOT EXISTS (SELECT 1 FROM relay.nodes WHERE slot = s) ORDER BY s LIMIT 1)
+         WHERE NOT EXISTS (SELECT 1 FROM relay.nodes WHERE slot = s)
+           AND NOT EXISTS (SELECT 1 FROM relay.about
+                           WHERE unfinished_move IS NOT NULL OR moved_away IS NOT NULL)
+         ORDER BY s LIMIT 1)
      INSERT INTO relay.nodes (slot, epoch, name, version, seen_at, lease)
      SELECT s, nextval('relay.epochs'), $1, $2, clock_timestamp(),
             $3::int8 * interval '1 millisecond'
@@ -179,7 +182,7 @@ fn join(sql: &mut Connection, own: &Own) -> Result<Answer, Failure> {
         }
     }
     Err(Failure::unexpected(format!(
-        "all {SLOTS} slots are taken: expected as many nodes at most"
+        "all {SLOTS} slots are taken: expected as many nodes at most; or everything was moved away"
     )))
 }
 

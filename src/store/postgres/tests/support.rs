@@ -108,3 +108,11 @@ fn check_references(settings: &config::Database) {
         assert_eq!(count, 0, "{orphans}");
     }
 }
+
+/// Lets the leases of all nodes lapse, as if none had been heard for an hour.
+pub fn let_nodes_lapse(url: &str) {
+    let mut connection = connection(url, Duration::from_secs(10));
+    let lapsed = connection
+        .batch("UPDATE relay.nodes SET seen_at = seen_at - interval '1 hour', lease = '1 second'");
+    lapsed.expect("good SQL");
+}

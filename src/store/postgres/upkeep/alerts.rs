@@ -9,7 +9,7 @@ use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::destinations::Named;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::handle::Postgres;
-use crate::store::postgres::keys::next_row;
+use crate::store::postgres::keys::{ErasedKeys, next_row};
 use crate::store::postgres::shared::Shared;
 use crate::store::postgres::writer::{PendingAccept, Rows};
 use crate::store::types::{Accept, PayloadDigest, RaiseAlerts};
@@ -59,7 +59,7 @@ impl<'a> States<'a> {
 fn pending(intent: Accept, id: IntentId) -> PendingAccept {
     let digest = PayloadDigest::of(&intent.headers, &intent.body);
     let (waiter, _) = oneshot::channel();
-    let mut pending = PendingAccept::new(intent, digest, waiter);
+    let mut pending = PendingAccept::new(intent, digest, &ErasedKeys::default(), waiter);
     pending.id = Some(id);
     pending
 }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::clock::Stopwatch;
 use crate::model::IntentId;
 use crate::store::error::StoreError;
-use crate::store::postgres::keys::KeyDigest;
+use crate::store::postgres::keys::{ErasedKeys, KeyDigest};
 use crate::store::types::{Accept, Accepted, PayloadDigest};
 
 /// A command to the writer.
@@ -51,10 +51,11 @@ impl PendingAccept {
     pub fn new(
         intent: Accept,
         digest: PayloadDigest,
+        erased: &ErasedKeys,
         waiter: oneshot::Sender<Result<Answer, StoreError>>,
     ) -> Self {
         let key = intent.key.as_ref();
-        let key = key.map(|key| KeyDigest::of(key, &intent.label));
+        let key = key.map(|key| erased.digest_of(key, &intent.label));
         Self {
             intent,
             digest,

@@ -60,6 +60,11 @@ impl Lock {
         Ok(())
     }
 
+    /// Ends the guard of a database that is removed: a new file may get the number of its inode.
+    pub fn end_guard(&mut self) {
+        self.guard = SecondGuard::default();
+    }
+
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -17,4 +17,4 @@ pub use lock::{Lock, acquire, refuse_if_held};
 pub use ownership::Ownership;
 pub use process::{is_held, server_process};
 pub use record::LockFileRecord;
-pub use writer::{LockFileWriter, forget_newest, newest_of, reset, set_newest};
+pub use writer::{LockFileWriter, forget_newest, newest_of, reset, set_newest, set_record};

@@ -158,6 +158,12 @@ pub fn newest_of(file: &File) -> i64 {
     LockFileRecord::read(file).newest
 }
 
+/// Sets all numbers, durably. For the owner of the lock.
+pub fn set_record(file: &File, record: LockFileRecord) -> io::Result<()> {
+    record.write(file)?;
+    file.sync_data()
+}
+
 /// Sets the newest row, durably, and leaves the clock. For the owner of the lock.
 pub fn set_newest(file: &File, newest: i64) -> io::Result<()> {
     write_newest(file, newest)?;
