@@ -23,23 +23,22 @@ use crate::store::types::{
 };
 
 /// Selects the destinations with waiting deliveries or an obstacle, and those of the names in $1.
+/// One whose deliveries are all under way has none that wait.
 /// $2 is the only name that is wanted, or NULL.
 pub const SELECT: &str = "WITH claimed AS MATERIALIZED (
          SELECT u.intent_id, u.destination_id, u.history
          FROM relay.claimed u
      )
-     SELECT t.id, t.name, t.paused_at, t.pause_reason, t.held_until, t.probe_at,
-            (SELECT w.next_attempt_at FROM relay.waiting w
-             WHERE w.destination_id = t.id
-               AND NOT EXISTS (SELECT 1 FROM claimed c WHERE c.intent_id = w.intent_id
-                               AND c.destination_id = w.destination_id AND c.history = w.history)
-             ORDER BY w.next_attempt_at LIMIT 1)
-     FROM relay.destinations t
+     SELECT t.id, t.name, t.paused_at, t.pause_reason, t.held_until, t.probe_at, f.due
+     FROM relay.destinations t LEFT JOIN LATERAL (
+              SELECT w.next_attempt_at AS due FROM relay.waiting w
+              WHERE w.destination_id = t.id
+                AND NOT EXISTS (SELECT 1 FROM claimed c WHERE c.intent_id = w.intent_id
+                                AND c.destination_id = w.destination_id AND c.history = w.history)
+              ORDER BY w.next_attempt_at LIMIT 1) f ON true
      WHERE ($2::text IS NULL OR t.name = $2)
        AND (t.name = ANY($1) OR t.paused_at IS NOT NULL OR t.held_until IS NOT NULL
-            OR t.probe_at IS NOT NULL
-            OR EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id OFFSET 0)
-            OR $2 IS NOT NULL)";
+            OR t.probe_at IS NOT NULL OR f.due IS NOT NULL OR $2 IS NOT NULL)";
 
 /// A destination, and its id once anything was sent to it.
 type Found = (Option<DestinationId>, DestinationOverview);
