@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::needs_a_file;
-use crate::support::{Client, Process, Reply, until};
+use crate::support::{Client, Process, Reply, engine, until};
 
 const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n\
     [database]\nmin_free_bytes = 0\n[log]\nlevel = 'trace'\n\
@@ -63,11 +63,7 @@ fn signed(server: &Process, source: &str, secret: &str, body: &str) -> u16 {
 }
 
 fn stored(directory: &Path) -> i64 {
-    let path = directory.join("relay.db");
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let sql = rusqlite::Connection::open_with_flags(path, flags).expect("the database");
-    sql.query_row("SELECT count(*) FROM intents", [], |row| row.get(0))
-        .expect("a count")
+    engine::rows(directory, "SELECT count(*) FROM intents")[0]
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Learns, expects and forgets secrets of sources.
 
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::config::Secret;
 use crate::store::error::StoreError;
-use crate::store::postgres::connection::Connection;
+use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
@@ -48,12 +49,44 @@ const FORGET: &str = "
     WITH l AS (DELETE FROM relay.learned_secrets WHERE source = $1 AND id = ANY($2) RETURNING 1)
     SELECT count(*) FROM l";
 
+/// All nodes verify by what is learned: a bucket of each counts up, and each is notified.
+const TELL: &str = "
+    WITH meant AS MATERIALIZED (
+        SELECT bucket FROM relay.buckets
+        WHERE bucket IN (SELECT min(bucket) FROM relay.buckets WHERE epoch IS NOT NULL
+                         GROUP BY epoch)
+        ORDER BY bucket FOR NO KEY UPDATE
+    ), poked AS (
+        UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket
+        RETURNING b.epoch
+    )
+    SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
+    FROM poked p JOIN relay.nodes n ON n.epoch = p.epoch HAVING count(*) > 0";
+
+/// Makes a change that all nodes are told of; its first row.
+fn tell(
+    connection: &mut Connection,
+    sql: &'static str,
+    params: &[Param<'_>],
+) -> Result<Row, Failure> {
+    let made = connection.transaction(&[(sql, params), (TELL, &[])])?;
+    let first = made
+        .into_iter()
+        .next()
+        .and_then(|rows| rows.into_iter().next());
+    first.ok_or_else(|| Failure::unexpected("a change of secrets had no row".to_owned()))
+}
+
 fn count(
     connection: &mut Connection,
     sql: &'static str,
     params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
 ) -> Result<usize, Failure> {
-    let count: i64 = connection.one(sql, params)?.try_get(0)?;
+    of_row(&connection.one(sql, params)?)
+}
+
+fn of_row(row: &Row) -> Result<usize, Failure> {
+    let count: i64 = row.try_get(0)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
@@ -66,7 +99,7 @@ impl Postgres {
         self.run_blocking(move |store| {
             let text = Text::from(secret.reveal());
             store.change(|connection| {
-                let learned = connection.one(LEARN, &[&source, &now, &text, &token])?;
+                let learned = tell(connection, LEARN, &[&source, &now, &text, &token])?;
                 Ok(learned.try_get(0)?)
             })
         })
@@ -107,8 +140,8 @@ impl Operator {
         ids: Option<Vec<LearnedSecretId>>,
     ) -> Result<usize, StoreError> {
         self.change(|connection| match &ids {
-            Some(ids) => count(connection, FORGET, &[&source, ids]),
-            None => count(connection, FORGET_ALL, &[&source]),
+            Some(ids) => of_row(&tell(connection, FORGET, &[&source, ids])?),
+            None => of_row(&tell(connection, FORGET_ALL, &[&source])?),
         })
     }
 }
