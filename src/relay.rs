@@ -53,6 +53,16 @@ pub struct Relay {
     reloader: Reloader,
 }
 
+/// Does work that blocks, on a thread without a runtime: within one no connection of an engine may
+/// wait for its own.
+fn outside_runtimes<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return work();
+    }
+    let joined = std::thread::scope(|scope| scope.spawn(work).join());
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 impl Relay {
     /// Starts with the system's clock. Returns once it listens. Blocks while the database is
     /// opened: some ten milliseconds, or longer if an older one is migrated.
@@ -73,7 +83,7 @@ impl Relay {
     fn start_fetching(
         config: Config,
         clock: Arc<dyn Clock>,
-        fetch: impl FnOnce(&delivery::Context) -> FetchCertificate,
+        fetch: impl FnOnce(&delivery::Context) -> FetchCertificate + Send,
     ) -> Result<Self, StartError> {
         config.check()?;
         let origin = ConfigOrigin::program();
@@ -91,6 +101,16 @@ impl Relay {
     }
 
     fn start_checked(
+        config: Config,
+        origin: ConfigOrigin,
+        sockets: Sockets,
+        clock: Arc<dyn Clock>,
+        fetch: impl FnOnce(&delivery::Context) -> FetchCertificate + Send,
+    ) -> Result<Self, StartError> {
+        outside_runtimes(|| Self::start_here(config, origin, sockets, clock, fetch))
+    }
+
+    fn start_here(
         config: Config,
         origin: ConfigOrigin,
         sockets: Sockets,
@@ -130,7 +150,7 @@ impl Relay {
     /// attempts. Returns their number. Blocks until that is durable.
     pub fn replay(&self, id: &str) -> Result<usize, RelayError> {
         let id: IntentId = id.parse()?;
-        Ok(self.store.replay(id)?)
+        Ok(outside_runtimes(|| self.store.replay(id))?)
     }
 
     /// Replaces the configuration that runs, as a whole: requests and attempts that have begun
@@ -148,7 +168,7 @@ impl Relay {
     /// # }
     /// ```
     pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
-        self.reloader.reload(config)
+        outside_runtimes(|| self.reloader.reload(config))
     }
 
     /// Reloads the file that the relay was started with.
