@@ -265,6 +265,14 @@ pub enum OpenError {
          postgres takes a URL"
     )]
     NoPostgres,
+    /// A command was given a database of a server that has no tables of relay's.
+    #[error(
+        "{database}: relay has no tables here; expected the database that relay serve uses (database.url)"
+    )]
+    NoTables {
+        /// The server and its database, without a password.
+        database: String,
+    },
     /// A server that can't be reached, or that can't keep relay's promises.
     #[error("{database}: {problem}")]
     Server {

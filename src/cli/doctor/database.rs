@@ -27,6 +27,13 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
             }
             return false;
         }
+        Err(OpenError::NoTables { database }) => {
+            if is_whole {
+                let fact = format!("{database} has no tables yet: the first start makes them");
+                report.ok(ABOUT, fact);
+            }
+            return false;
+        }
         Err(error) => {
             let advice = "if it is damaged, keep a copy of all its files, and restore a backup";
             report.fail(ABOUT, error.to_string(), advice);

@@ -93,6 +93,11 @@ impl SchemaVersion {
     }
 }
 
+/// Whether there are no tables of relay's.
+pub fn is_empty(sql: &mut Connection) -> Result<bool, Failure> {
+    Ok(version(sql)?.is_none())
+}
+
 /// The versions of the tables; none if there are none.
 fn version(sql: &mut Connection) -> Result<Option<SchemaVersion>, Failure> {
     const IS_THERE: &str = "SELECT to_regclass('relay.about') IS NOT NULL";

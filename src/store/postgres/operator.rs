@@ -47,6 +47,10 @@ impl Operator {
         let mut link = connector.link();
         let refused = |failure: Failure| connector.refused(&failure);
         let connection = link.connection().map_err(refused)?;
+        if absent == open::Absent::IsAnError && open::is_empty(connection).map_err(refused)? {
+            let database = connector.url().to_string();
+            return Err(OpenError::NoTables { database });
+        }
         open::prepare(connection, absent).map_err(refused)?;
         moving::refuse_if_marked(connection, to).map_err(refused)?;
         let clock = database_clock(connection).map_err(refused)?;
