@@ -209,6 +209,7 @@ fn a_private_address_is_forbidden_to_ad_hoc_urls_only() {
 
 #[test]
 fn a_secret_file_that_everybody_can_read_is_named_with_its_mode() {
+    needs_a_file!("the URL of a server is a secret of its own");
     let directory = directory();
     let path = directory.path();
     let orders = fine();

@@ -286,6 +286,7 @@ fn deliveries_that_keep_waiting_are_sent_by_the_server_beside_the_import() {
 
 #[test]
 fn an_order_is_the_same_in_whatever_order_the_lines_come() {
+    needs_a_file!("its rows are compared");
     let from = tempfile::tempdir().expect("a temporary directory");
     let receiver = Receiver::start(|_| Answer::status(400));
     let ordering = "ordering = { by = '/id', on_dead = 'block' }\n";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use relay::clock::{Clock as _, FakeClock, Timestamp};
 use relay::config::{RateLimit, Secret, Source, StandardWebhooks, Verify};
 
+use crate::needs_a_file;
 use crate::support::{Columns, Connection, Reply, TestRelay, URL, config};
 
 // From the Standard Webhooks specification's reference libraries.
@@ -116,6 +117,7 @@ fn an_unsigned_request_is_refused_before_its_body_and_spends_no_token() {
 
 #[test]
 fn a_refusal_for_lack_of_space_does_not_use_up_the_key() {
+    needs_a_file!("the disk is the server's");
     let (relay, _clock) = start(|config| config.database.min_free_bytes = u64::MAX);
     let refused = post(&relay, Some(SIGNATURE), BODY);
     assert_eq!(refused.status, 503);

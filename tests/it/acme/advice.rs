@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Value, json};
 
 use crate::acme::{Authority, Running, Scene, has_pebble, real_time};
+use crate::needs_a_file;
 use crate::support::certificates::{Identity, params, signing_itself};
 use crate::support::raw::{Stream, read_head, receiver};
 use crate::support::tls::TlsClient;
@@ -287,6 +288,7 @@ fn authority() -> Authority {
 
 #[test]
 fn a_revoked_certificate_is_noticed_and_replaced_within_six_hours() {
+    needs_a_file!("the state of ACME stands beside it");
     if !has_pebble() {
         return;
     }
@@ -323,6 +325,7 @@ fn a_revoked_certificate_is_noticed_and_replaced_within_six_hours() {
 
 #[test]
 fn a_start_asks_about_its_certificate_no_earlier_than_the_authority_wants() {
+    needs_a_file!("the state of ACME stands beside it");
     if !has_pebble() {
         return;
     }
@@ -344,6 +347,7 @@ fn a_start_asks_about_its_certificate_no_earlier_than_the_authority_wants() {
 
 #[test]
 fn a_rate_limit_is_waited_for_as_long_as_the_authority_says() {
+    needs_a_file!("the state of ACME stands beside it");
     if !has_pebble() {
         return;
     }

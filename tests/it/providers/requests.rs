@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Provider, Request, all};
 use crate::needs_a_file;
-use crate::support::{Client, Process, Reply, TestRelay};
+use crate::support::{Client, Process, Reply, TestRelay, engine};
 
 /// A server that delivers to nobody who listens.
 pub(super) const SERVER: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
@@ -59,7 +59,7 @@ fn start(provider: &str, request: &Request) -> TestRelay {
     let file = directory.path().join("relay.toml");
     std::fs::write(&file, configuration(provider, &request)).expect("writing relay.toml");
     let mut config = Config::load(Some(&file)).unwrap_or_else(|e| panic!("{provider}: {e}"));
-    config.database.path = directory.path().join("relay.db");
+    engine::configure(&mut config, directory.path());
     let clock = request
         .time
         .map(|seconds| Arc::new(FakeClock::at(Timestamp::from_millis(seconds * 1000))));

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
+use relay::config::{Config, Secret};
 use rusqlite::types::ValueRef;
 
 use super::postgres::{self, Server};
@@ -53,6 +54,14 @@ pub fn url(directory: &Path) -> Option<String> {
         .entry(directory)
         .or_insert_with(|| server().create_database());
     Some(database.clone())
+}
+
+/// Lets a relay keep the database that belongs to a test's directory.
+pub fn configure(config: &mut Config, directory: &Path) {
+    match url(directory) {
+        Some(url) => config.database.url = Some(Secret::new(url)),
+        None => config.database.path = directory.join("relay.db"),
+    }
 }
 
 /// A query: one text for both engines, or one for each where they differ.

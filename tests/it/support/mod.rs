@@ -57,10 +57,7 @@ pub fn config(directory: &Path, url: &str) -> Config {
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
     config.server.shutdown_grace = Duration::from_secs(5);
     config.admin.listen = Some("127.0.0.1:0".parse().expect("an address"));
-    match engine::url(directory) {
-        Some(url) => config.database.url = Some(Secret::new(url)),
-        None => config.database.path = directory.join("relay.db"),
-    }
+    engine::configure(&mut config, directory);
     config.database.min_free_bytes = 0;
     config.api.keys = vec![Secret::new(KEY)];
     config.api.rate_limit.post.per_second = 1e6;
