@@ -311,11 +311,11 @@ allow_networks = ["127.0.0.0/8"]
             let left: Vec<i64> = self.peek("SELECT count(*) FROM waiting");
             (left == [0]).then_some(())
         });
-        for at in 0..self.nodes.len() {
+        for (at, name) in NAMES.iter().enumerate() {
             let child = self.nodes[at].child.as_ref().expect("it runs");
             send("-TERM", child.id());
             let (status, log) = self.ended(at);
-            assert!(status.success(), "node {}: {status}\n{log}", NAMES[at]);
+            assert!(status.success(), "node {name}: {status}\n{log}");
         }
         let rows: Vec<Columns<(Vec<u8>, i64)>> = self.peek(
             "SELECT i.body, d.state FROM intents i LEFT JOIN deliveries d ON d.intent_id = i.id",
