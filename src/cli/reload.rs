@@ -1,8 +1,10 @@
 //! `relay reload`: has the server read its configuration anew.
 //!
-//! `nodes`: the same of all nodes of a database of PostgreSQL, or of one.
+//! `nodes`: the same of all nodes of a database of PostgreSQL, or of one. `pace`: how long the
+//! answer is waited for.
 
 mod nodes;
+mod pace;
 
 use std::time::Duration;
 
@@ -13,20 +15,14 @@ use serde_json::json;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, reading};
+use crate::cli::reload::pace::{ANSWER_WITHIN, ASK_AGAIN, LOOK_EVERY};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::ConfigFile as File;
 use crate::store::{ConfigAttempt, ConfigState, OnHangup, Operator};
 
-/// How long the server may take. A reload takes some 100 ms, or a second while the file changes.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// The pause between two looks for its answer.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An attempt that began this long before the signal still reads the file after it: the server
 /// reads it twice, 50 ms apart.
 const SETTLE_MILLIS: i64 = 40;
-/// When the signal is sent once more: another command's reload may have taken the place of this one
-/// in the database before it was seen.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub(super) struct Reload {
@@ -48,7 +44,9 @@ impl Reload {
         File::new(self.file.path())?.refuse_blank()?;
         let (operator, config) = reading(self.file.path())?;
         if config.database.url.is_some() {
-            return nodes::reload(&operator, &config, self);
+            let names = nodes::chosen(&operator, &config, self.node.as_deref())?;
+            let print = |name: &str, last: &ConfigAttempt| self.print(Some(name), last);
+            return nodes::reload(&operator, &names, self.dry_run, print);
         }
         if self.node.is_some() {
             return Err("--node: the database is a file, whose one server needs no name".into());

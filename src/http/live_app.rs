@@ -33,8 +33,8 @@ impl LiveApp {
         self.current().reload_file.set(reload);
     }
 
-    /// Reads the configuration's file anew, as the operator's listener does it; the changes in words,
-    /// or why not. Blocks.
+    /// Reads the configuration's file anew, as the operator's listener does it; the changes in
+    /// words, or why not. Blocks.
     pub fn reload_file(&self, is_dry_run: bool) -> Result<String, String> {
         self.current().reload_file.call(is_dry_run)
     }

@@ -126,7 +126,7 @@ fn a_request_names_its_node_only_if_a_test_asks_for_it() {
         let create = relay_to(&receiver.url("/"), "{}");
         relay_id(&relay.client.create(&[], &create));
         assert_eq!(receiver.next().header("relay-node"), expected);
-        event_id(&relay.client.send("POST", "/webhooks/github", &[], b"{}"));
+        event_id(&relay.client.hook("1", b"{}"));
         assert_eq!(receiver.next().header("relay-node"), expected);
     }
 }

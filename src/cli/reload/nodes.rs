@@ -5,26 +5,28 @@ use std::time::Duration;
 
 use crate::cli::error::{CommandError, is_broken_pipe};
 use crate::cli::operate::explained;
-use crate::cli::reload::{ANSWER_WITHIN, ASK_AGAIN, LOOK_EVERY, Reload};
+use crate::cli::reload::pace::{ANSWER_WITHIN, ASK_AGAIN, LOOK_EVERY};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Resolved;
 use crate::store::{ConfigAttempt, OnHangup, Operator};
 
-/// Has the chosen nodes reload, all at once, and prints each one's answer.
+/// Has these nodes reload, all at once, and prints each one's answer.
 pub(super) fn reload(
     operator: &Operator,
-    config: &Resolved,
-    reload: &Reload,
+    names: &[String],
+    is_dry_run: bool,
+    print: impl Fn(&str, &ConfigAttempt) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let names = chosen(operator, config, reload.node.as_deref())?;
     let clock = SystemClock::new();
     let deadline = clock.monotonic() + ANSWER_WITHIN;
-    let asked = names.iter().map(|name| Asked::new(operator, name, reload));
+    let asked = names
+        .iter()
+        .map(|name| Asked::new(operator, name, is_dry_run));
     let asked: Vec<_> = asked.collect();
     let mut failed = Vec::new();
     for (name, asked) in names.iter().zip(asked) {
         let answer = asked.and_then(|asked| asked.answer(operator, &clock, deadline));
-        match answer.and_then(|last| reload.print(Some(name), &last)) {
+        match answer.and_then(|last| print(name, &last)) {
             Err(error) if is_broken_pipe(&error) => return Err(error),
             Err(why) => failed.push(format!("{name}: {why}")),
             Ok(()) => {}
@@ -43,7 +45,7 @@ pub(super) fn reload(
 }
 
 /// The names of the nodes that live: of all, or the one that is asked for.
-fn chosen(
+pub(super) fn chosen(
     operator: &Operator,
     config: &Resolved,
     only: Option<&str>,
@@ -75,7 +77,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(operator: &Operator, name: &'a str, reload: &Reload) -> Result<Self, CommandError> {
+    fn new(operator: &Operator, name: &'a str, is_dry_run: bool) -> Result<Self, CommandError> {
         let state = operator.config_state_of(name).map_err(explained)?;
         if state.last.on_hangup == OnHangup::NotOurs {
             return Err(
@@ -86,7 +88,7 @@ impl<'a> Asked<'a> {
         }
         let mut asked = Self {
             name,
-            is_dry_run: reload.dry_run,
+            is_dry_run,
             number: 0,
         };
         asked.ask(operator)?;

@@ -24,8 +24,8 @@ const DRAINING: Duration = Duration::from_millis(100);
 /// have to connect.
 const LEAST_LIMIT: Duration = Duration::from_secs(1);
 
-/// Attempts under way end within this time, by default. A node that leaves waits for them no longer:
-/// it may be unable to settle them.
+/// Attempts under way end within this time, by default. A node that leaves waits for them no
+/// longer: it may be unable to settle them.
 const LEAVE_WITHIN: Duration = Duration::from_secs(15);
 
 struct Heartbeat {

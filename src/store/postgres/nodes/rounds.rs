@@ -84,7 +84,7 @@ impl Rounds {
                 Cause::Nodes => self.shared.node.ask_beat(),
             }
             let began = Stopwatch::start();
-            // What fails is tried again by the next round; the outage itself is in the log.
+            // A round that fails is made again by the next one; the outage itself is in the log.
             let _ = self.round();
             self.took = began.elapsed().min(self.every);
         }

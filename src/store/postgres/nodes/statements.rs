@@ -93,13 +93,13 @@ pub struct Own {
 /// The answer of a step, and what became of a life's claims that were ended by it.
 pub struct Made {
     pub answer: Answer,
-    /// What a heartbeat reads beside the nodes.
+    /// Read by a renewal alone.
     pub news: Option<News>,
     /// Deliveries that were interrupted.
     pub interrupted: i64,
 }
 
-/// What a heartbeat reads beside the nodes.
+/// The facts that a heartbeat reads beside the nodes.
 #[derive(Clone, Copy)]
 pub struct News {
     /// The database's clock, in microseconds since the Unix epoch.
