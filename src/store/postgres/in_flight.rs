@@ -20,8 +20,8 @@ use crate::store::types::{Claim, ClaimId, Claimed, DestinationId, IntentRow, Rel
 
 /// How long after its time a row may be committed and still be found at once: an accepted batch
 /// waits for its commit no longer than that, unless the database is in trouble. Later ones are
-/// found by the next full scan.
-const LATE: Duration = Duration::from_secs(2);
+/// found by a full scan, which the writer asks for.
+pub const LATE: Duration = Duration::from_secs(2);
 
 /// A place in a destination's deliveries, which are ordered by time and intent.
 pub type Position = (Timestamp, IntentRow);

@@ -4,7 +4,8 @@
 //!   have it. [`own_server`]: one that a test may stop.
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
 //!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
-//! - [`nodes`]: several nodes on one database. [`upkeep`]: dead rows.
+//! - [`nodes`]: several nodes on one database. [`times`]: what they write with a time.
+//!   [`upkeep`]: dead rows.
 
 mod failures;
 pub mod nodes;
@@ -16,6 +17,7 @@ mod restarts;
 #[path = "../../../tests/it/support/postgres.rs"]
 mod server;
 pub mod support;
+mod times;
 mod upkeep;
 
 use server as postgres;

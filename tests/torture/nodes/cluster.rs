@@ -82,7 +82,10 @@ impl Cluster {
         let (journal, attempts) = (Arc::new(Journal::new()), Arc::new(Attempts::default()));
         let database = Database::new(setup.has_standby);
         let created = database.server().create_database();
-        let name = created.trim_start_matches("postgres:///").split('?').next();
+        let name = created
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.split('?').next());
         let url = database.url(name.expect("a name"));
         let receivers = (0..RECEIVERS).map(|which| receiver(&journal, &attempts, which));
         let nodes = NAMES.iter().zip(setup.clocks).map(|(name, hours)| {

@@ -54,15 +54,12 @@ impl Database {
 
     /// The URL of a database, on whichever server takes writes.
     pub fn url(&self, name: &str) -> String {
-        let primary = self.primary.directory.display();
-        match &self.standby {
-            None => format!("postgres:///{name}?host={primary}&user=postgres"),
-            Some(standby) => {
-                let standby = standby.directory.display();
-                let hosts = format!("host={primary},{standby}");
-                format!("postgres:///{name}?{hosts}&user=postgres&target_session_attrs=read-write")
-            }
-        }
+        let primary = self.primary.host();
+        let Some(standby) = &self.standby else {
+            return format!("postgres://postgres@{primary}/{name}");
+        };
+        let hosts = format!("{primary},{}", standby.host());
+        format!("postgres://postgres@{hosts}/{name}?target_session_attrs=read-write")
     }
 
     pub fn server(&self) -> Server {
@@ -124,8 +121,7 @@ impl Database {
     }
 
     fn ask(&self, sql: &str) -> String {
-        let primary = self.primary.directory.display();
-        let url = format!("postgres:///postgres?host={primary}&user=postgres");
+        let url = format!("postgres://postgres@{}/postgres", self.primary.host());
         let printed = Server::at(url.clone()).query(&url, sql, &[]);
         String::from_utf8(printed).expect("text")
     }
@@ -148,6 +144,11 @@ impl Instance {
             directory: PathBuf::from(directory.trim()),
             child: None,
         }
+    }
+
+    /// Its directory as the host of a URL.
+    fn host(&self) -> String {
+        self.directory.display().to_string().replace('/', "%2F")
     }
 
     fn data(&self) -> PathBuf {

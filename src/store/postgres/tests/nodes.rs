@@ -19,16 +19,28 @@ const HEARTBEAT: Duration = Duration::from_millis(300);
 /// Opens a node. `on_work` gets the destinations for which something became due.
 pub fn try_open(database: &Database, name: &str, on_work: OnWork) -> Result<Postgres, OpenError> {
     let on_broken = Arc::new(|why| panic!("{why}"));
-    try_open_with(database, name, on_work, on_broken)
+    try_open_with(
+        Arc::new(SystemClock::new()),
+        database,
+        name,
+        on_work,
+        on_broken,
+    )
+}
+
+/// Opens a node with a clock.
+pub fn open_by(clock: Arc<dyn Clock>, database: &Database, name: &str) -> Postgres {
+    let on_broken = Arc::new(|why| panic!("{why}"));
+    try_open_with(clock, database, name, Arc::new(|_| ()), on_broken).expect("a node")
 }
 
 fn try_open_with(
+    clock: Arc<dyn Clock>,
     database: &Database,
     name: &str,
     on_work: OnWork,
     on_broken: OnBroken,
 ) -> Result<Postgres, OpenError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let context = StoreContext {
         metrics: Arc::new(Metrics::new(Level::Off)),
         clock,
@@ -208,7 +220,9 @@ fn a_node_that_is_too_old_for_the_tables_hands_its_buckets_over_and_ends() {
     };
     let (tell, told) = std::sync::mpsc::channel();
     let tell: OnBroken = Arc::new(move |why| tell.send(why).expect("the test listens"));
-    let older = try_open_with(&database, "older", Arc::new(|_| ()), tell).expect("a node");
+    let clock = Arc::new(SystemClock::new());
+    let older = try_open_with(clock, &database, "older", Arc::new(|_| ()), tell);
+    let older = older.expect("a node");
     let newer = open(&database, "newer");
     until_shared(&database, &older, &newer);
     // A newer version that knows these tables keeps its lease meanwhile.

@@ -187,7 +187,10 @@ impl Writer {
             rows.insert(sql, std::mem::replace(&mut is_again, true))
         });
         match inserted {
-            Ok(inserted) if inserted.has_destinations => Ok(Some(inserted)),
+            Ok(inserted) if inserted.has_destinations => {
+                self.came(&named, now);
+                Ok(Some(inserted))
+            }
             Ok(_) => {
                 shared.destinations.forget(&named);
                 Ok(None)
@@ -199,6 +202,8 @@ impl Writer {
                     for &at in sent {
                         batch[at].id = None;
                     }
+                } else {
+                    self.came(&named, now);
                 }
                 Ok(committed)
             }
@@ -243,7 +248,11 @@ impl Writer {
     }
 
     /// Refuses a batch.
-    fn refuse(&self, batch: Batch, failure: Failure) -> Result<(), StoreError> {
+    fn refuse(&mut self, batch: Batch, failure: Failure) -> Result<(), StoreError> {
+        if failure.ends_connection() {
+            let all: Vec<usize> = (0..batch.len()).collect();
+            self.may_come_late(&names(&batch, &all));
+        }
         let error = StoreError::from(failure);
         if error.fails_whole_batch() {
             // First, so that a refused client finds the store unready.

@@ -2,14 +2,17 @@
 //! and only then answers.
 //!
 //! - `pending`: what waits for it. `batch`: one batch and its answers. `insert`: the statement.
-//!   `earlier`: intents that keys name. `admission`: how many origins may wait.
+//!   `late`: batches whose commit took long. `earlier`: intents that keys name. `admission`: how
+//!   many origins may wait.
 
 mod admission;
 mod batch;
 mod earlier;
 mod insert;
+mod late;
 mod pending;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -42,6 +45,8 @@ pub struct Writer {
     carried_over: Option<PendingAccept>,
     /// The newest row that was given to an intent.
     last_row: i64,
+    /// Buckets with rows that are where nobody looks: their owners are to be told.
+    late: BTreeSet<i16>,
     /// When the first of the batch has waited for [`CALL_LIMIT`].
     until: Deadline,
 }
@@ -57,6 +62,7 @@ impl Writer {
             carried_over: None,
             last_row,
             until: Deadline::now(),
+            late: BTreeSet::new(),
         }
     }
 
@@ -142,8 +148,11 @@ impl Writer {
             stop: &self.shared.stop,
         };
         let probed = self.link.call(patience, |sql| sql.batch(PROBE));
-        if probed.is_ok() && self.shared.health.accepting() {
-            log::info!("writes are being accepted again");
+        if probed.is_ok() {
+            if self.shared.health.accepting() {
+                log::info!("writes are being accepted again");
+            }
+            self.tell_of_late_rows();
         }
     }
 
