@@ -63,6 +63,7 @@ pub const NOT_RUN: &[(&str, &str)] = &[
         "cargo bench --bench scenarios --features delivery",
         BENCHMARK,
     ),
+    ("cargo bench --bench engines --all-features", BENCHMARK),
     ("cargo bench --bench scale --features delivery", BENCHMARK),
     (
         "cargo run --release --example receiver",

@@ -60,7 +60,14 @@ pub fn server() -> Option<&'static Server> {
         if let Some(url) = set("RELAY_TEST_POSTGRES") {
             return Some(Server::at(url));
         }
-        Some(start(&programs()?))
+        // Memory syncs at once, and these databases need not outlive the process.
+        let memory = Path::new("/dev/shm");
+        let below = if memory.is_dir() {
+            memory
+        } else {
+            Path::new("/tmp")
+        };
+        start(below)
     });
     if server.is_none() {
         let is_required = set("RELAY_REQUIRE_POSTGRES").is_some_and(|value| value == "1");
@@ -118,18 +125,17 @@ pub fn command(program: &OsStr) -> Command {
     command
 }
 
-fn start(programs: &Path) -> Server {
+/// Starts a server below this folder; none if PostgreSQL isn't installed.
+///
+/// # Panics
+///
+/// If it doesn't start.
+pub fn start(below: &Path) -> Option<Server> {
+    let programs = programs()?;
     let mut command = command(OsStr::new("sh"));
-    // Memory syncs at once, and these databases need not outlive the process.
-    let below = Path::new("/dev/shm");
-    let below = if below.is_dir() {
-        below
-    } else {
-        Path::new("/tmp")
-    };
     let mut keeper = command
         .args(["-c", SCRIPT, "sh"])
-        .args([programs, below])
+        .args([&programs, below])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("LC_ALL", "C")
@@ -146,11 +152,11 @@ fn start(programs: &Path) -> Server {
         read.is_ok() && !directory.is_empty(),
         "PostgreSQL doesn't start"
     );
-    Server {
+    Some(Server {
         url: format!("postgres:///postgres?host={directory}&user=postgres"),
-        programs: Some(programs.to_owned()),
+        programs: Some(programs),
         _keeper: Some(keeper),
-    }
+    })
 }
 
 impl Server {
