@@ -2,9 +2,9 @@
 //! ones after retention has deleted many.
 //!
 //! The server's own vacuum looks once a minute, whatever a table's threshold: at 5 000 deliveries a
-//! second that leaves 300 000 dead rows in the way. In a big table it waits for a fifth of the rows,
-//! and each step of retention passes over the dead rows of earlier ones. The owner of bucket 0
-//! vacuums for all nodes.
+//! second that leaves 300 000 dead rows in the way. In a big table it waits for a fifth of the
+//! rows, and each step of retention passes over the dead rows of earlier ones. The owner of bucket
+//! 0 vacuums for all nodes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
