@@ -94,11 +94,11 @@ impl MovedServer {
 
     /// The time by the database's clock.
     pub(super) fn clock(&mut self) -> Result<Timestamp, MoveError> {
+        const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
         #[cfg(test)]
         if let Some(now) = crate::store::postgres::tests_clock::now() {
             return Ok(now);
         }
-        const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8";
         let row = self.sql.one(NOW, &[]);
         let row = row.map_err(|failure| self.failed(&failure))?;
         row.try_get(0).map_err(|error| self.failed(&error.into()))
