@@ -1,6 +1,6 @@
 //! `POST`s and deliveries a second over HTTP on PostgreSQL, with one to three nodes, beside SQLite
-//! in the same rounds. The server runs on the same processors, below `/var/tmp`, with `fsync` on. Each
-//! part has a name:
+//! in the same rounds. The server runs on the same processors, below `/var/tmp`, with `fsync` on.
+//! Each part has a name:
 //!
 //! - `accepting`: from 64 and 256 connections, and the bytes of PostgreSQL's log for each event;
 //! - `settling`: from a backlog, with attempts of 0 and 5 ms to 1, 100 and 10 000 destinations.

@@ -17,7 +17,7 @@ use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, reading};
 use crate::cli::reload::pace::{ANSWER_WITHIN, ASK_AGAIN, LOOK_EVERY};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::ConfigFile as File;
+use crate::config::{ConfigFile as File, Resolved};
 use crate::store::{ConfigAttempt, ConfigState, OnHangup, Operator};
 
 /// An attempt that began this long before the signal still reads the file after it: the server
@@ -51,6 +51,11 @@ impl Reload {
         if self.node.is_some() {
             return Err("--node: the database is a file, whose one server needs no name".into());
         }
+        self.reload_server(&operator, &config)
+    }
+
+    /// Reloads the server of a file, by a signal.
+    fn reload_server(&self, operator: &Operator, config: &Resolved) -> Result<(), CommandError> {
         let process = operator.server_process().map_err(|problem| {
             let path = config.database.path.display();
             format!("{problem} (if database.path was changed to {path}: that needs a restart)")
@@ -58,7 +63,7 @@ impl Reload {
         let clock = SystemClock::new();
         let deadline = clock.monotonic() + ANSWER_WITHIN;
         let number = process.as_raw_pid().unsigned_abs();
-        let before = known_to(&operator, number, &clock, deadline)?;
+        let before = known_to(operator, number, &clock, deadline)?;
         match before.last.on_hangup {
             OnHangup::NotOurs => {
                 return Err("the server is part of a program that embeds the relay: \

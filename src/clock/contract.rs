@@ -23,7 +23,8 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Follows the clock of a database that several processes share instead of the system's wall
     /// clock: it is so many nanoseconds ahead of the time since boot. The first call, at the start,
-    /// sets [`Clock::now`]; later ones draw it slowly. A clock that is moved by hand follows nobody.
+    /// sets [`Clock::now`]; later ones draw it slowly. A clock that is moved by hand follows
+    /// nobody.
     fn follow(&self, _ahead_of_boot: i64) {}
 
     /// Registers a call for each time that the clock is moved by hand. The system's clock never

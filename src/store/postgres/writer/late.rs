@@ -30,8 +30,8 @@ impl Writer {
         self.late.extend(known.map(|known| known.bucket));
     }
 
-    /// Lets the owners of destinations with late rows look from the beginning. What fails is made
-    /// up for by the next batch.
+    /// Lets the owners of destinations with late rows look from the beginning. The next
+    /// batch tells those that this one couldn't.
     pub(super) fn tell_of_late_rows(&mut self) {
         if self.late.is_empty() {
             return;
