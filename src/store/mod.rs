@@ -106,6 +106,7 @@ mod error;
 mod follow;
 mod health;
 mod limits;
+#[allow(dead_code, reason = "a build with one engine has nowhere to move to")]
 mod move_error;
 #[cfg(feature = "postgres")]
 mod moving;

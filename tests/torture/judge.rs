@@ -104,12 +104,14 @@ impl Journal {
     }
 
     /// The times at which outcomes may have been lost.
+    #[allow(dead_code, reason = "only nodes on PostgreSQL are judged by it")]
     pub fn faults(&self) -> Vec<Duration> {
         locked(&self.faults).clone()
     }
 
     /// The event that waited longest from its acknowledgement to its first arrival: its number, and
     /// how long. One that never arrived is not among them.
+    #[allow(dead_code, reason = "only nodes on PostgreSQL are judged by it")]
     pub fn longest_wait(&self) -> (u64, Duration) {
         let mut acknowledged: HashMap<u64, Duration> = HashMap::new();
         for sent in locked(&self.sent).iter().filter(|sent| sent.id.is_some()) {

@@ -122,6 +122,7 @@ impl Run {
     }
 
     /// The same events in another store that was stopped.
+    #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn in_other(&self, new: NewStore) -> Self {
         Self {
             scene: self.scene.at_the_time_of(new),
@@ -131,6 +132,7 @@ impl Run {
     }
 
     /// Stops the store, and opens it again: what was under way is interrupted.
+    #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn restart(&mut self) {
         self.scene.restart();
         self.under_way.clear();

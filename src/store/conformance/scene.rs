@@ -101,6 +101,7 @@ impl Scene {
     }
 
     /// Another store at the same time.
+    #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn at_the_time_of(&self, new: NewStore) -> Self {
         let clock = Arc::new(FakeClock::at(self.clock.now()));
         let metrics = Arc::new(Metrics::new(Level::Off));
@@ -115,6 +116,7 @@ impl Scene {
         }
     }
 
+    #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn settings(&self) -> &config::Database {
         &self.new.settings
     }

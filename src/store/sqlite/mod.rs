@@ -61,7 +61,12 @@ pub(crate) mod tests;
 pub use backup::{manifest_of, remove_stale, verify as verify_backup};
 pub use handle::Sqlite;
 pub use measure::{Unsaved, UnsavedTransaction};
-pub use moving::{MovedFile, NewFile, abandon_move};
+pub use moving::abandon_move;
+#[allow(
+    unused_imports,
+    reason = "a build with one engine has nowhere to move to"
+)]
+pub use moving::{MovedFile, NewFile};
 pub use operator::Operator;
 pub use readers::{OWN_READERS, Reader};
 pub use restore::Restore;

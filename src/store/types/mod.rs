@@ -79,6 +79,10 @@ pub(crate) use listing::{
     ListQuery, ListedDelivery, Listing, Obstacles, UnroutedEvent, UnroutedPage, UnroutedQuery,
 };
 pub(crate) use messages::OutboundMessage;
+#[allow(
+    unused_imports,
+    reason = "a build with one engine has nowhere to move to"
+)]
 pub(crate) use moving::{
     ColumnKind, MOVED, MoveProgress, MoveReport, MoveSource, MoveTarget, MovedAway, MovedColumn,
     MovedCount, MovedRow, MovedRows, MovedTable, MovedValue, OnRows, RowsDigest, UnfinishedMove,
