@@ -69,7 +69,7 @@ fn print_json(
         "tls": config.server.speaks_tls(),
         "admin": admin_address(config),
         "adminTls": config.admin.tls.is_some(),
-        "database": config.database.path.display().to_string(),
+        "database": config.database.shown(),
         "level": config.level().to_string(),
         "apiKeys": config.api.keys.len(),
         "destinations": config.destinations.keys().collect::<Vec<_>>(),
@@ -104,7 +104,7 @@ fn print_text(
         admin_address(config),
         with_tls(is_secure)
     );
-    say!("  database      {}", config.database.path.display());
+    say!("  database      {}", config.database.shown());
     say!("  level         {}", config.level());
     say!("  API keys      {}", config.api.keys.len());
     for (name, to) in &config.destinations {

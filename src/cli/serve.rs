@@ -49,7 +49,7 @@ impl Serve {
         let starting = Starting::tell(&manager)?;
         let sockets = sockets::take()?;
         let level = config.level();
-        let database = config.database.path.display().to_string();
+        let database = config.database.shown();
         let grace = config.server.shutdown_grace;
         let origin = ConfigOrigin {
             file: Some(file),

@@ -63,12 +63,12 @@ impl Stats {
         let unrouted = operator.count_unrouted().map_err(explained)?;
         let since = self.since.map(|since| since.when(operator.now()));
         let period = since.map(|since| Period::read(&operator, since));
-        let metadata = config.database.path.metadata();
+        let space = space::read(&operator, &config)?;
         let figures = Figures {
             hold: operator.hold().map_err(explained)?,
             has_server: operator.has_server(),
-            database_bytes: metadata.map_or(0, |metadata| metadata.len()),
-            space: space::read(&operator, &config)?,
+            database_bytes: space::database_bytes(&config.database, &space),
+            space,
             unchecked: operator.count_unchecked().map_err(explained)?,
             destinations,
             unrouted,
@@ -121,7 +121,7 @@ impl Figures {
         };
         say!(
             "{}: {} bytes, {server}",
-            config.database.path.display(),
+            config.database.shown(),
             self.database_bytes
         );
         space::print(self.space)?;

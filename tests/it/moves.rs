@@ -1,4 +1,4 @@
-//! `relay migrate`: from a file to PostgreSQL, and back.
+//! `relay migrate`, as the section "From a file, and back" of docs/postgres.md has it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};

@@ -4,13 +4,29 @@ use std::time::Duration;
 
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
-use crate::config::Resolved;
+use crate::config::{Database, Resolved};
 use crate::store::{Growth, Operator, SpaceSample, SpaceUse};
 
-pub(super) fn read(operator: &Operator, config: &Resolved) -> Result<SpaceUse, CommandError> {
-    let mut wal = config.database.path.clone().into_os_string();
+/// Bytes of the database: of its file, or on the server.
+pub(super) fn database_bytes(database: &Database, space: &SpaceUse) -> u64 {
+    match database.url {
+        None => std::fs::metadata(&database.path).map_or(0, |metadata| metadata.len()),
+        Some(_) => space.used,
+    }
+}
+
+/// Bytes of a file's write-ahead log. A server has its own, which isn't the relay's.
+fn wal_bytes(database: &Database) -> u64 {
+    if database.url.is_some() {
+        return 0;
+    }
+    let mut wal = database.path.clone().into_os_string();
     wal.push("-wal");
-    let wal = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+    std::fs::metadata(wal).map_or(0, |metadata| metadata.len())
+}
+
+pub(super) fn read(operator: &Operator, config: &Resolved) -> Result<SpaceUse, CommandError> {
+    let wal = wal_bytes(&config.database);
     let used = operator
         .used_pages()
         .map_err(explained)?

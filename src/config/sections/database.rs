@@ -65,6 +65,14 @@ impl Default for Database {
 }
 
 impl Database {
+    /// The file, or the server and its database, without a user and a password.
+    pub fn shown(&self) -> String {
+        match &self.url {
+            None => self.path.display().to_string(),
+            Some(url) => server_of(url.reveal()).unwrap_or("postgres://…".to_owned()),
+        }
+    }
+
     pub(in crate::config) fn check(&self, key: &str, has_postgres: bool) -> Checked {
         self.check_url(key, has_postgres)?;
         let path = self.path.as_os_str();
@@ -110,5 +118,52 @@ impl Database {
             return Err((key.clone(), problem.to_owned()));
         }
         Ok(())
+    }
+}
+
+/// The hosts and the database of a URL; none where an `@` elsewhere may belong to a password that
+/// isn't encoded.
+fn server_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = place.split_once('/').unwrap_or((place, ""));
+    if options.contains('@') || database.contains('@') {
+        return None;
+    }
+    let hosts = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, hosts)| hosts);
+    Some(format!("postgres://{hosts}/{database}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        let cases = [
+            ("postgres://h/relay", "postgres://h/relay"),
+            ("postgres://u:hush@h:5433/relay", "postgres://h:5433/relay"),
+            (
+                "postgresql://u:hush@a,b/relay?sslmode=require",
+                "postgres://a,b/relay",
+            ),
+            (
+                "postgres:///relay?host=/run/postgresql",
+                "postgres:///relay",
+            ),
+            ("postgres://u:hu@sh@h/relay", "postgres://h/relay"),
+            ("postgres://u:hu/sh@h/relay", "postgres://…"),
+            ("postgres://u:hu?sh@h/relay", "postgres://…"),
+        ];
+        for (url, expected) in cases {
+            let database = Database {
+                url: Some(Secret::new(url)),
+                ..Database::default()
+            };
+            assert_eq!(database.shown(), expected, "{url}");
+        }
+        assert_eq!(Database::default().shown(), "relay.db");
     }
 }

@@ -12,11 +12,18 @@ const INSTALLING: [&str; 2] = ["packaging/test-deb", "packaging/test-packages"];
 const SCRIPTS: [&str; 2] = [".ci/run", "packaging/test"];
 
 /// Sections whose blocks a test of their own runs, and compares the answers.
-pub const SECTIONS: [(&str, &str, &str); 1] = [(
-    "docs/sources.md",
-    "Watch it",
-    "tests/it/providers/watched.rs",
-)];
+pub const SECTIONS: [(&str, &str, &str); 2] = [
+    (
+        "docs/sources.md",
+        "Watch it",
+        "tests/it/providers/watched.rs",
+    ),
+    (
+        "docs/postgres.md",
+        "From a file, and back",
+        "tests/it/moves.rs",
+    ),
+];
 
 /// Commands that no test runs, and why.
 pub const NOT_RUN: &[(&str, &str)] = &[

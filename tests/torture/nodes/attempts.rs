@@ -40,6 +40,8 @@ impl Attempts {
     /// was under way, unless a fault came shortly before.
     pub fn at_once(&self, faults: &[Duration]) -> (usize, Vec<String>) {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let nameless = all.iter().filter(|seen| seen.node.is_empty()).count();
+        assert_eq!(nameless, 0, "attempts that name no node");
         let mut latest: HashMap<&(usize, String), &Seen> = HashMap::new();
         let mut wrong = Vec::new();
         for seen in all.iter() {
