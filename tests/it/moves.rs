@@ -306,6 +306,10 @@ fn go_on(there: &Place<'_>, counting: &Counting, toml: &str, ids: &Ids) {
     }
     let after = event_id(&client.hook("after", b"{}"));
     event_with_status(client, &after, "delivered");
+    // A node that is killed serves for the rest of its lease.
+    process.signal("-TERM");
+    let (status, log) = process.wait();
+    assert!(status.success(), "{log}");
 }
 
 /// Runs a move until its standard error has a line, and kills it there.
