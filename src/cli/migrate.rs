@@ -41,7 +41,7 @@ pub(super) struct Migrate {
     /// The authorities that the certificate of --to's server is verified by, as PEM
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Give a move up: let the moved database be served again, or empty an unfinished copy
+    /// Undo a move: let its source be served again, or empty an unfinished copy
     #[arg(long, conflicts_with = "ca_file")]
     abandon: bool,
     /// Print one JSON document

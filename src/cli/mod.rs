@@ -134,7 +134,7 @@ enum Command {
     Export(export::Export),
     /// Take in events that relay export wrote
     Import(import::Import),
-    /// Move everything from the database's file to PostgreSQL, or back; nothing is served meanwhile
+    /// Move everything from the file to PostgreSQL, or back, while nothing is served
     Migrate(migrate::Migrate),
     /// Show, or forget, the last event and the clock that the lock file remembers
     Unlock(unlock::Unlock),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     Answer, Columns, Receiver, TestRelay, event_id, event_with_status, outcomes, relay_id,
-    relay_to, relay_with_status,
+    relay_to, relay_with_status, until,
 };
 
 #[test]
@@ -360,7 +360,13 @@ fn metrics_count_attempts_and_show_states() {
     let relay = TestRelay::start_with(&receiver.url("/"), |_| {});
     let id = event_id(&relay.client.hook("1", b"{}"));
     event_with_status(&relay.client, &id, "delivered");
-    let text = relay.admin().send("GET", "/metrics", &[], b"").text();
+    let admin = relay.admin();
+    // PostgreSQL is asked for its counts from time to time.
+    let text = until("nothing is queued", || {
+        let text = admin.send("GET", "/metrics", &[], b"").text();
+        text.contains("relay_deliveries{state=\"queued\"} 0")
+            .then_some(text)
+    });
     for line in [
         "relay_attempts_total{destination=\"orders\",outcome=\"delivered\"} 1",
         "relay_attempt_duration_seconds_count{destination=\"orders\"} 1",
