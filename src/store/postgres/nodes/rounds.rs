@@ -164,8 +164,9 @@ impl Rounds {
                 .collect();
             (self.shared.on_work)(&ids);
         }
-        let is_known = |(of, count): &(Arc<[i16]>, i64)| *of != buckets || *count == poked;
-        if !self.poked.as_ref().is_none_or(is_known) {
+        // Of buckets that are new here, nobody knows what was counted when they were read first.
+        let is_known = |(of, count): &(Arc<[i16]>, i64)| *of == buckets && *count == poked;
+        if !self.poked.as_ref().is_some_and(is_known) {
             (self.shared.on_outside_write)();
         }
         self.poked = Some((buckets, poked));
