@@ -87,23 +87,17 @@ pub fn relay_to(api_key: &str, origin: &str) -> Accept {
 
 impl Scene {
     pub fn new(new: NewStore) -> Self {
-        let clock = Arc::new(FakeClock::at(START));
-        let metrics = Arc::new(Metrics::new(Level::Off));
-        let (store, work) = open(&new, &clock, &metrics);
-        Self {
-            new,
-            metrics,
-            clock,
-            store,
-            work,
-            claim: ClaimId::first(),
-        }
+        Self::at(new, START)
     }
 
     /// Another store at the same time.
     #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn at_the_time_of(&self, new: NewStore) -> Self {
-        let clock = Arc::new(FakeClock::at(self.clock.now()));
+        Self::at(new, self.clock.now())
+    }
+
+    fn at(new: NewStore, now: Timestamp) -> Self {
+        let clock = Arc::new(FakeClock::at(now));
         let metrics = Arc::new(Metrics::new(Level::Off));
         let (store, work) = open(&new, &clock, &metrics);
         Self {

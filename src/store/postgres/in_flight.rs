@@ -91,7 +91,6 @@ struct State {
 }
 
 struct Destination {
-    bucket: i16,
     in_flight: BTreeSet<Position>,
     cursor: Position,
 }
@@ -205,7 +204,7 @@ impl InFlight {
 
     /// A claim of a life is durable. False if that life is over: then it is void.
     #[must_use]
-    pub fn claimed(&self, epoch: i64, turn: i64, claimed: &[(Held, i16)]) -> bool {
+    pub fn claimed(&self, epoch: i64, turn: i64, claimed: &[Held]) -> bool {
         let mut state = self.state();
         if epoch <= state.void_up_to {
             return false;
@@ -214,10 +213,9 @@ impl InFlight {
         if !claimed.is_empty() {
             state.turns.insert(turn, claimed.len());
         }
-        for (held, bucket) in claimed {
+        for held in claimed {
             let (id, intent) = (held.claimed.destination, held.claimed.intent);
             let destination = state.destinations.entry(id).or_insert(Destination {
-                bucket: *bucket,
                 in_flight: BTreeSet::new(),
                 cursor: BEGINNING,
             });
@@ -247,18 +245,6 @@ impl InFlight {
     /// Looks begin at the beginning from now on.
     pub fn look_from_start(&self) {
         self.state().forget_cursors();
-    }
-
-    /// Whether anything of a bucket is in flight.
-    pub fn has_any(&self, bucket: i16) -> bool {
-        let state = self.state();
-        let mut busy = state.destinations.values();
-        busy.any(|one| one.bucket == bucket && !one.in_flight.is_empty())
-    }
-
-    /// Deliveries in flight.
-    pub fn len(&self) -> usize {
-        self.state().held.len()
     }
 
     /// Forgets everything of a life that is over: others may have what it had.

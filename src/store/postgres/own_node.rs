@@ -109,11 +109,6 @@ impl OwnNode {
         Arc::clone(&self.lock().life.buckets)
     }
 
-    /// Whether this node delivers to destinations of the bucket: others need not be told.
-    pub fn owns(&self, bucket: i16) -> bool {
-        u8::try_from(bucket).is_ok_and(|bucket| self.lock().owned.contains(bucket))
-    }
-
     /// Whether an attempt that was claimed in a life may begin: once its lease may be over, others
     /// may begin it.
     pub fn may_begin(&self, epoch: i64) -> bool {

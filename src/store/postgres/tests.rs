@@ -10,6 +10,7 @@
 mod failures;
 pub mod nodes;
 mod opening;
+#[allow(dead_code, reason = "the tests of the binary use the rest of it")]
 #[path = "../../../tests/it/support/own_server.rs"]
 mod own_server;
 mod privacy;

@@ -31,8 +31,7 @@ fn claimed(in_flight: &InFlight, turn: i64, due: &[(i64, i64)]) -> Vec<Held> {
         .zip(due)
         .map(|(nth, (intent, due))| held(turn, nth, *intent, *due))
         .collect();
-    let with_bucket: Vec<_> = held.iter().map(|one| (*one, 7)).collect();
-    assert!(in_flight.claimed(EPOCH, turn, &with_bucket));
+    assert!(in_flight.claimed(EPOCH, turn, &held));
     held
 }
 
@@ -76,12 +75,12 @@ fn a_turn_is_over_once_all_of_it_is_settled_or_released() {
     let ending = in_flight.ending(&[settlement(&held[0], None)], &[]);
     assert!(ending.over.is_empty() && ending.settled.len() == 1);
     in_flight.ended(&ending, at(100));
-    assert!(in_flight.has_any(7) && !in_flight.has_any(8));
+    assert_eq!(in_flight.all().len(), 1);
     let release = Release::untouched(&held[1].claimed);
     let ending = in_flight.ending(&[], &[release]);
     assert_eq!(ending.over, [1]);
     in_flight.ended(&ending, at(100));
-    assert!(!in_flight.has_any(7) && in_flight.len() == 0);
+    assert!(in_flight.all().is_empty());
 }
 
 #[test]
@@ -171,9 +170,9 @@ fn a_void_claim_is_neither_settled_nor_passed_over_and_no_turn_is_used_twice() {
     assert!(start(&in_flight, 1).in_flight.is_empty() && in_flight.all().is_empty());
     assert!(in_flight.next_turn() > turn);
     // A claim that was durable before the life ended, and is told of after.
-    assert!(!in_flight.claimed(EPOCH, turn + 1, &[(held[0], 7)]));
-    assert_eq!(in_flight.len(), 0);
-    assert!(in_flight.claimed(EPOCH + 1, turn + 2, &[(held[0], 7)]));
+    assert!(!in_flight.claimed(EPOCH, turn + 1, &held[..1]));
+    assert!(in_flight.all().is_empty());
+    assert!(in_flight.claimed(EPOCH + 1, turn + 2, &held[..1]));
     in_flight.void(EPOCH);
     assert_eq!(in_flight.holder(claim), Some(EPOCH + 1));
 }

@@ -172,12 +172,6 @@ impl Membership {
         self.life.as_ref().map_or(BucketSet::EMPTY, draining)
     }
 
-    /// Whether the node holds no bucket.
-    pub fn holds_nothing(&self) -> bool {
-        let life = self.life.as_ref();
-        life.is_none_or(|life| life.held().is_empty())
-    }
-
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
     }

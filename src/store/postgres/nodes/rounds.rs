@@ -138,10 +138,12 @@ impl Rounds {
         Some(connection)
     }
 
-    fn round(&mut self) -> Result<(), Failure> {
+    /// Tells the dispatcher what arrived. True if it has to look from the beginning, since somebody
+    /// poked.
+    fn round(&mut self) -> Result<bool, Failure> {
         let buckets = self.shared.node.buckets();
         if buckets.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let slot = i64::from(self.shared.node.slot());
         let since = (self.shared.clock.now().as_millis() - LATELY_MILLIS).max(0) << 12;
@@ -166,11 +168,12 @@ impl Rounds {
         }
         // Of buckets that are new here, nobody knows what was counted when they were read first.
         let is_known = |(of, count): &(Arc<[i16]>, i64)| *of == buckets && *count == poked;
-        if !self.poked.as_ref().is_some_and(is_known) {
+        let is_poked = !self.poked.as_ref().is_some_and(is_known);
+        if is_poked {
             (self.shared.on_outside_write)();
         }
         self.poked = Some((buckets, poked));
-        Ok(())
+        Ok(is_poked)
     }
 }
 

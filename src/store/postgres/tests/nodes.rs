@@ -71,6 +71,11 @@ pub fn until_shared(database: &Database, first: &Postgres, second: &Postgres) {
     });
 }
 
+/// Waits until a node has all buckets.
+pub fn until_alone(database: &Database, node: &Postgres) {
+    until(database, "the node has all buckets", || owned(node) == 256);
+}
+
 fn owned(node: &Postgres) -> usize {
     node.shared().node.buckets().len()
 }

@@ -118,8 +118,8 @@ pub struct ClaimTurn<'a> {
 }
 
 impl ClaimTurn<'_> {
-    /// Sends it; what is claimed, each with its bucket. None if the node's row is gone.
-    pub fn send(&self, connection: &mut Connection) -> Result<Option<Vec<(Held, i16)>>, Failure> {
+    /// Sends it; what is claimed. None if the node's row is gone.
+    pub fn send(&self, connection: &mut Connection) -> Result<Option<Vec<Held>>, Failure> {
         let ((slot, epoch), now) = (self.life, self.now.as_millis());
         let columns = Columns::of(self.chosen);
         let locked = columns.distinct_destinations();
@@ -143,7 +143,7 @@ impl ClaimTurn<'_> {
 }
 
 /// Those of the chosen deliveries that a turn has recorded, in the order in which they were chosen.
-fn recorded(turn: i64, chosen: &[Found], rows: &[Row]) -> Result<Vec<(Held, i16)>, Failure> {
+fn recorded(turn: i64, chosen: &[Found], rows: &[Row]) -> Result<Vec<Held>, Failure> {
     let mut places = HashMap::new();
     for row in rows {
         let (intent, destination, nth): (i64, i32, i64) =
@@ -160,7 +160,7 @@ fn recorded(turn: i64, chosen: &[Found], rows: &[Row]) -> Result<Vec<(Held, i16)
             line: found.line,
             is_adhoc: found.is_adhoc,
         };
-        Some((held, found.bucket))
+        Some(held)
     };
     Ok(chosen.iter().filter_map(of).collect())
 }

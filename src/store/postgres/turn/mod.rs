@@ -141,7 +141,7 @@ impl Postgres {
                     return Err(self.fenced(life));
                 }
                 in_flight.no_longer_doubt(&over);
-                Ok(claimed.into_iter().map(|(held, _)| held).collect())
+                Ok(claimed)
             }
             Ok(None) => Err(self.fenced(life)),
             Err(error) => {

@@ -97,7 +97,7 @@ impl Bed {
             Some(claimed.clone())
         );
         assert!(self.in_flight.claimed(LIFE.1, claim.turn, &claimed));
-        Some(claimed.into_iter().map(|(held, _)| held).collect())
+        Some(claimed)
     }
 
     fn claim(&mut self, begin: usize, prefetch: usize) -> Vec<Held> {

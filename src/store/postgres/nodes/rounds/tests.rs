@@ -3,7 +3,7 @@ use std::sync::mpsc::channel;
 use super::*;
 use crate::store::conformance::scene::event;
 use crate::store::postgres::handle::Postgres;
-use crate::store::postgres::tests::nodes::{try_open, until_shared};
+use crate::store::postgres::tests::nodes::{try_open, until_alone, until_shared};
 use crate::store::postgres::tests::support::empty_database;
 
 /// The name of a destination that a node serves.
@@ -59,4 +59,24 @@ fn an_event_for_another_nodes_destination_wakes_that_node_and_no_other() {
         slots,
         [second.shared().node.slot().to_string(), "end".to_owned()]
     );
+}
+
+#[test]
+fn a_poke_before_a_nodes_first_round_is_found_and_no_later_round_looks_without_one() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let node = try_open(&database, "one", Arc::new(|_| ())).expect("a node");
+    until_alone(&database, &node);
+    let mut rounds = Rounds::new(Arc::clone(node.shared()), Duration::from_secs(60));
+    let mut other = database.connection();
+    let mut poke = || {
+        let sql = "UPDATE relay.buckets SET poked = poked + 1 WHERE bucket = 7";
+        other.batch(sql).expect("poked");
+    };
+    poke();
+    assert!(rounds.round().expect("a round"), "the first");
+    assert!(!rounds.round().expect("a round"), "nothing since");
+    poke();
+    assert!(rounds.round().expect("a round"), "a poke");
 }
