@@ -347,7 +347,8 @@ fn handshakes_are_tried_against_the_running_relay() {
         &["source meta: the handshake hub fails: answered 403"],
     );
     assert!(!found.text.contains("another-token"), "{}", found.text);
-    drop(server);
+    server.signal("-TERM");
+    server.wait();
     let found = Findings::with(path, &text, &["meta"]);
     found.assert_only("warn", &["its handshakes were not tried: no server runs"]);
 }

@@ -179,9 +179,8 @@ const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
     [sources.github]\ndestinations = ['orders']\n";
 
 fn relay_tail(directory: &std::path::Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
-    command.arg("tail").args(args).current_dir(directory);
-    command.stdout(Stdio::piped());
+    let mut command = Process::command(directory);
+    command.arg("tail").args(args).stderr(Stdio::inherit());
     command
 }
 

@@ -110,7 +110,12 @@ impl Dispatcher {
         }
         let replaced = std::mem::take(&mut self.replaced);
         if let Err(error) = self.context.store.replace_destinations(replaced.clone()) {
-            log::debug!(error:% = error; "a reload's destinations can't be recorded yet");
+            if self.failed_records.begins(self.context.clock.monotonic()) {
+                log::warn!(
+                    error:%;
+                    "what a reload has replaced can't be recorded: holds and breakers of the servers before stay until it can"
+                );
+            }
             self.replaced = replaced;
         }
     }

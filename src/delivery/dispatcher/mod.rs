@@ -89,6 +89,8 @@ pub(super) struct Dispatcher {
     is_refused: bool,
     /// Reads that failed: each tick tries again.
     failed_reads: Series,
+    /// Reloads that can't be recorded: each tick tries again.
+    failed_records: Series,
     /// Payloads that were found to be damaged: where one is, there may be thousands.
     damaged: Series,
     /// Whether nothing can be recorded any more: the store has stopped or is broken.
@@ -129,6 +131,7 @@ impl Dispatcher {
             was_contended: false,
             is_refused: false,
             failed_reads: Series::default(),
+            failed_records: Series::default(),
             damaged: Series::default(),
             is_over: false,
         }

@@ -99,6 +99,7 @@ macro_rules! conformance {
                 failures_are_remembered_until_a_replay,
                 a_hold_or_a_pause_prevents_claims_of_the_same_change,
                 a_hold_a_pause_and_a_breaker_are_stored_with_the_destination,
+                a_reload_forgets_what_a_replaced_server_asked_for_and_brings_probes_forward,
             }
             ordering {
                 deliveries_of_one_key_are_claimed_in_order_of_acceptance,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::model::{BreakerChange, DeliveryState, FailureKind};
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, Scene, event};
 use crate::store::types::{
-    AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release, Settlement,
+    AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release,
+    ReplacedDestinations, Settlement,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -254,6 +256,77 @@ pub fn a_hold_or_a_pause_prevents_claims_of_the_same_change(new: NewStore) {
     scene.clock.advance(MINUTE);
     assert_eq!(scene.claim(ids[0], 10).len(), 2, "the hold is over");
     assert!(scene.claim(ids[1], 10).is_empty(), "the pause is not");
+    scene.stop();
+}
+
+/// Hold, time of the next probe, and whether it is proven, of each destination by its name.
+fn kept_back(scene: &Scene) -> Vec<(Option<Timestamp>, Option<Timestamp>, bool)> {
+    let stats = scene.operator().stats().expect("a read");
+    let newcomers = stats
+        .iter()
+        .map(|one| scene.destination(&one.destination))
+        .collect();
+    let scan = DueScan {
+        newcomers: &newcomers,
+        cursor: None,
+        at_most: 0,
+        names: &[],
+    };
+    let found = scene.store.reader().scan(&scan).expect("a scan");
+    let is_proven = |name: &str| {
+        let id = scene.destination(name);
+        let mut origins = found.newcomers.iter();
+        origins.any(|origin| origin.id == id && origin.is_proven)
+    };
+    let each = stats.iter();
+    each.map(|one| (one.held_until, one.probe_at, is_proven(&one.destination)))
+        .collect()
+}
+
+pub fn a_reload_forgets_what_a_replaced_server_asked_for_and_brings_probes_forward(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let (now, until) = (scene.now(), scene.now().plus(MINUTE));
+    for (name, hold_until, breaker) in [
+        ("calm", None, None),
+        ("held", Some(until), None),
+        ("open", None, Some(BreakerChange::Open(MINUTE))),
+    ] {
+        scene.accept(event(name));
+        let claimed = scene.claim(scene.destination(name), 1)[0];
+        let record = scene.record(&claimed, Some("answered 503"));
+        let change = DestinationChange {
+            hold_until,
+            breaker,
+            is_proven: Some(true),
+            pause: None,
+        };
+        let later = now.plus(DAY);
+        scene.settle(vec![Settlement::retry(
+            claimed.claim(),
+            record,
+            later,
+            change,
+        )]);
+    }
+    let (calm, held) = ((None, None, true), (Some(until), None, true));
+    assert_eq!(kept_back(&scene), [calm, held, (None, Some(until), true)]);
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let replace = |moved: &[&str], changed: &[&str]| {
+        let replaced = ReplacedDestinations {
+            moved: names(moved),
+            changed: names(changed),
+        };
+        scene
+            .store
+            .replace_destinations(replaced)
+            .expect("recorded");
+    };
+    replace(&[], &["calm", "held", "open", "unknown"]);
+    assert_eq!(kept_back(&scene), [calm, held, (None, Some(now), true)]);
+    // A destination that a first reload has changed and a second one has moved is in both.
+    replace(&["held", "open", "unknown"], &["calm", "held", "open"]);
+    let forgotten = (None, None, false);
+    assert_eq!(kept_back(&scene), [calm, forgotten, forgotten]);
     scene.stop();
 }
 

@@ -26,9 +26,11 @@ const FORGET: &str = "
     WHERE id IN (SELECT id FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE)
     RETURNING id, bucket";
 
-/// Lets an open breaker of these destinations probe now.
+/// Lets an open breaker of these destinations probe now. One that is closed has no time of a probe:
+/// `least` passes over NULL.
 const PROBE: &str = "
-    UPDATE relay.destinations SET probe_at = least(probe_at, $2)
+    UPDATE relay.destinations
+    SET probe_at = CASE WHEN probe_at IS NOT NULL THEN least(probe_at, $2::int8) END
     WHERE id IN (SELECT id FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE)
     RETURNING id, bucket";
 
