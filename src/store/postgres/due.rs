@@ -74,7 +74,7 @@ CROSS JOIN LATERAL (
         SELECT 1 FROM relay.waiting w
         WHERE w.destination_id = a.d AND w.next_attempt_at <= $5::int8
           AND (w.next_attempt_at, w.intent_id) > (a.at, a.id)
-        LIMIT $6::int8 + a.n) AS counted) AS c
+        ORDER BY w.next_attempt_at, w.intent_id LIMIT $6::int8 + a.n) AS counted) AS c
 LEFT JOIN LATERAL (
     SELECT w.next_attempt_at, w.intent_id FROM relay.waiting w
     WHERE w.destination_id = a.d AND (w.next_attempt_at, w.intent_id) > (a.at, a.id)

@@ -109,7 +109,8 @@ CREATE TABLE relay.waiting (                    -- hot: a row as long as a deliv
     PRIMARY KEY (destination_id, next_attempt_at, intent_id)    -- the index `due` is the table's key
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX waiting_intent ON relay.waiting (intent_id, destination_id);
-CREATE INDEX waiting_line ON relay.waiting (destination_id, order_key, place) WHERE place IS NOT NULL;
+CREATE INDEX waiting_line ON relay.waiting (destination_id, order_key, place, intent_id)
+    WHERE place IS NOT NULL;                    -- with the intent: the first of a line is found without a sort
 CREATE INDEX retrying ON relay.waiting (intent_id, destination_id) WHERE state = 2;
 CREATE INDEX waiting_line_head ON relay.waiting (destination_id, order_key)
     WHERE place IS NOT NULL AND next_attempt_at < 9223372036854775807;
@@ -134,7 +135,7 @@ CREATE INDEX dead ON relay.ended (destination_id, updated_at, intent_id) WHERE s
 CREATE INDEX dead_latest ON relay.ended (intent_id, destination_id) WHERE state = 4 AND discarded_at IS NULL;
 CREATE INDEX dead_listed ON relay.ended (destination_id, intent_id) WHERE state = 4 AND discarded_at IS NULL;
 CREATE INDEX discarded ON relay.ended (destination_id, discarded_at) WHERE discarded_at IS NOT NULL;
-CREATE INDEX ended_line ON relay.ended (destination_id, order_key, place) WHERE place IS NOT NULL;
+CREATE INDEX ended_line ON relay.ended (destination_id, order_key, place, intent_id) WHERE place IS NOT NULL;
 
 CREATE TABLE relay.claims (                     -- one row a turn: what whoever takes over counts as interrupted
     epoch        bigint NOT NULL,

@@ -15,12 +15,12 @@ mod sessions;
 use std::sync::Arc;
 
 use relay::Config;
-use relay::config::{Database, Secret};
+use relay::config::{Database, Ordering, Secret};
 
 use crate::support::engine::{FromCell as _, rows_of_postgres};
 use crate::support::own_server::{OwnServer, own_server};
 use crate::support::postgres::Server;
-use crate::support::{Answer, Receiver, TestRelay, config};
+use crate::support::{Answer, Receiver, TestRelay, config, orders};
 
 /// A relay on a database of a server of its own, and its receiver.
 struct Scene {
@@ -37,6 +37,12 @@ fn started() -> Option<OwnServer> {
     let mut server = own_server()?;
     server.tell("start");
     Some(server)
+}
+
+/// Deliveries in the order of a member of their bodies: their batches are transactions of several
+/// statements.
+fn in_order(config: &mut Config) {
+    orders(config).ordering = Some(Ordering::by("/line"));
 }
 
 impl Scene {

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{Scene, started};
+use super::{Scene, in_order, started};
 use crate::support::{event_id, event_with_status, relay_id, relay_to, until};
 
 /// Tables that grow.
@@ -48,6 +48,26 @@ fn rows() -> i64 {
     let rows = std::env::var("RELAY_PLANS_ROWS").ok();
     rows.map_or(ROWS, |rows| rows.parse().expect("a number"))
 }
+
+/// Two lines of `orders`: one whose first is due, and one that a dead letter blocks.
+const LINES: &str = "
+    CREATE TABLE line AS
+        SELECT destination_id AS d, order_key AS k,
+            (extract(epoch FROM now()) * 1000)::int8 - 7200000 AS ms
+        FROM relay.ended WHERE order_key IS NOT NULL;
+    INSERT INTO relay.intents (id, random, surface, created_at, label, headers, body)
+        SELECT (ms << 12) + n * 32 + 31, n, 1, ms, 'github', '', '{}'
+        FROM line, generate_series(1, 2 * ROWS) n;
+    INSERT INTO relay.waiting (destination_id, next_attempt_at, intent_id, updated_at, order_key,
+            place)
+        SELECT d, CASE WHEN n = 1 THEN ms ELSE 9223372036854775807 END, (ms << 12) + n * 32 + 31, ms,
+            k + n % 2, (ms << 12) + n * 32 + 31
+        FROM line, generate_series(1, 2 * ROWS) n;
+    DELETE FROM relay.waiting w USING line WHERE w.order_key = k AND w.place = (ms << 12) + 95;
+    INSERT INTO relay.ended (intent_id, destination_id, state, attempts, history, updated_at,
+            last_error, order_key, place)
+        SELECT (ms << 12) + 95, d, 4, 1, 1, ms, 'e', k, (ms << 12) + 95 FROM line;
+    DROP TABLE line;";
 
 /// Deliveries that wait for tomorrow, of 500 destinations, and as many that have ended within the
 /// last hour, a tenth of them dead letters. A thousand of them and their keys are past retention. A
@@ -98,6 +118,7 @@ fn fill(rows: i64) -> String {
          DROP TABLE seeded;"
     )
     .expect("a String takes all");
+    sql.push_str(LINES);
     sql.replace("ROWS", &rows.to_string())
 }
 
@@ -120,6 +141,9 @@ const EXPLAINED: [&str; 6] = [
     "auto_explain.log_nested_statements=on",
 ];
 
+/// An event of the first of the two lines.
+const LINE: &[u8] = b"{\"line\": \"one\"}";
+
 /// Uses everything once.
 fn use_everything(scene: &Scene) {
     let client = &scene.relay.client;
@@ -129,6 +153,9 @@ fn use_everything(scene: &Scene) {
         assert_eq!(duplicate.json()["status"], "duplicate");
         let to = relay_to(&scene.receiver.url("/hook"), "{}");
         relay_id(&client.create(&[], &to));
+    }
+    for n in 0..10 {
+        event_id(&client.hook(&format!("behind others {n}"), LINE));
     }
     let last = event_id(&client.hook("the last one", b"{\"n\": 1}"));
     event_with_status(client, &last, "delivered");
@@ -161,6 +188,15 @@ fn use_everything(scene: &Scene) {
         );
         assert!(reply.status < 300, "{path}: {}", reply.text());
     }
+    let discard = br#"{"kind": "discard", "destination": "orders"}"#;
+    let json = [("Content-Type", "application/json")];
+    let reply = admin.send("POST", "/api/operations", &json, discard);
+    assert!(reply.status < 300, "{}", reply.text());
+    until("both lines have gone on", || {
+        let gone = "SELECT count(DISTINCT order_key) FROM ended WHERE state = 3
+             AND order_key IN (SELECT order_key FROM waiting)";
+        (scene.count(gone) == 2).then_some(())
+    });
     until("retention has passed", || {
         let old = "SELECT count(*) FROM ended
              WHERE intent_id < (extract(epoch FROM now()) * 1000 - 1e9)::int8 << 12";
@@ -251,8 +287,8 @@ fn assert_bounded(statistics: Statistics) {
     let url = server.server().create_database();
     let options = EXPLAINED.map(|option| format!("-c%20{}", option.replace('=', "%3D")));
     let plain = url.clone();
-    let mut scene = Scene::on(server, url, |_| plain, |_| {});
-    event_id(&scene.relay.client.hook("of an earlier life", b"{}"));
+    let mut scene = Scene::on(server, url, |_| plain, in_order);
+    event_id(&scene.relay.client.hook("of an earlier life", LINE));
     scene.receiver.next();
     scene.relay.stop();
     let sql = |sql: &str| scene.queries.query(&scene.url, sql, &[]);
@@ -267,7 +303,7 @@ fn assert_bounded(statistics: Statistics) {
     }
     let Scene { server, url, .. } = scene;
     let explained = format!("{url}&options={}", options.join("%20"));
-    let scene = Scene::on(server, url, |_| explained, |_| {});
+    let scene = Scene::on(server, url, |_| explained, in_order);
     use_everything(&scene);
     let mut most = BTreeMap::<String, BTreeMap<String, f64>>::new();
     let mut shown = BTreeMap::<String, String>::new();

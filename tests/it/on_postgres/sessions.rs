@@ -1,17 +1,18 @@
 //! The relay's sessions as the server and a pooler see them.
 
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use relay::Config;
-use relay::config::Ordering as Order;
+use tempfile::TempDir;
 
-use super::{Scene, started};
+use super::{Scene, in_order, started};
 use crate::support::own_server::OwnServer;
-use crate::support::{Client, event_id, free_port, orders, postgres, until};
+use crate::support::{Client, event_id, free_port, postgres, until};
 
 /// Sends events until it is told to stop, as several clients.
 fn load<T>(client: &Client, beside: impl FnOnce() -> T) -> (T, i64) {
@@ -33,12 +34,6 @@ fn load<T>(client: &Client, beside: impl FnOnce() -> T) -> (T, i64) {
         let sent = clients.map(|client| client.join().expect("no panic"));
         (made, sent.iter().sum())
     })
-}
-
-/// Deliveries in the order of a member of their bodies: their batches are transactions of several
-/// statements.
-fn in_order(config: &mut Config) {
-    orders(config).ordering = Some(Order::by("/line"));
 }
 
 #[test]
@@ -69,8 +64,9 @@ fn no_transaction_waits_for_the_relay() {
 /// A pooler of sessions, in transaction mode.
 struct Pooler {
     child: Child,
-    directory: PathBuf,
     port: u16,
+    /// Of its configuration.
+    _directory: TempDir,
 }
 
 /// The oldest version that keeps prepared statements in transaction mode.
@@ -89,6 +85,14 @@ fn program() -> PathBuf {
     named.unwrap_or_else(|| PathBuf::from("/usr/sbin/pgbouncer"))
 }
 
+/// A directory that the server's user can read, too.
+fn readable_directory() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let everybody = Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everybody).expect("it is ours");
+    directory
+}
+
 impl Pooler {
     /// A pooler before a server; none, and a line that says so, without a new one.
     fn start(server: &OwnServer) -> Option<Self> {
@@ -103,8 +107,7 @@ impl Pooler {
         let port = free_port();
         let socket = server.socket();
         let folder = socket.parent().expect("a folder").display().to_string();
-        let directory = socket.with_file_name("pooler");
-        std::fs::create_dir(&directory).expect("a folder");
+        let directory = readable_directory();
         let text = format!(
             "[databases]\n* = host={folder} port={} user=postgres\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
@@ -112,7 +115,7 @@ impl Pooler {
              ignore_startup_parameters = options\nmax_client_conn = 200\n",
             server.port()
         );
-        let file = directory.join("pgbouncer.ini");
+        let file = directory.path().join("pgbouncer.ini");
         std::fs::write(&file, text).expect("a file");
         let child = postgres::command(program().as_os_str())
             .arg(&file)
@@ -122,8 +125,8 @@ impl Pooler {
             .spawn();
         Some(Self {
             child: child.expect("it was found"),
-            directory,
             port,
+            _directory: directory,
         })
     }
 }
@@ -132,7 +135,6 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -150,6 +152,7 @@ fn a_pooler_in_transaction_mode_is_enough() {
         "enable_hashjoin = off",
         "enable_mergejoin = off",
         "enable_bitmapscan = off",
+        "enable_sort = off",
         "plan_cache_mode = force_generic_plan",
         "jit = off",
         "statement_timeout = '5s'",
@@ -180,7 +183,7 @@ fn a_pooler_in_transaction_mode_is_enough() {
     let other = "INSERT INTO relay.intents (id, random, surface, created_at, label, headers, body)
             SELECT (extract(epoch FROM now()) * 1000)::int8 << 12 | 31, 1, 1, 0, 'github', '', '{}';
         INSERT INTO relay.waiting (destination_id, next_attempt_at, intent_id, updated_at)
-            SELECT d.id, 0, i.id, 0 FROM relay.destinations d, relay.intents i
+            SELECT d.id, i.id >> 12, i.id, 0 FROM relay.destinations d, relay.intents i
             WHERE d.name = 'orders' AND i.id & 31 = 31";
     while scene
         .receiver

@@ -1,16 +1,14 @@
 //! The statement that records intents with their keys and deliveries.
 
-use tokio_postgres::types::ToSql;
-
 use super::pending::PendingAccept;
 use crate::clock::Timestamp;
 use crate::model::OrderKey;
-use crate::store::postgres::columns::BLOCKED;
 use crate::store::postgres::connection::{Call, Connection, Param};
 use crate::store::postgres::destinations::Known;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::keys::KeyDigest;
 use crate::store::postgres::text::Text;
+use crate::store::postgres::turn::line;
 use crate::store::types::{Checksum, DestinationId, IntentRow, OwnerId};
 
 /// Records intents, but those whose key names an earlier one within its window. $22: ad hoc
@@ -56,27 +54,6 @@ WITH present AS MATERIALIZED (
 )
 SELECT ARRAY(SELECT id FROM fresh), (SELECT count(*) FROM present) = cardinality($22::int4[]),
     (SELECT count(*) FROM told)";
-
-/// Nobody else adds to the lines of these destinations, or takes from them, until the commit.
-const LOCK_LINES: &str = "
-SELECT id FROM relay.destinations WHERE id = ANY($1::int4[]) ORDER BY id FOR NO KEY UPDATE";
-
-/// The first in each line is due, unless somebody in the line may go already, or a dead letter
-/// blocks it.
-const RELEASE_FIRST: &str = "
-UPDATE relay.waiting w SET next_attempt_at = $3
-FROM (SELECT DISTINCT * FROM unnest($1::int4[], $2::int8[]) AS t(destination_id, order_key)) l
-WHERE w.destination_id = ANY(ARRAY[l.destination_id]) AND w.next_attempt_at = $4
-  AND w.intent_id = (SELECT f.intent_id FROM relay.waiting f
-        WHERE f.destination_id = l.destination_id AND f.order_key = l.order_key
-          AND f.place IS NOT NULL
-        ORDER BY f.place, f.intent_id LIMIT 1)
-  AND NOT EXISTS (SELECT 1 FROM relay.waiting o
-        WHERE o.destination_id = l.destination_id AND o.order_key = l.order_key
-          AND o.place IS NOT NULL AND o.next_attempt_at <> $4)
-  AND NOT EXISTS (SELECT 1 FROM relay.ended e
-        WHERE e.destination_id = l.destination_id AND e.order_key = l.order_key
-          AND e.place IS NOT NULL)";
 
 /// The rows that are there with the random bits that were given to them: they were committed.
 const COMMITTED: &str = "
@@ -217,12 +194,11 @@ impl<'a> Rows<'a> {
         let rows = if self.lines.0.is_empty() {
             sql.rows(ACCEPT, &params)?
         } else {
-            let blocked: &(dyn ToSql + Sync) = &BLOCKED;
-            let release: [Param<'_>; 4] = [&self.lines.0, &self.lines.1, &self.now, blocked];
+            let lines: [Param<'_>; 3] = [&self.lines.0, &self.lines.1, &self.now];
             let statements = [
-                (LOCK_LINES, &[&self.lines.0 as Param<'_>][..]),
+                (line::LOCK, &[&self.lines.0 as Param<'_>][..]),
                 (ACCEPT, &params),
-                (RELEASE_FIRST, &release),
+                (line::ADVANCE, &lines),
             ];
             let mut answers = sql.transaction(&statements)?;
             answers.swap_remove(1)
@@ -238,14 +214,13 @@ impl<'a> Rows<'a> {
     /// Records the rows in one transaction with a statement before them.
     pub fn insert_after(&self, first: Call<'_>, sql: &mut Connection) -> Result<(), Failure> {
         let params = self.params();
-        let blocked: &(dyn ToSql + Sync) = &BLOCKED;
-        let release: [Param<'_>; 4] = [&self.lines.0, &self.lines.1, &self.now, blocked];
-        let lines: [Param<'_>; 1] = [&self.lines.0];
+        let locked: [Param<'_>; 1] = [&self.lines.0];
+        let lines: [Param<'_>; 3] = [&self.lines.0, &self.lines.1, &self.now];
         sql.transaction(&[
             first,
-            (LOCK_LINES, &lines),
+            (line::LOCK, &locked),
             (ACCEPT, &params),
-            (RELEASE_FIRST, &release),
+            (line::ADVANCE, &lines),
         ])?;
         Ok(())
     }

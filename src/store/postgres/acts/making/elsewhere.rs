@@ -126,15 +126,17 @@ made AS (
     FROM new n LEFT JOIN goes g ON g.k = n.k),
 left_behind AS (
     SELECT DISTINCT f, order_key FROM new WHERE is_first),
+next_in_line AS MATERIALIZED (
+    SELECT l.f, h.intent_id
+    FROM left_behind l CROSS JOIN LATERAL (
+        SELECT o.intent_id FROM relay.waiting o
+        WHERE o.destination_id = l.f AND o.order_key = l.order_key AND o.place IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM new n WHERE n.i = o.intent_id AND n.f = l.f)
+        ORDER BY o.place, o.intent_id LIMIT 1) h),
 released AS (
     UPDATE relay.waiting w SET next_attempt_at = (SELECT at FROM due)
-    FROM left_behind l
-    WHERE w.destination_id = ANY(ARRAY[l.f]) AND w.order_key = l.order_key AND w.place IS NOT NULL
-      AND w.intent_id = (
-          SELECT o.intent_id FROM relay.waiting o
-          WHERE o.destination_id = l.f AND o.order_key = l.order_key AND o.place IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM new n WHERE n.i = o.intent_id AND n.f = l.f)
-          ORDER BY o.place, o.intent_id LIMIT 1)),
+    FROM next_in_line h
+    WHERE w.destination_id = ANY(ARRAY[h.f]) AND w.intent_id = ANY(ARRAY[h.intent_id])),
 history AS (
     UPDATE relay.attempts a SET destination_id = $15::int4
     FROM new n WHERE a.intent_id = n.i AND a.destination_id = n.f),

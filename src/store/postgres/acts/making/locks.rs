@@ -1,5 +1,7 @@
 //! The statements before and behind those that act.
 
+use crate::store::postgres::turn::line::advance;
+
 /// Locks an operation, so that nodes advance it one after the other. $1: the operation.
 pub const LOCK_JOB: &str = "SELECT 1 FROM relay.jobs WHERE id = $1::int8 FOR NO KEY UPDATE";
 
@@ -21,31 +23,14 @@ WHERE t.id IN (SELECT w.destination_id FROM relay.waiting w WHERE w.intent_id = 
                SELECT e.destination_id FROM relay.ended e WHERE e.intent_id = ANY($1::int8[]))
 ORDER BY t.id FOR UPDATE";
 
-/// Makes the first delivery due of each line that ended deliveries have left, if nobody in the line
-/// is unblocked. It is told by states alone, so that making it twice changes nothing. $1: intents;
-/// $2: now; $3: whether it is a command's clock.
-pub const ADVANCE_LINES_OF: &str = "
-UPDATE relay.waiting w
-SET next_attempt_at = CASE WHEN $3::bool
-        THEN least($2::int8, (SELECT max(id) >> 12 FROM relay.intents)) ELSE $2::int8 END
-FROM (SELECT DISTINCT e.destination_id, e.order_key FROM relay.ended e
-      WHERE e.intent_id = ANY($1::int8[]) AND e.order_key IS NOT NULL) l
-WHERE w.destination_id = ANY(ARRAY[l.destination_id]) AND w.order_key = l.order_key
-  AND w.place IS NOT NULL
-  AND w.intent_id = (
-      SELECT f.intent_id FROM relay.waiting f
-      WHERE f.destination_id = l.destination_id AND f.order_key = l.order_key
-        AND f.place IS NOT NULL
-      ORDER BY f.place, f.intent_id LIMIT 1)
-  AND NOT EXISTS (
-      SELECT 1 FROM relay.waiting o
-      WHERE o.destination_id = l.destination_id AND o.order_key = l.order_key
-        AND o.place IS NOT NULL AND o.next_attempt_at < 9223372036854775807)
-  AND NOT EXISTS (
-      SELECT 1 FROM relay.ended o
-      WHERE o.destination_id = l.destination_id AND o.order_key = l.order_key
-        AND o.place IS NOT NULL)
-RETURNING w.destination_id";
+/// Makes the first delivery due of each line that ended deliveries have left. $1: intents; $2: now;
+/// $3: whether it is a command's clock.
+pub const ADVANCE_LINES_OF: &str = advance!(
+    "SELECT DISTINCT e.destination_id, e.order_key FROM relay.ended e
+     WHERE e.intent_id = ANY($1::int8[]) AND e.order_key IS NOT NULL",
+    "CASE WHEN $3::bool THEN least($2::int8, (SELECT max(id) >> 12 FROM relay.intents))
+          ELSE $2::int8 END"
+);
 
 /// Something old became due at destinations: the owners of their buckets look from the beginning,
 /// at their next round or as soon as they are notified. Buckets are locked in one order. $1:
