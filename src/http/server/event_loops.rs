@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 
@@ -20,6 +21,9 @@ const MAX_EVENT_LOOPS: usize = 8;
 /// Threads for reads of the database, of all event loops together: as many as tokio gives one
 /// runtime by default.
 const READ_THREADS: usize = 512;
+/// The niceness of these threads: beside requests that are being accepted a read gets a quarter of
+/// what it would get otherwise, so that consoles and lists don't hold them up.
+const READ_NICENESS: i32 = 6;
 /// How long reads of the database that are under way may take at the stop. Nobody waits for them
 /// any more.
 const READ_GRACE: Duration = Duration::from_millis(200);
@@ -90,6 +94,8 @@ fn start_event_loop(name: &str, stop: Stop, running: Running, fatal: Fatal) -> i
             .enable_all()
             .thread_name("relay-read")
             .max_blocking_threads(READ_THREADS / count())
+            // Of the threads for reads: this one is there already.
+            .on_thread_start(be_nice)
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
@@ -109,6 +115,14 @@ fn start_event_loop(name: &str, stop: Stop, running: Running, fatal: Fatal) -> i
     started
         .recv()
         .unwrap_or_else(|_| Err(io::Error::other("a thread that speaks HTTP panicked")))
+}
+
+/// Lowers the priority of the thread that calls it, which each thread may. Where that is impossible
+/// reads go on as they are.
+fn be_nice() {
+    if let Err(error) = setpriority_process(None, READ_NICENESS) {
+        log::debug!(error:%; "a thread for reads keeps its priority");
+    }
 }
 
 impl EventLoop {

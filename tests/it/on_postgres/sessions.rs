@@ -98,6 +98,11 @@ impl Pooler {
     fn start(server: &OwnServer) -> Option<Self> {
         if version().is_none_or(|version| version < OLDEST) {
             let found = version().map_or("none".to_owned(), |(a, b)| format!("{a}.{b}"));
+            let named = std::env::var_os("RELAY_TEST_PGBOUNCER");
+            assert!(
+                named.is_none(),
+                "{named:?}: PgBouncer {found}, expected 1.21"
+            );
             let _ = writeln!(
                 std::io::stderr(),
                 "skipped: PgBouncer {found}, expected 1.21 (RELAY_TEST_PGBOUNCER names another)"

@@ -59,3 +59,27 @@ fn connections_are_spread_evenly_and_closed_at_the_stop() {
         assert_eq!(Arc::strong_count(&event_loop.connections), 1);
     }
 }
+
+#[test]
+fn threads_for_reads_are_nicer_than_those_that_speak_http() {
+    let stop = Stop::default();
+    let event_loops = EventLoops::start(&Fatal::new(), &stop).expect("they start");
+    let niceness = || rustix::process::getpriority_process(None).expect("a thread");
+    let own = niceness();
+    let (sender, found) = mpsc::channel();
+    for event_loop in &*event_loops.serving() {
+        let (to, read_to) = (sender.clone(), sender.clone());
+        let read = move || read_to.send(("read", niceness())).expect("a receiver");
+        event_loop.runtime.spawn(async move {
+            to.send(("http", niceness())).expect("a receiver");
+            tokio::task::spawn_blocking(read).await.expect("no panic");
+        });
+    }
+    drop(sender);
+    let mut found: Vec<_> = found.iter().collect();
+    found.sort_unstable();
+    let each = event_loops.serving().len();
+    let expected = [("http", own), ("read", own + READ_NICENESS)];
+    assert_eq!(found, expected.map(|one| vec![one; each]).concat(), "{own}");
+    stop.ask(Deadline::now());
+}
