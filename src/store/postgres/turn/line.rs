@@ -10,10 +10,11 @@
 pub const LOCK: &str = "SELECT id FROM relay.destinations WHERE id = ANY($1::int4[])
      ORDER BY id FOR NO KEY UPDATE";
 
-/// An update that makes the first delivery of each line due, if none of the line is unblocked and no
-/// dead letter blocks it. It is told by states alone, so that making it twice changes nothing. The
-/// lines are rows of a destination `d` and an ordering key `k`. The first is found before the row is
-/// looked up: a plan that begins with all rows of a line asks for its first for each of them.
+/// An update that makes the first delivery of each line due, if none of the line is unblocked and
+/// no dead letter blocks it. It is told by states alone, so that making it twice changes nothing.
+/// The lines are rows of a destination `d` and an ordering key `k`. The first is found before its
+/// row is looked up: a plan that begins with all rows of a line asks for the first for each of
+/// them.
 macro_rules! advance {
     ($lines:expr, $due:expr) => {
         concat!(
