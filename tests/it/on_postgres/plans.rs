@@ -5,7 +5,7 @@
 //! RELAY_PLANS_ROWS=2500000 cargo test --all-features --test it on_postgres::plans -- --nocapture
 //! ```
 //!
-//! Then 7.5 million deliveries wait, two thirds of them in two lines, and 2.5 million have ended. It
+//! Then 7.5 million deliveries wait, most of them in two lines, and 2.5 million have ended. That
 //! takes some five minutes, and many GB below `/dev/shm`.
 
 use std::collections::BTreeMap;
