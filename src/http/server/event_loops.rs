@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 
@@ -21,9 +21,11 @@ const MAX_EVENT_LOOPS: usize = 8;
 /// Threads for reads of the database, of all event loops together: as many as tokio gives one
 /// runtime by default.
 const READ_THREADS: usize = 512;
-/// The niceness of these threads: beside requests that are being accepted a read gets a quarter of
-/// what it would get otherwise, so that consoles and lists don't hold them up.
+/// Added to the niceness of these threads: beside requests that are being accepted a read gets a
+/// quarter of its time otherwise, so that consoles and lists don't hold them up.
 const READ_NICENESS: i32 = 6;
+/// The lowest priority that Linux has.
+const MAX_NICENESS: i32 = 19;
 /// How long reads of the database that are under way may take at the stop. Nobody waits for them
 /// any more.
 const READ_GRACE: Duration = Duration::from_millis(200);
@@ -117,10 +119,13 @@ fn start_event_loop(name: &str, stop: Stop, running: Running, fatal: Fatal) -> i
         .unwrap_or_else(|_| Err(io::Error::other("a thread that speaks HTTP panicked")))
 }
 
-/// Lowers the priority of the thread that calls it, which each thread may. Where that is impossible
-/// reads go on as they are.
+/// Lowers the priority of the thread that calls it, from that of the process. Where that is
+/// impossible reads go on as they are.
 fn be_nice() {
-    if let Err(error) = setpriority_process(None, READ_NICENESS) {
+    let niceness = |own: i32| (own + READ_NICENESS).min(MAX_NICENESS);
+    let lowered =
+        getpriority_process(None).and_then(|own| setpriority_process(None, niceness(own)));
+    if let Err(error) = lowered {
         log::debug!(error:%; "a thread for reads keeps its priority");
     }
 }
