@@ -46,11 +46,17 @@ fn record(scene: &Scene, sources: &[(&str, SourceCounts)], to: &[(&str, Destinat
 fn query(scene: &Scene, from: Timestamp, step: Duration) -> Rollups {
     let to = scene.now().plus(MINUTE);
     let query = RollupQuery::new(from, to, step, scene.now()).expect("a query");
-    let found = runtime()
-        .block_on(scene.store.rollups(query))
-        .expect("a read");
+    let read = |query| runtime().block_on(scene.store.rollups(query));
+    let found = read(query.clone()).expect("a read");
     let beside = scene.operator().rollups(&query).expect("a read");
     assert_eq!(found, beside, "a command reads the same");
+    for row in &found.destinations {
+        let mut alone = found.clone();
+        alone.sources.clear();
+        alone.destinations.retain(|other| other.name == row.name);
+        let of_it = read(query.clone().of_destination(&row.name));
+        assert_eq!(of_it.expect("a read"), alone, "those of {} alone", row.name);
+    }
     found
 }
 

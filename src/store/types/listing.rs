@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 
 /// Selects the deliveries of a list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListQuery {
     pub state: Option<DeliveryState>,
     /// Only those that wait behind others in their order.
@@ -25,6 +25,18 @@ pub(crate) struct ListQuery {
     pub limit: u32,
     /// Rows that a filter without an index may read; none: as many as it needs.
     pub max_rows: Option<usize>,
+}
+
+impl ListQuery {
+    /// Whether every delivery matches.
+    pub(in crate::store) fn is_of_all(&self) -> bool {
+        let all = Self {
+            limit: self.limit,
+            max_rows: self.max_rows,
+            ..Self::default()
+        };
+        *self == all
+    }
 }
 
 /// A page of deliveries, the latest first.

@@ -100,8 +100,8 @@ pub(crate) use retention::{
     Cutoffs, Expired, ExpiredIntent, OriginsPassStep, OriginsStage, Prune, PruneCursor, PrunePart,
     StoredKey, UnusedBatch, UnusedOrigins,
 };
-pub(in crate::store) use rollups::{MAX_ROLLUPS, ROWS_OF_A_NAME};
-pub(crate) use rollups::{RecordRollups, Rollup, RollupGrain, RollupQuery, Rollups};
+pub(in crate::store) use rollups::{Listed, ROWS_OF_A_NAME};
+pub(crate) use rollups::{RecordRollups, Rollup, RollupGrain, RollupQuery, RollupSink, Rollups};
 pub(in crate::store) use settle::BLOCKED;
 pub(crate) use settle::{
     AttemptRecord, Claim, ClaimRequest, Claimed, DestinationChange, Release, SettleAndClaim,

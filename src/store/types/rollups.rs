@@ -1,5 +1,6 @@
 //! Rollups: what was accepted and delivered, by minute for two days and by hour for 90.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,11 +104,13 @@ pub(in crate::store) const ROWS_OF_A_NAME: usize = RollupGrain::ALL.len();
 const MAX_STEPS: u64 = 1500;
 /// Rows of an answer at most, some 8 MiB: a thousand destinations over an hour of minutes fit into
 /// it twice.
-pub(in crate::store) const MAX_ROLLUPS: usize = 40_000;
+const MAX_ROLLUPS: usize = 40_000;
 
 /// A query for rollups, in steps of a whole number of minutes or hours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RollupQuery {
+    /// The only destination that is wanted, without any source. None: all of both.
+    pub(in crate::store) destination: Option<String>,
     pub(in crate::store) from: Timestamp,
     pub(in crate::store) to: Timestamp,
     pub(in crate::store) step: Duration,
@@ -133,6 +136,7 @@ impl RollupQuery {
         let grain = grain_of(from, step, now);
         let step = whole(step, grain.length());
         let query = Self {
+            destination: None,
             from: begin(from, step),
             to,
             step,
@@ -153,10 +157,21 @@ impl RollupQuery {
         let grain = grain_of(from, RollupGrain::Minute.length(), now);
         let from = grain.begin(from);
         Self {
+            destination: None,
             from,
             to,
             step: Duration::MAX,
             grain,
+        }
+    }
+
+    /// The same of one destination alone.
+    #[allow(dead_code, reason = "a build without the console asks for all")]
+    #[must_use]
+    pub fn of_destination(self, name: &str) -> Self {
+        Self {
+            destination: Some(name.to_owned()),
+            ..self
         }
     }
 
@@ -212,6 +227,103 @@ pub(crate) struct Rollups {
     pub destinations: Vec<Rollup<DestinationCounts>>,
     /// Whether it was cut short, being too long: a longer step makes it shorter.
     pub is_cut_short: bool,
+}
+
+/// Takes the stored rows of a query one by one, each table by time and name.
+pub(crate) trait RollupSink: Clone + Send + 'static {
+    /// Takes a source's counts of a minute or an hour; false if it wants no more of sources.
+    fn source(&mut self, at: Timestamp, name: &str, counts: &SourceCounts) -> bool;
+    /// Takes a destination's; false if it wants no more of destinations.
+    fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool;
+}
+
+/// Adds stored rows up in the steps of a query. The rows come by time and name.
+#[derive(Clone)]
+struct AddUp<C> {
+    finished: Vec<Rollup<C>>,
+    step: Timestamp,
+    /// The counts of the step, by name.
+    names: BTreeMap<String, C>,
+}
+
+impl<C: Default> AddUp<C> {
+    fn new() -> Self {
+        Self {
+            finished: Vec::new(),
+            step: Timestamp::from_millis(i64::MIN),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// The counts of a name in a step, to which a row is added. None if there are too many.
+    fn of(&mut self, step: Timestamp, name: &str) -> Option<&mut C> {
+        if step != self.step {
+            self.finish();
+            self.step = step;
+        }
+        if !self.names.contains_key(name) {
+            if self.finished.len() + self.names.len() >= MAX_ROLLUPS {
+                return None;
+            }
+            self.names.insert(name.to_owned(), C::default());
+        }
+        self.names.get_mut(name)
+    }
+
+    fn finish(&mut self) {
+        let at = self.step;
+        let names = std::mem::take(&mut self.names).into_iter();
+        let rollups = names.map(|(name, counts)| Rollup { at, name, counts });
+        self.finished.extend(rollups);
+    }
+
+    /// All of them, by time and name.
+    fn all(mut self) -> Vec<Rollup<C>> {
+        self.finish();
+        self.finished
+    }
+}
+
+/// Adds rows up to [`Rollups`].
+#[derive(Clone)]
+pub(in crate::store) struct Listed {
+    query: RollupQuery,
+    sources: AddUp<SourceCounts>,
+    destinations: AddUp<DestinationCounts>,
+    is_cut_short: bool,
+}
+
+impl Listed {
+    pub fn new(query: &RollupQuery) -> Self {
+        Self {
+            query: query.clone(),
+            sources: AddUp::new(),
+            destinations: AddUp::new(),
+            is_cut_short: false,
+        }
+    }
+
+    pub fn rollups(self) -> Rollups {
+        Rollups {
+            sources: self.sources.all(),
+            destinations: self.destinations.all(),
+            is_cut_short: self.is_cut_short,
+        }
+    }
+}
+
+impl RollupSink for Listed {
+    fn source(&mut self, at: Timestamp, name: &str, counts: &SourceCounts) -> bool {
+        let sum = self.sources.of(self.query.step_of(at), name);
+        self.is_cut_short |= sum.is_none();
+        sum.map(|sum| sum.add(counts)).is_some()
+    }
+
+    fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool {
+        let sum = self.destinations.of(self.query.step_of(at), name);
+        self.is_cut_short |= sum.is_none();
+        sum.map(|sum| sum.add(counts)).is_some()
+    }
 }
 
 #[cfg(test)]

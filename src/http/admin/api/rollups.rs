@@ -32,7 +32,10 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
         let member = problem.split(':').next().unwrap_or_default();
         ApiError::invalid(member, problem.as_str())
     })?;
-    let rollups = call.context.wait(call.app.store.rollups(query)).await?;
+    let rollups = call
+        .context
+        .wait(call.app.store.rollups(query.clone()))
+        .await?;
     let sources = rollups
         .sources
         .iter()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::model::LatencyHistogram;
-use crate::store::{RollupQuery, Rollups};
+use crate::model::{DestinationCounts, LatencyHistogram, SourceCounts};
+use crate::store::{RollupQuery, RollupSink};
 
 use super::visit::{grouped, millis};
 
@@ -26,40 +26,44 @@ pub(super) struct Point {
     pub latency: LatencyHistogram,
 }
 
-/// The counts of a time, in steps of one length.
+/// Stored rows that a series takes of sources, and of destinations: a thousand destinations over an
+/// hour of minutes fit into it, and it takes some 10 ms.
+const MAX_ROWS: usize = 40_000;
+
+/// The counts of a time, in steps of one length: those of all rows that it takes in.
+#[derive(Clone)]
 pub(super) struct Series {
     from: Timestamp,
     step: Duration,
     pub points: Vec<Point>,
+    sources: usize,
+    destinations: usize,
+    /// Whether there were more rows.
+    pub is_cut_short: bool,
 }
 
 impl Series {
-    /// All sources and destinations together, in this number of steps.
-    pub fn new(query: &RollupQuery, rollups: &Rollups, steps: usize) -> Self {
-        let mut series = Self {
+    /// None yet, in this number of steps.
+    pub fn new(query: &RollupQuery, steps: usize) -> Self {
+        Self {
             from: query.from(),
             step: query.step(),
             points: vec![Point::default(); steps],
-        };
-        for row in &rollups.sources {
-            if let Some(point) = series.at(row.at) {
-                point.accepted += row.counts.accepted;
-            }
+            sources: 0,
+            destinations: 0,
+            is_cut_short: false,
         }
-        for row in &rollups.destinations {
-            if let Some(point) = series.at(row.at) {
-                point.delivered += row.counts.delivered;
-                point.failed += row.counts.failed;
-                point.dead += row.counts.dead;
-                point.latency.add(&row.counts.latency);
-            }
-        }
-        series
     }
 
     fn at(&mut self, at: Timestamp) -> Option<&mut Point> {
         let steps = at.since(self.from).as_millis() / self.step.as_millis().max(1);
         self.points.get_mut(usize::try_from(steps).ok()?)
+    }
+
+    /// Whether one more row is taken.
+    fn has_room(&mut self, rows: usize) -> bool {
+        self.is_cut_short |= rows == MAX_ROWS;
+        rows < MAX_ROWS
     }
 
     /// The beginning of a step.
@@ -206,6 +210,33 @@ pub(super) fn quantile_text(latency: &LatencyHistogram, share: f64) -> String {
     latency
         .quantile(share)
         .map_or_else(|| "–".to_owned(), millis)
+}
+
+impl RollupSink for Series {
+    fn source(&mut self, at: Timestamp, _: &str, counts: &SourceCounts) -> bool {
+        if !self.has_room(self.sources) {
+            return false;
+        }
+        self.sources += 1;
+        if let Some(point) = self.at(at) {
+            point.accepted += counts.accepted;
+        }
+        true
+    }
+
+    fn destination(&mut self, at: Timestamp, _: &str, counts: &DestinationCounts) -> bool {
+        if !self.has_room(self.destinations) {
+            return false;
+        }
+        self.destinations += 1;
+        if let Some(point) = self.at(at) {
+            point.delivered += counts.delivered;
+            point.failed += counts.failed;
+            point.dead += counts.dead;
+            point.latency.add(&counts.latency);
+        }
+        true
+    }
 }
 
 /// A chart of bars.

@@ -18,9 +18,9 @@ use crate::http::admin::destination_actions::{Action, Operator};
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::Response;
-use crate::model::PingReport;
+use crate::model::{DestinationCounts, PingReport, SourceCounts};
 use crate::store::{
-    DestinationOverview, DestinationsPage, DestinationsQuery, RollupQuery, Rollups,
+    DestinationOverview, DestinationsPage, DestinationsQuery, RollupQuery, RollupSink,
 };
 
 /// Destinations on a page.
@@ -123,19 +123,39 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
     }))
 }
 
+/// The attempts to one destination.
+#[derive(Clone)]
+struct Attempts {
+    now: Timestamp,
+    recent: Recent,
+    series: Series,
+}
+
+impl RollupSink for Attempts {
+    fn source(&mut self, _: Timestamp, _: &str, _: &SourceCounts) -> bool {
+        false
+    }
+
+    fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool {
+        self.recent.add(at, counts, self.now);
+        self.series.destination(at, name, counts)
+    }
+}
+
 pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiError> {
     let said = visit.no_query()?;
     let one = find(visit, name).await?;
     let now = visit.now();
     let from = now.minus(MINUTE.saturating_mul(MINUTES - 1));
     let query = RollupQuery::new(from, now.plus(MINUTE), MINUTE, now);
-    let query = query.expect("the steps are few");
-    let rollups = visit.app.store.rollups(query);
-    let mut rollups = visit.context.wait(rollups).await?;
-    rollups.sources.clear();
-    rollups.destinations.retain(|row| row.name == name);
-    let recent = recent(&rollups, now);
-    let series = Series::new(&query, &rollups, MINUTES as usize);
+    let query = query.expect("the steps are few").of_destination(name);
+    let attempts = Attempts {
+        now,
+        recent: Recent::default(),
+        series: Series::new(&query, MINUTES as usize),
+    };
+    let attempts = visit.app.store.each_rollup(query, attempts);
+    let Attempts { recent, series, .. } = visit.context.wait(attempts).await?;
     let policy = visit.app.config.destinations.get(name);
     let page = DestinationPage {
         frame: visit.frame(name, Tab::Destinations, said).live(true),
@@ -156,14 +176,6 @@ pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiE
         may_operate: visit.may_operate(),
     };
     Ok(html(&page))
-}
-
-fn recent(rollups: &Rollups, now: Timestamp) -> Recent {
-    let mut recent = Recent::default();
-    for row in &rollups.destinations {
-        recent.add(row, now);
-    }
-    recent
 }
 
 fn settings(policy: &DestinationPolicy) -> Vec<(&'static str, String)> {

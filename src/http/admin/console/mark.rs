@@ -8,7 +8,7 @@ use super::when::When;
 use crate::clock::Timestamp;
 use crate::config::Resolved;
 use crate::model::{DeliveryState, DestinationCounts};
-use crate::store::{DestinationOverview, KeepReason, Obstacles, Rollup};
+use crate::store::{DestinationOverview, KeepReason, Obstacles};
 
 /// The time without a success after which a destination that fails counts as failing, as the alert
 /// `destination.failing` has it.
@@ -104,10 +104,10 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Counts a destination's attempts of a time, if that is not too long ago.
-    pub fn add(&mut self, row: &Rollup<DestinationCounts>, now: Timestamp) {
-        if row.at.plus(FAILING_AFTER) >= now {
-            self.delivered += row.counts.delivered;
-            self.failed += row.counts.failed;
+    pub fn add(&mut self, at: Timestamp, counts: &DestinationCounts, now: Timestamp) {
+        if at.plus(FAILING_AFTER) >= now {
+            self.delivered += counts.delivered;
+            self.failed += counts.failed;
         }
     }
 }

@@ -16,8 +16,8 @@ use super::when::{When, span};
 use crate::clock::Timestamp;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
-use crate::model::{DeliveryState, DestinationCounts, Level};
-use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, Rollups, SpaceUse};
+use crate::model::{DeliveryState, DestinationCounts, Level, SourceCounts};
+use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, RollupSink, SpaceUse};
 
 /// Destinations that are shown; the page of destinations has all.
 const SHOWN: usize = 50;
@@ -82,8 +82,37 @@ struct Fact {
 struct Read {
     backlog: Backlog,
     state: ConfigState,
-    hour: (RollupQuery, Rollups),
-    day: (RollupQuery, Rollups),
+    hour: Hour,
+    day: Series,
+}
+
+/// The last hour: its steps, and its destinations.
+#[derive(Clone)]
+struct Hour {
+    now: Timestamp,
+    series: Series,
+    destinations: BTreeMap<String, (Recent, DestinationCounts)>,
+}
+
+impl RollupSink for Hour {
+    fn source(&mut self, at: Timestamp, name: &str, counts: &SourceCounts) -> bool {
+        self.series.source(at, name, counts)
+    }
+
+    fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool {
+        if !self.series.destination(at, name, counts) {
+            return false;
+        }
+        if !self.destinations.contains_key(name) {
+            self.destinations
+                .insert(name.to_owned(), Default::default());
+        }
+        if let Some((recent, hour)) = self.destinations.get_mut(name) {
+            recent.add(at, counts, self.now);
+            hour.add(counts);
+        }
+        true
+    }
 }
 
 pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
@@ -99,10 +128,10 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
     let page = visit.app.store.destinations_page(query);
     let page = visit.context.wait(page).await?;
     let now = visit.now();
-    let (recent, hour) = by_destination(&read.hour.1, now);
     let rows = page.found.iter().map(|one| {
-        let mark = DestinationMark::new(one, &config, now, recent.get(one.name.as_str()));
-        let counts = hour.get(one.name.as_str()).copied().unwrap_or_default();
+        let hour = read.hour.destinations.get(&one.name);
+        let mark = DestinationMark::new(one, &config, now, hour.map(|(recent, _)| recent));
+        let counts = hour.map(|(_, counts)| *counts).unwrap_or_default();
         DestinationRow {
             path: link::destination(&one.name),
             mark,
@@ -118,7 +147,7 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
     });
     let destinations = rows.collect();
     let mut frame = visit.frame("Overview", Tab::Overview, said).live(true);
-    if read.hour.1.is_cut_short || read.day.1.is_cut_short {
+    if read.hour.series.is_cut_short || read.day.is_cut_short {
         let text = "There are too many destinations for the charts: a part of them is missing.";
         frame.notes.push(Note::hint(text.to_owned()));
     }
@@ -131,8 +160,8 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
         frame,
         figures: figures(visit, &read.backlog, now),
         spans: vec![
-            span_of(&read.hour, MINUTES, "hour", "Last hour", "a minute"),
-            span_of(&read.day, HOURS, "day", "Last day", "an hour"),
+            span_of(&read.hour.series, "hour", "Last hour", "a minute"),
+            span_of(&read.day, "day", "Last day", "an hour"),
         ],
         destinations,
         total: page.total,
@@ -147,44 +176,31 @@ async fn read(visit: &Visit<'_>) -> Result<Read, ApiError> {
     let backlog = visit.context.wait(backlog).await?;
     let state = visit.context.wait(store.config_state()).await?;
     let now = visit.now();
-    let rollups = async |step: Duration, steps: usize| {
+    let query = |step: Duration, steps: usize| {
         let steps = u32::try_from(steps).expect("a small number") - 1;
         let from = now.minus(step.saturating_mul(steps));
         let query = RollupQuery::new(from, now.plus(MINUTE), step, now);
-        let query = query.expect("the steps are few");
-        let found = visit.context.wait(store.rollups(query)).await?;
-        Ok::<_, ApiError>((query, found))
+        query.expect("the steps are few")
     };
+    let (hour, day) = (query(MINUTE, MINUTES), query(HOUR, HOURS));
+    let none = Hour {
+        now,
+        series: Series::new(&hour, MINUTES),
+        destinations: BTreeMap::new(),
+    };
+    let none_of_day = Series::new(&day, HOURS);
     Ok(Read {
         backlog,
         state,
-        hour: rollups(MINUTE, MINUTES).await?,
-        day: rollups(HOUR, HOURS).await?,
+        hour: visit.context.wait(store.each_rollup(hour, none)).await?,
+        day: visit
+            .context
+            .wait(store.each_rollup(day, none_of_day))
+            .await?,
     })
 }
 
-/// The counts of each destination: of the last minutes, and of the hour.
-fn by_destination(
-    rollups: &Rollups,
-    now: Timestamp,
-) -> (BTreeMap<&str, Recent>, BTreeMap<&str, DestinationCounts>) {
-    let mut recent: BTreeMap<&str, Recent> = BTreeMap::new();
-    let mut hour: BTreeMap<&str, DestinationCounts> = BTreeMap::new();
-    for row in &rollups.destinations {
-        hour.entry(&row.name).or_default().add(&row.counts);
-        recent.entry(&row.name).or_default().add(row, now);
-    }
-    (recent, hour)
-}
-
-fn span_of(
-    (query, rollups): &(RollupQuery, Rollups),
-    steps: usize,
-    id: &'static str,
-    name: &'static str,
-    unit: &str,
-) -> Span {
-    let series = Series::new(query, rollups, steps);
+fn span_of(series: &Series, id: &'static str, name: &'static str, unit: &str) -> Span {
     let charts = vec![
         series.counts("Accepted", "accepted", unit, |point| point.accepted),
         series.counts("Delivered", "delivered", unit, |point| point.delivered),

@@ -1,7 +1,5 @@
 //! Counts by minute and hour.
 
-use std::collections::BTreeMap;
-
 use tokio_postgres::Row;
 
 use crate::clock::Timestamp;
@@ -12,65 +10,62 @@ use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::values::{limit, number};
-use crate::store::types::{MAX_ROLLUPS, Rollup, RollupQuery, Rollups};
+use crate::store::types::{Listed, RollupQuery, RollupSink, Rollups};
 
-/// The next rows in the order of the primary key, after (at, name).
+/// The next rows in the order of the primary key, after (at, name). $6: the only destination that
+/// is wanted.
 pub const SELECT_SOURCES: &str = "SELECT at, source, accepted, duplicates, refused
      FROM relay.source_rollups
-     WHERE grain = $1 AND (at, source) > ($2, $3::text) AND at < $4 ORDER BY at, source LIMIT $5";
+     WHERE grain = $1 AND (at, source) > ($2, $3::text) AND at < $4 AND $6::text IS NULL
+     ORDER BY at, source LIMIT $5";
 pub const SELECT_DESTINATIONS: &str = "SELECT at, destination, delivered, failed, dead, latency
      FROM relay.destination_rollups
      WHERE grain = $1 AND (at, destination) > ($2, $3::text) AND at < $4
+       AND ($6::text IS NULL OR destination = $6)
      ORDER BY at, destination LIMIT $5";
 
 /// Rows that are read at once.
 const CHUNK: usize = 5_000;
 
-fn read(sql: &mut Connection, query: &RollupQuery) -> Result<Rollups, Failure> {
-    let (sources, is_cut) = rows(sql, SELECT_SOURCES, query, source, SourceCounts::add)?;
-    let add = DestinationCounts::add;
-    let (destinations, is_cut_too) = rows(sql, SELECT_DESTINATIONS, query, destination, add)?;
-    Ok(Rollups {
-        sources,
-        destinations,
-        is_cut_short: is_cut || is_cut_too,
+fn read(
+    sql: &mut Connection,
+    query: &RollupQuery,
+    sink: &mut impl RollupSink,
+) -> Result<(), Failure> {
+    rows(sql, SELECT_SOURCES, query, |at, name, row| {
+        Ok(sink.source(at, name, &source(row)?))
+    })?;
+    rows(sql, SELECT_DESTINATIONS, query, |at, name, row| {
+        Ok(sink.destination(at, name, &destination(row)?))
     })
 }
 
-/// The rows of a table, added up in the query's steps; whether rows were left out.
-fn rows<C: Default>(
+/// Reads the rows of a table, until `take` wants no more.
+fn rows(
     sql: &mut Connection,
     select: &'static str,
     query: &RollupQuery,
-    counts: fn(&Row) -> Result<C, Failure>,
-    add: fn(&mut C, &C),
-) -> Result<(Vec<Rollup<C>>, bool), Failure> {
+    mut take: impl FnMut(Timestamp, &str, &Row) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
     let grain = i32::try_from(query.grain.seconds()).unwrap_or(i32::MAX);
-    let mut found: BTreeMap<(Timestamp, String), C> = BTreeMap::new();
     // No name is empty, so that this comes before the first row of the time.
     let mut after = (query.from, String::new());
     loop {
+        let (to, destination) = (&query.to, &query.destination);
         let rows = sql.rows(
             select,
-            &[&grain, &after.0, &after.1, &query.to, &limit(CHUNK)],
+            &[&grain, &after.0, &after.1, to, &limit(CHUNK), destination],
         )?;
         for row in &rows {
             after = (row.try_get(0)?, row.try_get(1)?);
-            let key = (query.step_of(after.0), after.1.clone());
-            if found.len() >= MAX_ROLLUPS && !found.contains_key(&key) {
-                return Ok((listed(found), true));
+            if !take(after.0, &after.1, row)? {
+                return Ok(());
             }
-            add(found.entry(key).or_default(), &counts(row)?);
         }
         if rows.len() < CHUNK {
-            return Ok((listed(found), false));
+            return Ok(());
         }
     }
-}
-
-fn listed<C>(found: BTreeMap<(Timestamp, String), C>) -> Vec<Rollup<C>> {
-    let rollup = |((at, name), counts)| Rollup { at, name, counts };
-    found.into_iter().map(rollup).collect()
 }
 
 fn source(row: &Row) -> Result<SourceCounts, Failure> {
@@ -100,15 +95,28 @@ fn histogram(stored: Option<Vec<i64>>) -> LatencyHistogram {
 }
 
 impl Postgres {
-    /// The rollups of a time.
-    pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
-        self.read_async(move |sql| read(sql, &query)).await
+    /// Hands the rows of a time to the sink, and returns it.
+    pub async fn each_rollup<S: RollupSink>(
+        &self,
+        query: RollupQuery,
+        sink: S,
+    ) -> Result<S, StoreError> {
+        // A read that is made again begins with the sink as it was.
+        self.read_async(move |sql| {
+            let mut sink = sink.clone();
+            read(sql, &query, &mut sink).map(|()| sink)
+        })
+        .await
     }
 }
 
 impl Operator {
     /// The rollups of a time.
     pub fn rollups(&self, query: &RollupQuery) -> Result<Rollups, StoreError> {
-        self.read(|sql| read(sql, query))
+        let listed = self.read(|sql| {
+            let mut listed = Listed::new(query);
+            read(sql, query, &mut listed).map(|()| listed)
+        })?;
+        Ok(listed.rollups())
     }
 }

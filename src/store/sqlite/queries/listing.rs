@@ -29,6 +29,9 @@ const SELECT_ONE: &str =
           CROSS JOIN destinations t ON t.id = d.destination_id
      WHERE d.intent_id = ?1 AND d.destination_id = ?2";
 
+/// The number of all deliveries, up to ?1.
+const COUNT_ALL: &str = "SELECT count(*) FROM (SELECT 1 FROM deliveries LIMIT ?1)";
+
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SearchEnd {
@@ -194,10 +197,17 @@ fn count(
             is_exact: number <= most,
         });
     }
-    let query = ListQuery {
-        limit: u32::try_from(most).unwrap_or(u32::MAX).saturating_add(1),
-        ..query
-    };
+    let limit = u32::try_from(most).unwrap_or(u32::MAX).saturating_add(1);
+    if query.is_of_all() {
+        let mut statement = sql.prepare_cached(COUNT_ALL)?;
+        let counted: i64 = statement.query_row([limit], |row| row.get(0))?;
+        let number = usize::try_from(counted).unwrap_or(0);
+        return Ok(DeliveryCount {
+            number: number.min(most),
+            is_exact: number <= most,
+        });
+    }
+    let query = ListQuery { limit, ..query };
     let sql = &*sql.unchecked_transaction()?;
     let found = search(sql, &query, now)?;
     let number = found.as_ref().map_or(0, Newest::len);

@@ -1,59 +1,53 @@
 //! Rollups of a time, in steps.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, Row, params};
 
-use crate::clock::Timestamp;
 use crate::model::{DestinationCounts, SourceCounts};
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::ops::rollups::histogram;
-use crate::store::types::{MAX_ROLLUPS, Rollup, RollupQuery, Rollups};
+use crate::store::types::{Listed, RollupQuery, RollupSink, Rollups};
 
 /// In the order of the primary key.
 const SELECT_SOURCES: &str = "SELECT at, source, accepted, duplicates, refused
-     FROM source_rollups WHERE grain = ?1 AND at >= ?2 AND at < ?3 ORDER BY at, source";
+     FROM source_rollups WHERE grain = ?1 AND at >= ?2 AND at < ?3 AND ?4 IS NULL
+     ORDER BY at, source";
 const SELECT_DESTINATIONS: &str = "SELECT at, destination, delivered, failed, dead, latency
-     FROM destination_rollups WHERE grain = ?1 AND at >= ?2 AND at < ?3 ORDER BY at, destination";
+     FROM destination_rollups WHERE grain = ?1 AND at >= ?2 AND at < ?3
+          AND (?4 IS NULL OR destination = ?4)
+     ORDER BY at, destination";
 
-fn read(sql: &Connection, query: &RollupQuery) -> Result<Rollups, StoreError> {
-    let (sources, is_cut) = rows(sql, SELECT_SOURCES, query, source, SourceCounts::add)?;
-    let add = DestinationCounts::add;
-    let (destinations, is_cut_too) = rows(sql, SELECT_DESTINATIONS, query, destination, add)?;
-    Ok(Rollups {
-        sources,
-        destinations,
-        is_cut_short: is_cut || is_cut_too,
+fn read(
+    sql: &Connection,
+    query: &RollupQuery,
+    sink: &mut impl RollupSink,
+) -> Result<(), StoreError> {
+    rows(sql, SELECT_SOURCES, query, |row| {
+        Ok(sink.source(row.get(0)?, row.get_ref(1)?.as_str()?, &source(row)?))
+    })?;
+    rows(sql, SELECT_DESTINATIONS, query, |row| {
+        let counts = destination(row)?;
+        Ok(sink.destination(row.get(0)?, row.get_ref(1)?.as_str()?, &counts))
     })
 }
 
-/// The rows of a table, added up in the query's steps; whether rows were left out.
-fn rows<C: Default>(
+/// Reads the rows of a table, until `take` wants no more.
+fn rows(
     sql: &Connection,
     select: &str,
     query: &RollupQuery,
-    counts: fn(&Row<'_>) -> rusqlite::Result<C>,
-    add: fn(&mut C, &C),
-) -> Result<(Vec<Rollup<C>>, bool), StoreError> {
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+) -> Result<(), StoreError> {
     let mut statement = sql.prepare_cached(select)?;
-    let mut stored = statement.query(params![query.grain.seconds(), query.from, query.to])?;
-    let mut found: BTreeMap<(Timestamp, String), C> = BTreeMap::new();
+    let (grain, destination) = (query.grain.seconds(), query.destination.as_deref());
+    let mut stored = statement.query(params![grain, query.from, query.to, destination])?;
     while let Some(row) = stored.next()? {
-        let step = query.step_of(row.get(0)?);
-        let key = (step, row.get(1)?);
-        if found.len() >= MAX_ROLLUPS && !found.contains_key(&key) {
-            return Ok((listed(found), true));
+        if !take(row)? {
+            break;
         }
-        add(found.entry(key).or_default(), &counts(row)?);
     }
-    Ok((listed(found), false))
-}
-
-fn listed<C>(found: BTreeMap<(Timestamp, String), C>) -> Vec<Rollup<C>> {
-    let rollup = |((at, name), counts)| Rollup { at, name, counts };
-    found.into_iter().map(rollup).collect()
+    Ok(())
 }
 
 fn source(row: &Row<'_>) -> rusqlite::Result<SourceCounts> {
@@ -79,15 +73,22 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 impl Sqlite {
-    /// The rollups of a time.
-    pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
-        self.read(move |sql| read(sql, &query)).await
+    /// Hands the rows of a time to the sink, and returns it.
+    pub async fn each_rollup<S: RollupSink>(
+        &self,
+        query: RollupQuery,
+        mut sink: S,
+    ) -> Result<S, StoreError> {
+        self.read(move |sql| read(sql, &query, &mut sink).map(|()| sink))
+            .await
     }
 }
 
 impl Operator {
     /// The rollups of a time.
     pub fn rollups(&self, query: &RollupQuery) -> Result<Rollups, StoreError> {
-        self.read(|sql| read(sql, query))
+        let mut listed = Listed::new(query);
+        self.read(|sql| read(sql, query, &mut listed))?;
+        Ok(listed.rollups())
     }
 }

@@ -1,6 +1,4 @@
 use super::*;
-use crate::model::{DestinationCounts, SourceCounts};
-use crate::store::Rollup;
 
 /// An hour that ends at 01:59:30, with two minutes in it.
 fn series() -> Series {
@@ -10,30 +8,24 @@ fn series() -> Series {
     let query = RollupQuery::new(at(60), now, minute, now).expect("a query");
     let mut latency = LatencyHistogram::default();
     latency.record(Duration::from_millis(40));
-    let source = |minutes, accepted| Rollup {
-        at: at(minutes),
-        name: "github".to_owned(),
-        counts: SourceCounts {
+    let mut series = Series::new(&query, 60);
+    for (minutes, accepted) in [(60, 1000), (119, 1)] {
+        let counts = SourceCounts {
             accepted,
             ..SourceCounts::default()
-        },
+        };
+        assert!(series.source(at(minutes), "github", &counts));
+    }
+    let counts = DestinationCounts {
+        delivered: 3,
+        failed: 1,
+        dead: 0,
+        latency,
     };
-    let destination = |name: &str| Rollup {
-        at: at(119),
-        name: name.to_owned(),
-        counts: DestinationCounts {
-            delivered: 3,
-            failed: 1,
-            dead: 0,
-            latency,
-        },
-    };
-    let rollups = Rollups {
-        sources: vec![source(60, 1000), source(119, 1)],
-        destinations: vec![destination("a"), destination("b")],
-        is_cut_short: false,
-    };
-    Series::new(&query, &rollups, 60)
+    for name in ["a", "b"] {
+        assert!(series.destination(at(119), name, &counts));
+    }
+    series
 }
 
 #[test]
@@ -74,4 +66,13 @@ fn a_series_without_counts_has_no_bar() {
     let latencies = series.latencies();
     assert_eq!(latencies.figure, "–");
     assert!(!latencies.has_key, "there is no colour to explain");
+}
+
+#[test]
+fn a_series_that_takes_no_more_rows_says_so() {
+    let mut series = series();
+    let (at, counts) = (series.from, DestinationCounts::default());
+    let taken = (0..=MAX_ROWS).filter(|_| series.destination(at, "a", &counts));
+    assert_eq!(taken.count(), MAX_ROWS - 2);
+    assert!(series.is_cut_short);
 }
