@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::judge::Verdict;
-use crate::support::postgres;
+use crate::support::{postgres, until};
 use cluster::{Cluster, Setup, heartbeat, lease};
 
 /// A round of the nodes, which finds what others made due.
@@ -116,16 +116,16 @@ fn a_node_that_is_killed_is_replaced_within_its_lease() {
 #[test]
 fn a_node_that_stands_still_is_replaced_and_records_nothing_when_it_goes_on() {
     // Its own clients wait for it; the events of the others wait no longer than for a dead one.
+    let mut claims = true;
     run(
         "frozen",
         &Setup::default(),
         2,
         until_replaced(),
         |cluster, at| {
-            cluster.signal(at, "-STOP");
-            cluster.until_taken_over(at);
-            cluster.signal(at, "-CONT");
+            cluster.freeze(at, claims);
             cluster.until_shared();
+            claims = !claims;
         },
     );
 }
@@ -134,8 +134,18 @@ fn a_node_that_stands_still_is_replaced_and_records_nothing_when_it_goes_on() {
 fn nothing_is_lost_when_the_server_is_killed() {
     let mut away = Duration::ZERO;
     let setup = Setup::default();
+    // Each second time all nodes have sent commits that are written and never answered.
+    let mut answers = true;
     run("server-killed", &setup, 2, OUTAGE, |cluster, _| {
         cluster.journal.fault();
+        answers = !answers;
+        if !answers {
+            cluster.database.withhold_answers();
+            until("a batch is written and not answered", || {
+                let batch = "INSERT INTO relay.intents";
+                cluster.database.is_withheld(batch).then_some(())
+            });
+        }
         let killed = Instant::now();
         cluster.database.kill();
         cluster.database.start();
@@ -143,6 +153,25 @@ fn nothing_is_lost_when_the_server_is_killed() {
         cluster.journal.fault();
     });
     println!("server-killed: it took connections again within {away:?}");
+}
+
+#[test]
+fn nothing_is_lost_when_the_servers_disk_is_full() {
+    let setup = Setup {
+        may_be_full: true,
+        ..Setup::default()
+    };
+    run("server-full", &setup, 2, OUTAGE, |cluster, _| {
+        let refused = cluster.journal.refused();
+        cluster.journal.fault();
+        cluster.database.fill_disk();
+        until("a batch is refused", || {
+            (cluster.journal.refused() > refused).then_some(())
+        });
+        crate::pause(Duration::from_secs(1));
+        cluster.database.empty_disk();
+        cluster.journal.fault();
+    });
 }
 
 #[test]

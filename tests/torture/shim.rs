@@ -1,7 +1,7 @@
 //! Builds shim.c, and controls it by its control page.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -41,6 +41,7 @@ pub struct Shim {
 }
 
 impl Shim {
+    /// A page, and a copy of the library, which programs of any user may use.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let page = File::options()
@@ -51,6 +52,13 @@ impl Shim {
             .open(directory.path().join("control"))
             .expect("a control page");
         page.set_len(4096).expect("a page");
+        let open = |path: &Path, mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, permissions).expect("its owner may");
+        };
+        open(directory.path(), 0o755);
+        open(&directory.path().join("control"), 0o666);
+        std::fs::copy(library(), directory.path().join("shim.so")).expect("room for it");
         let shim = Self { directory, page };
         shim.put(0, &MAGIC.to_ne_bytes());
         shim
@@ -60,7 +68,7 @@ impl Shim {
     /// `records`.
     pub fn load(&self, command: &mut Command, directory: &Path, records: bool) {
         command
-            .env("LD_PRELOAD", library())
+            .env("LD_PRELOAD", self.directory.path().join("shim.so"))
             .env("RELAY_SHIM_CONTROL", self.directory.path().join("control"))
             .env("RELAY_SHIM_WATCH", directory);
         if records {

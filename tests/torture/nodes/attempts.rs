@@ -1,13 +1,14 @@
 //! The attempts that receivers saw, and the node that made each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::support::Arrival;
 
-/// How long receivers take for an answer: an attempt is under way from its arrival until then.
-pub const ANSWERED_AFTER: Duration = Duration::from_millis(5);
+/// How long receivers take for an answer: an attempt is under way from its arrival until then. So
+/// long that a fault meets some, and short enough to be quick for a node, which then prefetches.
+pub const ANSWERED_AFTER: Duration = Duration::from_millis(60);
 
 /// How long an attempt of a node may be under way after a fault, beside another node's: it was on
 /// its way when the node was stopped.
@@ -17,10 +18,19 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Attempts(Mutex<Vec<Seen>>);
 
+/// A time in which a node stood still, and was taken over.
+pub struct Freeze {
+    pub node: &'static str,
+    pub from: Duration,
+    pub to: Duration,
+}
+
 #[derive(Clone)]
 struct Seen {
     at: Duration,
     node: String,
+    /// The event.
+    id: String,
     /// A receiver, and a destination of it.
     destination: (usize, String),
 }
@@ -30,6 +40,7 @@ impl Attempts {
         let seen = Seen {
             at,
             node: arrival.header("relay-node").to_owned(),
+            id: arrival.header("webhook-id").to_owned(),
             destination: (receiver, arrival.path.clone()),
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,12 +73,37 @@ impl Attempts {
         (all.len(), wrong)
     }
 
+    /// The attempts that a node began when it went on after it had stood still, of events that
+    /// others had taken over from it.
+    pub fn after_freezes(&self, freezes: &[Freeze]) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wrong = Vec::new();
+        for Freeze { node, from, to } in freezes {
+            let until = *to + ON_ITS_WAY;
+            let during = |seen: &&Seen| (*from..until).contains(&seen.at);
+            let (own, others): (Vec<_>, Vec<_>) = all
+                .iter()
+                .filter(during)
+                .partition(|seen| seen.node == *node);
+            let others: HashSet<&str> = others.iter().map(|seen| seen.id.as_str()).collect();
+            for seen in own.iter().filter(|seen| seen.at >= *to) {
+                let (id, at) = (seen.id.as_str(), seen.at);
+                if others.contains(id) {
+                    wrong.push(format!(
+                        "{node} went on at {to:?} with {id} of others at {at:?}"
+                    ));
+                }
+            }
+        }
+        wrong
+    }
+
     /// The attempts, a line each, to find the cause of a violation.
     pub fn lines(&self) -> String {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |seen: &Seen| {
             let (receiver, path) = &seen.destination;
-            format!("{:?} {} {receiver}{path}\n", seen.at, seen.node)
+            format!("{:?} {} {} {receiver}{path}\n", seen.at, seen.node, seen.id)
         };
         all.iter().map(line).collect()
     }

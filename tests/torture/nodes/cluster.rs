@@ -5,8 +5,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::attempts::{ANSWERED_AFTER, Attempts};
-use super::database::Database;
+use super::attempts::{ANSWERED_AFTER, Attempts, Freeze};
+use super::database::{Database, HeldClaims};
 use crate::judge::{Hit, Journal, Verdict, digest, number};
 use crate::load::{Address, Load, Target};
 use crate::shim::Shim;
@@ -17,6 +17,9 @@ use crate::world::send;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Receivers, and so destinations of relays: more than nodes, so that each node has some.
 const RECEIVERS: usize = 6;
+
+/// How long claims are held until a node has one: several events come in this time.
+const HELD_FOR: Duration = Duration::from_millis(300);
 
 /// The nodes' lease: in the short form shorter than usual, so that a cycle is.
 pub fn lease() -> Duration {
@@ -33,6 +36,8 @@ pub struct Setup {
     /// How many hours each node's clock is ahead.
     pub clocks: [i64; 3],
     pub has_standby: bool,
+    /// Whether the server's disk can be filled.
+    pub may_be_full: bool,
 }
 
 struct Node {
@@ -48,6 +53,8 @@ pub struct Cluster {
     pub journal: Arc<Journal>,
     pub database: Database,
     attempts: Arc<Attempts>,
+    /// The freezes of nodes that had just claimed something.
+    freezes: Vec<Freeze>,
     url: String,
     directory: tempfile::TempDir,
     receivers: Vec<Receiver>,
@@ -80,7 +87,7 @@ impl Cluster {
     /// Starts the server and all nodes, and waits until each owns some of the buckets.
     pub fn start_all(setup: &Setup) -> Self {
         let (journal, attempts) = (Arc::new(Journal::new()), Arc::new(Attempts::default()));
-        let database = Database::new(setup.has_standby);
+        let database = Database::new(setup.has_standby, setup.may_be_full);
         let created = database.server().create_database();
         let name = created
             .rsplit('/')
@@ -104,6 +111,7 @@ impl Cluster {
             nodes: nodes.collect(),
             journal,
             attempts,
+            freezes: Vec::new(),
             database,
             url,
             directory: tempfile::tempdir().expect("a temporary directory"),
@@ -188,6 +196,8 @@ allow_networks = ["127.0.0.0/8"]
     /// Starts a node, and waits until it is ready.
     pub fn start(&mut self, at: usize) {
         let (name, port) = (self.nodes[at].name, self.nodes[at].port);
+        let joint = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{joint}application_name={name}", self.url);
         let file = self.directory.path().join(format!("{name}.toml"));
         std::fs::write(&file, self.configuration(at)).expect("a configuration");
         let log = self.directory.path().join(format!("{name}.log"));
@@ -196,7 +206,7 @@ allow_networks = ["127.0.0.0/8"]
         command
             .args([Path::new("serve"), Path::new("--config"), &file])
             .env_clear()
-            .env("RELAY_DATABASE_URL", &self.url)
+            .env("RELAY_DATABASE_URL", url)
             .env("RELAY_TEST_NODE_HEADER", "1")
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
@@ -256,8 +266,45 @@ allow_networks = ["127.0.0.0/8"]
         (status, self.log(NAMES[at]))
     }
 
+    /// Lets a node stand still until it is taken over, with attempts under way, or, if `claims`,
+    /// with deliveries that it has just claimed and not begun.
+    pub fn freeze(&mut self, at: usize, claims: bool) {
+        if claims {
+            let held = until("the node claims something", || {
+                self.assert_runs(at);
+                self.hold_a_claim(at)
+            });
+            // Attempts that it had begun before are answered by then.
+            crate::pause(ANSWERED_AFTER * 2);
+            self.signal(at, "-STOP");
+            drop(held);
+        } else {
+            self.signal(at, "-STOP");
+        }
+        let from = self.journal.now();
+        self.until_taken_over(at);
+        let to = self.journal.now();
+        self.signal(at, "-CONT");
+        if claims {
+            let node = NAMES[at];
+            self.freezes.push(Freeze { node, from, to });
+        }
+    }
+
+    /// Holds a claim of a node. None if it settles first, and so has nothing to claim meanwhile.
+    fn hold_a_claim(&self, at: usize) -> Option<HeldClaims> {
+        let held = self.database.hold_claims(&self.url);
+        let began = Instant::now();
+        while began.elapsed() < HELD_FOR {
+            if self.database.is_claim_held(NAMES[at]) {
+                return Some(held);
+            }
+        }
+        None
+    }
+
     /// Signals a node. Before and after it, outcomes of its attempts may be refused.
-    pub fn signal(&self, at: usize, signal: &str) {
+    fn signal(&self, at: usize, signal: &str) {
         self.journal.fault();
         let child = self.nodes[at].child.as_ref().expect("it runs");
         send(signal, child.id());
@@ -344,6 +391,9 @@ allow_networks = ["127.0.0.0/8"]
         }
         let (attempts, at_once) = self.attempts.at_once(&self.journal.faults());
         verdict.wrong.extend(at_once);
+        verdict
+            .wrong
+            .extend(self.attempts.after_freezes(&self.freezes));
         let (n, waited) = self.journal.longest_wait();
         println!("{name}: {attempts} attempts; the longest wait for the first one was {waited:?}");
         if waited > longest {

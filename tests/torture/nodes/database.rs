@@ -1,9 +1,11 @@
 //! A server of PostgreSQL that can be killed and started again, and its standby.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::shim::{DATABASE, ENOSPC, Shim};
 use crate::support::postgres::{self, Server};
 use crate::support::until;
 use crate::world::send;
@@ -19,15 +21,30 @@ pub struct Database {
 struct Instance {
     directory: PathBuf,
     child: Option<Child>,
+    /// Fills its disk.
+    shim: Option<Shim>,
+}
+
+/// A session that keeps all claims and settlements from being recorded, until it is dropped.
+pub struct HeldClaims(Child);
+
+impl Drop for HeldClaims {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Database {
     /// Makes a cluster of databases and starts its server, and a standby if there is one.
-    pub fn new(has_standby: bool) -> Self {
+    /// `may_be_full`: whether its disk can be filled.
+    pub fn new(has_standby: bool, may_be_full: bool) -> Self {
         let programs = postgres::programs().expect("PostgreSQL is there");
+        let mut primary = Instance::new();
+        primary.shim = may_be_full.then(Shim::new);
         let mut database = Self {
             programs,
-            primary: Instance::new(),
+            primary,
             standby: has_standby.then(Instance::new),
         };
         database.run("initdb", |command| {
@@ -74,6 +91,61 @@ impl Database {
     /// Kills the server at once; its processes end as they find out.
     pub fn kill(&mut self) {
         self.primary.end("-KILL");
+        if self.standby.is_none() {
+            self.primary.forget_settings();
+        }
+    }
+
+    /// Lets no commit be answered from now on: each is written, and waits for a standby that never
+    /// comes. The server that is started after a kill answers again.
+    pub fn withhold_answers(&self) {
+        self.wait_for_standbys("nobody");
+    }
+
+    /// Whether a session waits so, whose statement has this text.
+    pub fn is_withheld(&self, statement: &str) -> bool {
+        self.waits(&format!(
+            "wait_event = 'SyncRep' AND query LIKE '%{statement}%'"
+        ))
+    }
+
+    fn waits(&self, condition: &str) -> bool {
+        let asked = format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {condition})");
+        self.ask(&asked) == "t\n"
+    }
+
+    /// Keeps claims and settlements from being recorded.
+    pub fn hold_claims(&self, database: &str) -> HeldClaims {
+        let mut session = program(&self.programs, "psql")
+            .args(["-X", "-q", "-d", database])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("psql is there");
+        let input = session.stdin.as_mut().expect("a pipe");
+        writeln!(input, "BEGIN; LOCK TABLE relay.claims IN SHARE MODE;").expect("psql reads");
+        HeldClaims(session)
+    }
+
+    /// Whether the node's claim waits for whoever holds claims.
+    pub fn is_claim_held(&self, node: &str) -> bool {
+        self.waits(&format!(
+            "application_name = '{node}' AND wait_event_type = 'Lock'
+             AND query LIKE '%INSERT INTO relay.claims%'"
+        ))
+    }
+
+    /// Refuses to make any file of a table longer, as a full disk does.
+    pub fn fill_disk(&self) {
+        self.shim().fail_writes(ENOSPC, DATABASE, true);
+    }
+
+    pub fn empty_disk(&self) {
+        self.shim().heal();
+    }
+
+    fn shim(&self) -> &Shim {
+        self.primary.shim.as_ref().expect("its disk can be filled")
     }
 
     /// Stops the server in order, without waiting for its clients.
@@ -143,6 +215,7 @@ impl Instance {
         Self {
             directory: PathBuf::from(directory.trim()),
             child: None,
+            shim: None,
         }
     }
 
@@ -166,12 +239,18 @@ impl Instance {
                 .is_some_and(|child| child.try_wait().expect("a child").is_none());
             if !is_running {
                 let lines = || File::options().create(true).append(true).open(&log);
-                let child = program(programs, "postgres")
+                let mut command = program(programs, "postgres");
+                if let Some(shim) = &self.shim {
+                    shim.load(&mut command, &self.data().join("base"), false);
+                }
+                let child = command
                     .arg("-D")
                     .arg(self.data())
                     .arg("-k")
                     .arg(&self.directory)
                     .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+                    // Whole statements, which the tests tell apart.
+                    .args(["-c", "track_activity_query_size=8kB"])
                     .stdin(Stdio::null())
                     .stdout(lines().expect("a log"))
                     .stderr(lines().expect("a log"))
@@ -184,6 +263,12 @@ impl Instance {
                 .status();
             ready.expect("pg_isready runs").success().then_some(())
         });
+    }
+
+    /// Forgets what was set while it ran.
+    fn forget_settings(&self) {
+        let settings = self.data().join("postgresql.auto.conf");
+        std::fs::write(settings, "").expect("it is there");
     }
 
     fn end(&mut self, signal: &str) {
