@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::end::EndClaims;
 use super::look::Found;
-use super::settle::number_of;
+use super::settle::{SETTLE, number_of};
 use crate::clock::Timestamp;
-use crate::store::postgres::connection::{Connection, Param};
+use crate::store::postgres::connection::{Call, Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::in_flight::Held;
 
@@ -85,14 +86,6 @@ impl Columns {
         columns
     }
 
-    /// The destinations, each once and in order.
-    pub fn distinct_destinations(&self) -> Vec<i32> {
-        let mut distinct = self.destinations.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        distinct
-    }
-
     /// The parameters from $6 on.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 6] {
         [
@@ -118,20 +111,37 @@ pub struct ClaimTurn<'a> {
 }
 
 impl ClaimTurn<'_> {
-    /// Sends it; what is claimed. None if the node's row is gone.
-    pub fn send(&self, connection: &mut Connection) -> Result<Option<Vec<Held>>, Failure> {
+    /// Sends it, and settles in the same transaction; what is claimed. None if the node's row is
+    /// gone. `end` is settling alone. All destinations are locked first: a command that waits for
+    /// the row of a delivery has locked its destination before, too.
+    pub fn send(
+        &self,
+        connection: &mut Connection,
+        end: Option<&EndClaims<'_>>,
+    ) -> Result<Option<Vec<Held>>, Failure> {
         let ((slot, epoch), now) = (self.life, self.now.as_millis());
         let columns = Columns::of(self.chosen);
-        let locked = columns.distinct_destinations();
+        let mut locked = columns.destinations.clone();
+        let mut settle: Vec<Param<'_>> = vec![&slot, &epoch, &now];
+        if let Some(end) = end {
+            end.add_destinations(&mut locked);
+            end.settle_with(&mut settle);
+        }
+        locked.sort_unstable();
+        locked.dedup();
         let lock: [Param<'_>; 1] = [&locked];
         let mut claim: Vec<Param<'_>> = vec![&slot, &epoch, &self.turn, &now, &self.over];
         claim.extend(columns.params());
         let claimed: [Param<'_>; 2] = [&epoch, &self.turn];
-        let answers =
-            connection.transaction(&[(LOCK, &lock), (CLAIM, &claim), (CLAIMED, &claimed)])?;
-        let [_, fence, rows] = &answers[..] else {
+        let mut calls: Vec<Call<'_>> = vec![(LOCK, &lock)];
+        if end.is_some() {
+            calls.push((SETTLE, &settle));
+        }
+        calls.extend([(CLAIM, &claim[..]), (CLAIMED, &claimed)]);
+        let answers = connection.transaction(&calls)?;
+        let [.., fence, rows] = &answers[..] else {
             return Err(Failure::unexpected(
-                "three statements have three answers".to_owned(),
+                "each statement has an answer".to_owned(),
             ));
         };
         let fence = fence.first().map(|row| row.try_get::<_, i64>(0));

@@ -160,7 +160,19 @@ impl<'a> EndClaims<'a> {
         Ok(Ended { is_own, advanced })
     }
 
-    fn is_settling_alone(&self) -> bool {
+    /// Adds the parameters of the statement that settles. $1: slot; $2: epoch; $3: now.
+    pub fn settle_with<'p>(&'p self, params: &mut Vec<Param<'p>>) {
+        params.push(&self.over);
+        params.extend(self.settle.params());
+    }
+
+    /// Adds the destinations of what is settled.
+    pub fn add_destinations(&self, destinations: &mut Vec<i32>) {
+        destinations.extend(self.settle.destinations());
+    }
+
+    /// Whether one statement does it all.
+    pub fn is_settling_alone(&self) -> bool {
         self.has_settlements
             && !self.has_releases
             && self.locked.is_empty()

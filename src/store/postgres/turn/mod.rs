@@ -24,9 +24,17 @@ use crate::model::DeliveryState;
 use crate::store::error::StoreError;
 use crate::store::limits::MAX_ROWS;
 use crate::store::postgres::handle::Postgres;
-use crate::store::postgres::in_flight::Held;
+use crate::store::postgres::in_flight::{Ending, Held};
 use crate::store::turn_part::TurnPart;
 use crate::store::types::{Claimed, SettleAndClaim};
+
+/// What a part settles and releases, in a life of the node.
+struct Ends<'a> {
+    life: (i16, i64),
+    now: Timestamp,
+    ending: &'a Ending,
+    end: &'a EndClaims<'a>,
+}
 
 impl Postgres {
     /// Settles finished attempts, releases claims and claims due deliveries, one step; false if
@@ -35,9 +43,33 @@ impl Postgres {
         let Some(part) = change.next_part(MAX_ROWS) else {
             return Ok(false);
         };
-        self.end_claims(&part)?;
-        change.settled();
-        let claimed = self.claim(&part)?;
+        // Before the claims are read: those of a life that ends in between are void, and those that
+        // are left are sent under the life that made them.
+        let (life, now) = (self.life()?, self.shared().clock.now());
+        let in_flight = &self.shared().in_flight;
+        let ending = in_flight.ending(part.settlements(), part.releases());
+        let end = EndClaims::of(&ending, part.without_breaker(), now)?;
+        let ends = Ends {
+            life,
+            now,
+            ending: &ending,
+            end: &end,
+        };
+        // The common case, which then waits for the server's disk once and not twice. A delivery
+        // that is due again at once has to be settled before a look finds it.
+        let mut again = ending
+            .settled
+            .iter()
+            .filter_map(|(one, _)| one.next_attempt_at());
+        let is_joint =
+            end.is_settling_alone() && !part.requests().is_empty() && again.all(|at| at > now);
+        if !is_joint {
+            if !ending.is_empty() || !part.without_breaker().is_empty() {
+                self.end_claims(&ends)?;
+            }
+            change.settled();
+        }
+        let claimed = self.claim(&part, is_joint.then_some(&ends))?;
         change.committed(claimed);
         Ok(true)
     }
@@ -58,22 +90,22 @@ impl Postgres {
     }
 
     /// Settles and releases.
-    fn end_claims(&self, part: &TurnPart) -> Result<(), StoreError> {
-        let shared = self.shared();
-        let in_flight = &shared.in_flight;
-        // Before the claims are read: those of a life that ends in between are void, and those that
-        // are left are sent under the life that made them.
-        let (life, now) = (self.life()?, shared.clock.now());
-        let ending = in_flight.ending(part.settlements(), part.releases());
-        if ending.is_empty() && part.without_breaker().is_empty() {
-            return Ok(());
-        }
-        let end = EndClaims::of(&ending, part.without_breaker(), now)?;
-        let ended = self.turn(|connection| end.send(connection, life, now))?;
+    fn end_claims(&self, ends: &Ends<'_>) -> Result<(), StoreError> {
+        let ended = self.turn(|connection| ends.end.send(connection, ends.life, ends.now))?;
         if !ended.is_own {
-            return Err(self.fenced(life));
+            return Err(self.fenced(ends.life));
         }
-        in_flight.ended(&ending, now);
+        self.forget(ends);
+        if !ended.advanced.is_empty() {
+            (self.shared().on_work)(&ended.advanced);
+        }
+        Ok(())
+    }
+
+    /// Forgets claims whose end is durable.
+    fn forget(&self, ends: &Ends<'_>) {
+        let (shared, ending) = (self.shared(), ends.ending);
+        shared.in_flight.ended(ending, ends.now);
         let dead = || {
             ending.settled.iter().filter(|(settlement, _)| {
                 settlement.transition.apply(DeliveryState::Processing)
@@ -85,14 +117,10 @@ impl Postgres {
         let blocking = dead().filter(|(one, held)| held.line.is_some() && !one.leaves_its_line());
         let blocking = blocking.map(|(one, _)| one.destination());
         shared.counts.note_blocking(blocking);
-        if !ended.advanced.is_empty() {
-            (shared.on_work)(&ended.advanced);
-        }
-        Ok(())
     }
 
-    /// Claims what the requests ask for.
-    fn claim(&self, part: &TurnPart) -> Result<Vec<Claimed>, StoreError> {
+    /// Claims what the requests ask for, and settles in the same transaction.
+    fn claim(&self, part: &TurnPart, ends: Option<&Ends<'_>>) -> Result<Vec<Claimed>, StoreError> {
         let requests = part.requests();
         if requests.is_empty() {
             return Ok(Vec::new());
@@ -103,6 +131,9 @@ impl Postgres {
         let claiming = shared.node.begin_claim();
         let own = &claiming.life;
         let (life, now) = ((own.slot, own.epoch), shared.clock.now());
+        if let Some(ends) = ends.filter(|ends| ends.life != life) {
+            return Err(self.fenced(ends.life));
+        }
         let destinations: Vec<_> = requests.iter().map(|one| one.destination).collect();
         let starts = in_flight.starts(&destinations, now);
         let looks = Looks::of(requests, &starts);
@@ -111,20 +142,27 @@ impl Postgres {
         chosen.retain(|one| own.buckets.contains(&one.bucket));
         let mut held = Vec::new();
         if !chosen.is_empty() {
-            held = self.record(&chosen, life, now)?;
+            held = self.record(&chosen, life, now, ends)?;
         }
         for (destination, read) in read_up_to(requests, &starts, &found, &held) {
             in_flight.read_up_to(destination, read, now);
         }
+        // Last: a delivery that is due again, behind what was read, moves its cursor back.
+        match ends {
+            Some(ends) if chosen.is_empty() => self.end_claims(ends)?,
+            Some(ends) => self.forget(ends),
+            None => {}
+        }
         Ok(held.into_iter().map(|held| held.claimed).collect())
     }
 
-    /// Records a turn; what of it is claimed.
+    /// Records a turn, and settles; what of the turn is claimed.
     fn record(
         &self,
         chosen: &[Found],
         life: (i16, i64),
         now: Timestamp,
+        ends: Option<&Ends<'_>>,
     ) -> Result<Vec<Held>, StoreError> {
         let in_flight = &self.shared().in_flight;
         let (turn, over) = (in_flight.next_turn(), in_flight.doubtful());
@@ -135,7 +173,8 @@ impl Postgres {
             over: &over,
             chosen,
         };
-        match self.turn(|connection| claim.send(connection)) {
+        let end = ends.map(|ends| ends.end);
+        match self.turn(|connection| claim.send(connection, end)) {
             Ok(Some(claimed)) => {
                 if !in_flight.claimed(life.1, turn, &claimed) {
                     return Err(self.fenced(life));

@@ -139,6 +139,10 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
+    pub fn destinations(&self) -> &[i32] {
+        &self.destinations
+    }
+
     /// The parameters from $5 on.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 20] {
         [

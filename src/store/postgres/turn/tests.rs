@@ -90,10 +90,10 @@ impl Bed {
             over: &[],
             chosen,
         };
-        let claimed = claim.send(&mut self.sql).expect("a claim")?;
+        let claimed = claim.send(&mut self.sql, None).expect("a claim")?;
         // Sent again, as after a lost connection, it is the same turn.
         assert_eq!(
-            claim.send(&mut self.sql).expect("a claim"),
+            claim.send(&mut self.sql, None).expect("a claim"),
             Some(claimed.clone())
         );
         assert!(self.in_flight.claimed(LIFE.1, claim.turn, &claimed));
@@ -179,6 +179,50 @@ fn a_settlement_that_is_sent_twice_counts_once() {
         1
     );
     assert_eq!((bed.count("attempts"), bed.count("claims")), (3, 0));
+}
+
+/// Settles what is held, and claims what is due then, in one transaction that is sent twice.
+fn settle_and_claim(bed: &mut Bed, settlements: &[Settlement]) -> Option<Vec<Held>> {
+    let chosen = bed.found(D, 2, 0);
+    let ending = bed.in_flight.ending(settlements, &[]);
+    let end = EndClaims::of(&ending, &[], NOW).expect("columns");
+    assert!(end.is_settling_alone());
+    let claim = ClaimTurn {
+        life: LIFE,
+        turn: bed.in_flight.next_turn(),
+        now: NOW,
+        over: &[],
+        chosen: &chosen,
+    };
+    let first = claim.send(&mut bed.sql, Some(&end)).expect("a turn");
+    let again = claim.send(&mut bed.sql, Some(&end)).expect("a turn");
+    assert_eq!(first, again);
+    first
+}
+
+#[test]
+fn a_turn_that_settles_and_claims_and_is_sent_twice_counts_once() {
+    let Some(mut bed) = bed() else { return };
+    bed.wait(1, &[1, 2, 3, 4], None);
+    let held = bed.claim(2, 0);
+    let next = settle_and_claim(&mut bed, &[delivered(&held[0]), retry(&held[1])]);
+    let next = next.expect("the node's row is there");
+    let intents = next.iter().map(|held| held.claimed.intent.0);
+    assert_eq!(intents.collect::<Vec<_>>(), [3, 4]);
+    assert_eq!((bed.count("ended"), bed.count("waiting")), (1, 3));
+    // The first turn is over.
+    assert_eq!((bed.count("attempts"), bed.count("claims")), (2, 1));
+}
+
+#[test]
+fn a_turn_of_a_node_whose_row_is_gone_settles_and_claims_nothing() {
+    let Some(mut bed) = bed() else { return };
+    bed.wait(1, &[1, 2], None);
+    let held = bed.claim(1, 0);
+    bed.take_over();
+    assert_eq!(settle_and_claim(&mut bed, &[delivered(&held[0])]), None);
+    assert_eq!((bed.count("ended"), bed.count("waiting")), (0, 2));
+    assert_eq!((bed.count("attempts"), bed.count("claims")), (0, 1));
 }
 
 #[test]
