@@ -5,6 +5,9 @@
 //!   `change`: what they change at their destinations. `release`: gives up claims. `look`: finds
 //!   due deliveries. `claim`: claims them. `line`: lets the next delivery in an order go.
 //!
+//! Where nothing else is to be changed, what settles and what claims are one transaction: it waits
+//! for the server's disk once.
+//!
 //! Each transaction is sent at once, and has the fence in each of its parts: a node whose row is
 //! gone, since another took its deliveries over, changes nothing.
 
