@@ -102,8 +102,8 @@ pub(in crate::store) const ROWS_OF_A_NAME: usize = RollupGrain::ALL.len();
 
 /// Steps of a query at most: a day in minutes, and a little more.
 const MAX_STEPS: u64 = 1500;
-/// Rows of an answer at most, some 8 MiB: a thousand destinations over an hour of minutes fit into
-/// it twice.
+/// Rows of an answer at most, some 8 MiB: six hundred destinations over an hour of minutes fit into
+/// it.
 const MAX_ROLLUPS: usize = 40_000;
 
 /// A query for rollups, in steps of a whole number of minutes or hours.

@@ -27,8 +27,8 @@ pub(super) struct Point {
 }
 
 /// Stored rows that a series takes of sources, and of destinations: a thousand destinations over an
-/// hour of minutes fit into it, and it takes some 10 ms.
-const MAX_ROWS: usize = 40_000;
+/// hour of minutes fit into it, and it takes some 40 ms.
+const MAX_ROWS: usize = 100_000;
 
 /// The counts of a time, in steps of one length: those of all rows that it takes in.
 #[derive(Clone)]
