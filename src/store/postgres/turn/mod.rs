@@ -5,8 +5,8 @@
 //!   `change`: what they change at their destinations. `release`: gives up claims. `look`: finds
 //!   due deliveries. `claim`: claims them. `line`: lets the next delivery in an order go.
 //!
-//! Where nothing else is to be changed, what settles and what claims are one transaction: it waits
-//! for the server's disk once.
+//! A turn that changes nothing else settles and claims in one transaction: it waits for the server's
+//! disk once.
 //!
 //! Each transaction is sent at once, and has the fence in each of its parts: a node whose row is
 //! gone, since another took its deliveries over, changes nothing.
@@ -31,7 +31,7 @@ use crate::store::postgres::in_flight::{Ending, Held};
 use crate::store::turn_part::TurnPart;
 use crate::store::types::{Claimed, SettleAndClaim};
 
-/// What a part settles and releases, in a life of the node.
+/// The settlements and releases of a part, in a life of the node.
 struct Ends<'a> {
     life: (i16, i64),
     now: Timestamp,
