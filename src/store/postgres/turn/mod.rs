@@ -5,8 +5,8 @@
 //!   `change`: what they change at their destinations. `release`: gives up claims. `look`: finds
 //!   due deliveries. `claim`: claims them. `line`: lets the next delivery in an order go.
 //!
-//! A turn that changes nothing else settles and claims in one transaction: it waits for the server's
-//! disk once.
+//! A turn that changes nothing else settles and claims in one transaction: it waits for the
+//! server's disk once.
 //!
 //! Each transaction is sent at once, and has the fence in each of its parts: a node whose row is
 //! gone, since another took its deliveries over, changes nothing.
