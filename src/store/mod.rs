@@ -385,8 +385,8 @@ impl Store {
         Ok(self.each_rollup(query, listed).await?.rollups())
     }
 
-    /// Hands the stored counts of a time to the sink, and returns it: for those who want sums,
-    /// which cost a third of a list of all.
+    /// Hands the stored counts of a time to the sink, and returns it: for those who want sums, and
+    /// no list of all.
     pub async fn each_rollup<S: RollupSink>(
         &self,
         query: RollupQuery,

@@ -150,7 +150,7 @@ impl Postgres {
         for (destination, read) in read_up_to(requests, &starts, &found, &held) {
             in_flight.read_up_to(destination, read, now);
         }
-        // Last: a delivery that is due again, behind what was read, moves its cursor back.
+        // Last, so that no cursor is beyond a delivery that is due again, whenever that is.
         match ends {
             Some(ends) if chosen.is_empty() => self.end_claims(ends)?,
             Some(ends) => self.forget(ends),

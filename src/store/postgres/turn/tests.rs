@@ -35,7 +35,7 @@ fn bed() -> Option<Bed> {
          UPDATE relay.buckets SET epoch = 11 WHERE bucket = 7;
          UPDATE relay.buckets SET epoch = 12 WHERE bucket = 8;
          INSERT INTO relay.destinations (id, name, bucket) OVERRIDING SYSTEM VALUE
-         VALUES (1, 'd', 7), (2, 'of another node', 8)",
+         VALUES (1, 'd', 7), (2, 'of another node', 8), (3, 'e', 7)",
     )
     .expect("a node");
     Some(Bed {
@@ -181,9 +181,14 @@ fn a_settlement_that_is_sent_twice_counts_once() {
     assert_eq!((bed.count("attempts"), bed.count("claims")), (3, 0));
 }
 
-/// Settles what is held, and claims what is due then, in one transaction that is sent twice.
-fn settle_and_claim(bed: &mut Bed, settlements: &[Settlement]) -> Option<Vec<Held>> {
-    let chosen = bed.found(D, 2, 0);
+/// Settles what is held, and claims what is due to a destination, in one transaction that is sent
+/// twice.
+fn settle_and_claim(
+    bed: &mut Bed,
+    settlements: &[Settlement],
+    destination: DestinationId,
+) -> Option<Vec<Held>> {
+    let chosen = bed.found(destination, 2, 0);
     let ending = bed.in_flight.ending(settlements, &[]);
     let end = EndClaims::of(&ending, &[], NOW).expect("columns");
     assert!(end.is_settling_alone());
@@ -205,7 +210,7 @@ fn a_turn_that_settles_and_claims_and_is_sent_twice_counts_once() {
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1, 2, 3, 4], None);
     let held = bed.claim(2, 0);
-    let next = settle_and_claim(&mut bed, &[delivered(&held[0]), retry(&held[1])]);
+    let next = settle_and_claim(&mut bed, &[delivered(&held[0]), retry(&held[1])], D);
     let next = next.expect("the node's row is there");
     let intents = next.iter().map(|held| held.claimed.intent.0);
     assert_eq!(intents.collect::<Vec<_>>(), [3, 4]);
@@ -220,7 +225,7 @@ fn a_turn_of_a_node_whose_row_is_gone_settles_and_claims_nothing() {
     bed.wait(1, &[1, 2], None);
     let held = bed.claim(1, 0);
     bed.take_over();
-    assert_eq!(settle_and_claim(&mut bed, &[delivered(&held[0])]), None);
+    assert_eq!(settle_and_claim(&mut bed, &[delivered(&held[0])], D), None);
     assert_eq!((bed.count("ended"), bed.count("waiting")), (0, 2));
     assert_eq!((bed.count("attempts"), bed.count("claims")), (0, 1));
 }
@@ -403,6 +408,37 @@ fn a_claim_waits_for_a_command_that_has_locked_the_destination() {
         );
     });
     assert_eq!(bed.count("claims"), 0);
+}
+
+#[test]
+fn a_turn_waits_for_a_command_that_has_locked_a_destination_which_it_only_settles() {
+    let Some(mut bed) = bed() else { return };
+    bed.wait(1, &[1], None);
+    bed.wait(3, &[2], None);
+    let held = bed.claim(1, 0);
+    let url = bed.database.url().to_owned();
+    std::thread::scope(|scope| {
+        let (locked, is_locked) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            let limit = Duration::from_secs(10);
+            let mut command = crate::store::postgres::tests::support::connection(&url, limit);
+            command
+                .batch("BEGIN; SELECT 1 FROM relay.destinations WHERE id = 1 FOR UPDATE")
+                .expect("a lock");
+            locked.send(()).expect("it waits");
+            // Until the turn stands behind the lock, or has passed it by.
+            let looks = "SELECT (SELECT count(*) FROM pg_locks WHERE NOT granted)
+                 + (SELECT count(*) FROM relay.ended)";
+            while command.one(looks, &[]).expect("a count").get::<_, i64>(0) == 0 {}
+            command
+                .batch("DELETE FROM relay.waiting WHERE intent_id = 1; COMMIT")
+                .expect("discarded");
+        });
+        is_locked.recv().expect("a lock");
+        let claimed = settle_and_claim(&mut bed, &[delivered(&held[0])], DestinationId(3));
+        assert_eq!(claimed.expect("own").len(), 1);
+    });
+    assert_eq!(bed.count("ended"), 0, "it was discarded");
 }
 
 #[test]
