@@ -261,10 +261,13 @@ pub enum OpenError {
     },
     /// The settings name a server of PostgreSQL, and this build has no engine for one.
     #[error(
-        "database.url: this build keeps its database in a file alone; a build with --features \
+        "{setting}: this build keeps its database in a file alone; a build with --features \
          postgres takes a URL"
     )]
-    NoPostgres,
+    NoPostgres {
+        /// What named the server.
+        setting: &'static str,
+    },
     /// A command was given a database of a server that has no tables of relay's.
     #[error(
         "{database}: relay has no tables here; expected the database that relay serve uses (database.url)"

@@ -79,7 +79,11 @@ macro_rules! choose_engine {
             #[cfg(feature = "postgres")]
             Some($url) => Engine::Postgres($postgres),
             #[cfg(not(feature = "postgres"))]
-            Some(_) => return Err($crate::store::error::OpenError::NoPostgres),
+            Some(_) => {
+                return Err($crate::store::error::OpenError::NoPostgres {
+                    setting: "database.url",
+                });
+            }
         }
     };
 }
@@ -169,12 +173,17 @@ use reader::ReaderEngine;
 /// A build with one engine has nowhere to move a store to.
 #[cfg(not(feature = "postgres"))]
 pub(crate) fn move_store(
-    _: &config::Database,
+    from: &config::Database,
     _: &config::Database,
     _: &config::Node,
     _: &dyn Fn(MoveProgress),
 ) -> Result<MoveReport, move_error::MoveError> {
-    Err(OpenError::NoPostgres.into())
+    let setting = if from.url.is_some() {
+        "database.url"
+    } else {
+        "--to"
+    };
+    Err(OpenError::NoPostgres { setting }.into())
 }
 
 /// Gives up the move that the store has a mark of; in words, what was done. Blocks.

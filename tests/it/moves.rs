@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Connection;
 use serde_json::Value;
 
+use crate::support::own_server::own_server;
 use crate::support::postgres::{self, Server};
 use crate::support::{
     Answer, Process, Receiver, event_id, event_with_status, relay_id, relay_to, relay_with_status,
@@ -416,4 +417,89 @@ fn a_refused_move_says_in_one_line_why() {
         assert!(error.contains(problem), "{args:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn a_server_is_verified_by_the_authority_that_the_command_line_names() {
+    let Some(mut server) = own_server() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let ca_file = server.use_tls(path).display().to_string();
+    server.tell("start");
+    let to = format!(
+        "postgres://postgres@{}/postgres?sslmode=require",
+        server.address()
+    );
+    let file = Place { path, url: None };
+    let counting = Counting::start();
+    let relay = file.serve(&toml(&counting.receiver.url("/")));
+    let id = event_id(&relay.client.hook("an event", b"{}"));
+    event_with_status(&relay.client, &id, "delivered");
+    drop(relay);
+
+    for (options, problem) in [
+        (&[][..], "UnknownIssuer"),
+        (
+            &["--ca-file", "none.pem"],
+            "--ca-file: \"none.pem\": No such file",
+        ),
+        (
+            &["--ca-file", "relay.toml"],
+            "--ca-file: \"relay.toml\": expected a PEM file",
+        ),
+    ] {
+        let error = file.error_of(&[&["migrate", "--to", &to], options].concat());
+        assert!(error.contains(problem), "{options:?}: {error}");
+    }
+    let moved = file.output_of(&["migrate", "--to", &to, "--ca-file", &ca_file]);
+    assert!(moved.contains("moved "), "{moved}");
+    // Later commands have it from the configuration.
+    let text = std::fs::read_to_string(path.join("relay.toml")).expect("the configuration");
+    let named = text.replace(
+        "[database]\n",
+        &format!("[database]\nca_file = '{ca_file}'\n"),
+    );
+    std::fs::write(path.join("relay.toml"), named).expect("written");
+    let there = Place {
+        path,
+        url: Some(&to),
+    };
+    let shown = there.output_of(&["show", &id]);
+    assert!(shown.contains("delivered"), "{shown}");
+}
+
+#[test]
+fn a_held_relay_is_not_moved() {
+    let Some((server, url)) = server() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let file = Place { path, url: None };
+    let counting = Counting::start();
+    let relay = file.serve(&toml(&counting.receiver.url("/")));
+    file.output_of(&["pause", "orders"]);
+    let id = event_id(&relay.client.hook("an event", b"{}"));
+    file.output_of(&["backup", "copy.db"]);
+    drop(relay);
+    file.output_of(&["restore", "copy.db"]);
+
+    let error = file.error_of(&["migrate", "--to", &url]);
+    assert!(error.contains("is held since a restore"), "{error}");
+    assert!(error.contains("relay resume --all"), "{error}");
+    // Nothing is there yet, and the file is as it was.
+    let there = Place {
+        path,
+        url: Some(&url),
+    };
+    let absent = there.error_of(&["show", &id]);
+    assert!(absent.contains("no tables here"), "{absent}");
+    assert!(file.output_of(&["stats"]).starts_with("held since"));
+
+    file.output_of(&["resume", "--all"]);
+    file.migrate(&url);
+    assert!(there.output_of(&["show", &id]).contains(&id));
+    server.drop_database(&url);
 }

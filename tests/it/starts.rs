@@ -30,6 +30,37 @@ fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
     assert!(content(directory) == before, "something changed on disk");
 }
 
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_build_without_postgresql_names_the_setting_that_names_a_server() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let (url, builds) = (
+        "postgres://a:hunter2@db/x",
+        "a build with --features postgres",
+    );
+    let in_file = format!("{TOML}url = '{url}'\n");
+    assert_refused(path, &in_file, &["database.url", "expected no URL", builds]);
+    std::fs::write(path.join("relay.toml"), TOML).expect("writing relay.toml");
+    for (arguments, in_environment, setting) in [
+        (&["serve"][..], Some(url), "RELAY_DATABASE_URL: ***"),
+        (&["list"], Some(url), "database.url"),
+        (&["migrate", "--to", "other.db"], Some(url), "database.url"),
+        (&["migrate", "--to", url], None, "--to"),
+    ] {
+        let mut command = Process::command(path);
+        command.args(arguments).env_remove("RELAY_DATABASE_URL");
+        command.envs(in_environment.map(|url| ("RELAY_DATABASE_URL", url)));
+        let output = command.output().expect("the binary runs");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(setting) && error.contains(builds), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    assert!(!path.join("relay.db").exists());
+}
+
 /// Asserts that `relay serve` fails with one line that has all of `says`.
 fn assert_fails(directory: &Path, says: &[&str]) {
     let output = Process::command(directory)

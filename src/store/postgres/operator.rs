@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::moving;
 use super::open;
 use super::retry::{CALL_LIMIT, Connector, Link, Patience};
+use super::url::BY_FILE;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::config::{self, Secret};
 use crate::stop::Stop;
@@ -43,7 +44,7 @@ impl Operator {
         absent: open::Absent,
         to: moving::Use,
     ) -> Result<Self, OpenError> {
-        let connector = Connector::of_settings(url, settings)?;
+        let connector = Connector::of_settings(url, settings, BY_FILE)?;
         let mut link = connector.link();
         let refused = |failure: Failure| connector.refused(&failure);
         let connection = link.connection().map_err(refused)?;

@@ -10,7 +10,7 @@ use crate::stop::{Deadline, Stop};
 use crate::store::error::OpenError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
-use crate::store::postgres::url::DatabaseUrl;
+use crate::store::postgres::url::{DatabaseUrl, SettingNames};
 
 /// How long a call may take. Longer than the longest `database.statement_timeout`, so that a server
 /// that still answers says that it was too slow.
@@ -76,13 +76,17 @@ impl Connector {
         })
     }
 
-    /// A connector to the server that the settings name.
-    pub fn of_settings(url: &Secret, settings: &config::Database) -> Result<Arc<Self>, OpenError> {
+    /// A connector to the server that the settings name. `names`: what they are called.
+    pub fn of_settings(
+        url: &Secret,
+        settings: &config::Database,
+        names: SettingNames,
+    ) -> Result<Arc<Self>, OpenError> {
         let ca_file = settings.ca_file.as_deref();
-        let url = DatabaseUrl::read(url, ca_file, settings.statement_timeout);
-        let url = url.map_err(|problem| OpenError::Server {
-            database: "database.url".to_owned(),
-            problem,
+        let url = DatabaseUrl::read(url, ca_file, settings.statement_timeout, names);
+        let url = url.map_err(|wrong| OpenError::Server {
+            database: wrong.name.to_owned(),
+            problem: wrong.problem,
         })?;
         Ok(Self::new(url, CALL_LIMIT))
     }

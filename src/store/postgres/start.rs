@@ -15,6 +15,7 @@ use super::recover;
 use super::retry::Connector;
 use super::shared::Shared;
 use super::upkeep::{self, Vacuum};
+use super::url::BY_FILE;
 use super::writer::{self, Writer};
 use crate::config::{self, Secret};
 use crate::store::context::StoreContext;
@@ -31,7 +32,7 @@ impl Postgres {
     ) -> Result<Self, OpenError> {
         #[cfg(test)]
         super::tests_clock::follow(&context.clock);
-        let connector = Connector::of_settings(url, settings)?;
+        let connector = Connector::of_settings(url, settings, BY_FILE)?;
         let refused = |failure: Failure| connector.refused(&failure);
         let mut connection = connector.connect().map_err(refused)?;
         let (membership, clock) =

@@ -21,6 +21,34 @@ const SILENCE: Duration = Duration::from_secs(10);
 const UNREADABLE: &str = "expected postgres://USER:PASSWORD@HOST/DATABASE with what is special in \
                           a password percent-encoded, and PostgreSQL's options alone after a ?";
 
+/// What the settings of a server are called where they stand.
+#[derive(Clone, Copy)]
+pub struct SettingNames {
+    pub url: &'static str,
+    pub ca_file: &'static str,
+}
+
+/// In the configuration.
+pub const BY_FILE: SettingNames = SettingNames {
+    url: "database.url",
+    ca_file: "database.ca_file",
+};
+
+/// In the command line of `relay migrate`.
+pub const BY_OPTIONS: SettingNames = SettingNames {
+    url: "--to",
+    ca_file: "--ca-file",
+};
+
+/// A setting that can't be used.
+#[derive(Debug)]
+pub struct WrongSetting {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is wrong, and nothing that may be secret.
+    pub problem: String,
+}
+
 /// The servers and the database, and how they are connected to. Shown without the password.
 pub struct DatabaseUrl {
     config: Config,
@@ -29,13 +57,38 @@ pub struct DatabaseUrl {
 
 impl DatabaseUrl {
     /// Reads a URL. `ca_file`: the authorities that vouch for the server; the usual ones if none.
-    /// An error says what is wrong, and nothing that may be secret.
     pub fn read(
         url: &Secret,
         ca_file: Option<&Path>,
         statement_timeout: Duration,
-    ) -> Result<Self, String> {
-        let mut config: Config = url.reveal().parse().map_err(|error| problem(&error))?;
+        names: SettingNames,
+    ) -> Result<Self, WrongSetting> {
+        let wrong = |name| move |problem| WrongSetting { name, problem };
+        let mut config = Self::parse(url).map_err(wrong(names.url))?;
+        // A standby is never what is looked for.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
+        config.keepalives_idle(SILENCE);
+        config.tcp_user_timeout(SILENCE);
+        if config.get_application_name().is_none() {
+            config.application_name("relay");
+        }
+        let options = config.get_options().unwrap_or_default();
+        let options = format!("{options} {}", session_options(statement_timeout));
+        config.options(options.trim_start());
+        let client = if uses_tls(&mut config) {
+            let trusted = ca_file.map_or(Authorities::Public, Authorities::File);
+            Some(client_config(&trusted).map_err(wrong(names.ca_file))?)
+        } else {
+            None
+        };
+        let tls = Tls { client };
+        Ok(Self { config, tls })
+    }
+
+    /// What stands in a URL.
+    fn parse(url: &Secret) -> Result<Config, String> {
+        let config: Config = url.reveal().parse().map_err(|error| problem(&error))?;
         let hosts = config.get_hosts();
         if hosts.is_empty() && config.get_hostaddrs().is_empty() {
             return Err("expected a host: postgres://USER:PASSWORD@HOST/DATABASE".to_owned());
@@ -50,26 +103,7 @@ impl DatabaseUrl {
         if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
             return Err("target_session_attrs=read-only: expected read-write".to_owned());
         }
-        // A standby is never what is looked for.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.connect_timeout(*config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT));
-        config.keepalives_idle(SILENCE);
-        config.tcp_user_timeout(SILENCE);
-        if config.get_application_name().is_none() {
-            config.application_name("relay");
-        }
-        let options = config.get_options().unwrap_or_default();
-        let options = format!("{options} {}", session_options(statement_timeout));
-        config.options(options.trim_start());
-        let client = if uses_tls(&mut config) {
-            let trusted = ca_file.map_or(Authorities::Public, Authorities::File);
-            let problem = |problem| format!("database.ca_file: {problem}");
-            Some(client_config(&trusted).map_err(problem)?)
-        } else {
-            None
-        };
-        let tls = Tls { client };
-        Ok(Self { config, tls })
+        Ok(config)
     }
 
     /// Whether there are several servers to choose from.

@@ -1,10 +1,14 @@
 //! A server of one test's own, which the test may stop, restart and replace.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::postgres::{self, Server, is_root, programs, server};
 
@@ -143,6 +147,30 @@ impl OwnServer {
         self.output.read_line(&mut line).expect("an answer");
         let log = || std::fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         assert_eq!(line, "done\n", "{what}: {}", log());
+    }
+
+    /// Has it speak TLS from its next start on, as `localhost`. Returns the certificate of the
+    /// authority that vouches for it, a file in this directory.
+    pub fn use_tls(&mut self, directory: &Path) -> PathBuf {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = params.self_signed(&key).expect("an authority");
+        let issuer = Issuer::from_params(&params, &key);
+        let own = KeyPair::generate().expect("a key");
+        let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        let server = server.signed_by(&own, &issuer).expect("a certificate");
+        // The server's user copies them.
+        let public = Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory, public).expect("its mode");
+        let write = |file: &str, text: String| {
+            std::fs::write(directory.join(file), text).expect("written");
+        };
+        write("ca.pem", authority.pem());
+        write("server.pem", server.pem());
+        write("server.key", own.serialize_pem());
+        self.tell(&format!("tls\n{}", directory.join("server").display()));
+        directory.join("ca.pem")
     }
 
     /// Stops by a mode of `pg_ctl`, and starts again.

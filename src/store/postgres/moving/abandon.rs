@@ -6,11 +6,12 @@ use super::source::ALLOW;
 use crate::config::{self, Secret};
 use crate::store::move_error::MoveError;
 use crate::store::postgres::open::Absent;
+use crate::store::postgres::url::BY_FILE;
 
 /// Empties a database that a move has not filled, or lets one be served again that was moved away;
 /// in words, what was done.
 pub fn abandon_move(url: &Secret, settings: &config::Database) -> Result<String, MoveError> {
-    let mut server = MovedServer::connect(url, settings, Absent::IsAnError)?;
+    let mut server = MovedServer::connect(url, settings, BY_FILE, Absent::IsAnError)?;
     server.abandon()
 }
 

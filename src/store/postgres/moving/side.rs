@@ -10,6 +10,7 @@ use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::open::{self, Absent};
 use crate::store::postgres::retry::Connector;
+use crate::store::postgres::url::{BY_FILE, BY_OPTIONS, SettingNames};
 use crate::store::types::MOVED;
 
 /// A call of a move reads or writes many rows, and nobody else waits for it.
@@ -46,7 +47,7 @@ impl MovedServer {
         settings: &config::Database,
         node: &config::Node,
     ) -> Result<Self, MoveError> {
-        let mut server = Self::connect(url, settings, Absent::IsAnError)?;
+        let mut server = Self::connect(url, settings, BY_FILE, Absent::IsAnError)?;
         server.node = node.own_name();
         server.lock_source()?;
         Ok(server)
@@ -59,7 +60,7 @@ impl MovedServer {
         settings: &config::Database,
         node: &config::Node,
     ) -> Result<Self, MoveError> {
-        let mut server = Self::connect(url, settings, Absent::IsCreated)?;
+        let mut server = Self::connect(url, settings, BY_OPTIONS, Absent::IsCreated)?;
         server.node = node.own_name();
         Ok(server)
     }
@@ -68,9 +69,10 @@ impl MovedServer {
     pub(super) fn connect(
         url: &Secret,
         settings: &config::Database,
+        names: SettingNames,
         absent: Absent,
     ) -> Result<Self, MoveError> {
-        let connector = Connector::of_settings(url, settings)?;
+        let connector = Connector::of_settings(url, settings, names)?;
         let refused = |failure: Failure| -> OpenError { connector.refused(&failure) };
         let mut sql = connector.connect().map_err(refused)?;
         open::prepare(&mut sql, absent).map_err(refused)?;

@@ -1,39 +1,15 @@
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
-
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::config::Secret;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::tests::own_server::own_server;
-use crate::store::postgres::url::DatabaseUrl;
-
-/// Writes an authority's certificate, and a server's that it signed.
-fn write_certificates(directory: &Path, name: &str) {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(Vec::new()).expect("names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).expect("an authority");
-    let issuer = Issuer::from_params(&params, &key);
-    let own = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec![name.to_owned()]).expect("names");
-    let server = server.signed_by(&own, &issuer).expect("a certificate");
-    // The server's user copies them.
-    let public = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(directory, public).expect("its mode");
-    let write = |file: &str, text: String| {
-        std::fs::write(directory.join(file), text).expect("written");
-    };
-    write("ca.pem", authority.pem());
-    write("server.pem", server.pem());
-    write("server.key", own.serialize_pem());
-}
+use crate::store::postgres::url::{BY_FILE, DatabaseUrl};
 
 fn connect(url: &str, ca_file: Option<&Path>) -> Result<Connection, Failure> {
     let timeout = Duration::from_secs(5);
-    let url = DatabaseUrl::read(&Secret::new(url), ca_file, timeout).expect("a URL");
+    let url = DatabaseUrl::read(&Secret::new(url), ca_file, timeout, BY_FILE).expect("a URL");
     Connection::open(&url, Duration::from_secs(10))
 }
 
@@ -43,11 +19,9 @@ fn tls_verifies_the_server_by_its_authority_and_name() {
         return;
     };
     let files = tempfile::tempdir().expect("a directory");
-    write_certificates(files.path(), "localhost");
-    server.tell(&format!("tls\n{}", files.path().join("server").display()));
+    let ca_file = server.use_tls(files.path());
     server.tell("start");
     let url = format!("postgres://postgres@{}/postgres", server.address());
-    let ca_file = files.path().join("ca.pem");
     let required = format!("{url}?sslmode=require");
 
     let mut sql = connect(&required, Some(&ca_file)).expect("a private connection");

@@ -7,7 +7,7 @@ use crate::store::conformance::NewStore;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::open::{Absent, prepare};
 use crate::store::postgres::tests::server::{self, Server};
-use crate::store::postgres::url::DatabaseUrl;
+use crate::store::postgres::url::{BY_FILE, DatabaseUrl};
 
 /// A database, dropped at the end of its test.
 pub struct Database {
@@ -70,7 +70,7 @@ pub fn settings(url: &str) -> config::Database {
 
 pub fn parsed(url: &str) -> DatabaseUrl {
     let timeout = Duration::from_secs(5);
-    DatabaseUrl::read(&Secret::new(url), None, timeout).expect("a URL")
+    DatabaseUrl::read(&Secret::new(url), None, timeout, BY_FILE).expect("a URL")
 }
 
 pub fn connection(url: &str, limit: Duration) -> Connection {

@@ -1,12 +1,34 @@
+use std::path::Path;
 use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
 
 use crate::config::Secret;
-use crate::store::postgres::url::DatabaseUrl;
+use crate::store::postgres::url::{BY_FILE, BY_OPTIONS, DatabaseUrl, SettingNames};
 
 fn read(url: &str) -> Result<DatabaseUrl, String> {
-    DatabaseUrl::read(&Secret::new(url), None, Duration::from_secs(5))
+    read_with(url, None, BY_FILE)
+}
+
+fn read_with(url: &str, ca_file: Option<&str>, names: SettingNames) -> Result<DatabaseUrl, String> {
+    let ca_file = ca_file.map(Path::new);
+    let read = DatabaseUrl::read(&Secret::new(url), ca_file, Duration::from_secs(5), names);
+    read.map_err(|wrong| format!("{}: {}", wrong.name, wrong.problem))
+}
+
+#[test]
+fn a_wrong_setting_is_named_as_it_was_given() {
+    let (private, unreadable) = ("postgres://a@h/x?sslmode=require", "postgres://a@/x");
+    let cases = [
+        (private, BY_FILE, "database.ca_file: \"none.pem\": No such"),
+        (private, BY_OPTIONS, "--ca-file: \"none.pem\": No such"),
+        (unreadable, BY_FILE, "database.url: expected"),
+        (unreadable, BY_OPTIONS, "--to: expected"),
+    ];
+    for (url, names, expected) in cases {
+        let problem = read_with(url, Some("none.pem"), names).err().expect(url);
+        assert!(problem.starts_with(expected), "{problem}");
+    }
 }
 
 #[test]
