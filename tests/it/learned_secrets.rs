@@ -18,7 +18,7 @@ const TOML: &str = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0
     [sources.plain]\ndestinations = ['orders']\n";
 
 /// The secret of the example in Asana's documentation.
-const SECRET: &str = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81";
+pub const SECRET: &str = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81";
 const SECOND: &str = "second-secret-of-another-webhook";
 const THIRD: &str = "third-secret-of-a-stranger";
 
@@ -49,12 +49,13 @@ fn post(server: &Process, source: &str, headers: &[(&str, &str)], body: &[u8]) -
     client.send("POST", &format!("/webhooks/{source}"), headers, body)
 }
 
-fn handshake(server: &Process, secret: &str) -> Reply {
+/// The answer to a handshake of the source `asana`.
+pub fn handshake(server: &Process, secret: &str) -> Reply {
     post(server, "asana", &[("X-Hook-Secret", secret)], b"")
 }
 
 /// The status of an event that is signed so.
-fn signed(server: &Process, source: &str, secret: &str, body: &str) -> u16 {
+pub fn signed(server: &Process, source: &str, secret: &str, body: &str) -> u16 {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
     mac.update(body.as_bytes());
     let signature = hex::encode(mac.finalize().into_bytes());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::learned_secrets::{SECRET, handshake, signed};
 use crate::support::postgres::{self, Server};
 use crate::support::{Client, Process, until};
 
@@ -41,6 +42,11 @@ fn run(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 
 impl Nodes {
     fn start(names: &[&str]) -> Option<Self> {
+        Self::start_with(names, "")
+    }
+
+    /// Nodes whose files have these lines, too.
+    fn start_with(names: &[&str], more: &str) -> Option<Self> {
         let server = postgres::server()?;
         let mut nodes = Self {
             server,
@@ -51,7 +57,7 @@ impl Nodes {
             let directory = tempfile::tempdir().expect("a temporary directory");
             let mut command = Process::command(directory.path());
             command.env_remove("RELAY_DATABASE_URL").arg("serve");
-            let toml = toml(name, &nodes.url, "");
+            let toml = toml(name, &nodes.url, more);
             let process = Process::serve_by(command, directory.path(), &toml);
             nodes.running.push((directory, process));
         }
@@ -205,6 +211,31 @@ fn a_reload_reaches_every_node_or_the_one_that_is_named() {
         "{said}"
     );
     assert_eq!(post(0), 202);
+}
+
+#[test]
+fn a_secret_that_one_node_learns_is_in_use_on_all_until_it_is_forgotten() {
+    let asana = "[sources.asana]\nprovider = 'asana'\ndestinations = ['orders']\n";
+    let Some(nodes) = Nodes::start_with(&["a", "b"], asana) else {
+        return;
+    };
+    let [first, second] = [0, 1].map(|at| &nodes.running[at].1);
+    assert_eq!(signed(second, "asana", SECRET, "[1]"), 401);
+    // Any node may get the handshake.
+    let (code, _, said) = run(nodes.directory(0), &["secrets", "expect", "asana"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(handshake(second, SECRET).status, 200);
+    assert_eq!(signed(second, "asana", SECRET, "[2]"), 200);
+    until("the other node verifies by it", || {
+        (signed(first, "asana", SECRET, "[3]") == 200).then_some(())
+    });
+
+    let (code, _, said) = run(nodes.directory(1), &["secrets", "forget", "asana"]);
+    assert_eq!(code, Some(0), "{said}");
+    until("both nodes have forgotten it", || {
+        let statuses = [first, second].map(|node| signed(node, "asana", SECRET, "[4]"));
+        (statuses == [401, 401]).then_some(())
+    });
 }
 
 #[test]
