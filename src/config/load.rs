@@ -29,6 +29,11 @@ impl Config {
         Ok(Self::read(file, &|name| std::env::var_os(name))?.config)
     }
 
+    /// The same of the file alone: what variables override is what stands in it.
+    pub(crate) fn load_without_variables(file: Option<&Path>) -> Result<Self, ConfigError> {
+        Ok(Self::read(file, &|_| None)?.config)
+    }
+
     /// The error of a setting that another part found to be wrong: a key and its problem.
     pub(crate) fn refused(file: Option<&Path>, problem: (String, String)) -> ConfigError {
         let origin = file_in_use(file).map(|path| Origin::File(path.to_owned(), None));

@@ -313,6 +313,53 @@ fn a_damaged_database_is_found_and_a_missing_one_is_fine() {
 }
 
 #[test]
+fn a_configuration_holds_no_secret_of_a_variable() {
+    let directory = directory();
+    let file = directory.path().join("relay.toml");
+    let about_files = |toml: &str| {
+        std::fs::write(&file, toml).expect("writing it");
+        chmod(&file, 0o644);
+        let mut command = Process::command(directory.path());
+        let output = command
+            .env("RELAY_API_KEYS", "of-the-variable")
+            .arg("doctor")
+            .output();
+        let text = String::from_utf8(output.expect("the binary runs").stdout).expect("text");
+        text.contains("relay.toml holds secrets")
+    };
+    let listens = "[server]\nlisten = '127.0.0.1:0'\n";
+    assert!(!about_files(listens));
+    // What a variable overrides is still in the file.
+    assert!(about_files(&format!(
+        "{listens}[api]\nkeys = ['test-key']\n"
+    )));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_server_of_the_database_that_refuses_is_named_with_what_to_look_at() {
+    let directory = directory();
+    let mut command = Process::command(directory.path());
+    let url = "postgres://relay:hunter2@127.0.0.1:1/x";
+    command.env("RELAY_DATABASE_URL", url);
+    let output = command.arg("doctor").output().expect("the binary runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let line = text.lines().find(|line| line.starts_with("fail"));
+    let line = line.expect(&text);
+    for said in [
+        "postgres://relay@127.0.0.1:1/x",
+        "Connection refused",
+        "look whether the server runs",
+    ] {
+        assert!(line.contains(said), "{said} in {line}");
+    }
+    assert!(
+        !text.contains("hunter2") && !line.contains("damaged"),
+        "{text}"
+    );
+}
+
+#[test]
 fn handshakes_are_tried_against_the_running_relay() {
     let directory = directory();
     let path = directory.path();

@@ -35,7 +35,13 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
             return false;
         }
         Err(error) => {
-            let advice = "if it is damaged, keep a copy of all its files, and restore a backup";
+            let advice = match &error {
+                OpenError::NoPostgres { .. } => "install that build, or name no server",
+                OpenError::Server { .. } => {
+                    "look whether the server runs, and whether database.url names it and its user"
+                }
+                _ => "if it is damaged, keep a copy of all its files, and restore a backup",
+            };
             report.fail(ABOUT, error.to_string(), advice);
             return false;
         }

@@ -10,13 +10,13 @@ const ABOUT: &str = "files";
 
 pub(super) fn look(report: &mut Report, config: &Resolved, file: Option<&Path>) {
     let mut private = 0;
-    // The references are gone from the settings that take effect.
-    let places = Config::load_for_commands(file).map(Config::into_secret_places);
-    let places = places.unwrap_or_default();
-    if places.iter().any(|place| place.is_in_place) {
+    let in_file = Config::load_without_variables(file).map(Config::into_secret_places);
+    if in_file.is_ok_and(|places| places.iter().any(|place| place.is_in_place)) {
         private += look_at_configuration(report, file.unwrap_or(Path::new(Config::FILE)));
     }
-    for place in &places {
+    // The references are gone from the settings that take effect.
+    let places = Config::load_for_commands(file).map(Config::into_secret_places);
+    for place in &places.unwrap_or_default() {
         if let Some(path) = &place.file {
             private += look_at_secrets(report, place, path);
         }
