@@ -353,6 +353,8 @@ fn a_server_of_the_database_that_refuses_is_named_with_what_to_look_at() {
     ] {
         assert!(line.contains(said), "{said} in {line}");
     }
+    // Nothing is kept on this machine's disk.
+    assert!(!text.contains("disk: "), "{text}");
     assert!(
         !text.contains("hunter2") && !line.contains("damaged"),
         "{text}"

@@ -8,6 +8,10 @@ use crate::config::Database;
 const ABOUT: &str = "disk";
 
 pub(super) fn look(report: &mut Report, settings: &Database) {
+    // The disk of a server is another machine's.
+    if settings.url.is_some() {
+        return;
+    }
     let directory = match settings.path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
