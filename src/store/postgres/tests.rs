@@ -5,9 +5,10 @@
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
 //!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
 //! - [`nodes`]: several nodes on one database. [`times`]: what they write with a time.
-//!   [`upkeep`]: dead rows.
+//!   [`ids`]: ids that are taken. [`upkeep`]: dead rows.
 
 mod failures;
+mod ids;
 pub mod nodes;
 mod opening;
 #[allow(dead_code, reason = "the tests of the binary use the rest of it")]
