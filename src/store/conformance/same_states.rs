@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::model::{IntentId, OnDead, OrderKey};
+use crate::model::{BreakerChange, IntentId, OnDead, OrderKey};
 use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{Scene, event_of, event_to};
 use crate::store::types::{
-    Accepted, BulkFilter, Claimed, NewBulk, OperationCreation, Release, Settlement, StoredDelivery,
-    StoredIntent,
+    Accepted, BulkFilter, ClaimRequest, Claimed, DestinationChange, NewBulk, OperationCreation,
+    Release, Settlement, StoredDelivery, StoredIntent,
 };
 
 const DESTINATIONS: [&str; 3] = ["a", "b", "c"];
@@ -29,6 +29,14 @@ pub enum Outcome {
     Retried(u8),
     Dead(OnDead),
     Released,
+    /// The same as `Retried`; and nothing is sent to the destination for as long.
+    Held(u8),
+    /// The same; and the breaker opens until a probe after as long.
+    Broken(u8),
+    /// Delivered, and the breaker closes.
+    Healed,
+    /// Dead, and the destination is paused: it answered 410.
+    Gone,
 }
 
 /// An operation. Numbers choose among what is there, so that shrinking keeps them valid.
@@ -44,6 +52,8 @@ pub enum Operation {
     Claim(u8),
     /// Ends the n-th attempt of those under way.
     End(u8, Outcome),
+    /// Ends all attempts under way, and claims some of what is due everywhere, in one change.
+    Turn(Outcome),
     Replay(u8),
     Discard(u8),
     Retry(u8),
@@ -52,13 +62,17 @@ pub enum Operation {
     Erase(u8),
     Pause(u8),
     Resume(u8),
+    /// Lets the breaker's next probe go.
+    ProbeNow(u8),
+    /// Stops the store, and opens it again: what was under way is interrupted.
+    Restart,
     /// Replays, or discards, all dead letters by a bulk operation.
     ReplayAll,
     DiscardWaiting(u8),
     /// Deletes what has expired.
     Sweep,
     /// Lets seconds pass.
-    Wait(u16),
+    Wait(u32),
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -67,6 +81,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (1..60_u8).prop_map(Outcome::Retried),
         3 => prop_oneof![Just(OnDead::Skip), Just(OnDead::Block)].prop_map(Outcome::Dead),
         1 => Just(Outcome::Released),
+        1 => (1..60_u8).prop_map(Outcome::Held),
+        1 => (1..60_u8).prop_map(Outcome::Broken),
+        1 => Just(Outcome::Healed),
+        1 => Just(Outcome::Gone),
     ];
     let accept = (
         0..8_u8,
@@ -76,7 +94,9 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => accept.prop_map(|(to, key, line)| Operation::Accept { to, key, line }),
         6 => (0..3_u8).prop_map(Operation::Claim),
-        8 => (any::<u8>(), outcome).prop_map(|(nth, outcome)| Operation::End(nth, outcome)),
+        8 => (any::<u8>(), outcome.clone())
+            .prop_map(|(nth, outcome)| Operation::End(nth, outcome)),
+        4 => outcome.prop_map(Operation::Turn),
         2 => any::<u8>().prop_map(Operation::Replay),
         2 => any::<u8>().prop_map(Operation::Discard),
         2 => any::<u8>().prop_map(Operation::Retry),
@@ -86,10 +106,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<u8>().prop_map(Operation::Erase),
         1 => (0..3_u8).prop_map(Operation::Pause),
         1 => (0..3_u8).prop_map(Operation::Resume),
+        1 => (0..3_u8).prop_map(Operation::ProbeNow),
+        1 => Just(Operation::Restart),
         1 => Just(Operation::ReplayAll),
         1 => (0..3_u8).prop_map(Operation::DiscardWaiting),
         1 => Just(Operation::Sweep),
-        3 => prop_oneof![1..90_u16, Just(7200_u16)].prop_map(Operation::Wait),
+        // A key's window, and retention, end within the longer ones.
+        3 => prop_oneof![3 => 1..90_u32, 1 => Just(7_200), 1 => Just(8 * 86_400)]
+            .prop_map(Operation::Wait),
     ]
 }
 
@@ -132,7 +156,6 @@ impl Run {
     }
 
     /// Stops the store, and opens it again: what was under way is interrupted.
-    #[allow(dead_code, reason = "a build with one engine moves nothing")]
     pub fn restart(&mut self) {
         self.scene.restart();
         self.under_way.clear();
@@ -146,6 +169,7 @@ impl Run {
             Operation::Accept { to, key, line } => self.accept(to, key, line),
             Operation::Claim(at) => self.claim(name(at)),
             Operation::End(nth, outcome) => self.end(nth, outcome),
+            Operation::Turn(outcome) => self.turn(outcome),
             Operation::Replay(nth) => self.act_on(nth, NewBulk::replay(BulkFilter::dead_letters())),
             Operation::Discard(nth) => {
                 self.act_on(nth, NewBulk::discard(BulkFilter::dead_letters()))
@@ -168,6 +192,14 @@ impl Run {
             Operation::Resume(at) => {
                 let resumed = self.scene.store.resume(name(at).to_owned(), None);
                 format!("{:?}", runtime().block_on(resumed).expect("a change"))
+            }
+            Operation::ProbeNow(at) => {
+                let asked = self.scene.store.probe_now(name(at).to_owned());
+                format!("{:?}", runtime().block_on(asked).expect("a change"))
+            }
+            Operation::Restart => {
+                self.restart();
+                String::new()
             }
             Operation::ReplayAll => self.bulk(NewBulk::replay(self.scene.all_dead_letters())),
             Operation::DiscardWaiting(at) => {
@@ -217,18 +249,39 @@ impl Run {
     }
 
     fn claim(&mut self, destination: &'static str) -> String {
-        let waiting = self.scene.waiting();
-        let Some((_, id)) = waiting.iter().find(|(known, _)| known == destination) else {
-            return String::new();
+        let requests = self.requests(|known| known == destination);
+        let claimed = self.scene.change(Vec::new(), Vec::new(), requests);
+        self.begin(claimed)
+    }
+
+    /// Requests for all that is due at these of the destinations for which something waits.
+    fn requests(&self, is_meant: impl Fn(&str) -> bool) -> Vec<ClaimRequest> {
+        let mut waiting = self.scene.waiting();
+        waiting.retain(|(known, _)| is_meant(known));
+        waiting.sort_unstable();
+        let request = |(_, destination)| ClaimRequest {
+            destination,
+            begin: 100,
+            prefetch: 0,
         };
-        let mut claimed = BTreeSet::new();
-        for one in self.scene.claim(*id, 100) {
+        waiting.into_iter().map(request).collect()
+    }
+
+    /// Takes note of attempts that begin; which they are.
+    fn begin(&mut self, claimed: Vec<Claimed>) -> String {
+        let reader = self.scene.store.reader();
+        let mut begun = BTreeSet::new();
+        for one in claimed {
             let event = self.events.iter().position(|id| id.row() == one.intent.0);
             let event = event.expect("it was accepted");
-            claimed.insert((event, one.attempt, one.history));
-            self.under_way.insert((event, destination), one);
+            let known = reader.destination_name(one.destination).expect("a read");
+            let known = known.expect("it has a name");
+            let destination = DESTINATIONS.iter().find(|name| **name == known);
+            let attempt = (event, *destination.expect("one of the three"));
+            begun.insert((attempt, one.attempt, one.history));
+            self.under_way.insert(attempt, one);
         }
-        format!("{claimed:?}")
+        format!("{begun:?}")
     }
 
     fn end(&mut self, nth: u8, outcome: Outcome) -> String {
@@ -238,19 +291,75 @@ impl Run {
             return String::new();
         };
         let claimed = self.under_way.remove(&attempt).expect("it is there");
-        let scene = &self.scene;
-        let settlement: Settlement = match outcome {
-            Outcome::Delivered => scene.delivered(claimed),
-            Outcome::Retried(seconds) => scene.retry(claimed, Duration::from_secs(seconds.into())),
-            Outcome::Dead(on_dead) => scene.dead_letter(claimed, "e").ordered(Some(on_dead)),
-            Outcome::Released => {
-                let release = Release::untouched(&claimed);
-                self.scene.change(Vec::new(), vec![release], Vec::new());
-                return format!("{attempt:?}");
-            }
-        };
-        self.scene.settle(vec![settlement]);
+        let (settlements, releases) = self.ended([claimed], outcome);
+        self.scene.change(settlements, releases, Vec::new());
         format!("{attempt:?}")
+    }
+
+    fn turn(&mut self, outcome: Outcome) -> String {
+        let ended = std::mem::take(&mut self.under_way);
+        let attempts: Vec<Attempt> = ended.keys().copied().collect();
+        let (settlements, releases) = self.ended(ended.into_values(), outcome);
+        let requests = self.requests(|_| true);
+        let claimed = self.scene.change(settlements, releases, requests);
+        format!("{attempts:?}, then {}", self.begin(claimed))
+    }
+
+    /// Settlements and releases of attempts that end like this.
+    fn ended(
+        &self,
+        attempts: impl IntoIterator<Item = Claimed>,
+        outcome: Outcome,
+    ) -> (Vec<Settlement>, Vec<Release>) {
+        let (mut settlements, mut releases) = (Vec::new(), Vec::new());
+        for claimed in attempts {
+            if let Outcome::Released = outcome {
+                releases.push(Release::untouched(&claimed));
+            } else {
+                settlements.push(self.settlement(claimed, outcome));
+            }
+        }
+        (settlements, releases)
+    }
+
+    fn settlement(&self, claimed: Claimed, outcome: Outcome) -> Settlement {
+        let scene = &self.scene;
+        let after = |seconds: u8| Duration::from_secs(seconds.into());
+        let none = DestinationChange::default();
+        let change = match outcome {
+            Outcome::Held(seconds) => DestinationChange {
+                hold_until: Some(scene.now().plus(after(seconds))),
+                ..none
+            },
+            Outcome::Broken(seconds) => DestinationChange {
+                breaker: Some(BreakerChange::Open(after(seconds))),
+                is_proven: Some(false),
+                ..none
+            },
+            Outcome::Healed => DestinationChange {
+                breaker: Some(BreakerChange::Closed),
+                is_proven: Some(true),
+                ..none
+            },
+            Outcome::Gone => DestinationChange {
+                pause: Some("it answered 410 Gone"),
+                ..none
+            },
+            _ => none,
+        };
+        let settlement = match outcome {
+            Outcome::Delivered | Outcome::Healed => scene.delivered(claimed),
+            Outcome::Retried(seconds) | Outcome::Held(seconds) | Outcome::Broken(seconds) => {
+                scene.retry(claimed, after(seconds))
+            }
+            Outcome::Dead(on_dead) => scene.dead_letter(claimed, "e").ordered(Some(on_dead)),
+            Outcome::Gone => scene.dead_letter(claimed, "gone"),
+            Outcome::Released => unreachable!("it has no outcome"),
+        };
+        Settlement {
+            change,
+            ..settlement
+        }
     }
 
     /// Makes an operation on one event.
@@ -282,9 +391,27 @@ impl Run {
         format!("{:?} {} {has_ended}", stored.tally, stored.in_flight)
     }
 
-    /// All events as they stand.
+    /// All destinations and events as they stand.
     pub fn states(&self) -> String {
         let mut text = String::new();
+        let operator = self.scene.operator();
+        let mut destinations = operator.stats().expect("a read");
+        destinations.sort_unstable_by(|one, other| one.destination.cmp(&other.destination));
+        for stats in destinations {
+            // One engine also knows a destination that only a duplicate named.
+            let counts = [
+                stats.waiting,
+                stats.processing,
+                stats.dead_lettered,
+                stats.discarded,
+            ];
+            let is_kept = stats.paused.is_some() || stats.held_until.or(stats.probe_at).is_some();
+            if is_kept || counts != [0; 4] {
+                let _ = writeln!(text, "{stats:?}");
+            }
+        }
+        let unrouted = operator.count_unrouted().expect("a read");
+        let _ = writeln!(text, "{unrouted} unrouted");
         for (number, id) in self.events.iter().enumerate() {
             let _ = writeln!(text, "event {number}:");
             match self.scene.intent(*id) {
