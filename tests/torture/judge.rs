@@ -75,6 +75,24 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The time that an event waits for its first arrival.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(dead_code, reason = "only nodes on PostgreSQL are judged by it")]
+pub struct Wait {
+    /// The event's number.
+    pub n: u64,
+    pub took: Duration,
+    /// Faults that came meanwhile, beside one before that it may wait for.
+    pub faults: usize,
+}
+
+impl Wait {
+    pub fn for_each_fault(&self) -> Duration {
+        let faults = u32::try_from(self.faults).expect("few");
+        self.took / (faults + 1)
+    }
+}
+
 impl Journal {
     pub fn new() -> Self {
         Self {
@@ -109,23 +127,33 @@ impl Journal {
         locked(&self.faults).clone()
     }
 
-    /// The event that waited longest from its acknowledgement to its first arrival: its number, and
-    /// how long. One that never arrived is not among them.
+    /// The event that waited longest from its acknowledgement to its first arrival, for each fault
+    /// that it met. One that waits for a dead node, goes to its successor with a whole backlog, and
+    /// back to a successor that dies as well, waits for two. One that never arrived is not among
+    /// them.
     #[allow(dead_code, reason = "only nodes on PostgreSQL are judged by it")]
-    pub fn longest_wait(&self) -> (u64, Duration) {
+    pub fn longest_wait(&self) -> Wait {
         let mut acknowledged: HashMap<u64, Duration> = HashMap::new();
         for sent in locked(&self.sent).iter().filter(|sent| sent.id.is_some()) {
             let first = acknowledged.entry(sent.n).or_insert(sent.ended);
             *first = sent.ended.min(*first);
         }
-        let mut longest = (0, Duration::ZERO);
+        let faults = self.faults();
+        let mut longest = Wait::default();
         // Arrivals are in their order: later ones of the same event find it gone.
         for hit in locked(&self.hits).iter() {
             if let Some(n) = hit.n
                 && let Some(since) = acknowledged.remove(&n)
-                && hit.at.saturating_sub(since) > longest.1
             {
-                longest = (n, hit.at.saturating_sub(since));
+                let meanwhile = faults.iter().filter(|at| (since..hit.at).contains(*at));
+                let wait = Wait {
+                    n,
+                    took: hit.at.saturating_sub(since),
+                    faults: meanwhile.count(),
+                };
+                if wait.for_each_fault() > longest.for_each_fault() {
+                    longest = wait;
+                }
             }
         }
         longest

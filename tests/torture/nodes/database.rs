@@ -127,12 +127,18 @@ impl Database {
         HeldClaims(session)
     }
 
-    /// Whether the node's claim waits for whoever holds claims.
-    pub fn is_claim_held(&self, node: &str) -> bool {
-        self.waits(&format!(
-            "application_name = '{node}' AND wait_event_type = 'Lock'
-             AND query LIKE '%INSERT INTO relay.claims%'"
-        ))
+    /// Whether the node's claim waits for whoever holds claims. A turn that settles before it
+    /// claims, in one transaction, waits with its settlement; it has locked destinations by then,
+    /// which one that only settles doesn't.
+    pub fn is_claim_held(&self, database: &str, node: &str) -> bool {
+        let asked = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity a
+             WHERE application_name = '{node}' AND wait_event_type = 'Lock'
+                AND (query LIKE '%INSERT INTO relay.claims%' OR EXISTS (
+                    SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.mode = 'RowShareLock'
+                        AND l.relation = 'relay.destinations'::regclass)))"
+        );
+        self.ask_in(database, &asked) == "t\n"
     }
 
     /// Refuses to make any file of a table longer, as a full disk does.
@@ -194,7 +200,11 @@ impl Database {
 
     fn ask(&self, sql: &str) -> String {
         let url = format!("postgres://postgres@{}/postgres", self.primary.host());
-        let printed = Server::at(url.clone()).query(&url, sql, &[]);
+        self.ask_in(&url, sql)
+    }
+
+    fn ask_in(&self, url: &str, sql: &str) -> String {
+        let printed = Server::at(url.to_owned()).query(url, sql, &[]);
         String::from_utf8(printed).expect("text")
     }
 }
