@@ -1,6 +1,5 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -28,10 +27,10 @@ pub enum StartError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The database can't be read.
-    #[error("{}: can't start: {source}", path.display())]
+    #[error("{database}: can't start: {source}")]
     Store {
-        /// The database.
-        path: PathBuf,
+        /// The file, or the server and its database, without a user and a password.
+        database: String,
         /// Its error.
         source: StoreError,
     },

@@ -112,7 +112,7 @@ pub(super) fn start(
 
 fn unreadable(config: &Resolved, source: StoreError) -> StartError {
     StartError::Store {
-        path: config.database.path.clone(),
+        database: config.database.shown(),
         source,
     }
 }

@@ -23,25 +23,39 @@ pub(super) struct SeenDate {
     pub ahead: i64,
 }
 
-/// Compares the system's clock with relay's, by which everything stored was written.
-pub(super) fn look_at_record(report: &mut Report, by_relay: Timestamp, by_system: Timestamp) {
+/// Compares the system's clock with the one by which everything stored was written: relay's, or
+/// with a server of PostgreSQL that one's.
+pub(super) fn look_at_record(
+    report: &mut Report,
+    is_server: bool,
+    by_relay: Timestamp,
+    by_system: Timestamp,
+) {
     let ahead = by_relay.as_millis().saturating_sub(by_system.as_millis());
     let off = Duration::from_millis(ahead.unsigned_abs());
     let direction = if ahead > 0 { "behind" } else { "ahead of" };
-    let fact = format!(
-        "the system's clock is {} {direction} relay's, by which the database was written",
-        shown(off)
-    );
-    let advice = format!(
-        "{ADVICE}; if it is right now, relay's follows slowly, and relay unlock \
-         --accept-data-loss makes it follow at once"
-    );
+    let (whose, advice) = if is_server {
+        let advice = format!("{ADVICE}; and that of the server's machine");
+        ("the database's, by which its nodes write", advice)
+    } else {
+        let advice = format!(
+            "{ADVICE}; if it is right now, relay's follows slowly, and relay unlock \
+             --accept-data-loss makes it follow at once"
+        );
+        ("relay's, by which the database was written", advice)
+    };
+    let fact = format!("the system's clock is {} {direction} {whose}", shown(off));
     if off >= WRONG {
         report.fail(ABOUT, fact, advice);
     } else if off >= OFF {
         report.warn(ABOUT, fact, advice);
     } else {
-        report.ok(ABOUT, "the system's clock and relay's agree");
+        let whose = if is_server {
+            "the database's"
+        } else {
+            "relay's"
+        };
+        report.ok(ABOUT, format!("the system's clock and {whose} agree"));
     }
 }
 

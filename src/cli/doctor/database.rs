@@ -48,8 +48,14 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
     };
     let is_served = operator.has_server();
     if is_whole {
-        clock::look_at_record(report, operator.now(), SystemClock::new().wall());
-        look_at_structure(report, &operator, &path.to_string());
+        let (is_server, now) = (settings.url.is_some(), SystemClock::new().wall());
+        clock::look_at_record(report, is_server, operator.now(), now);
+        if is_server {
+            // Its pages are the server's own to check.
+            report.ok(ABOUT, format!("{} has relay's tables", settings.shown()));
+        } else {
+            look_at_structure(report, &operator, &path.to_string());
+        }
         let served = if is_served { "a server" } else { "no server" };
         report.ok(ABOUT, format!("{served} has it open"));
     }

@@ -282,3 +282,55 @@ fn a_node_that_is_too_old_for_the_tables_hands_over_and_ends_with_a_line() {
     let left = nodes.server.query(&nodes.url, left, &[]);
     assert_eq!(String::from_utf8_lossy(&left).trim(), "0");
 }
+
+#[test]
+fn commands_about_a_file_leave_one_beside_a_server_alone() {
+    let Some(nodes) = Nodes::start(&["a"]) else {
+        return;
+    };
+    let directory = nodes.directory(0);
+    // Of a relay that kept its database here before.
+    let files = ["relay.db", "relay.db.lock"].map(|name| directory.join(name));
+    for file in &files {
+        std::fs::write(file, "of another time").expect("written");
+    }
+    for arguments in [
+        &["unlock"][..],
+        &["unlock", "--accept-data-loss"],
+        &["backup", "copy.db"],
+        &["restore", "copy.db"],
+        &["restore", "--abandon"],
+        &["restore", "--settle"],
+    ] {
+        let (code, said, complaint) = run(directory, arguments);
+        assert_eq!(
+            (code, said.as_str()),
+            (Some(1), ""),
+            "{arguments:?}: {complaint}"
+        );
+        assert_eq!(complaint.lines().count(), 1, "{arguments:?}: {complaint}");
+        assert!(
+            complaint.contains("a server of PostgreSQL"),
+            "{arguments:?}: {complaint}"
+        );
+    }
+    for file in &files {
+        let content = std::fs::read(file).expect("it is there");
+        assert_eq!(content, b"of another time", "{}", file.display());
+    }
+    let (_, said, _) = run(directory, &["doctor"]);
+    let about = |subject: &str| {
+        let lines = said.lines().filter(|line| line.contains(subject));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let database = about("database: ");
+    assert!(
+        database.contains("postgres://") && database.contains("has relay's tables"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("quick_check") && !database.contains("relay.db"),
+        "{said}"
+    );
+    assert!(about("clock: ").contains("the database's"), "{said}");
+}

@@ -55,9 +55,14 @@ fn the_clock_of_the_database_is_compared_in_both_directions() {
         (160, 100, 1, "behind"),
         (100, 160, 1, "ahead of"),
     ] {
-        let mut report = Report::default();
-        look_at_record(&mut report, at(by_relay), at(by_system));
-        assert_eq!(report.failed(), failed, "{report:?}");
-        assert!(format!("{report:?}").contains(word), "{report:?}");
+        for is_server in [false, true] {
+            let mut report = Report::default();
+            look_at_record(&mut report, is_server, at(by_relay), at(by_system));
+            assert_eq!(report.failed(), failed, "{report:?}");
+            let text = format!("{report:?}");
+            assert!(text.contains(word), "{text}");
+            assert_eq!(text.contains("the database's"), is_server, "{text}");
+            assert!(!is_server || !text.contains("unlock"), "{text}");
+        }
     }
 }
