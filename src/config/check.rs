@@ -21,6 +21,7 @@ impl Config {
 
     pub(super) fn find_problem(&self) -> Checked {
         self.server.check("server")?;
+        self.check_backup()?;
         self.database.check("database", HAS_POSTGRES)?;
         self.node.check("node")?;
         self.check_listeners()?;
@@ -32,9 +33,6 @@ impl Config {
         self.retention
             .check("retention", self.api.idempotency_window)?;
         self.check_alerts()?;
-        if let Some(backup) = &self.backup {
-            backup.check("backup")?;
-        }
         for (name, destination) in &self.destinations {
             self.check_destination(name, destination)?;
         }
@@ -54,6 +52,17 @@ impl Config {
             ),
             _ => Ok(()),
         }
+    }
+
+    fn check_backup(&self) -> Checked {
+        let Some(backup) = &self.backup else {
+            return Ok(());
+        };
+        if self.database.url.is_some() {
+            let problem = "contradicts database.url: a server of PostgreSQL has backups of its own";
+            return Err(("backup".to_owned(), problem.to_owned()));
+        }
+        backup.check("backup")
     }
 
     fn check_alerts(&self) -> Checked {

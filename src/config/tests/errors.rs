@@ -47,6 +47,10 @@ const FILES: &[(&str, &str)] = &[
         "relay.toml:3: database.url: contradicts database.path: expected one of the two",
     ),
     (
+        "[backup]\ndirectory = '.'\n[database]\nurl = 'postgres://relay@db/relay'",
+        "backup: contradicts database.url: a server of PostgreSQL has backups of its own",
+    ),
+    (
         "[server.tls]\ncert_file = 'a.pem'",
         "server.tls: missing field `key_file`",
     ),
