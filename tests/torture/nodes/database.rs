@@ -133,7 +133,9 @@ impl Database {
     pub fn is_claim_held(&self, database: &str, node: &str) -> bool {
         let asked = format!(
             "SELECT EXISTS (SELECT FROM pg_stat_activity a
-             WHERE application_name = '{node}' AND wait_event_type = 'Lock'
+             JOIN pg_locks waits ON waits.pid = a.pid AND NOT waits.granted
+                AND waits.relation = 'relay.claims'::regclass
+             WHERE application_name = '{node}'
                 AND (query LIKE '%INSERT INTO relay.claims%' OR EXISTS (
                     SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.mode = 'RowShareLock'
                         AND l.relation = 'relay.destinations'::regclass)))"
