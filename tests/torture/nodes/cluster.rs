@@ -270,12 +270,14 @@ allow_networks = ["127.0.0.0/8"]
     /// with deliveries that it has just claimed and not begun.
     pub fn freeze(&mut self, at: usize, claims: bool) {
         if claims {
+            self.database.make_claims_holdable(&self.url);
             let held = until("the node claims something", || {
                 self.assert_runs(at);
                 self.hold_a_claim(at)
             });
-            // Attempts that it had begun before are answered by then.
-            crate::pause(ANSWERED_AFTER * 2);
+            // Attempts that it had begun before, and the eight at most that were prefetched behind
+            // each, are answered by then: none is just about to begin when it stops.
+            crate::pause(ANSWERED_AFTER * 10);
             self.signal(at, "-STOP");
             drop(held);
         } else {
@@ -296,7 +298,7 @@ allow_networks = ["127.0.0.0/8"]
         let held = self.database.hold_claims(&self.url);
         let began = Instant::now();
         while began.elapsed() < HELD_FOR {
-            if self.database.is_claim_held(&self.url, NAMES[at]) {
+            if self.database.is_claim_held(NAMES[at]) {
                 return Some(held);
             }
         }

@@ -25,7 +25,15 @@ struct Instance {
     shim: Option<Shim>,
 }
 
-/// A session that keeps all claims and settlements from being recorded, until it is dropped.
+/// Lets each claim wait for the lock. A lock of the table would hold settlements, too, which a turn
+/// makes before its claim: then it couldn't be told whether a claim comes after them.
+const HOLDABLE: &str = "
+    CREATE OR REPLACE FUNCTION public.wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock_shared(42); RETURN NULL; END';
+    CREATE OR REPLACE TRIGGER holdable BEFORE INSERT ON relay.claims
+        FOR EACH STATEMENT EXECUTE FUNCTION public.wait_for_lock();";
+
+/// A session that keeps all claims from being recorded, until it is dropped.
 pub struct HeldClaims(Child);
 
 impl Drop for HeldClaims {
@@ -114,7 +122,12 @@ impl Database {
         self.ask(&asked) == "t\n"
     }
 
-    /// Keeps claims and settlements from being recorded.
+    /// Makes it possible to hold claims.
+    pub fn make_claims_holdable(&self, database: &str) {
+        self.ask_in(database, HOLDABLE);
+    }
+
+    /// Keeps claims from being recorded; settlements are.
     pub fn hold_claims(&self, database: &str) -> HeldClaims {
         let mut session = program(&self.programs, "psql")
             .args(["-X", "-q", "-d", database])
@@ -123,24 +136,15 @@ impl Database {
             .spawn()
             .expect("psql is there");
         let input = session.stdin.as_mut().expect("a pipe");
-        writeln!(input, "BEGIN; LOCK TABLE relay.claims IN SHARE MODE;").expect("psql reads");
+        writeln!(input, "SELECT pg_advisory_lock(42);").expect("psql reads");
         HeldClaims(session)
     }
 
-    /// Whether the node's claim waits for whoever holds claims. A turn that settles before it
-    /// claims, in one transaction, waits with its settlement; it has locked destinations by then,
-    /// which one that only settles doesn't.
-    pub fn is_claim_held(&self, database: &str, node: &str) -> bool {
-        let asked = format!(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity a
-             JOIN pg_locks waits ON waits.pid = a.pid AND NOT waits.granted
-                AND waits.relation = 'relay.claims'::regclass
-             WHERE application_name = '{node}'
-                AND (query LIKE '%INSERT INTO relay.claims%' OR EXISTS (
-                    SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.mode = 'RowShareLock'
-                        AND l.relation = 'relay.destinations'::regclass)))"
-        );
-        self.ask_in(database, &asked) == "t\n"
+    /// Whether the node's claim waits for whoever holds claims.
+    pub fn is_claim_held(&self, node: &str) -> bool {
+        self.waits(&format!(
+            "application_name = '{node}' AND wait_event = 'advisory'"
+        ))
     }
 
     /// Refuses to make any file of a table longer, as a full disk does.
