@@ -265,7 +265,7 @@ pub enum OpenError {
          postgres takes a URL"
     )]
     NoPostgres {
-        /// What named the server.
+        /// The setting that names the server.
         setting: &'static str,
     },
     /// A command was given a database of a server that has no tables of relay's.
@@ -295,6 +295,22 @@ pub enum OpenError {
     /// The system refuses a thread for the writer.
     #[error("can't start the writer's thread: {0}")]
     Thread(std::io::Error),
+}
+
+#[allow(
+    dead_code,
+    reason = "a build with PostgreSQL has an engine for servers"
+)]
+impl OpenError {
+    /// This build has no engine for a server, which the configuration names, or `relay migrate`.
+    pub(super) fn no_postgres(is_configured: bool) -> Self {
+        let setting = if is_configured {
+            "database.url"
+        } else {
+            "--to"
+        };
+        Self::NoPostgres { setting }
+    }
 }
 
 /// The problem of a store that was moved away.

@@ -79,11 +79,7 @@ macro_rules! choose_engine {
             #[cfg(feature = "postgres")]
             Some($url) => Engine::Postgres($postgres),
             #[cfg(not(feature = "postgres"))]
-            Some(_) => {
-                return Err($crate::store::error::OpenError::NoPostgres {
-                    setting: "database.url",
-                });
-            }
+            Some(_) => return Err($crate::store::error::OpenError::no_postgres(true)),
         }
     };
 }
@@ -178,12 +174,7 @@ pub(crate) fn move_store(
     _: &config::Node,
     _: &dyn Fn(MoveProgress),
 ) -> Result<MoveReport, move_error::MoveError> {
-    let setting = if from.url.is_some() {
-        "database.url"
-    } else {
-        "--to"
-    };
-    Err(OpenError::NoPostgres { setting }.into())
+    Err(OpenError::no_postgres(from.url.is_some()).into())
 }
 
 /// Gives up the move that the store has a mark of; in words, what was done. Blocks.

@@ -329,7 +329,7 @@ fn a_configuration_holds_no_secret_of_a_variable() {
     };
     let listens = "[server]\nlisten = '127.0.0.1:0'\n";
     assert!(!about_files(listens));
-    // What a variable overrides is still in the file.
+    // A secret that a variable overrides is still in the file.
     assert!(about_files(&format!(
         "{listens}[api]\nkeys = ['test-key']\n"
     )));

@@ -48,9 +48,9 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
     };
     let is_served = operator.has_server();
     if is_whole {
-        let (is_server, now) = (settings.url.is_some(), SystemClock::new().wall());
-        clock::look_at_record(report, is_server, operator.now(), now);
-        if is_server {
+        let (has_url, now) = (settings.url.is_some(), SystemClock::new().wall());
+        clock::look_at_record(report, has_url, operator.now(), now);
+        if has_url {
             // Its pages are the server's own to check.
             report.ok(ABOUT, format!("{} has relay's tables", settings.shown()));
         } else {

@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const UNREADABLE: &str = "expected postgres://USER:PASSWORD@HOST/DATABASE with what is special in \
                           a password percent-encoded, and PostgreSQL's options alone after a ?";
 
-/// What the settings of a server are called where they stand.
+/// The names of a server's settings, where they stand.
 #[derive(Clone, Copy)]
 pub struct SettingNames {
     pub url: &'static str,
@@ -43,9 +43,9 @@ pub const BY_OPTIONS: SettingNames = SettingNames {
 /// A setting that can't be used.
 #[derive(Debug)]
 pub struct WrongSetting {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What is wrong, and nothing that may be secret.
+    /// The problem, and nothing that may be secret.
     pub problem: String,
 }
 
@@ -86,7 +86,7 @@ impl DatabaseUrl {
         Ok(Self { config, tls })
     }
 
-    /// What stands in a URL.
+    /// Reads the text of a URL.
     fn parse(url: &Secret) -> Result<Config, String> {
         let config: Config = url.reveal().parse().map_err(|error| problem(&error))?;
         let hosts = config.get_hosts();

@@ -270,7 +270,7 @@ allow_networks = ["127.0.0.0/8"]
     /// with deliveries that it has just claimed and not begun.
     pub fn freeze(&mut self, at: usize, claims: bool) {
         if claims {
-            self.database.make_claims_holdable(&self.url);
+            Database::make_claims_holdable(&self.url);
             let held = until("the node claims something", || {
                 self.assert_runs(at);
                 self.hold_a_claim(at)

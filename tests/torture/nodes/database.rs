@@ -123,8 +123,8 @@ impl Database {
     }
 
     /// Makes it possible to hold claims.
-    pub fn make_claims_holdable(&self, database: &str) {
-        self.ask_in(database, HOLDABLE);
+    pub fn make_claims_holdable(database: &str) {
+        ask_in(database, HOLDABLE);
     }
 
     /// Keeps claims from being recorded; settlements are.
@@ -206,13 +206,13 @@ impl Database {
 
     fn ask(&self, sql: &str) -> String {
         let url = format!("postgres://postgres@{}/postgres", self.primary.host());
-        self.ask_in(&url, sql)
+        ask_in(&url, sql)
     }
+}
 
-    fn ask_in(&self, url: &str, sql: &str) -> String {
-        let printed = Server::at(url.to_owned()).query(url, sql, &[]);
-        String::from_utf8(printed).expect("text")
-    }
+fn ask_in(url: &str, sql: &str) -> String {
+    let printed = Server::at(url.to_owned()).query(url, sql, &[]);
+    String::from_utf8(printed).expect("text")
 }
 
 fn program(programs: &Path, name: &str) -> Command {
