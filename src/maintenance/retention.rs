@@ -13,8 +13,10 @@ use crate::store::{
 
 /// The time from one sweep to the next.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// The pause after a sweep, in lengths of that sweep, if that is longer than the usual time:
-/// looking through millions of rows takes a tenth of a reader's time at most.
+/// The pause after a sweep, in lengths of its looks, if that is longer than the usual time: looking
+/// through millions of rows takes a tenth of a reader's time at most. The time of deletions doesn't
+/// count. They take as long as there is more to delete after a longer pause, and each pause would be
+/// longer than the one before, up to the longest.
 const PAUSE: u32 = 10;
 /// The longest pause between sweeps.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -26,7 +28,8 @@ pub(super) struct RetentionAgent {
     config: Live,
     clock: Arc<dyn Clock>,
     sweep: Option<Sweep>,
-    sweep_began: Duration,
+    /// The time that the sweep's looks have taken.
+    looked: Duration,
     next_sweep: Duration,
     /// Found to be expired, and not yet deleted.
     pruning: Option<Prune>,
@@ -62,9 +65,9 @@ impl RetentionAgent {
             store,
             reader,
             config,
-            sweep_began: clock.monotonic(),
             clock,
             sweep: Some(Sweep::BEGINNING),
+            looked: Duration::ZERO,
             next_sweep: Duration::ZERO,
             pruning: None,
             unused_origins: UnusedOrigins::new(),
@@ -85,17 +88,16 @@ impl RetentionAgent {
                 return Ok(None);
             }
             self.sweep = Some(Sweep::BEGINNING);
-            self.sweep_began = self.clock.monotonic();
+            self.looked = Duration::ZERO;
             return Ok(Some(REST_FROM_LOOKING));
         };
         match self.step(sweep)? {
             SweepStep::Deleted => return Ok(Some(REST)),
             SweepStep::Looked => {}
             SweepStep::Over => {
-                let now = self.clock.monotonic();
-                let took = now.saturating_sub(self.sweep_began);
+                let pause = (self.looked * PAUSE).clamp(SWEEP_EVERY, LONGEST_PAUSE);
                 self.sweep = None;
-                self.next_sweep = now + (took * PAUSE).clamp(SWEEP_EVERY, LONGEST_PAUSE);
+                self.next_sweep = self.clock.monotonic() + pause;
             }
         }
         Ok(Some(REST_FROM_LOOKING))
@@ -139,7 +141,10 @@ impl RetentionAgent {
             dead_lettered: retention.dead_lettered.map(|kept| now.minus(kept)),
             keys: now.minus(config.longest_window()),
         };
-        let found = self.reader.expired(&cutoffs, sweep.cursor)?;
+        let began = self.clock.monotonic();
+        let found = self.reader.expired(&cutoffs, sweep.cursor);
+        self.looked += self.clock.monotonic().saturating_sub(began);
+        let found = found?;
         sweep.cursor = found.next;
         self.sweep = Some(sweep);
         if found.count() != (0, 0) {
@@ -155,7 +160,11 @@ impl RetentionAgent {
     fn forget_origins(&mut self, mut sweep: Sweep) -> Result<SweepStep, StoreError> {
         let now = self.clock.now();
         let (pass, reader) = (&mut self.unused_origins, &self.reader);
+        let began = self.clock.monotonic();
         let step = self.store.forget_unused_origins(pass, reader, now)?;
+        if step != OriginsPassStep::Deleted {
+            self.looked += self.clock.monotonic().saturating_sub(began);
+        }
         sweep.is_origins_done = step == OriginsPassStep::Over;
         self.sweep = Some(sweep);
         Ok(if step == OriginsPassStep::Deleted {

@@ -1,6 +1,7 @@
 //! The maintenance thread's worker: retention and bulk operations as the configuration says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, FakeClock, Timestamp};
 use crate::config::{Config, Live};
@@ -56,6 +57,32 @@ pub fn retention_follows_the_configured_times(new: NewStore) {
     scene.clock.advance(DAY * 3650);
     sweep(&scene, &mut worker);
     assert_eq!(scene.list(None)[0].state, DeliveryState::Queued);
+    scene.stop();
+}
+
+/// Otherwise the next sweep has more to delete and takes longer, and so on.
+pub fn a_sweep_that_deletes_for_long_is_followed_by_the_usual_pause(new: NewStore) {
+    let mut scene = Scene::new(new);
+    let kept = Duration::from_secs(1);
+    let mut worker = worker(&scene, |config| config.retention.delivered = Some(kept));
+    scene.accept_all((0..300).map(|_| event("d")));
+    scene.deliver_due();
+    scene.clock.advance(LONGEST_PAUSE);
+    worker.run_once().expect("a step");
+    let mut steps = 0;
+    while worker.is_sweeping() {
+        scene.clock.advance(Duration::from_secs(60));
+        worker.run_once().expect("a step");
+        steps += 1;
+    }
+    assert!(steps > 4, "{steps} steps");
+    assert_eq!(scene.size(), (0, 0));
+    scene.clock.advance(Duration::from_secs(59));
+    worker.run_once().expect("a step");
+    assert!(!worker.is_sweeping());
+    scene.clock.advance(Duration::from_secs(1));
+    worker.run_once().expect("a step");
+    assert!(worker.is_sweeping());
     scene.stop();
 }
 

@@ -148,6 +148,7 @@ macro_rules! conformance {
             }
             maintenance {
                 retention_follows_the_configured_times,
+                a_sweep_that_deletes_for_long_is_followed_by_the_usual_pause,
                 without_a_retention_time_nothing_is_deleted,
                 a_clock_that_jumps_deletes_nothing,
                 a_replay_waits_for_deliveries_only_if_a_level_delivers,
