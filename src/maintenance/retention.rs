@@ -15,8 +15,8 @@ use crate::store::{
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// The pause after a sweep, in lengths of its looks, if that is longer than the usual time: looking
 /// through millions of rows takes a tenth of a reader's time at most. The time of deletions doesn't
-/// count. They take as long as there is more to delete after a longer pause, and each pause would be
-/// longer than the one before, up to the longest.
+/// count. There is more to delete after a longer pause, so that each would be longer than the one
+/// before.
 const PAUSE: u32 = 10;
 /// The longest pause between sweeps.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
