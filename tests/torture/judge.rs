@@ -82,14 +82,24 @@ pub struct Wait {
     /// The event's number.
     pub n: u64,
     pub took: Duration,
-    /// Faults that came meanwhile, beside one before that it may wait for.
-    pub faults: usize,
+    /// The longest part of it in which no node died.
+    pub undisturbed: Duration,
 }
 
 impl Wait {
-    pub fn for_each_fault(&self) -> Duration {
-        let faults = u32::try_from(self.faults).expect("few");
-        self.took / (faults + 1)
+    fn of(n: u64, since: Duration, until: Duration, deaths: &[Duration]) -> Self {
+        let mut undisturbed = Duration::ZERO;
+        let mut from = since;
+        let meanwhile = deaths.iter().filter(|at| (since..until).contains(*at));
+        for at in meanwhile.chain([&until]) {
+            undisturbed = undisturbed.max(at.saturating_sub(from));
+            from = *at;
+        }
+        Self {
+            n,
+            took: until.saturating_sub(since),
+            undisturbed,
+        }
     }
 }
 
@@ -127,31 +137,25 @@ impl Journal {
         locked(&self.faults).clone()
     }
 
-    /// The event that waited longest from its acknowledgement to its first arrival, for each fault
-    /// that it met. One that waits for a dead node, goes to its successor with a whole backlog, and
-    /// back to a successor that dies as well, waits for two. One that never arrived is not among
-    /// them.
+    /// The event that waited longest from its acknowledgement to its first arrival without the
+    /// death of a node. `deaths`: their times, in order. One that waits for a dead node, goes to
+    /// its successor with a whole backlog, and back to a successor that dies as well, waits for
+    /// two. One that never arrived is not among them.
     #[allow(dead_code, reason = "only nodes on PostgreSQL are judged by it")]
-    pub fn longest_wait(&self) -> Wait {
+    pub fn longest_wait(&self, deaths: &[Duration]) -> Wait {
         let mut acknowledged: HashMap<u64, Duration> = HashMap::new();
         for sent in locked(&self.sent).iter().filter(|sent| sent.id.is_some()) {
             let first = acknowledged.entry(sent.n).or_insert(sent.ended);
             *first = sent.ended.min(*first);
         }
-        let faults = self.faults();
         let mut longest = Wait::default();
         // Arrivals are in their order: later ones of the same event find it gone.
         for hit in locked(&self.hits).iter() {
             if let Some(n) = hit.n
                 && let Some(since) = acknowledged.remove(&n)
             {
-                let meanwhile = faults.iter().filter(|at| (since..hit.at).contains(*at));
-                let wait = Wait {
-                    n,
-                    took: hit.at.saturating_sub(since),
-                    faults: meanwhile.count(),
-                };
-                if wait.for_each_fault() > longest.for_each_fault() {
+                let wait = Wait::of(n, since, hit.at, deaths);
+                if wait.undisturbed > longest.undisturbed {
                     longest = wait;
                 }
             }
@@ -621,5 +625,17 @@ mod tests {
         assert!(wrong(&[one, two, two]).contains("2 twice"));
         assert!(wrong(&[one, ("{\"n\":2, }", 0)]).contains("altered"));
         assert!(wrong(&[one, two, ("{\"n\":9}", 0)]).contains("invented"));
+    }
+
+    #[test]
+    fn a_wait_is_measured_from_one_death_to_the_next() {
+        let second = Duration::from_secs;
+        let deaths = [second(2), second(8), second(20)];
+        let undisturbed =
+            |since, until| Wait::of(0, second(since), second(until), &deaths).undisturbed;
+        assert_eq!(undisturbed(3, 7), second(4), "none");
+        assert_eq!(undisturbed(3, 10), second(5), "before it");
+        assert_eq!(undisturbed(7, 12), second(4), "after it");
+        assert_eq!(undisturbed(1, 30), second(12), "between two");
     }
 }
