@@ -20,11 +20,9 @@ impl Unlock {
     pub fn run(&self) -> Result<(), CommandError> {
         let config = Config::load_for_commands(self.file.path())?;
         if config.database.url.is_some() {
-            return Err(
-                "the database is a server of PostgreSQL, which has no lock file: its nodes \
-                        have leases, which relay nodes lists; nothing was done"
-                    .into(),
-            );
+            let problem = "the database is a server of PostgreSQL, which has no lock file: its \
+                           nodes have leases, which relay nodes lists; nothing was done";
+            return Err(problem.into());
         }
         let database = &config.database.path;
         let Some(unlock) = store::Unlock::of(database)? else {

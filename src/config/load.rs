@@ -29,7 +29,7 @@ impl Config {
         Ok(Self::read(file, &|name| std::env::var_os(name))?.config)
     }
 
-    /// The same of the file alone: what variables override is what stands in it.
+    /// Reads the same without the environment: what the file itself holds.
     pub(crate) fn load_without_variables(file: Option<&Path>) -> Result<Self, ConfigError> {
         Ok(Self::read(file, &|_| None)?.config)
     }

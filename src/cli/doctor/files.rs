@@ -21,7 +21,9 @@ pub(super) fn look(report: &mut Report, config: &Resolved, file: Option<&Path>) 
             private += look_at_secrets(report, place, path);
         }
     }
-    private += look_at_database(report, &config.database.path);
+    if config.database.url.is_none() {
+        private += look_at_database(report, &config.database.path);
+    }
     if private > 0 {
         report.ok(
             ABOUT,

@@ -329,7 +329,7 @@ fn commands_about_a_file_leave_one_beside_a_server_alone() {
         "{said}"
     );
     assert!(
-        !said.contains("quick_check") && !database.contains("relay.db"),
+        !said.contains("quick_check") && !said.contains("relay.db"),
         "{said}"
     );
     assert!(about("clock: ").contains("the database's"), "{said}");
