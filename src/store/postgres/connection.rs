@@ -127,6 +127,17 @@ impl Connection {
         })
     }
 
+    /// Sends a statement without waiting for its answer, which nobody reads: it is made after all
+    /// that were sent before.
+    pub fn send(&mut self, sql: &str, params: &[Param<'_>]) -> Result<(), Failure> {
+        self.call(async |session| {
+            let statement = session.prepare(sql).await?;
+            let made = session.client.query(&statement, params);
+            session.wire.begin(made).await;
+            Ok(())
+        })
+    }
+
     /// Makes statements in one transaction, and returns the rows of each. All are sent at once, so
     /// that no transaction is open while the server waits for a client. The rows stand for a
     /// transaction that was committed; a failure is that of the first statement that failed.
@@ -310,6 +321,17 @@ impl Wire {
             call.as_mut().poll(cx)
         })
         .await
+    }
+
+    /// Sends a call, as far as the socket takes it.
+    async fn begin<T>(&mut self, call: impl Future<Output = T>) {
+        let mut call = pin!(call);
+        poll_fn(|cx| {
+            let _ = call.as_mut().poll(cx);
+            self.poll(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Reads and writes what can be.

@@ -11,7 +11,7 @@
 //! - `turn/`: the dispatcher's transactions. `in_flight`: what it has claimed, in memory. `due`,
 //!   `messages`: what it sends. `recover`: takes claims back whose node has ended. `origins`:
 //!   forgets ad hoc origins.
-//! - `nodes/`: several nodes on one database.
+//! - `nodes/`: several nodes on one database. `told`: what they notify each other of.
 //! - `queries/`: the reads. `acts/`: the acts of operators. `upkeep/`: maintenance. `backups`: what
 //!   the server does by itself. `moving/`: everything moves to another engine, or comes from there.
 //!
@@ -64,6 +64,7 @@ pub mod tests;
 mod tests_clock;
 mod text;
 mod tls;
+mod told;
 mod turn;
 mod upkeep;
 mod url;

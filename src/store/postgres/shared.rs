@@ -1,13 +1,12 @@
 //! The state that the threads and the handles share.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::asked_reloads::AskedReloads;
 use super::counts::Counts;
-use super::destinations::{Destinations, Named};
+use super::destinations::{Destinations, Known, Named};
 use super::failure::Failure;
 use super::in_flight::InFlight;
 use super::keys::ErasedKeys;
@@ -122,18 +121,13 @@ impl Shared {
         result
     }
 
-    /// The buckets of these destinations that are not this node's, each once. The destinations were
-    /// met.
-    pub fn buckets_of_others(&self, named: &[Named<'_>]) -> Vec<i16> {
+    /// Those of these destinations that other nodes deliver to. The destinations were met.
+    pub fn of_others(&self, named: &[Named<'_>]) -> Vec<Known> {
         let own = self.node.buckets();
         let known = named
             .iter()
             .filter_map(|(name, _)| self.destinations.get(name));
-        let others: BTreeSet<i16> = known
-            .map(|known| known.bucket)
-            .filter(|bucket| !own.contains(bucket))
-            .collect();
-        others.into_iter().collect()
+        known.filter(|one| !own.contains(&one.bucket)).collect()
     }
 
     /// The name of this node, which no other living node has.

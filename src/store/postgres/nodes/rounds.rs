@@ -9,16 +9,24 @@ use crate::clock::Stopwatch;
 use crate::stop::{Deadline, Ending, Stop};
 use crate::store::postgres::connection::{Connection, Notification};
 use crate::store::postgres::failure::Failure;
+use crate::store::postgres::in_flight::LATE;
 use crate::store::postgres::retry::{Link, Patience};
 use crate::store::postgres::shared::Shared;
+use crate::store::postgres::told::Told;
 use crate::store::types::DestinationId;
 
 /// The time between two rounds.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// A commit is seen by a round if it came within this time after its ids were given. Later ones are
-/// found by the dispatcher's own scans.
-const LATELY_MILLIS: i64 = 10_000;
+/// A commit is seen by a round if it came within this time after its ids were given: [`LATE`], since
+/// whoever commits later lets owners look from the beginning. A look is as long as what arrived
+/// meanwhile and waits, a tenth of a second for a hundred thousand.
+const LATELY: Duration = LATE;
+
+/// The same for one round in [`LONG_EVERY`]: the node that committed late may have ended before it
+/// told anybody. Later ones are found by the dispatcher's own scans.
+const LONG: Duration = Duration::from_secs(10);
+const LONG_EVERY: u32 = 8;
 
 /// Destinations of own buckets that got an event lately. $1: the first id; $2: the own slot, whose
 /// events the own writer tells of; $3: buckets.
@@ -50,6 +58,8 @@ struct Rounds {
     every: Duration,
     /// The time that the last round took.
     took: Duration,
+    /// Rounds until now.
+    made: u32,
 }
 
 /// Starts the thread; it ends with the node.
@@ -70,6 +80,7 @@ impl Rounds {
             poked: None,
             every,
             took: Duration::ZERO,
+            made: 0,
         }
     }
 
@@ -93,7 +104,7 @@ impl Rounds {
     /// Waits for a notification that concerns this node, or for the next round.
     fn wait(&mut self) -> Cause {
         let until = Deadline::within(self.every);
-        loop {
+        while !until.left().is_zero() {
             if self.listening.is_none() {
                 self.listening = self.begin_to_listen();
             }
@@ -103,7 +114,7 @@ impl Rounds {
             };
             match notified {
                 Ok(notified) if !notified.is_empty() => {
-                    if let Some(cause) = self.concerns(&notified) {
+                    if let Some(cause) = self.hear(&notified) {
                         return cause;
                     }
                 }
@@ -113,20 +124,30 @@ impl Rounds {
                     }
                     // Over, unless nobody listens.
                     self.shared.stop.wait(until.left());
-                    return Cause::Time;
                 }
             }
         }
+        Cause::Time
     }
 
-    /// Why this node has something to do. Others are notified by their slots.
-    fn concerns(&self, notified: &[Notification]) -> Option<Cause> {
-        if notified.iter().any(|one| one.payload == "nodes") {
-            return Some(Cause::Nodes);
+    /// Tells the dispatcher what arrived; why this node has to look, if it has to.
+    fn hear(&self, notified: &[Notification]) -> Option<Cause> {
+        let slot = self.shared.node.slot();
+        let (mut arrived, mut cause) = (Vec::new(), None);
+        for one in notified {
+            if one.payload == "nodes" {
+                cause = Some(Cause::Nodes);
+            }
+            match Told::of(&one.payload, slot) {
+                Some(Told::Arrived(ids)) => arrived.extend(ids),
+                Some(Told::Look) => cause = cause.or(Some(Cause::Work)),
+                None => {}
+            }
         }
-        let slot = self.shared.node.slot().to_string();
-        let names_own = |one: &Notification| one.payload.split(',').any(|named| *named == slot);
-        notified.iter().any(names_own).then_some(Cause::Work)
+        if !arrived.is_empty() {
+            (self.shared.on_work)(&arrived);
+        }
+        cause
     }
 
     fn begin_to_listen(&self) -> Option<Connection> {
@@ -146,7 +167,9 @@ impl Rounds {
             return Ok(false);
         }
         let slot = i64::from(self.shared.node.slot());
-        let since = (self.shared.clock.now().as_millis() - LATELY_MILLIS).max(0) << 12;
+        let since = self.shared.clock.now().minus(looks_back(self.made));
+        self.made = self.made.wrapping_add(1);
+        let since = since.as_millis().max(0) << 12;
         let never = Stop::default();
         let patience = Patience {
             limit: Duration::ZERO,
@@ -174,6 +197,15 @@ impl Rounds {
         }
         self.poked = Some((buckets, poked));
         Ok(is_poked)
+    }
+}
+
+/// How far a round looks back; the first one has the number 0.
+fn looks_back(round: u32) -> Duration {
+    if round.is_multiple_of(LONG_EVERY) {
+        LONG
+    } else {
+        LATELY
     }
 }
 

@@ -11,6 +11,7 @@ use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::keys::{ErasedKeys, next_row};
 use crate::store::postgres::shared::Shared;
+use crate::store::postgres::told::tell;
 use crate::store::postgres::writer::{PendingAccept, Rows};
 use crate::store::types::{Accept, PayloadDigest, RaiseAlerts};
 
@@ -100,7 +101,7 @@ fn raise(
             .map(|name| (name.as_str(), None))
             .collect();
         shared.destinations.meet(sql, &named)?;
-        let mut rows = Rows::new(now, shared.buckets_of_others(&named));
+        let mut rows = Rows::new(now);
         for event in events.iter() {
             rows.add(event, |name| shared.destinations.get(name));
         }
@@ -109,7 +110,12 @@ fn raise(
         }
         match rows.insert_after(set, sql) {
             Err(failure) if failure.class() == Class::Duplicate => {}
-            made => return made,
+            Err(failure) => return Err(failure),
+            Ok(()) => {
+                // What is durable stays so if nobody hears of it.
+                let _ = tell(sql, &shared.of_others(&named));
+                return Ok(());
+            }
         }
         drop(rows);
         assign(events, &mut last, now, slot);

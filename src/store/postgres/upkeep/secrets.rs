@@ -60,7 +60,7 @@ const TELL: &str = "
         UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket
         RETURNING b.epoch
     )
-    SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
+    SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ' '))
     FROM poked p JOIN relay.nodes n ON n.epoch = p.epoch HAVING count(*) > 0";
 
 /// Makes a change that all nodes are told of; its first row.

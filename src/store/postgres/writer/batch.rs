@@ -14,6 +14,7 @@ use crate::store::postgres::destinations::Named;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::keys::next_row;
 use crate::store::postgres::retry::CALL_LIMIT;
+use crate::store::postgres::told::tell;
 use crate::store::types::{Accepted, DestinationId};
 
 type Batch = Vec<PendingAccept>;
@@ -178,7 +179,7 @@ impl Writer {
         let named = names(batch, sent);
         self.link
             .call(patience, |sql| shared.destinations.meet(sql, &named))?;
-        let mut rows = Rows::new(now, shared.buckets_of_others(&named));
+        let mut rows = Rows::new(now);
         for &at in sent {
             rows.add(&batch[at], |name| shared.destinations.get(name));
         }
@@ -189,6 +190,7 @@ impl Writer {
         match inserted {
             Ok(inserted) if inserted.has_destinations => {
                 self.came(&named, now);
+                self.tell_owners(&named);
                 Ok(Some(inserted))
             }
             Ok(_) => {
@@ -204,11 +206,20 @@ impl Writer {
                     }
                 } else {
                     self.came(&named, now);
+                    self.tell_owners(&named);
                 }
                 Ok(committed)
             }
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Notifies the other nodes of what waits for their destinations now. One that hears nothing
+    /// looks by itself.
+    fn tell_owners(&mut self, named: &[Named<'_>]) {
+        let others = self.shared.of_others(named);
+        let patience = self.shared.patience(std::time::Duration::ZERO);
+        let _ = self.link.call(patience, |sql| tell(sql, &others));
     }
 
     fn next_id(&mut self, now: Timestamp) -> IntentId {

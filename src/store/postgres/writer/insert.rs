@@ -47,13 +47,8 @@ WITH present AS MATERIALIZED (
         t.order_key, CASE WHEN t.order_key IS NOT NULL THEN t.id END
     FROM unnest($19::int8[], $20::int4[], $21::int8[]) AS t(id, destination_id, order_key)
     WHERE (t.id IN (SELECT id FROM fresh)) IS TRUE
-), told AS MATERIALIZED (
-    SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
-    FROM relay.buckets b JOIN relay.nodes n ON n.epoch = b.epoch
-    WHERE b.bucket = ANY($23::int2[]) HAVING count(*) > 0
 )
-SELECT ARRAY(SELECT id FROM fresh), (SELECT count(*) FROM present) = cardinality($22::int4[]),
-    (SELECT count(*) FROM told)";
+SELECT ARRAY(SELECT id FROM fresh), (SELECT count(*) FROM present) = cardinality($22::int4[])";
 
 /// The rows that are there with the random bits that were given to them: they were committed.
 const COMMITTED: &str = "
@@ -95,16 +90,12 @@ pub struct Rows<'a> {
     /// Ad hoc origins, each once.
     origins: Vec<DestinationId>,
     now: i64,
-    /// Buckets whose owners are notified.
-    told: Vec<i16>,
 }
 
 impl<'a> Rows<'a> {
-    /// `told`: buckets of destinations that are other nodes', who are notified.
-    pub fn new(now: Timestamp, told: Vec<i16>) -> Self {
+    pub fn new(now: Timestamp) -> Self {
         Self {
             now: now.as_millis(),
-            told,
             ..Self::default()
         }
     }
@@ -156,7 +147,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn params(&self) -> [Param<'_>; 23] {
+    fn params(&self) -> [Param<'_>; 22] {
         [
             &self.ids,
             &self.randoms,
@@ -180,7 +171,6 @@ impl<'a> Rows<'a> {
             &self.deliveries.1,
             &self.deliveries.2,
             &self.origins,
-            &self.told,
         ]
     }
 

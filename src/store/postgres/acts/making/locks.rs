@@ -43,7 +43,7 @@ WITH meant AS MATERIALIZED (
 poked AS (
     UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket
     RETURNING b.epoch)
-SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
+SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ' '))
 FROM poked p JOIN relay.nodes n ON n.epoch = p.epoch HAVING count(*) > 0";
 
 /// The same for the destinations of events. $1: intents.
@@ -60,5 +60,5 @@ WITH meant AS MATERIALIZED (
 poked AS (
     UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket
     RETURNING b.epoch)
-SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ','))
+SELECT pg_notify('relay', string_agg(DISTINCT n.slot::text, ' '))
 FROM poked p JOIN relay.nodes n ON n.epoch = p.epoch HAVING count(*) > 0";

@@ -38,27 +38,35 @@ fn an_event_for_another_nodes_destination_wakes_that_node_and_no_other() {
     first
         .accept_blocking(event(&served_by(&second)))
         .expect("accepted");
-    all.batch("NOTIFY relay, 'end'").expect("notified");
 
-    assert_eq!(rounds.wait(), Cause::Work);
     found.try_iter().count();
-    rounds.round().expect("a round");
+    let listening = rounds.listening.as_mut().expect("it listens");
+    let notified = listening.notifications(Duration::from_secs(10));
+    let cause = rounds.hear(&notified.expect("a connection"));
+    assert_eq!(cause, None, "it need not look");
     let known = second.shared().destinations.get(&served_by(&second));
     assert_eq!(known, None, "it has not met it");
-    assert_eq!(found.try_recv().expect("work").len(), 1);
+    let [arrived] = found.try_recv().expect("work")[..] else {
+        panic!("one destination");
+    };
+    rounds.round().expect("a round");
+    assert_eq!(
+        found.try_recv().expect("work"),
+        [arrived],
+        "a round finds it, too"
+    );
 
-    let mut slots = Vec::new();
-    while slots.last().is_none_or(|last| last != "end") {
+    // The events were accepted one after the other, and so were their owners notified.
+    let mut told = Vec::new();
+    while told.is_empty() {
         let notified = all
             .notifications(Duration::from_secs(10))
             .expect("a connection");
         let payloads = notified.into_iter().map(|one| one.payload);
-        slots.extend(payloads.filter(|payload| payload != "nodes"));
+        told.extend(payloads.filter(|payload| payload != "nodes"));
     }
-    assert_eq!(
-        slots,
-        [second.shared().node.slot().to_string(), "end".to_owned()]
-    );
+    let expected = format!("{}:{}", second.shared().node.slot(), arrived.0);
+    assert_eq!(told, [expected]);
 }
 
 #[test]
@@ -79,4 +87,19 @@ fn a_poke_before_a_nodes_first_round_is_found_and_no_later_round_looks_without_o
     assert!(!rounds.round().expect("a round"), "nothing since");
     poke();
     assert!(rounds.round().expect("a round"), "a poke");
+}
+
+/// A node that commits a batch late and ends before it tells anybody leaves it to the others. What
+/// is later than a round's time is found by the next long one, which must overlap the one before.
+#[test]
+fn long_rounds_leave_no_time_out() {
+    let rounds = (0..1_000).map(looks_back);
+    let long: Vec<usize> = (0..)
+        .zip(rounds)
+        .filter_map(|(nth, back)| (back == LONG).then_some(nth))
+        .collect();
+    assert_eq!(long[0], 0, "the first one");
+    let apart = long.windows(2).map(|two| two[1] - two[0]).max();
+    let apart = EVERY * u32::try_from(apart.expect("several")).expect("few");
+    assert!(apart + LATELY < LONG, "{apart:?}");
 }
