@@ -1,4 +1,4 @@
-//! What nodes tell each other by notifications: that something is due for destinations of theirs.
+//! Notifications from node to node: something is due for destinations of yours.
 //!
 //! A notification names slots, with a space between two. A slot is followed by the destinations
 //! that got an event, as in `3:17,18 5:20`; one without any is to look by itself.
@@ -36,7 +36,7 @@ pub fn tell(sql: &mut Connection, destinations: &[Known]) -> Result<(), Failure>
     sql.send(TELL, &[&buckets, &ids])
 }
 
-/// What a notification says to one node.
+/// The part of a notification that is for one node.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told {
     /// These destinations got events.

@@ -18,9 +18,9 @@ use crate::store::types::DestinationId;
 /// The time between two rounds.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// A commit is seen by a round if it came within this time after its ids were given: [`LATE`], since
-/// whoever commits later lets owners look from the beginning. A look is as long as what arrived
-/// meanwhile and waits, a tenth of a second for a hundred thousand.
+/// A commit is seen by a round if it came within this time after its ids were given: [`LATE`],
+/// since whoever commits later lets owners look from the beginning. Looking costs as much as has
+/// arrived meanwhile and still waits.
 const LATELY: Duration = LATE;
 
 /// The same for one round in [`LONG_EVERY`]: the node that committed late may have ended before it

@@ -112,7 +112,7 @@ fn raise(
             Err(failure) if failure.class() == Class::Duplicate => {}
             Err(failure) => return Err(failure),
             Ok(()) => {
-                // What is durable stays so if nobody hears of it.
+                // The alerts are durable, whether somebody hears of them or not.
                 let _ = tell(sql, &shared.of_others(&named));
                 return Ok(());
             }

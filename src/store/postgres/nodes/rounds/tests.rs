@@ -89,8 +89,8 @@ fn a_poke_before_a_nodes_first_round_is_found_and_no_later_round_looks_without_o
     assert!(rounds.round().expect("a round"), "a poke");
 }
 
-/// A node that commits a batch late and ends before it tells anybody leaves it to the others. What
-/// is later than a round's time is found by the next long one, which must overlap the one before.
+/// A node that commits a batch late and ends before it tells anybody leaves it to the others. A
+/// long round finds what is too old for the others, so two of them must overlap.
 #[test]
 fn long_rounds_leave_no_time_out() {
     let rounds = (0..1_000).map(looks_back);
