@@ -3,6 +3,8 @@
 //! Each part has a name:
 //!
 //! - `accepting`: from 64 and 256 connections, and the bytes of PostgreSQL's log for each event;
+//! - `limits`: one node beside a bare log, `COPY`, and sessions that insert rows one by one;
+//! - `pickup`: from one node's answer to the request of the node that delivers;
 //! - `settling`: from a backlog, with attempts of 0 and 5 ms to 1, 100 and 10 000 destinations.
 //!
 //! ```text
@@ -11,6 +13,8 @@
 //! ```
 
 mod accepting;
+mod limits;
+mod pickup;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
@@ -36,8 +40,10 @@ const NODES: [&str; 3] = ["a", "b", "c"];
 type Part = (&'static str, fn(&Server) -> Value);
 
 fn main() {
-    let all: [Part; 2] = [
+    let all: [Part; 4] = [
         ("accepting", accepting::beside_sqlite),
+        ("limits", limits::beside_bare),
+        ("pickup", pickup::of_another_nodes_events),
         ("settling", settling::beside_sqlite),
     ];
     let parts = Parts::of(&all.map(|(name, _)| name));

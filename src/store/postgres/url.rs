@@ -142,6 +142,9 @@ impl DatabaseUrl {
 /// prepared statement is planned once. Without sorts a statement that says its order has the index
 /// with that order; by cost a smaller one could be preferred, whose first column it doesn't know.
 ///
+/// A number that isn't known is taken for a third of a table, for which workers would be started
+/// though the index has a few rows, or none.
+///
 /// Settings are not enough for a join with the queue. Vacuumed when it was empty, it counts as one
 /// row, and for an equality the planner considers all of an index, in the order that a merge join
 /// would need. Joins with it say `= ANY(ARRAY[…])`, which has no order. An EXISTS that ends with
@@ -152,6 +155,7 @@ fn session_options(statement_timeout: Duration) -> String {
     format!(
         "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off \
          -c enable_bitmapscan=off -c enable_sort=off -c plan_cache_mode=force_generic_plan -c jit=off \
+         -c max_parallel_workers_per_gather=0 \
          -c default_transaction_isolation=read\\ committed -c statement_timeout={limit} \
          -c lock_timeout={locks} -c idle_in_transaction_session_timeout={limit}"
     )

@@ -158,6 +158,7 @@ fn a_pooler_in_transaction_mode_is_enough() {
         "enable_mergejoin = off",
         "enable_bitmapscan = off",
         "enable_sort = off",
+        "max_parallel_workers_per_gather = 0",
         "plan_cache_mode = force_generic_plan",
         "jit = off",
         "statement_timeout = '5s'",

@@ -14,6 +14,9 @@ use crate::store::error::StoreError;
 use crate::store::postgres::in_flight::Held;
 use crate::store::types::Settlement;
 
+/// The record of an attempt comes with the row that it changes. Joined with the input again, each
+/// would be compared with each: sessions have neither hash nor merge joins.
+///
 /// $1: slot; $2: epoch; $3: now; $4: turns that are over; from $5: columns of the settlements.
 /// Returns how often the node's row is there.
 pub const SETTLE: &str = "
@@ -33,8 +36,7 @@ WITH fence AS MATERIALIZED (
       AND w.intent_id = ANY(ARRAY[i.intent_id]) AND w.destination_id = ANY(ARRAY[i.destination_id])
       AND w.attempts = i.attempt - 1 AND w.history = i.history
       AND EXISTS (SELECT 1 FROM fence)
-    RETURNING w.intent_id, w.destination_id, w.last_error, w.order_key,
-              CASE WHEN i.keeps_place THEN w.place END AS place
+    RETURNING i.*, w.last_error, w.order_key, CASE WHEN i.keeps_place THEN w.place END AS place
 ), again AS (
     UPDATE relay.waiting w
     SET state = i.state, next_attempt_at = i.next_at, attempts = i.attempt,
@@ -45,23 +47,26 @@ WITH fence AS MATERIALIZED (
       AND w.intent_id = ANY(ARRAY[i.intent_id]) AND w.destination_id = ANY(ARRAY[i.destination_id])
       AND w.attempts = i.attempt - 1 AND w.history = i.history
       AND EXISTS (SELECT 1 FROM fence)
-    RETURNING w.intent_id, w.destination_id
+    RETURNING i.*
 ), finished AS (
     INSERT INTO relay.ended (intent_id, destination_id, state, attempts, history, updated_at,
                              last_error, order_key, place)
-    SELECT g.intent_id, g.destination_id, i.state, i.attempt, i.history + 1, $3::int8,
-           coalesce(i.error, g.last_error), g.order_key, g.place
-    FROM gone g JOIN input i USING (intent_id, destination_id)
+    SELECT intent_id, destination_id, state, attempt, history + 1, $3::int8,
+           coalesce(error, last_error), order_key, place
+    FROM gone
 ), recorded AS (
     INSERT INTO relay.attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms,
                                 outcome, status_code, error, response, failure, address,
                                 resolve_ms, connect_ms, tls_ms, first_byte_ms, next)
-    SELECT i.intent_id, i.destination_id, i.history + 1, i.attempt, i.started_at, i.duration_ms,
-           i.outcome, i.status_code, i.error, i.response, i.failure, i.address,
-           i.resolve_ms, i.connect_ms, i.tls_ms, i.first_byte_ms, i.next
-    FROM (SELECT intent_id, destination_id FROM gone
-          UNION ALL SELECT intent_id, destination_id FROM again) AS done
-    JOIN input i USING (intent_id, destination_id)
+    SELECT intent_id, destination_id, history + 1, attempt, started_at, duration_ms, outcome,
+           status_code, error, response, failure, address, resolve_ms, connect_ms, tls_ms,
+           first_byte_ms, next
+    FROM gone
+    UNION ALL
+    SELECT intent_id, destination_id, history + 1, attempt, started_at, duration_ms, outcome,
+           status_code, error, response, failure, address, resolve_ms, connect_ms, tls_ms,
+           first_byte_ms, next
+    FROM again
 ), over AS (
     DELETE FROM relay.claims
     WHERE epoch = $2::int8 AND turn = ANY($4::int8[]) AND EXISTS (SELECT 1 FROM fence)
