@@ -17,7 +17,7 @@ mod membership;
 #[cfg(test)]
 mod model;
 mod rendezvous;
-mod rounds;
+pub mod rounds;
 mod statements;
 
 pub(super) use bucket_set::BucketSet;

@@ -29,10 +29,13 @@ const LONG: Duration = Duration::from_secs(10);
 const LONG_EVERY: u32 = 8;
 
 /// Destinations of own buckets that got an event lately. $1: the first id; $2: the own slot, whose
-/// events the own writer tells of; $3: buckets.
-const ARRIVED: &str = "SELECT DISTINCT w.destination_id FROM relay.waiting w
-     JOIN relay.destinations d ON d.id = w.destination_id
-     WHERE w.intent_id > $1 AND (w.intent_id & 31) <> $2::int8 AND d.bucket = ANY($3)";
+/// events the own writer tells of; $3: buckets. What arrived is read first: by its destinations the
+/// planner would go through all that waits.
+pub const ARRIVED: &str = "SELECT DISTINCT a.destination_id
+     FROM (SELECT destination_id, intent_id FROM relay.waiting
+           WHERE intent_id > $1 ORDER BY intent_id OFFSET 0) AS a
+     JOIN relay.destinations d ON d.id = a.destination_id
+     WHERE (a.intent_id & 31) <> $2::int8 AND d.bucket = ANY($3)";
 
 /// Changes if something old became due in an own bucket.
 const POKED: &str = "SELECT coalesce(sum(poked), 0)::int8 FROM relay.buckets

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::counts;
+use crate::store::postgres::nodes::rounds;
 use crate::store::postgres::tests::support::database;
 use crate::store::types::{DestinationId, IntentRow};
 
@@ -172,4 +173,25 @@ fn each_read_walks_its_indexes() {
     });
     let problems: Vec<_> = problems.collect();
     assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// With few destinations it seems cheaper to go through all that waits for each of them.
+#[test]
+fn a_round_reads_what_arrived_lately_however_few_destinations_there_are() {
+    let Some((_database, mut connection)) = database() else {
+        return;
+    };
+    let sql = &mut connection;
+    sql.batch(
+        "INSERT INTO relay.destinations (name, bucket)
+             SELECT 'd' || n, n FROM generate_series(1, 100) n;
+         INSERT INTO relay.waiting (destination_id, next_attempt_at, intent_id, updated_at)
+             SELECT 1 + n % 100, n, n::bigint << 12, n FROM generate_series(1, 60000) n;",
+    )
+    .expect("rows");
+    sql.batch("VACUUM ANALYZE").expect("vacuumed");
+    let buckets: Vec<i16> = (0..256).collect();
+    let params: &[Param<'_>] = &[&0_i64, &1_i64, &buckets];
+    let found = problem(sql, rounds::ARRIVED, params, &["waiting_intent"]);
+    assert_eq!(found, None);
 }
