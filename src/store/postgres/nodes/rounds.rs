@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_secs(10);
 const LONG_EVERY: u32 = 8;
 
 /// Destinations of own buckets that got an event lately. $1: the first id; $2: the own slot, whose
-/// events the own writer tells of; $3: buckets. What arrived is read first: by its destinations the
+/// events the own writer tells of; $3: buckets. Arrivals are read first: by their destinations the
 /// planner would go through all that waits.
 pub const ARRIVED: &str = "SELECT DISTINCT a.destination_id
      FROM (SELECT destination_id, intent_id FROM relay.waiting
