@@ -91,7 +91,7 @@ impl Rounds {
         while !self.shared.node.is_ended() && !self.shared.stop.is_asked() {
             match self.wait() {
                 Cause::Time => {}
-                // While others accept a batch a millisecond, at most half of the time goes here.
+                // However often operators act, at most half of the time goes here.
                 Cause::Work => {
                     self.shared.stop.wait(self.took);
                 }
