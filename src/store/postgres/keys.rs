@@ -76,6 +76,11 @@ pub fn next_row(last: i64, now_millis: i64, slot: i16) -> i64 {
     }
 }
 
+/// The last row of a row's millisecond: the next one to assign is of the next millisecond.
+pub fn end_of_millisecond(row: i64) -> i64 {
+    IntentId::first_row_at(IntentId::millis_of(row) + 1) - 1
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

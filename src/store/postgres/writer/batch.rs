@@ -12,7 +12,7 @@ use crate::stop::Deadline;
 use crate::store::error::StoreError;
 use crate::store::postgres::destinations::Named;
 use crate::store::postgres::failure::{Class, Failure};
-use crate::store::postgres::keys::next_row;
+use crate::store::postgres::keys::{end_of_millisecond, next_row};
 use crate::store::postgres::retry::CALL_LIMIT;
 use crate::store::postgres::told::tell;
 use crate::store::types::{Accepted, DestinationId};
@@ -201,6 +201,8 @@ impl Writer {
             Err(failure) if failure.class() == Class::Duplicate => {
                 let committed = self.link.call(patience, |sql| rows.committed(sql))?;
                 if committed.is_none() {
+                    // Another life of the slot assigned ids of this millisecond, and seldom one.
+                    self.last_row = end_of_millisecond(self.last_row);
                     for &at in sent {
                         batch[at].id = None;
                     }
