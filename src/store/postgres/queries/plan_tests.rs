@@ -7,6 +7,7 @@ use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::counts;
 use crate::store::postgres::nodes::rounds;
 use crate::store::postgres::tests::support::database;
+use crate::store::postgres::turn::settle;
 use crate::store::types::{DestinationId, IntentRow};
 
 /// 20 000 deliveries that wait and 20 000 that have ended, to 200 destinations: of the first a
@@ -194,4 +195,27 @@ fn a_round_reads_what_arrived_lately_however_few_destinations_there_are() {
     let params: &[Param<'_>] = &[&0_i64, &1_i64, &buckets];
     let found = problem(sql, rounds::ARRIVED, params, &["waiting_intent"]);
     assert_eq!(found, None);
+}
+
+/// Sessions have neither hash nor merge joins: two lists without an index would be compared row by
+/// row. Nor are workers started for what an index answers.
+#[test]
+fn a_turn_is_settled_without_comparing_each_row_with_each() {
+    let Some((_database, mut connection)) = database() else {
+        return;
+    };
+    let sql = &mut connection;
+    sql.batch(ROWS).expect("rows");
+    let columns = settle::Columns::default();
+    let none = Vec::<i64>::new();
+    let mut params: Vec<Param<'_>> = vec![&1_i16, &1_i64, &1_i64, &none];
+    params.extend(columns.params());
+    let plan = plan(sql, settle::SETTLE, &params);
+    let is_bad = |line: &&String| line.contains("Join Filter") || line.contains("Gather");
+    assert_eq!(plan.iter().find(is_bad), None, "{plan:#?}");
+    let workers = sql.one(
+        "SELECT current_setting('max_parallel_workers_per_gather')",
+        &[],
+    );
+    assert_eq!(workers.expect("a setting").get::<_, String>(0), "0");
 }

@@ -17,7 +17,7 @@ mod end;
 pub(in crate::store::postgres) mod line;
 mod look;
 mod release;
-mod settle;
+pub(in crate::store::postgres) mod settle;
 
 use self::claim::ClaimTurn;
 use self::end::EndClaims;

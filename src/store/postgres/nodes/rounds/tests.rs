@@ -1,10 +1,13 @@
 use std::sync::mpsc::channel;
+use std::thread::current;
 
 use super::*;
 use crate::store::conformance::scene::event;
+use crate::store::postgres::destinations::Known;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::tests::nodes::{try_open, until_alone, until_shared};
 use crate::store::postgres::tests::support::empty_database;
+use crate::store::postgres::told::tell;
 
 /// The name of a destination that a node serves.
 fn served_by(node: &Postgres) -> String {
@@ -20,53 +23,83 @@ fn an_event_for_another_nodes_destination_wakes_that_node_and_no_other() {
     let Some(database) = empty_database() else {
         return;
     };
+    // The node's own threads tell, too: by the thread it is known who did.
     let (work, found) = channel();
+    let tell = move |ids: &[DestinationId]| drop(work.send((current().id(), ids.to_vec())));
     let nobody = || -> crate::store::context::OnWork { Arc::new(|_| ()) };
     let first = try_open(&database, "first", nobody()).expect("a node");
-    let tell = move |ids: &[DestinationId]| drop(work.send(ids.to_vec()));
     let second = try_open(&database, "second", Arc::new(tell)).expect("a node");
     until_shared(&database, &first, &second);
+    let own = || {
+        let all = found
+            .try_iter()
+            .filter(|(thread, _)| *thread == current().id());
+        all.map(|(_, ids)| ids).collect::<Vec<_>>()
+    };
 
     // A round that isn't woken would be longer than any test.
-    let mut rounds = Rounds::new(Arc::clone(second.shared()), Duration::from_secs(60));
+    let mut rounds = Rounds::new(Arc::clone(second.shared()), Duration::from_secs(600));
     rounds.listening = rounds.begin_to_listen();
     let mut all = database.connection();
     all.batch("LISTEN relay").expect("it listens");
-    first
-        .accept_blocking(event(&served_by(&first)))
-        .expect("accepted");
-    first
-        .accept_blocking(event(&served_by(&second)))
-        .expect("accepted");
+    for node in [&first, &second] {
+        let event = event(&served_by(node));
+        first.accept_blocking(event).expect("accepted");
+    }
+    // The events were accepted one after the other, and so would their owners be notified.
+    let told = next_but_nodes(&mut all);
+    let slot = second.shared().node.slot();
+    let told = told.strip_prefix(&format!("{slot}:")).expect(&told);
+    let arrived = DestinationId(told.parse().expect("one destination"));
+    all.batch(&format!("NOTIFY relay, '{slot}'"))
+        .expect("notified");
 
-    found.try_iter().count();
-    let listening = rounds.listening.as_mut().expect("it listens");
-    let notified = listening.notifications(Duration::from_secs(10));
-    let cause = rounds.hear(&notified.expect("a connection"));
-    assert_eq!(cause, None, "it need not look");
+    assert_eq!(rounds.wait(), Cause::Work, "it is to look, by the last one");
+    assert_eq!(own(), [[arrived]], "the one before named a destination");
     let known = second.shared().destinations.get(&served_by(&second));
     assert_eq!(known, None, "it has not met it");
-    let [arrived] = found.try_recv().expect("work")[..] else {
-        panic!("one destination");
-    };
     rounds.round().expect("a round");
-    assert_eq!(
-        found.try_recv().expect("work"),
-        [arrived],
-        "a round finds it, too"
-    );
+    assert_eq!(own(), [[arrived]], "a round finds it, too");
+}
 
-    // The events were accepted one after the other, and so were their owners notified.
-    let mut told = Vec::new();
-    while told.is_empty() {
-        let notified = all
-            .notifications(Duration::from_secs(10))
-            .expect("a connection");
-        let payloads = notified.into_iter().map(|one| one.payload);
-        told.extend(payloads.filter(|payload| payload != "nodes"));
+/// The next notification that is not about nodes.
+fn next_but_nodes(connection: &mut Connection) -> String {
+    loop {
+        let notified = connection.notifications(Duration::from_secs(10));
+        let notified = notified.expect("a connection");
+        assert!(!notified.is_empty(), "nobody is notified");
+        let mut payloads = notified.into_iter().map(|one| one.payload);
+        if let Some(payload) = payloads.find(|payload| payload != "nodes") {
+            return payload;
+        }
     }
-    let expected = format!("{}:{}", second.shared().node.slot(), arrived.0);
-    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn of_many_destinations_a_notification_names_none() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let node = try_open(&database, "one", Arc::new(|_| ())).expect("a node");
+    until_alone(&database, &node);
+    let mut sql = database.connection();
+    sql.batch("LISTEN relay").expect("it listens");
+    let slot = node.shared().node.slot();
+    let mut told_of = |count: i64| {
+        let many: Vec<Known> = (1..=count)
+            .map(|id| Known {
+                id: DestinationId(i64::from(i32::MAX) - id),
+                bucket: 0,
+            })
+            .collect();
+        tell(&mut sql, &many).expect("a connection");
+        Told::of(&next_but_nodes(&mut sql), slot)
+    };
+    let Some(Told::Arrived(named)) = told_of(500) else {
+        panic!("as many as fit");
+    };
+    assert_eq!(named.len(), 500);
+    assert_eq!(told_of(501), Some(Told::Look));
 }
 
 #[test]
