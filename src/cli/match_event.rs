@@ -59,11 +59,18 @@ impl Match {
         let source =
             source.ok_or_else(|| format!("there is no source {name:?}, and no [sources.\"*\"]"))?;
         let sample = self.sample(&config)?;
-        let (verdicts, event_type) = source.explain_stored(&StoredEvent {
+        let event = StoredEvent {
             event_type: sample.event_type.as_deref(),
             headers: &sample.headers,
             body: &sample.body,
-        });
+        };
+        // A stored event was taken, and stays.
+        if sample.id.is_none()
+            && let Some(problem) = source.problem_of_body(&event)
+        {
+            return Err(format!("the relay would refuse it: {problem}").into());
+        }
+        let (verdicts, event_type) = source.explain_stored(&event);
         let outcome = Outcome {
             source: name,
             id: sample.id,

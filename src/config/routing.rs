@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::resolved::SourcePolicy;
 use crate::config::sections::Decode;
-use crate::model::request::{document, gunzip, is_gzip};
+use crate::model::request::{document, gunzip, is_gzip, problem_of};
 use crate::model::route::{RoutedEvent, Verdict, header_values};
 
 /// An event as it is stored.
@@ -75,6 +75,17 @@ impl SourcePolicy {
             headers: event.headers,
             document,
         })
+    }
+
+    /// Why the body of an event would be refused; none if it would be taken.
+    pub fn problem_of_body(&self, event: &StoredEvent<'_>) -> Option<String> {
+        let Some(body) = self.decoded(event) else {
+            return Some("the body can't be decoded: expected gzip, once".to_owned());
+        };
+        let problem = problem_of(&body).filter(|_| !self.accept_any_content)?;
+        Some(format!(
+            "{problem}: expected a JSON document, unless the source has accept_any_content = true"
+        ))
     }
 
     /// The body as the source reads it; none if it can't be decoded.

@@ -376,6 +376,7 @@ fn a_file_is_matched_without_a_server_a_database_or_secrets() {
     assert_eq!(matched(&[])["unrouted"], true);
     let text = output_of(path, &["match", "stripe", "push.json"]);
     assert!(text.contains("no route wants it"), "{text}");
+    std::fs::write(path.join("text"), "no JSON").expect("writing the body");
     assert!(!path.join("relay.db").exists(), "no row, and no database");
 
     for (args, says) in [
@@ -384,6 +385,10 @@ fn a_file_is_matched_without_a_server_a_database_or_secrets() {
             "there is no source \"gone\"",
         ),
         (&["match", "stripe", "gone.json"], "gone.json: "),
+        (
+            &["match", "stripe", "text"],
+            "the relay would refuse it: the body is not JSON",
+        ),
         (
             &[
                 "match",

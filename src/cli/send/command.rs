@@ -50,7 +50,12 @@ impl Send {
         if self.dry_run {
             let target = draft.masked(&draft.target());
             say!("would post to {to}{target}");
-            say!("would go to {}\n", destinations(source, &draft));
+            let headers = header::block(&draft.headers);
+            let problem = source.problem_of_body(&stored(&draft, &headers));
+            match problem {
+                Some(problem) => say!("would be refused: {problem}\n"),
+                None => say!("would go to {}\n", destinations(source, &draft)),
+            }
             return show(&draft);
         }
         post_draft(&draft, &to)

@@ -1,13 +1,27 @@
 //! The headers of an event that are stored and sent to its destinations.
 
+use std::borrow::Cow;
+
 use ::http::HeaderName;
+
+/// A header's name as receivers read it that put headers into variables: there an underscore can't
+/// be told from a hyphen (RFC 3875, 4.1.18).
+pub fn without_underscores(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.contains('_') {
+        name.replace('_', "-").into()
+    } else {
+        name.into()
+    }
+}
 
 /// Whether a header is for the destinations. Others are meant for one hop (RFC 9110, 7.6.1), tell
 /// about this server rather than the event, are a secret of this hop (`Cookie`, keys), or are set
-/// by relay itself.
+/// by relay itself: a sender must not be able to forge these, by whatever spelling.
 pub fn is_forwarded(name: &HeaderName) -> bool {
+    let read_as = without_underscores(name);
     let is_of_this_hop = matches!(
-        name.as_str(),
+        &*read_as,
         // A destination answers relay, which decodes the answer; the provider never sees it.
         "accept-encoding"
             | "connection"
@@ -25,6 +39,12 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
             | "user-agent"
             | "x-api-key"
     );
-    // Set by relay: a sender must not be able to forge them.
-    !is_of_this_hop && !name.as_str().starts_with("relay-")
+    // A provider's own `webhook-id` is kept under another name, or stays beside relay's.
+    let is_lookalike = read_as != name.as_str()
+        && matches!(
+            &*read_as,
+            "webhook-id" | "webhook-timestamp" | "webhook-signature"
+        );
+    let is_of_relay = is_lookalike || read_as.starts_with("relay-");
+    !is_of_this_hop && !is_of_relay
 }

@@ -63,6 +63,16 @@ pub fn document(body: &[u8]) -> Result<&RawValue, serde_json::Error> {
     serde_json::from_slice(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
+/// Why a body is no JSON document; none if it is one.
+pub fn problem_of(body: &[u8]) -> Option<String> {
+    let error = document(body).err()?;
+    Some(if body.is_empty() {
+        "the body is empty".to_owned()
+    } else {
+        format!("the body is not JSON ({error})")
+    })
+}
+
 /// The value at a pointer.
 pub fn value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a RawValue> {
     let mut value = document;

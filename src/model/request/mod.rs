@@ -24,8 +24,10 @@ pub use conditions::{Conditions, OneOrMany, Operators, Pattern};
 pub use evaluate::MissingPart;
 pub use form::MAX_FIELDS;
 pub use format::{SignatureField, SignatureFormat};
-pub use forwarded::is_forwarded;
+pub use forwarded::{is_forwarded, without_underscores};
 pub use gzip::{Undecodable, gunzip, is_gzip};
-pub use json::{Ambiguous, JsonPointer, Lookup, array_index, document, scalar_text, value_at};
+pub use json::{
+    Ambiguous, JsonPointer, Lookup, array_index, document, problem_of, scalar_text, value_at,
+};
 pub use template::{InvalidTemplate, Part, Template};
 pub use view::RequestView;

@@ -114,7 +114,8 @@ fn relay_send_reads_the_secrets_of_its_source_alone() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let toml = format!(
         "{SERVER}[sources.one]\nprovider = 'github'\nsecrets_env = 'ONE'\ndestinations = ['orders']\n\
-         [sources.two]\nprovider = 'github'\nsecrets_env = 'TWO'\ndestinations = ['orders']\n"
+         [sources.two]\nprovider = 'github'\nsecrets_env = 'TWO'\ndestinations = ['orders']\n\
+         [sources.plain]\ndestinations = ['orders']\n"
     );
     std::fs::write(directory.path().join("relay.toml"), toml).expect("writing relay.toml");
     std::fs::write(directory.path().join("payload"), "{}").expect("writing");
@@ -128,6 +129,16 @@ fn relay_send_reads_the_secrets_of_its_source_alone() {
         (output.status.success(), error)
     };
     assert_eq!(run("one"), (true, String::new()));
+    std::fs::write(directory.path().join("payload"), "no JSON").expect("writing");
+    let mut command = Process::command(directory.path());
+    let output = command
+        .args(["send", "plain", "payload", "--dry-run"])
+        .output();
+    let said = String::from_utf8_lossy(&output.expect("the binary runs").stdout).into_owned();
+    assert!(
+        said.contains("would be refused: the body is not JSON"),
+        "{said}"
+    );
     let (is_done, error) = run("two");
     assert!(!is_done && error.contains("\"TWO\""), "{error}");
     let (is_done, error) = run("three");

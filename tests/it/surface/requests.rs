@@ -22,16 +22,28 @@ fn the_query_is_forwarded_in_a_header_that_senders_cannot_set() {
         "[sources.a]\ndestinations = [\"orders\"]\nidempotency = \"none\"\n\
          [sources.d]\ndestinations = [\"orders\"]\nidempotency = \"none\"\nforward_query = \"drop\"",
     );
-    let forged = [("Relay-Query", "tenant=8"), ("X-A", "1")];
+    let forged = [
+        ("Relay-Query", "tenant=8"),
+        ("Relay_Query", "tenant=8"),
+        ("relay_verified", "a"),
+        ("Webhook_Id", "1"),
+        ("webhook-Signature_", "kept by its provider"),
+        ("X_API_Key", "k"),
+        ("X-A", "1"),
+    ];
     scene.post("/webhooks/a?tenant=7&x=%0d%0a", &forged, b"{}");
     assert_eq!(
         headers_of_last(&scene),
-        "x-a: 1\r\nrelay-query: tenant=7&x=%0d%0a\r\n"
+        "webhook-signature_: kept by its provider\r\nx-a: 1\r\n\
+         relay-query: tenant=7&x=%0d%0a\r\n"
     );
     scene.post("/webhooks/a?", &[], b"{}");
     assert_eq!(headers_of_last(&scene), "");
     scene.post("/webhooks/d?tenant=7", &forged, b"{}");
-    assert_eq!(headers_of_last(&scene), "x-a: 1\r\n");
+    assert_eq!(
+        headers_of_last(&scene),
+        "webhook-signature_: kept by its provider\r\nx-a: 1\r\n"
+    );
 }
 
 #[test]

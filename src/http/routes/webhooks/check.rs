@@ -23,7 +23,7 @@ use crate::http::routes::webhooks::forwarded_headers::forwarded_headers;
 use crate::http::routes::webhooks::keys::event_key;
 use crate::http::routes::webhooks::order_keys::order_keys;
 use crate::model::OrderKey;
-use crate::model::request::{document, is_gzip};
+use crate::model::request::{document, is_gzip, problem_of};
 use crate::model::route::{RouteTable, RoutedEvent};
 
 /// Bodies that a route looks into are checked and routed in place up to this size: the pass of the
@@ -191,7 +191,7 @@ fn facts(
     let document = match document(decoded) {
         Ok(document) => Some(document),
         Err(_) if source.accept_any_content => None,
-        Err(error) => return Err(not_json(request, decoded, &error)),
+        Err(_) => return Err(not_json(request, decoded)),
     };
     let event = EventView {
         request: request.verification.view(&request.head, decoded),
@@ -243,12 +243,8 @@ fn destinations(
 }
 
 /// 400 that names what came and the key to set: a form is the most common mistake.
-fn not_json(request: &Request<'_>, body: &[u8], error: &serde_json::Error) -> ApiError {
-    let problem = if body.is_empty() {
-        "the body is empty".to_owned()
-    } else {
-        format!("the body is not JSON ({error})")
-    };
+fn not_json(request: &Request<'_>, body: &[u8]) -> ApiError {
+    let problem = problem_of(body).unwrap_or_default();
     let headers = &request.head.headers;
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
     if !request.is_compressed && codings.any(|coding| is_gzip(coding.as_bytes())) {
