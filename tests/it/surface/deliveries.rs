@@ -101,6 +101,48 @@ fn a_query_is_appended_to_the_url() {
 }
 
 #[test]
+fn lines_of_a_head_arrive_whole_however_long_they_are() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let text = format!(
+        "{SOURCE}forward_query = \"append\"\n\
+         [sources.b]\ndestinations = [\"orders\"]\nidempotency = \"none\"\n\
+         forward_query = \"header\""
+    );
+    let scene = scene(&receiver, &text, false);
+    // Around the size of a connection's buffer, and near that of the largest head.
+    for size in [16_300, 16_360, 16_375, 16_376, 16_384, 16_400, 31_000] {
+        let value = "x".repeat(size);
+        let query = format!("q={value}");
+        let header = [("X-Long", value.as_str())];
+        assert_eq!(scene.post("/webhooks/a", &header, b"{}").status, 202);
+        assert_eq!(receiver.next().header("x-long"), value);
+        let path = format!("/webhooks/a?{query}");
+        assert_eq!(scene.post(&path, &[], b"{}").status, 202);
+        assert_eq!(receiver.next().path, format!("/hook?{query}"));
+        let path = format!("/webhooks/b?{query}");
+        assert_eq!(scene.post(&path, &[], b"{}").status, 202);
+        assert_eq!(receiver.next().header("relay-query"), query);
+    }
+}
+
+#[test]
+fn a_destinations_own_header_arrives_whole_however_long_it_is() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    // The last of a head, whose end goes out with it: with 16 375 bytes its own line fills a
+    // connection's buffer.
+    for size in [16_372, 16_373, 16_374, 16_375, 16_376, 60_000] {
+        let scene = Scene::delivering_to(&receiver.url("/hook"), SOURCE, |config| {
+            config.delivery.level = Some(Level::Durable);
+            let to = config.destinations.get_mut("orders");
+            let headers = &mut to.expect("the destination").headers;
+            headers.insert("X-Own".to_owned(), Secret::new("o".repeat(size)));
+        });
+        assert_eq!(scene.post("/webhooks/a", &[], b"{}").status, 202);
+        assert_eq!(receiver.next().header("x-own").len(), size);
+    }
+}
+
+#[test]
 fn a_redelivery_replays_what_is_dead_lettered_once_a_minute() {
     let is_well = Arc::new(AtomicBool::new(false));
     let receiver = {

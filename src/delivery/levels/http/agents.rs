@@ -25,8 +25,9 @@ use crate::store::DestinationId;
 
 /// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
 /// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, at
-/// most 4 MiB with 64 workers.
-const BUFFER: usize = 16 * 1024;
+/// most 4 MiB with 64 workers. A longer line of a request's head takes a larger buffer for this one
+/// request, within `server.max_header_bytes`.
+pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The agents of a configuration, and of the one before: an attempt is made by its own policy.
 pub(super) struct Agents {

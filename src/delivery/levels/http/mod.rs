@@ -139,11 +139,16 @@ impl Http {
                 ..failed
             }));
         };
-        let request = agent
+        let longest = request::longest_line(&request);
+        let mut request = agent
             .configure_request(request)
             .timeout_global(Some(timeout))
-            .timeout_recv_response(Some(timeout))
-            .build();
+            .timeout_recv_response(Some(timeout));
+        if longest > agents::BUFFER {
+            // Goes over a connection of its own, which is closed afterwards.
+            request = request.output_buffer_size(longest);
+        }
+        let request = request.build();
         let start = self.clock.monotonic();
         let response = agent
             .run(request)

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{DestinationPolicy, Secret};
 use crate::delivery::attempt::Sent;
 use crate::model::Surface;
+use crate::model::request::without_underscores;
 use crate::store::OutboundMessage;
 
 /// Makes `webhook-signature` from secrets, id, Unix seconds and body.
@@ -42,6 +43,7 @@ pub(super) fn build<'a>(
         let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
         let mut value = HeaderValue::try_from(value.reveal()).map_err(|error| error.to_string())?;
         value.set_sensitive(true);
+        remove_lookalikes(&mut headers, &name);
         headers.insert(name, value);
     }
 
@@ -52,6 +54,27 @@ pub(super) fn build<'a>(
         .map_err(|error| format!("the request can't be made: {error}"))?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Removes a sender's headers that a receiver may take for this one of the operator's.
+fn remove_lookalikes(headers: &mut HeaderMap, own: &HeaderName) {
+    let read_as = without_underscores(own);
+    let is_alike = |name: &&HeaderName| *name != own && without_underscores(name) == read_as;
+    let alike: Vec<HeaderName> = headers.keys().filter(is_alike).cloned().collect();
+    for name in alike {
+        headers.remove(name);
+    }
+}
+
+/// The bytes of the longest line of a request's head: ureq writes a line whole, or not at all, and
+/// the last one with the end of the head.
+pub(super) fn longest_line<T>(request: &Request<T>) -> usize {
+    // `POST`, two spaces, the version and the end of the line.
+    let path = request.uri().path_and_query();
+    let first = path.map_or(1, |path| path.as_str().len()) + "POST  HTTP/1.1\r\n".len();
+    let headers = request.headers().iter();
+    let lines = headers.map(|(name, value)| name.as_str().len() + value.len() + ": \r\n\r\n".len());
+    lines.fold(first, usize::max)
 }
 
 /// Sets the headers of Standard Webhooks. Without secrets a provider's own signature stays, since

@@ -19,3 +19,12 @@ proptest! {
         let _ = provider_headers(&block);
     }
 }
+
+#[test]
+fn an_operators_header_takes_the_place_of_all_that_a_receiver_may_take_for_it() {
+    let mut headers = provider_headers(b"x_tenant-id: a\r\nx-tenant_id: b\r\nx-tenant: c\r\n")
+        .expect("well formed");
+    remove_lookalikes(&mut headers, &HeaderName::from_static("x-tenant-id"));
+    let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(left, ["x-tenant"]);
+}
