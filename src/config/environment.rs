@@ -117,7 +117,14 @@ struct Environment<'a> {
 impl Environment<'_> {
     fn apply_api(&mut self, api: &mut Api) -> Result<(), ConfigError> {
         let has_keys = self.apply("RELAY_API_KEYS", "api.keys", &mut api.keys, |text| {
-            Ok(secrets::parse(text, ','))
+            let keys = secrets::parse(text, ',');
+            if keys.is_empty() {
+                return Err(format!(
+                    "{text:?}: expected keys with commas between them; a variable that isn't set \
+                     leaves the keys to the file"
+                ));
+            }
+            Ok(keys)
         })?;
         if has_keys {
             // The variable replaces all keys of the file, its references included.

@@ -1,6 +1,6 @@
 //! Why a backup was not made, is not whole, or was not restored. None names an engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -80,6 +80,18 @@ pub(crate) enum Damage {
 }
 
 impl BackupError {
+    /// The same error of another file: of the one that was copied, if the copy was examined.
+    pub fn of(mut self, file: &Path) -> Self {
+        match &mut self {
+            Self::File { path, .. }
+            | Self::Engine { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Newer { path, .. } => file.clone_into(path),
+            _ => {}
+        }
+        self
+    }
+
     /// The class of the error, without anything from outside.
     pub fn class(&self) -> &'static str {
         match self {

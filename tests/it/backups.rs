@@ -277,7 +277,10 @@ fn commands_say_in_one_line_why_they_refuse() {
         (&["backup", "nothing/there.db"], "No such file"),
         (&["verify", "text"], "damaged, or not a backup"),
         (&["verify", "relay.db"], "not a backup"),
-        (&["restore", "text"], "damaged, or not a backup"),
+        (
+            &["restore", "text"],
+            "relay: text: damaged, or not a backup",
+        ),
         (&["restore", "relay.db"], "is the database itself"),
         (&["restore", "--abandon"], "no restore was interrupted"),
         (&["restore", "--settle"], "no restored backup is held"),

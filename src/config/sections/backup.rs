@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::config::rules::{Checked, bad, shown};
+use crate::config::rules::{Checked, bad, quoted, shown};
 use crate::config::units;
 
 /// Backups at intervals.
@@ -49,10 +49,11 @@ impl Backup {
     }
 
     pub(in crate::config) fn check(&self, key: &str) -> Checked {
-        if self.directory.as_os_str().is_empty() {
+        let bytes = self.directory.as_os_str().as_encoded_bytes();
+        if bytes.is_empty() || bytes.contains(&0) {
             return bad(
                 &format!("{key}.directory"),
-                "\"\"",
+                quoted(self.directory.as_os_str()),
                 "the path of a directory",
             );
         }

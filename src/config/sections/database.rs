@@ -76,7 +76,9 @@ impl Database {
     pub(in crate::config) fn check(&self, key: &str, has_postgres: bool) -> Checked {
         self.check_url(key, has_postgres)?;
         let path = self.path.as_os_str();
-        if path.is_empty() || path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:") {
+        let bytes = path.as_encoded_bytes();
+        let is_uri = path == ":memory:" || bytes.starts_with(b"file:");
+        if bytes.is_empty() || bytes.contains(&0) || is_uri {
             return bad(&format!("{key}.path"), quoted(path), "the path of a file");
         }
         if let Some(max) = self.max_bytes.filter(|max| *max < MIN_MAX_BYTES) {

@@ -1,6 +1,6 @@
 //! `[destinations.NAME]`: a named destination.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -207,10 +207,14 @@ impl Destination {
     }
 
     fn check_headers(&self, key: &str) -> Checked {
+        let mut seen = BTreeSet::new();
         for (name, value) in &self.headers {
             let lower = name.to_ascii_lowercase();
             if !is_header_name(name) {
                 return bad(key, quoted(name), "the name of an HTTP header");
+            }
+            if !seen.insert(lower.clone()) {
+                return bad(key, quoted(name), "each header once, in whatever case");
             }
             if OWN_HEADERS.contains(&lower.as_str())
                 || lower.starts_with("webhook-")

@@ -43,7 +43,12 @@ impl Log {
         let is_word = filter.bytes().all(|b| b.is_ascii_alphabetic());
         // A bare word that is no level would be taken for a module's name, and silence the rest.
         let is_typo = is_word && filter.parse::<::log::LevelFilter>().is_err();
-        if is_typo || env_filter::Builder::new().try_parse(filter).is_err() {
+        // A regular expression for the lines may follow.
+        let mut directives = filter.split('/').next().unwrap_or_default().split(',');
+        let is_bad = is_typo
+            || !directives.all(begins_with_a_name)
+            || env_filter::Builder::new().try_parse(filter).is_err();
+        if is_bad {
             return bad(
                 &format!("{key}.level"),
                 quoted(filter),
@@ -52,4 +57,13 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether a directive begins with a level or the name of a module: env_logger takes any text for
+/// one, which then matches nothing.
+fn begins_with_a_name(directive: &str) -> bool {
+    let name = directive.split('=').next().unwrap_or_default().trim();
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
+    let begins = name.bytes().next();
+    begins.is_some_and(|b| b.is_ascii_alphabetic() || b == b'_') && name.bytes().all(is_of_name)
 }

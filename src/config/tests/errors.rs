@@ -87,6 +87,18 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
     ),
     (
+        "[destinations.a]\nurl='http://x/'\nheaders={'x-a'='1', 'X-A'='2'}",
+        "destinations.a.headers: \"x-a\": expected each header once, in whatever case",
+    ),
+    (
+        "[database]\npath=\"a\\u0000b\"",
+        "database.path: \"a\\0b\": expected the path of a file",
+    ),
+    (
+        "[backup]\ndirectory=\"a\\u0000b\"",
+        "backup.directory: \"a\\0b\": expected the path of a directory",
+    ),
+    (
         "[destinations.a]\nurl='http://x/'\nordering = '/customer/id'",
         "destinations.a.ordering: invalid value: string \"/customer/id\", expected \"source\", \
          \"all\", or a table such as { by = \"/customer/id\", on_dead = \"block\" }",
@@ -223,6 +235,24 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "RELAY_LOG",
         "inof",
         "environment: RELAY_LOG: \"inof\": expected a level",
+    ),
+    ("RELAY_LOG", "ü", "RELAY_LOG: \"ü\": expected a level"),
+    ("RELAY_LOG", ",", "RELAY_LOG: \",\": expected a level"),
+    ("RELAY_LOG", "5S", "RELAY_LOG: \"5S\": expected a level"),
+    (
+        "RELAY_LOG",
+        "info,=debug",
+        "RELAY_LOG: \"info,=debug\": expected a level",
+    ),
+    (
+        "RELAY_API_KEYS",
+        "",
+        "environment: RELAY_API_KEYS: \"\": expected keys",
+    ),
+    (
+        "RELAY_API_KEYS",
+        " , ",
+        "environment: RELAY_API_KEYS: \",\": expected keys",
     ),
 ];
 

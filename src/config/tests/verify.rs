@@ -86,6 +86,22 @@ const REFUSED: &[(&str, &str)] = &[
         "contradicts format",
     ),
     (
+        "hmac]\nsignature = 'abc'\n$SECRET",
+        "hmac.signature: \"abc\": expected a part of the request",
+    ),
+    (
+        "hmac]\nheader = 'X'\ntimestamp = '5 s'\nsigned = '{timestamp}{body}'\n$SECRET",
+        "hmac.timestamp: \"5 s\": expected a part of the request",
+    ),
+    (
+        "hmac]\nheader = 'X'\ntimestamp = '5'\n$SECRET",
+        "hmac.timestamp: \"5\": expected a part of the request",
+    ),
+    (
+        "token]\nvalue = '{method}'\n$SECRET",
+        "token.value: \"{method}\": expected a part of the request",
+    ),
+    (
         "hmac]\nheader = 'X'\nalgorithm = 'md5'\n$SECRET",
         "unknown variant `md5`, expected one of `sha1`, `sha256`, `sha512`",
     ),

@@ -65,7 +65,8 @@ impl Restore {
         prepare::refuse_the_database(backup, &self.database)?;
         let prepared = Prepared::copy(backup, &self.database)?;
         step(Step::Copied);
-        let mut verified = backup::verify(prepared.path())?;
+        let verified = backup::verify(prepared.path());
+        let mut verified = verified.map_err(|error| error.of(backup))?;
         backup.clone_into(&mut verified.path);
         step(Step::Verified);
         let installation = Installation::plan(&self.database, self.lock.file())?;

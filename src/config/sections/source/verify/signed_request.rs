@@ -123,7 +123,12 @@ impl SignedRequest {
             ("timestamp", &self.timestamp),
         ] {
             if let Some(template) = template {
-                check_template(&format!("{key}.{name}"), template, false, source)?;
+                let key = format!("{key}.{name}");
+                check_template(&key, template, false, source)?;
+                if template.parts().iter().all(is_constant) {
+                    let expected = "a part of the request such as \"{json./signature}\"";
+                    return bad(&key, quoted(template.as_str()), expected);
+                }
             }
         }
         check_template(&signed, &self.signed, self.has_timestamp(), source)?;
@@ -208,12 +213,13 @@ impl SignedRequest {
     }
 }
 
+/// Whether a part is the same for each request that a sender may choose to send.
+pub(super) fn is_constant(part: &Part) -> bool {
+    matches!(part, Part::Text(_) | Part::Param(_) | Part::Method)
+}
+
 /// Whether a part makes the content depend on the event: a timestamp alone would be the signature
 /// of every event of its second.
 fn is_of_request(part: &Part) -> bool {
-    !part.is_optional()
-        && !matches!(
-            part,
-            Part::Text(_) | Part::Param(_) | Part::Method | Part::Timestamp
-        )
+    !part.is_optional() && !is_constant(part) && *part != Part::Timestamp
 }

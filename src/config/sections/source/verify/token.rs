@@ -10,6 +10,7 @@ use crate::config::sections::source::verify::common::{
     check_header_name, has_secrets, secret_list,
 };
 use crate::config::sections::source::verify::context::{SourceContext, check_template};
+use crate::config::sections::source::verify::signed_request::is_constant;
 use crate::model::request::{Part, Template};
 
 /// The place of the secret.
@@ -61,8 +62,7 @@ impl TokenScheme {
     fn check_value(key: &str, value: &Template, source: &SourceContext<'_>) -> Checked {
         let key = format!("{key}.value");
         check_template(&key, value, false, source)?;
-        let is_of_request =
-            |part: &Part| !part.is_optional() && !matches!(part, Part::Text(_) | Part::Param(_));
+        let is_of_request = |part: &Part| !part.is_optional() && !is_constant(part);
         if value.parts().iter().any(is_of_request) {
             return Ok(());
         }
