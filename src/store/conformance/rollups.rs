@@ -57,6 +57,8 @@ fn query(scene: &Scene, from: Timestamp, step: Duration) -> Rollups {
         let of_it = read(query.clone().of_destination(&row.name));
         assert_eq!(of_it.expect("a read"), alone, "those of {} alone", row.name);
     }
+    let nobody = read(query.of_destination("nobody")).expect("a read");
+    assert_eq!(nobody, Rollups::default());
     found
 }
 

@@ -35,7 +35,9 @@ WITH RECURSIVE stepped(id, n) AS (
 SELECT s.id, position('://' IN t.name) = 0, t.owner, t.proven_at IS NOT NULL,
        t.probe_at IS NOT NULL, f.next_attempt_at, f.intent_id
 FROM stepped s
-LEFT JOIN relay.destinations t ON t.id = s.id AND t.bucket = ANY($3::int2[])
+LEFT JOIN LATERAL (
+    SELECT * FROM relay.destinations
+    WHERE id = s.id AND bucket = ANY($3::int2[]) OFFSET 0) AS t ON true
 LEFT JOIN LATERAL (
     SELECT w.next_attempt_at, w.intent_id FROM relay.waiting w WHERE w.destination_id = t.id
     ORDER BY w.next_attempt_at, w.intent_id LIMIT 1) AS f ON true
@@ -58,7 +60,7 @@ const ORIGINS: &str = "SELECT id, position('://' IN name) = 0, owner, proven_at 
 /// The reasons that keep destinations of these names back.
 const STATUSES: &str = "SELECT a.o, t.paused_at IS NOT NULL, t.held_until, t.probe_at IS NOT NULL
      FROM unnest($1::text[]) WITH ORDINALITY AS a(name, o)
-     JOIN relay.destinations t ON t.name = a.name";
+     CROSS JOIN LATERAL (SELECT * FROM relay.destinations d WHERE d.name = a.name OFFSET 0) AS t";
 
 /// The deliveries that destinations have due behind the positions $2, $3 at the time $5: counted up
 /// to $6 beside the $4 that are in flight, and the first rows, one more than are in flight. $7: the
@@ -68,7 +70,8 @@ SELECT a.o, t.name, t.paused_at IS NOT NULL, t.held_until, t.probe_at, t.probe_w
        c.ready, f.next_attempt_at, f.intent_id
 FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::int8[])
      WITH ORDINALITY AS a(d, at, id, n, o)
-JOIN relay.destinations t ON t.id = a.d AND t.bucket = ANY($7::int2[])
+CROSS JOIN LATERAL (
+    SELECT * FROM relay.destinations WHERE id = a.d AND bucket = ANY($7::int2[]) OFFSET 0) AS t
 CROSS JOIN LATERAL (
     SELECT count(*) AS ready FROM (
         SELECT 1 FROM relay.waiting w

@@ -17,7 +17,7 @@ SELECT a.o, i.id, i.random, i.surface, i.label, i.url, i.created_at, i.headers,
        CASE WHEN octet_length(i.headers) + octet_length(i.body) <= $2::int8 THEN i.body END,
        i.event_type, i.query, i.checksum, i.gone
 FROM unnest($1::int8[]) WITH ORDINALITY AS a(id, o)
-JOIN relay.intents i ON i.id = a.id";
+CROSS JOIN LATERAL (SELECT * FROM relay.intents x WHERE x.id = a.id OFFSET 0) AS i";
 
 /// Whether an attempt has failed as $3 says since the last replay (outcome 4).
 const HAS_FAILED: &str = "

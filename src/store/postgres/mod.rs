@@ -23,6 +23,12 @@
 //!   server.
 //!
 //! `schema.sql` is the whole schema.
+//!
+//! Sessions have neither hash nor merge joins, and statistics may be those of an empty table. So a
+//! join compares row with row, unless its text leaves no way but an index:
+//! `CROSS JOIN LATERAL (… OFFSET 0)` looks up each row on the left, `= ANY(ARRAY[x])` makes a
+//! condition one of the index, and `(x IN (SELECT …)) IS TRUE` hashes a list once. The tests of
+//! plans count what is compared.
 
 #![allow(
     clippy::needless_pass_by_value,

@@ -13,7 +13,7 @@ mod bulk;
 mod destination;
 mod import;
 mod inserting;
-mod making;
+pub(super) mod making;
 mod of_intent;
 mod pause;
 mod probe_now;

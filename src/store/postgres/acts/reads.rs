@@ -87,12 +87,17 @@ impl BulkReads for Connection {
         } else {
             "EXISTS (SELECT 1 FROM relay.waiting w WHERE w.destination_id = t.id OFFSET 0)"
         };
-        let text = format!(
-            "SELECT t.id, t.name FROM relay.destinations t
-             WHERE ($1::text IS NULL OR t.name = $1::text) AND {has_any}
-             ORDER BY t.name COLLATE \"C\""
-        );
-        let rows = self.rows(&text, &[&name.map(Wanted)])?.into_iter();
+        let select = |of: &str| {
+            format!(
+                "SELECT t.id, t.name FROM relay.destinations t WHERE {of} {has_any}
+                 ORDER BY t.name COLLATE \"C\""
+            )
+        };
+        let rows = match name {
+            Some(name) => self.rows(&select("t.name = $1::text AND"), &[&Wanted(name)])?,
+            None => self.rows(&select(""), &[])?,
+        };
+        let rows = rows.into_iter();
         rows.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect()
     }
@@ -312,8 +317,9 @@ impl BulkReads for Connection {
             &format!(
                 "WITH {CLAIMED}
                  SELECT EXISTS (SELECT 1 FROM claimed c
-                                    JOIN relay.waiting w ON w.intent_id = c.i
-                                         AND w.destination_id = c.d AND w.history = c.h
+                                    JOIN relay.waiting w ON w.intent_id = ANY(ARRAY[c.i])
+                                         AND w.destination_id = ANY(ARRAY[c.d])
+                                         AND w.history = c.h
                                 WHERE c.i = $1)"
             ),
             &[&intent],

@@ -350,9 +350,9 @@ pub fn in_flight(sql: &mut Connection, selection: &Selection) -> Result<i64, Fai
     let text = format!(
         "WITH {TYPED}, {CLAIMED}
          SELECT count(*) FROM claimed c
-             JOIN relay.waiting d ON d.intent_id = c.i AND d.destination_id = c.d
-                                  AND d.history = c.h
-             JOIN relay.intents i ON i.id = c.i
+             JOIN relay.waiting d ON d.intent_id = ANY(ARRAY[c.i])
+                                  AND d.destination_id = ANY(ARRAY[c.d]) AND d.history = c.h
+             JOIN relay.intents i ON i.id = ANY(ARRAY[c.i])
          WHERE ($2::int4 IS NULL OR c.d = $2::int4)
            AND ($1::int8[] IS NULL OR c.i = ANY($1::int8[]))
            AND c.i BETWEEN $10::int8 AND $11::int8 AND {OF_INTENT} AND {OF_REASON}"

@@ -34,8 +34,10 @@ const LONG_EVERY: u32 = 8;
 pub const ARRIVED: &str = "SELECT DISTINCT a.destination_id
      FROM (SELECT destination_id, intent_id FROM relay.waiting
            WHERE intent_id > $1 ORDER BY intent_id OFFSET 0) AS a
-     JOIN relay.destinations d ON d.id = a.destination_id
-     WHERE (a.intent_id & 31) <> $2::int8 AND d.bucket = ANY($3)";
+     CROSS JOIN LATERAL (
+         SELECT 1 FROM relay.destinations
+         WHERE id = a.destination_id AND bucket = ANY($3) OFFSET 0) AS d
+     WHERE (a.intent_id & 31) <> $2::int8";
 
 /// Changes if something old became due in an own bucket.
 const POKED: &str = "SELECT coalesce(sum(poked), 0)::int8 FROM relay.buckets

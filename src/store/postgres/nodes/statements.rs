@@ -75,9 +75,11 @@ pub const TELL: &str = "SELECT pg_notify('relay', 'nodes')";
 /// stays until all of it is.
 const CLAIMED: &str = "SELECT DISTINCT d.bucket
      FROM relay.claimed c
-     JOIN relay.waiting w ON w.intent_id = c.intent_id AND w.destination_id = c.destination_id
+     JOIN relay.waiting w ON w.intent_id = ANY(ARRAY[c.intent_id])
+          AND w.destination_id = ANY(ARRAY[c.destination_id])
           AND w.attempts = c.attempt - 1 AND w.history = c.history
-     JOIN relay.destinations d ON d.id = c.destination_id
+     CROSS JOIN LATERAL (
+         SELECT bucket FROM relay.destinations WHERE id = c.destination_id OFFSET 0) AS d
      WHERE c.epoch = $1";
 
 /// A node's own part of the statements.

@@ -28,10 +28,11 @@ pub const SELECT_WAITING: &str = "WITH RECURSIVE waiting(id) AS (
      SELECT t.id, t.name, t.paused_at IS NOT NULL, t.held_until, t.probe_at,
             (SELECT w.next_attempt_at FROM relay.waiting w
              WHERE w.destination_id = t.id AND w.next_attempt_at < 9223372036854775807
-               AND NOT EXISTS (SELECT 1 FROM claimed c WHERE c.intent_id = w.intent_id
-                               AND c.destination_id = w.destination_id AND c.history = w.history)
+               AND ((w.intent_id, w.destination_id, w.history) IN
+                    (SELECT intent_id, destination_id, history FROM claimed)) IS NOT TRUE
              ORDER BY w.next_attempt_at LIMIT 1)
-     FROM waiting JOIN relay.destinations t ON t.id = waiting.id";
+     FROM waiting CROSS JOIN LATERAL
+          (SELECT * FROM relay.destinations d WHERE d.id = waiting.id OFFSET 0) AS t";
 
 fn read(
     sql: &mut Connection,

@@ -36,7 +36,8 @@ const SELECT_AFFECTED: &str = "SELECT t.name, t.paused_at IS NOT NULL,
             (SELECT count(*) FROM (SELECT 1 FROM relay.waiting w
              WHERE w.destination_id = t.id LIMIT $2) x)
      FROM unnest($1::text[]) WITH ORDINALITY AS n(name, place)
-          JOIN relay.destinations t ON t.name = n.name
+          CROSS JOIN LATERAL (
+              SELECT * FROM relay.destinations x WHERE x.name = n.name OFFSET 0) AS t
      ORDER BY n.place";
 
 fn config_state(sql: &mut Connection, node: Option<&str>) -> Result<ConfigState, Failure> {

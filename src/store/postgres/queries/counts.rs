@@ -64,7 +64,8 @@ impl Postgres {
             let rows = sql.rows(
                 "SELECT t.name, n.count
                  FROM unnest($1::int[], $2::bigint[]) AS n(id, count)
-                      JOIN relay.destinations t ON t.id = n.id
+                      CROSS JOIN LATERAL (
+                          SELECT name FROM relay.destinations x WHERE x.id = n.id OFFSET 0) AS t
                  ORDER BY n.id",
                 &[&ids, &counts],
             )?;

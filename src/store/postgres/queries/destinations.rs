@@ -22,23 +22,35 @@ use crate::store::types::{
     DestinationId, DestinationOverview, DestinationsPage, DestinationsQuery, Obstacles, Pause,
 };
 
+/// A destination without deliveries that wait, or whose deliveries are all under way, has none due.
+macro_rules! select {
+    ($where:literal) => {
+        concat!(
+            "WITH claimed AS MATERIALIZED (
+                 SELECT u.intent_id, u.destination_id, u.history
+                 FROM relay.claimed u
+             )
+             SELECT t.id, t.name, t.paused_at, t.pause_reason, t.held_until, t.probe_at, f.due
+             FROM relay.destinations t LEFT JOIN LATERAL (
+                      SELECT w.next_attempt_at AS due FROM relay.waiting w
+                      WHERE w.destination_id = t.id
+                        AND ((w.intent_id, w.destination_id, w.history)
+                             IN (SELECT intent_id, destination_id, history FROM claimed))
+                            IS NOT TRUE
+                      ORDER BY w.next_attempt_at LIMIT 1) f ON true
+             WHERE ",
+            $where
+        )
+    };
+}
+
 /// Selects the destinations with waiting deliveries or an obstacle, and those of the names in $1.
-/// One whose deliveries are all under way has none that wait.
-/// $2 is the only name that is wanted, or NULL.
-pub const SELECT: &str = "WITH claimed AS MATERIALIZED (
-         SELECT u.intent_id, u.destination_id, u.history
-         FROM relay.claimed u
-     )
-     SELECT t.id, t.name, t.paused_at, t.pause_reason, t.held_until, t.probe_at, f.due
-     FROM relay.destinations t LEFT JOIN LATERAL (
-              SELECT w.next_attempt_at AS due FROM relay.waiting w
-              WHERE w.destination_id = t.id
-                AND NOT EXISTS (SELECT 1 FROM claimed c WHERE c.intent_id = w.intent_id
-                                AND c.destination_id = w.destination_id AND c.history = w.history)
-              ORDER BY w.next_attempt_at LIMIT 1) f ON true
-     WHERE ($2::text IS NULL OR t.name = $2)
-       AND (t.name = ANY($1) OR t.paused_at IS NOT NULL OR t.held_until IS NOT NULL
-            OR t.probe_at IS NOT NULL OR f.due IS NOT NULL OR $2 IS NOT NULL)";
+pub const SELECT: &str = select!(
+    "t.name = ANY($1) OR t.paused_at IS NOT NULL OR t.held_until IS NOT NULL
+     OR t.probe_at IS NOT NULL OR f.due IS NOT NULL"
+);
+/// Selects one by its name.
+pub const SELECT_ONE: &str = select!("t.name = $1");
 
 /// A destination, and its id once anything was sent to it.
 type Found = (Option<DestinationId>, DestinationOverview);
@@ -49,8 +61,10 @@ fn page(
     query: &DestinationsQuery,
     now: Timestamp,
 ) -> Result<DestinationsPage, Failure> {
-    let only = query.name.as_ref().map(Wanted::from);
-    let rows = sql.rows(SELECT, &[&query.configured, &only])?;
+    let rows = match &query.name {
+        Some(name) => sql.rows(SELECT_ONE, &[&Wanted::from(name)])?,
+        None => sql.rows(SELECT, &[&query.configured])?,
+    };
     let mut all = rows.iter().map(read).collect::<Result<Vec<Found>, _>>()?;
     let known: HashSet<String> = all.iter().map(|(_, one)| one.name.clone()).collect();
     let is_wanted = |name: &&String| query.name.as_ref().is_none_or(|wanted| wanted == *name);

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::model::{DeliveryState, Surface};
 use crate::store::error::StoreError;
 use crate::store::postgres::columns::{gone_payload, intent_id, waits_until};
-use crate::store::postgres::connection::Connection;
+use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::queries::destinations::destination_id;
@@ -27,8 +27,11 @@ const LOOKS: usize = 1_000;
 /// The next intents after $1 and up to $2, each with whether it is wanted: by its source $3, its
 /// type ($4 as a whole, $5 its beginning), and a delivery that is in one of the states $6, to the
 /// destination $7, with the reason $8 in its last error. All but the states may be NULL, and these
-/// if no delivery is asked for. $9: none but these intents.
-pub const SELECT: &str = "SELECT i.id,
+/// if no delivery is asked for. $9: the limit.
+macro_rules! select {
+    ($of:literal) => {
+        concat!(
+            "SELECT i.id,
             (($3::bytea IS NULL OR (i.surface = 1 AND i.label = $3))
              AND ($4::bytea IS NULL OR y.own = $4)
              AND ($5::bytea IS NULL OR substring(y.own FROM 1 FOR length($5)) = $5)
@@ -50,8 +53,16 @@ pub const SELECT: &str = "SELECT i.id,
             ) IS TRUE
      FROM relay.intents i CROSS JOIN LATERAL
           (SELECT CASE WHEN i.surface = 1 THEN i.event_type ELSE i.label END AS own) y
-     WHERE i.id > $1 AND i.id <= $2 AND ($9::bigint[] IS NULL OR i.id = ANY($9))
-     ORDER BY i.id LIMIT $10";
+     WHERE i.id > $1 AND i.id <= $2",
+            $of,
+            " ORDER BY i.id LIMIT $9"
+        )
+    };
+}
+
+pub const SELECT: &str = select!("");
+/// None but the intents $10.
+pub const SELECT_OF: &str = select!(" AND i.id = ANY($10::bigint[])");
 
 /// The next events that a filter selects, and where to go on; none if these are the last.
 fn find(
@@ -82,22 +93,24 @@ fn find(
         start = start.max(IntentRow(least - 1));
         last = last.min(IntentRow(*greatest));
     }
-    let ids = (!ids.is_empty()).then_some(ids);
-    let rows = sql.rows(
-        SELECT,
-        &[
-            &start,
-            &last,
-            &source,
-            &whole,
-            &beginning,
-            &states,
-            &destination,
-            &reason,
-            &ids,
-            &limit(LOOKS),
-        ],
-    )?;
+    let most = limit(LOOKS);
+    let mut params: Vec<Param<'_>> = vec![
+        &start,
+        &last,
+        &source,
+        &whole,
+        &beginning,
+        &states,
+        &destination,
+        &reason,
+        &most,
+    ];
+    let mut select = SELECT;
+    if !ids.is_empty() {
+        select = SELECT_OF;
+        params.push(&ids);
+    }
+    let rows = sql.rows(select, &params)?;
     let mut found = Vec::new();
     let mut end = start;
     for row in &rows {
@@ -134,7 +147,8 @@ const SELECT_DELIVERIES: &str = "SELECT d.destination_id, t.name, t.owner, d.sta
            SELECT destination_id, state, attempts, history, NULL, updated_at, last_error,
                   order_key, place, discarded_at
            FROM relay.ended WHERE intent_id = $1) d
-          JOIN relay.destinations t ON t.id = d.destination_id
+          CROSS JOIN LATERAL (
+              SELECT * FROM relay.destinations o WHERE o.id = d.destination_id OFFSET 0) AS t
           CROSS JOIN LATERAL (
               SELECT max(u.attempt) AS attempt, max(u.made_at) AS made_at
               FROM relay.claimed u

@@ -32,7 +32,8 @@ const SELECT_DELIVERIES: &str = "SELECT x.destination_id, t.name, x.state, x.att
            SELECT destination_id, state, attempts, history, NULL, updated_at, last_error,
                   order_key, place, discarded_at
            FROM relay.ended WHERE intent_id = $1) x
-          JOIN relay.destinations t ON t.id = x.destination_id
+          CROSS JOIN LATERAL (
+              SELECT * FROM relay.destinations o WHERE o.id = x.destination_id OFFSET 0) AS t
           CROSS JOIN LATERAL (
               SELECT max(u.attempt) AS attempt, max(u.made_at) AS made_at
               FROM relay.claimed u

@@ -39,8 +39,10 @@ const SELECT_SHOWN: &str = "SELECT i.id, i.random, i.surface, i.label, t.name, i
             w.state, w.attempts, w.updated_at, w.last_error, w.history, w.next_attempt_at,
             e.state, e.attempts, e.updated_at, e.last_error, e.discarded_at
      FROM unnest($1::bigint[], $2::int[]) WITH ORDINALITY AS n(intent_id, destination_id, place)
-          JOIN relay.intents i ON i.id = n.intent_id
-          JOIN relay.destinations t ON t.id = n.destination_id
+          CROSS JOIN LATERAL (
+              SELECT * FROM relay.intents x WHERE x.id = n.intent_id OFFSET 0) AS i
+          CROSS JOIN LATERAL (
+              SELECT name FROM relay.destinations x WHERE x.id = n.destination_id OFFSET 0) AS t
           LEFT JOIN relay.waiting w
                ON w.intent_id = n.intent_id AND w.destination_id = n.destination_id
           LEFT JOIN relay.ended e

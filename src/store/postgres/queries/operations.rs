@@ -72,7 +72,8 @@ pub fn read_operation(
     id: BulkId,
 ) -> Result<Option<StoredOperation>, Failure> {
     let number = sql.first(
-        "SELECT operation FROM relay.jobs WHERE id = $1 OR operation = $1 LIMIT 1",
+        "SELECT operation FROM relay.jobs WHERE id = $1
+         UNION ALL (SELECT operation FROM relay.jobs WHERE operation = $1 LIMIT 1) LIMIT 1",
         &[&id],
     )?;
     let number: Option<BulkId> = number.map(|row| row.try_get(0)).transpose()?.flatten();
@@ -84,8 +85,9 @@ pub fn read_operation(
     };
     let rows = sql.rows(
         "SELECT j.id, t.name, j.total, j.done, j.skipped, j.payload_gone, j.in_flight, j.ended_at
-         FROM relay.jobs j LEFT JOIN relay.destinations t ON t.id = j.destination_id
-         WHERE j.operation = $1 ORDER BY j.id LIMIT $2",
+         FROM (SELECT * FROM relay.jobs WHERE operation = $1 OFFSET 0) j
+              LEFT JOIN relay.destinations t ON t.id = j.destination_id
+         ORDER BY j.id LIMIT $2",
         &[&number, &MAX_PARTS],
     )?;
     let part = |row: &Row| {

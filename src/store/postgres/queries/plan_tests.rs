@@ -1,8 +1,17 @@
 //! The indexes that the reads walk, on tables of some size.
 
-use super::{alerts, backlog, blocking, listing, operations, relays, tail, unrouted};
+use std::error::Error;
+
+use serde_json::Value;
+use tokio_postgres::types::{FromSql, Type, accepts};
+
+use super::{
+    alerts, backlog, blocking, destinations, export, listing, operations, relays, rollups, stats,
+    tail, unrouted,
+};
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
+use crate::store::postgres::acts::making::locks;
 use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::counts;
 use crate::store::postgres::nodes::rounds;
@@ -218,4 +227,134 @@ fn a_turn_is_settled_without_comparing_each_row_with_each() {
         &[],
     );
     assert_eq!(workers.expect("a setting").get::<_, String>(0), "0");
+}
+
+/// Beside [`ROWS`], 2 000 destinations more and 2 000 claims, and the counts of two days.
+const MANY: &str = "
+    INSERT INTO relay.destinations (name, bucket)
+        SELECT 'many' || n, n % 256 FROM generate_series(1, 2000) n;
+    INSERT INTO relay.claims (epoch, turn, made_at, intents, destinations, attempts, histories,
+                              begun)
+        SELECT 1, 2 + n / 100, 0, array_agg(intent_id), array_agg(destination_id),
+               array_agg(attempts + 1), array_agg(history), 100
+        FROM (SELECT row_number() OVER (ORDER BY intent_id) AS n, * FROM relay.waiting) w
+        WHERE n BETWEEN 1000 AND 2999 GROUP BY n / 100;
+    INSERT INTO relay.destination_rollups (grain, at, destination, delivered, failed, dead)
+        SELECT 3600, h * 3600000::bigint, 'd' || n, 1, 0, 0
+        FROM generate_series(1, 48) h, generate_series(1, 200) n;
+    ANALYZE;";
+
+/// A value of the type `json`.
+struct Json(Value);
+
+impl<'a> FromSql<'a> for Json {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(serde_json::from_slice(raw)?))
+    }
+
+    accepts!(JSON);
+}
+
+/// Rows that a statement may compare or read from what it holds in memory. Each claim once is
+/// 2 000, and each claim for each destination 4 million.
+const MOST_COMPARED: f64 = 25_000.0;
+
+/// The rows that a part of a plan looks at without an index, in all of its loops.
+fn compared(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or(0.0);
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let is_held = matches!(kind, "CTE Scan" | "Function Scan" | "Materialize");
+    let filtered = number("Rows Removed by Filter");
+    let held = if is_held {
+        number("Actual Rows") + filtered
+    } else {
+        filtered
+    };
+    let own = (held + number("Rows Removed by Join Filter")) * number("Actual Loops");
+    let parts = node["Plans"].as_array().into_iter().flatten();
+    own + parts.map(compared).sum::<f64>()
+}
+
+/// Without hash and merge joins, two lists are compared row by row unless an index joins them.
+#[test]
+fn no_read_compares_all_destinations_or_all_that_waits_with_all_claims() {
+    let Some((_database, mut connection)) = database() else {
+        return;
+    };
+    let sql = &mut connection;
+    sql.batch(ROWS).expect("rows");
+    sql.batch(MANY).expect("rows");
+    let (none, no_states) = (None::<Vec<u8>>, None::<Vec<DeliveryState>>);
+    let (no_destination, at) = (None::<DestinationId>, Timestamp::from_millis(15_000));
+    let (latest, first) = (IntentRow(50_000 << 12), IntentRow(0));
+    let place = DestinationId(0);
+    let all: Vec<DestinationId> = (1..=2200).map(DestinationId).collect();
+    let ids: Vec<i64> = (1..=256).map(|n| (n * 150) << 12).collect();
+    let names = vec!["d1".to_owned()];
+    let end = Timestamp::from_millis(i64::MAX);
+    let cases: &[(&str, &[Param<'_>])] = &[
+        (
+            listing::Walk::Claimed.select(),
+            &[
+                &latest,
+                &place,
+                &first,
+                &no_destination,
+                &none,
+                &none,
+                &none,
+                &51_i64,
+                &at,
+            ],
+        ),
+        (counts::COUNT_SOME, &[&all, &51_i64]),
+        (backlog::SELECT_WAITING, &[]),
+        (destinations::SELECT, &[&names]),
+        (destinations::SELECT_ONE, &[&"d1"]),
+        (stats::SELECT_STATS, &[]),
+        (relays::SELECT_SOME, &[&ids]),
+        (
+            export::SELECT_OF,
+            &[
+                &first,
+                &latest,
+                &none,
+                &none,
+                &none,
+                &no_states,
+                &no_destination,
+                &none,
+                &1000_i64,
+                &ids,
+            ],
+        ),
+        (
+            rollups::SELECT_DESTINATION,
+            &[
+                &3600_i32,
+                &Timestamp::from_millis(0),
+                &"",
+                &end,
+                &5000_i64,
+                &"d1",
+            ],
+        ),
+        (locks::LOCK_DESTINATIONS_OF, &[&ids]),
+        (locks::POKE_OF, &[&ids]),
+        (locks::POKE, &[&all]),
+    ];
+    let mut problems = Vec::new();
+    for (select, params) in cases {
+        sql.batch("BEGIN").expect("a transaction");
+        let explained = format!("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {select}");
+        let row = sql.one(&explained, params);
+        let row = row.unwrap_or_else(|error| panic!("{error}: {select}"));
+        sql.batch("ROLLBACK").expect("undone");
+        let Json(plan) = row.get(0);
+        let count = compared(&plan[0]["Plan"]);
+        if count > MOST_COMPARED {
+            problems.push((select, count));
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
 }

@@ -14,11 +14,15 @@ use crate::store::postgres::values::{maybe_number, maybe_text, number, text};
 use crate::store::types::{IntentRow, RelayCursor, RelaysPage, StoredRelay};
 
 /// Relays with the delivery that stands for each: the one to the origin of its URL. An operator may
-/// have sent it to other destinations besides, or moved it to another one.
+/// have sent it to other destinations besides, or moved it to another one. Their claims are read
+/// once for all of them.
 macro_rules! select {
-    ($which:literal) => {
+    ($which:literal, $claims:literal) => {
         concat!(
-            "SELECT i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
+            "WITH claimed AS MATERIALIZED (SELECT u.* FROM relay.claimed u WHERE ",
+            $claims,
+            ")
+             SELECT i.id, i.random, i.label, i.url, i.body, i.metadata, i.created_at,
                     d.state, d.updated_at, d.last_error, d.made_at
              FROM relay.intents i CROSS JOIN LATERAL (
                  SELECT x.state, x.updated_at, x.last_error, c.made_at
@@ -27,10 +31,12 @@ macro_rules! select {
                        UNION ALL
                        SELECT destination_id, state, history, updated_at, last_error, false
                        FROM relay.ended WHERE intent_id = i.id) x
-                      JOIN relay.destinations t ON t.id = x.destination_id
+                      CROSS JOIN LATERAL (
+                          SELECT name FROM relay.destinations
+                          WHERE id = x.destination_id OFFSET 0) AS t
                       CROSS JOIN LATERAL (
                           SELECT max(u.made_at) AS made_at
-                          FROM relay.claimed u
+                          FROM claimed u
                           WHERE x.waits AND u.intent_id = i.id
                             AND u.destination_id = x.destination_id AND u.history = x.history) c
                  ORDER BY strpos(t.name, '://') = 0, x.destination_id LIMIT 1) d
@@ -41,8 +47,11 @@ macro_rules! select {
     };
 }
 
-const SELECT_ONE: &str = select!("i.id = $1 AND i.random = $2");
-const SELECT_SOME: &str = select!("i.id = ANY($1)");
+const SELECT_ONE: &str = select!("i.id = $1 AND i.random = $2", "u.intent_id = $1");
+pub const SELECT_SOME: &str = select!(
+    "i.id = ANY($1)",
+    "(u.intent_id IN (SELECT unnest($1::int8[]))) IS TRUE"
+);
 
 /// The next relays after $1, below $3 while another node lives, each with the bytes of its payload
 /// and metadata: these are not read yet.

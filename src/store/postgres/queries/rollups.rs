@@ -12,8 +12,7 @@ use crate::store::postgres::operator::Operator;
 use crate::store::postgres::values::{limit, number};
 use crate::store::types::{Listed, RollupQuery, RollupSink, Rollups};
 
-/// The next rows in the order of the primary key, after (at, name). $6: the only destination that
-/// is wanted.
+/// The next rows in the order of the primary key, after (at, name). $6 is NULL.
 pub const SELECT_SOURCES: &str = "SELECT at, source, accepted, duplicates, refused
      FROM relay.source_rollups
      WHERE grain = $1 AND (at, source) > ($2, $3::text) AND at < $4 AND $6::text IS NULL
@@ -21,8 +20,25 @@ pub const SELECT_SOURCES: &str = "SELECT at, source, accepted, duplicates, refus
 pub const SELECT_DESTINATIONS: &str = "SELECT at, destination, delivered, failed, dead, latency
      FROM relay.destination_rollups
      WHERE grain = $1 AND (at, destination) > ($2, $3::text) AND at < $4
-       AND ($6::text IS NULL OR destination = $6)
+       AND $6::text IS NULL
      ORDER BY at, destination LIMIT $5";
+/// The same of the destination $6: the key begins with the time, so each time is looked up, from
+/// the first that is stored to the last.
+pub const SELECT_DESTINATION: &str = "SELECT r.at, r.destination, r.delivered, r.failed, r.dead,
+            r.latency
+     FROM (SELECT $1::int4 * 1000::int8 AS step,
+                  (SELECT at FROM relay.destination_rollups WHERE grain = $1
+                   ORDER BY at LIMIT 1) AS first,
+                  (SELECT at FROM relay.destination_rollups WHERE grain = $1
+                   ORDER BY at DESC LIMIT 1) AS last) s
+          CROSS JOIN LATERAL generate_series(
+              (s.first + greatest($2::int8 - s.first, 0)) / s.step * s.step,
+              s.last + least($4::int8 - 1 - s.last, 0), s.step) AS g(at)
+          CROSS JOIN LATERAL (
+              SELECT * FROM relay.destination_rollups x
+              WHERE x.grain = $1 AND x.at = g.at AND x.destination = $6 OFFSET 0) r
+     WHERE (r.at, r.destination) > ($2, $3::text)
+     ORDER BY g.at LIMIT $5";
 
 /// Rows that are read at once.
 const CHUNK: usize = 5_000;
@@ -35,7 +51,11 @@ fn read(
     rows(sql, SELECT_SOURCES, query, |at, name, row| {
         Ok(sink.source(at, name, &source(row)?))
     })?;
-    rows(sql, SELECT_DESTINATIONS, query, |at, name, row| {
+    let destinations = match query.destination {
+        Some(_) => SELECT_DESTINATION,
+        None => SELECT_DESTINATIONS,
+    };
+    rows(sql, destinations, query, |at, name, row| {
         Ok(sink.destination(at, name, &destination(row)?))
     })
 }

@@ -47,7 +47,8 @@ pub const SELECT_DELIVERIES: &str = "SELECT d.intent_id, d.destination_id, t.nam
               SELECT intent_id, destination_id FROM relay.waiting WHERE intent_id = n.id
               UNION ALL
               SELECT intent_id, destination_id FROM relay.ended WHERE intent_id = n.id) d
-          JOIN relay.destinations t ON t.id = d.destination_id
+          CROSS JOIN LATERAL (
+              SELECT name FROM relay.destinations x WHERE x.id = d.destination_id OFFSET 0) AS t
      WHERE $2::int IS NULL OR d.destination_id = $2
      ORDER BY d.intent_id, d.destination_id";
 
@@ -65,7 +66,8 @@ pub const SELECT_ENTRIES: &str = "SELECT i.id, i.random, i.surface, i.label, i.e
             a.outcome, a.status_code, a.error, a.response, a.failure, a.address, a.resolve_ms,
             a.connect_ms, a.first_byte_ms, a.next, a.tls_ms
      FROM relay.attempts a JOIN relay.intents i ON i.id = a.intent_id
-          JOIN relay.destinations t ON t.id = a.destination_id
+          CROSS JOIN LATERAL (
+              SELECT name FROM relay.destinations x WHERE x.id = a.destination_id OFFSET 0) AS t
      WHERE a.intent_id = $1 AND a.destination_id = $2 AND a.entry > $3 AND a.entry <= $4
      ORDER BY a.entry";
 

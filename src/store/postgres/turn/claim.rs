@@ -34,9 +34,11 @@ WITH fence AS MATERIALIZED (
     SELECT u.*
     FROM unnest($6::int4[], $7::int8[], $8::int8[], $9::int4[], $10::int4[], $11::bool[])
          WITH ORDINALITY AS u(d, i, due, attempt, history, begins, o)
-    JOIN relay.destinations t ON t.id = u.d AND t.paused_at IS NULL
-         AND (t.held_until IS NULL OR t.held_until <= $4::int8)
-    JOIN relay.buckets b ON b.bucket = t.bucket AND b.epoch = $2::int8
+    CROSS JOIN LATERAL (
+        SELECT bucket FROM relay.destinations WHERE id = u.d AND paused_at IS NULL
+           AND (held_until IS NULL OR held_until <= $4::int8) OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM relay.buckets WHERE bucket = t.bucket AND epoch = $2::int8 OFFSET 0) AS b
     JOIN relay.waiting w ON w.destination_id = ANY(ARRAY[u.d]) AND w.next_attempt_at = u.due
          AND w.intent_id = ANY(ARRAY[u.i]) AND w.attempts = u.attempt - 1 AND w.history = u.history
     WHERE EXISTS (SELECT 1 FROM fence)

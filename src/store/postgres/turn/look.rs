@@ -19,7 +19,8 @@ SELECT a.d, w.intent_id, w.next_attempt_at, w.attempts, w.history,
        CASE WHEN w.place IS NOT NULL THEN w.order_key END, t.bucket,
        position('://' IN t.name) > 0
 FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::int8[]) WITH ORDINALITY AS a(d, at, id, n, o)
-JOIN relay.destinations t ON t.id = a.d
+CROSS JOIN LATERAL (
+    SELECT bucket, name FROM relay.destinations WHERE id = a.d OFFSET 0) AS t
 CROSS JOIN LATERAL (
     SELECT * FROM relay.waiting w
     WHERE w.destination_id = a.d AND w.next_attempt_at <= $5::int8

@@ -23,8 +23,8 @@ SELECT t.number, i.id, i.random, i.request_digest, k.created_at,
              OR EXISTS (SELECT 1 FROM relay.ended e
                         WHERE e.intent_id = i.id AND e.discarded_at IS NOT NULL)) END
 FROM unnest($1::int4[], $2::uuid[], $3::bytea[]) AS t(number, digest, body)
-JOIN relay.idempotency k ON k.digest = t.digest
-JOIN relay.intents i ON i.id = k.intent_id";
+CROSS JOIN LATERAL (SELECT * FROM relay.idempotency x WHERE x.digest = t.digest OFFSET 0) AS k
+CROSS JOIN LATERAL (SELECT * FROM relay.intents x WHERE x.id = k.intent_id OFFSET 0) AS i";
 
 /// Whether all deliveries of an event are dead-lettered, its payload is there, and none was
 /// replayed (an outcome of 4) since a time.

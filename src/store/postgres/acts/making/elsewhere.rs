@@ -105,7 +105,8 @@ known AS MATERIALIZED (
                       WHERE o.intent_id = u.i AND o.destination_id = $15::int4) AS is_there
     FROM input u JOIN relay.waiting w
         ON w.intent_id = ANY(ARRAY[u.i]) AND w.destination_id = ANY(ARRAY[u.f])
-                 JOIN relay.destinations t ON t.id = u.f
+                 CROSS JOIN LATERAL (
+                     SELECT name FROM relay.destinations d WHERE d.id = u.f OFFSET 0) AS t
     WHERE EXISTS (SELECT 1 FROM step)
       AND (w.intent_id, w.destination_id, w.history) NOT IN (SELECT i, d, h FROM claimed)),
 new AS MATERIALIZED (SELECT * FROM known WHERE NOT is_there),

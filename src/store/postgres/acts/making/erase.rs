@@ -8,13 +8,14 @@
 pub const ERASE: &str = "
 input AS MATERIALIZED (
     SELECT * FROM unnest($13::int8[]) WITH ORDINALITY AS u(i, n)),
+busy AS MATERIALIZED (
+    SELECT c.i FROM claimed c JOIN relay.waiting w
+         ON w.intent_id = ANY(ARRAY[c.i]) AND w.destination_id = ANY(ARRAY[c.d])
+              AND w.history = c.h
+    WHERE $14::bool AND (c.i IN (SELECT i FROM input)) IS TRUE),
 known AS MATERIALIZED (
     SELECT u.i, u.n, x.gone IS NOT DISTINCT FROM 1 AS is_erased,
-           $14::bool AND EXISTS (
-               SELECT 1 FROM claimed c JOIN relay.waiting w
-                    ON w.intent_id = ANY(ARRAY[c.i]) AND w.destination_id = ANY(ARRAY[c.d])
-                         AND w.history = c.h
-               WHERE c.i = u.i) AS is_busy
+           (u.i IN (SELECT i FROM busy)) IS TRUE AS is_busy
     FROM input u JOIN relay.intents x ON x.id = u.i),
 stop AS MATERIALIZED (
     SELECT i, n FROM known WHERE is_busy AND NOT is_erased ORDER BY n LIMIT 1),

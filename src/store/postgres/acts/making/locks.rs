@@ -18,9 +18,10 @@ pub const LOCK_DESTINATIONS: &str =
 /// The same for the destinations of events, which are locked. $1: intents.
 pub const LOCK_DESTINATIONS_OF: &str = "
 SELECT 1 FROM relay.destinations t
-WHERE t.id IN (SELECT w.destination_id FROM relay.waiting w WHERE w.intent_id = ANY($1::int8[])
-               UNION ALL
-               SELECT e.destination_id FROM relay.ended e WHERE e.intent_id = ANY($1::int8[]))
+WHERE t.id = ANY(ARRAY(
+    SELECT w.destination_id FROM relay.waiting w WHERE w.intent_id = ANY($1::int8[])
+    UNION
+    SELECT e.destination_id FROM relay.ended e WHERE e.intent_id = ANY($1::int8[])))
 ORDER BY t.id FOR UPDATE";
 
 /// Makes the first delivery due of each line that ended deliveries have left. $1: intents; $2: now;
@@ -38,7 +39,8 @@ pub const ADVANCE_LINES_OF: &str = advance!(
 pub const POKE: &str = "
 WITH meant AS MATERIALIZED (
     SELECT b.bucket FROM relay.buckets b
-    WHERE b.bucket IN (SELECT t.bucket FROM relay.destinations t WHERE t.id = ANY($1::int4[]))
+    WHERE b.bucket = ANY(ARRAY(
+        SELECT DISTINCT t.bucket FROM relay.destinations t WHERE t.id = ANY($1::int4[])))
     ORDER BY b.bucket FOR NO KEY UPDATE),
 poked AS (
     UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket
@@ -50,12 +52,12 @@ FROM poked p JOIN relay.nodes n ON n.epoch = p.epoch HAVING count(*) > 0";
 pub const POKE_OF: &str = "
 WITH meant AS MATERIALIZED (
     SELECT b.bucket FROM relay.buckets b
-    WHERE b.bucket IN (
-        SELECT t.bucket FROM relay.destinations t
-        WHERE t.id IN (
+    WHERE b.bucket = ANY(ARRAY(
+        SELECT DISTINCT t.bucket FROM relay.destinations t
+        WHERE t.id = ANY(ARRAY(
             SELECT w.destination_id FROM relay.waiting w WHERE w.intent_id = ANY($1::int8[])
-            UNION ALL
-            SELECT e.destination_id FROM relay.ended e WHERE e.intent_id = ANY($1::int8[])))
+            UNION
+            SELECT e.destination_id FROM relay.ended e WHERE e.intent_id = ANY($1::int8[])))))
     ORDER BY b.bucket FOR NO KEY UPDATE),
 poked AS (
     UPDATE relay.buckets b SET poked = b.poked + 1 FROM meant m WHERE b.bucket = m.bucket

@@ -133,10 +133,13 @@ const ENDED: &str = select!(
     "(d.intent_id, d.destination_id) < ($1, $2)",
     "d.intent_id DESC, d.destination_id DESC"
 );
+// From each claim to its row: sessions have no hash join, and the other way round each row that
+// waits would be compared with each claim.
 const CLAIMED: &str = select!(
-    "(SELECT w.* FROM relay.claimed u
-           JOIN relay.waiting w ON w.intent_id = u.intent_id
-                AND w.destination_id = u.destination_id AND w.history = u.history)",
+    "(SELECT w.* FROM (SELECT * FROM relay.claimed OFFSET 0) u CROSS JOIN LATERAL
+           (SELECT * FROM relay.waiting x
+            WHERE x.intent_id = u.intent_id AND x.destination_id = u.destination_id
+              AND x.history = u.history OFFSET 0) w)",
     "d.next_attempt_at",
     "(d.intent_id, d.destination_id) < ($1, $2)",
     "d.intent_id DESC, d.destination_id DESC"
