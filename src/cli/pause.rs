@@ -5,6 +5,7 @@ use clap::Args;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, known_destination, writing};
+use crate::store::Pause as Kept;
 
 #[derive(Args)]
 pub(super) struct Pause {
@@ -13,8 +14,12 @@ pub(super) struct Pause {
     #[arg(help = "A configured name, or an ad hoc origin such as https://example.com")]
     destination: String,
     /// The reason, shown with each delivery that waits
-    #[arg(long, default_value = "by an operator")]
+    #[arg(long, default_value = "by an operator", value_parser = reason)]
     reason: String,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    Kept::problem_of(text).map_or_else(|| Ok(text.to_owned()), Err)
 }
 
 impl Pause {

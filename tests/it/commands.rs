@@ -234,6 +234,11 @@ fn events_for_a_paused_destination_are_accepted_and_held() {
         text.contains("there is no such destination") && code == Some(1),
         "{text}"
     );
+    let (text, code) = error_of(path, &["pause", "orders", "--reason", ""]);
+    assert!(
+        code == Some(2) && text.contains("expected 1 to 500 characters"),
+        "{text}"
+    );
     let (text, code) = error_of(path, &["pause", "oders"]);
     assert_eq!(code, Some(1));
     assert_eq!(

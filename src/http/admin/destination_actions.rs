@@ -8,9 +8,6 @@ use crate::http::request_context::RequestContext;
 use crate::model::{FailureKind, PingReport};
 use crate::store::{Pause, Resumed};
 
-/// Characters of a pause's reason: a sentence, which is shown with each delivery that waits.
-const MAX_REASON: usize = 500;
-
 /// An operator's action on a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -45,9 +42,8 @@ pub(super) struct Operator<'a> {
 impl Operator<'_> {
     /// Pauses a destination. Returns the earlier pause, which stays, if there is one.
     pub async fn pause(&self, name: &str, reason: &str) -> Result<Option<Pause>, ApiError> {
-        if reason.is_empty() || reason.chars().count() > MAX_REASON {
-            let expected = format!("reason: expected 1 to {MAX_REASON} characters");
-            return Err(ApiError::invalid("reason", expected));
+        if let Some(problem) = Pause::problem_of(reason) {
+            return Err(ApiError::invalid("reason", format!("reason: {problem}")));
         }
         let paused = self.app.store.pause(name.to_owned(), reason.to_owned());
         let before = self.context.wait(paused).await?;

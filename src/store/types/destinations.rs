@@ -147,11 +147,22 @@ impl DestinationOverview {
     }
 }
 
+/// Characters of a pause's reason: a sentence, which is shown with each delivery that waits.
+const MAX_REASON: usize = 500;
+
 /// A pause of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pause {
     pub at: Timestamp,
     pub reason: String,
+}
+
+impl Pause {
+    /// The problem of a reason; none if it is one.
+    pub fn problem_of(reason: &str) -> Option<String> {
+        let is_good = (1..=MAX_REASON).contains(&reason.chars().count());
+        (!is_good).then(|| format!("expected 1 to {MAX_REASON} characters"))
+    }
 }
 
 /// The result of resuming a destination.
