@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::environment::{self, Overrides};
@@ -145,11 +146,11 @@ impl Config {
             let line = line_at(text, unknown.place.start);
             Origin::File(path.to_owned(), Some(line)).setting(unknown.problem)
         })?;
-        if let Some(place) = url_beside_path(document.get_ref()) {
-            let key = "database.url".to_owned();
-            let problem = "contradicts database.path: expected one of the two".to_owned();
+        let settings = document.get_ref();
+        if let Some((place, problem)) = date_in(settings, "").or_else(|| url_beside_path(settings))
+        {
             let line = line_at(text, place.start);
-            return Err(Origin::File(path.to_owned(), Some(line)).setting((key, problem)));
+            return Err(Origin::File(path.to_owned(), Some(line)).setting(problem));
         }
         let document = toml::Deserializer::from(document);
         serde_path_to_error::deserialize(document).map_err(|error| {
@@ -158,10 +159,6 @@ impl Config {
             if key == "." || key == "?" {
                 return syntax(&inner);
             }
-            let (key, is_date) = match key.strip_suffix(DATE) {
-                Some(key) => (key.to_owned(), true),
-                None => (key, false),
-            };
             let message = match inner.message() {
                 // The parser's message would quote the value.
                 _ if is_secret(&key) => {
@@ -171,10 +168,6 @@ impl Config {
                 message if key.contains(".verify") && message.contains("type: string") => {
                     let expected = message.rsplit(", expected ").next().unwrap_or_default();
                     in_words(&format!("***: expected {}", one_line(expected)))
-                }
-                _ if is_date => {
-                    "invalid type: a date or a time, expected another type: in quotes it is a text"
-                        .to_owned()
                 }
                 message => in_words(&one_line(message)),
             };
@@ -207,9 +200,6 @@ impl Config {
         Ok(())
     }
 }
-
-/// The parser's own key within a date, which it reads as a table.
-const DATE: &str = ".$__toml_private_datetime";
 
 /// A configuration before its secrets are read and the whole is checked.
 struct Unchecked {
@@ -247,14 +237,48 @@ pub(super) fn is_there(path: &Path) -> bool {
     !found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// The place of a database's URL in a file that gives a path, too. No command may guess which of
-/// them is meant, be the path the default one.
-fn url_beside_path(document: &DeTable<'_>) -> Option<Range<usize>> {
+/// A setting's place in the file, its key and its problem.
+type Misplaced = (Range<usize>, (String, String));
+
+/// The first date or time below a key. No setting is one, and the parser reads it as a table.
+fn date_in(table: &DeTable<'_>, key: &str) -> Option<Misplaced> {
+    table.iter().find_map(|(name, value)| {
+        let name = name.get_ref();
+        let key = if key.is_empty() {
+            name.clone().into_owned()
+        } else {
+            format!("{key}.{name}")
+        };
+        date_at(value, key)
+    })
+}
+
+fn date_at(value: &Spanned<DeValue<'_>>, key: String) -> Option<Misplaced> {
+    match value.get_ref() {
+        DeValue::Datetime(_) => {
+            let problem =
+                "invalid type: a date or a time, expected another type: in quotes it is a text";
+            Some((value.span(), (key, problem.to_owned())))
+        }
+        DeValue::Table(table) => date_in(table, &key),
+        DeValue::Array(values) => {
+            let mut values = values.iter().enumerate();
+            values.find_map(|(at, value)| date_at(value, format!("{key}[{at}]")))
+        }
+        _ => None,
+    }
+}
+
+/// A database's URL in a file that gives a path, too. No command may guess which of them is meant,
+/// be the path the default one.
+fn url_beside_path(document: &DeTable<'_>) -> Option<Misplaced> {
     let DeValue::Table(database) = document.get("database")?.get_ref() else {
         return None;
     };
     database.get("path")?;
-    Some(database.get("url")?.span())
+    let problem = "contradicts database.path: expected one of the two".to_owned();
+    let place = database.get("url")?.span();
+    Some((place, ("database.url".to_owned(), problem)))
 }
 
 /// Whether a key's value may be a secret, so that no error quotes it.

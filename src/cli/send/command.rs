@@ -52,9 +52,10 @@ impl Send {
             say!("would post to {to}{target}");
             let headers = header::block(&draft.headers);
             let problem = source.problem_of_body(&stored(&draft, &headers));
-            match problem {
-                Some(problem) => say!("would be refused: {problem}\n"),
-                None => say!("would go to {}\n", destinations(source, &draft)),
+            if let Some(problem) = problem {
+                say!("would be refused: {problem}\n");
+            } else {
+                say!("would go to {}\n", destinations(source, &draft));
             }
             return show(&draft);
         }

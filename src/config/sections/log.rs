@@ -59,7 +59,7 @@ impl Log {
     }
 }
 
-/// Whether a directive begins with a level or the name of a module: env_logger takes any text for
+/// Whether a directive begins with a level or the name of a module: `env_logger` takes any text for
 /// one, which then matches nothing.
 fn begins_with_a_name(directive: &str) -> bool {
     let name = directive.split('=').next().unwrap_or_default().trim();

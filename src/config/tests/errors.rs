@@ -87,6 +87,14 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
     ),
     (
+        "[destinations.a]\nurl='http://x/'\nheaders=1979-05-27",
+        "destinations.a.headers: invalid type: a date or a time, expected another type",
+    ),
+    (
+        "[sources.a]\nparams={x=[07:32:00]}",
+        "sources.a.params.x[0]: invalid type: a date or a time, expected another type",
+    ),
+    (
         "[destinations.a]\nurl='http://x/'\nheaders={'x-a'='1', 'X-A'='2'}",
         "destinations.a.headers: \"x-a\": expected each header once, in whatever case",
     ),
