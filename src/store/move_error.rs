@@ -34,6 +34,12 @@ pub(crate) enum MoveError {
          changed"
     )]
     NotEmpty { name: String, found: String },
+    #[error("{name}: was moved to {to} at {at}, and that move is finished; nothing was changed")]
+    Finished {
+        name: String,
+        to: String,
+        at: Timestamp,
+    },
     #[error(
         "{name}: was moved to {to} at {at}, and {target} isn't the rest of that move; nothing was \
          changed"

@@ -352,7 +352,7 @@ fn kill_and_begin_again(from: &Place<'_>, to: &Place<'_>, target: &str, toml: &s
     let again = again.expect("the binary runs");
     let error = String::from_utf8_lossy(&again.stderr);
     // Killed too late: it was done.
-    let was_done = error.contains("isn't the rest of that move");
+    let was_done = error.contains("that move is finished");
     assert!(again.status.success() || was_done, "{line}: {error}");
     assert_eq!(to.told(), told, "{line}: the target");
 }

@@ -71,6 +71,11 @@ pub fn run(
 fn finish(target: &mut impl MoveTarget, from: &str, away: MovedAway) -> Result<(), MoveError> {
     match target.unfinished()? {
         Some(mark) if mark.token == away.token && mark.is_complete => target.release(),
+        None if target.name() == away.to => Err(MoveError::Finished {
+            name: from.to_owned(),
+            to: away.to,
+            at: Timestamp::from_millis(away.at),
+        }),
         _ => Err(MoveError::MovedElsewhere {
             name: from.to_owned(),
             to: away.to,

@@ -277,6 +277,11 @@ fn after_the_source_has_left_only_the_target_s_mark_is_removed() {
     );
     let report = moved(from, &server.settings).expect("the rest of the move");
     assert_eq!(report.tables, None);
+    let again = moved(from, &server.settings).expect_err("it was moved");
+    assert!(
+        again.to_string().contains("that move is finished"),
+        "{again}"
+    );
     let there = filled.in_other(server);
     there.scene.accept(event_to(&["a"]));
     there.scene.stop();
