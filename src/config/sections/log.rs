@@ -43,10 +43,12 @@ impl Log {
         let is_word = filter.bytes().all(|b| b.is_ascii_alphabetic());
         // A bare word that is no level would be taken for a module's name, and silence the rest.
         let is_typo = is_word && filter.parse::<::log::LevelFilter>().is_err();
-        // A regular expression for the lines may follow.
-        let mut directives = filter.split('/').next().unwrap_or_default().split(',');
+        // A regular expression for the lines may follow, or stand alone.
+        let directives = filter.split('/').next().unwrap_or_default().split(',');
+        let mut named = directives.filter(|one| !one.trim().is_empty()).peekable();
         let is_bad = is_typo
-            || !directives.all(begins_with_a_name)
+            || (named.peek().is_none() && !filter.contains('/'))
+            || !named.all(begins_with_a_name)
             || env_filter::Builder::new().try_parse(filter).is_err();
         if is_bad {
             return bad(

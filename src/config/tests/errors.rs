@@ -281,6 +281,15 @@ fn an_error_of_a_variable_names_the_variable() {
         let error = load("", &[(variable, value)]).expect_err(variable);
         assert!(error.contains(expected), "{error}");
     }
+    for level in [
+        "info,",
+        "off,relay",
+        "warn,hyper=info",
+        "debug/refused",
+        "/refused",
+    ] {
+        load("", &[("RELAY_LOG", level)]).expect(level);
+    }
     let error = load("", &[("RELAY_LIMIT_POST_BURST", "many")]).expect_err("not a number");
     assert_eq!(
         error,
