@@ -25,7 +25,7 @@ pub(in crate::delivery) enum Refusal {
 }
 
 /// How a destination has answered so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::delivery) enum Reputation {
     /// No attempt has completed yet.
     Fresh,
@@ -144,13 +144,19 @@ pub(in crate::delivery) trait Admission: Send {
         Reputation::Proven
     }
 
-    /// Whether a destination is proven, given what the database remembers.
-    fn is_proven(&self, _target: DestinationId, _is_remembered: bool) -> bool {
-        true
+    /// The rounds that an attempt to `target` costs: a slow destination lets others go first.
+    fn cost(&self, _target: &Target) -> u64 {
+        1
+    }
+
+    /// The reputation of a destination that may not be taken up yet, given whether the database
+    /// remembers it as proven.
+    fn reputation_of(&self, _target: DestinationId, _is_proven: bool) -> Reputation {
+        Reputation::Proven
     }
 
     /// Whether any destination of this kind may have a worker. If none may, none is looked at.
-    fn has_room(&self, _is_named: bool, _is_proven: bool, _occupancy: &Occupancy) -> bool {
+    fn has_room(&self, _is_named: bool, _reputation: Reputation, _occupancy: &Occupancy) -> bool {
         true
     }
 

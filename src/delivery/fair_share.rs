@@ -1,16 +1,21 @@
 //! Shares free workers out among lanes, and within a lane among its destinations. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::delivery::admission::{Refusal, Reputation};
 use crate::delivery::lane::Lane;
 use crate::delivery::target::Target;
+use crate::delivery::turn::Turn;
 
 /// A destination with deliveries due, and the workers that it is assigned.
 pub(in crate::delivery) struct Candidate {
     pub target: Arc<Target>,
     pub lane: Lane,
+    /// Its next turn within the lane.
+    pub turn: Turn,
+    /// The rounds that an attempt costs.
+    pub cost: u64,
     pub reputation: Reputation,
     pub in_flight: usize,
     pub prefetched: usize,
@@ -29,37 +34,47 @@ impl Candidate {
     }
 }
 
-/// Free workers, assigned one in turn to each lane that has work and may have one.
+/// Free workers, assigned one by one to the lane whose turn it is, of those that have work and may
+/// have one.
 pub(in crate::delivery) struct FairShare {
     free: usize,
-    lanes: VecDeque<LaneQueue>,
+    lanes: BTreeMap<Turn, Members>,
+    /// The next turn of each lane that was offered.
+    turns: HashMap<Lane, Turn>,
     /// Candidates that are assigned no more.
     done: Vec<Candidate>,
-    assigned: HashMap<Lane, usize>,
+    served: HashMap<Lane, Served>,
 }
 
-/// One lane's candidates: those without a worker come first.
-struct LaneQueue {
-    lane: Lane,
-    fresh: VecDeque<Candidate>,
-    served: VecDeque<Candidate>,
+/// One lane's candidates, by their turns.
+type Members = BTreeMap<Turn, Candidate>;
+
+/// A lane of which a candidate was assigned a worker.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::delivery) struct Served {
+    /// The turn that came first.
+    pub since: Turn,
+    /// The turn of the first candidate.
+    pub first_member: Turn,
+    /// The lane's next turn.
+    pub next: Turn,
 }
 
 /// The outcome of a sharing.
 pub(in crate::delivery) struct Shares {
-    /// All that were offered, each with its share.
+    /// All that were offered, each with its share and its next turn.
     pub candidates: Vec<Candidate>,
-    /// Workers assigned to each lane.
-    pub by_lane: HashMap<Lane, usize>,
+    pub served: HashMap<Lane, Served>,
 }
 
 impl FairShare {
     pub fn new(free: usize) -> Self {
         Self {
             free,
-            lanes: VecDeque::new(),
+            lanes: BTreeMap::new(),
+            turns: HashMap::new(),
             done: Vec::new(),
-            assigned: HashMap::new(),
+            served: HashMap::new(),
         }
     }
 
@@ -68,65 +83,65 @@ impl FairShare {
         self.free
     }
 
-    /// Adds candidates. Lanes take turns in the order in which they appear first.
-    pub fn offer(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
-        let places = self.lanes.iter().enumerate();
-        let mut places: HashMap<Lane, usize> = places.map(|(at, q)| (q.lane, at)).collect();
-        for candidate in candidates {
+    /// Adds candidates, each with the turn of its lane.
+    pub fn offer(&mut self, candidates: impl IntoIterator<Item = (Turn, Candidate)>) {
+        for (turn, candidate) in candidates {
             let lane = candidate.lane;
-            let at = *places.entry(lane).or_insert_with(|| {
-                self.lanes.push_back(LaneQueue {
-                    lane,
-                    fresh: VecDeque::new(),
-                    served: VecDeque::new(),
-                });
-                self.lanes.len() - 1
-            });
-            self.lanes[at].fresh.push_back(candidate);
+            let turn = *self.turns.entry(lane).or_insert(turn);
+            let members = self.lanes.entry(turn).or_default();
+            members.insert(candidate.turn, candidate);
         }
     }
 
     /// Assigns workers until none is left, or no candidate may have one.
     pub fn assign(&mut self, mut admit: impl FnMut(&Candidate) -> Result<(), Refusal>) {
         while self.free > 0
-            && let Some(mut lane) = self.lanes.pop_front()
+            && let Some((turn, mut members)) = self.lanes.pop_first()
         {
-            while let Some(mut candidate) = lane.next() {
+            while let Some((_, mut candidate)) = members.pop_first() {
                 if candidate.share >= candidate.ready {
                     self.done.push(candidate);
                     continue;
                 }
-                match admit(&candidate) {
-                    Ok(()) => {
-                        candidate.share += 1;
-                        self.free -= 1;
-                        *self.assigned.entry(lane.lane).or_default() += 1;
-                        lane.served.push_back(candidate);
-                        self.lanes.push_back(lane);
-                        break;
-                    }
-                    Err(refused) => {
-                        candidate.refused = Some(refused);
-                        self.done.push(candidate);
-                    }
+                if let Err(refused) = admit(&candidate) {
+                    candidate.refused = Some(refused);
+                    self.done.push(candidate);
+                    continue;
                 }
+                let next = self.served(turn, &candidate);
+                candidate.share += 1;
+                candidate.turn = candidate.turn.later(candidate.cost);
+                members.insert(candidate.turn, candidate);
+                self.lanes.insert(next, members);
+                break;
             }
         }
     }
 
+    /// A worker goes to a candidate. Returns the next turn of its lane.
+    fn served(&mut self, turn: Turn, candidate: &Candidate) -> Turn {
+        let lane = candidate.lane;
+        // The other origins of an API key don't pay for a slow one.
+        let cost = if lane.is_named() { candidate.cost } else { 1 };
+        let next = turn.later(cost);
+        self.free -= 1;
+        self.turns.insert(lane, next);
+        let served = self.served.entry(lane).or_insert(Served {
+            since: turn,
+            first_member: candidate.turn,
+            next,
+        });
+        served.next = next;
+        next
+    }
+
     pub fn into_shares(self) -> Shares {
-        let rest = self.lanes.into_iter();
-        let rest = rest.flat_map(|lane| lane.fresh.into_iter().chain(lane.served));
+        let rest = self.lanes.into_values();
+        let rest = rest.flat_map(Members::into_values);
         Shares {
             candidates: self.done.into_iter().chain(rest).collect(),
-            by_lane: self.assigned,
+            served: self.served,
         }
-    }
-}
-
-impl LaneQueue {
-    fn next(&mut self) -> Option<Candidate> {
-        self.fresh.pop_front().or_else(|| self.served.pop_front())
     }
 }
 

@@ -1,31 +1,48 @@
-//! Lanes: the places in the round robin, and what decides a destination's lane.
+//! Lanes: what takes turns, and what decides a destination's lane.
 
+use crate::delivery::admission::Reputation;
 use crate::store::{DestinationId, Origin, OwnerId};
 
-/// A place in the round robin. Each lane gets one worker in turn, as long as it has work.
+/// Each lane gets one worker in turn, as long as it has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::delivery) enum Lane {
     /// A destination of relay.toml.
-    Named(DestinationId),
-    /// The proven origins of one API key: a key with ten thousand origins gets no more turns than
-    /// one with a single origin.
-    Proven(Option<OwnerId>),
-    /// The other origins of that API key.
-    Unproven(Option<OwnerId>),
+    Named(DestinationId, Reputation),
+    /// The origins of one API key that have the same reputation: a key with ten thousand origins
+    /// gets no more turns than one with a single origin, and its slow ones don't stand before the
+    /// others.
+    Adhoc(Option<OwnerId>, Reputation),
 }
+
+/// Kinds of lanes: the parts of the pool are for some of them.
+pub(in crate::delivery) const KINDS: usize = 2 * REPUTATIONS.len();
+
+const REPUTATIONS: [Reputation; 3] = [Reputation::Fresh, Reputation::Proven, Reputation::Suspect];
 
 impl Lane {
-    pub fn is_named(self) -> bool {
-        matches!(self, Self::Named(_))
-    }
-}
-
-impl Origin {
-    pub(in crate::delivery) fn lane(&self) -> Lane {
-        match (self.is_named, self.is_proven) {
-            (true, _) => Lane::Named(self.id),
-            (false, true) => Lane::Proven(self.owner),
-            (false, false) => Lane::Unproven(self.owner),
+    pub fn of(origin: &Origin, reputation: Reputation) -> Self {
+        if origin.is_named {
+            Self::Named(origin.id, reputation)
+        } else {
+            Self::Adhoc(origin.owner, reputation)
         }
+    }
+
+    pub fn is_named(self) -> bool {
+        matches!(self, Self::Named(..))
+    }
+
+    /// Its kind, below [`KINDS`].
+    pub fn kind(self) -> usize {
+        match self {
+            Self::Named(_, reputation) => reputation as usize,
+            Self::Adhoc(_, reputation) => REPUTATIONS.len() + reputation as usize,
+        }
+    }
+
+    /// Whether a kind is of named destinations, and its reputation.
+    pub fn of_kind(kind: usize) -> (bool, Reputation) {
+        let count = REPUTATIONS.len();
+        (kind < count, REPUTATIONS[kind % count])
     }
 }

@@ -58,7 +58,7 @@ impl Claims {
         let found = self.store.waiting(ScanCursor::START, usize::MAX)?.waiting;
         let count = found.len();
         for (origin, at) in found {
-            self.schedule.insert(origin, at);
+            self.schedule.insert(origin, Reputation::Proven, at);
         }
         Ok(count)
     }
@@ -72,7 +72,7 @@ impl Claims {
             let found = self.store.waiting(after, SCAN_STEP)?;
             cursor = found.next;
             for (origin, at) in found.waiting {
-                self.schedule.insert(origin, at);
+                self.schedule.insert(origin, Reputation::Proven, at);
             }
             self.schedule.advance(self.clock.now());
             took.push(self.clock.monotonic().saturating_sub(start));
@@ -100,12 +100,12 @@ impl Claims {
                 now,
                 monotonic: start,
             };
-            let mut planner = Planner::new(&self.schedule, inputs);
+            let mut planner = Planner::new(inputs);
             while let Some(origins) = planner.next_looks(&self.schedule, &Unlimited) {
                 let counted = planner.counted();
                 let targets = &mut self.targets;
                 let looks = look(&transaction, &self.config, targets, &origins, now, counted)?;
-                planner.take(looks, &Unlimited);
+                planner.take(looks, &self.schedule, &Unlimited);
             }
             let plan = planner.finish(&self.schedule, &Unlimited);
             plan.reschedule(&mut self.schedule, now);

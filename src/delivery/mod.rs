@@ -1,7 +1,8 @@
 //! The executor: claims due deliveries, attempts them on blocking threads, settles the outcomes.
 //!
-//! - Contracts, which know no other file but each other: `attempt`, `target`, `lane`, `outcome`
-//!   (data and pure decisions); `transport`, `admission` (what a level implements); `context`.
+//! - Contracts, which know no other file but each other: `attempt`, `target`, `lane`, `turn`,
+//!   `outcome` (data and pure decisions); `transport`, `admission` (what a level implements);
+//!   `context`.
 //! - `dispatcher`: one thread, one tick at a time ([`dispatcher::Dispatcher::tick`]).
 //!   `fair_share`: how workers are shared out. `outage_log`: the log lines about destinations.
 //! - `pool`, `worker`: a fixed number of threads, each making one attempt; nothing sleeps in a
@@ -29,6 +30,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod turn;
 mod wake;
 mod worker;
 

@@ -23,8 +23,12 @@ const PER_LOOK_UP: u64 = 2;
 const MAX_LOOK_UPS: u64 = 128;
 /// Look-ups at once, however few descriptors there are; half of them are for ad hoc URLs.
 const MIN_LOOK_UPS: u64 = 8;
-/// The shards of the connection pool. Destinations are spread over them.
-pub(crate) const AGENT_SHARDS: usize = 16;
+/// Shards of a pool of connections, however few descriptors there are. Destinations are spread over
+/// the shards.
+const MIN_SHARDS: usize = 16;
+/// Shards, however many descriptors there are: with so many, a thousand destinations cost their
+/// workers as much as if they were one host (measured). A shard takes some 2 KB.
+const MAX_SHARDS: usize = 128;
 /// Connections, however low the limit is.
 const MIN_CONNECTIONS: u32 = 16;
 
@@ -86,13 +90,22 @@ pub(crate) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Idle connections that each shard keeps for further deliveries to the same destination: as many
-/// as can be in use (fewer cost one destination 15 % of its deliveries a second, measured),
-/// unless those of all shards would exceed a quarter of the limit.
+/// The shards of a pool of connections: as many as can each keep an idle connection for every
+/// worker, within the part of the limit that is for idle connections.
+pub(crate) fn shards(limit: u64, workers: usize) -> usize {
+    (idle_per_pool(limit) / workers.max(1)).clamp(MIN_SHARDS, MAX_SHARDS)
+}
+
+/// Idle connections that a shard keeps: as many as can be in use (fewer cost one destination 15 %
+/// of its deliveries a second, measured), unless those of all shards would exceed that part.
 pub(crate) fn idle_per_shard(limit: u64, workers: usize) -> usize {
-    // There is one pool for ad hoc URLs, and one for named destinations.
-    let all = usize::try_from(limit / 4).unwrap_or(usize::MAX);
-    (all / (2 * AGENT_SHARDS)).clamp(1, workers.max(1))
+    (idle_per_pool(limit) / shards(limit, workers)).clamp(1, workers.max(1))
+}
+
+/// A quarter of the limit is for idle connections: half of it for those to ad hoc URLs, half for
+/// those to named destinations.
+fn idle_per_pool(limit: u64) -> usize {
+    usize::try_from(limit / 8).unwrap_or(usize::MAX)
 }
 
 /// Name look-ups at once: a sixteenth of the limit is for them.
@@ -106,7 +119,8 @@ pub(crate) fn look_ups(limit: u64) -> usize {
 /// of named destinations, and of those with a pool of their own), and name look-ups.
 fn deliveries(limit: u64, demand: &Demand) -> u64 {
     let workers = demand.workers;
-    let shards = AGENT_SHARDS + demand.destinations.min(AGENT_SHARDS) + demand.own_pools;
+    let of_pool = shards(limit, workers);
+    let shards = of_pool + demand.destinations.min(of_pool) + demand.own_pools;
     let idle = shards.saturating_mul(idle_per_shard(limit, workers));
     let look_ups = u64::try_from(look_ups(limit)).unwrap_or(u64::MAX);
     u64::try_from(workers.saturating_add(idle))

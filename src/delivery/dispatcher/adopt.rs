@@ -79,6 +79,8 @@ impl Dispatcher {
                     kept.held_until = None;
                 }
             });
+            let reputation = admission.reputation(&state.target);
+            self.schedule.set_reputation(*id, reputation);
             replaced.push((*id, kind, lost_breaker));
         }
         for (id, kind, lost_breaker) in replaced {

@@ -35,7 +35,9 @@ impl Dispatcher {
                 }
                 _ => Change::default(),
             };
-            self.free(attempt.target.id, change);
+            let reputation = self.admission.reputation(&attempt.target);
+            self.schedule.set_reputation(attempt.target.id, reputation);
+            self.schedule.set_free(attempt.target.id);
             if let Some(next) = completion.followed_by {
                 self.promote(next);
             }
@@ -87,17 +89,6 @@ impl Dispatcher {
                  and it is not delivered; others may be, too: relay list --status dead_lettered"
             );
         }
-    }
-
-    /// An attempt has ended: its destination may have another.
-    fn free(&mut self, destination: DestinationId, change: Change) {
-        if let Some(is_proven) = change.is_proven
-            && let Some(state) = self.targets.get_mut(destination)
-        {
-            state.origin.is_proven = is_proven;
-            self.schedule.set_proven(destination, is_proven);
-        }
-        self.schedule.set_free(destination);
     }
 
     /// Settles an attempt. `change` is what its outcome changes at its destination; none if that is
@@ -160,7 +151,8 @@ impl Dispatcher {
     fn expect_successor(&mut self, destination: DestinationId, now: Timestamp) {
         *self.successors.entry(destination).or_default() += 1;
         if let Some(state) = self.targets.get(destination) {
-            self.schedule.insert(state.origin, now);
+            let reputation = self.admission.reputation(&state.target);
+            self.schedule.insert(state.origin, reputation, now);
         }
     }
 }

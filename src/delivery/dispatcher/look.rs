@@ -28,10 +28,10 @@ impl Dispatcher {
             monotonic: self.context.clock.monotonic(),
         };
         let mut look_again = None;
-        let mut planner = Planner::new(&self.schedule, inputs);
+        let mut planner = Planner::new(inputs);
         while let Some(origins) = planner.next_looks(&self.schedule, &*self.admission) {
             match self.look(&origins, planner.counted(), inputs) {
-                Ok(looks) => planner.take(looks, &*self.admission),
+                Ok(looks) => planner.take(looks, &self.schedule, &*self.admission),
                 Err(error) => {
                     self.failed_to_read(&error);
                     look_again = Some(REFUSED_PAUSE);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::delivery::admission::{Occupancy, Refusal, Reputation};
 use crate::delivery::dispatcher::ledger::ClaimCounts;
-use crate::delivery::dispatcher::schedule::{Picks, Schedule};
-use crate::delivery::fair_share::Candidate;
+use crate::delivery::dispatcher::schedule::Schedule;
+use crate::delivery::fair_share::{Candidate, Served};
 use crate::delivery::lane::Lane;
 use crate::delivery::target::Target;
 use crate::store::Origin;
@@ -85,9 +85,8 @@ pub(in crate::delivery) struct Plan {
     pub leaves_unseen: bool,
     /// The monotonic time of the plan.
     pub made_at: Duration,
-    pub picks: Picks,
-    /// Workers assigned to each lane.
-    pub by_lane: HashMap<Lane, usize>,
+    /// Lanes that were assigned workers.
+    pub served: HashMap<Lane, Served>,
 }
 
 impl Plan {
@@ -101,6 +100,9 @@ impl Plan {
         }
         for candidate in &self.candidates {
             let id = candidate.target.id;
+            if candidate.share > 0 {
+                schedule.set_turn(id, candidate.turn);
+            }
             match candidate.refused {
                 Some(Refusal::For(wait)) => schedule.look_at(id, now.plus(wait)),
                 Some(Refusal::UntilAnAttemptEnds) if candidate.under_way() > 0 => {
@@ -109,7 +111,9 @@ impl Plan {
                 _ => {}
             }
         }
-        schedule.advance_cursors(&self.picks, &self.by_lane);
+        for (lane, served) in &self.served {
+            schedule.serve(*lane, served);
+        }
     }
 
     /// Destinations that asked for a worker, with one or without.

@@ -2,9 +2,9 @@
 //! The caller hands in the facts, and applies the plan once it is made:
 //!
 //! ```text
-//! let mut planner = Planner::new(&schedule, inputs);
+//! let mut planner = Planner::new(inputs);
 //! while let Some(origins) = planner.next_looks(&schedule, admission) {
-//!     planner.take(look(origins), admission);
+//!     planner.take(look(origins), &schedule, admission);
 //! }
 //! let plan = planner.finish(&schedule, admission);
 //! ```
@@ -12,12 +12,13 @@
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::delivery::admission::{Admission, Occupancy, Refusal, Request};
+use crate::delivery::admission::{Admission, Occupancy, Refusal, Reputation, Request};
 use crate::delivery::dispatcher::ledger::PREFETCH_DEPTH;
 use crate::delivery::dispatcher::plan::{Inputs, LOOK_EVERY, Look, Plan, Postponed};
 use crate::delivery::dispatcher::schedule::{Picks, Schedule};
 use crate::delivery::fair_share::{Candidate, FairShare, Shares};
 use crate::delivery::target::Target;
+use crate::delivery::turn::Turn;
 use crate::store::Origin;
 use crate::store::{ClaimRequest, DestinationId};
 
@@ -45,7 +46,7 @@ pub(in crate::delivery) struct Planner {
 }
 
 impl Planner {
-    pub fn new(schedule: &Schedule, inputs: Inputs) -> Self {
+    pub fn new(inputs: Inputs) -> Self {
         let Inputs {
             free_workers,
             room,
@@ -60,7 +61,7 @@ impl Planner {
             occupancy: inputs.occupancy,
             // Counting costs as much as claiming, and among many destinations none gets much.
             counted: (2 * wanted).div_ceil(looked_at.max(1)).clamp(1, room),
-            picks: schedule.picks(),
+            picks: Picks::default(),
             shares: FairShare::new(free_workers),
             // Each look costs some 3 µs (measured). If some have reached their limits, more follow.
             next_looks: free_workers.max(MIN_LOOKS),
@@ -86,17 +87,18 @@ impl Planner {
             return None;
         }
         let mut picks = std::mem::take(&mut self.picks);
-        let is_open = |origin: &Origin| self.is_open(origin, admission);
+        let is_open = |is_named, reputation| self.is_open(is_named, reputation, admission);
         let origins = schedule.pick(&mut picks, self.next_looks, is_open);
         self.picks = picks;
         (!origins.is_empty()).then_some(origins)
     }
 
     /// Takes in looks, and assigns free workers.
-    pub fn take(&mut self, looks: Vec<Look>, admission: &dyn Admission) {
+    pub fn take(&mut self, looks: Vec<Look>, schedule: &Schedule, admission: &dyn Admission) {
         self.looks += looks.len();
-        let candidates = looks.into_iter().filter_map(|look| self.candidate(look));
-        let candidates: Vec<Candidate> = candidates.collect();
+        let candidates = looks.into_iter();
+        let candidates = candidates.filter_map(|look| self.candidate(look, schedule, admission));
+        let candidates: Vec<(Turn, Candidate)> = candidates.collect();
         self.shares.offer(candidates);
         self.assign(admission);
         let is_over = self.shares.free() == 0 || self.looks >= MAX_LOOKS;
@@ -109,13 +111,10 @@ impl Planner {
 
     /// The plan, with what is prefetched beside.
     pub fn finish(self, schedule: &Schedule, admission: &dyn Admission) -> Plan {
-        let is_open = |origin: &Origin| self.is_open(origin, admission);
+        let is_open = |is_named, reputation| self.is_open(is_named, reputation, admission);
         let leaves_unseen = schedule.has_more(&self.picks, is_open);
         let none_is_free = self.shares.free() == 0;
-        let Shares {
-            candidates,
-            by_lane,
-        } = self.shares.into_shares();
+        let Shares { candidates, served } = self.shares.into_shares();
         // Prefetched deliveries occupy a worker. Nothing is prefetched while other destinations
         // want one.
         let wanting = candidates.iter().filter(|one| one.share < one.ready);
@@ -130,8 +129,7 @@ impl Planner {
             is_contended,
             leaves_unseen,
             made_at: self.inputs.monotonic,
-            picks: self.picks,
-            by_lane,
+            served,
         };
         for candidate in &plan.candidates {
             // A destination with more attempts than another, which wants more, yields to it as
@@ -157,14 +155,13 @@ impl Planner {
     }
 
     /// Whether any destination of this kind may have a worker.
-    fn is_open(&self, origin: &Origin, admission: &dyn Admission) -> bool {
+    fn is_open(&self, is_named: bool, reputation: Reputation, admission: &dyn Admission) -> bool {
         // With no worker free, the first looks find out whether something may be prefetched.
         if self.shares.free() == 0 {
             return true;
         }
-        let (is_named, is_proven) = (origin.is_named, origin.is_proven);
         (is_named || self.occupancy.adhoc() < self.inputs.max_adhoc)
-            && admission.has_room(is_named, is_proven, &self.occupancy)
+            && admission.has_room(is_named, reputation, &self.occupancy)
     }
 
     fn assign(&mut self, admission: &dyn Admission) {
@@ -196,7 +193,12 @@ impl Planner {
     }
 
     /// The destination of a look as a candidate. None if nothing may go to it now.
-    fn candidate(&mut self, look: Look) -> Option<Candidate> {
+    fn candidate(
+        &mut self,
+        look: Look,
+        schedule: &Schedule,
+        admission: &dyn Admission,
+    ) -> Option<(Turn, Candidate)> {
         let id = look.origin.id;
         let Some(found) = look.found else {
             self.postpone(id, None, None, false);
@@ -219,16 +221,20 @@ impl Planner {
             self.postpone(id, until, is_resting.then_some(target), has_prefetched);
             return None;
         }
-        Some(Candidate {
+        let (lane, of_lane, turn) = schedule.turns(id)?;
+        let candidate = Candidate {
+            cost: admission.cost(&target),
             target,
-            lane: look.origin.lane(),
+            lane,
+            turn,
             reputation: found.reputation,
             in_flight: found.counts.in_flight,
             prefetched: found.counts.prefetched,
             ready: found.ready,
             share: 0,
             refused: None,
-        })
+        };
+        Some((of_lane, candidate))
     }
 
     fn postpone(

@@ -12,21 +12,24 @@
 //!       of tokens, breaker open             as it may have
 //! ```
 //!
-//! `round_robin`: the turn of those that are ready.
+//! `turns`: the order of those that are ready.
 //!
 //! An entry without waiting deliveries is removed, and comes back with the next one. Every look
 //! asks the database; the schedule only says where a look may be worth it.
 
-mod round_robin;
+mod turns;
 
 use std::collections::{BTreeSet, HashMap};
 
 use crate::clock::Timestamp;
+use crate::delivery::admission::Reputation;
+use crate::delivery::fair_share::Served;
 use crate::delivery::lane::Lane;
+use crate::delivery::turn::Turn;
 use crate::store::DestinationId;
 use crate::store::Origin;
-pub(in crate::delivery) use round_robin::Picks;
-use round_robin::RoundRobin;
+pub(in crate::delivery) use turns::Picks;
+use turns::Turns;
 
 /// Destinations that one tick makes ready: some 8 ms. 100 000 that are due at once, as after a
 /// clock that jumped, would hold up a tick for a tenth of a second (measured).
@@ -41,7 +44,15 @@ enum Place {
 
 struct Entry {
     origin: Origin,
+    reputation: Reputation,
     place: Place,
+    turn: Turn,
+}
+
+impl Entry {
+    fn lane(&self) -> Lane {
+        Lane::of(&self.origin, self.reputation)
+    }
 }
 
 /// Bounded by the destinations with deliveries waiting, some 200 bytes each; those of one API key
@@ -50,15 +61,15 @@ struct Entry {
 pub(in crate::delivery) struct Schedule {
     entries: HashMap<DestinationId, Entry>,
     by_time: BTreeSet<(Timestamp, DestinationId)>,
-    ready: RoundRobin,
+    ready: Turns,
 }
 
 impl Schedule {
     /// A delivery to a destination is due at this time. A known destination only comes forward: an
     /// entry that is further off had a reason, and the look will find it.
-    pub fn insert(&mut self, origin: Origin, at: Timestamp) {
+    pub fn insert(&mut self, origin: Origin, reputation: Reputation, at: Timestamp) {
         match self.entries.get(&origin.id) {
-            None => self.put(origin, Place::At(at)),
+            None => self.put(origin, reputation, Place::At(at), Turn::default()),
             Some(entry) if matches!(entry.place, Place::At(earlier) if at < earlier) => {
                 self.move_to(origin.id, Place::At(at));
             }
@@ -96,27 +107,26 @@ impl Schedule {
         }
     }
 
-    /// A destination got proven, or no longer is: it changes its lane.
-    pub fn set_proven(&mut self, id: DestinationId, is_proven: bool) {
-        let Some(entry) = self.entries.get(&id) else {
+    /// A destination's reputation by now: another one puts it into another lane. A named one, which
+    /// has its lane for itself, keeps its turn there.
+    pub fn set_reputation(&mut self, id: DestinationId, reputation: Reputation) {
+        let entry = self.entries.get(&id);
+        if entry.is_none_or(|entry| entry.reputation == reputation) {
             return;
-        };
-        if entry.origin.is_proven != is_proven {
-            let (origin, place) = (entry.origin, entry.place);
-            self.remove(id);
-            let origin = Origin {
-                is_proven,
-                ..origin
+        }
+        if let Some((entry, turn)) = self.take(id) {
+            let turn = if entry.origin.is_named {
+                turn
+            } else {
+                Turn::default()
             };
-            self.put(origin, place);
+            self.put(entry.origin, reputation, entry.place, turn);
         }
     }
 
     /// Nothing waits for a destination any more.
     pub fn remove(&mut self, id: DestinationId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.unplace(&entry);
-        }
+        self.take(id);
     }
 
     /// Makes ready the destinations whose time has come, [`MAX_MOVES`] at a time: as long as some
@@ -135,54 +145,83 @@ impl Schedule {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Begins a round through the ready destinations.
-    pub fn picks(&self) -> Picks {
-        self.ready.picks()
-    }
-
-    /// The next destinations of a round, `at_most` of them, of the lanes that are open.
+    /// The next destinations of a walk by turns, `at_most` of them, of the kinds (named or not, and a
+    /// reputation) that `is_open` lets.
     pub fn pick(
         &self,
         picks: &mut Picks,
         at_most: usize,
-        is_open: impl Fn(&Origin) -> bool,
+        is_open: impl Fn(bool, Reputation) -> bool,
     ) -> Vec<Origin> {
-        let open = |id| self.origin(id).filter(&is_open);
-        self.ready.pick(picks, at_most, open)
+        let picked = self.ready.pick(picks, at_most, is_open).into_iter();
+        let origins = picked.filter_map(|id| self.entries.get(&id).map(|entry| entry.origin));
+        origins.collect()
     }
 
-    /// Whether an open lane has members that weren't picked.
-    pub fn has_more(&self, picks: &Picks, is_open: impl Fn(&Origin) -> bool) -> bool {
-        self.ready
-            .has_more(picks, |id| self.origin(id).filter(&is_open))
+    /// Whether an open kind has members that weren't picked.
+    pub fn has_more(&self, picks: &Picks, is_open: impl Fn(bool, Reputation) -> bool) -> bool {
+        self.ready.has_more(picks, is_open)
     }
 
-    /// Ends a round: see [`RoundRobin::advance_cursors`].
-    pub fn advance_cursors(&mut self, picks: &Picks, assigned: &HashMap<Lane, usize>) {
-        self.ready.advance_cursors(picks, assigned);
+    /// A ready destination's lane, and the turns of the lane and of the destination.
+    pub fn turns(&self, id: DestinationId) -> Option<(Lane, Turn, Turn)> {
+        let entry = self.entries.get(&id)?;
+        let (of_lane, turn) = self.ready.at_present(entry.lane(), entry.turn);
+        Some((entry.lane(), of_lane, turn))
     }
 
-    fn origin(&self, id: DestinationId) -> Option<Origin> {
-        self.entries.get(&id).map(|entry| entry.origin)
-    }
-
-    fn put(&mut self, origin: Origin, place: Place) {
-        self.place(origin, place);
-        self.entries.insert(origin.id, Entry { origin, place });
-    }
-
-    fn move_to(&mut self, id: DestinationId, place: Place) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.unplace(&entry);
-            self.put(entry.origin, place);
+    /// The next turn of a destination comes at this one, or in the present round if that is later.
+    pub fn set_turn(&mut self, id: DestinationId, turn: Turn) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let before = std::mem::replace(&mut entry.turn, turn);
+            if entry.place == Place::Ready {
+                let lane = entry.lane();
+                self.ready.leave(lane, id, before);
+                entry.turn = self.ready.enter(lane, id, turn);
+            }
         }
     }
 
-    fn place(&mut self, origin: Origin, place: Place) {
-        match place {
-            Place::Ready => self.ready.add(origin.lane(), origin.id),
+    /// Some members of a lane have got workers.
+    pub fn serve(&mut self, lane: Lane, served: &Served) {
+        self.ready.serve(lane, served);
+    }
+
+    fn put(&mut self, origin: Origin, reputation: Reputation, place: Place, of_lane: Turn) {
+        let mut entry = Entry {
+            origin,
+            reputation,
+            place,
+            turn: Turn::default(),
+        };
+        self.ready.join(entry.lane(), of_lane);
+        self.place(&mut entry);
+        self.entries.insert(origin.id, entry);
+    }
+
+    /// Removes a destination. Returns it with the turn of its lane.
+    fn take(&mut self, id: DestinationId) -> Option<(Entry, Turn)> {
+        let entry = self.entries.remove(&id)?;
+        self.unplace(&entry);
+        let of_lane = self.ready.quit(entry.lane());
+        Some((entry, of_lane))
+    }
+
+    fn move_to(&mut self, id: DestinationId, place: Place) {
+        if let Some(mut entry) = self.entries.remove(&id) {
+            self.unplace(&entry);
+            entry.place = place;
+            self.place(&mut entry);
+            self.entries.insert(id, entry);
+        }
+    }
+
+    fn place(&mut self, entry: &mut Entry) {
+        let Origin { id, .. } = entry.origin;
+        match entry.place {
+            Place::Ready => entry.turn = self.ready.enter(entry.lane(), id, entry.turn),
             Place::At(at) => {
-                self.by_time.insert((at, origin.id));
+                self.by_time.insert((at, id));
             }
             Place::Busy => {}
         }
@@ -191,7 +230,7 @@ impl Schedule {
     fn unplace(&mut self, entry: &Entry) {
         let Origin { id, .. } = entry.origin;
         match entry.place {
-            Place::Ready => self.ready.remove(entry.origin.lane(), id),
+            Place::Ready => self.ready.leave(entry.lane(), id, entry.turn),
             Place::At(at) => {
                 self.by_time.remove(&(at, id));
             }

@@ -17,7 +17,7 @@ use crate::store::{DestinationBacklog, DestinationId};
 
 /// Ad hoc origins that metrics tell apart; further ones share a label.
 const ADHOC_LABELS: usize = 16;
-/// Destinations that are kept with nothing claimed for them, some 500 bytes each.
+/// Ad hoc origins that are kept with nothing claimed for them, some 500 bytes each.
 const MAX_IDLE: usize = 4096;
 
 /// A destination, and what this process has seen of it.
@@ -64,6 +64,8 @@ impl DestinationState {
 #[derive(Default)]
 pub(super) struct Targets {
     states: HashMap<DestinationId, DestinationState>,
+    /// Those of `states` that are origins of ad hoc URLs.
+    adhoc: usize,
     /// Origins with a label of their own in the metrics.
     adhoc_labels: HashSet<String>,
     /// Destinations whose breaker was left open, and that have no breaker any more. The next commit
@@ -88,16 +90,19 @@ impl Targets {
         self.states.keys().copied()
     }
 
-    /// Once there are [`MAX_IDLE`], forgets the ad hoc origins for which nothing is claimed. An
-    /// open breaker is in the database; failures in a row are forgotten.
+    /// Once there are [`MAX_IDLE`] ad hoc origins, forgets those for which nothing is claimed. An
+    /// open breaker is in the database; failures in a row are forgotten. Named destinations don't
+    /// count: ten thousand of them, which stay, would be walked through in each tick.
     pub fn forget_idle(&mut self, ledger: &Ledger, admission: &mut dyn Admission) {
-        if self.states.len() < MAX_IDLE {
+        if self.adhoc < MAX_IDLE {
             return;
         }
+        let adhoc = &mut self.adhoc;
         self.states.retain(|id, state| {
             let is_needed = ledger.has(*id) || state.target.is_named();
             if !is_needed {
                 admission.forget(*id);
+                *adhoc -= 1;
             }
             is_needed
         });
@@ -145,6 +150,7 @@ impl Targets {
             self.without_breaker.push(id);
         }
         let outage = OutageLog::new(&target.policy, is_breaker_open);
+        self.adhoc += usize::from(!target.is_named());
         unknown.insert(DestinationState {
             last_url: target.policy.url.clone(),
             target: Arc::new(target),
@@ -155,3 +161,6 @@ impl Targets {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

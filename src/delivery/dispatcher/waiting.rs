@@ -72,22 +72,24 @@ impl Dispatcher {
     /// Newcomers that the dispatcher knows need not be read.
     fn schedule_known_newcomers(&mut self, now: Timestamp) {
         let (targets, schedule) = (&self.targets, &mut self.schedule);
+        let admission = &self.admission;
         self.newcomers.retain(|id| {
             let known = targets.get(*id);
             if let Some(state) = known {
-                schedule.insert(state.origin, now);
+                let reputation = admission.reputation(&state.target);
+                schedule.insert(state.origin, reputation, now);
             }
             known.is_none()
         });
     }
 
-    fn schedule_found(&mut self, mut origin: Origin, at: Timestamp, now: Timestamp) {
-        origin.is_proven = self.admission.is_proven(origin.id, origin.is_proven);
+    fn schedule_found(&mut self, origin: Origin, at: Timestamp, now: Timestamp) {
         // A named destination may no longer be configured: the first look says so, long before
         // anything is due.
         let is_new = origin.is_named && self.targets.get(origin.id).is_none();
         let at = if is_new { at.min(now) } else { at };
-        self.schedule.insert(origin, at);
+        let reputation = self.admission.reputation_of(origin.id, origin.is_proven);
+        self.schedule.insert(origin, reputation, at);
     }
 
     /// Destinations whose state is shown: those of relay.toml, and those seen besides.
@@ -111,7 +113,8 @@ impl Dispatcher {
             .map(|release| (release.destination, release.due_at(now)));
         for (id, at) in retries.chain(due_again) {
             if let Some(state) = self.targets.get(id) {
-                self.schedule.insert(state.origin, at);
+                let reputation = self.admission.reputation(&state.target);
+                self.schedule.insert(state.origin, reputation, at);
             } else if !self.schedule.look_now(id) {
                 self.newcomers.insert(id);
             }

@@ -12,23 +12,30 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
     let mut shares = FairShare::new(free);
     let lanes = (0_i64..).zip(lanes);
     let all = lanes.flat_map(|(lane, wishes)| wishes.iter().map(move |wish| (lane, wish)));
-    let candidates = (0_i64..)
-        .zip(all)
-        .map(|(id, (lane, (ready, _)))| Candidate {
+    let candidates = (0_i64..).zip(all).map(|(id, (lane, (ready, _)))| {
+        let turn = |place: i64| Turn {
+            round: 0,
+            place: place.unsigned_abs(),
+        };
+        let candidate = Candidate {
             target: Arc::new(Target::new(
                 DestinationId::of_test(id),
                 "http://x",
                 &config,
                 true,
             )),
-            lane: Lane::Proven(Some(OwnerId::of_test(lane))),
+            lane: Lane::Adhoc(Some(OwnerId::of_test(lane)), Reputation::Proven),
+            turn: turn(id),
+            cost: 1,
             reputation: Reputation::Proven,
             in_flight: 0,
             prefetched: 0,
             ready: *ready,
             share: 0,
             refused: None,
-        });
+        };
+        (turn(lane), candidate)
+    });
     shares.offer(candidates);
     shares.assign(|candidate| {
         if candidate.share < limit(candidate.target.id.number()) {
@@ -38,6 +45,14 @@ fn share_out(free: usize, lanes: &[Wishes]) -> (FairShare, impl Fn(i64) -> usize
         }
     });
     (shares, limit)
+}
+
+fn by_lane(candidates: &[Candidate]) -> HashMap<Lane, usize> {
+    let mut given = HashMap::new();
+    for candidate in candidates {
+        *given.entry(candidate.lane).or_default() += candidate.share;
+    }
+    given
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
@@ -57,13 +72,15 @@ proptest! {
         };
         let all: usize = lanes.iter().map(takable).sum();
         prop_assert_eq!(shares.free(), free - free.min(all));
-        let Shares { candidates, by_lane: given } = shares.into_shares();
+        let candidates = shares.into_shares().candidates;
+        let given = by_lane(&candidates);
         prop_assert_eq!(given.values().sum::<usize>(), free.min(all));
         let shared: usize = candidates.iter().map(|candidate| candidate.share).sum();
         prop_assert_eq!(shared, free.min(all));
         let most = given.values().max().copied().unwrap_or(0);
         for (lane, wishes) in (0_i64..).zip(&lanes) {
-            let got = given.get(&Lane::Proven(Some(OwnerId::of_test(lane)))).copied().unwrap_or(0);
+            let lane = Lane::Adhoc(Some(OwnerId::of_test(lane)), Reputation::Proven);
+            let got = given.get(&lane).copied().unwrap_or(0);
             prop_assert!(got + 1 >= most || got == takable(wishes), "no lane is passed over");
         }
         prop_assert_eq!(candidates.len(), lanes.iter().map(Vec::len).sum::<usize>());
@@ -77,6 +94,8 @@ proptest! {
 #[test]
 fn an_api_key_with_many_origins_gets_no_more_than_one_with_a_single_origin() {
     let (shares, _) = share_out(10, &[vec![(9, 9); 1000], vec![(9, 9)]]);
-    let given: Vec<usize> = shares.into_shares().by_lane.into_values().collect();
+    let given: Vec<usize> = by_lane(&shares.into_shares().candidates)
+        .into_values()
+        .collect();
     assert_eq!(given, [5, 5]);
 }

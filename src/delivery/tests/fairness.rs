@@ -61,6 +61,10 @@ impl Admission for OneForSlow {
         }
     }
 
+    fn reputation_of(&self, _: DestinationId, _: bool) -> Reputation {
+        SLOW
+    }
+
     fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
         let is_slow = self.reputation(request.target) == SLOW;
         if is_slow && request.occupancy.count(false, &[SLOW]) > 0 {
@@ -99,5 +103,50 @@ fn destinations_that_share_a_worker_take_turns_while_others_are_served() {
     }
     let fewest = of_slow(&scene).into_iter().min();
     assert!(fewest >= Some(1), "each destination gets a turn");
+    scene.store.stop();
+}
+
+/// An attempt to a slow destination costs four rounds.
+struct FourRounds;
+
+impl Admission for FourRounds {
+    fn cost(&self, target: &Target) -> u64 {
+        if target.name.starts_with("http://slow") {
+            4
+        } else {
+            1
+        }
+    }
+}
+
+#[test]
+fn a_slow_destination_lets_the_others_go_first_as_often_as_its_attempts_cost() {
+    let receiver = Arc::new(Receiver::default());
+    receiver.is_repaired.store(true, Ordering::SeqCst);
+    let transport = Arc::<Receiver>::clone(&receiver);
+    let mut scene = scene_of(receiver, transport, Box::new(FourRounds));
+    for _ in 0..40 {
+        for name in [
+            "http://slow",
+            "http://a",
+            "http://b",
+            "http://c",
+            "http://d",
+        ] {
+            scene.accept_for(name);
+        }
+    }
+    let mut claimed = 0;
+    while claimed < 4 * 34 {
+        let tick = scene.dispatcher.tick();
+        claimed += tick.claimed;
+        if tick.claimed + tick.settled == 0 {
+            scene.wake.wait(Duration::from_secs(60));
+        }
+    }
+    let attempts = attempts(&scene);
+    let (slow, quick) = (attempts["http://slow"], attempts["http://a"]);
+    assert!((7..=9).contains(&slow), "{attempts:?}");
+    assert!((31..=33).contains(&quick), "{attempts:?}");
     scene.store.stop();
 }

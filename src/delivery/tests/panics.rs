@@ -132,7 +132,7 @@ fn a_panic_in_the_dispatcher_is_fatal_with_one_line() {
     struct Broken;
 
     impl Admission for Broken {
-        fn has_room(&self, _: bool, _: bool, _: &Occupancy) -> bool {
+        fn has_room(&self, _: bool, _: Reputation, _: &Occupancy) -> bool {
             panic!("on purpose");
         }
     }

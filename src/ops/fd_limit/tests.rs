@@ -29,6 +29,13 @@ fn connections_leave_room_for_the_other_parts() {
 fn shards_and_look_ups_follow_the_limit_within_their_bounds() {
     let limits = [1024, 10, u64::MAX];
     assert_eq!(limits.map(look_ups), [32, 8, 128]);
-    assert_eq!(idle_per_shard(u64::MAX, 64), 64);
-    assert_eq!(idle_per_shard(10, 64), 1);
+    let limits = [10, 1024, 20_000, 65_536, u64::MAX];
+    assert_eq!(
+        limits.map(|limit| shards(limit, 64)),
+        [16, 16, 39, 128, 128]
+    );
+    let idle = limits.map(|limit| idle_per_shard(limit, 64));
+    assert_eq!(idle, [1, 8, 64, 64, 64]);
+    assert_eq!(shards(20_000, 1000), 16);
+    assert_eq!(idle_per_shard(20_000, 1000), 156);
 }

@@ -90,7 +90,7 @@ fn found(id: i64, ready: usize) -> Found {
 fn schedule(count: i64) -> Schedule {
     let mut schedule = Schedule::default();
     for id in 1..=count {
-        schedule.insert(origin(id), NOW);
+        schedule.insert(origin(id), Reputation::Proven, NOW);
     }
     schedule.advance(NOW);
     schedule
@@ -102,13 +102,13 @@ fn plan(
     admission: &dyn Admission,
     find: impl Fn(i64) -> Option<Found>,
 ) -> Plan {
-    let mut planner = Planner::new(schedule, inputs);
+    let mut planner = Planner::new(inputs);
     while let Some(origins) = planner.next_looks(schedule, admission) {
         let looks = origins.into_iter().map(|origin| Look {
             found: find(origin.id.number()),
             origin,
         });
-        planner.take(looks.collect(), admission);
+        planner.take(looks.collect(), schedule, admission);
     }
     planner.finish(schedule, admission)
 }
@@ -130,12 +130,12 @@ fn among_many_destinations_a_plan_reads_what_it_can_share_out() {
         was_contended: true,
         ..inputs(40)
     };
-    assert_eq!(Planner::new(&schedule, contended).counted(), 2);
+    assert_eq!(Planner::new(contended).counted(), 2);
     let calm = Inputs {
         was_contended: false,
         ..contended
     };
-    assert_eq!(Planner::new(&schedule, calm).counted(), 5);
+    assert_eq!(Planner::new(calm).counted(), 5);
 }
 
 proptest! {

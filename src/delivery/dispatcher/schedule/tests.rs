@@ -1,6 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::*;
+use crate::delivery::admission::Reputation::{self, Fresh, Proven, Suspect};
+use crate::delivery::dispatcher::plan::Plan;
+use crate::delivery::fair_share::{Candidate, FairShare, Shares};
+use crate::delivery::target::Target;
 use crate::store::OwnerId;
 use proptest::prelude::*;
 
@@ -14,17 +19,21 @@ fn origin(id: i64) -> Origin {
         id: DestinationId::of_test(id),
         is_named: id <= 2,
         owner: (id > 2).then(|| OwnerId::of_test(id % 3)),
-        is_proven: id % 2 == 0,
+        is_proven: true,
     }
 }
 
+fn reputation(id: i64) -> Reputation {
+    [Proven, Fresh, Suspect][usize::try_from(id % 3).expect("small")]
+}
+
 fn pick_all(schedule: &Schedule, step: usize) -> Vec<i64> {
-    let mut picks = schedule.picks();
+    let mut picks = Picks::default();
     let mut all = Vec::new();
     loop {
-        let found = schedule.pick(&mut picks, step, |_| true);
+        let found = schedule.pick(&mut picks, step, |_, _| true);
         if found.is_empty() {
-            assert!(!schedule.has_more(&picks, |_| true));
+            assert!(!schedule.has_more(&picks, |_, _| true));
             return all;
         }
         all.extend(found.iter().map(|origin| origin.id.number()));
@@ -38,10 +47,11 @@ enum Event {
     LookAt(i64, i64),
     Busy(i64),
     Free(i64),
-    Prove(i64, bool),
+    Learn(i64, i64),
     Remove(i64),
     Wait(i64),
-    Serve(usize),
+    /// A number of workers, each for an attempt of this cost.
+    Serve(usize, u64),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -52,10 +62,10 @@ fn event() -> impl Strategy<Value = Event> {
         (id(), 0i64..50).prop_map(|(id, at)| Event::LookAt(id, at)),
         id().prop_map(Event::Busy),
         id().prop_map(Event::Free),
-        (id(), any::<bool>()).prop_map(|(id, is)| Event::Prove(id, is)),
+        (id(), 0i64..3).prop_map(|(id, of)| Event::Learn(id, of)),
         id().prop_map(Event::Remove),
         (0i64..20).prop_map(Event::Wait),
-        (1usize..6).prop_map(Event::Serve),
+        (1usize..6, 1u64..20).prop_map(|(count, cost)| Event::Serve(count, cost)),
     ]
 }
 
@@ -72,7 +82,7 @@ proptest! {
         for event in events {
             match event {
                 Event::Insert(id, time) => {
-                    schedule.insert(origin(id), at(time));
+                    schedule.insert(origin(id), reputation(id), at(time));
                     let place = model.entry(id).or_insert(Place::At(at(time)));
                     if let Place::At(earlier) = place {
                         *earlier = at(time).min(*earlier);
@@ -99,7 +109,9 @@ proptest! {
                         *place = Place::Ready;
                     }
                 }
-                Event::Prove(id, is) => schedule.set_proven(DestinationId::of_test(id), is),
+                Event::Learn(id, of) => {
+                    schedule.set_reputation(DestinationId::of_test(id), reputation(of));
+                }
                 Event::Remove(id) => {
                     schedule.remove(DestinationId::of_test(id));
                     model.remove(&id);
@@ -113,13 +125,8 @@ proptest! {
                         }
                     }
                 }
-                Event::Serve(count) => {
-                    let mut picks = schedule.picks();
-                    let mut assigned = HashMap::new();
-                    for origin in schedule.pick(&mut picks, count, |_| true) {
-                        *assigned.entry(origin.lane()).or_default() += 1;
-                    }
-                    schedule.advance_cursors(&picks, &assigned);
+                Event::Serve(count, cost) => {
+                    serve(&mut schedule, count, |_| cost);
                 }
             }
             let mut ready = pick_all(&schedule, step);
@@ -132,34 +139,128 @@ proptest! {
                 _ => None,
             });
             prop_assert_eq!(schedule.next_look(), times.min());
+            let lanes = model.keys().map(|id| {
+                schedule.entries[&DestinationId::of_test(*id)].lane()
+            });
+            let lanes: BTreeSet<Lane> = lanes.collect();
+            prop_assert_eq!(schedule.ready.lanes(), lanes, "no other lane is kept");
         }
     }
 
     #[test]
     fn members_of_a_lane_are_served_in_turn(count in 1i64..40, at_once in 1usize..7) {
-        let mut schedule = Schedule::default();
-        for id in 0..count {
-            let origin = Origin { id: DestinationId::of_test(3 + 6 * id), ..origin(3) };
-            schedule.insert(origin, at(0));
-        }
-        schedule.advance(at(0));
-        let mut turns: HashMap<i64, usize> = HashMap::new();
+        let mut schedule = ready((0..count).map(|id| 3 + 6 * id));
+        let mut turns: HashMap<i64, usize> = (0..count).map(|id| (3 + 6 * id, 0)).collect();
         for _ in 0..100 {
-            let mut picks = schedule.picks();
-            let found = schedule.pick(&mut picks, at_once, |_| true);
-            for origin in &found {
-                *turns.entry(origin.id.number()).or_default() += 1;
+            for id in serve(&mut schedule, at_once, |_| 1) {
+                *turns.entry(id).or_default() += 1;
             }
-            let assigned = HashMap::from([(found[0].lane(), found.len())]);
-            schedule.advance_cursors(&picks, &assigned);
-            let most = turns.values().max().copied().unwrap_or(0);
-            let least = if turns.len() < usize::try_from(count).expect("small") {
-                0
-            } else {
-                turns.values().min().copied().unwrap_or(0)
-            };
-            prop_assert!(most - least <= 1);
+            let (most, least) = (turns.values().max(), turns.values().min());
+            let spread = most.zip(least).map_or(0, |(most, least)| most - least);
+            prop_assert!(spread <= 1);
         }
+    }
+}
+
+/// A schedule with these destinations ready.
+fn ready(ids: impl IntoIterator<Item = i64>) -> Schedule {
+    let mut schedule = Schedule::default();
+    for id in ids {
+        let lane_of = if id > 2 { 3 } else { id };
+        let origin = Origin {
+            id: DestinationId::of_test(id),
+            ..origin(lane_of)
+        };
+        schedule.insert(origin, Proven, at(0));
+    }
+    schedule.advance(at(0));
+    schedule
+}
+
+/// Shares out workers as a plan does, to destinations that have any number of deliveries due.
+/// Returns who gets one.
+fn serve(schedule: &mut Schedule, workers: usize, cost: impl Fn(i64) -> u64) -> Vec<i64> {
+    let config = crate::Config::default().resolve();
+    let mut picks = Picks::default();
+    let candidate = |origin: Origin| {
+        let (lane, of_lane, turn) = schedule.turns(origin.id).expect("it is ready");
+        let target = Target::new(origin.id, "http://x", &config, true);
+        let candidate = Candidate {
+            target: Arc::new(target),
+            lane,
+            turn,
+            cost: cost(origin.id.number()),
+            reputation: Reputation::Proven,
+            in_flight: 0,
+            prefetched: 0,
+            ready: 1,
+            share: 0,
+            refused: None,
+        };
+        (of_lane, candidate)
+    };
+    let mut shares = FairShare::new(workers);
+    let picked = schedule.pick(&mut picks, workers, |_, _| true);
+    shares.offer(picked.into_iter().map(candidate));
+    shares.assign(|_| Ok(()));
+    let Shares { candidates, served } = shares.into_shares();
+    let plan = Plan {
+        candidates,
+        served,
+        ..Plan::default()
+    };
+    plan.reschedule(schedule, at(0));
+    let served = plan.candidates.iter().filter(|one| one.share > 0);
+    served.map(|one| one.target.id.number()).collect()
+}
+
+/// Named destinations are lanes of their own; the others are members of one lane.
+#[test]
+fn a_dear_destination_gets_one_turn_in_as_many_rounds_as_an_attempt_costs() {
+    for ids in [[1, 2], [3, 9]] {
+        let mut schedule = ready(ids);
+        let cost = |id| if id == ids[0] { 16 } else { 1 };
+        let served = (0..170).map(|_| serve(&mut schedule, 1, cost)[0]);
+        let dear = served.filter(|id| *id == ids[0]).count();
+        assert_eq!(dear, 10, "of {ids:?}");
+        // Nobody else wants a worker.
+        schedule.set_busy(DestinationId::of_test(ids[1]));
+        assert_eq!(serve(&mut schedule, 1, cost), [ids[0]]);
+    }
+}
+
+#[test]
+fn a_dear_destination_costs_the_others_of_its_api_key_no_turn() {
+    let mut schedule = ready([1, 3, 9]);
+    let cost = |id| if id == 3 { 16 } else { 1 };
+    let served: Vec<i64> = (0..34).map(|_| serve(&mut schedule, 1, cost)[0]).collect();
+    assert_eq!(served.iter().filter(|id| **id == 1).count(), 17);
+    assert_eq!(served.iter().filter(|id| **id == 9).count(), 16);
+}
+
+#[test]
+fn a_named_destination_keeps_its_turn_with_another_reputation() {
+    let mut schedule = ready([1, 2]);
+    assert_eq!(serve(&mut schedule, 1, |_| 16), [1]);
+    schedule.set_reputation(DestinationId::of_test(1), Suspect);
+    let served = (0..17).map(|_| serve(&mut schedule, 1, |_| 1)[0]);
+    assert_eq!(served.filter(|id| *id == 1).count(), 1);
+}
+
+#[test]
+fn a_destination_that_comes_late_or_back_has_saved_up_no_turns() {
+    let first = DestinationId::of_test(1);
+    for is_known in [false, true] {
+        let mut schedule = ready(if is_known { vec![1, 2] } else { vec![2] });
+        schedule.look_at(first, at(50));
+        for _ in 0..100 {
+            serve(&mut schedule, 1, |_| 1);
+        }
+        schedule.insert(origin(1), Proven, at(50));
+        schedule.advance(at(50));
+        let served: Vec<i64> = (0..10).map(|_| serve(&mut schedule, 1, |_| 1)[0]).collect();
+        let its = served.iter().filter(|id| **id == 1).count();
+        assert_eq!(its, 5, "{served:?}");
     }
 }
 
@@ -173,6 +274,7 @@ fn destinations_that_are_due_at_once_are_made_ready_in_batches() {
                 id: DestinationId::of_test(id),
                 ..origin(3)
             },
+            Proven,
             at(5),
         );
     }
@@ -183,14 +285,15 @@ fn destinations_that_are_due_at_once_are_made_ready_in_batches() {
 }
 
 #[test]
-fn a_closed_lane_is_skipped() {
+fn only_open_kinds_are_picked() {
     let mut schedule = Schedule::default();
     for id in 1..20 {
-        schedule.insert(origin(id), at(0));
+        schedule.insert(origin(id), reputation(id / 3), at(0));
     }
     schedule.advance(at(0));
-    let mut picks = schedule.picks();
-    let found = schedule.pick(&mut picks, 100, |origin| origin.is_proven);
-    assert!(found.iter().all(|origin| origin.is_proven));
-    assert_eq!(found.len(), 9);
+    let mut picks = Picks::default();
+    let found = schedule.pick(&mut picks, 100, |_, reputation| reputation == Suspect);
+    let found: Vec<i64> = found.iter().map(|origin| origin.id.number()).collect();
+    let suspects = (1..20).filter(|id| reputation(id / 3) == Suspect);
+    assert_eq!(found, suspects.collect::<Vec<_>>());
 }

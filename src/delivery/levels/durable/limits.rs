@@ -14,6 +14,16 @@ use crate::model::{Breaker, BreakerChange, FailureKind, Health};
 /// released.
 pub(super) const MIN_STREAK: usize = 16;
 
+/// An attempt costs its destination one round for each such time that it took.
+const ROUND: Duration = Duration::from_millis(20);
+/// The rounds that an attempt costs at most: so often do the others go first, and no more.
+const MAX_COST: u64 = 16;
+
+fn cost(took: Duration) -> u64 {
+    let rounds = took.as_millis() / ROUND.as_millis();
+    u64::try_from(rounds).map_or(MAX_COST, |rounds| (1 + rounds).min(MAX_COST))
+}
+
 /// A rate, a number of attempts at once that adapts to the outcomes, and a circuit breaker.
 pub(super) struct Limits {
     pub reputation: Reputation,
@@ -30,6 +40,8 @@ pub(super) struct Limits {
     too_slow: Duration,
     /// Quick successes in a row.
     streak: usize,
+    /// The rounds that an attempt costs, by the time that the last one took.
+    pub cost: u64,
 }
 
 impl Limits {
@@ -47,6 +59,7 @@ impl Limits {
             breaker: policy.breaker.map(Breaker::new),
             too_slow: policy.timeout / 2,
             streak: 0,
+            cost: 1,
         }
     }
 
@@ -194,6 +207,7 @@ impl Limits {
 
     fn adapt(&mut self, outcome: &Outcome, took: Duration) {
         let is_slow = outcome.failure == Some(FailureKind::Timeout) || took >= self.too_slow;
+        self.cost = cost(took);
         let is_quick = took <= QUICK && !is_slow;
         self.streak = if outcome.class == Class::Delivered && is_quick {
             self.streak.saturating_add(1)

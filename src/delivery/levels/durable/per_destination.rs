@@ -79,9 +79,7 @@ impl PerDestination {
         request: &Request<'_>,
     ) -> Result<(), Refusal> {
         let (is_named, occupancy) = (request.target.is_named(), request.occupancy);
-        if (reputation != Proven && self.shares.unproven.is_spent(is_named, occupancy))
-            || (reputation == Suspect && self.shares.suspect.is_spent(is_named, occupancy))
-        {
+        if !self.has_room(is_named, reputation, occupancy) {
             return Err(Refusal::NoShare);
         }
         let has_one = request.in_flight + request.planned > 0;
@@ -128,13 +126,26 @@ impl Admission for PerDestination {
         known.map_or(Fresh, |limits| limits.reputation)
     }
 
-    fn is_proven(&self, target: DestinationId, is_remembered: bool) -> bool {
-        let known = self.known.get(&target);
-        known.map_or(is_remembered, |limits| limits.reputation == Proven)
+    fn cost(&self, target: &Target) -> u64 {
+        let known = self.known.get(&target.id);
+        known.map_or(1, |limits| limits.cost)
     }
 
-    fn has_room(&self, is_named: bool, is_proven: bool, occupancy: &Occupancy) -> bool {
-        is_proven || !self.shares.unproven.is_spent(is_named, occupancy)
+    fn reputation_of(&self, target: DestinationId, is_proven: bool) -> Reputation {
+        let known = self.known.get(&target);
+        let remembered = if is_proven { Proven } else { Fresh };
+        known.map_or(remembered, |limits| limits.reputation)
+    }
+
+    fn has_room(&self, is_named: bool, reputation: Reputation, occupancy: &Occupancy) -> bool {
+        let shares = match reputation {
+            Proven => &[][..],
+            Fresh => &[&self.shares.unproven][..],
+            Suspect => &[&self.shares.unproven, &self.shares.suspect][..],
+        };
+        !shares
+            .iter()
+            .any(|share| share.is_spent(is_named, occupancy))
     }
 
     fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {

@@ -20,7 +20,7 @@ use crate::delivery::levels::http::tls::{self, Roots};
 use crate::delivery::levels::http::wire::Dialer;
 use crate::delivery::target::Target;
 use crate::model::AddressPolicy;
-use crate::ops::fd_limit::{self, AGENT_SHARDS};
+use crate::ops::fd_limit;
 use crate::store::DestinationId;
 
 /// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
@@ -62,11 +62,11 @@ struct PrivateAgent {
 /// one destination's idle connection is closed to make room for another's. In one shard a hundred
 /// destinations got half as much with 64 workers (measured).
 #[derive(Clone)]
-struct AgentShards([Agent; AGENT_SHARDS]);
+struct AgentShards(Arc<[Agent]>);
 
 impl AgentShards {
     fn of(&self, destination: DestinationId) -> &Agent {
-        &self.0[destination.shard(AGENT_SHARDS)]
+        &self.0[destination.shard(self.0.len())]
     }
 }
 
@@ -100,7 +100,7 @@ impl Agents {
     /// Cuts all connections.
     pub fn shut_down(&self) {
         for set in self.sets() {
-            let shared = set.operator.0.iter().chain(&set.client.0);
+            let shared = set.operator.0.iter().chain(&*set.client.0);
             let private = set.private.values().map(|own| &own.agent);
             for agent in shared.chain(private) {
                 agent.clone().shutdown();
@@ -227,6 +227,8 @@ pub(super) struct AgentMaker {
     clock: Arc<dyn Clock>,
     policy: Arc<AddressPolicy>,
     fd_limit: u64,
+    /// Agents among which destinations are divided.
+    shards: usize,
     /// Idle connections that an agent keeps.
     max_idle: usize,
 }
@@ -238,12 +240,13 @@ impl AgentMaker {
     }
 
     pub fn of(config: Arc<Resolved>, clock: &Arc<dyn Clock>, own_listeners: &[SocketAddr]) -> Self {
-        let fd_limit = fd_limit::limit();
+        let (fd_limit, workers) = (fd_limit::limit(), config.delivery.workers);
         Self {
             clock: Arc::clone(clock),
             policy: Arc::new(config.address_policy(own_listeners.to_vec())),
             fd_limit,
-            max_idle: fd_limit::idle_per_shard(fd_limit, config.delivery.workers),
+            shards: fd_limit::shards(fd_limit, workers),
+            max_idle: fd_limit::idle_per_shard(fd_limit, workers),
             config,
         }
     }
@@ -321,8 +324,8 @@ impl AgentMaker {
         names: &Arc<Names>,
     ) -> std::io::Result<AgentShards> {
         let way = Self::shared_way(origin, proxy)?;
-        let agent = |_| self.agent(&way, names);
-        Ok(AgentShards(std::array::from_fn(agent)))
+        let agents = (0..self.shards).map(|_| self.agent(&way, names));
+        Ok(AgentShards(agents.collect()))
     }
 
     fn shared_way(origin: UrlOrigin, proxy: Option<&Arc<ProxyPolicy>>) -> std::io::Result<Way> {

@@ -36,6 +36,26 @@ fn a_success_after_half_the_timeout_counts_as_a_timeout() {
 }
 
 #[test]
+fn an_attempt_costs_a_round_for_each_20_ms_and_16_at_most() {
+    let mut scene = Scene::new(64, |_| {});
+    let target = scene.target(1);
+    assert_eq!(scene.limits.cost(&target), 1, "nothing is known");
+    for (millis, cost) in [
+        (0, 1),
+        (19, 1),
+        (20, 2),
+        (299, 15),
+        (300, 16),
+        (60_000, 16),
+        (5, 1),
+    ] {
+        scene.begin(1, 1);
+        scene.end_after(1, &Outcome::delivered(), Duration::from_millis(millis));
+        assert_eq!(scene.limits.cost(&target), cost, "{millis} ms");
+    }
+}
+
+#[test]
 fn ten_failures_open_the_breaker_which_admits_one_probe() {
     let mut scene = Scene::new(64, |_| {});
     for n in 1..=10 {

@@ -42,6 +42,22 @@ fn hanging_destinations_leave_most_workers_to_proven_ones() {
 }
 
 #[test]
+fn suspect_destinations_are_looked_at_only_while_their_part_has_a_worker() {
+    let mut scene = Scene::new(64, |_| {});
+    for id in 1..=40 {
+        scene.begin(id, 1);
+        scene.end(id, &timeout());
+    }
+    let has_room =
+        |scene: &Scene, reputation| scene.limits.has_room(false, reputation, &scene.occupancy);
+    assert!(has_room(&scene, Suspect));
+    let suspects: usize = (1..=40).map(|id| scene.begin(id, 1)).sum();
+    assert_eq!(suspects, 64 / 4);
+    assert!(!has_room(&scene, Suspect));
+    assert!(has_room(&scene, Fresh) && has_room(&scene, Proven));
+}
+
+#[test]
 fn proven_destinations_that_hang_together_leave_workers_to_others() {
     let mut scene = Scene::new(64, |_| {});
     for id in 0..20 {
@@ -118,7 +134,7 @@ fn hanging_origins_leave_workers_to_fresh_named_destinations() {
             (1..=workers.div_ceil(4)).contains(&fresh),
             "{workers}: {fresh}"
         );
-        let has_room = |named| scene.limits.has_room(named, false, &scene.occupancy);
+        let has_room = |named| scene.limits.has_room(named, Fresh, &scene.occupancy);
         assert!(!has_room(false));
         assert!(has_room(true), "{workers} workers");
         assert_eq!(scene.begin(-1, 100), 1, "{workers} workers");
@@ -136,17 +152,16 @@ fn hanging_origins_leave_workers_to_fresh_named_destinations() {
 #[test]
 fn a_destination_that_answered_before_a_restart_is_proven_after_it() {
     let mut scene = with_a_named_destination(64);
-    assert!(!scene.limits.is_proven(DestinationId::of_test(7), false));
-    assert!(
-        scene.limits.is_proven(DestinationId::of_test(7), true),
-        "the database remembers"
-    );
+    let id = DestinationId::of_test(7);
+    assert_eq!(scene.limits.reputation_of(id, false), Fresh);
+    let remembered = scene.limits.reputation_of(id, true);
+    assert_eq!(remembered, Proven, "the database remembers");
     let proven = Remembered {
         is_proven: true,
         open_breaker: None,
     };
     let target = scene.remembered(7, proven);
-    assert!(scene.limits.is_proven(DestinationId::of_test(7), false));
+    assert_eq!(scene.limits.reputation_of(id, false), Proven);
     for id in 100..=3000 {
         scene.begin(id, 100);
     }
