@@ -17,7 +17,7 @@ use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, reading};
 use crate::cli::reload::pace::{ANSWER_WITHIN, ASK_AGAIN, LOOK_EVERY};
 use crate::clock::{Clock as _, SystemClock, Timestamp};
-use crate::config::{ConfigFile as File, Resolved};
+use crate::config::{Config, ConfigFile as File, Resolved};
 use crate::store::{ConfigAttempt, ConfigState, OnHangup, Operator};
 
 /// An attempt that began this long before the signal still reads the file after it: the server
@@ -41,8 +41,12 @@ pub(super) struct Reload {
 
 impl Reload {
     pub fn run(&self) -> Result<(), CommandError> {
-        File::new(self.file.path())?.refuse_blank()?;
-        let (operator, config) = reading(self.file.path())?;
+        let is_blank = File::new(self.file.path())?.refuse_blank();
+        let read = is_blank.map_err(CommandError::from);
+        let (operator, config) = match read.and_then(|()| reading(self.file.path())) {
+            Ok(found) => found,
+            Err(error) => return self.tell_of_unreadable(error),
+        };
         if config.database.url.is_some() {
             let names = nodes::chosen(&operator, &config, self.node.as_deref())?;
             let print = |name: &str, last: &ConfigAttempt| self.print(Some(name), last);
@@ -52,6 +56,22 @@ impl Reload {
             return Err("--node: the database is a file, whose one server needs no name".into());
         }
         self.reload_server(&operator, &config)
+    }
+
+    /// Has the server refuse a file that this command can't read either, so that its log, metrics
+    /// and alerts tell of it.
+    fn tell_of_unreadable(&self, error: CommandError) -> Result<(), CommandError> {
+        let config = Config::of_unreadable(self.file.path()).map(|config| config.resolve());
+        let config = config.filter(|config| !self.dry_run && config.database.url.is_none());
+        let Some(config) = config else {
+            return Err(error);
+        };
+        match Operator::reading(&config.database) {
+            Ok(operator) if operator.server_process().is_ok() => {
+                self.reload_server(&operator, &config)
+            }
+            _ => Err(error),
+        }
     }
 
     /// Reloads the server of a file, by a signal.

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -33,6 +33,18 @@ impl Config {
     /// Reads the same without the environment: what the file itself holds.
     pub(crate) fn load_without_variables(file: Option<&Path>) -> Result<Self, ConfigError> {
         Ok(Self::read(file, &|_| None)?.config)
+    }
+
+    /// The settings of the environment, and the database that a file names which can't be used: by
+    /// it the server is found that has to hear of such a file. None if the file can't be read.
+    pub(crate) fn of_unreadable(file: Option<&Path>) -> Option<Self> {
+        let text = std::fs::read(file_in_use(file)?).ok()?;
+        let mut config = Self::default();
+        if let Some(path) = database_path_in(&String::from_utf8_lossy(&text)) {
+            config.database.path = path;
+        }
+        environment::apply(&mut config, &|name| std::env::var_os(name)).ok()?;
+        Some(config)
     }
 
     /// The error of a setting that another part found to be wrong: a key and its problem.
@@ -139,7 +151,14 @@ impl Config {
         let syntax = |error: &toml::de::Error| ConfigError::Syntax {
             path: path.to_owned(),
             line: line_of(text, error).unwrap_or(1),
-            message: one_line(error.message()),
+            message: match (error.message(), error.span()) {
+                // The parser names no key.
+                ("duplicate key", Some(place)) => format!(
+                    "duplicate key {}: expected each key and each table once",
+                    one_line(text.get(place).unwrap_or_default())
+                ),
+                (message, _) => one_line(message),
+            },
         };
         let mut document = DeTable::parse(text).map_err(|error| syntax(&error))?;
         providers::expand(document.get_mut()).map_err(|unknown| {
@@ -169,6 +188,9 @@ impl Config {
                     let expected = message.rsplit(", expected ").next().unwrap_or_default();
                     in_words(&format!("***: expected {}", one_line(expected)))
                 }
+                message if key.contains(".verify") && is_no_scheme(message) => format!(
+                    "expected a table of one of {SCHEMES}; several schemes stand in verify_any"
+                ),
                 message => in_words(&one_line(message)),
             };
             ConfigError::Setting {
@@ -308,6 +330,34 @@ fn line_at(text: &str, place: usize) -> usize {
 }
 
 /// A parser's message without the names that relay's own code has for tables.
+/// `database.path`, as the lines say it that a parser would read up to an error.
+fn database_path_in(text: &str) -> Option<PathBuf> {
+    let mut table = "";
+    text.lines().find_map(|line| {
+        let line = line.trim();
+        if let Some(head) = line.strip_prefix('[') {
+            table = head.split(']').next().unwrap_or_default().trim();
+            return None;
+        }
+        let key = line.split('=').next().unwrap_or_default().trim();
+        let is_it =
+            (table == "database" && key == "path") || (table.is_empty() && key == "database.path");
+        let pair = is_it.then(|| toml::from_str::<toml::Table>(line).ok())??;
+        let value = pair
+            .get("path")
+            .or_else(|| pair.get("database")?.get("path"))?;
+        value.as_str().map(PathBuf::from)
+    })
+}
+
+/// The schemes of `verify`.
+const SCHEMES: &str = "standard_webhooks, hmac, token, basic, public_key";
+
+/// Whether the parser says, in terms of its own, that `verify` isn't the table of one scheme.
+fn is_no_scheme(message: &str) -> bool {
+    message.contains("exactly 1 element") || message.contains("newtype variant")
+}
+
 fn in_words(message: &str) -> String {
     let Some((before, rest)) = message.split_once("expected struct ") else {
         return message.to_owned();

@@ -241,7 +241,13 @@ fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("\"{}\": {error}", path.display()))
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("\"{}\": {error}", path.display()))?;
+    // Some editors begin a file with a byte order mark, which is no part of the first secret.
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 fn some<T>(found: Vec<T>, path: &Path, expected: &str) -> Result<Vec<T>, String> {

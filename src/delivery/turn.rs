@@ -3,8 +3,8 @@
 /// A place in a queue. The lowest comes first.
 ///
 /// A destination that gets a worker has its next turn in a later round: in the next one, or further
-/// on if its attempts take long. So a queue is a round robin among equals, and slow destinations let others
-/// go first.
+/// on if its attempts take long. So a queue is a round robin among equals, and slow destinations
+/// let others go first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::delivery) struct Turn {
     pub round: u64,

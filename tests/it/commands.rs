@@ -130,6 +130,14 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
         counted.contains("       5  orders\n       5  in all; nothing was done"),
         "{counted}"
     );
+    let unknown = "evt_019b76da-a800-7000-8000-000000000000";
+    let (text, code) = error_of(path, &["discard", unknown, &dead[4], "--dry-run"]);
+    assert!(text.contains("1 of 2 ids name no relay or event"), "{text}");
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        output_of(path, &["discard", &dead[4], "--dry-run"]),
+        "nothing was done; it would be: discarded 1\n"
+    );
     assert_eq!(output_of(path, &["discard", &dead[4]]), "discarded 1\n");
     let discarded = client.get(&format!("/events/{}", dead[4])).json();
     assert_eq!(discarded["payload"], Value::Null);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::bulk::context::Context;
 use crate::cli::bulk::emptying::empty_wal;
-use crate::cli::bulk::report::report;
+use crate::cli::bulk::report::{Form, report};
 use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
@@ -29,6 +29,7 @@ pub(super) fn run(
     let mut tally = BulkTally::default();
     let mut in_flight = Vec::new();
     let mut seen = HashSet::new();
+    let mut unknown = 0;
     // An id that is given twice is one event: a dry run would count it twice.
     for id in selection.ids.iter().filter(|id| seen.insert(**id)) {
         let found = if selection.dry_run {
@@ -43,22 +44,29 @@ pub(super) fn run(
             let intent = operator.intent(*id).map_err(explained)?;
             hint!("{id}: {}", nothing_to_do(new, intent.as_ref()));
         }
+        unknown += usize::from(found.is_none());
     }
     if selection.dry_run {
         let left = i64::try_from(in_flight.len()).unwrap_or(i64::MAX);
-        if !selection.json {
-            hint!("nothing was done; it would be:");
-        }
-        return report(new.action, tally, left, selection.json);
+        report(new.action, tally, left, Form::of(selection))?;
+        return all_are_known(unknown, seen.len());
     }
     let (later, left) = look_again(context, new, in_flight)?;
     tally += later;
     if new.action == BulkAction::Erase {
         empty_wal(&context.operator)?;
     }
-    report(new.action, tally, left, selection.json)?;
+    report(new.action, tally, left, Form::of(selection))?;
     if tally.done == 0 && tally.skipped == 0 {
         return Err("nothing was done".into());
+    }
+    all_are_known(unknown, seen.len())
+}
+
+/// A command that did a part of what it was told to has failed.
+fn all_are_known(unknown: usize, all: usize) -> Result<(), CommandError> {
+    if unknown > 0 {
+        return Err(format!("{unknown} of {all} ids name no relay or event").into());
     }
     Ok(())
 }

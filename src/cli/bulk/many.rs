@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::bulk::context::Context;
 use crate::cli::bulk::emptying::Emptying;
-use crate::cli::bulk::report::{done_name, print_preview, report};
+use crate::cli::bulk::report::{Form, done_name, print_preview, report};
 use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
@@ -34,7 +34,7 @@ pub(super) fn run(
     let jobs = context.operator.create_bulk(new, parts);
     let jobs = jobs.map_err(explained)?;
     if jobs.is_empty() {
-        return report(action, BulkTally::default(), 0, selection.json);
+        return report(action, BulkTally::default(), 0, Form::of(selection));
     }
     if selection.detach && context.operator.has_server() {
         for job in &jobs {
@@ -95,7 +95,7 @@ fn follow(
             if is_terminal {
                 progress!("\n");
             }
-            report(action, tally, in_flight, is_json)?;
+            report(action, tally, in_flight, Form::done(is_json))?;
             return if states.iter().any(|job| job.is_cancelled) {
                 Err("somebody cancelled it".into())
             } else {

@@ -1,10 +1,34 @@
 //! The output of the commands.
 
+use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
 use crate::cli::operate::plain;
 use crate::cli::table::{self, Column};
 use crate::ops::operations::preview_view;
 use crate::store::{BulkAction, BulkPreview, BulkTally, FilteredTime, NewBulk};
+
+/// How a report is printed.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    is_json: bool,
+    is_dry_run: bool,
+}
+
+impl Form {
+    pub fn done(is_json: bool) -> Self {
+        Self {
+            is_json,
+            is_dry_run: false,
+        }
+    }
+
+    pub fn of(selection: &Selection) -> Self {
+        Self {
+            is_json: selection.json,
+            is_dry_run: selection.dry_run,
+        }
+    }
+}
 
 /// The name of what was done, as text and as a member of the JSON.
 pub(super) fn done_name(action: BulkAction) -> &'static str {
@@ -31,7 +55,7 @@ pub(super) fn report(
     action: BulkAction,
     tally: BulkTally,
     in_flight: i64,
-    is_json: bool,
+    form: Form,
 ) -> Result<(), CommandError> {
     let BulkTally {
         done,
@@ -40,7 +64,7 @@ pub(super) fn report(
         in_flight: _,
     } = tally;
     let done_name = done_name(action);
-    if is_json {
+    if form.is_json {
         let mut document = serde_json::Map::new();
         document.insert(done_name.to_owned(), done.into());
         let others = [
@@ -64,7 +88,12 @@ pub(super) fn report(
     if in_flight > 0 {
         parts.push(format!("left {in_flight} in flight"));
     }
-    say!("{}", parts.join(", "));
+    let parts = parts.join(", ");
+    if form.is_dry_run {
+        say!("nothing was done; it would be: {parts}");
+    } else {
+        say!("{parts}");
+    }
     Ok(())
 }
 

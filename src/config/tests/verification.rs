@@ -13,6 +13,22 @@ fn load_source(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 /// Sources that are refused, and what their errors contain.
 const REFUSED: &[(&str, &str)] = &[
     (
+        "[sources.a.verify]",
+        "sources.a.verify: expected a table of one of standard_webhooks, hmac, token, basic",
+    ),
+    (
+        "verify.token = { header = 'X', secrets = ['s'] }\nverify.basic = { user = 'u', secrets = ['s'] }",
+        "public_key; several schemes stand in verify_any",
+    ),
+    (
+        "verify = 'hmac'",
+        "expected a table of one of standard_webhooks",
+    ),
+    (
+        "secrets = ['s']\nsecrets = ['t']",
+        "duplicate key secrets: expected each key and each table once",
+    ),
+    (
         "secrets = ['s']",
         "sources.a.secrets: nothing is verified with it: expected sources.a.verify, too",
     ),

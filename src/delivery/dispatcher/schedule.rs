@@ -145,8 +145,8 @@ impl Schedule {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// The next destinations of a walk by turns, `at_most` of them, of the kinds (named or not, and a
-    /// reputation) that `is_open` lets.
+    /// The next destinations of a walk by turns, `at_most` of them, of the kinds (named or not, and
+    /// a reputation) that `is_open` lets.
     pub fn pick(
         &self,
         picks: &mut Picks,

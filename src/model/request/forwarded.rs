@@ -19,9 +19,21 @@ pub fn without_underscores(name: &HeaderName) -> Cow<'_, str> {
 /// about this server rather than the event, are a secret of this hop (`Cookie`, keys), or are set
 /// by relay itself: a sender must not be able to forge these, by whatever spelling.
 pub fn is_forwarded(name: &HeaderName) -> bool {
+    // A provider's own `webhook-id` is kept under another name, or stays beside relay's.
     let read_as = without_underscores(name);
-    let is_of_this_hop = matches!(
-        &*read_as,
+    let is_lookalike = read_as != name.as_str()
+        && matches!(
+            &*read_as,
+            "webhook-id" | "webhook-timestamp" | "webhook-signature"
+        );
+    let is_of_relay = is_lookalike || read_as.starts_with("relay-");
+    !is_of_this_hop(name) && !is_of_relay
+}
+
+/// Whether a header is meant for one hop, tells about this server, or is a secret of this hop.
+pub fn is_of_this_hop(name: &HeaderName) -> bool {
+    matches!(
+        &*without_underscores(name),
         // A destination answers relay, which decodes the answer; the provider never sees it.
         "accept-encoding"
             | "connection"
@@ -38,13 +50,5 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
             | "upgrade"
             | "user-agent"
             | "x-api-key"
-    );
-    // A provider's own `webhook-id` is kept under another name, or stays beside relay's.
-    let is_lookalike = read_as != name.as_str()
-        && matches!(
-            &*read_as,
-            "webhook-id" | "webhook-timestamp" | "webhook-signature"
-        );
-    let is_of_relay = is_lookalike || read_as.starts_with("relay-");
-    !is_of_this_hop && !is_of_relay
+    )
 }

@@ -404,6 +404,25 @@ fn a_source_without_handshakes_answers_as_before() {
 }
 
 #[test]
+fn a_method_that_no_handshake_has_is_told_those_that_some_have() {
+    for (handshake, allow, others) in [
+        ("hub", "GET, HEAD, POST", ["GET", "PUT", "OPTIONS"]),
+        ("cloudevents", "OPTIONS, POST", ["GET", "PUT", "OPTIONS"]),
+    ] {
+        let settings = match handshake {
+            "hub" => "handshakes = [\"hub\"]\nhub_tokens = [\"token\"]",
+            other => &format!("handshakes = [\"{other}\"]"),
+        };
+        let scene = unsigned(settings);
+        for method in others {
+            let reply = scene.client.send(method, "/webhooks/a", &[], b"");
+            assert_eq!(reply.status, 405, "{handshake} {method}");
+            assert_eq!(reply.header("allow"), Some(allow), "{handshake} {method}");
+        }
+    }
+}
+
+#[test]
 fn unsigned_handshakes_have_a_limit_of_their_own() {
     let scene = unsigned("handshakes = [\"reachable\"]");
     let statuses: Vec<u16> = (0..11).map(|_| scene.get("/webhooks/a").status).collect();

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{DestinationPolicy, Secret};
 use crate::delivery::attempt::Sent;
 use crate::model::Surface;
-use crate::model::request::without_underscores;
+use crate::model::request::{is_of_this_hop, without_underscores};
 use crate::store::OutboundMessage;
 
 /// Makes `webhook-signature` from secrets, id, Unix seconds and body.
@@ -170,7 +170,10 @@ fn provider_headers(block: &[u8]) -> Result<HeaderMap, String> {
             .ok_or_else(damaged)?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| damaged())?;
         let value = HeaderValue::from_bytes(&line[colon + 2..]).map_err(|_| damaged())?;
-        headers.append(name, value);
+        // An imported event may have any, and an older version stored some.
+        if !is_of_this_hop(&name) {
+            headers.append(name, value);
+        }
         rest = &rest[end + 2..];
     }
     Ok(headers)

@@ -50,6 +50,17 @@ impl Handshakes {
         self.first_key.as_deref()
     }
 
+    /// The methods that the source answers, as `Allow` lists them.
+    pub fn allow(&self) -> &'static str {
+        let has = |method| self.rules.iter().any(|rule| rule.method == method);
+        match (has(HandshakeMethod::Get), has(HandshakeMethod::Options)) {
+            (false, false) => "POST",
+            (true, false) => "GET, HEAD, POST",
+            (false, true) => "OPTIONS, POST",
+            (true, true) => "GET, HEAD, OPTIONS, POST",
+        }
+    }
+
     /// Whether some handshake of this method is asked by verified requests.
     pub fn has_signed(&self, method: HandshakeMethod) -> bool {
         let mut rules = self.rules.iter();

@@ -22,17 +22,19 @@ pub(in crate::http) fn ask(
     head: &Parts,
     body: &Body,
 ) -> Result<Response, ApiError> {
-    let no_handshake = || ApiError::method_not_allowed("POST");
+    let verification = app.source_gates.verification(name);
+    let verification = verification.filter(|_| is_name(name));
+    let handshakes = verification.as_ref().and_then(|one| one.handshakes());
+    let no_handshake = || {
+        let allow = handshakes.map_or("POST", |handshakes| handshakes.allow());
+        ApiError::method_not_allowed(allow)
+    };
     let method = match head.method {
         Method::GET | Method::HEAD => HandshakeMethod::Get,
         Method::OPTIONS => HandshakeMethod::Options,
         _ => return Err(no_handshake()),
     };
-    let verification = app.source_gates.verification(name);
-    let Some(verification) = verification.filter(|_| is_name(name)) else {
-        return Err(no_handshake());
-    };
-    let Some(handshakes) = verification.handshakes() else {
+    let (Some(verification), Some(handshakes)) = (verification.as_ref(), handshakes) else {
         return Err(no_handshake());
     };
     if !verification.allows(body.peer, &head.headers) {

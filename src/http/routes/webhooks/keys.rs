@@ -131,13 +131,12 @@ fn of_bytes(value: Lookup<Cow<'_, [u8]>>) -> Found {
 
 fn of_text(value: Lookup<Cow<'_, str>>) -> Found {
     match value {
-        Err(_) => Found::Unusable,
         Ok(None) => Found::Missing,
-        Ok(Some(text)) => match text.trim() {
-            "" => Found::Missing,
-            text if is_key(text, MAX_EVENT_KEY) => Found::Key(text.to_owned()),
-            _ => Found::Unusable,
-        },
+        // A blank text names nothing. Blanks around another are a part of it: "k" and " k" are two
+        // ids of the provider's, and a header's value comes without them.
+        Ok(Some(text)) if text.trim().is_empty() => Found::Missing,
+        Ok(Some(text)) if is_key(&text, MAX_EVENT_KEY) => Found::Key(text.into_owned()),
+        Err(_) | Ok(Some(_)) => Found::Unusable,
     }
 }
 
@@ -152,9 +151,15 @@ fn marked(kind: &str, parts: &[String]) -> String {
 
 fn no_key(at: &IdempotencyKeyAt) -> ApiError {
     let places: Vec<String> = at.places().iter().map(place_name).collect();
+    let is_header = |place: &IdempotencyKeyAt| matches!(kind(place), "header" | "headers");
+    let expected = if at.places().iter().all(is_header) {
+        "printable ASCII characters"
+    } else {
+        "bytes without control characters"
+    };
     ApiError::malformed(format!(
         "there is no usable idempotency key: expected {}, once, to name the event \
-         in 1 to {MAX_EVENT_KEY} bytes without control characters",
+         in 1 to {MAX_EVENT_KEY} {expected}",
         places.join(" or ")
     ))
 }

@@ -13,6 +13,15 @@ fn stored_headers_are_read_byte_for_byte() {
     assert_eq!(headers["x-empty"], "");
 }
 
+#[test]
+fn stored_headers_of_one_hop_are_not_sent() {
+    let stored = b"host: evil\r\nTransfer_Encoding: chunked\r\ncontent-length: 5\r\nx-a: 1\r\n\
+                   relay-original-webhook-id: 2\r\n";
+    let headers = provider_headers(stored).expect("well formed");
+    let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(left, ["x-a", "relay-original-webhook-id"]);
+}
+
 proptest! {
     #[test]
     fn no_header_block_panics(block in prop::collection::vec(any::<u8>(), 0..80)) {

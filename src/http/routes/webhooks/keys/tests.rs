@@ -56,6 +56,11 @@ fn a_key_in_the_body_is_found_and_not_rounded() {
     );
     assert_eq!(in_body(r#"{"i\u0064":"x"}"#, "/id").as_deref(), Some("x"));
     assert_eq!(in_body(r#"{"id":true}"#, "/id").as_deref(), Some("true"));
+    // Blanks are a part of an id: these are two events.
+    for id in [" k", "k ", "\u{a0}k", "k\u{3000}"] {
+        let body = format!("{{\"id\":\"{id}\"}}");
+        assert_eq!(in_body(&body, "/id").as_deref(), Some(id));
+    }
     for (body, pointer) in [
         (r#"{"id":""}"#, "/id"),
         (r#"{"id":" "}"#, "/id"),
