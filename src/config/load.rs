@@ -38,9 +38,9 @@ impl Config {
     /// The settings of the environment, and the database that a file names which can't be used: by
     /// it the server is found that has to hear of such a file. None if the file can't be read.
     pub(crate) fn of_unreadable(file: Option<&Path>) -> Option<Self> {
-        let text = std::fs::read(file_in_use(file)?).ok()?;
+        let text = std::fs::read_to_string(file_in_use(file)?).ok()?;
         let mut config = Self::default();
-        if let Some(path) = database_path_in(&String::from_utf8_lossy(&text)) {
+        if let Some(path) = database_path_in(&text) {
             config.database.path = path;
         }
         environment::apply(&mut config, &|name| std::env::var_os(name)).ok()?;
