@@ -109,7 +109,7 @@ fn erased_bytes_are_in_no_file_and_the_event_still_answers() {
 
     let ids = [delivered.as_str(), &relayed, &waiting, &discarded];
     let shown = output_of(path, &[&["erase", "--dry-run"], &ids[..]].concat());
-    assert_eq!(shown, "erased 4\n");
+    assert_eq!(shown, "nothing was done; it would be: erased 4\n");
     assert_eq!(event(&server, &delivered)["payload"]["a"], MARKS[1]);
     assert_eq!(
         output_of(path, &[&["erase"], &ids[..]].concat()),
