@@ -384,7 +384,7 @@ fn a_dry_run_by_ids_tells_what_the_command_would_do() {
     assert_eq!(dry_run(&again), "replayed 2\n");
     assert_eq!(with(&["erase", &id], &[]), "erased 1\n");
     let gone = "replayed 0, left 2 whose payload is deleted\n";
-    assert_eq!(with(&again, &["--dry-run"]), gone);
+    assert_eq!(dry_run(&again), gone);
     // Routes look at the payload.
     let (text, code) = error_of(path, &["match", "github", &id]);
     assert!(
