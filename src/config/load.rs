@@ -11,6 +11,7 @@ use crate::config::environment::{self, Overrides};
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::{self, EffectiveSource};
 use crate::config::secrets::Env;
+use crate::config::sections::Verify;
 use crate::config::settings::Config;
 
 impl Config {
@@ -189,7 +190,8 @@ impl Config {
                     in_words(&format!("***: expected {}", one_line(expected)))
                 }
                 message if key.contains(".verify") && is_no_scheme(message) => format!(
-                    "expected a table of one of {SCHEMES}; several schemes stand in verify_any"
+                    "expected a table of one of {}; several schemes stand in verify_any",
+                    Verify::NAMES
                 ),
                 message => in_words(&one_line(message)),
             };
@@ -329,7 +331,6 @@ fn line_at(text: &str, place: usize) -> usize {
     before.iter().filter(|&&b| b == b'\n').count() + 1
 }
 
-/// A parser's message without the names that relay's own code has for tables.
 /// `database.path`, as the lines say it that a parser would read up to an error.
 fn database_path_in(text: &str) -> Option<PathBuf> {
     let mut table = "";
@@ -350,14 +351,12 @@ fn database_path_in(text: &str) -> Option<PathBuf> {
     })
 }
 
-/// The schemes of `verify`.
-const SCHEMES: &str = "standard_webhooks, hmac, token, basic, public_key";
-
 /// Whether the parser says, in terms of its own, that `verify` isn't the table of one scheme.
 fn is_no_scheme(message: &str) -> bool {
     message.contains("exactly 1 element") || message.contains("newtype variant")
 }
 
+/// A parser's message without the names that relay's own code has for tables.
 fn in_words(message: &str) -> String {
     let Some((before, rest)) = message.split_once("expected struct ") else {
         return message.to_owned();
@@ -372,3 +371,6 @@ fn in_words(message: &str) -> String {
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -332,6 +332,16 @@ fn a_variable_holds_one_secret() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("keys");
+    std::fs::write(&file, "\u{feff}one\ntwo\n").expect("writing the file");
+    let config = load(&format!("[api]\nkeys_file = '{}'", file.display()), &[]);
+    let keys = config.expect("keys").api.keys;
+    assert_eq!(keys, [Secret::new("one"), Secret::new("two")]);
+}
+
+#[test]
 fn public_keys_come_from_a_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("keys");

@@ -77,8 +77,8 @@ impl Alternative {
         source: &SourceContext<'_>,
     ) -> Checked {
         let Some(scheme) = self.scheme() else {
-            let problem = "expected one of standard_webhooks, hmac, token, basic, public_key";
-            return Err((key.to_owned(), problem.to_owned()));
+            let problem = format!("expected one of {}", Verify::NAMES);
+            return Err((key.to_owned(), problem));
         };
         check_conditions(&format!("{key}.when"), &self.when, source)?;
         scheme.check(key, source)

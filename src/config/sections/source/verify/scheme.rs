@@ -30,6 +30,9 @@ pub enum Verify {
 }
 
 impl Verify {
+    /// The schemes, as errors list them.
+    pub(in crate::config) const NAMES: &str = "standard_webhooks, hmac, token, basic, public_key";
+
     /// The references of the scheme at this key, to be resolved.
     pub(in crate::config::sections::source) fn references(
         &mut self,
