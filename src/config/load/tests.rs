@@ -24,7 +24,9 @@ fn a_file_that_cant_be_parsed_still_names_its_database() {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in "(\\[database\\]\n|path *=|['\"=\\[\\]\n]|database\\.path|\\PC){0,30}") {
+    fn no_text_panics(
+        text in "(\\[database\\]\n|path *=|['\"=\\[\\]\n]|database\\.path|\\PC){0,30}"
+    ) {
         let _ = database_path_in(&text);
     }
 }
