@@ -27,8 +27,8 @@ const MIN_LOOK_UPS: u64 = 8;
 /// the shards.
 const MIN_SHARDS: usize = 16;
 /// Shards, however many descriptors there are. With 16, 39 and 64 of them a thousand destinations
-/// cost their workers 93, 53 and 45 µs a delivery; a shard takes some 1 KB (measured). So 128, which
-/// were not measured, leave room for more destinations within 0.3 MB.
+/// cost their workers 93, 53 and 45 µs a delivery; a shard takes some 1 KB (measured). So 128,
+/// which were not measured, leave room for more destinations within 0.3 MB.
 const MAX_SHARDS: usize = 128;
 /// Connections, however low the limit is.
 const MIN_CONNECTIONS: u32 = 16;
