@@ -23,13 +23,13 @@ const PER_LOOK_UP: u64 = 2;
 const MAX_LOOK_UPS: u64 = 128;
 /// Look-ups at once, however few descriptors there are; half of them are for ad hoc URLs.
 const MIN_LOOK_UPS: u64 = 8;
-/// Shards of a pool of connections, however few descriptors there are. Destinations are spread over
-/// the shards.
-const MIN_SHARDS: usize = 16;
-/// Shards, however many descriptors there are. With 16, 39 and 64 of them a thousand destinations
-/// cost their workers 93, 53 and 45 µs a delivery; a shard takes some 1 KB (measured). So 128,
-/// which were not measured, leave room for more destinations within 0.3 MB.
-const MAX_SHARDS: usize = 128;
+/// Idle connections of a pool that destinations share, however few descriptors there are.
+const MIN_IDLE: u64 = 16;
+/// Idle connections of such a pool, however many descriptors there are: each takes 0.9 KB of
+/// relay's memory in the clear (measured), and some of the system's.
+const MAX_IDLE: u64 = 8192;
+/// The part of a shared pool's idle connections that a destination with a pool of its own may keep.
+const OWN_PART: u64 = 16;
 /// Connections, however low the limit is.
 const MIN_CONNECTIONS: u32 = 16;
 
@@ -91,22 +91,17 @@ pub(crate) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// The shards of a pool of connections: as many as can each keep an idle connection for every
-/// worker, within the part of the limit that is for idle connections.
-pub(crate) fn shards(limit: u64, workers: usize) -> usize {
-    (idle_per_pool(limit) / workers.max(1)).clamp(MIN_SHARDS, MAX_SHARDS)
+/// Idle connections to named destinations, and as many to ad hoc URLs: a quarter of the limit.
+pub(crate) fn idle(limit: u64) -> usize {
+    let idle = (limit / 8).clamp(MIN_IDLE, MAX_IDLE);
+    usize::try_from(idle).expect("it is at most 8192")
 }
 
-/// Idle connections that a shard keeps: as many as can be in use (fewer cost one destination 15 %
-/// of its deliveries a second, measured), unless those of all shards would exceed that part.
-pub(crate) fn idle_per_shard(limit: u64, workers: usize) -> usize {
-    (idle_per_pool(limit) / shards(limit, workers)).clamp(1, workers.max(1))
-}
-
-/// A quarter of the limit is for idle connections: half of it for those to ad hoc URLs, half for
-/// those to named destinations.
-fn idle_per_pool(limit: u64) -> usize {
-    usize::try_from(limit / 8).unwrap_or(usize::MAX)
+/// Idle connections to a destination with a pool of its own: at most as many as can be in use.
+/// Fewer cost 15 % of its deliveries a second (measured).
+pub(crate) fn idle_of_own_pool(limit: u64, workers: usize) -> usize {
+    let part = usize::try_from(limit / 8 / OWN_PART).unwrap_or(usize::MAX);
+    part.clamp(1, workers.max(1))
 }
 
 /// Name look-ups at once: a sixteenth of the limit is for them.
@@ -120,9 +115,10 @@ pub(crate) fn look_ups(limit: u64) -> usize {
 /// of named destinations, and of those with a pool of their own), and name look-ups.
 fn deliveries(limit: u64, demand: &Demand) -> u64 {
     let workers = demand.workers;
-    let of_pool = shards(limit, workers);
-    let shards = of_pool + demand.destinations.min(of_pool) + demand.own_pools;
-    let idle = shards.saturating_mul(idle_per_shard(limit, workers));
+    let adhoc = idle(limit);
+    let named = adhoc.min(demand.destinations.saturating_mul(workers));
+    let own = (demand.own_pools).saturating_mul(idle_of_own_pool(limit, workers));
+    let idle = adhoc.saturating_add(named).saturating_add(own);
     let look_ups = u64::try_from(look_ups(limit)).unwrap_or(u64::MAX);
     u64::try_from(workers.saturating_add(idle))
         .unwrap_or(u64::MAX)

@@ -153,6 +153,51 @@ fn a_2xx_before_the_body_was_sent_is_a_delivery_although_the_rest_is_not_read() 
 }
 
 #[test]
+fn a_connection_is_reused_after_a_whole_answer_that_lets_it_stay_open() {
+    let large = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n{}",
+        "x".repeat(99_999)
+    );
+    let cases = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 1),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            1,
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\n", 1),
+        ("HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno", 1),
+        (
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+            2,
+        ),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 2),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more", 2),
+        (&large, 2),
+    ];
+    for (text, expected) in cases {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (counted, text) = (Arc::clone(&connections), text.to_owned());
+        let shown = text[..text.len().min(80)].to_owned();
+        let url = receiver(None, move |stream, _| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            while read_head(stream).is_some() {
+                answer(stream, &text);
+            }
+        });
+        let relay = relay_to(&url, |_| {});
+        for key in ["1", "2"] {
+            let id = event_id(&relay.client.hook(key, b"{}"));
+            until("it is settled", || {
+                let event = relay.client.get(&format!("/events/{id}")).json();
+                let is_over = event["status"] == "delivered" || event["status"] == "dead_lettered";
+                is_over.then_some(())
+            });
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), expected, "{shown}");
+    }
+}
+
+#[test]
 fn a_connection_with_a_truncated_request_is_not_reused() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);

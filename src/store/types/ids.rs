@@ -49,15 +49,6 @@ impl DestinationId {
     }
 }
 
-impl DestinationId {
-    /// The one of `shards` shards that it belongs to.
-    #[allow(dead_code, reason = "only deliveries over HTTP are sharded")]
-    pub fn shard(self, shards: usize) -> usize {
-        let shard = self.0.unsigned_abs() % shards as u64;
-        usize::try_from(shard).expect("it is less than a usize")
-    }
-}
-
 id! {
     /// A stored intent. Greater ones were accepted later.
     IntentRow
@@ -133,10 +124,12 @@ impl serde::Serialize for BulkId {
 }
 
 impl std::str::FromStr for BulkId {
-    type Err = std::num::ParseIntError;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        text.parse()
+            .map(Self)
+            .map_err(|_| "expected the number of a job")
     }
 }
 
@@ -157,9 +150,11 @@ impl serde::Serialize for LearnedSecretId {
 }
 
 impl std::str::FromStr for LearnedSecretId {
-    type Err = std::num::ParseIntError;
+    type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        text.parse()
+            .map(Self)
+            .map_err(|_| "expected the number of a secret")
     }
 }

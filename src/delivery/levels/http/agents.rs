@@ -17,17 +17,10 @@ use crate::delivery::levels::http::names::Names;
 use crate::delivery::levels::http::proxy::Route;
 use crate::delivery::levels::http::resolver::{Resolver, UrlOrigin};
 use crate::delivery::levels::http::tls::{self, Roots};
-use crate::delivery::levels::http::wire::Dialer;
+use crate::delivery::levels::http::wire::{BUFFER, Dialer, Idle, Pooled};
 use crate::delivery::target::Target;
 use crate::model::AddressPolicy;
 use crate::ops::fd_limit;
-use crate::store::DestinationId;
-
-/// Each of a connection's two buffers, in bytes. They stay while a connection idles. An answer's
-/// headers may be larger (`wire/head.rs`): then they take up to 64 KiB more until they are read, at
-/// most 4 MiB with 64 workers. A longer line of a request's head takes a larger buffer for this one
-/// request, within `server.max_header_bytes`.
-pub(super) const BUFFER: usize = 16 * 1024;
 
 /// The agents of a configuration, and of the one before: an attempt is made by its own policy.
 pub(super) struct Agents {
@@ -39,10 +32,10 @@ pub(super) struct Agents {
 struct AgentSet {
     config: Arc<Resolved>,
     /// For destinations that the operator configured: any address is allowed.
-    operator: AgentShards,
+    operator: PooledAgent,
     /// For URLs that came with a relay. Their connections are their own, so that none is used that
     /// was dialled under the operator's rules.
-    client: AgentShards,
+    client: PooledAgent,
     /// For destinations with certificates or a proxy of their own, by name.
     private: HashMap<String, PrivateAgent>,
     operator_names: Arc<Names>,
@@ -54,20 +47,14 @@ struct PrivateAgent {
     policy: Arc<DestinationPolicy>,
     /// The contents of the files that the policy names: others make another agent.
     files: Vec<String>,
-    agent: Agent,
+    pooled: PooledAgent,
 }
 
-/// Agents with the same rules, each with connections of its own for a part of the destinations. For
-/// each request ureq searches all idle connections of its pool, and for each of its hosts anew; and
-/// one destination's idle connection is closed to make room for another's. In one shard a hundred
-/// destinations got half as much with 64 workers (measured).
+/// An agent and its connections.
 #[derive(Clone)]
-struct AgentShards(Arc<[Agent]>);
-
-impl AgentShards {
-    fn of(&self, destination: DestinationId) -> &Agent {
-        &self.0[destination.shard(self.0.len())]
-    }
+struct PooledAgent {
+    agent: Agent,
+    idle: Arc<Idle>,
 }
 
 impl Agents {
@@ -100,10 +87,9 @@ impl Agents {
     /// Cuts all connections.
     pub fn shut_down(&self) {
         for set in self.sets() {
-            let shared = set.operator.0.iter().chain(&*set.client.0);
-            let private = set.private.values().map(|own| &own.agent);
-            for agent in shared.chain(private) {
-                agent.clone().shutdown();
+            let private = set.private.values().map(|own| &own.pooled);
+            for pooled in private.chain([&set.operator, &set.client]) {
+                pooled.idle.close();
             }
         }
     }
@@ -130,11 +116,11 @@ impl AgentSet {
         let (shared, adhoc) = (shared_proxy(&maker.config), adhoc_proxy(&maker.config));
         let operator = match before {
             Some(before) if shared_proxy(&before.config) == shared => before.operator.clone(),
-            _ => maker.shards(UrlOrigin::Operator, shared, &operator_names)?,
+            _ => maker.shared_agent(UrlOrigin::Operator, shared, &operator_names)?,
         };
         let client = match before {
             Some(before) if before.is_like_for_adhoc(&maker.config) => before.client.clone(),
-            _ => maker.shards(UrlOrigin::Client, adhoc, &client_names)?,
+            _ => maker.shared_agent(UrlOrigin::Client, adhoc, &client_names)?,
         };
         let set = Self {
             config: Arc::clone(&maker.config),
@@ -164,14 +150,14 @@ impl AgentSet {
         let network = &target.policy.network;
         if !target.policy.is_configured() {
             let is_present = network.proxy.as_ref() == adhoc_proxy(&self.config);
-            return is_present.then(|| self.client.of(target.id));
+            return is_present.then_some(&self.client.agent);
         }
         if !network.is_own(shared_proxy(&self.config)) {
-            return Some(self.operator.of(target.id));
+            return Some(&self.operator.agent);
         }
         let own = self.private.get(&target.name);
         let own = own.filter(|own| own.policy.network == *network);
-        own.map(|own| &own.agent)
+        own.map(|own| &own.pooled.agent)
     }
 }
 
@@ -203,8 +189,8 @@ fn private_agents(
             .collect();
         let known = before.and_then(|before| before.private.get(name));
         let known = known.filter(|known| known.policy.network == to.network);
-        let agent = match known.filter(|known| known.files == files) {
-            Some(known) => known.agent.clone(),
+        let pooled = match known.filter(|known| known.files == files) {
+            Some(known) => known.pooled.clone(),
             None => maker.private_agent(name, to, names)?,
         };
         if known.is_some_and(|known| known.policy == *to && known.files != files) {
@@ -214,7 +200,7 @@ fn private_agents(
         let own = PrivateAgent {
             policy,
             files,
-            agent,
+            pooled,
         };
         private.insert(name.clone(), own);
     }
@@ -227,10 +213,6 @@ pub(super) struct AgentMaker {
     clock: Arc<dyn Clock>,
     policy: Arc<AddressPolicy>,
     fd_limit: u64,
-    /// Agents among which destinations are divided.
-    shards: usize,
-    /// Idle connections that an agent keeps.
-    max_idle: usize,
 }
 
 impl AgentMaker {
@@ -240,13 +222,10 @@ impl AgentMaker {
     }
 
     pub fn of(config: Arc<Resolved>, clock: &Arc<dyn Clock>, own_listeners: &[SocketAddr]) -> Self {
-        let (fd_limit, workers) = (fd_limit::limit(), config.delivery.workers);
         Self {
             clock: Arc::clone(clock),
             policy: Arc::new(config.address_policy(own_listeners.to_vec())),
-            fd_limit,
-            shards: fd_limit::shards(fd_limit, workers),
-            max_idle: fd_limit::idle_per_shard(fd_limit, workers),
+            fd_limit: fd_limit::limit(),
             config,
         }
     }
@@ -262,8 +241,9 @@ impl AgentMaker {
         name: &str,
         to: &DestinationPolicy,
         names: &Arc<Names>,
-    ) -> std::io::Result<Agent> {
-        Ok(self.agent(&Self::way_of(name, to)?, names))
+    ) -> std::io::Result<PooledAgent> {
+        let max_idle = fd_limit::idle_of_own_pool(self.fd_limit, self.config.delivery.workers);
+        Ok(self.pooled(&Self::way_of(name, to)?, names, max_idle))
     }
 
     /// The way to a named destination. An error names the file that can't be used.
@@ -317,15 +297,14 @@ impl AgentMaker {
         }
     }
 
-    fn shards(
+    fn shared_agent(
         &self,
         origin: UrlOrigin,
         proxy: Option<&Arc<ProxyPolicy>>,
         names: &Arc<Names>,
-    ) -> std::io::Result<AgentShards> {
-        let way = Self::shared_way(origin, proxy)?;
-        let agents = (0..self.shards).map(|_| self.agent(&way, names));
-        Ok(AgentShards(agents.collect()))
+    ) -> std::io::Result<PooledAgent> {
+        let max_idle = fd_limit::idle(self.fd_limit);
+        Ok(self.pooled(&Self::shared_way(origin, proxy)?, names, max_idle))
     }
 
     fn shared_way(origin: UrlOrigin, proxy: Option<&Arc<ProxyPolicy>>) -> std::io::Result<Way> {
@@ -338,9 +317,20 @@ impl AgentMaker {
         })
     }
 
+    /// An agent that makes one request at a time.
     pub fn agent(&self, way: &Way, names: &Arc<Names>) -> Agent {
+        self.pooled(way, names, 1).agent
+    }
+
+    /// An agent that keeps at most `max_idle` connections.
+    fn pooled(&self, way: &Way, names: &Arc<Names>, max_idle: usize) -> PooledAgent {
         let (config, dialer, resolver) = self.parts(way, names);
-        Agent::with_parts(config, dialer, resolver)
+        let idle = Idle::new(max_idle, Arc::clone(&self.clock));
+        let pooled = Pooled::new(dialer, Arc::clone(&idle));
+        PooledAgent {
+            agent: Agent::with_parts(config, pooled, resolver),
+            idle,
+        }
     }
 
     /// The parts of an agent.
@@ -357,8 +347,9 @@ impl AgentMaker {
             .max_response_header_size(BUFFER)
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
-            .max_idle_connections(self.max_idle)
-            .max_idle_connections_per_host(self.max_idle)
+            // ureq keeps none: `Pooled` does.
+            .max_idle_connections(0)
+            .max_idle_connections_per_host(0)
             .user_agent(concat!("relay/", env!("CARGO_PKG_VERSION")))
             .accept(AutoHeaderValue::None)
             .accept_encoding(AutoHeaderValue::None)

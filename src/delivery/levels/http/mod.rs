@@ -48,6 +48,7 @@ pub(super) use certificates::fetcher_from;
 pub(super) use examine::examine;
 pub(super) use heartbeat::sender;
 pub(super) use request::Sign;
+use wire::BUFFER;
 
 /// Bytes of an answer that are read, so that its connection can be reused; past it the connection
 /// is closed (2 000 POSTs took 1 connection drained, and 2 000 undrained, measured).
@@ -144,7 +145,7 @@ impl Http {
             .configure_request(request)
             .timeout_global(Some(timeout))
             .timeout_recv_response(Some(timeout));
-        if longest > agents::BUFFER {
+        if longest > BUFFER {
             // Goes over a connection of its own, which is closed afterwards.
             request = request.output_buffer_size(longest);
         }

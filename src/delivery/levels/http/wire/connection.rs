@@ -8,6 +8,7 @@ use std::time::Duration;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
+use crate::delivery::levels::http::wire::BUFFER;
 use crate::delivery::levels::http::wire::deadline::{Deadline, Now};
 use crate::delivery::levels::http::wire::head::Head;
 use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted, would_block};
@@ -63,6 +64,25 @@ impl Wire {
     /// The certificate that the other side has presented, in DER; none without TLS.
     pub fn certificate(&self) -> Option<&[u8]> {
         self.socket.certificate()
+    }
+
+    #[cfg(test)]
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Whether the request was sent whole, and its answer read whole.
+    pub(super) fn is_done(&self) -> bool {
+        !self.is_cut_short && !self.is_ended && self.body.0.is_empty()
+    }
+
+    /// Takes the buffers of a connection that has no request. It makes others if it needs them.
+    pub(super) fn take_buffers(&mut self) -> LazyBuffers {
+        std::mem::replace(&mut self.buffers, LazyBuffers::new(BUFFER, BUFFER))
+    }
+
+    pub(super) fn set_buffers(&mut self, buffers: LazyBuffers) {
+        self.buffers = buffers;
     }
 
     /// Sends the first `amount` bytes of the output buffer, unless an answer makes that pointless.
@@ -260,7 +280,7 @@ impl Transport for Wire {
 
     fn is_open(&mut self) -> bool {
         // Unexpected bytes would be taken for the next answer.
-        !self.is_cut_short && !self.is_ended && self.body.0.is_empty() && self.socket.is_quiet()
+        self.is_done() && self.socket.is_quiet()
     }
 
     fn is_tls(&self) -> bool {

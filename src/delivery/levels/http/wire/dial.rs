@@ -22,6 +22,9 @@ use crate::delivery::levels::http::wire::tunnel;
 use crate::delivery::levels::local::{is_local_end, source_address};
 use crate::model::AddressPolicy;
 
+/// Takes the handle of a connection, by which another thread can shut it down.
+pub(super) type Register<'a> = dyn Fn(Weak<dyn ShutdownHandle>) -> Result<(), Error> + 'a;
+
 /// Makes connections, in TLS for `https`.
 pub(in crate::delivery::levels::http) struct Dialer {
     policy: Arc<AddressPolicy>,
@@ -45,12 +48,28 @@ impl Dialer {
         }
     }
 
-    fn dial(&self, details: &ConnectionDetails<'_>) -> Result<Wire, Error> {
+    /// Makes a connection. `register` takes its handle before anything waits on it.
+    pub(super) fn dial(
+        &self,
+        details: &ConnectionDetails<'_>,
+        register: &Register<'_>,
+    ) -> Result<Wire, Error> {
+        let start = self.clock.monotonic();
+        let result = self.dial_untraced(details, register);
+        trace::connected(self.clock.monotonic().saturating_sub(start));
+        result
+    }
+
+    fn dial_untraced(
+        &self,
+        details: &ConnectionDetails<'_>,
+        register: &Register<'_>,
+    ) -> Result<Wire, Error> {
         let now = Arc::clone(&details.current_time);
         let deadline = Deadline::new(details.timeout, details.now, &now);
         let mut socket = match self.route.proxy(details.uri) {
-            None => self.connect(details, &deadline)?,
-            Some(proxy) => self.connect_through(proxy, details, &deadline)?,
+            None => self.connect(details, register, &deadline)?,
+            Some(proxy) => self.connect_through(proxy, details, register, &deadline)?,
         };
         if details.needs_tls() {
             let start = self.clock.monotonic();
@@ -66,6 +85,7 @@ impl Dialer {
     fn connect(
         &self,
         details: &ConnectionDetails<'_>,
+        register: &Register<'_>,
         deadline: &Deadline<'_>,
     ) -> Result<Socket, Error> {
         let connect = TcpStream::connect_timeout;
@@ -75,7 +95,7 @@ impl Dialer {
         // it.
         stream.set_nodelay(true)?;
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
-        (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
+        register(handle as Weak<dyn ShutdownHandle>)?;
         Ok(Socket::new(stream)?)
     }
 
@@ -84,9 +104,10 @@ impl Dialer {
         &self,
         proxy: &ProxyPolicy,
         details: &ConnectionDetails<'_>,
+        register: &Register<'_>,
         deadline: &Deadline<'_>,
     ) -> Result<Socket, Error> {
-        let connected = self.connect(details, deadline);
+        let connected = self.connect(details, register, deadline);
         let mut socket = connected.map_err(|error| ProxyProblem::while_connecting(error, proxy))?;
         tunnel::open(&mut socket, proxy, &tunnel::target(details.uri), deadline)?;
         Ok(socket)
@@ -200,10 +221,7 @@ impl Connector for Dialer {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Wire>, Error> {
-        let start = self.clock.monotonic();
-        let result = self.dial(details);
-        trace::connected(self.clock.monotonic().saturating_sub(start));
-        result.map(Some)
+        self.dial(details, &*details.register_shutdown).map(Some)
     }
 }
 

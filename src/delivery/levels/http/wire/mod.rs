@@ -4,6 +4,8 @@
 //!
 //! - `dial`: makes a connection. `connection`: sends a request and reads its answer. `deadline`:
 //!   the time left for a step.
+//! - `idle`: connections that wait for their next request. `pooled`: takes them out and puts them
+//!   back.
 //! - `socket`: bytes in the clear or in TLS, without blocking. `head`: an answer's status line and
 //!   headers. `tunnel`: a way through a proxy.
 
@@ -11,9 +13,19 @@ mod connection;
 mod deadline;
 mod dial;
 mod head;
+mod idle;
+mod pooled;
 mod socket;
 mod tunnel;
 
 pub(super) use connection::Wire;
 pub(super) use dial::Dialer;
 pub(super) use head::HeadTooLarge;
+pub(super) use idle::Idle;
+pub(super) use pooled::Pooled;
+
+/// Each of a connection's two buffers, in bytes. It has none while it idles. An answer's headers
+/// may be larger (`head.rs`): then they take up to 64 KiB more until they are read, at most 4 MiB
+/// with 64 workers. A longer line of a request's head takes a larger buffer for this one request,
+/// within `server.max_header_bytes`.
+pub(super) const BUFFER: usize = 16 * 1024;
