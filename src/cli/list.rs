@@ -11,9 +11,13 @@ use crate::cli::table::{self, Column};
 use crate::cli::unrouted;
 use crate::config::Resolved;
 use crate::model::DeliveryState;
+use crate::ops::moment::Period;
 use crate::ops::status_text::not_configured;
 use crate::ops::views::listed_delivery;
 use crate::store::{ListQuery, ListedDelivery, Operator, UnroutedQuery};
+
+/// Deliveries that are listed at most: they are in memory until they are printed.
+const MAX_LIMIT: u32 = 100_000;
 
 #[derive(Args)]
 pub(super) struct List {
@@ -65,7 +69,7 @@ pub(super) struct List {
         long,
         value_name = "N",
         default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=100_000)
+        value_parser = limit
     )]
     limit: u32,
     /// Print JSON lines: one object for each delivery
@@ -82,6 +86,14 @@ enum Status {
 }
 
 const BLOCKED: &str = "blocked";
+
+fn limit(text: &str) -> Result<u32, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=MAX_LIMIT).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {MAX_LIMIT}"))
+}
 
 fn status(text: &str) -> Result<Status, String> {
     if text == BLOCKED {
@@ -106,6 +118,7 @@ impl List {
             .as_deref()
             .map(|text| known_destination(&operator, &config, text))
             .transpose()?;
+        let (since, until) = self.period(&operator)?;
         let query = ListQuery {
             state: match self.status {
                 Some(Status::State(state)) => Some(state),
@@ -115,8 +128,8 @@ impl List {
             destination,
             source: self.source.clone(),
             event_type: self.event_type.clone(),
-            since: self.since.map(|since| since.when(operator.now())),
-            until: self.until.map(|until| until.when(operator.now())),
+            since,
+            until,
             limit: self.limit,
             ..ListQuery::default()
         };
@@ -133,12 +146,20 @@ impl List {
         Ok(())
     }
 
+    fn period(&self, operator: &Operator) -> Result<Period, CommandError> {
+        let period = Moment::period(self.since, self.until, operator.now());
+        period.map_err(|(since, until)| {
+            format!("--until: {until} is before --since, {since}: nothing is between them").into()
+        })
+    }
+
     fn list_unrouted(&self, operator: &Operator) -> Result<(), CommandError> {
+        let (since, until) = self.period(operator)?;
         let query = UnroutedQuery {
             source: self.source.clone(),
             event_type: self.event_type.clone(),
-            since: self.since.map(|since| since.when(operator.now())),
-            until: self.until.map(|until| until.when(operator.now())),
+            since,
+            until,
             limit: self.limit,
             ..UnroutedQuery::default()
         };

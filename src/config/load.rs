@@ -13,6 +13,7 @@ use crate::config::providers::{self, EffectiveSource};
 use crate::config::secrets::Env;
 use crate::config::sections::Verify;
 use crate::config::settings::Config;
+use crate::config::text_file;
 
 impl Config {
     /// The file that is used if none is named and it exists.
@@ -123,7 +124,7 @@ impl Config {
         let Some(path) = file_in_use(file) else {
             return Self::read_text(None, env);
         };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = text_file::read(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;

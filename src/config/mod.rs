@@ -8,7 +8,8 @@
 //!   the syntax of values.
 //! - `load`: reads the file. `environment`: the variables that override it. `secrets`: texts that
 //!   are never printed, and the references to them. `error`: the errors.
-//! - `file`: the file as a server reads it, at its start and at each reload. `fingerprint`: its
+//! - `text_file`: reads a file of text. `file`: `relay.toml` as a server reads it, at its start and
+//!   at each reload. `fingerprint`: its
 //!   identity. `effects`: when a change of a setting takes effect. `changes`: those of a reload.
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
@@ -41,6 +42,7 @@ mod sections;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod text_file;
 mod units;
 
 pub(crate) use changes::{Changes, Names, fixed_settings};

@@ -8,6 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::config::text_file;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -241,7 +243,7 @@ fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path);
+    let text = text_file::read(path);
     let text = text.map_err(|error| format!("\"{}\": {error}", path.display()))?;
     // Some editors begin a file with a byte order mark, which is no part of the first secret.
     Ok(match text.strip_prefix('\u{feff}') {

@@ -17,6 +17,7 @@ use crate::config::sections::ordering::Ordering;
 use crate::config::sections::proxy::{ProxySetting, authorization, check_authorization};
 use crate::config::sections::rate_limit::RateLimit;
 use crate::config::sections::retry::RetrySettings;
+use crate::config::text_file;
 use crate::config::units;
 use crate::model::TargetUrl;
 
@@ -254,7 +255,7 @@ impl Destination {
 
 /// Refuses a file that holds no certificate. TLS decides later whether the certificates are usable.
 fn check_certificates(key: &str, path: &Path) -> Checked {
-    match std::fs::read_to_string(path) {
+    match text_file::read(path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Ok(()),
         Ok(_) => bad(key, quoted(path), "a PEM file of certificates"),
         Err(error) => bad_file(key, path, &error.to_string()),
@@ -263,7 +264,7 @@ fn check_certificates(key: &str, path: &Path) -> Checked {
 
 /// Finds the wrong file. TLS decides later whether the key is usable and the certificate's.
 fn check_private_key(key: &str, path: &Path) -> Checked {
-    match std::fs::read_to_string(path) {
+    match text_file::read(path) {
         Ok(text) if is_encrypted(&text) => {
             let expected = "a key without a passphrase, in a file that only relay can read";
             bad(key, quoted(path), expected)
