@@ -32,6 +32,21 @@ impl Candidate {
     pub fn under_way(&self) -> usize {
         self.in_flight + self.share
     }
+
+    /// Deliveries are to follow at once on the attempts that it is assigned: each is a turn.
+    pub fn follow(&mut self, count: usize, served: &mut HashMap<Lane, Served>) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.turn = self.turn.later(count * self.cost);
+        if let Some(served) = served.get_mut(&self.lane) {
+            served.next = served.next.later(count * self.cost_to_lane());
+        }
+    }
+
+    /// The rounds that an attempt costs its lane.
+    fn cost_to_lane(&self) -> u64 {
+        // The other origins of an API key don't pay for a slow one.
+        if self.lane.is_named() { self.cost } else { 1 }
+    }
 }
 
 /// Free workers, assigned one by one to the lane whose turn it is, of those that have work and may
@@ -121,9 +136,7 @@ impl FairShare {
     /// A worker goes to a candidate. Returns the next turn of its lane.
     fn served(&mut self, turn: Turn, candidate: &Candidate) -> Turn {
         let lane = candidate.lane;
-        // The other origins of an API key don't pay for a slow one.
-        let cost = if lane.is_named() { candidate.cost } else { 1 };
-        let next = turn.later(cost);
+        let next = turn.later(candidate.cost_to_lane());
         self.free -= 1;
         self.turns.insert(lane, next);
         let served = self.served.entry(lane).or_insert(Served {

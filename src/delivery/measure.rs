@@ -26,7 +26,6 @@ pub struct Claims {
     targets: HashMap<DestinationId, Arc<Target>>,
     schedule: Schedule,
     looked_at: usize,
-    was_contended: bool,
 }
 
 /// One claim.
@@ -49,7 +48,6 @@ impl Claims {
             targets: HashMap::new(),
             schedule: Schedule::default(),
             looked_at: 0,
-            was_contended: false,
         })
     }
 
@@ -96,7 +94,6 @@ impl Claims {
                 occupancy: Occupancy::default(),
                 max_adhoc: free,
                 looked_at: self.looked_at,
-                was_contended: self.was_contended,
                 now,
                 monotonic: start,
             };
@@ -109,7 +106,7 @@ impl Claims {
             }
             let plan = planner.finish(&self.schedule, &Unlimited);
             plan.reschedule(&mut self.schedule, now);
-            (self.looked_at, self.was_contended) = (plan.looks, plan.is_contended);
+            self.looked_at = plan.looks;
             let (none, claim) = (Vec::new(), ClaimId::first());
             let mut change = SettleAndClaim::new(Vec::new(), Vec::new(), none, plan.claims, claim);
             let looked = self.clock.monotonic();

@@ -83,8 +83,6 @@ pub(super) struct Dispatcher {
     next_claim: ClaimId,
     /// Destinations that the last tick looked at.
     looked_at: usize,
-    /// Whether the last plan was contended.
-    was_contended: bool,
     /// Whether the last commit was refused, so that it is logged once.
     is_refused: bool,
     /// Reads that failed: each tick tries again.
@@ -128,7 +126,6 @@ impl Dispatcher {
             releases: Vec::new(),
             next_claim: ClaimId::first(),
             looked_at: 0,
-            was_contended: false,
             is_refused: false,
             failed_reads: Series::default(),
             failed_records: Series::default(),

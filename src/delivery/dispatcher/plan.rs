@@ -31,8 +31,6 @@ pub(in crate::delivery) struct Inputs {
     pub max_adhoc: usize,
     /// Destinations that the plan before looked at.
     pub looked_at: usize,
-    /// Whether the plan before was contended.
-    pub was_contended: bool,
     /// Whether nothing is sent, since a backup was restored: all destinations rest.
     pub is_held: bool,
     pub now: Timestamp,
@@ -79,8 +77,6 @@ pub(in crate::delivery) struct Plan {
     pub looks: usize,
     /// Whether a destination gets all that was counted, and may have more.
     pub is_cut_short: bool,
-    /// Whether destinations wanted more workers than were free, so that nothing was prefetched.
-    pub is_contended: bool,
     /// Whether ready destinations weren't looked at, since no worker was left.
     pub leaves_unseen: bool,
     /// The monotonic time of the plan.

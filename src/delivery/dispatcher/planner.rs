@@ -22,8 +22,7 @@ use crate::delivery::turn::Turn;
 use crate::store::Origin;
 use crate::store::{ClaimRequest, DestinationId};
 
-/// Ready destinations that are always looked at: among more of them, most want a worker, and
-/// nothing is prefetched.
+/// Ready destinations that are always looked at, however few workers are free.
 const MIN_LOOKS: usize = 32;
 
 /// Looks in one tick: some 3 ms. The next tick, which comes at once, goes on.
@@ -51,16 +50,15 @@ impl Planner {
             free_workers,
             room,
             looked_at,
-            was_contended,
             ..
         } = inputs;
-        // Without a prefetch there are only the free workers to share out.
-        let wanted = if was_contended { free_workers } else { room };
+        let least = (1 + PREFETCH_DEPTH).min(room);
         Self {
             inputs,
             occupancy: inputs.occupancy,
-            // Counting costs as much as claiming, and among many destinations none gets much.
-            counted: (2 * wanted).div_ceil(looked_at.max(1)).clamp(1, room),
+            // Counting costs as much as claiming, and among many destinations none gets much more
+            // than an attempt and what is prefetched behind it.
+            counted: (2 * room).div_ceil(looked_at.max(1)).clamp(least, room),
             picks: Picks::default(),
             shares: FairShare::new(free_workers),
             // Each look costs some 3 µs (measured). If some have reached their limits, more follow.
@@ -114,44 +112,45 @@ impl Planner {
         let is_open = |is_named, reputation| self.is_open(is_named, reputation, admission);
         let leaves_unseen = schedule.has_more(&self.picks, is_open);
         let none_is_free = self.shares.free() == 0;
-        let Shares { candidates, served } = self.shares.into_shares();
-        // Prefetched deliveries occupy a worker. Nothing is prefetched while other destinations
-        // want one.
+        let Shares {
+            mut candidates,
+            mut served,
+        } = self.shares.into_shares();
         let wanting = candidates.iter().filter(|one| one.share < one.ready);
         let is_contended = none_is_free && (leaves_unseen || wanting.count() > 1);
         let fewest = self.fewest_in_flight;
-        let mut plan = Plan {
-            claims: Vec::with_capacity(candidates.len()),
-            candidates,
-            postponed: self.postponed,
-            looks: self.looks,
-            is_cut_short: false,
-            is_contended,
-            leaves_unseen,
-            made_at: self.inputs.monotonic,
-            served,
-        };
-        for candidate in &plan.candidates {
+        let (mut claims, mut is_cut_short) = (Vec::with_capacity(candidates.len()), false);
+        for candidate in &mut candidates {
             // A destination with more attempts than another, which wants more, yields to it as
             // its attempts end.
             let yields = candidate.in_flight > fewest.saturating_add(1);
-            let max_prefetched = if is_contended || yields {
+            let max_prefetched = if yields {
                 0
             } else {
                 admission.max_prefetched(&candidate.target)
             };
-            let prefetch = candidate.prefetch(max_prefetched);
+            let prefetch = candidate.prefetch(max_prefetched, is_contended);
+            candidate.follow(prefetch, &mut served);
             let is_all = candidate.share + prefetch == candidate.ready;
-            plan.is_cut_short |= candidate.ready == self.counted && is_all;
+            is_cut_short |= candidate.ready == self.counted && is_all;
             if candidate.share + prefetch > 0 {
-                plan.claims.push(ClaimRequest {
+                claims.push(ClaimRequest {
                     destination: candidate.target.id,
                     begin: candidate.share,
                     prefetch,
                 });
             }
         }
-        plan
+        Plan {
+            claims,
+            candidates,
+            postponed: self.postponed,
+            looks: self.looks,
+            is_cut_short,
+            leaves_unseen,
+            made_at: self.inputs.monotonic,
+            served,
+        }
     }
 
     /// Whether any destination of this kind may have a worker.
@@ -254,9 +253,16 @@ impl Planner {
 }
 
 impl Candidate {
-    /// Deliveries to prefetch.
-    fn prefetch(&self, at_most: usize) -> usize {
-        (PREFETCH_DEPTH * self.under_way())
+    /// Deliveries to prefetch. While others want a worker, only behind attempts that begin now, and
+    /// the fewer the longer these take: so the worker is free again within some 0.2 s.
+    fn prefetch(&self, at_most: usize, is_contended: bool) -> usize {
+        let (attempts, depth) = if is_contended {
+            let cost = usize::try_from(self.cost).unwrap_or(usize::MAX);
+            (self.share, PREFETCH_DEPTH / cost.max(1))
+        } else {
+            (self.under_way(), PREFETCH_DEPTH)
+        };
+        (depth * attempts)
             .min(at_most)
             .saturating_sub(self.prefetched)
             .min(self.ready - self.share)

@@ -52,7 +52,6 @@ fn inputs(free_workers: usize) -> Inputs {
         occupancy: Occupancy::default(),
         max_adhoc: usize::MAX,
         looked_at: 0,
-        was_contended: false,
         now: NOW,
         monotonic: Duration::ZERO,
     }
@@ -123,19 +122,15 @@ fn among_many_destinations_a_plan_reads_what_it_can_share_out() {
     let admission = Fixed::new(1, 8);
     let first = plan(&schedule, inputs(40), &admission, |id| Some(found(id, 5)));
     assert_eq!((first.looks, workers(&first)), (40, 40));
-    assert!(first.is_contended, "160 destinations got no look");
-    // Nothing will be prefetched, so that no more is counted than the free workers could take.
-    let contended = Inputs {
-        looked_at: first.looks,
-        was_contended: true,
-        ..inputs(40)
+    assert!(first.leaves_unseen, "160 destinations got no look");
+    let counted = |looked_at| {
+        let inputs = Inputs {
+            looked_at,
+            ..inputs(40)
+        };
+        Planner::new(inputs).counted()
     };
-    assert_eq!(Planner::new(contended).counted(), 2);
-    let calm = Inputs {
-        was_contended: false,
-        ..contended
-    };
-    assert_eq!(Planner::new(calm).counted(), 5);
+    assert_eq!([1, 10, 40].map(counted), [100, 20, 1 + PREFETCH_DEPTH]);
 }
 
 proptest! {
@@ -212,18 +207,77 @@ fn a_paused_or_held_destination_is_not_claimed_and_loses_its_prefetched_deliveri
 }
 
 #[test]
-fn nothing_is_prefetched_while_another_destination_wants_a_worker() {
+fn while_others_want_a_worker_only_attempts_that_begin_have_followers() {
     let schedule = schedule(2);
-    let admission = Fixed::new(1, 5);
-    let prefetched = |workers| {
+    let admission = Fixed::new(2, 5);
+    let prefetched = |workers, in_flight| {
         let plan = plan(&schedule, inputs(workers), &admission, |id| {
-            Some(found(id, 9))
+            let mut found = found(id, 9);
+            found.counts.in_flight = in_flight;
+            Some(found)
         });
         plan.claims
             .iter()
-            .map(|claim| claim.prefetch)
-            .sum::<usize>()
+            .map(|claim| (claim.begin, claim.prefetch))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(prefetched(1), 0);
-    assert_eq!(prefetched(3), 10);
+    assert_eq!(prefetched(1, 0), [(1, 5)]);
+    assert_eq!(
+        prefetched(0, 1),
+        [],
+        "they would keep their workers for ever"
+    );
+    assert_eq!(prefetched(4, 1), [(1, 5), (1, 5)]);
 }
+
+/// A destination's cost, by its number.
+struct Costs(Vec<u64>);
+
+impl Costs {
+    fn of(&self, id: DestinationId) -> u64 {
+        self.0[usize::try_from(id.number() - 1).expect("positive")]
+    }
+}
+
+impl Admission for Costs {
+    fn cost(&self, target: &Target) -> u64 {
+        self.of(target.id)
+    }
+
+    fn max_prefetched(&self, _: &Target) -> usize {
+        usize::MAX
+    }
+}
+
+proptest! {
+    #[test]
+    fn destinations_get_equal_times_whatever_is_prefetched(
+        costs in prop::collection::vec(1u64..20, 2..12),
+        free_workers in prop::collection::vec(0usize..4, 1..200),
+    ) {
+        let mut schedule = schedule(i64::try_from(costs.len()).expect("few"));
+        let mut taken = vec![0; costs.len()];
+        let costs = Costs(costs);
+        for free in free_workers {
+            // There are always more destinations than free workers.
+            let free = free.min(costs.0.len() - 1);
+            let plan = plan(&schedule, inputs(free), &costs, |id| Some(found(id, 99)));
+            for claim in &plan.claims {
+                let cost = costs.of(claim.destination);
+                let [begin, prefetch] =
+                    [claim.begin, claim.prefetch].map(|count| u64::try_from(count).expect("few"));
+                prop_assert_eq!(prefetch, begin * (8 / cost));
+                let at = usize::try_from(claim.destination.number() - 1).expect("positive");
+                taken[at] += cost * (begin + prefetch);
+            }
+            plan.reschedule(&mut schedule, NOW);
+            let (most, least) = (taken.iter().max(), taken.iter().min());
+            let gap = most.zip(least).map_or(0, |(most, least)| most - least);
+            prop_assert!(gap <= 3 * LONGEST, "{taken:?}");
+        }
+    }
+}
+
+/// The rounds that a worker may stay with a destination: those of its longest attempt, or of a
+/// quick one and all that follow it. A destination may be ahead by as many for each free worker.
+const LONGEST: u64 = 19;
