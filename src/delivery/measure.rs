@@ -94,6 +94,7 @@ impl Claims {
                 occupancy: Occupancy::default(),
                 max_adhoc: free,
                 looked_at: self.looked_at,
+                has_prefetched: false,
                 now,
                 monotonic: start,
             };

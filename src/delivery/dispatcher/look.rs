@@ -22,6 +22,7 @@ impl Dispatcher {
             occupancy: self.ledger.occupancy(),
             max_adhoc: self.max_adhoc(),
             looked_at: self.looked_at,
+            has_prefetched: self.has_prefetched,
             is_held: self.context.store.is_held(),
             now: self.context.clock.now(),
             monotonic: self.context.clock.monotonic(),
@@ -48,7 +49,7 @@ impl Dispatcher {
     /// Tells the schedule, the level and the pool what a plan has found, whether or not its claims
     /// succeed. Returns whether prefetched deliveries come back.
     fn apply(&mut self, plan: &Plan, inputs: Inputs) -> bool {
-        self.looked_at = plan.looks;
+        (self.looked_at, self.has_prefetched) = (plan.looks, plan.prefetches());
         for target in plan.postponed.iter().filter_map(|one| one.resting.as_ref()) {
             self.admission.rest(target);
         }

@@ -83,6 +83,8 @@ pub(super) struct Dispatcher {
     next_claim: ClaimId,
     /// Destinations that the last tick looked at.
     looked_at: usize,
+    /// Whether the last plan prefetched anything.
+    has_prefetched: bool,
     /// Whether the last commit was refused, so that it is logged once.
     is_refused: bool,
     /// Reads that failed: each tick tries again.
@@ -126,6 +128,7 @@ impl Dispatcher {
             releases: Vec::new(),
             next_claim: ClaimId::first(),
             looked_at: 0,
+            has_prefetched: false,
             is_refused: false,
             failed_reads: Series::default(),
             failed_records: Series::default(),

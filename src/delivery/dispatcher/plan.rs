@@ -31,6 +31,8 @@ pub(in crate::delivery) struct Inputs {
     pub max_adhoc: usize,
     /// Destinations that the plan before looked at.
     pub looked_at: usize,
+    /// Whether the plan before prefetched anything.
+    pub has_prefetched: bool,
     /// Whether nothing is sent, since a backup was restored: all destinations rest.
     pub is_held: bool,
     pub now: Timestamp,
@@ -110,6 +112,11 @@ impl Plan {
         for (lane, served) in &self.served {
             schedule.serve(*lane, served);
         }
+    }
+
+    /// Whether anything is prefetched.
+    pub fn prefetches(&self) -> bool {
+        self.claims.iter().any(|claim| claim.prefetch > 0)
     }
 
     /// Destinations that asked for a worker, with one or without.

@@ -50,15 +50,17 @@ impl Planner {
             free_workers,
             room,
             looked_at,
+            has_prefetched,
             ..
         } = inputs;
+        // What can't be claimed needs no count, but for what shows that more can be prefetched.
+        let wanted = if has_prefetched { room } else { free_workers };
         let least = (1 + PREFETCH_DEPTH).min(room);
         Self {
             inputs,
             occupancy: inputs.occupancy,
-            // Counting costs as much as claiming, and among many destinations none gets much more
-            // than an attempt and what is prefetched behind it.
-            counted: (2 * room).div_ceil(looked_at.max(1)).clamp(least, room),
+            // Counting costs as much as claiming, and among many destinations none gets much.
+            counted: (2 * wanted).div_ceil(looked_at.max(1)).clamp(least, room),
             picks: Picks::default(),
             shares: FairShare::new(free_workers),
             // Each look costs some 3 µs (measured). If some have reached their limits, more follow.

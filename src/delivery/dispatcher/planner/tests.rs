@@ -52,6 +52,7 @@ fn inputs(free_workers: usize) -> Inputs {
         occupancy: Occupancy::default(),
         max_adhoc: usize::MAX,
         looked_at: 0,
+        has_prefetched: false,
         now: NOW,
         monotonic: Duration::ZERO,
     }
@@ -123,14 +124,23 @@ fn among_many_destinations_a_plan_reads_what_it_can_share_out() {
     let first = plan(&schedule, inputs(40), &admission, |id| Some(found(id, 5)));
     assert_eq!((first.looks, workers(&first)), (40, 40));
     assert!(first.leaves_unseen, "160 destinations got no look");
-    let counted = |looked_at| {
+    let counted = |(looked_at, has_prefetched)| {
         let inputs = Inputs {
             looked_at,
+            has_prefetched,
             ..inputs(40)
         };
         Planner::new(inputs).counted()
     };
-    assert_eq!([1, 10, 40].map(counted), [100, 20, 1 + PREFETCH_DEPTH]);
+    let least = 1 + PREFETCH_DEPTH;
+    assert_eq!(
+        [1, 5, 40].map(|looks| counted((looks, false))),
+        [80, 16, least]
+    );
+    assert_eq!(
+        [1, 5, 40].map(|looks| counted((looks, true))),
+        [100, 40, least]
+    );
 }
 
 proptest! {
