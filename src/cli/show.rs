@@ -56,10 +56,14 @@ fn print_text(row: &StoredIntent, relay: RelayState<'_>) -> Result<(), CommandEr
         say!("  {:<11} {}", "type", plain(event_type));
     }
     say!("  {:<11} {}", "accepted", row.created_at);
-    match row.gone {
-        None => say!("  {:<11} {} bytes", "payload", row.payload.len()),
-        Some(gone) => say!("  {:<11} {} at {}", "payload", gone.reason.name(), gone.at),
-    }
+    let payload = match row.gone {
+        Some(gone) => format!("{} at {}", gone.reason.name(), gone.at),
+        None if row.is_payload_gone() => {
+            "deleted, since all its deliveries were discarded".to_owned()
+        }
+        None => format!("{} bytes", row.payload.len()),
+    };
+    say!("  {:<11} {payload}", "payload");
     if row.is_unrouted {
         say!("\n{UNROUTED}");
     }

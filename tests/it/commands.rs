@@ -141,6 +141,11 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
     assert_eq!(output_of(path, &["discard", &dead[4]]), "discarded 1\n");
     let discarded = client.get(&format!("/events/{}", dead[4])).json();
     assert_eq!(discarded["payload"], Value::Null);
+    let shown = output_of(path, &["show", &dead[4]]);
+    assert!(
+        shown.contains("payload     deleted, since all its deliveries were discarded\n"),
+        "{shown}"
+    );
     assert_eq!(
         output_of(path, &["replay", "--dead", "--source", "github"]),
         "replayed 4\n"
@@ -350,7 +355,19 @@ fn wrong_usage_says_what_was_expected() {
             &["list", "--since", "yesterday"],
             "how long ago, such as 2h or 7d",
         ),
-        (&["list", "--limit", "0"], "1..=100000"),
+        (
+            &["list", "--limit", "0"],
+            "expected a whole number from 1 to 100000",
+        ),
+        (
+            &["list", "--limit", "many"],
+            "expected a whole number from 1 to 100000",
+        ),
+        (&["cancel", "all"], "expected the number of a job"),
+        (
+            &["secrets", "forget", "github", "all"],
+            "expected the number of a secret",
+        ),
         (&["show"], "<ID>"),
         (&["show", "nonsense"], "expected a UUID of version 7"),
         (&["shwo"], "show"),
@@ -361,6 +378,36 @@ fn wrong_usage_says_what_was_expected() {
             "{args:?}: {code:?} {text}"
         );
     }
+}
+
+#[test]
+fn a_period_without_time_and_a_file_that_is_no_text_are_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    drop(Process::serve(path, TOML));
+    let period = ["--since", "1h", "--until", "2h"];
+    for command in [
+        &["list"][..],
+        &["list", "--unrouted"],
+        &["retry"],
+        &["erase", "--yes"],
+    ] {
+        let (text, code) = error_of(path, &[command, &period].concat());
+        assert!(
+            text.contains("--until: ")
+                && text.contains(" is before --since, ")
+                && text.ends_with("nothing is between them")
+                && code == Some(1),
+            "{command:?}: {text}"
+        );
+    }
+    // A mark of Latin-1, which is no UTF-8.
+    std::fs::write(path.join("relay.toml"), b"# gr\xfcezi\n").expect("writing relay.toml");
+    let (text, code) = error_of(path, &["check"]);
+    assert!(
+        text.contains("relay.toml: expected text in UTF-8") && code == Some(1),
+        "{text}"
+    );
 }
 
 #[test]
