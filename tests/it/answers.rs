@@ -198,6 +198,29 @@ fn a_connection_is_reused_after_a_whole_answer_that_lets_it_stay_open() {
 }
 
 #[test]
+fn a_request_with_a_long_line_has_a_connection_of_its_own() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let url = receiver(None, move |stream, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        while read_head(stream).is_some() {
+            answer(stream, "HTTP/1.1 204 No Content\r\n\r\n");
+        }
+    });
+    let relay = relay_to(&url, |_| {});
+    // Longer than the buffers of a connection that waits for its next request.
+    let line = "x".repeat(20_000);
+    for (key, value) in [("1", "push"), ("2", &line), ("3", "push")] {
+        let headers = [("Idempotency-Key", key), ("X-GitHub-Hook-Note", value)];
+        let reply = relay
+            .client
+            .send("POST", "/webhooks/github", &headers, b"{}");
+        event_with_status(&relay.client, &event_id(&reply), "delivered");
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn a_connection_with_a_truncated_request_is_not_reused() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);

@@ -3,7 +3,7 @@
 //! a receiver that refuses a large body and closes.
 //!
 //! - `dial`: makes a connection. `connection`: sends a request and reads its answer. `deadline`:
-//!   the time left for a step.
+//!   the time left for a step. `scene`: connections of tests.
 //! - `idle`: connections that wait for their next request. `pooled`: takes them out and puts them
 //!   back.
 //! - `socket`: bytes in the clear or in TLS, without blocking. `head`: an answer's status line and
@@ -15,6 +15,8 @@ mod dial;
 mod head;
 mod idle;
 mod pooled;
+#[cfg(test)]
+mod scene;
 mod socket;
 mod tunnel;
 
