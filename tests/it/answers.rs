@@ -215,7 +215,8 @@ fn a_request_with_a_long_line_has_a_connection_of_its_own() {
         let reply = relay
             .client
             .send("POST", "/webhooks/github", &headers, b"{}");
-        event_with_status(&relay.client, &event_id(&reply), "delivered");
+        let event = event_with_status(&relay.client, &event_id(&reply), "delivered");
+        assert_eq!(outcomes(&event), ["delivered"]);
     }
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }

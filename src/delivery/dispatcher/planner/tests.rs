@@ -264,8 +264,14 @@ proptest! {
     fn destinations_get_equal_times_whatever_is_prefetched(
         costs in prop::collection::vec(1u64..20, 2..12),
         free_workers in prop::collection::vec(0usize..4, 1..200),
+        is_named in any::<bool>(),
     ) {
-        let mut schedule = schedule(i64::try_from(costs.len()).expect("few"));
+        let mut schedule = Schedule::default();
+        for id in (1..).take(costs.len()) {
+            let origin = Origin { is_named, ..origin(id) };
+            schedule.insert(origin, Reputation::Proven, NOW);
+        }
+        schedule.advance(NOW);
         let mut taken = vec![0; costs.len()];
         let costs = Costs(costs);
         for free in free_workers {

@@ -379,3 +379,6 @@ pub(in crate::delivery::levels) fn check(config: &Resolved) -> Result<(), (Strin
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

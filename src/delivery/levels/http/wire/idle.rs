@@ -40,7 +40,8 @@ struct State {
     order: BTreeMap<u64, (Host, Duration)>,
     /// The place of the next one in that order.
     next: u64,
-    /// Buffers of waiting connections, which need none: as many as were in use at once.
+    /// Buffers of waiting connections, which need none: at most as many as were in use at once,
+    /// since each connection that goes out, old or new, takes some of them.
     buffers: Vec<LazyBuffers>,
     /// Handles of all connections, in use or not, and of some that are closed.
     handles: Vec<Weak<dyn ShutdownHandle>>,
@@ -103,6 +104,13 @@ impl Idle {
         }
     }
 
+    /// Gives a new connection the buffers of one that waits.
+    pub(super) fn lend_buffers(&self, wire: &mut Wire) {
+        if let Some(buffers) = self.lock().buffers.pop() {
+            wire.set_buffers(buffers);
+        }
+    }
+
     /// Keeps a connection for the next request to `host`.
     pub(super) fn keep(&self, host: Host, wire: Box<Wire>) {
         let now = self.clock.monotonic();
@@ -131,6 +139,13 @@ impl Idle {
         }
         state.handles.push(handle);
         Ok(())
+    }
+
+    /// The connections that wait, and the buffers.
+    #[cfg(test)]
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.order.len(), state.buffers.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

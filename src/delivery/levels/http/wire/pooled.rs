@@ -39,7 +39,11 @@ impl Connector for Pooled {
             wire
         } else {
             let register = |handle| self.idle.register(handle);
-            Box::new(self.dialer.dial(details, &register)?)
+            let mut wire = Box::new(self.dialer.dial(details, &register)?);
+            if is_usual {
+                self.idle.lend_buffers(&mut wire);
+            }
+            wire
         };
         Ok(Some(Leased {
             wire: Some(wire),
