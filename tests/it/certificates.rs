@@ -201,7 +201,7 @@ fn a_private_ca_is_trusted_only_for_its_destination() {
             let connection =
                 rustls::ServerConnection::new(Arc::clone(&server)).expect("a connection");
             let mut tls = rustls::StreamOwned::new(connection, stream);
-            // A client that doesn't trust the certificate closes during the handshake. One that does
+            // A client that doesn't trust the certificate closes during the handshake. Another one
             // would get a reset if the body were left unread.
             if read_head(&mut tls)
                 .is_some_and(|read| read.ends_with(b"{}") || read_bytes(&mut tls, 2) == 2)

@@ -53,7 +53,8 @@ impl Planner {
             has_prefetched,
             ..
         } = inputs;
-        // What can't be claimed needs no count, but for what shows that more can be prefetched.
+        // A count of more than can be claimed is wasted, but for the least that shows whether
+        // something can be prefetched.
         let wanted = if has_prefetched { room } else { free_workers };
         let least = (1 + PREFETCH_DEPTH).min(room);
         Self {

@@ -8,11 +8,15 @@ use std::time::Duration;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 
-use crate::delivery::levels::http::wire::BUFFER;
 use crate::delivery::levels::http::wire::deadline::{Deadline, Now};
 use crate::delivery::levels::http::wire::head::Head;
 use crate::delivery::levels::http::wire::socket::{Ready, Socket, Wanted, would_block};
 
+/// Each of a connection's two buffers, in bytes. It has none while it idles. An answer's headers
+/// may be larger (`head.rs`): then they take up to 64 KiB more until they are read, at most 4 MiB
+/// with 64 workers. A longer line of a request's head takes a larger buffer for this one request,
+/// within `server.max_header_bytes`.
+pub(in crate::delivery::levels::http) const BUFFER: usize = 16 * 1024;
 /// Bytes of a head that are read at once; most heads have a few hundred.
 const CHUNK: usize = 4 * 1024;
 /// After this pause without taking more of the body, the 2xx of a receiver that answered early

@@ -20,14 +20,8 @@ mod scene;
 mod socket;
 mod tunnel;
 
-pub(super) use connection::Wire;
+pub(super) use connection::{BUFFER, Wire};
 pub(super) use dial::Dialer;
 pub(super) use head::HeadTooLarge;
 pub(super) use idle::Idle;
 pub(super) use pooled::Pooled;
-
-/// Each of a connection's two buffers, in bytes. It has none while it idles. An answer's headers
-/// may be larger (`head.rs`): then they take up to 64 KiB more until they are read, at most 4 MiB
-/// with 64 workers. A longer line of a request's head takes a larger buffer for this one request,
-/// within `server.max_header_bytes`.
-pub(super) const BUFFER: usize = 16 * 1024;

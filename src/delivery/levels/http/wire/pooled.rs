@@ -6,8 +6,7 @@ use std::sync::Arc;
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use crate::delivery::levels::http::wire::BUFFER;
-use crate::delivery::levels::http::wire::connection::Wire;
+use crate::delivery::levels::http::wire::connection::{BUFFER, Wire};
 use crate::delivery::levels::http::wire::dial::Dialer;
 use crate::delivery::levels::http::wire::idle::{Host, Idle};
 

@@ -8,8 +8,7 @@ use ureq::unversioned::transport::LazyBuffers;
 use ureq::unversioned::transport::time::Instant;
 
 use crate::clock::{Clock, FakeClock, Timestamp};
-use crate::delivery::levels::http::wire::BUFFER;
-use crate::delivery::levels::http::wire::connection::Wire;
+use crate::delivery::levels::http::wire::connection::{BUFFER, Wire};
 use crate::delivery::levels::http::wire::idle::{Host, Idle};
 use crate::delivery::levels::http::wire::socket::Socket;
 
