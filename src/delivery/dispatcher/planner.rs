@@ -133,7 +133,9 @@ impl Planner {
                 admission.max_prefetched(&candidate.target)
             };
             let prefetch = candidate.prefetch(max_prefetched, is_contended);
-            candidate.follow(prefetch, &mut served);
+            if is_contended {
+                candidate.follow(prefetch, &mut served);
+            }
             let is_all = candidate.share + prefetch == candidate.ready;
             is_cut_short |= candidate.ready == self.counted && is_all;
             if candidate.share + prefetch > 0 {
@@ -257,7 +259,7 @@ impl Planner {
 
 impl Candidate {
     /// Deliveries to prefetch. While others want a worker, only behind attempts that begin now, and
-    /// the fewer the longer these take: so the worker is free again within some 0.2 s.
+    /// the fewer the longer these take: so the worker is free again within 0.24 s.
     fn prefetch(&self, at_most: usize, is_contended: bool) -> usize {
         let (attempts, depth) = if is_contended {
             let cost = usize::try_from(self.cost).unwrap_or(usize::MAX);

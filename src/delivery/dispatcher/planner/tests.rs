@@ -240,6 +240,21 @@ fn while_others_want_a_worker_only_attempts_that_begin_have_followers() {
     assert_eq!(prefetched(4, 1), [(1, 5), (1, 5)]);
 }
 
+#[test]
+fn while_nobody_else_wants_a_worker_only_attempts_that_begin_are_turns() {
+    let schedule = schedule(1);
+    let plan = plan(&schedule, inputs(3), &Fixed::new(2, 5), |id| {
+        Some(found(id, 9))
+    });
+    let claimed: Vec<_> = plan
+        .claims
+        .iter()
+        .map(|one| (one.begin, one.prefetch))
+        .collect();
+    assert_eq!(claimed, [(2, 5)]);
+    assert_eq!(plan.candidates[0].turn.round, 2);
+}
+
 /// A destination's cost, by its number.
 struct Costs(Vec<u64>);
 

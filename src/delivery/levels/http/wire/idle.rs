@@ -80,26 +80,33 @@ impl Idle {
 
     /// Closes all connections, those in use too, and lets no other be made.
     pub fn close(&self) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        state.order.clear();
-        let waiting = std::mem::take(&mut state.hosts);
-        let handles = std::mem::take(&mut state.handles);
-        drop(state);
-        drop(waiting);
-        for handle in handles.iter().filter_map(Weak::upgrade) {
+        let closed = State {
+            is_closed: true,
+            ..State::default()
+        };
+        let before = std::mem::replace(&mut *self.lock(), closed);
+        // A connection that waits is closed twice, which does no harm.
+        for handle in before.handles.iter().filter_map(Weak::upgrade) {
             handle.shutdown();
         }
     }
 
-    /// A connection to `host` that still seems open.
-    pub(super) fn take(&self, host: &Host) -> Option<Box<Wire>> {
+    /// A connection to `host` that still seems open. An error once the pool is closed.
+    pub(super) fn take(&self, host: Option<&Host>) -> Result<Option<Box<Wire>>, Error> {
         loop {
             let now = self.clock.monotonic();
-            let mut wire = self.lock().take(host, now)?;
-            // Asks the system, so without the lock.
+            let mut state = self.lock();
+            state.refuse_if_closed()?;
+            let surplus = state.surplus(self.max, now);
+            let wire = host.and_then(|host| state.take(host));
+            drop(state);
+            // Closing and looking ask the system, so without the lock.
+            drop(surplus);
+            let Some(mut wire) = wire else {
+                return Ok(None);
+            };
             if wire.is_open() {
-                return Some(wire);
+                return Ok(Some(wire));
             }
         }
     }
@@ -121,17 +128,13 @@ impl Idle {
         state.add(host, wire, now);
         let surplus = state.surplus(self.max, now);
         drop(state);
-        // Closing asks the system, too.
         drop(surplus);
     }
 
     /// Keeps the handle of a new connection, by which it can be closed while it is in use.
     pub(super) fn register(&self, handle: Weak<dyn ShutdownHandle>) -> Result<(), Error> {
         let mut state = self.lock();
-        if state.is_closed {
-            let stopped = IoError::new(ErrorKind::NotConnected, "deliveries are stopped");
-            return Err(Error::Io(stopped));
-        }
+        state.refuse_if_closed()?;
         if state.handles.len() >= state.next_look.max(FIRST_LOOK) {
             state.handles.retain(|one| one.strong_count() > 0);
             // Twice as many: so a look costs each new connection no more than one step.
@@ -163,13 +166,18 @@ impl State {
         self.hosts.entry(host).or_default().push_back(waiting);
     }
 
-    /// The connection to `host` that came last, unless it has idled for too long.
-    fn take(&mut self, host: &Host, now: Duration) -> Option<Box<Wire>> {
-        let mut last = self.remove(host, VecDeque::pop_back)?;
-        let (_, since) = self.order.remove(&last.place)?;
-        if is_overdue(since, now) {
-            return None;
+    fn refuse_if_closed(&self) -> Result<(), Error> {
+        if self.is_closed {
+            let stopped = IoError::new(ErrorKind::NotConnected, "deliveries are stopped");
+            return Err(Error::Io(stopped));
         }
+        Ok(())
+    }
+
+    /// The connection to `host` that came last.
+    fn take(&mut self, host: &Host) -> Option<Box<Wire>> {
+        let mut last = self.remove(host, VecDeque::pop_back)?;
+        self.order.remove(&last.place);
         if let Some(buffers) = self.buffers.pop() {
             last.wire.set_buffers(buffers);
         }

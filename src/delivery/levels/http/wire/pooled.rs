@@ -33,8 +33,7 @@ impl Connector for Pooled {
         // A connection with larger buffers is for one request.
         let is_usual = details.config.output_buffer_size() == BUFFER;
         let host = Host::of(details.uri).filter(|_| is_usual);
-        let waiting = host.as_ref().and_then(|host| self.idle.take(host));
-        let wire = if let Some(wire) = waiting {
+        let wire = if let Some(wire) = self.idle.take(host.as_ref())? {
             wire
         } else {
             let register = |handle| self.idle.register(handle);

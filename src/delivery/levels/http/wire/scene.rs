@@ -49,7 +49,8 @@ impl Scene {
 
     /// The address of the connection that a request to `name` gets.
     pub fn take(&self, name: &str) -> Option<SocketAddr> {
-        let wire = self.idle.take(&host(name))?;
+        let taken = self.idle.take(Some(&host(name))).expect("it is open");
+        let wire = taken?;
         Some(
             wire.socket()
                 .stream()
