@@ -89,6 +89,7 @@ impl Claims {
             self.schedule.advance(now);
             let inputs = Inputs {
                 is_held: false,
+                workers: free,
                 free_workers: free,
                 room: free,
                 occupancy: Occupancy::default(),

@@ -17,6 +17,7 @@ impl Dispatcher {
         }
         self.targets.forget_idle(&self.ledger, &mut *self.admission);
         let inputs = Inputs {
+            workers: self.pool.workers(),
             free_workers: self.ledger.free_workers(),
             room: self.ledger.room(),
             occupancy: self.ledger.occupancy(),

@@ -22,6 +22,8 @@ pub(in crate::delivery) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The facts that a plan begins with.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::delivery) struct Inputs {
+    /// All workers of the pool.
+    pub workers: usize,
     pub free_workers: usize,
     /// Deliveries that may be claimed, prefetched ones included; above zero.
     pub room: usize,

@@ -28,6 +28,11 @@ const MIN_LOOKS: usize = 32;
 /// Looks in one tick: some 3 ms. The next tick, which comes at once, goes on.
 const MAX_LOOKS: usize = 1024;
 
+/// Workers of the pool for each delivery that is prefetched behind an attempt while others want a
+/// worker. A decision: so one comes free some eight times while a worker makes an attempt and its
+/// followers, and a small pool stays with turns of one attempt.
+const WORKERS_A_FOLLOWER: usize = 8;
+
 /// A plan in the making.
 pub(in crate::delivery) struct Planner {
     inputs: Inputs,
@@ -121,6 +126,7 @@ impl Planner {
         } = self.shares.into_shares();
         let wanting = candidates.iter().filter(|one| one.share < one.ready);
         let is_contended = none_is_free && (leaves_unseen || wanting.count() > 1);
+        let depth_if_contended = is_contended.then(|| self.inputs.depth_if_contended());
         let fewest = self.fewest_in_flight;
         let (mut claims, mut is_cut_short) = (Vec::with_capacity(candidates.len()), false);
         for candidate in &mut candidates {
@@ -132,7 +138,7 @@ impl Planner {
             } else {
                 admission.max_prefetched(&candidate.target)
             };
-            let prefetch = candidate.prefetch(max_prefetched, is_contended);
+            let prefetch = candidate.prefetch(max_prefetched, depth_if_contended);
             if is_contended {
                 candidate.follow(prefetch, &mut served);
             }
@@ -257,15 +263,23 @@ impl Planner {
     }
 }
 
+impl Inputs {
+    /// Deliveries that may be prefetched behind each attempt that begins while others want a worker.
+    fn depth_if_contended(&self) -> usize {
+        PREFETCH_DEPTH.min(self.workers / WORKERS_A_FOLLOWER)
+    }
+}
+
 impl Candidate {
     /// Deliveries to prefetch. While others want a worker, only behind attempts that begin now, and
     /// the fewer the longer these take: so the worker is free again within 0.24 s.
-    fn prefetch(&self, at_most: usize, is_contended: bool) -> usize {
-        let (attempts, depth) = if is_contended {
-            let cost = usize::try_from(self.cost).unwrap_or(usize::MAX);
-            (self.share, PREFETCH_DEPTH / cost.max(1))
-        } else {
-            (self.under_way(), PREFETCH_DEPTH)
+    fn prefetch(&self, at_most: usize, depth_if_contended: Option<usize>) -> usize {
+        let (attempts, depth) = match depth_if_contended {
+            Some(depth) => {
+                let cost = usize::try_from(self.cost).unwrap_or(usize::MAX);
+                (self.share, depth / cost.max(1))
+            }
+            None => (self.under_way(), PREFETCH_DEPTH),
         };
         (depth * attempts)
             .min(at_most)

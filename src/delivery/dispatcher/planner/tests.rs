@@ -47,6 +47,7 @@ impl Admission for Fixed {
 fn inputs(free_workers: usize) -> Inputs {
     Inputs {
         is_held: false,
+        workers: 64,
         free_workers,
         room: 100,
         occupancy: Occupancy::default(),
@@ -220,8 +221,12 @@ fn a_paused_or_held_destination_is_not_claimed_and_loses_its_prefetched_deliveri
 fn while_others_want_a_worker_only_attempts_that_begin_have_followers() {
     let schedule = schedule(2);
     let admission = Fixed::new(2, 5);
-    let prefetched = |workers, in_flight| {
-        let plan = plan(&schedule, inputs(workers), &admission, |id| {
+    let of_pool = |workers, free_workers, in_flight| {
+        let inputs = Inputs {
+            workers,
+            ..inputs(free_workers)
+        };
+        let plan = plan(&schedule, inputs, &admission, |id| {
             let mut found = found(id, 9);
             found.counts.in_flight = in_flight;
             Some(found)
@@ -231,13 +236,16 @@ fn while_others_want_a_worker_only_attempts_that_begin_have_followers() {
             .map(|claim| (claim.begin, claim.prefetch))
             .collect::<Vec<_>>()
     };
-    assert_eq!(prefetched(1, 0), [(1, 5)]);
+    assert_eq!(of_pool(64, 1, 0), [(1, 5)]);
     assert_eq!(
-        prefetched(0, 1),
-        [],
-        "they would keep their workers for ever"
+        of_pool(16, 1, 0),
+        [(1, 2)],
+        "a worker comes free less often"
     );
-    assert_eq!(prefetched(4, 1), [(1, 5), (1, 5)]);
+    assert_eq!(of_pool(7, 1, 0), [(1, 0)]);
+    let kept = of_pool(64, 0, 1);
+    assert_eq!(kept, [], "they would keep their workers for ever");
+    assert_eq!(of_pool(64, 4, 1), [(1, 5), (1, 5)]);
 }
 
 #[test]
