@@ -264,7 +264,7 @@ impl Planner {
 }
 
 impl Inputs {
-    /// Deliveries that may be prefetched behind each attempt that begins while others want a worker.
+    /// Deliveries to prefetch behind each attempt that begins while others want a worker.
     fn depth_if_contended(&self) -> usize {
         PREFETCH_DEPTH.min(self.workers / WORKERS_A_FOLLOWER)
     }
