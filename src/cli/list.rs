@@ -6,12 +6,11 @@ use clap::Args;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{Moment, explained, known_destination, moment, plain, reading};
+use crate::cli::operate::{Moment, explained, known_destination, moment, period, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::cli::unrouted;
 use crate::config::Resolved;
 use crate::model::DeliveryState;
-use crate::ops::moment::Period;
 use crate::ops::status_text::not_configured;
 use crate::ops::views::listed_delivery;
 use crate::store::{ListQuery, ListedDelivery, Operator, UnroutedQuery};
@@ -118,7 +117,7 @@ impl List {
             .as_deref()
             .map(|text| known_destination(&operator, &config, text))
             .transpose()?;
-        let (since, until) = self.period(&operator)?;
+        let (since, until) = period(self.since, self.until, operator.now())?;
         let query = ListQuery {
             state: match self.status {
                 Some(Status::State(state)) => Some(state),
@@ -146,15 +145,8 @@ impl List {
         Ok(())
     }
 
-    fn period(&self, operator: &Operator) -> Result<Period, CommandError> {
-        let period = Moment::period(self.since, self.until, operator.now());
-        period.map_err(|(since, until)| {
-            format!("--until: {until} is before --since, {since}: nothing is between them").into()
-        })
-    }
-
     fn list_unrouted(&self, operator: &Operator) -> Result<(), CommandError> {
-        let (since, until) = self.period(operator)?;
+        let (since, until) = period(self.since, self.until, operator.now())?;
         let query = UnroutedQuery {
             source: self.source.clone(),
             event_type: self.event_type.clone(),

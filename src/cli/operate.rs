@@ -1,6 +1,7 @@
 //! The common part of the commands that work on the database.
 
 use crate::cli::error::CommandError;
+use crate::clock::Timestamp;
 use crate::config::{Config, Resolved};
 use crate::model::DeliveryState;
 pub(super) use crate::ops::moment::Moment;
@@ -23,6 +24,23 @@ pub(super) fn writing(file: Option<&Path>) -> Result<(Operator, Resolved), Comma
 
 pub(super) fn moment(text: &str) -> Result<Moment, String> {
     Moment::parse(text)
+}
+
+/// The bounds of a period. An error if it ends before it begins: nothing would be found, without a
+/// word.
+pub(super) fn period(
+    since: Option<Moment>,
+    until: Option<Moment>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), CommandError> {
+    let [since, until] = [since, until].map(|bound| bound.map(|moment| moment.when(now)));
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        let problem = format!("{until} is before --since, {since}: nothing is between them");
+        return Err(format!("--until: {problem}").into());
+    }
+    Ok((since, until))
 }
 
 pub(super) fn state(text: &str) -> Result<DeliveryState, String> {

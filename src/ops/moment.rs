@@ -11,9 +11,6 @@ pub(crate) enum Moment {
     Ago(Duration),
 }
 
-/// The bounds of a period, where it has any.
-pub(crate) type Period = (Option<Timestamp>, Option<Timestamp>);
-
 impl Moment {
     /// Reads a moment. The error says what is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -26,19 +23,6 @@ impl Moment {
                 "expected a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h or 7d"
                     .to_owned()
             })
-    }
-
-    /// The bounds of a period. An error if it ends before it begins: the two bounds.
-    pub fn period(
-        since: Option<Self>,
-        until: Option<Self>,
-        now: Timestamp,
-    ) -> Result<Period, (Timestamp, Timestamp)> {
-        let [since, until] = [since, until].map(|bound| bound.map(|moment| moment.when(now)));
-        match (since, until) {
-            (Some(since), Some(until)) if until < since => Err((since, until)),
-            _ => Ok((since, until)),
-        }
     }
 
     /// The time that is meant.

@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 
 use crate::cli::bulk::context::Context;
 use crate::cli::error::CommandError;
-use crate::cli::operate::{Moment, explained, moment, state};
+use crate::cli::operate::{Moment, explained, moment, period, state};
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::operations::{Invalid, OperationKind, OperationRequest, Scope, Spelling};
 use crate::store::NewBulk;
@@ -103,6 +103,7 @@ pub(in crate::cli) fn build(
     request: &OperationRequest,
 ) -> Result<NewBulk, CommandError> {
     let Context { operator, config } = context;
+    period(request.since, request.until, operator.now())?;
     let is_stored = match request.named() {
         Some(name) => operator.is_destination(name).map_err(explained)?,
         None => false,

@@ -326,20 +326,19 @@ impl OperationRequest {
         let destination = destination
             .map(|name| known(scope.config, "destination", name, scope.is_stored))
             .transpose()?;
-        let period = Moment::period(self.since, self.until, scope.now);
-        let (since, until) = period.map_err(|(since, until)| {
-            let name = scope.spelling.of("since");
-            let problem = format!("{until} is before {name}, {since}: nothing is between them");
-            Invalid::unfit("until", problem)
-        })?;
+        let time = |moment: Option<Moment>, unset| {
+            moment.map_or(Timestamp::from_millis(unset), |moment| {
+                moment.when(scope.now)
+            })
+        };
         let filter = BulkFilter {
             ids: self.ids.clone(),
             destination,
             source: self.source.clone(),
             event_type: self.event_type.clone(),
             reason: self.reason.clone(),
-            since: since.unwrap_or(Timestamp::from_millis(0)),
-            until: until.unwrap_or(Timestamp::from_millis(i64::MAX)),
+            since: time(self.since, 0),
+            until: time(self.until, i64::MAX),
             ..BulkFilter::of(states)
         };
         Ok(filter.before(scope.now))
