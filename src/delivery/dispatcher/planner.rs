@@ -272,7 +272,8 @@ impl Inputs {
 
 impl Candidate {
     /// Deliveries to prefetch. While others want a worker, only behind attempts that begin now, and
-    /// the fewer the longer these take: so the worker is free again within 0.24 s.
+    /// the fewer the longer the last one took: if all are alike, the worker is free again within
+    /// 0.24 s.
     fn prefetch(&self, at_most: usize, depth_if_contended: Option<usize>) -> usize {
         let (attempts, depth) = match depth_if_contended {
             Some(depth) => {
