@@ -1,89 +1,18 @@
-//! The limits: the same work without a database.
+//! The pipeline's limit: the same work without a database.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use ureq::Agent;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::Scene;
+use super::support::posts::Poster;
 use super::support::servers::{answering, log};
 use super::support::{self, load, runtime, sample};
-
-/// A resolver that always returns one address.
-#[derive(Debug)]
-struct Known(SocketAddr);
-
-impl Resolver for Known {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty();
-        addresses.push(self.0);
-        Ok(addresses)
-    }
-}
-
-/// Posts over connections that are kept open, one for each worker.
-struct Poster {
-    agent: Agent,
-    url: String,
-}
-
-impl Poster {
-    fn new(sink: SocketAddr, workers: usize) -> Self {
-        let config = Agent::config_builder()
-            .proxy(None)
-            .http_status_as_error(false)
-            .max_idle_connections(workers)
-            .max_idle_connections_per_host(workers)
-            .timeout_global(Some(Duration::from_secs(15)))
-            .build();
-        Self {
-            agent: Agent::with_parts(config, DefaultConnector::default(), Known(sink)),
-            url: format!("http://{sink}/hook"),
-        }
-    }
-
-    fn post(&self, body: &[u8]) {
-        let answer = self.agent.post(&self.url).send(body);
-        let mut answer = answer.expect("an answer");
-        answer.body_mut().read_to_vec().expect("a whole answer");
-    }
-}
-
-/// Threads that only post, one for each of the executor's workers: the upper limit.
-pub fn posts(sink: SocketAddr, workers: usize) -> f64 {
-    let poster = Poster::new(sink, workers);
-    let body = support::body();
-    let posts = AtomicU64::new(0);
-    let start = Instant::now();
-    let end = start + sample();
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while Instant::now() < end {
-                    poster.post(body.as_bytes());
-                    posts.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let rate = posts.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
-    rate
-}
 
 /// A record of the bare pipeline's log.
 enum Record {

@@ -8,8 +8,9 @@ use relay::model::Level;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::Scene;
+use super::support::posts::posts;
 use super::support::{self, load, median, ratios, rounds, sample, shown};
-use super::{Scene, bare};
 
 pub fn beside_bare(scene: &Scene) -> Value {
     println!("workers | bare ureq pool/s | executor, settled/s | executor ÷ bare");
@@ -17,7 +18,7 @@ pub fn beside_bare(scene: &Scene) -> Value {
     for workers in [16, 64] {
         let (bare, ours): (Vec<f64>, Vec<f64>) = (0..rounds())
             .map(|_| {
-                let bare = bare::posts(scene.sink, workers);
+                let bare = posts(scene.sink, workers);
                 (bare, executor(scene, workers))
             })
             .unzip();

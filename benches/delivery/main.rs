@@ -7,7 +7,8 @@
 //!   and beside a pipeline of the same pieces without a database;
 //! - `destinations`: from a backlog of 1 to 10 000 destinations, each at an address of its own,
 //!   with the cost of a delivery;
-//! - `one-host`: the same with one address for all of them.
+//! - `one-host`: the same with one address for all of them;
+//! - `refusals`: from a backlog of which a part is refused.
 //!
 //! ```text
 //! cargo bench --bench delivery --features delivery
@@ -44,12 +45,13 @@ struct Scene {
 }
 
 fn main() {
-    let all: [Part; 5] = [
+    let all: [Part; 6] = [
         ("executor", executor::beside_bare),
         ("https", settling::over_https),
         ("pipeline", pipeline::beside_limits),
         ("destinations", settling::by_destinations),
         ("one-host", settling::by_destinations_of_one_host),
+        ("refusals", settling::with_refusals),
     ];
     let parts = Parts::of(&all.map(|(name, _)| name));
     let sinks = runtime(1);

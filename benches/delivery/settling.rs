@@ -1,13 +1,15 @@
 //! The pace of settling a backlog and the cost of each delivery, over HTTP and HTTPS, to one
 //! destination and to many.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use serde_json::{Value, json};
 
 use super::Scene;
 use super::support::backlog::{Hosts, Settled, Waiting, lasting, of_one_host, warm_up};
 use super::support::cost::GROUPS;
 use super::support::seed::Skew;
-use super::support::servers::no_op_of_hosts;
+use super::support::servers::{answering, no_op_of_hosts};
 use super::support::tls::{Authority, Resumption};
 use super::support::{self, median, ratios, rounds, sample, shown};
 
@@ -72,6 +74,29 @@ pub fn by_destinations_of_one_host(scene: &Scene) -> Value {
     });
     println!("destinations, all at one address");
     measured(rows.into(), |_| 0, "÷ one")
+}
+
+/// Destinations at one address that refuse this many of a hundred events, which are dead-lettered
+/// at once: each refusal releases what was prefetched behind it.
+pub fn with_refusals(scene: &Scene) -> Value {
+    let rows = [1, 100].into_iter().flat_map(|count| {
+        [0, 5, 20, 50].map(|refused| {
+            let sink = refusing(scene, refused);
+            let mut waiting = Waiting::new(of_one_host(sink, count), backlog(), Skew::Even);
+            waiting.has_refusals = refused > 0;
+            let details = json!({ "destinations": count, "refused_percent": refused });
+            Row::new(format!("{count}, {refused} %"), details, waiting)
+        })
+    });
+    println!("destinations that refuse a part of the events");
+    measured(rows.collect(), |at| at - at % 4, "÷ 0 %")
+}
+
+/// A sink that refuses this many of a hundred events, at random.
+fn refusing(scene: &Scene, percent: u32) -> SocketAddr {
+    answering(&scene.sinks, Ipv4Addr::LOCALHOST, None, move |_| {
+        std::future::ready(!rand::random_ratio(percent, 100))
+    })
 }
 
 /// Kept-alive connections in TLS 1.3, beside plain ones to the same hosts.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::postgres::Server;
 use super::support::backlog::{Waiting, lasting, now, of_one_host, warm_up};
+use super::support::posts::posts;
 use super::support::seed::Skew;
 use super::support::servers::answering;
 use super::support::{self, median, ratios, rounds, runtime, sample, shown};
@@ -15,7 +16,7 @@ use super::{NODES, Shared, stop};
 
 const WORKERS: usize = 64;
 
-/// Settling on PostgreSQL beside SQLite.
+/// Settling on PostgreSQL beside SQLite, and beside as many threads that only post.
 pub fn beside_sqlite(server: &Server) -> Value {
     let sinks = runtime(1);
     println!(
@@ -25,8 +26,8 @@ pub fn beside_sqlite(server: &Server) -> Value {
         sample()
     );
     println!(
-        "{:>7} | {:>12} | {:>5} | {:>8} | {:>8} | nodes ÷ SQLite",
-        "attempt", "destinations", "nodes", "SQLite/s", "nodes/s"
+        "{:>7} | {:>12} | {:>5} | {:>8} | {:>8} | {:>8} | {:<16} | nodes ÷ bare",
+        "attempt", "destinations", "nodes", "bare/s", "SQLite/s", "nodes/s", "nodes ÷ SQLite"
     );
     let mut kept = Vec::new();
     for attempt in [Duration::ZERO, Duration::from_millis(5)] {
@@ -51,9 +52,10 @@ fn measured(server: &Server, sink: SocketAddr, attempt: Duration, count: usize) 
     let mut file = Waiting::new(destinations, rows, Skew::Even);
     file.config.delivery.workers = WORKERS;
     let database = seeded(server, &file, rows);
-    let mut of_file = Vec::new();
+    let (mut bare, mut of_file) = (Vec::new(), Vec::new());
     let mut of_nodes = vec![Vec::new(); nodes];
     for _ in 0..rounds() {
+        bare.push(posts(sink, WORKERS));
         of_file.push(file.settle().per_second);
         for (at, samples) in of_nodes.iter_mut().enumerate() {
             samples.push(settled(&database, &file, at + 1));
@@ -61,9 +63,12 @@ fn measured(server: &Server, sink: SocketAddr, attempt: Duration, count: usize) 
     }
     let figures = of_nodes.into_iter().zip(1..).map(|(samples, nodes)| {
         let (ratio, by_sqlite) = shown(&ratios(&samples, &of_file));
-        let (sqlite, postgres) = (median(of_file.clone()), median(samples));
+        let (to_bare, by_bare) = shown(&ratios(&samples, &bare));
+        let (bare, sqlite) = (median(bare.clone()), median(of_file.clone()));
+        let postgres = median(samples);
         println!(
-            "{:>7} | {count:>12} | {nodes:>5} | {sqlite:>8.0} | {postgres:>8.0} | {ratio}",
+            "{:>7} | {count:>12} | {nodes:>5} | {bare:>8.0} | {sqlite:>8.0} | {postgres:>8.0} | \
+             {ratio:<16} | {to_bare}",
             format!("{attempt:?}")
         );
         json!({
@@ -73,6 +78,8 @@ fn measured(server: &Server, sink: SocketAddr, attempt: Duration, count: usize) 
             "sqlite_per_second": sqlite,
             "postgres_per_second": postgres,
             "by_sqlite": by_sqlite,
+            "bare_per_second": bare,
+            "by_bare": by_bare,
         })
     });
     figures.collect()

@@ -165,7 +165,7 @@ pub(in crate::delivery) trait Admission: Send {
         Ok(())
     }
 
-    /// Deliveries that may be prefetched, each to begin in the place of a quick success.
+    /// Deliveries that may be prefetched, each to begin in the place that an attempt leaves.
     fn max_prefetched(&self, _target: &Target) -> usize {
         0
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::delivery::outcome::{Class, Outcome};
+use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
 use crate::store::{Claim, ClaimId, DestinationId, IntentRow, OutboundMessage};
 
@@ -111,10 +111,10 @@ impl Completion {
         }
     }
 
-    /// Whether a prefetched delivery to the same destination may begin in its place.
-    pub fn is_quick_success(&self) -> bool {
-        let is_delivered =
-            matches!(&self.outcome, Some(outcome) if outcome.class == Class::Delivered);
-        is_delivered && self.took <= QUICK
+    /// Whether a prefetched delivery to the same destination may begin in its place: the attempt
+    /// was quick, and the destination would take another.
+    pub fn leaves_place(&self) -> bool {
+        let outcome = self.outcome.as_ref();
+        outcome.is_some_and(Outcome::invites_another) && self.took <= QUICK
     }
 }

@@ -87,6 +87,19 @@ impl Outcome {
         }
     }
 
+    /// Whether the receiver says that it is gone for good (RFC 9110, 15.5.11).
+    pub fn is_gone(&self) -> bool {
+        self.class == Class::Permanent && self.status_code == Some(410)
+    }
+
+    /// Whether the destination would take another delivery now: it took this one, or refuses this
+    /// event alone.
+    pub fn invites_another(&self) -> bool {
+        let refuses_one = self.class == Class::Permanent && self.health() == Health::Well;
+        let asks_for_pause = self.retry_after.is_some() || self.is_gone();
+        self.class == Class::Delivered || (refuses_one && !asks_for_pause)
+    }
+
     /// The destination's health by this outcome. An answer that refuses this one event is a healthy
     /// destination's; 429 says nothing.
     pub fn health(&self) -> Health {

@@ -94,8 +94,8 @@ impl Pool {
     }
 
     /// Hands attempts to free workers, and wakes no more of them than there are attempts. A
-    /// prefetched delivery begins in the place of a quick success, or comes back after any other
-    /// completion. Returns those that begin at once, since a quick success has left its place.
+    /// prefetched delivery begins in the place that an attempt has left, or comes back. Returns
+    /// those that begin at once.
     pub fn submit(&self, attempts: Vec<Attempt>, prefetched: Vec<Attempt>) -> Vec<DeliveryKey> {
         let mut state = self.shared.state();
         let before = state.queue.len();
@@ -141,7 +141,7 @@ impl PoolShared {
     fn complete(&self, mut completion: Completion) -> Option<Attempt> {
         let mut state = self.state();
         let target = completion.attempt.target.id;
-        let next = state.follow_up(target, completion.is_quick_success());
+        let next = state.follow_up(target, completion.leaves_place());
         completion.followed_by = next.as_ref().map(|(attempt, _)| attempt.key());
         state.completions.push(completion);
         match next {

@@ -111,9 +111,8 @@ impl Dispatcher {
         self.count(completion, &outcome, decision.step, now);
         // The destination says that it is gone for good: its operator should look. An ad hoc origin
         // has many users, and stays open.
-        let is_gone = outcome.class == Class::Permanent && outcome.status_code == Some(410);
         let may_pause = change.is_some() && target.policy.is_configured();
-        let pause = (is_gone && may_pause).then_some("it answered 410 Gone");
+        let pause = (outcome.is_gone() && may_pause).then_some("it answered 410 Gone");
         let is_open = change
             .and_then(|change| change.breaker)
             .map(|change| match change {

@@ -65,3 +65,31 @@ proptest! {
         }
     }
 }
+
+/// The outcome of an answer.
+fn answered(class: Class, status_code: u16) -> Outcome {
+    Outcome {
+        status_code: Some(status_code),
+        ..Outcome::failed(class, FailureKind::Status, "answered")
+    }
+}
+
+#[test]
+fn a_destination_would_take_another_after_a_delivery_or_the_refusal_of_one_event() {
+    let asks_to_wait = Outcome {
+        retry_after: Some(Duration::from_secs(1)),
+        ..answered(Class::Permanent, 422)
+    };
+    let damaged = Outcome::failed(Class::Permanent, FailureKind::PayloadDamaged, "damaged");
+    for (outcome, expected) in [
+        (Outcome::delivered(), true),
+        (answered(Class::Permanent, 422), true),
+        (answered(Class::Permanent, 410), false),
+        (asks_to_wait, false),
+        (damaged, false),
+        (answered(Class::Transient, 503), false),
+        (answered(Class::Transient, 429), false),
+    ] {
+        assert_eq!(outcome.invites_another(), expected, "{outcome:?}");
+    }
+}

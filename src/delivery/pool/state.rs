@@ -10,8 +10,8 @@ use crate::store::DestinationId;
 pub(super) struct PoolState {
     /// There is a free worker for each.
     pub queue: VecDeque<Attempt>,
-    /// By destination. A prefetched delivery begins in the place of a quick success: so there are
-    /// never more attempts at once than were admitted, and no worker waits for a commit.
+    /// By destination. A prefetched delivery begins in the place that an attempt has left: so there
+    /// are never more attempts at once than were admitted, and no worker waits for a commit.
     prefetched: HashMap<DestinationId, PrefetchQueue>,
     pub completions: Vec<Completion>,
     /// By destination, since the dispatcher took the completions last.
@@ -30,8 +30,9 @@ struct PrefetchQueue {
 /// Completions of a destination for which nothing was prefetched.
 #[derive(Default)]
 pub(super) struct IdleCompletions {
-    quick_successes: usize,
-    /// Whether one failed, or was slow.
+    /// Those that have left their place.
+    places: usize,
+    /// Whether one has not: it failed, or was slow.
     has_other: bool,
 }
 
@@ -43,8 +44,8 @@ impl PoolState {
             Some(idle) if idle.has_other => {
                 self.completions.push(Completion::not_begun(attempt));
             }
-            Some(idle) if idle.quick_successes > 0 => {
-                idle.quick_successes -= 1;
+            Some(idle) if idle.places > 0 => {
+                idle.places -= 1;
                 let key = attempt.key();
                 self.queue.push_back(attempt);
                 return Some(key);
@@ -59,19 +60,19 @@ impl PoolState {
     }
 
     /// The prefetched delivery that follows a completion, if there is one, and whether enough are
-    /// left. Anything but a quick success recalls the others.
+    /// left. A completion that leaves no place recalls the others.
     pub fn follow_up(
         &mut self,
         destination: DestinationId,
-        is_quick_success: bool,
+        leaves_place: bool,
     ) -> Option<(Attempt, bool)> {
-        if is_quick_success {
+        if leaves_place {
             if let Some(queue) = self.prefetched.get_mut(&destination)
                 && let Some(next) = queue.attempts.pop_front()
             {
                 return Some((next, queue.attempts.len() > queue.low));
             }
-            self.idle.entry(destination).or_default().quick_successes += 1;
+            self.idle.entry(destination).or_default().places += 1;
         } else {
             self.idle.entry(destination).or_default().has_other = true;
         }

@@ -144,6 +144,22 @@ fn with_random_failures_each_delivery_is_attempted_and_the_limit_holds() {
 }
 
 #[test]
+fn a_prefetched_delivery_begins_after_the_refusal_of_one_event() {
+    let (mut scene, begun, tell) = scripted();
+    for _ in 0..2 {
+        scene.accept();
+    }
+    assert_eq!(scene.dispatcher.tick().claimed, 2);
+    begun.recv().expect("the first one");
+    let refusal = Outcome::failed(Class::Permanent, FailureKind::Status, "answered 422");
+    tell.send(refusal).expect("it listens");
+    begun.recv().expect("the second one, without a tick");
+    assert_eq!(scene.dispatcher.tick().settled, 1);
+    assert_eq!(deliveries(&scene), [(4, 1), (1, 1)]);
+    scene.store.stop();
+}
+
+#[test]
 fn a_prefetched_delivery_is_released_after_a_failure() {
     let (mut scene, begun, tell) = scripted();
     for _ in 0..2 {

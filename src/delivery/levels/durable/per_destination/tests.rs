@@ -141,6 +141,10 @@ fn timeout() -> Outcome {
     Outcome::failed(Class::Transient, FailureKind::Timeout, "slow")
 }
 
+fn refuses_one_event() -> Outcome {
+    Outcome::failed(Class::Permanent, FailureKind::Status, "answered 422")
+}
+
 fn refused() -> Outcome {
     Outcome::failed(Class::Transient, FailureKind::Refused, "down")
 }

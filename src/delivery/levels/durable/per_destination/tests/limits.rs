@@ -140,11 +140,22 @@ fn no_more_deliveries_are_prefetched_than_were_quick_in_a_row() {
     };
     quick(&mut scene, MIN_STREAK - 1);
     assert_eq!(scene.max_prefetched(1), 0);
-    quick(&mut scene, 3);
-    assert_eq!(scene.max_prefetched(1), MIN_STREAK + 2);
+    quick(&mut scene, 2);
+    assert_eq!(scene.max_prefetched(1), MIN_STREAK + 1);
     assert_eq!(scene.begin(1, 1), 1);
-    scene.end_after(1, &Outcome::delivered(), QUICK + Duration::from_millis(1));
-    assert_eq!(scene.max_prefetched(1), 0);
+    scene.end_after(1, &refuses_one_event(), QUICK);
+    assert_eq!(scene.max_prefetched(1), MIN_STREAK + 2);
+    for (outcome, took) in [
+        (Outcome::delivered(), QUICK + Duration::from_millis(1)),
+        (refuses_one_event(), QUICK + Duration::from_millis(1)),
+        (refused(), Duration::ZERO),
+    ] {
+        quick(&mut scene, MIN_STREAK);
+        assert!(scene.max_prefetched(1) > 0);
+        assert_eq!(scene.begin(1, 1), 1);
+        scene.end_after(1, &outcome, took);
+        assert_eq!(scene.max_prefetched(1), 0);
+    }
 }
 
 #[test]

@@ -93,9 +93,11 @@ fn a_suspect_destination_keeps_no_fresh_one_out_of_a_small_pool() {
 
 #[test]
 fn a_destination_with_more_attempts_yields_to_one_that_is_refused_more() {
+    /// Enough for a window of eight.
+    const STREAK: usize = 16;
     let mut scene = Scene::new(64, |_| {});
     for id in 1..=8 {
-        for _ in 0..MIN_STREAK {
+        for _ in 0..STREAK {
             assert_eq!(scene.begin(id, 1), 1);
             scene.end(id, &Outcome::delivered());
         }
@@ -103,12 +105,12 @@ fn a_destination_with_more_attempts_yields_to_one_that_is_refused_more() {
     for id in 1..=7 {
         assert_eq!(scene.begin(id, 64), 8);
     }
-    assert_eq!(scene.max_prefetched(7), MIN_STREAK, "none wants more");
+    assert_eq!(scene.max_prefetched(7), STREAK, "none wants more");
     assert_eq!(scene.begin(8, 64), 1, "the rest is reserved");
     for id in 1..=7 {
         assert_eq!(scene.max_prefetched(id), 0);
     }
-    assert_eq!(scene.max_prefetched(8), MIN_STREAK);
+    assert_eq!(scene.max_prefetched(8), STREAK);
     // As attempts of the others end, its own begin.
     for id in 1..=4 {
         scene.end(id, &Outcome::delivered());
