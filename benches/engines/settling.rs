@@ -99,11 +99,11 @@ fn seeded<'a>(server: &'a Server, file: &Waiting, rows: i64) -> Shared<'a> {
     let mut off = file.config.clone();
     off.delivery.level = Some(Level::Off);
     stop(database.nodes(&off, 1));
-    let (count, body) = (file.destinations, support::body());
+    let (count, body, proven_at) = (file.destinations, support::body(), now());
     // A destination's bucket: the first 64 bits of the digest of its name, of which 8 count.
     database.sql(&format!(
-        "INSERT INTO relay.destinations (name, bucket)
-             SELECT name, get_byte(sha256(convert_to(name, 'UTF8')), 7)
+        "INSERT INTO relay.destinations (name, bucket, proven_at)
+             SELECT name, get_byte(sha256(convert_to(name, 'UTF8')), 7), {proven_at}
              FROM (SELECT 'to' || n AS name FROM generate_series(0, {count} - 1) n) names;
          CREATE TABLE seeded AS
              SELECT ((ms + n / 100) << 12) | ((n % 100) << 5) | 31 AS id, d.destination_id

@@ -1,7 +1,7 @@
 //! Backlogs that wait for destinations, and the pace and the cost at which they are settled.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use relay::config::Destination;
@@ -56,7 +56,8 @@ pub fn of_one_host(sink: SocketAddr, count: usize) -> Vec<(String, Destination)>
     all.collect()
 }
 
-/// A backlog, all of it due.
+/// A backlog, all of it due, to destinations that have answered before: others have less than half
+/// of the workers together until they do.
 pub struct Waiting {
     pub rows: i64,
     pub destinations: usize,
@@ -97,6 +98,7 @@ impl Waiting {
                 due_in: None,
             },
         );
+        prove(&config.database.path);
         Self {
             rows,
             destinations: names.len(),
@@ -140,6 +142,13 @@ impl Waiting {
             cost: after.since(&before),
         }
     }
+}
+
+/// All destinations have answered before.
+fn prove(path: &Path) {
+    let sql = Connection::open(path).expect("a database");
+    sql.execute("UPDATE destinations SET proven_at = ?1", [now()])
+        .expect("the schema is as known here");
 }
 
 /// The time before a sample in which connections are made and pools are filled.
