@@ -171,9 +171,14 @@ pub fn waits(sql: &Connection) -> bool {
 /// pending again. Returns deliveries settled a second, from the first attempt to the last
 /// settlement.
 pub fn drain(config: &Config) -> f64 {
+    drain_for(config, sample())
+}
+
+/// As [`drain`], for this time at most.
+pub fn drain_for(config: &Config, time: Duration) -> f64 {
     let sql = Connection::open(&config.database.path).expect("a database");
     let relay = Relay::start(config.clone()).expect("the relay starts");
-    let end = Instant::now() + sample();
+    let end = Instant::now() + time;
     while Instant::now() < end && waits(&sql) {
         std::thread::sleep(Duration::from_millis(5));
     }
