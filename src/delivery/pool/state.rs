@@ -30,9 +30,9 @@ struct PrefetchQueue {
 /// Completions of a destination for which nothing was prefetched.
 #[derive(Default)]
 pub(super) struct IdleCompletions {
-    /// Those that have left their place.
+    /// Places that they have left.
     places: usize,
-    /// Whether one has not: it failed, or was slow.
+    /// Whether one left none: it failed, or was slow.
     has_other: bool,
 }
 
