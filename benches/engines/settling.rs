@@ -16,6 +16,14 @@ use super::{NODES, Shared, stop};
 
 const WORKERS: usize = 64;
 
+/// The numbers of destinations, and how their deliveries are spread.
+const BACKLOGS: [(usize, Skew); 4] = [
+    (1, Skew::Even),
+    (100, Skew::Even),
+    (100, Skew::MostlyFirst),
+    (10_000, Skew::Even),
+];
+
 /// Settling on PostgreSQL beside SQLite, and beside as many threads that only post.
 pub fn beside_sqlite(server: &Server) -> Value {
     let sinks = runtime(1);
@@ -37,21 +45,32 @@ pub fn beside_sqlite(server: &Server) -> Value {
             }
             true
         });
-        for destinations in [1, 100, 10_000] {
-            kept.extend(measured(server, sink, attempt, destinations));
+        for (destinations, skew) in BACKLOGS {
+            kept.extend(measured(server, sink, attempt, destinations, skew));
         }
     }
     json!(kept)
 }
 
-/// The figures with each number of nodes. A single destination is always one node's.
-fn measured(server: &Server, sink: SocketAddr, attempt: Duration, count: usize) -> Vec<Value> {
-    let nodes = if count == 1 { 1 } else { NODES.len() };
+/// The figures with each number of nodes. A single destination is always one node's, and so is the
+/// owner of most deliveries.
+fn measured(
+    server: &Server,
+    sink: SocketAddr,
+    attempt: Duration,
+    count: usize,
+    skew: Skew,
+) -> Vec<Value> {
+    let (is_owned, name) = match skew {
+        Skew::Even => (count == 1, count.to_string()),
+        Skew::MostlyFirst => (true, format!("{count}, skewed")),
+    };
+    let nodes = if is_owned { 1 } else { NODES.len() };
     let rows = lasting(warm_up() + sample());
     let destinations = of_one_host(sink, count);
-    let mut file = Waiting::new(destinations, rows, Skew::Even);
+    let mut file = Waiting::new(destinations, rows, skew);
     file.config.delivery.workers = WORKERS;
-    let database = seeded(server, &file, rows);
+    let database = seeded(server, &file, skew);
     let (mut bare, mut of_file) = (Vec::new(), Vec::new());
     let mut of_nodes = vec![Vec::new(); nodes];
     for _ in 0..rounds() {
@@ -67,13 +86,13 @@ fn measured(server: &Server, sink: SocketAddr, attempt: Duration, count: usize) 
         let (bare, sqlite) = (median(bare.clone()), median(of_file.clone()));
         let postgres = median(samples);
         println!(
-            "{:>7} | {count:>12} | {nodes:>5} | {bare:>8.0} | {sqlite:>8.0} | {postgres:>8.0} | \
+            "{:>7} | {name:>12} | {nodes:>5} | {bare:>8.0} | {sqlite:>8.0} | {postgres:>8.0} | \
              {ratio:<16} | {to_bare}",
             format!("{attempt:?}")
         );
         json!({
             "attempt_ms": attempt.as_millis(),
-            "destinations": count,
+            "destinations": name,
             "nodes": nodes,
             "sqlite_per_second": sqlite,
             "postgres_per_second": postgres,
@@ -94,12 +113,20 @@ const WAIT: &str = "TRUNCATE relay.waiting, relay.ended, relay.attempts, relay.c
     CHECKPOINT";
 
 /// The same backlog on PostgreSQL.
-fn seeded<'a>(server: &'a Server, file: &Waiting, rows: i64) -> Shared<'a> {
+fn seeded<'a>(server: &'a Server, file: &Waiting, skew: Skew) -> Shared<'a> {
     let database = Shared::new(server);
     let mut off = file.config.clone();
     off.delivery.level = Some(Level::Off);
     stop(database.nodes(&off, 1));
-    let (count, body, proven_at) = (file.destinations, support::body(), now());
+    let (count, rows) = (file.destinations, file.rows);
+    let (body, proven_at) = (support::body(), now());
+    let nth = match skew {
+        Skew::Even => format!("n % {count}"),
+        Skew::MostlyFirst => format!(
+            "CASE WHEN n % 100 = 99 THEN 1 + n / 100 % {} ELSE 0 END",
+            count - 1
+        ),
+    };
     // A destination's bucket: the first 64 bits of the digest of its name, of which 8 count.
     database.sql(&format!(
         "INSERT INTO relay.destinations (name, bucket, proven_at)
@@ -110,7 +137,7 @@ fn seeded<'a>(server: &'a Server, file: &Waiting, rows: i64) -> Shared<'a> {
              FROM generate_series(0, {rows} - 1) n
                  CROSS JOIN (SELECT (extract(epoch FROM now()) * 1000)::int8 - 1800000 AS ms) past
                  JOIN (SELECT id AS destination_id, substr(name, 3)::int AS nth
-                       FROM relay.destinations WHERE name ~ '^to[0-9]') d ON d.nth = n % {count};
+                       FROM relay.destinations WHERE name ~ '^to[0-9]') d ON d.nth = {nth};
          INSERT INTO relay.intents (id, random, surface, created_at, label, headers, body)
              SELECT id, id, 1, id >> 12, 'bench', 'content-type: application/json\\015\\012',
                  convert_to('{body}', 'UTF8')
