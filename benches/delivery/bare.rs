@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Scene;
-use super::support::posts::Poster;
+use super::posts::Poster;
 use super::support::servers::{answering, log};
 use super::support::{self, load, runtime, sample};
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::Scene;
-use super::support::posts::posts;
+use super::posts::posts;
 use super::support::{self, load, median, ratios, rounds, sample, shown};
 
 pub fn beside_bare(scene: &Scene) -> Value {

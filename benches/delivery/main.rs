@@ -19,6 +19,8 @@
 mod bare;
 mod executor;
 mod pipeline;
+#[path = "../support/posts.rs"]
+mod posts;
 mod settling;
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,6 +19,8 @@ mod pickup;
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
+#[path = "../support/posts.rs"]
+mod posts;
 mod settling;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,8 +7,8 @@ use relay::model::Level;
 use serde_json::{Value, json};
 
 use super::postgres::Server;
+use super::posts::posts;
 use super::support::backlog::{Waiting, lasting, now, of_one_host, warm_up};
-use super::support::posts::posts;
 use super::support::seed::Skew;
 use super::support::servers::answering;
 use super::support::{self, median, ratios, rounds, runtime, sample, shown};

@@ -8,7 +8,6 @@
 pub mod backlog;
 pub mod cost;
 pub mod plot;
-pub mod posts;
 pub mod seed;
 pub mod servers;
 pub mod tls;

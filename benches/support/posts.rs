@@ -10,7 +10,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-use super::{body, sample};
+use super::support::{body, sample};
 
 /// A resolver that always returns one address.
 #[derive(Debug)]
