@@ -9,6 +9,7 @@ use relay::model::OnDead;
 use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
+    relay_id, relay_to, relay_with_status,
 };
 
 /// A text that stands nowhere else.
@@ -171,4 +172,44 @@ fn a_damaged_dead_letter_does_not_block_its_order() {
     });
     event_with_status(&relay.client, &ids[0], "dead_lettered");
     event_with_status(&relay.client, &ids[1], "delivered");
+}
+
+/// A client learns what became of its relay, and of the others of the page.
+#[test]
+fn a_relay_whose_payload_is_no_object_any_more_is_shown_without_it() {
+    needs_a_file!("bytes of the file are damaged");
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let mut relay = TestRelay::start_with(&receiver.url("/"), |config| {
+        config.delivery.level = Some(relay::model::Level::Off);
+    });
+    let body = relay_to(&receiver.url("/"), "{\"n\":1}");
+    let ids = ["a", "b", "c"].map(|key| {
+        let created = relay.client.create(&[("Idempotency-Key", key)], &body);
+        (key, relay_id(&created))
+    });
+    relay.stop();
+    let sql = rusqlite::Connection::open(relay.directory.path().join("relay.db"));
+    sql.expect("the database")
+        .execute_batch(
+            "UPDATE intents SET body = CAST('{\"n\":' AS BLOB), metadata = 'no' WHERE rowid =
+                 (SELECT min(rowid) FROM intents);
+             UPDATE intents SET body = CAST('7' AS BLOB) WHERE rowid =
+                 (SELECT max(rowid) FROM intents)",
+        )
+        .expect("an update");
+    let settings = config(relay.directory.path(), &receiver.url("/"));
+    let relay = TestRelay::start_in(Arc::clone(&relay.directory), settings, None);
+    for (key, id) in &ids {
+        let is_damaged = *key != "b";
+        let status = if is_damaged { "failed" } else { "delivered" };
+        let shown = relay_with_status(&relay.client, id, status);
+        assert_eq!(shown["payload"] == serde_json::json!({}), is_damaged);
+        let reason = shown["failureReason"].as_str().unwrap_or_default();
+        assert_eq!(reason.starts_with("payload_damaged"), is_damaged, "{shown}");
+        // The same key once more shows it as well.
+        let again = relay.client.create(&[("Idempotency-Key", *key)], &body);
+        assert_eq!((again.status, &again.json()["id"]), (201, &shown["id"]));
+    }
+    let page = relay.client.get("/v1/relays").json();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(3), "{page}");
 }

@@ -40,8 +40,7 @@ pub(super) async fn respond(
     row: StoredRelay,
     response: fn(&RelayView<'_>) -> Response,
 ) -> Result<Response, ApiError> {
-    let request_id = context.id().to_owned();
     let bytes = row.size();
-    let work = move || Ok(response(&RelayView::new(&row, &request_id)?));
-    app.offload.run_if_large(context, bytes, work).await?
+    let work = move || response(&RelayView::new(&row));
+    app.offload.run_if_large(context, bytes, work).await
 }

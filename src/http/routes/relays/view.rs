@@ -4,9 +4,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::http::api_error::ApiError;
 use crate::model::{DeliveryState, IntentId};
-use crate::store::{StoreError, StoredRelay};
+use crate::store::StoredRelay;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,9 +47,16 @@ impl<'a> WebhookDestination<'a> {
     }
 }
 
-/// The payload. A discarded relay has none any more, and the contract wants an object.
-fn payload(stored: &[u8]) -> &[u8] {
-    if stored.is_empty() { b"{}" } else { stored }
+/// The payload. The contract wants an object: an empty one stands for a payload that was deleted,
+/// or that is none any more since a disk has damaged its bytes. The rest of the relay is as true as
+/// before, and so are the others of its page.
+fn payload(stored: &[u8]) -> &RawValue {
+    let object = |bytes| {
+        let json = serde_json::from_slice::<&RawValue>(bytes).ok();
+        json.filter(|json| json.get().starts_with('{'))
+    };
+    let payload = object(stored).or_else(|| object(b"{}"));
+    payload.expect("an empty object is one")
 }
 
 fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -58,23 +64,14 @@ fn as_text<S: serde::Serializer>(id: &IntentId, serializer: S) -> Result<S::Ok, 
 }
 
 impl<'a> RelayView<'a> {
-    pub fn new(row: &'a StoredRelay, request_id: &str) -> Result<Self, ApiError> {
-        let damaged = |what: &str| {
-            let error = StoreError::Unexpected(format!("{what} of relay {} isn't JSON", row.id));
-            ApiError::from_store(&error, request_id)
-        };
-        Ok(Self {
+    pub fn new(row: &'a StoredRelay) -> Self {
+        let metadata = row.metadata.as_deref();
+        Self {
             id: row.id,
             event_type: &row.event_type,
             destination: WebhookDestination::to(&row.url),
-            payload: serde_json::from_slice(payload(&row.payload))
-                .map_err(|_| damaged("the payload"))?,
-            metadata: row
-                .metadata
-                .as_deref()
-                .map(serde_json::from_str)
-                .transpose()
-                .map_err(|_| damaged("the metadata"))?,
+            payload: payload(&row.payload),
+            metadata: metadata.and_then(|metadata| serde_json::from_str(metadata).ok()),
             status: row.state.relay_name(),
             created_at: row.created_at,
             delivered_at: (row.state == DeliveryState::Delivered).then_some(row.updated_at),
@@ -82,6 +79,6 @@ impl<'a> RelayView<'a> {
                 .last_error
                 .as_deref()
                 .filter(|_| row.state == DeliveryState::DeadLettered),
-        })
+        }
     }
 }
