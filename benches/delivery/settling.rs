@@ -76,8 +76,7 @@ pub fn by_destinations_of_one_host(scene: &Scene) -> Value {
     measured(rows.into(), |_| 0, "÷ one")
 }
 
-/// Destinations at one address that refuse this many of a hundred events, which are dead-lettered
-/// at once: each refusal releases what was prefetched behind it.
+/// Destinations at one address that refuse a part of the events, which are dead-lettered at once.
 pub fn with_refusals(scene: &Scene) -> Value {
     let rows = [1, 100].into_iter().flat_map(|count| {
         [0, 5, 20, 50].map(|refused| {

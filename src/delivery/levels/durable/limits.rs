@@ -11,8 +11,9 @@ use crate::model::{Breaker, BreakerChange, FailureKind, Health};
 
 /// Quick attempts in a row before a delivery is prefetched; never more are prefetched than there
 /// were. With 16 of them ten thousand destinations began at two thirds of the pace, and a hundred
-/// that fail one attempt in twenty settled a tenth less. With one, those that fail each second
-/// attempt had a quarter less, for all that is released after a failure (measured).
+/// that fail one attempt in twenty settled a tenth less than with four. With one, those that fail
+/// each second attempt settled a quarter less than with 16, for all that is released after a
+/// failure (measured). Two lies between.
 pub(super) const MIN_STREAK: usize = 2;
 
 /// An attempt costs its destination one round for each such time that it took.
