@@ -73,6 +73,7 @@ fn message(destination: &str, now: Timestamp) -> OutboundMessage {
         created_at: now,
         headers: b"content-type: application/json\r\n".to_vec(),
         body: body.to_string().into_bytes(),
+        has_damaged_text: false,
         checksum: None,
         gone: None,
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relay::config::Ordering as Order;
 use relay::model::OnDead;
 
+use crate::commands::output_of;
 use crate::needs_a_file;
 use crate::support::{
     Answer, Process, Receiver, TestRelay, config, event_id, event_with_status, orders, outcomes,
@@ -212,4 +213,107 @@ fn a_relay_whose_payload_is_no_object_any_more_is_shown_without_it() {
     }
     let page = relay.client.get("/v1/relays").json();
     assert_eq!(page["items"].as_array().map(Vec::len), Some(3), "{page}");
+}
+
+/// Replaces a bit of each of these columns, in the oldest event of each surface, so that they are no
+/// UTF-8 any more.
+fn damage_texts(directory: &Path, table: &str, columns: &[&str]) {
+    let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("the database");
+    let id = if table == "intents" {
+        "id"
+    } else {
+        "intent_id"
+    };
+    for column in columns {
+        let changed = sql.execute(
+            &format!(
+                "UPDATE {table} SET {column} = CAST(x'ff' || CAST({column} AS BLOB) AS TEXT)
+                 WHERE {id} IN (SELECT min(id) FROM intents GROUP BY surface)
+                   AND {column} IS NOT NULL"
+            ),
+            [],
+        );
+        assert!(changed.expect("an update") > 0, "{column} has a text");
+    }
+}
+
+/// The row alone suffers: not the start, not the others of its page, and no command.
+#[test]
+fn texts_that_are_damaged_fail_neither_a_start_nor_a_page_nor_a_command() {
+    needs_a_file!("bytes of the file are damaged");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let toml = |level: &str| {
+        format!(
+            "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n\
+             [database]\nmin_free_bytes = '0'\n[api]\nkeys = ['test-key']\n\
+             [delivery]\nlevel = '{level}'\nallow_networks = ['127.0.0.0/8']\n\
+             [destinations.orders]\nurl = '{url}'\n\
+             [sources.github]\ndestinations = ['orders']\nforward_query = 'append'\n\
+             event_type = {{ json_pointer = '/type' }}\n",
+            url = receiver.url("/")
+        )
+    };
+    let server = Process::serve(path, &toml("off"));
+    let create = |server: &Process, key: &str| {
+        let body = relay_to(&receiver.url("/"), "{}");
+        let body = body.replace("\"payload\"", "\"metadata\":{\"m\":\"1\"},\"payload\"");
+        server.client.create(&[("Idempotency-Key", key)], &body)
+    };
+    let relays = ["a", "b"].map(|key| relay_id(&create(&server, key)));
+    let events = ["1", "2"].map(|key| {
+        let headers = [("Idempotency-Key", key)];
+        let path = "/webhooks/github?a=1";
+        event_id(
+            &server
+                .client
+                .send("POST", path, &headers, b"{\"type\":\"t\"}"),
+        )
+    });
+    server.signal("-TERM");
+    server.wait();
+    let columns = [
+        "label",
+        "url",
+        "event_type",
+        "query",
+        "metadata",
+        "idempotency_key",
+    ];
+    damage_texts(path, "intents", &columns);
+    let server = Process::serve(path, &toml("durable"));
+    for (nth, (relay, event)) in relays.iter().zip(&events).enumerate() {
+        let is_damaged = nth == 0;
+        let status = if is_damaged {
+            "dead_lettered"
+        } else {
+            "delivered"
+        };
+        let shown = event_with_status(&server.client, event, status);
+        let status = if is_damaged { "failed" } else { "delivered" };
+        let relay = relay_with_status(&server.client, relay, status);
+        for reason in [&shown["last_error"], &relay["failureReason"]] {
+            let reason = reason.as_str().unwrap_or_default();
+            assert_eq!(
+                reason.starts_with("payload_damaged"),
+                is_damaged,
+                "{reason}"
+            );
+        }
+    }
+    // What is damaged was not sent.
+    receiver.next();
+    receiver.next();
+    let page = server.client.get("/v1/relays").json();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{page}");
+    server.signal("-TERM");
+    server.wait();
+    damage_texts(path, "deliveries", &["last_error"]);
+    damage_texts(path, "attempts", &["error", "failure", "next"]);
+    assert_eq!(output_of(path, &["list", "--json"]).lines().count(), 4);
+    assert!(output_of(path, &["show", &events[0]]).contains("payload_damaged"));
+    assert!(output_of(path, &["show", &relays[0]]).contains("payload_damaged"));
+    assert_eq!(output_of(path, &["export"]).lines().count(), 5);
+    output_of(path, &["erase", "--yes", &events[0]]);
 }

@@ -52,6 +52,7 @@ fn message_of(row: &Row) -> Result<Option<OutboundMessage>, Failure> {
         created_at: Timestamp::from_millis(row.try_get(6)?),
         headers: row.try_get(7)?,
         body,
+        has_damaged_text: false,
         checksum: row.try_get::<_, Option<i64>>(11)?.map(Checksum),
         gone: gone.transpose()?,
     }))

@@ -164,6 +164,30 @@ pub fn stored_ids(row: &Row<'_>, at: usize) -> Result<Vec<IntentId>> {
     .collect()
 }
 
+/// A text as it is shown. A disk may have damaged it: what is no UTF-8 any more is replaced by
+/// U+FFFD, so that one row fails neither its page nor a start.
+pub fn text(row: &Row<'_>, at: usize) -> Result<String> {
+    match maybe_text(row, at)? {
+        Some(text) => Ok(text),
+        // NULL: the error names the column.
+        None => row.get(at),
+    }
+}
+
+/// A text as it is shown; none if there is none.
+pub fn maybe_text(row: &Row<'_>, at: usize) -> Result<Option<String>> {
+    match row.get_ref(at)? {
+        ValueRef::Text(bytes) => Ok(Some(String::from_utf8_lossy(bytes).into_owned())),
+        _ => row.get(at),
+    }
+}
+
+/// Whether a text is no UTF-8 any more.
+pub fn is_damaged(row: &Row<'_>, at: usize) -> Result<bool> {
+    let value = row.get_ref(at)?;
+    Ok(matches!(value, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err()))
+}
+
 /// Why and when a payload was deleted, from the columns `at` and the next one.
 pub fn gone_payload(row: &Row<'_>, at: usize) -> Result<Option<GonePayload>> {
     let reason: Option<GoneReason> = row.get(at)?;

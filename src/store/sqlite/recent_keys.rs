@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::store::sqlite::columns::{maybe_text, text};
 use crate::store::types::{IdempotencyKey, OwnerId};
 
 /// Keys buffered before a flush. With 500 000 keys stored, 16 384 buffered ones fall seven to an
@@ -78,8 +79,9 @@ impl RecentKeys {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             loaded.since_mark += 1;
-            if let Some(key) = row.get::<_, Option<String>>(3)? {
-                let (scope, label): (Option<OwnerId>, String) = (row.get(1)?, row.get(2)?);
+            // Nobody asks for a damaged key again, and no key stops a start.
+            if let Some(key) = maybe_text(row, 3)? {
+                let (scope, label): (Option<OwnerId>, String) = (row.get(1)?, text(row, 2)?);
                 let digest = IdempotencyKey::digest_of(scope, &label, &key);
                 loaded.recent.insert((digest, row.get(0)?));
             }

@@ -25,6 +25,8 @@ pub(crate) struct OutboundMessage {
     /// `name: value\r\n` each.
     pub headers: Vec<u8>,
     pub body: Vec<u8>,
+    /// Whether a disk has damaged a text: it is no UTF-8 any more. The checksum is not of texts.
+    pub has_damaged_text: bool,
     /// None if it was written by a version that made none.
     pub checksum: Option<Checksum>,
     /// Why the body is gone, if it is.
@@ -46,6 +48,6 @@ impl OutboundMessage {
             let digest = PayloadDigest::of(&self.headers, &self.body);
             digest.in_row(IntentRow(self.id.row())) != checksum
         });
-        is_damaged.then_some(PayloadProblem::Damaged)
+        (is_damaged || self.has_damaged_text).then_some(PayloadProblem::Damaged)
     }
 }

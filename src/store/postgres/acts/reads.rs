@@ -274,6 +274,7 @@ impl BulkReads for Connection {
             created_at: row.try_get(4)?,
             headers: row.try_get(5)?,
             body: row.try_get(6)?,
+            has_damaged_text: false,
             checksum: row.try_get(9)?,
             gone: row.try_get(10)?,
         }))

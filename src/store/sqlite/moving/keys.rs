@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::store::move_error::MoveError;
+use crate::store::sqlite::columns::{maybe_text, text};
 use crate::store::types::{IdempotencyKey, MovedRow, MovedRows, MovedValue, OnRows, OwnerId};
 
 /// Keys of the table, those of one digest together.
@@ -29,8 +30,8 @@ struct Key {
 
 impl Key {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (scope, label): (Option<OwnerId>, String) = (row.get(2)?, row.get(3)?);
-        let key: Option<String> = row.get(4)?;
+        let (scope, label): (Option<OwnerId>, String) = (row.get(2)?, text(row, 3)?);
+        let key = maybe_text(row, 4)?;
         let stored: Option<i64> = row.get(0)?;
         let whole = match &key {
             Some(key) => IdempotencyKey::whole_digest_of(scope, &label, key),

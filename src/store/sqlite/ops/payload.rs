@@ -4,6 +4,7 @@ use rusqlite::params;
 
 use crate::model::Surface;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::{maybe_text, text};
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{GoneReason, IdempotencyKey, IntentRow, OwnerId};
 
@@ -46,7 +47,7 @@ pub fn erase(tx: &Tx<'_>, intent: IntentRow) -> Result<(), StoreError> {
         [intent],
         |row| {
             let surface = Surface::from_number(row.get(0)?);
-            Ok((surface, row.get(1)?, row.get(2)?, row.get(3)?))
+            Ok((surface, row.get(1)?, text(row, 2)?, maybe_text(row, 3)?))
         },
     )?;
     if let Some((surface, scope, label, Some(key))) = key {

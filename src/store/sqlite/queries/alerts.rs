@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::clock::Timestamp;
 use crate::model::{FailureKind, IntentId, Surface};
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::maybe_text;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
@@ -52,7 +53,7 @@ struct DeadLetter {
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let random: i64 = row.get(1)?;
     let surface: i64 = row.get(2)?;
-    let failure: Option<String> = row.get(4)?;
+    let failure = maybe_text(row, 4)?;
     let kind = failure.as_deref().and_then(FailureKind::from_name);
     Ok(DeadLetter {
         id: DeadLetterId {

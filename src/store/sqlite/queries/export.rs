@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::model::{IntentId, Surface};
 use crate::store::bulk::{Cursor, selection_of};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::{gone_payload, intent_id, waits_until};
+use crate::store::sqlite::columns::{gone_payload, intent_id, maybe_text, text, waits_until};
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::queries::bulk_reads::destination_id;
 use crate::store::types::{
@@ -56,16 +56,16 @@ fn record(sql: &Connection, intent: IntentRow) -> Result<Option<EventRecord>, St
     )?;
     let found = statement.query_row([intent], |row| {
         let id: IntentId = intent_id(row, 0)?;
-        let key: Option<String> = row.get(9)?;
+        let key = maybe_text(row, 9)?;
         let (scope, request_digest) = (row.get(10)?, row.get(11)?);
         Ok(EventRecord {
             id: Surface::from_number(row.get(2)?).public_id(id),
             accepted_at: row.get(3)?,
-            label: row.get(4)?,
-            event_type: row.get(5)?,
-            url: row.get(6)?,
-            query: row.get(7)?,
-            metadata: row.get(8)?,
+            label: text(row, 4)?,
+            event_type: maybe_text(row, 5)?,
+            url: maybe_text(row, 6)?,
+            query: maybe_text(row, 7)?,
+            metadata: maybe_text(row, 8)?,
             key: key.map(|key| KeyRecord {
                 key,
                 scope,
@@ -100,14 +100,14 @@ fn deliveries(sql: &Connection, intent: IntentRow) -> Result<Vec<DeliveryRecord>
     let rows = statement.query_map([intent], |row| {
         let destination: DestinationId = row.get(0)?;
         let record = DeliveryRecord {
-            destination: row.get(1)?,
+            destination: text(row, 1)?,
             owner: row.get(2)?,
             status: row.get(3)?,
             attempts: row.get(4)?,
             entries: row.get(5)?,
             next_attempt_at: waits_until(row, 6)?,
             updated_at: row.get(7)?,
-            last_error: row.get(8)?,
+            last_error: maybe_text(row, 8)?,
             order_key: row.get(9)?,
             is_in_line: row.get(10)?,
             discarded_at: row.get(11)?,
@@ -142,15 +142,15 @@ fn history(
             duration_ms: row.get(3)?,
             outcome: row.get(4)?,
             status_code: row.get(5)?,
-            failure: row.get(6)?,
-            error: row.get(7)?,
+            failure: maybe_text(row, 6)?,
+            error: maybe_text(row, 7)?,
             response: row.get(8)?,
-            address: row.get(9)?,
+            address: maybe_text(row, 9)?,
             resolve_ms: row.get(10)?,
             connect_ms: row.get(11)?,
             tls_ms: row.get(12)?,
             first_byte_ms: row.get(13)?,
-            next: row.get(14)?,
+            next: maybe_text(row, 14)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

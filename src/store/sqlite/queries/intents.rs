@@ -4,7 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::model::{DeliveryState, IntentId, OrderKey, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::{BLOCKED, gone_payload, intent_id, waits_until};
+use crate::store::sqlite::columns::{
+    BLOCKED, gone_payload, intent_id, maybe_text, text, waits_until,
+};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{
@@ -29,14 +31,14 @@ fn find(
             Ok(StoredIntent {
                 id: intent_id(row, 0)?,
                 surface: Surface::from_number(row.get(2)?),
-                label: row.get(3)?,
-                url: row.get(4)?,
+                label: text(row, 3)?,
+                url: maybe_text(row, 4)?,
                 created_at: row.get(5)?,
                 payload: row.get(6)?,
-                event_type: row.get(7)?,
+                event_type: maybe_text(row, 7)?,
                 is_unrouted: row.get(8)?,
                 headers: row.get(9)?,
-                query: row.get(10)?,
+                query: maybe_text(row, 10)?,
                 gone: gone_payload(row, 11)?,
                 deliveries: Vec::new(),
             })
@@ -62,14 +64,14 @@ fn deliveries(sql: &Connection, id: IntentId) -> Result<Vec<StoredDelivery>, Sto
     )?;
     let rows = statement.query_map(params![id.row(), BLOCKED], |row| {
         let delivery = StoredDelivery {
-            destination: row.get(0)?,
+            destination: text(row, 0)?,
             state: row.get(1)?,
             attempts: row.get(2)?,
             next_attempt_at: waits_until(row, 3)?,
             in_line: InLine::Free,
             updated_at: row.get(4)?,
-            last_error: row.get(5)?,
-            paused: row.get(6)?,
+            last_error: maybe_text(row, 5)?,
+            paused: maybe_text(row, 6)?,
             held_until: row.get(7)?,
             probe_at: row.get(8)?,
             discarded_at: row.get(12)?,
@@ -139,15 +141,15 @@ pub fn history(
             duration_ms: row.get(2)?,
             outcome: StoredAttempt::outcome_of(row.get(3)?),
             status_code: row.get(4)?,
-            error: row.get(5)?,
+            error: maybe_text(row, 5)?,
             response: row.get(6)?,
-            failure: row.get(7)?,
-            address: row.get(8)?,
+            failure: maybe_text(row, 7)?,
+            address: maybe_text(row, 8)?,
             resolve_ms: row.get(9)?,
             connect_ms: row.get(10)?,
             tls_ms: row.get(13)?,
             first_byte_ms: row.get(11)?,
-            next: row.get(12)?,
+            next: maybe_text(row, 12)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

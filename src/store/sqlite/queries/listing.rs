@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::model::Surface;
 use crate::store::error::StoreError;
 use crate::store::newest::{Newest, newest_due_by};
-use crate::store::sqlite::columns::{BLOCKED, intent_id, waits_until};
+use crate::store::sqlite::columns::{BLOCKED, intent_id, maybe_text, text, waits_until};
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
@@ -252,14 +252,14 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<ListedDelivery> {
     Ok(ListedDelivery {
         id: intent_id(row, 0)?,
         surface: Surface::from_number(row.get(2)?),
-        label: row.get(3)?,
-        destination: row.get(4)?,
+        label: text(row, 3)?,
+        destination: text(row, 4)?,
         state: row.get(5)?,
         attempts: row.get(6)?,
         created_at: row.get(7)?,
         updated_at: row.get(8)?,
         next_attempt_at: waits_until(row, 9)?,
-        last_error: row.get(10)?,
+        last_error: maybe_text(row, 10)?,
         discarded_at: row.get(11)?,
     })
 }

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::model::{IntentId, Surface};
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::{is_damaged, maybe_text, text};
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{IntentRow, OutboundMessage};
 
@@ -25,16 +26,21 @@ fn load(
             return Ok(None);
         };
         let random: i64 = row.get(0)?;
+        let mut has_damaged_text = false;
+        for at in [2, 3, 7, 8] {
+            has_damaged_text |= is_damaged(row, at)?;
+        }
         Ok(Some(OutboundMessage {
             id: IntentId::new(intent.0, random.cast_unsigned()),
             surface: Surface::from_number(row.get(1)?),
-            label: row.get(2)?,
-            event_type: row.get(7)?,
-            url: row.get(3)?,
-            query: row.get(8)?,
+            label: text(row, 2)?,
+            event_type: maybe_text(row, 7)?,
+            url: maybe_text(row, 3)?,
+            query: maybe_text(row, 8)?,
             created_at: row.get(4)?,
             headers: row.get(5)?,
             body,
+            has_damaged_text,
             checksum: row.get(9)?,
             gone: row.get(10)?,
         }))

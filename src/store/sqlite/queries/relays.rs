@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::model::IntentId;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::columns::{intent_id, maybe_text, text};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{RelayCursor, RelaysPage, StoredRelay};
 
@@ -70,14 +70,14 @@ fn page(
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredRelay> {
     Ok(StoredRelay {
         id: intent_id(row, 0)?,
-        event_type: row.get(2)?,
-        url: row.get(3)?,
+        event_type: text(row, 2)?,
+        url: text(row, 3)?,
         payload: row.get(4)?,
-        metadata: row.get(5)?,
+        metadata: maybe_text(row, 5)?,
         created_at: row.get(6)?,
         state: row.get(7)?,
         updated_at: row.get(8)?,
-        last_error: row.get(9)?,
+        last_error: maybe_text(row, 9)?,
     })
 }
 

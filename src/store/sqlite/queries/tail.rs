@@ -11,7 +11,7 @@ use crate::store::follow::{
     DUE_OF_EACH, DeliveryKey, FollowedIntent, FollowedState, MAX_DESTINATIONS, NewEntries,
     TailReads, Tracked, look,
 };
-use crate::store::sqlite::columns::intent_id;
+use crate::store::sqlite::columns::{intent_id, maybe_text, text};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::queries::bulk_reads::destination_id;
@@ -28,8 +28,8 @@ fn intent(row: &Row<'_>) -> rusqlite::Result<FollowedIntent> {
     Ok(FollowedIntent {
         id: intent_id(row, 0)?,
         surface: Surface::from_number(row.get(2)?),
-        label: row.get(3)?,
-        event_type: row.get(4)?,
+        label: text(row, 3)?,
+        event_type: maybe_text(row, 4)?,
         created_at: row.get(5)?,
         bytes: row.get(6)?,
     })
@@ -79,7 +79,7 @@ impl TailReads for Reads<'_> {
         for intent in intents {
             let mut rows = statement.query(params![intent, to])?;
             while let Some(row) = rows.next()? {
-                found.push(((*intent, row.get(0)?), row.get(1)?));
+                found.push(((*intent, row.get(0)?), text(row, 1)?));
             }
         }
         Ok(found)
@@ -118,7 +118,7 @@ impl TailReads for Reads<'_> {
              WHERE i.id = ?1 AND t.id = ?2"
         ))?;
         let found = statement.query_row(params![key.0, key.1], |row| {
-            Ok((intent(row)?, row.get::<_, String>(7)?))
+            Ok((intent(row)?, text(row, 7)?))
         });
         let Some((intent, name)) = found.optional()? else {
             return Ok(None);

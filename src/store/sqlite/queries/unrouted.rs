@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::{intent_id, is_of_type};
+use crate::store::sqlite::columns::{intent_id, is_of_type, maybe_text, text};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::{
@@ -76,8 +76,8 @@ fn page(sql: &Connection, query: &UnroutedQuery) -> Result<UnroutedPage, StoreEr
     let stop = search(sql, query, columns, limit.saturating_add(1), |row| {
         found.push(UnroutedEvent {
             id: intent_id(row, 2)?,
-            source: row.get(4)?,
-            event_type: row.get(5)?,
+            source: text(row, 4)?,
+            event_type: maybe_text(row, 5)?,
             created_at: row.get(6)?,
         });
         Ok(())

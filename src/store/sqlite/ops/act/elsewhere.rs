@@ -6,6 +6,7 @@ use super::entry::{Entry, due, insert_entry};
 use crate::model::{DeliveryState, OrderKey};
 use crate::store::bulk::{PAYLOAD_GONE, SKIPPED, done, wording};
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::{maybe_text, text};
 use crate::store::sqlite::ops::{line, payload};
 use crate::store::sqlite::tx::Tx;
 use crate::store::types::{BulkTally, DestinationId, IntentRow};
@@ -69,9 +70,9 @@ pub fn reroute(
         |row| {
             let carried = Carried {
                 history: row.get(1)?,
-                last_error: row.get(2)?,
+                last_error: maybe_text(row, 2)?,
             };
-            Ok((row.get(0)?, carried, row.get(3)?))
+            Ok((row.get(0)?, carried, text(row, 3)?))
         },
     )?;
     let Some((state, carried, name)) = found else {
