@@ -503,3 +503,72 @@ fn a_held_relay_is_not_moved() {
     assert!(there.output_of(&["show", &id]).contains(&id));
     server.drop_database(&url);
 }
+
+/// Bytes of payloads, and as many of answers, in the database of the next test.
+const LARGE: usize = 64 << 20;
+
+/// The memory of a process that moves it, besides code and shared pages: less than either half.
+/// Kibibytes, as `ulimit` has them.
+const MEMORY: usize = 40 << 10;
+
+/// The same command with no more memory than [`MEMORY`]: it would end with an error.
+fn within_memory(command: &Command) -> Command {
+    let mut bound = Command::new("sh");
+    bound
+        .args(["-c", &format!("ulimit -d {MEMORY} && exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().expect("a directory"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound
+}
+
+/// Events with payloads of 256 KiB, and as many bytes of answers of 4 KiB each.
+fn fill_large(path: &Path) {
+    let events = LARGE >> 18;
+    let answers = LARGE / events / 4096;
+    let sql = Connection::open(path.join("relay.db")).expect("the database");
+    sql.execute_batch(&format!(
+        "INSERT INTO destinations (id, name) VALUES (1, 'orders');
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {events})
+         INSERT INTO intents (id, random, surface, created_at, label, headers, body)
+         SELECT 1000000000000000 + i, i, 1, 1, 'github', x'', randomblob({LARGE} / {events})
+         FROM n;
+         INSERT INTO deliveries (intent_id, destination_id, state, updated_at, last_error, history)
+         SELECT id, 1, 4, 1, 'x', {answers} FROM intents;
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {answers})
+         INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms,
+                               outcome, response)
+         SELECT intent_id, 1, i, i, 1, 1, 2, randomblob(4096) FROM deliveries, n;"
+    ))
+    .expect("good SQL");
+}
+
+#[test]
+fn a_move_there_and_back_takes_less_memory_than_the_database_has_bytes() {
+    let Some((server, url)) = server() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let file = Place { path, url: None };
+    drop(file.serve(&toml("http://127.0.0.1:9/")));
+    fill_large(path);
+    let there = Place {
+        path,
+        url: Some(&url),
+    };
+    let back = path.join("back.db").display().to_string();
+    for (from, to) in [(&file, &url), (&there, &back)] {
+        let command = within_memory(&from.command(&["migrate", "--to", to]));
+        let output = { command }.output().expect("the binary runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "to {to}: {error}");
+    }
+    server.drop_database(&url);
+}
