@@ -6,15 +6,12 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::delivery::outcome::Outcome;
 use crate::delivery::target::Target;
-use crate::store::{Claim, ClaimId, DestinationId, IntentRow, OutboundMessage};
+use crate::store::{Claim, ClaimId, IntentRow, OutboundMessage};
 
 /// The longest that a quick attempt takes. Nothing is prefetched for a destination whose attempts
 /// take longer, and its prefetched deliveries are released: a queue of them would keep their
 /// workers from other destinations for many times as long.
 pub(in crate::delivery) const QUICK: Duration = Duration::from_millis(100);
-
-/// A delivery among all: its event, and its destination.
-pub(in crate::delivery) type DeliveryKey = (IntentRow, DestinationId);
 
 /// A claimed delivery.
 #[derive(Clone)]
@@ -68,10 +65,6 @@ impl Attempt {
         }
     }
 
-    pub fn key(&self) -> DeliveryKey {
-        (self.intent, self.target.id)
-    }
-
     /// The public id, for the log; empty unless the body is loaded.
     pub fn event_id(&self) -> String {
         match &self.body {
@@ -96,7 +89,7 @@ pub(in crate::delivery) struct Completion {
     /// None if no attempt was made.
     pub outcome: Option<Outcome>,
     /// The prefetched delivery that the worker went on with.
-    pub followed_by: Option<DeliveryKey>,
+    pub followed_by: Option<Claim>,
 }
 
 impl Completion {

@@ -7,13 +7,13 @@ mod state;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use crate::delivery::attempt::{Attempt, Completion, DeliveryKey};
+use crate::delivery::attempt::{Attempt, Completion};
 use crate::delivery::context::Context;
 use crate::delivery::transport::Transport;
 use crate::delivery::wake::Wake;
 use crate::delivery::worker;
 use crate::stop::Ending;
-use crate::store::DestinationId;
+use crate::store::{Claim, DestinationId};
 use state::PoolState;
 
 /// A worker's stack: a TLS handshake is the deepest that it goes, in some tens of KiB.
@@ -96,13 +96,13 @@ impl Pool {
     /// Hands attempts to free workers, and wakes no more of them than there are attempts. A
     /// prefetched delivery begins in the place that an attempt has left, or comes back. Returns
     /// those that begin at once.
-    pub fn submit(&self, attempts: Vec<Attempt>, prefetched: Vec<Attempt>) -> Vec<DeliveryKey> {
+    pub fn submit(&self, attempts: Vec<Attempt>, prefetched: Vec<Attempt>) -> Vec<Claim> {
         let mut state = self.shared.state();
         let before = state.queue.len();
         state.queue.extend(attempts);
         let begun = prefetched.into_iter();
         let begun = begun.filter_map(|attempt| state.prefetch(attempt));
-        let begun: Vec<DeliveryKey> = begun.collect();
+        let begun: Vec<Claim> = begun.collect();
         let count = state.queue.len() - before;
         // Some may have come back at once.
         if !state.completions.is_empty() {
@@ -142,7 +142,7 @@ impl PoolShared {
         let mut state = self.state();
         let target = completion.attempt.target.id;
         let next = state.follow_up(target, completion.leaves_place());
-        completion.followed_by = next.as_ref().map(|(attempt, _)| attempt.key());
+        completion.followed_by = next.as_ref().map(|(attempt, _)| attempt.claim());
         state.completions.push(completion);
         match next {
             Some((attempt, has_enough)) if !state.is_stopped => {

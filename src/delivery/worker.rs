@@ -132,8 +132,7 @@ fn give_up_if_repeated(outcome: Outcome, attempt: &Attempt, reader: &Reader) -> 
     let Some(failure @ FailureKind::ResponseHeadersTooLarge) = outcome.failure else {
         return outcome;
     };
-    let (intent, destination) = attempt.key();
-    let is_repeated = reader.has_failed_with(intent, destination, failure);
+    let is_repeated = reader.has_failed_with(attempt.intent, attempt.target.id, failure);
     // If the history can't be read now, the next attempt finds out.
     match is_repeated {
         Ok(true) => Outcome {

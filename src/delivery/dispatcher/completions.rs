@@ -20,7 +20,7 @@ impl Dispatcher {
         let monotonic = self.context.clock.monotonic();
         for mut completion in self.pool.take_completions() {
             let attempt = &completion.attempt;
-            let Some(closed) = self.ledger.close(attempt.key()) else {
+            let Some(closed) = self.ledger.close(attempt.claim()) else {
                 continue;
             };
             if !closed.was_in_flight {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::delivery::attempt::{Attempt, Body, DeliveryKey};
+use crate::delivery::attempt::{Attempt, Body};
 use crate::delivery::dispatcher::Dispatcher;
-use crate::store::{Claimed, OutboundMessage, Release, StoreError};
+use crate::store::{Claim, Claimed, OutboundMessage, Release, StoreError};
 
 /// The largest body, with its headers, that is loaded at the claim, all of a step at once; a larger
 /// one is loaded by the worker that sends it. So prefetched deliveries take at most 4 MiB with
@@ -52,18 +52,18 @@ impl Dispatcher {
                 attempts.push(attempt);
             }
         }
-        for key in self.pool.submit(attempts, prefetched) {
-            self.promote(key);
+        for claim in self.pool.submit(attempts, prefetched) {
+            self.promote(claim);
         }
         let busy = self.ledger.in_flight();
         self.context.metrics.workers_busy(busy);
     }
 
     /// A prefetched delivery has begun.
-    pub(super) fn promote(&mut self, key: DeliveryKey) {
-        if let Some(state) = self.targets.get(key.1) {
+    pub(super) fn promote(&mut self, claim: Claim) {
+        if let Some(state) = self.targets.get(claim.destination) {
             let reputation = self.admission.reputation(&state.target);
-            self.ledger.promote(key, reputation);
+            self.ledger.promote(claim, reputation);
         }
     }
 }

@@ -6,8 +6,7 @@ use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::delivery::admission::{Occupancy, Reputation};
-use crate::delivery::attempt::DeliveryKey;
-use crate::store::{DestinationId, Release};
+use crate::store::{Claim, DestinationId, Release};
 
 /// Deliveries that may be prefetched behind each attempt to a quick destination: enough to keep its
 /// worker busy while commits go by that also carry what comes in. With three a pipeline under load
@@ -18,7 +17,9 @@ pub(in crate::delivery) const PREFETCH_DEPTH: usize = 8;
 /// All that is claimed: at most `1 + PREFETCH_DEPTH` deliveries a worker.
 pub(in crate::delivery) struct Ledger {
     workers: usize,
-    claims: HashMap<DeliveryKey, OpenClaim>,
+    /// A delivery may have two on PostgreSQL: another node took the first one's place, and was taken
+    /// over in turn, while the attempt went on.
+    claims: HashMap<Claim, OpenClaim>,
     /// Destinations with a claim.
     by_destination: HashMap<DestinationId, ClaimCounts>,
     /// Attempts in flight.
@@ -83,30 +84,30 @@ impl Ledger {
     }
 
     /// A prefetched delivery begins.
-    pub fn promote(&mut self, key: DeliveryKey, reputation: Reputation) {
-        let Some(claim) = self.claims.get_mut(&key) else {
+    pub fn promote(&mut self, claim: Claim, reputation: Reputation) {
+        let Some(open) = self.claims.get_mut(&claim) else {
             return;
         };
-        if matches!(claim.phase, ClaimPhase::Prefetched) {
-            claim.phase = ClaimPhase::InFlight(reputation);
-            self.occupancy.add(claim.is_named, reputation);
-            let counts = self.counts_of(key.1);
+        if matches!(open.phase, ClaimPhase::Prefetched) {
+            open.phase = ClaimPhase::InFlight(reputation);
+            self.occupancy.add(open.is_named, reputation);
+            let counts = self.counts_of(claim.destination);
             counts.prefetched -= 1;
             counts.in_flight += 1;
         }
     }
 
     /// A delivery came back from the pool. None if it isn't claimed any more.
-    pub fn close(&mut self, key: DeliveryKey) -> Option<Closed> {
-        let claim = self.claims.remove(&key)?;
-        let was_in_flight = match claim.phase {
+    pub fn close(&mut self, claim: Claim) -> Option<Closed> {
+        let open = self.claims.remove(&claim)?;
+        let was_in_flight = match open.phase {
             ClaimPhase::InFlight(reputation) => {
-                self.occupancy.remove(claim.is_named, reputation);
+                self.occupancy.remove(open.is_named, reputation);
                 true
             }
             ClaimPhase::Prefetched => false,
         };
-        if let Entry::Occupied(mut counts) = self.by_destination.entry(key.1) {
+        if let Entry::Occupied(mut counts) = self.by_destination.entry(claim.destination) {
             if was_in_flight {
                 counts.get_mut().in_flight -= 1;
             } else {
@@ -117,7 +118,7 @@ impl Ledger {
             }
         }
         Some(Closed {
-            release: claim.release,
+            release: open.release,
             was_in_flight,
         })
     }
@@ -126,7 +127,7 @@ impl Ledger {
     pub fn close_all(&mut self) -> Vec<Release> {
         let claims = std::mem::take(&mut self.claims);
         *self = Self::new(self.workers);
-        claims.into_values().map(|claim| claim.release).collect()
+        claims.into_values().map(|open| open.release).collect()
     }
 
     /// The claims of a destination.
@@ -184,13 +185,12 @@ impl Ledger {
     }
 
     fn open(&mut self, release: Release, is_named: bool, phase: ClaimPhase) {
-        let key = (release.intent, release.destination);
-        let claim = OpenClaim {
+        let open = OpenClaim {
             release,
             is_named,
             phase,
         };
-        self.claims.insert(key, claim);
+        self.claims.insert(release.claim(), open);
     }
 
     fn counts_of(&mut self, destination: DestinationId) -> &mut ClaimCounts {

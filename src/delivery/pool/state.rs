@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::delivery::attempt::{Attempt, Completion, DeliveryKey};
-use crate::store::DestinationId;
+use crate::delivery::attempt::{Attempt, Completion};
+use crate::store::{Claim, DestinationId};
 
 /// The attempts between the dispatcher and the workers. Bounded by what is claimed.
 #[derive(Default)]
@@ -37,8 +37,8 @@ pub(super) struct IdleCompletions {
 }
 
 impl PoolState {
-    /// Takes in a prefetched delivery. Returns its key if it begins at once.
-    pub fn prefetch(&mut self, attempt: Attempt) -> Option<DeliveryKey> {
+    /// Takes in a prefetched delivery. Returns its claim if it begins at once.
+    pub fn prefetch(&mut self, attempt: Attempt) -> Option<Claim> {
         let destination = attempt.target.id;
         match self.idle.get_mut(&destination) {
             Some(idle) if idle.has_other => {
@@ -46,9 +46,9 @@ impl PoolState {
             }
             Some(idle) if idle.places > 0 => {
                 idle.places -= 1;
-                let key = attempt.key();
+                let claim = attempt.claim();
                 self.queue.push_back(attempt);
-                return Some(key);
+                return Some(claim);
             }
             _ => {
                 let queue = self.prefetched.entry(destination).or_default();

@@ -106,7 +106,7 @@ impl SettleAndClaim {
 }
 
 /// A claim on a delivery. A settlement is void if the claim is no longer the delivery's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Claim {
     pub intent: IntentRow,
     pub destination: DestinationId,
@@ -255,6 +255,15 @@ impl Release {
             destination: delivery.destination,
             claim: delivery.claim,
             due: Some(delivery.due),
+        }
+    }
+
+    /// The claim that is given up.
+    pub fn claim(&self) -> Claim {
+        Claim {
+            intent: self.intent,
+            destination: self.destination,
+            id: self.claim,
         }
     }
 

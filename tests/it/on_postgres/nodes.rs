@@ -2,12 +2,13 @@
 //! and the metrics; and `relay reload`, which reaches all of them.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use crate::learned_secrets::{SECRET, handshake, signed};
 use crate::support::postgres::{self, Server};
-use crate::support::{Client, Process, until};
+use crate::support::{Answer, Client, Gate, Process, Receiver, event_id, event_with_status, until};
 
 /// Nodes of one database, each with a directory and a file of its own.
 struct Nodes {
@@ -333,4 +334,52 @@ fn commands_about_a_file_leave_one_beside_a_server_alone() {
         "{said}"
     );
     assert!(about("clock: ").contains("the database's"), "{said}");
+}
+
+/// A node that lost its place while an attempt hung claims the delivery anew, once it is back. Each of
+/// the two attempts ends its own claim.
+#[test]
+fn a_delivery_that_is_claimed_again_during_its_attempt_is_settled() {
+    // The first delivery proves the receiver; the next two attempts hang behind a gate each.
+    let gates = [Gate::closed(), Gate::closed()];
+    let held = gates.clone();
+    let seen = AtomicUsize::new(0);
+    let receiver = Receiver::start(move |_| match seen.fetch_add(1, Ordering::SeqCst) {
+        nth @ 1..3 => Answer::status(200).behind(&held[nth - 1]),
+        _ => Answer::status(200),
+    });
+    let more = format!(
+        "[api]\nkeys = ['k']\n[delivery]\nlevel = 'durable'\n[destinations.slow]\nurl = '{}'\n\
+         [sources.x]\ndestinations = ['slow']\n",
+        receiver.url("/")
+    );
+    let Some(nodes) = Nodes::start_with(&["a"], &more) else {
+        return;
+    };
+    let client = &nodes.running[0].1.client;
+    let hook = |key, body: &[u8]| {
+        event_id(&client.send("POST", "/webhooks/x", &[("idempotency-key", key)], body))
+    };
+    event_with_status(client, &hook("1", b"{}"), "delivered");
+    receiver.next();
+    let id = hook("2", b"{}");
+    receiver.next();
+    // Others took this node for dead, and it joins again.
+    nodes.psql("DELETE FROM relay.nodes");
+    receiver.next();
+    gates[0].open();
+    until("the first attempt ends", || {
+        let ended = "relay_attempts_total{destination=\"slow\",outcome=\"delivered\"} 2";
+        let metrics = nodes.admin(0).get("/metrics").text();
+        metrics.contains(ended).then_some(())
+    });
+    gates[1].open();
+    event_with_status(client, &id, "delivered");
+    event_with_status(client, &hook("3", b"{}"), "delivered");
+    // Those of the life before are for whoever takes over.
+    until("no claim is left", || {
+        let left = "SELECT count(*) FROM relay.claims JOIN relay.nodes USING (epoch)";
+        let left = nodes.server.query(&nodes.url, left, &[]);
+        (left.trim_ascii() == b"0").then_some(())
+    });
 }

@@ -15,11 +15,11 @@ fn is_named(destination: DestinationId) -> bool {
     destination.number() % 2 == 0
 }
 
-fn release((intent, destination): DeliveryKey) -> Release {
+fn release(claim: Claim) -> Release {
     Release::untouched(&Claimed {
-        intent,
-        destination,
-        claim: ClaimId::of_test(1),
+        intent: claim.intent,
+        destination: claim.destination,
+        claim: claim.id,
         due: Timestamp::from_millis(0),
         attempt: 1,
         history: 0,
@@ -28,10 +28,10 @@ fn release((intent, destination): DeliveryKey) -> Release {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Start(DeliveryKey, usize),
-    Prefetch(DeliveryKey),
-    Promote(DeliveryKey, usize),
-    Close(DeliveryKey),
+    Start(Claim, usize),
+    Prefetch(Claim),
+    Promote(Claim, usize),
+    Close(Claim),
     /// All that is prefetched for a destination comes back.
     Recall(DestinationId),
     CloseAll,
@@ -40,12 +40,20 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let destination = || (0..DESTINATIONS).prop_map(DestinationId::of_test);
-    let key = || ((0i64..12).prop_map(IntentRow::of_test), destination());
+    // A node that was fenced claims a delivery anew while its first attempt goes on.
+    let claim = || {
+        let parts = (0i64..12, destination(), 1i64..3);
+        parts.prop_map(|(intent, destination, id)| Claim {
+            intent: IntentRow::of_test(intent),
+            destination,
+            id: ClaimId::of_test(id),
+        })
+    };
     prop_oneof![
-        4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Start(key, at)),
-        4 => key().prop_map(Event::Prefetch),
-        4 => (key(), 0usize..3).prop_map(|(key, at)| Event::Promote(key, at)),
-        6 => key().prop_map(Event::Close),
+        4 => (claim(), 0usize..3).prop_map(|(claim, at)| Event::Start(claim, at)),
+        4 => claim().prop_map(Event::Prefetch),
+        4 => (claim(), 0usize..3).prop_map(|(claim, at)| Event::Promote(claim, at)),
+        6 => claim().prop_map(Event::Close),
         1 => destination().prop_map(Event::Recall),
         1 => Just(Event::CloseAll),
         2 => (1u64..1_000).prop_map(Event::Wait),
@@ -58,7 +66,7 @@ type Phase = Result<Reputation, Duration>;
 /// Everything is counted anew for each question.
 #[derive(Default)]
 struct Model {
-    claims: BTreeMap<DeliveryKey, Phase>,
+    claims: BTreeMap<Claim, Phase>,
     /// The last prefetch, of destinations with a claim.
     prefetched_at: BTreeMap<DestinationId, Duration>,
     now: Duration,
@@ -66,45 +74,45 @@ struct Model {
 
 impl Model {
     fn of(&self, destination: DestinationId, is_in_flight: bool) -> usize {
-        let claims = self
-            .claims
-            .iter()
-            .filter(|((_, to), claimed)| *to == destination && claimed.is_ok() == is_in_flight);
+        let claims = self.claims.iter().filter(|(claim, claimed)| {
+            claim.destination == destination && claimed.is_ok() == is_in_flight
+        });
         claims.count()
     }
 
     fn apply(&mut self, event: &Event, ledger: &mut Ledger) {
         match *event {
-            Event::Start(key, at) => {
-                if let Entry::Vacant(free) = self.claims.entry(key) {
+            Event::Start(claim, at) => {
+                if let Entry::Vacant(free) = self.claims.entry(claim) {
                     free.insert(Ok(ALL[at]));
-                    ledger.start(release(key), is_named(key.1), ALL[at]);
+                    ledger.start(release(claim), is_named(claim.destination), ALL[at]);
                 }
             }
-            Event::Prefetch(key) => {
-                if let Entry::Vacant(free) = self.claims.entry(key) {
+            Event::Prefetch(claim) => {
+                if let Entry::Vacant(free) = self.claims.entry(claim) {
                     free.insert(Err(self.now));
-                    ledger.prefetch(release(key), is_named(key.1), self.now);
-                    self.prefetched_at.insert(key.1, self.now);
+                    ledger.prefetch(release(claim), is_named(claim.destination), self.now);
+                    self.prefetched_at.insert(claim.destination, self.now);
                 }
             }
-            Event::Promote(key, at) => {
-                ledger.promote(key, ALL[at]);
-                if let Some(claimed @ Err(_)) = self.claims.get_mut(&key) {
+            Event::Promote(claim, at) => {
+                ledger.promote(claim, ALL[at]);
+                if let Some(claimed @ Err(_)) = self.claims.get_mut(&claim) {
                     *claimed = Ok(ALL[at]);
                 }
             }
-            Event::Close(key) => self.close(key, ledger),
+            Event::Close(claim) => self.close(claim, ledger),
             Event::Recall(destination) => {
                 let claims = self.claims.iter();
-                let prefetched = claims.filter(|(key, at)| key.1 == destination && at.is_err());
-                let keys: Vec<_> = prefetched.map(|(key, _)| *key).collect();
-                for key in keys {
-                    self.close(key, ledger);
+                let prefetched =
+                    claims.filter(|(claim, at)| claim.destination == destination && at.is_err());
+                let keys: Vec<_> = prefetched.map(|(claim, _)| *claim).collect();
+                for claim in keys {
+                    self.close(claim, ledger);
                 }
             }
             Event::CloseAll => {
-                let mut closed: Vec<_> = ledger.close_all().iter().map(key_of).collect();
+                let mut closed: Vec<_> = ledger.close_all().iter().map(Release::claim).collect();
                 closed.sort_unstable();
                 let expected: Vec<_> = std::mem::take(&mut self.claims).into_keys().collect();
                 assert_eq!(closed, expected);
@@ -114,15 +122,19 @@ impl Model {
         }
     }
 
-    fn close(&mut self, key: DeliveryKey, ledger: &mut Ledger) {
-        let closed = ledger.close(key);
-        let expected = self.claims.remove(&key);
+    fn close(&mut self, claim: Claim, ledger: &mut Ledger) {
+        let closed = ledger.close(claim);
+        let expected = self.claims.remove(&claim);
         assert_eq!(
-            closed.map(|closed| (key_of(&closed.release), closed.was_in_flight)),
-            expected.map(|claimed| (key, claimed.is_ok()))
+            closed.map(|closed| (closed.release.claim(), closed.was_in_flight)),
+            expected.map(|claimed| (claim, claimed.is_ok()))
         );
-        if self.claims.keys().all(|(_, to)| *to != key.1) {
-            self.prefetched_at.remove(&key.1);
+        if self
+            .claims
+            .keys()
+            .all(|one| one.destination != claim.destination)
+        {
+            self.prefetched_at.remove(&claim.destination);
         }
     }
 
@@ -138,8 +150,8 @@ impl Model {
         assert_eq!(occupancy.total(), in_flight);
         for named in [true, false] {
             for reputation in ALL {
-                let began = self.claims.iter().filter(|((_, to), claimed)| {
-                    is_named(*to) == named && **claimed == Ok(reputation)
+                let began = self.claims.iter().filter(|(claim, claimed)| {
+                    is_named(claim.destination) == named && **claimed == Ok(reputation)
                 });
                 assert_eq!(occupancy.count(named, &[reputation]), began.count());
             }
@@ -149,7 +161,7 @@ impl Model {
             let counts = ledger.counts(destination);
             assert_eq!(counts.in_flight, self.of(destination, true));
             assert_eq!(counts.prefetched, self.of(destination, false));
-            let has = self.claims.keys().any(|(_, to)| *to == destination);
+            let has = self.claims.keys().any(|one| one.destination == destination);
             assert_eq!(ledger.has(destination), has);
         }
         let after = Duration::from_secs(1);
@@ -160,10 +172,6 @@ impl Model {
         });
         assert_eq!(stalled, expected.map(|(to, _)| *to).collect::<Vec<_>>());
     }
-}
-
-fn key_of(release: &Release) -> DeliveryKey {
-    (release.intent, release.destination)
 }
 
 proptest! {
@@ -177,8 +185,8 @@ proptest! {
             model.apply(event, &mut ledger);
             model.assert_agrees(&ledger);
         }
-        for key in model.claims.keys().copied().collect::<Vec<_>>() {
-            model.close(key, &mut ledger);
+        for claim in model.claims.keys().copied().collect::<Vec<_>>() {
+            model.close(claim, &mut ledger);
         }
         model.assert_agrees(&ledger);
         prop_assert!(ledger.is_empty(), "nothing is counted for ever");
