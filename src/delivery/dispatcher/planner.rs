@@ -126,10 +126,12 @@ impl Planner {
         } = self.shares.into_shares();
         let wanting = candidates.iter().filter(|one| one.share < one.ready);
         let is_contended = none_is_free && (leaves_unseen || wanting.count() > 1);
-        let depth_if_contended = is_contended.then(|| self.inputs.depth_if_contended());
         let fewest = self.fewest_in_flight;
         let (mut claims, mut is_cut_short) = (Vec::with_capacity(candidates.len()), false);
         for candidate in &mut candidates {
+            // Others want the workers of its part of the pool, though the pool has free ones.
+            let is_contended = is_contended || candidate.refused == Some(Refusal::NoShare);
+            let depth_if_contended = is_contended.then(|| self.inputs.depth_if_contended());
             // A destination with more attempts than another, which wants more, yields to it as
             // its attempts end.
             let yields = candidate.in_flight > fewest.saturating_add(1);

@@ -249,6 +249,22 @@ fn while_others_want_a_worker_only_attempts_that_begin_have_followers() {
 }
 
 #[test]
+fn within_a_part_of_the_pool_only_attempts_that_begin_have_followers() {
+    let inputs = Inputs {
+        max_adhoc: 1,
+        ..inputs(4)
+    };
+    let plan = plan(&schedule(3), inputs, &Fixed::new(2, 5), |id| {
+        let mut found = found(id, 9);
+        found.counts.in_flight = 1;
+        Some(found)
+    });
+    let claimed = plan.claims.iter().map(|one| (one.begin, one.prefetch));
+    let claimed: Vec<_> = claimed.collect();
+    assert_eq!(claimed, [(1, 5)], "the others would keep theirs for ever");
+}
+
+#[test]
 fn while_nobody_else_wants_a_worker_only_attempts_that_begin_are_turns() {
     let schedule = schedule(1);
     let plan = plan(&schedule, inputs(3), &Fixed::new(2, 5), |id| {
