@@ -163,6 +163,7 @@ impl Dispatcher {
         let is_refreshed = self.refresh();
         let (plan, look_again) = self.plan();
         let look_again = self.next_look(look_again, is_refreshed);
+        let expected = self.successors.len();
         let committed = self.commit(&plan.claims, plan.made_at);
         self.free_unclaimed(&plan.claims);
         let Some(committed) = committed else {
@@ -171,7 +172,7 @@ impl Dispatcher {
                 ..Tick::default()
             };
         };
-        let is_due = self.leaves_work(&plan, committed.claimed);
+        let is_due = self.leaves_work(&plan, committed.claimed, expected);
         Tick {
             claimed: committed.claimed,
             settled: committed.settled,
@@ -212,11 +213,14 @@ impl Dispatcher {
         all.into_iter().flatten().min()
     }
 
-    /// Whether the next tick has something to do at once.
-    fn leaves_work(&self, plan: &Plan, claimed: usize) -> bool {
+    /// Whether the next tick has something to do at once. The plan expected successors for this many
+    /// destinations.
+    fn leaves_work(&self, plan: &Plan, claimed: usize, expected: usize) -> bool {
         let has_more = plan.is_cut_short && claimed > 0 && self.ledger.room() > 0;
         // A claim was refused by what this very commit wrote: its worker is free for another.
-        let has_unseen = plan.leaves_unseen && self.ledger.free_workers() > 0;
+        // So is one that was kept for a successor which isn't there.
+        let leaves_some = plan.leaves_unseen || (expected > 0 && plan.leaves_wanting());
+        let has_unseen = leaves_some && self.ledger.free_workers() > 0;
         has_more || has_unseen || !self.releases.is_empty()
     }
 

@@ -116,6 +116,12 @@ impl Plan {
         }
     }
 
+    /// Whether a destination would take more workers than the plan had for it.
+    pub fn leaves_wanting(&self) -> bool {
+        let mut all = self.candidates.iter();
+        all.any(|candidate| candidate.share < candidate.ready && candidate.refused.is_none())
+    }
+
     /// Whether anything is prefetched.
     pub fn prefetches(&self) -> bool {
         self.claims.iter().any(|claim| claim.prefetch > 0)

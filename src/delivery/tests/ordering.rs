@@ -1,5 +1,6 @@
 //! Deliveries of one ordering key follow each other without a pause.
 
+use super::prefetch::{AtOnce, Scripted};
 use super::*;
 use crate::config::{Destination, Ordering as OrderingSettings};
 use crate::delivery::dispatcher::Tick;
@@ -9,19 +10,30 @@ const NAME: &str = "ledger";
 
 /// A scene whose destination `ledger` makes one delivery at a time.
 fn ordered(on_dead: OnDead) -> Scene {
-    let (directory, clock, context) = context_with(|config| {
+    let (directory, clock, context) = context_in_order(on_dead, 2);
+    let receiver = Arc::new(Receiver::default());
+    let transport = Arc::<Receiver>::clone(&receiver);
+    let admission = Box::new(Unlimited);
+    scene_in(directory, clock, context, receiver, transport, admission)
+}
+
+fn context_in_order(
+    on_dead: OnDead,
+    workers: usize,
+) -> (tempfile::TempDir, Arc<FakeClock>, Context) {
+    context_with(|config| {
+        config.delivery.workers = workers;
         let mut to = Destination::new("http://127.0.0.1:9/".parse().expect("a URL"));
         to.ordering = Some(OrderingSettings {
             on_dead,
             ..OrderingSettings::by("all")
         });
         config.destinations.insert(NAME.to_owned(), to);
-    });
-    let receiver = Arc::new(Receiver::default());
-    let transport = Arc::<Receiver>::clone(&receiver);
-    let admission = Box::new(Unlimited);
-    scene_in(directory, clock, context, receiver, transport, admission)
+    })
 }
+
+/// The longest wait for an attempt to begin.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn accept_ordered(scene: &Scene, count: usize) {
     for _ in 0..count {
@@ -88,5 +100,44 @@ fn nothing_follows_a_retry_or_a_dead_letter_that_blocks() {
     }
     let tick = scene.dispatcher.tick();
     assert_eq!(tick.look_again, None, "no delivery is due");
+    scene.store.stop();
+}
+
+/// The plan keeps a worker for the successor that may follow an attempt. If there is none, another
+/// destination has it at once.
+#[test]
+fn a_worker_for_which_no_successor_came_goes_to_another_destination() {
+    let (directory, clock, context) = context_in_order(OnDead::Skip, 1);
+    let (begun, has_begun) = channel();
+    let (tell, outcomes) = channel();
+    let transport = Arc::new(Scripted {
+        begun,
+        outcomes: Mutex::new(outcomes),
+    });
+    let admission = Box::new(AtOnce {
+        max_in_flight: 1,
+        max_prefetched: 0,
+    });
+    let receiver = Arc::default();
+    let mut scene = scene_in(directory, clock, context, receiver, transport, admission);
+    for _ in 0..3 {
+        scene.accept_for("http://other");
+    }
+    assert_eq!(scene.dispatcher.tick().claimed, 1);
+    accept_ordered(&scene, 1);
+    let mut left = 4;
+    while left > 0 {
+        has_begun.recv_timeout(PATIENCE).expect("an attempt");
+        // One that finds nothing more for the destination whose only delivery is under way.
+        scene.dispatcher.tick();
+        tell.send(Outcome::delivered()).expect("it listens");
+        let mut tick = settling_tick(&mut scene);
+        left -= tick.settled;
+        if tick.claimed == 0 && left > 0 {
+            assert_eq!(tick.look_again, Some(Duration::ZERO), "{left} left");
+            tick = scene.dispatcher.tick();
+        }
+        assert_eq!(tick.claimed, left.min(1));
+    }
     scene.store.stop();
 }

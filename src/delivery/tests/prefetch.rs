@@ -3,9 +3,9 @@
 use super::*;
 
 /// A fixed number of attempts at once, and of prefetched deliveries.
-struct AtOnce {
-    max_in_flight: usize,
-    max_prefetched: usize,
+pub(super) struct AtOnce {
+    pub max_in_flight: usize,
+    pub max_prefetched: usize,
 }
 
 impl AtOnce {
@@ -36,9 +36,9 @@ impl Admission for AtOnce {
 }
 
 /// Reports each attempt that begins, and ends it with the outcome that the test sends.
-struct Scripted {
-    begun: Sender<()>,
-    outcomes: Mutex<mpsc::Receiver<Outcome>>,
+pub(super) struct Scripted {
+    pub begun: Sender<()>,
+    pub outcomes: Mutex<mpsc::Receiver<Outcome>>,
 }
 
 impl Transport for Scripted {
