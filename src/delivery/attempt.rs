@@ -93,7 +93,7 @@ pub(in crate::delivery) struct Completion {
 }
 
 impl Completion {
-    /// A prefetched delivery that no worker has begun.
+    /// A delivery of which no attempt was made.
     pub fn not_begun(attempt: Attempt) -> Self {
         Self {
             attempt,

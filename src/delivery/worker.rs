@@ -44,28 +44,21 @@ fn load_and_send(
     transport: &dyn Transport,
     clock: &dyn Clock,
 ) -> Completion {
-    let started_at = clock.now();
-    let start = clock.monotonic();
-    let complete = |attempt: Attempt, outcome: Option<Outcome>| Completion {
-        attempt,
-        started_at,
-        took: clock.monotonic().saturating_sub(start),
-        outcome,
-        followed_by: None,
-    };
     if matches!(attempt.body, Body::Stored) {
         attempt.body = match reader.message(attempt.intent) {
             Ok(message) => Body::Loaded(Arc::new(message)),
             // Another process holds the database, or it is away: the delivery is not at fault, and
             // spends no attempt.
-            Err(error) if error.is_passing() => return complete(attempt, None),
+            Err(error) if error.is_passing() => return Completion::not_begun(attempt),
             Err(error) => Body::Unreadable(error.to_string().into()),
         };
     }
     // Another node may begin it: this one gives it back.
     if !reader.may_begin_attempt(attempt.claim()) {
-        return complete(attempt, None);
+        return Completion::not_begun(attempt);
     }
+    // After all waits for the database: a destination is judged by this time.
+    let (started_at, start) = (clock.now(), clock.monotonic());
     let outcome = match &attempt.body {
         Body::Loaded(message) => match message.problem() {
             None => transport.send(message, &attempt, clock.wall()),
@@ -77,10 +70,17 @@ fn load_and_send(
     };
     // This machine is short of a resource: the delivery is not at fault here, either.
     if !outcome.is_made {
-        return complete(attempt, None);
+        return Completion::not_begun(attempt);
     }
+    let took = clock.monotonic().saturating_sub(start);
     let outcome = give_up_if_repeated(outcome, &attempt, reader);
-    let completion = complete(attempt, Some(outcome));
+    let completion = Completion {
+        attempt,
+        started_at,
+        took,
+        outcome: Some(outcome),
+        followed_by: None,
+    };
     log_attempt(&completion);
     completion
 }
