@@ -19,6 +19,12 @@ impl Store {
         on_engine!(&self.engine, |engine| engine.serves(destination))
     }
 
+    /// How often another process has taken over the deliveries to a destination of this name from
+    /// this one. Another number than before: what this process remembers of it may be outdated.
+    pub fn handovers(&self, destination: &str) -> u32 {
+        on_engine!(&self.engine, |engine| engine.handovers(destination))
+    }
+
     /// Lets other processes deliver: nothing more is claimed here, and what is claimed is settled
     /// or released. Returns at once.
     pub fn hand_over(&self) {

@@ -97,10 +97,12 @@ impl Dispatcher {
         let successor = (successors > 0).then_some(inputs.now);
         let next_attempt_at = due.next_attempt_at.into_iter().chain(successor).min()?;
         let now = (inputs.now, inputs.monotonic);
-        let admission = &mut *self.admission;
+        let (admission, config) = (&mut *self.admission, &self.context.config);
+        let is_idle = !self.ledger.has(origin.id);
+        let handovers = is_idle.then(|| self.context.store.handovers(&due.name));
         let state = self
             .targets
-            .take_up(origin, due, &self.context.config, admission, now);
+            .take_up(origin, due, config, admission, handovers, now);
         if StateGauges::shows(&state.target) {
             let kept = DestinationStatus {
                 is_paused: due.is_paused,

@@ -32,6 +32,8 @@ pub(super) struct DestinationState {
     /// When the breaker's next probe was due by the database, at the last look: another value there
     /// is news.
     probe_at: Option<Timestamp>,
+    /// The handovers until it was taken up.
+    handovers: u32,
 }
 
 impl DestinationState {
@@ -109,16 +111,24 @@ impl Targets {
     }
 
     /// The state of a destination that was looked at. A new destination is taken up as the database
-    /// remembers it, under the configuration that runs by now: a reload may just have added it. Of
-    /// a known one a command may have brought the breaker's next probe forward.
+    /// remembers it, under the configuration that runs by now: a reload may just have added it. So
+    /// is one that another node had in between, by the number of `handovers`, which is none while it
+    /// has claims here. Of a known one a command may have brought the breaker's next probe forward.
     pub fn take_up(
         &mut self,
         origin: &Origin,
         due: &DestinationBacklog,
         config: &Live,
         admission: &mut dyn Admission,
+        handovers: Option<u32>,
         (now, monotonic): (Timestamp, Duration),
     ) -> &mut DestinationState {
+        if let Entry::Occupied(known) = self.states.entry(origin.id)
+            && handovers.is_some_and(|present| present != known.get().handovers)
+        {
+            admission.forget(origin.id);
+            self.adhoc -= usize::from(!known.remove().target.is_named());
+        }
         let unknown = match self.states.entry(origin.id) {
             Entry::Occupied(known) => {
                 let state = known.into_mut();
@@ -158,6 +168,7 @@ impl Targets {
             outage,
             is_breaker_open,
             probe_at: due.probe.map(|(at, _)| at),
+            handovers: handovers.unwrap_or_default(),
         })
     }
 }

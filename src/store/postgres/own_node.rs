@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::store::postgres::nodes::{BucketSet, Membership, boot_millis};
+use crate::store::types::BUCKETS;
 
 /// One life of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ struct State {
     /// Without buckets between two lives. Its slot still tells its ids from others'.
     life: Life,
     owned: BucketSet,
+    /// How often this node has lost each bucket.
+    losses: [u32; BUCKETS as usize],
     claim: ClaimUnderWay,
     /// Whether a heartbeat is asked for before its time.
     is_beat_asked: bool,
@@ -65,6 +68,7 @@ impl OwnNode {
                 buckets: Arc::new([]),
             },
             owned: BucketSet::EMPTY,
+            losses: [0; BUCKETS as usize],
             membership,
             claim: ClaimUnderWay::None,
             is_beat_asked: false,
@@ -107,6 +111,12 @@ impl OwnNode {
 
     pub fn buckets(&self) -> Arc<[i16]> {
         Arc::clone(&self.lock().life.buckets)
+    }
+
+    /// How often this node has lost a bucket.
+    pub fn losses_of(&self, bucket: i16) -> u32 {
+        let index = usize::try_from(bucket).unwrap_or(usize::MAX);
+        self.lock().losses.get(index).copied().unwrap_or(0)
     }
 
     /// Whether an attempt that was claimed in a life may begin: once its lease may be over, others
@@ -179,8 +189,11 @@ impl OwnNode {
         let owned = state.membership.owned();
         let has_gained = !owned.without(state.owned).is_empty();
         if owned != state.owned {
-            let has_lost = !state.owned.without(owned).is_empty();
-            if has_lost && state.claim == ClaimUnderWay::Current {
+            let lost = state.owned.without(owned);
+            for bucket in lost.iter() {
+                state.losses[usize::from(bucket)] += 1;
+            }
+            if !lost.is_empty() && state.claim == ClaimUnderWay::Current {
                 state.claim = ClaimUnderWay::Stale;
             }
             state.owned = owned;

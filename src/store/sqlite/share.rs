@@ -19,6 +19,11 @@ impl Sqlite {
         true
     }
 
+    /// Nobody else takes over.
+    pub fn handovers(&self, _destination: &str) -> u32 {
+        0
+    }
+
     /// Nobody else delivers.
     pub fn hand_over(&self) {}
 }

@@ -22,8 +22,62 @@ fn take_up(targets: &mut Targets, first: i64, count: usize, is_named: bool) {
             ready: 0,
         };
         let now = (Timestamp::from_millis(0), Duration::ZERO);
-        targets.take_up(&origin, &backlog, &config, &mut Unlimited, now);
+        targets.take_up(&origin, &backlog, &config, &mut Unlimited, Some(0), now);
     }
+}
+
+/// Destinations whose breaker is open, as they were taken up.
+#[derive(Default)]
+struct Breakers(HashSet<DestinationId>);
+
+impl Admission for Breakers {
+    fn take_up(&mut self, target: &Target, remembered: Remembered, _now: Duration) -> bool {
+        if remembered.open_breaker.is_some() {
+            self.0.insert(target.id);
+        }
+        true
+    }
+
+    fn forget(&mut self, target: DestinationId) {
+        self.0.remove(&target);
+    }
+}
+
+/// Its breaker was opened, or closed, by the node that had it in between.
+#[test]
+fn a_destination_that_another_node_had_is_taken_up_anew_once_nothing_of_it_is_claimed() {
+    let config = Live::from(Config::default().resolve());
+    let mut targets = Targets::default();
+    let mut breakers = Breakers::default();
+    let origin = Origin {
+        id: DestinationId::of_test(1),
+        is_named: false,
+        owner: None,
+        is_proven: true,
+    };
+    let mut is_open = |probe, handovers| {
+        let backlog = DestinationBacklog {
+            name: "http://d".to_owned(),
+            is_paused: false,
+            held_until: None,
+            probe,
+            next_attempt_at: None,
+            ready: 0,
+        };
+        let now = (Timestamp::from_millis(0), Duration::ZERO);
+        let state = targets.take_up(&origin, &backlog, &config, &mut breakers, handovers, now);
+        assert_eq!(state.is_breaker_open, breakers.0.contains(&origin.id));
+        state.is_breaker_open
+    };
+    let opened = Some((Timestamp::from_millis(1_000), Duration::from_secs(1)));
+    assert!(!is_open(None, Some(0)));
+    assert!(
+        !is_open(opened, None),
+        "attempts of this node are under way"
+    );
+    assert!(is_open(opened, Some(1)), "the other node has opened it");
+    assert!(is_open(opened, Some(1)));
+    assert!(!is_open(None, Some(2)), "the other node has closed it");
 }
 
 #[test]

@@ -107,6 +107,11 @@ fn nodes_share_the_buckets_and_one_that_leaves_gives_its_own_at_once() {
     let ones = first.shared().node.buckets();
     let others = second.shared().node.buckets();
     assert!(ones.iter().all(|bucket| !others.contains(bucket)));
+    for name in (0..100).map(|n| format!("d{n}")) {
+        let is_handed_over = second.serves(&name);
+        assert_eq!(first.handovers(&name), u32::from(is_handed_over), "{name}");
+        assert_eq!(second.handovers(&name), 0, "{name}");
+    }
     second.stop();
     let took = until(&database, "the other has all", || owned(&first) == 256);
     assert!(took < LEASE, "{took:?}");

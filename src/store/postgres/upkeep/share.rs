@@ -34,6 +34,11 @@ impl Postgres {
             .contains(&bucket_of(destination))
     }
 
+    /// How often another node has taken over the deliveries to a destination from this one.
+    pub fn handovers(&self, destination: &str) -> u32 {
+        self.shared().node.losses_of(bucket_of(destination))
+    }
+
     /// Gives each bucket to another node as soon as nothing of it is claimed.
     pub fn hand_over(&self) {
         self.shared().node.hand_over();
