@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::text::Text;
+use super::values::{is_any_damaged, maybe_text, text};
 use crate::clock::Timestamp;
 use crate::model::{FailureKind, IntentId, Surface};
 use crate::store::error::StoreError;
@@ -38,21 +38,17 @@ fn message_of(row: &Row) -> Result<Option<OutboundMessage>, Failure> {
         let found = all.find(|one| *one as i64 == i64::from(number));
         found.ok_or_else(|| Failure::unexpected(format!("no payload is gone for reason {number}")))
     });
-    let text = |at| -> Result<Option<String>, Failure> {
-        let text: Option<Text> = row.try_get(at)?;
-        Ok(text.map(String::from))
-    };
     Ok(Some(OutboundMessage {
         id: IntentId::new(row.try_get(1)?, random.cast_unsigned()),
         surface: Surface::from_number(i64::from(row.try_get::<_, i16>(3)?)),
-        label: text(4)?.unwrap_or_default(),
-        event_type: text(9)?,
+        label: text(row, 4)?,
+        event_type: maybe_text(row, 9)?,
         url: row.try_get(5)?,
-        query: text(10)?,
+        query: maybe_text(row, 10)?,
         created_at: Timestamp::from_millis(row.try_get(6)?),
         headers: row.try_get(7)?,
         body,
-        has_damaged_text: false,
+        has_damaged_text: is_any_damaged(row, &[4, 9, 10])?,
         checksum: row.try_get::<_, Option<i64>>(11)?.map(Checksum),
         gone: gone.transpose()?,
     }))

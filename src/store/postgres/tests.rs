@@ -5,8 +5,9 @@
 //! - [`opening`]: refusals, and tables that several nodes create. [`failures`]: failures of a
 //!   connection. [`restarts`]: failures of a server. [`privacy`]: TLS.
 //! - [`nodes`]: several nodes on one database. [`times`]: what they write with a time.
-//!   [`ids`]: ids that are taken. [`upkeep`]: dead rows.
+//!   [`ids`]: ids that are taken. [`upkeep`]: dead rows. [`damage`]: texts that a disk has damaged.
 
+mod damage;
 mod failures;
 mod ids;
 pub mod nodes;

@@ -9,7 +9,8 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::store::types::ByteText;
 
-/// A text in a column of type `bytea`.
+/// A text in a column of type `bytea`. A disk may have damaged it: what is no UTF-8 any more is
+/// replaced by U+FFFD, so that one row fails no page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -55,7 +56,7 @@ impl ToSql for Text<'_> {
 
 impl<'a> FromSql<'a> for Text<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(str::from_utf8(raw)?.into())
+        Ok(Self(String::from_utf8_lossy(raw)))
     }
 
     fn accepts(ty: &Type) -> bool {

@@ -16,6 +16,17 @@ pub fn maybe_text(row: &Row, at: usize) -> Result<Option<String>, Failure> {
     Ok(row.try_get::<_, Option<Text<'_>>>(at)?.map(String::from))
 }
 
+/// Whether any of these texts is no UTF-8 any more.
+pub fn is_any_damaged(row: &Row, texts: &[usize]) -> Result<bool, Failure> {
+    for at in texts {
+        let text: Option<&[u8]> = row.try_get(*at)?;
+        if text.is_some_and(|text| str::from_utf8(text).is_err()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// An integer of a column of any width.
 pub fn number<T: TryFrom<i64>>(row: &Row, at: usize) -> Result<T, Failure> {
     let Number(number) = row.try_get(at)?;

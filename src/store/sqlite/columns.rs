@@ -182,10 +182,14 @@ pub fn maybe_text(row: &Row<'_>, at: usize) -> Result<Option<String>> {
     }
 }
 
-/// Whether a text is no UTF-8 any more.
-pub fn is_damaged(row: &Row<'_>, at: usize) -> Result<bool> {
-    let value = row.get_ref(at)?;
-    Ok(matches!(value, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err()))
+/// Whether any of these texts is no UTF-8 any more.
+pub fn is_any_damaged(row: &Row<'_>, texts: &[usize]) -> Result<bool> {
+    for at in texts {
+        if matches!(row.get_ref(*at)?, ValueRef::Text(text) if str::from_utf8(text).is_err()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Why and when a payload was deleted, from the columns `at` and the next one.

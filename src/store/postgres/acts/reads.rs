@@ -14,7 +14,7 @@ use crate::store::postgres::columns::intent_id;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::text::Wanted;
-use crate::store::postgres::values::{maybe_text, number, text};
+use crate::store::postgres::values::{is_any_damaged, maybe_text, number, text};
 use crate::store::types::{
     BulkId, DestinationId, GoneReason, IntentRow, OutboundMessage, StateSet,
 };
@@ -274,7 +274,7 @@ impl BulkReads for Connection {
             created_at: row.try_get(4)?,
             headers: row.try_get(5)?,
             body: row.try_get(6)?,
-            has_damaged_text: false,
+            has_damaged_text: is_any_damaged(&row, &[2, 7, 8])?,
             checksum: row.try_get(9)?,
             gone: row.try_get(10)?,
         }))

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::model::{IntentId, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::{is_damaged, maybe_text, text};
+use crate::store::sqlite::columns::{is_any_damaged, maybe_text, text};
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{IntentRow, OutboundMessage};
 
@@ -26,10 +26,6 @@ fn load(
             return Ok(None);
         };
         let random: i64 = row.get(0)?;
-        let mut has_damaged_text = false;
-        for at in [2, 3, 7, 8] {
-            has_damaged_text |= is_damaged(row, at)?;
-        }
         Ok(Some(OutboundMessage {
             id: IntentId::new(intent.0, random.cast_unsigned()),
             surface: Surface::from_number(row.get(1)?),
@@ -40,7 +36,7 @@ fn load(
             created_at: row.get(4)?,
             headers: row.get(5)?,
             body,
-            has_damaged_text,
+            has_damaged_text: is_any_damaged(row, &[2, 3, 7, 8])?,
             checksum: row.get(9)?,
             gone: row.get(10)?,
         }))
