@@ -262,7 +262,7 @@ fn texts_that_are_damaged_fail_neither_a_start_nor_a_page_nor_a_command() {
         server.client.create(&[("Idempotency-Key", key)], &body)
     };
     let relays = ["a", "b"].map(|key| relay_id(&create(&server, key)));
-    let events = ["1", "2"].map(|key| {
+    let events = ["1", "2", "3"].map(|key| {
         let headers = [("Idempotency-Key", key)];
         let path = "/webhooks/github?a=1";
         event_id(
@@ -282,6 +282,16 @@ fn texts_that_are_damaged_fail_neither_a_start_nor_a_page_nor_a_command() {
         "idempotency_key",
     ];
     damage_texts(path, "intents", &columns);
+    let sql = rusqlite::Connection::open(path.join("relay.db")).expect("the database");
+    sql.execute_batch(
+        "INSERT INTO learned_secrets (source, secret, learned_at)
+             VALUES ('github', CAST(x'ff' AS TEXT), 1);
+         INSERT INTO destinations (id, name) VALUES (99, CAST(x'ff' AS TEXT));
+         INSERT INTO deliveries (intent_id, destination_id, state, next_attempt_at, updated_at)
+             SELECT max(id), 99, 0, 1, 1 FROM intents",
+    )
+    .expect("good SQL");
+    drop(sql);
     let server = Process::serve(path, &toml("durable"));
     for (nth, (relay, event)) in relays.iter().zip(&events).enumerate() {
         let is_damaged = nth == 0;
@@ -311,9 +321,10 @@ fn texts_that_are_damaged_fail_neither_a_start_nor_a_page_nor_a_command() {
     server.wait();
     damage_texts(path, "deliveries", &["last_error"]);
     damage_texts(path, "attempts", &["error", "failure", "next"]);
-    assert_eq!(output_of(path, &["list", "--json"]).lines().count(), 4);
+    assert_eq!(output_of(path, &["list", "--json"]).lines().count(), 6);
+    output_of(path, &["stats"]);
     assert!(output_of(path, &["show", &events[0]]).contains("payload_damaged"));
     assert!(output_of(path, &["show", &relays[0]]).contains("payload_damaged"));
-    assert_eq!(output_of(path, &["export"]).lines().count(), 5);
+    assert_eq!(output_of(path, &["export"]).lines().count(), 6);
     output_of(path, &["erase", "--yes", &events[0]]);
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use crate::clock::Timestamp;
 use crate::model::{FailureKind, IntentId, Surface};
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::maybe_text;
+use crate::store::sqlite::columns::{maybe_text, text};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
@@ -117,7 +117,7 @@ fn digest(sql: &Connection, query: &DeadLetterQuery<'_>) -> Result<DeadLetterDig
 fn name_of(sql: &Connection, destination: DestinationId) -> Result<Option<String>, StoreError> {
     let mut statement = sql.prepare_cached("SELECT name FROM destinations WHERE id = ?1")?;
     Ok(statement
-        .query_row([destination], |row| row.get(0))
+        .query_row([destination], |row| text(row, 0))
         .optional()?)
 }
 
@@ -178,7 +178,7 @@ impl Sqlite {
             let facts = names.iter().map(|name| {
                 let found = statement.query_row([name], |row| {
                     let paused_at: Option<Timestamp> = row.get(1)?;
-                    let reason: Option<String> = row.get(2)?;
+                    let reason = maybe_text(row, 2)?;
                     let id = row.get(0)?;
                     let of = |counts: &HashMap<_, i64>| counts.get(&id).copied().unwrap_or(0);
                     Ok(DestinationFacts {

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::BLOCKED;
+use crate::store::sqlite::columns::{BLOCKED, text};
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::readers::Reader;
@@ -49,7 +49,7 @@ fn read(
             held_until: row.get(3)?,
             probe_at: row.get(4)?,
         };
-        let name: String = row.get(1)?;
+        let name = text(row, 1)?;
         if let Some(reason) = obstacles.reason(is_deliverable(&name), now) {
             let waiting = counts.waiting(row.get(0)?);
             kept[reason.index()].1 += waiting.unwrap_or(0);

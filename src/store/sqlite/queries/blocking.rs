@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::limits::STEP_ROWS;
+use crate::store::sqlite::columns::text;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
@@ -57,7 +58,7 @@ fn find(
 
 fn name_of(sql: &Connection, id: DestinationId) -> Result<Option<String>, StoreError> {
     let mut statement = sql.prepare_cached("SELECT name FROM destinations WHERE id = ?1")?;
-    Ok(statement.query_row([id], |row| row.get(0)).optional()?)
+    Ok(statement.query_row([id], |row| text(row, 0)).optional()?)
 }
 
 impl Reader {

@@ -10,7 +10,7 @@ use crate::store::bulk::{
 };
 use crate::store::error::StoreError;
 use crate::store::limits::MAX_HISTORY;
-use crate::store::sqlite::columns::{BLOCKED, intent_id, stored_ids};
+use crate::store::sqlite::columns::{BLOCKED, intent_id, stored_ids, text};
 use crate::store::sqlite::ops::line;
 use crate::store::sqlite::queries::messages::find_message;
 use crate::store::types::{
@@ -82,7 +82,7 @@ impl BulkReads for BulkReader<'_> {
     fn destination_name(&mut self, id: DestinationId) -> Result<Option<String>, StoreError> {
         let sql = "SELECT name FROM destinations WHERE id = ?1";
         let mut statement = self.0.prepare_cached(sql)?;
-        Ok(statement.query_row([id], |row| row.get(0)).optional()?)
+        Ok(statement.query_row([id], |row| text(row, 0)).optional()?)
     }
 
     fn destinations_with(

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::waits_until;
+use crate::store::sqlite::columns::{maybe_text, text, waits_until};
 use crate::store::sqlite::counts::Counts;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::types::{
@@ -93,9 +93,9 @@ fn stored(sql: &Connection, query: &DestinationsQuery) -> Result<Vec<Found>, Sto
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
     let paused_at: Option<_> = row.get(2)?;
-    let reason: Option<String> = row.get(3)?;
+    let reason = maybe_text(row, 3)?;
     let overview = DestinationOverview {
-        name: row.get(1)?,
+        name: text(row, 1)?,
         paused: paused_at.map(|at| Pause {
             at,
             reason: reason.unwrap_or_default(),

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::BLOCKED;
+use crate::store::sqlite::columns::{BLOCKED, text};
 use crate::store::sqlite::readers::Reader;
 use crate::store::types::{
     DestinationBacklog, DestinationId, DestinationStatus, DueScan, DueScanned, Origin, ScanCursor,
@@ -36,7 +36,7 @@ pub fn backlog_of(
         let wait = wait.map(|wait| Duration::from_millis(wait.unsigned_abs()));
         let ready: i64 = row.get(6)?;
         Ok(DestinationBacklog {
-            name: row.get(0)?,
+            name: text(row, 0)?,
             is_paused: row.get(1)?,
             held_until: row.get(2)?,
             probe: row.get::<_, Option<Timestamp>>(3)?.zip(wait),

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use crate::clock::Timestamp;
 use crate::config::Secret;
 use crate::store::error::StoreError;
+use crate::store::sqlite::columns::text;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::readers::Reader;
@@ -25,8 +26,9 @@ fn learned(sql: &Connection) -> Result<Vec<LearnedSecret>, StoreError> {
     let rows = statement.query_map([], |row| {
         Ok(LearnedSecret {
             id: row.get(0)?,
-            source: row.get(1)?,
-            secret: Secret::new(row.get::<_, String>(2)?),
+            source: text(row, 1)?,
+            // A damaged one is no sender's.
+            secret: Secret::new(text(row, 2)?),
             learned_at: row.get(3)?,
         })
     })?;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::store::error::StoreError;
-use crate::store::sqlite::columns::BLOCKED;
+use crate::store::sqlite::columns::{BLOCKED, maybe_text, text};
 use crate::store::sqlite::operator::Operator;
 use crate::store::types::DestinationStats;
 
@@ -29,13 +29,13 @@ fn read(sql: &Connection) -> Result<Vec<DestinationStats>, StoreError> {
     let mut statement = sql.prepare(SELECT_STATS)?;
     let rows = statement.query_map([BLOCKED], |row| {
         Ok(DestinationStats {
-            destination: row.get(0)?,
+            destination: text(row, 0)?,
             waiting: row.get(1)?,
             processing: row.get(2)?,
             dead_lettered: row.get(3)?,
             discarded: row.get(4)?,
             oldest_due: row.get(5)?,
-            paused: row.get(6)?,
+            paused: maybe_text(row, 6)?,
             held_until: row.get(7)?,
             probe_at: row.get(8)?,
         })
