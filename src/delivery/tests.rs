@@ -36,6 +36,9 @@ use crate::ops::pulse::Pulse;
 use crate::stop::{Deadline, Stop};
 use crate::store::{Accept, DestinationId, OutboundMessage, Store, StoreContext};
 
+/// The longest wait for an attempt to begin: longer than any machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Fails until it is repaired, or panics.
 #[derive(Default)]
 struct Receiver {
@@ -179,12 +182,12 @@ impl Scene {
     fn accept_all_of(&self, origin: &str, body: Vec<u8>) {
         accept(&self.store, origin, body);
         // The writer wakes the dispatcher after it has answered. The next wait is for a worker.
-        self.wake.wait(Duration::from_secs(60));
+        self.wake.wait(PATIENCE);
     }
 
     /// Waits for a completion.
     fn worked(&self) {
-        self.wake.wait(Duration::from_secs(60));
+        self.wake.wait(PATIENCE);
     }
 }
 
@@ -220,7 +223,6 @@ fn deliveries(scene: &Scene) -> Vec<(i64, i64)> {
         .collect()
 }
 
-/// A minute, which is longer than any machine needs.
 fn soon() -> Deadline {
-    Deadline::within(Duration::from_secs(60))
+    Deadline::within(PATIENCE)
 }

@@ -215,8 +215,8 @@ fn a_relay_whose_payload_is_no_object_any_more_is_shown_without_it() {
     assert_eq!(page["items"].as_array().map(Vec::len), Some(3), "{page}");
 }
 
-/// Replaces a bit of each of these columns, in the oldest event of each surface, so that they are no
-/// UTF-8 any more.
+/// Damages each of these columns in the oldest event of each surface, so that they are no UTF-8 any
+/// more.
 fn damage_texts(directory: &Path, table: &str, columns: &[&str]) {
     let sql = rusqlite::Connection::open(directory.join("relay.db")).expect("the database");
     let id = if table == "intents" {
@@ -312,7 +312,7 @@ fn texts_that_are_damaged_fail_neither_a_start_nor_a_page_nor_a_command() {
             );
         }
     }
-    // What is damaged was not sent.
+    // The damaged ones were not sent.
     receiver.next();
     receiver.next();
     let page = server.client.get("/v1/relays").json();

@@ -17,8 +17,8 @@ pub(in crate::delivery) const PREFETCH_DEPTH: usize = 8;
 /// All that is claimed: at most `1 + PREFETCH_DEPTH` deliveries a worker.
 pub(in crate::delivery) struct Ledger {
     workers: usize,
-    /// A delivery may have two on PostgreSQL: another node took the first one's place, and was taken
-    /// over in turn, while the attempt went on.
+    /// A delivery may have two on PostgreSQL: this node lost the first one with its place, and has
+    /// joined anew while the attempt went on.
     claims: HashMap<Claim, OpenClaim>,
     /// Destinations with a claim.
     by_destination: HashMap<DestinationId, ClaimCounts>,

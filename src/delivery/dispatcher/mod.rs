@@ -213,8 +213,8 @@ impl Dispatcher {
         all.into_iter().flatten().min()
     }
 
-    /// Whether the next tick has something to do at once. The plan expected successors for this many
-    /// destinations.
+    /// Whether the next tick has something to do at once. The plan expected successors for as many
+    /// destinations as `expected`.
     fn leaves_work(&self, plan: &Plan, claimed: usize, expected: usize) -> bool {
         let has_more = plan.is_cut_short && claimed > 0 && self.ledger.room() > 0;
         // A claim was refused by what this very commit wrote: its worker is free for another.

@@ -112,7 +112,7 @@ impl Targets {
 
     /// The state of a destination that was looked at. A new destination is taken up as the database
     /// remembers it, under the configuration that runs by now: a reload may just have added it. So
-    /// is one that another node had in between, by the number of `handovers`, which is none while it
+    /// is one that another node had in between, by the number of `handovers`; that is none while it
     /// has claims here. Of a known one a command may have brought the breaker's next probe forward.
     pub fn take_up(
         &mut self,

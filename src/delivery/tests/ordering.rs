@@ -32,9 +32,6 @@ fn context_in_order(
     })
 }
 
-/// The longest wait for an attempt to begin.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 fn accept_ordered(scene: &Scene, count: usize) {
     for _ in 0..count {
         let op = Accept {

@@ -71,11 +71,13 @@ fn a_prefetched_delivery_begins_after_a_quick_success_and_not_before() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 1 + PREFETCH_DEPTH);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     assert_eq!(scene.dispatcher.tick().claimed, 0, "it is enough");
     assert!(begun.try_recv().is_err(), "a worker is free, and yet");
     tell.send(Outcome::delivered()).expect("it listens");
-    begun.recv().expect("the next one, without a tick");
+    begun
+        .recv_timeout(PATIENCE)
+        .expect("the next one, without a tick");
     let tick = scene.dispatcher.tick();
     assert_eq!((tick.settled, tick.claimed), (1, 1));
     let (well, claimed) = ((3, 1), (1, 1));
@@ -150,14 +152,14 @@ fn a_prefetched_delivery_begins_after_the_refusal_of_one_event() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 2);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     let refusal = Outcome::failed(Class::Permanent, FailureKind::Status, "answered 422");
     tell.send(refusal).expect("it listens");
     scene.worked();
     let tick = scene.dispatcher.tick();
     assert_eq!((tick.settled, tick.claimed), (1, 0));
     assert_eq!(deliveries(&scene), [(4, 1), (1, 1)], "none is released");
-    begun.recv().expect("the second one");
+    begun.recv_timeout(PATIENCE).expect("the second one");
     scene.store.stop();
 }
 
@@ -168,7 +170,7 @@ fn a_prefetched_delivery_is_released_after_a_failure() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 2);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     tell.send(Outcome::failed(
         Class::Transient,
         FailureKind::Refused,
@@ -181,7 +183,7 @@ fn a_prefetched_delivery_is_released_after_a_failure() {
     assert_eq!(deliveries(&scene), [(2, 1), (0, 0)]);
     assert!(begun.try_recv().is_err());
     assert_eq!(scene.dispatcher.tick().claimed, 1, "its turn");
-    begun.recv().expect("the second one");
+    begun.recv_timeout(PATIENCE).expect("the second one");
     scene.store.stop();
 }
 
@@ -192,7 +194,7 @@ fn prefetched_deliveries_are_released_after_a_slow_success() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 3);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     scene.clock.advance(QUICK + Duration::from_millis(1));
     tell.send(Outcome::delivered()).expect("it listens");
     scene.worked();
@@ -210,14 +212,16 @@ fn prefetched_deliveries_are_released_when_the_destination_is_paused() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 1 + PREFETCH_DEPTH);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     scene
         .store
         .pause_blocking("http://x", "on purpose")
         .expect("it is known");
     // The destination is at its limit: it is looked at when an attempt ends.
     tell.send(Outcome::delivered()).expect("it listens");
-    begun.recv().expect("the second one, which follows at once");
+    begun
+        .recv_timeout(PATIENCE)
+        .expect("the second one, which follows at once");
     let tick = scene.dispatcher.tick();
     assert_eq!((tick.claimed, tick.look_again), (0, Some(Duration::ZERO)));
     scene.dispatcher.tick();
@@ -242,7 +246,7 @@ fn a_prefetched_delivery_is_released_after_a_second() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 2);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     assert_eq!(deliveries(&scene), [(1, 1), (1, 1)]);
     scene.clock.advance(Duration::from_secs(1));
     scene.dispatcher.tick();
@@ -262,7 +266,7 @@ fn a_small_pool_prefetches_nothing_while_another_destination_wants_a_worker() {
     // Two workers, and three destinations with a backlog.
     assert_eq!(scene.dispatcher.tick().claimed, 2);
     for _ in 0..28 {
-        begun.recv().expect("an attempt");
+        begun.recv_timeout(PATIENCE).expect("an attempt");
         tell.send(Outcome::delivered()).expect("it listens");
         scene.worked();
         scene.dispatcher.tick();
@@ -289,7 +293,7 @@ fn a_prefetched_delivery_is_released_by_a_stop() {
         scene.accept();
     }
     assert_eq!(scene.dispatcher.tick().claimed, 2);
-    begun.recv().expect("the first one");
+    begun.recv_timeout(PATIENCE).expect("the first one");
     scene.stop.ask(soon());
     std::thread::scope(|scope| {
         let stopping = scope.spawn(|| scene.dispatcher.run());

@@ -67,7 +67,7 @@ fn hanging() -> HangingExecutor {
     };
     let executor = run(context, parts).expect("threads");
     accept(&store, "http://x", b"{}".to_vec());
-    begun.recv().expect("an attempt begins");
+    begun.recv_timeout(PATIENCE).expect("an attempt begins");
     HangingExecutor {
         _directory: directory,
         store,

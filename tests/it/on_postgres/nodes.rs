@@ -336,8 +336,8 @@ fn commands_about_a_file_leave_one_beside_a_server_alone() {
     assert!(about("clock: ").contains("the database's"), "{said}");
 }
 
-/// A node that lost its place while an attempt hung claims the delivery anew, once it is back. Each of
-/// the two attempts ends its own claim.
+/// A node that lost its place while an attempt hung claims the delivery anew, once it is back. Each
+/// of the two attempts ends its own claim.
 #[test]
 fn a_delivery_that_is_claimed_again_during_its_attempt_is_settled() {
     // The first delivery proves the receiver; the next two attempts hang behind a gate each.
