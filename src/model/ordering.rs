@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::request::{JsonPointer, scalar_text, value_at};
+use super::request::{JsonPointer, last_value_at, scalar_text};
 
 /// The order of a destination's deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +59,7 @@ impl OrderBy {
     /// unordered.
     pub fn key(&self, event: &KeySource<'_>) -> Option<OrderKey> {
         match self {
-            Self::Pointer(pointer) => {
-                let value = value_at(event.document?, pointer).ok().flatten()?;
-                OrderKey::of_json(value)
-            }
+            Self::Pointer(pointer) => OrderKey::of_json(last_value_at(event.document?, pointer)?),
             Self::Header(name) => {
                 let value = (event.header)(name)?;
                 Some(OrderKey::digest("header", &value))

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::load;
-use crate::config::{Config, StoredEvent};
+use crate::config::{Config, EventTypeAt, StoredEvent};
+use crate::model::request::document;
 
 /// Two destinations, and a source that begins with these keys.
 fn file(source: &str) -> String {
@@ -491,4 +492,12 @@ fn a_stored_event_is_routed_by_what_is_kept_of_it() {
             .collect();
         assert_eq!(wanted, expected);
     }
+}
+
+#[test]
+fn the_last_of_a_repeated_member_is_the_type() {
+    let at = EventTypeAt::JsonPointer("/type".to_owned());
+    let body = document(br#"{"type":"a","type":"b"}"#).expect("JSON");
+    let found = at.read(|_| std::iter::empty(), Some(body));
+    assert_eq!(found.as_deref(), Some("b"));
 }

@@ -64,7 +64,7 @@ fn an_event_without_a_usable_value_is_unordered() {
         r#"{"id":null}"#,
         r#"{"id":{"a":1}}"#,
         r#"{"id":[1]}"#,
-        r#"{"id":1,"id":1}"#,
+        r#"{"id":1,"id":null}"#,
         r#"{"id":"\ud800"}"#,
         "[1]",
         "no JSON",
@@ -79,6 +79,21 @@ fn an_event_without_a_usable_value_is_unordered() {
         header: &|_| None,
     };
     assert_eq!(OrderBy::Source.key(&relay), None);
+}
+
+#[test]
+fn the_last_of_a_repeated_member_is_the_key() {
+    for (body, pointer_text) in [
+        (r#"{"id":5,"id":8}"#, "/id"),
+        (r#"{"id":null,"id":8}"#, "/id"),
+        (r#"{"a":{"id":5},"a":{"id":5,"id":8}}"#, "/a/id"),
+        // A name that is no text is another one.
+        (r#"{"\ud800":1,"id":8}"#, "/id"),
+    ] {
+        let found = key_of(&pointer(pointer_text), body);
+        assert_eq!(found, key("8"), "{body}");
+    }
+    assert_eq!(key_of(&pointer("/a/id"), r#"{"a":{"id":5},"a":{}}"#), None);
 }
 
 #[test]

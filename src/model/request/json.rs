@@ -73,28 +73,53 @@ pub fn problem_of(body: &[u8]) -> Option<String> {
     })
 }
 
-/// The value at a pointer.
+/// The value at a pointer, for readers to whom a repeated member may be a forgery.
 pub fn value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a RawValue> {
-    let mut value = document;
+    let found = find(document, pointer);
+    if found.is_ambiguous {
+        return Err(Ambiguous);
+    }
+    Ok(found.value)
+}
+
+/// The value at a pointer. Of a repeated member the last one counts, as it does for routes.
+pub fn last_value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Option<&'a RawValue> {
+    find(document, pointer).value
+}
+
+/// The last value in a place, and whether another reader could find another one.
+#[derive(Default)]
+struct Found<'a> {
+    value: Option<&'a RawValue>,
+    is_ambiguous: bool,
+}
+
+fn find<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Found<'a> {
+    let mut found = Found {
+        value: Some(document),
+        is_ambiguous: false,
+    };
     for token in &pointer.tokens {
+        let Some(value) = found.value else { break };
         let text = value.get();
         let mut from = serde_json::Deserializer::from_str(text);
         let child = if text.starts_with('{') {
             from.deserialize_map(Member(token))
-        } else if text.starts_with('[') {
-            let Some(index) = array_index(token) else {
-                return Ok(None);
-            };
+        } else if let Some(index) = array_index(token).filter(|_| text.starts_with('[')) {
             from.deserialize_seq(Element(index))
         } else {
-            return Ok(None);
+            Ok(Found::default())
         };
-        match child.map_err(|_| Ambiguous)?? {
-            Some(child) => value = child,
-            None => return Ok(None),
-        }
+        let child = child.unwrap_or(Found {
+            value: None,
+            is_ambiguous: true,
+        });
+        found = Found {
+            value: child.value,
+            is_ambiguous: found.is_ambiguous || child.is_ambiguous,
+        };
     }
-    Ok(Some(value))
+    found
 }
 
 /// The text of a string, or of a number or boolean as it was sent: a large number is not rounded.
@@ -122,31 +147,29 @@ pub fn array_index(token: &str) -> Option<usize> {
     token.parse().ok().filter(|_| is_plain && is_number)
 }
 
-/// The member of this name, if the object has it once.
+/// The last member of this name. A name that is no text is none of those that are looked for.
 struct Member<'t>(&'t str);
 
 impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Lookup<&'de RawValue>;
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut found, mut is_repeated) = (None, false);
-        while let Some(name) = map.next_key::<Text<'de>>()? {
-            if name.0 == self.0 {
-                is_repeated |= found.is_some();
-                found = Some(map.next_value::<&RawValue>()?);
+        let mut found = Found::default();
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            let name = serde_json::from_str::<Text<'_>>(name.get());
+            if name.as_ref().is_ok_and(|name| name.0 == self.0) {
+                found.is_ambiguous |= found.value.is_some();
+                found.value = Some(map.next_value::<&RawValue>()?);
             } else {
+                found.is_ambiguous |= name.is_err();
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(if is_repeated {
-            Err(Ambiguous)
-        } else {
-            Ok(found)
-        })
+        Ok(found)
     }
 }
 
@@ -154,7 +177,7 @@ impl<'de> Visitor<'de> for Member<'_> {
 struct Element(usize);
 
 impl<'de> Visitor<'de> for Element {
-    type Value = Lookup<&'de RawValue>;
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
@@ -167,7 +190,10 @@ impl<'de> Visitor<'de> for Element {
             found = found.or(element);
             at += 1;
         }
-        Ok(Ok(found))
+        Ok(Found {
+            value: found,
+            is_ambiguous: false,
+        })
     }
 }
 

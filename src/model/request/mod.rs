@@ -27,7 +27,8 @@ pub use format::{SignatureField, SignatureFormat};
 pub use forwarded::{is_forwarded, is_of_this_hop, without_underscores};
 pub use gzip::{Undecodable, gunzip, is_gzip};
 pub use json::{
-    Ambiguous, JsonPointer, Lookup, array_index, document, problem_of, scalar_text, value_at,
+    Ambiguous, JsonPointer, Lookup, array_index, document, last_value_at, problem_of, scalar_text,
+    value_at,
 };
 pub use template::{InvalidTemplate, Part, Template};
 pub use view::RequestView;

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::keys::check_pointer;
 use crate::config::rules::{Checked, bad, is_header_name, quoted};
-use crate::model::request::{JsonPointer, scalar_text, value_at};
+use crate::model::request::{JsonPointer, last_value_at, scalar_text};
 
 /// The longest type, in characters: that of a relay's.
 const MAX_EVENT_TYPE: usize = 128;
@@ -53,7 +53,7 @@ impl EventTypeAt {
                 std::str::from_utf8(value).ok().map(Cow::Borrowed)
             }
             Self::JsonPointer(pointer) => {
-                let value = value_at(document?, &JsonPointer::parse(pointer)?).ok()??;
+                let value = last_value_at(document?, &JsonPointer::parse(pointer)?)?;
                 scalar_text(value).ok()?
             }
         }?;
