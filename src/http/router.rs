@@ -127,7 +127,7 @@ impl App {
         let context = context.by(&head.method);
         let method = method_label(&head.method);
         let format = error_format(head.uri.path());
-        let framing = check_framing(&self.own_authorities, &head);
+        let framing = check_framing(&self.own_authorities, &self.config.server, &head);
         let is_well_framed = framing.is_ok();
         let (template, result) = match framing {
             Ok(()) => dispatch(&self, &context, &head, &mut body).await,

@@ -149,6 +149,36 @@ fn heads_beyond_the_limits_are_refused_and_the_client_gets_the_answer() {
     assert_eq!(relay.client.raw(enough.as_bytes()).status, 200);
 }
 
+/// hyper alone refuses the same head or not, by the pieces in which it arrives.
+#[test]
+fn a_head_beyond_the_limit_is_refused_however_it_arrives() {
+    let relay = TestRelay::start();
+    let head = |start: &str, bytes: usize| {
+        let head = format!("{start} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-B: ");
+        let value = "x".repeat(bytes - head.len() - "\r\n\r\n".len());
+        format!("{head}{value}\r\n\r\n")
+    };
+    let admin = relay.admin();
+    for (client, start, taken) in [
+        (&relay.client, "GET /healthz", 200),
+        (&relay.client, "GET /webhooks/github", 405),
+        (&admin, "GET /healthz", 200),
+    ] {
+        for (bytes, status) in [(32_768, taken), (32_769, 431), (33_500, 431), (40_000, 431)] {
+            for piece in [bytes, 8_000] {
+                let mut connection = client.connect();
+                for part in head(start, bytes).as_bytes().chunks(piece) {
+                    connection.send(part);
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                let reply = connection.reply().expect("an answer");
+                let what = format!("{start}: {bytes} bytes in pieces of {piece}");
+                assert_eq!(reply.status, status, "{what}: {}", reply.text());
+            }
+        }
+    }
+}
+
 #[test]
 fn continue_is_sent_only_for_a_body_that_will_be_read() {
     let relay = TestRelay::start();

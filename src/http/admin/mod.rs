@@ -37,7 +37,7 @@ pub(super) use tails::Tails;
 use crate::http::api_error::{ApiError, ErrorFormat};
 use crate::http::app::App;
 use crate::http::body::{Body, Request};
-use crate::http::framing::check_target_and_encoding;
+use crate::http::framing::check_head;
 use crate::http::request_context::{REQUEST_ID, RequestContext};
 use crate::http::response::{AdminBody, AdminResponse, with_type};
 use crate::http::routes::health;
@@ -57,7 +57,7 @@ impl App {
         let timeout = self.config.server.request_timeout;
         let context = RequestContext::new(&head.headers, body.is_secure, timeout);
         let context = context.by(&head.method);
-        let framing = check_target_and_encoding(&head);
+        let framing = check_head(&self.config.server, &head);
         let is_well_framed = framing.is_ok();
         let result = match framing {
             Ok(()) => dispatch(&self, &context, &head, &mut body).await,
