@@ -111,6 +111,9 @@ impl Config {
             );
         }
         to.check(&key)?;
+        let defaults = &self.delivery.defaults;
+        to.breaker
+            .check_probes(&format!("{key}.breaker"), &defaults.breaker)?;
         self.check_proxy(&key, to.proxy.as_ref())?;
         if !to.secrets.is_empty() && self.level() == Level::Http {
             let problem = "contradicts delivery.level = \"http\", which doesn't sign: \

@@ -33,7 +33,8 @@ pub struct BreakerSettings {
     #[serde(deserialize_with = "units::some_duration")]
     #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_after: Option<Duration>,
-    /// The longest wait between probes; at least `probe_after`. Default: 10 min.
+    /// The longest wait between probes; at least `probe_after`. Default: 10 min, or `probe_after` if
+    /// that is longer.
     #[serde(deserialize_with = "units::some_duration")]
     #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_cap: Option<Duration>,
@@ -93,5 +94,43 @@ impl BreakerSettings {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a written `probe_cap` below the `probe_after` that takes effect. `defaults` are those
+    /// of `[delivery.defaults]`.
+    pub(in crate::config) fn check_probes(&self, key: &str, defaults: &Self) -> Checked {
+        let named = |name: &str, own: Option<Duration>, default: Option<Duration>| match own {
+            Some(wait) => Some((wait, format!("{key}.{name} ({})", shown(wait)))),
+            None => default.map(|wait| {
+                let place = format!("delivery.defaults.breaker.{name} ({})", shown(wait));
+                (wait, place)
+            }),
+        };
+        let Some((cap, cap_place)) = named("probe_cap", self.probe_cap, defaults.probe_cap) else {
+            return Ok(());
+        };
+        let after = named("probe_after", self.probe_after, defaults.probe_after);
+        let (after, after_place) = after.unwrap_or_else(|| {
+            let after = BreakerRules::default().probe_after;
+            (
+                after,
+                format!("{key}.probe_after ({} by default)", shown(after)),
+            )
+        });
+        match (self.probe_cap, self.probe_after) {
+            _ if cap >= after => Ok(()),
+            (Some(cap), _) => bad(
+                &format!("{key}.probe_cap"),
+                shown(cap),
+                &format!("at least {after_place}"),
+            ),
+            (None, Some(after)) => bad(
+                &format!("{key}.probe_after"),
+                shown(after),
+                &format!("at most {cap_place}"),
+            ),
+            // Both are the defaults', whose own check names them.
+            (None, None) => Ok(()),
+        }
     }
 }

@@ -116,7 +116,10 @@ impl Defaults {
     pub const CONCURRENCY: u32 = 8;
 
     fn check(&self, key: &str) -> Checked {
-        self.breaker.check(&format!("{key}.breaker"))?;
+        let breaker = format!("{key}.breaker");
+        self.breaker.check(&breaker)?;
+        self.breaker
+            .check_probes(&breaker, &BreakerSettings::default())?;
         self.retry.check(&format!("{key}.retry"))?;
         check_limits(key, self.rate_limit.as_ref(), self.concurrency)
     }

@@ -109,6 +109,7 @@ impl RetrySettings {
                 return bad(&format!("{key}.{name}"), shown(wait), "at most 30d");
             }
         }
+        self.check_cap(key)?;
         let schedule = self.schedule.as_deref().unwrap_or_default();
         let key = format!("{key}.schedule");
         if schedule.len() > MAX_WAITS as usize {
@@ -117,6 +118,23 @@ impl RetrySettings {
         match schedule.iter().find(|&&wait| wait > MAX_WAIT) {
             Some(&wait) => bad(&key, shown(wait), "at most 30d"),
             None => Ok(()),
+        }
+    }
+
+    /// Refuses a first wait that the longest one would shorten.
+    fn check_cap(&self, key: &str) -> Checked {
+        match (self.base, self.cap) {
+            (Some(base), Some(cap)) if cap < base => bad(
+                &format!("{key}.cap"),
+                shown(cap),
+                &format!("at least {key}.base ({})", shown(base)),
+            ),
+            (Some(base), None) if Self::CAP < base => bad(
+                &format!("{key}.base"),
+                shown(base),
+                &format!("at most {key}.cap ({} by default)", shown(Self::CAP)),
+            ),
+            _ => Ok(()),
         }
     }
 

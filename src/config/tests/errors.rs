@@ -177,6 +177,37 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.retry.attempts: 102: expected 1 to 101",
     ),
     (
+        "[destinations.a]\nurl='http://x/'\nretry={base='60s',cap='2s'}",
+        "destinations.a.retry.cap: 2s: expected at least destinations.a.retry.base (60s)",
+    ),
+    (
+        "[delivery.defaults]\nretry={base='2d'}",
+        "delivery.defaults.retry.base: 172800s: expected at most delivery.defaults.retry.cap \
+         (86400s by default)",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nbreaker={probe_after='20m',probe_cap='1m'}",
+        "destinations.a.breaker.probe_cap: 60s: expected at least \
+         destinations.a.breaker.probe_after (1200s)",
+    ),
+    (
+        "[delivery.defaults]\nbreaker={probe_cap='10s'}",
+        "delivery.defaults.breaker.probe_cap: 10s: expected at least \
+         delivery.defaults.breaker.probe_after (30s by default)",
+    ),
+    (
+        "[delivery.defaults]\nbreaker={probe_cap='1m'}\n\
+         [destinations.a]\nurl='http://x/'\nbreaker={probe_after='20m'}",
+        "destinations.a.breaker.probe_after: 1200s: expected at most \
+         delivery.defaults.breaker.probe_cap (60s)",
+    ),
+    (
+        "[delivery.defaults]\nbreaker={probe_after='20m'}\n\
+         [destinations.a]\nurl='http://x/'\nbreaker={probe_cap='1m'}",
+        "destinations.a.breaker.probe_cap: 60s: expected at least \
+         delivery.defaults.breaker.probe_after (1200s)",
+    ),
+    (
         "[retention]\ndelivered = '30m'",
         "retention.delivered: 1800s: expected at least api.idempotency_window (3600s)",
     ),
