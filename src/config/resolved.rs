@@ -12,8 +12,8 @@ use crate::config::secrets::Secret;
 use crate::config::sections::{
     ALERT_SOURCE, Admin, AlertFormat, Answer, Api, Backup, BreakerSettings, Database, Decode,
     Defaults, Destination, EventTypeAt, ForwardQuery, Handshake, HandshakeName, IdempotencyKeyAt,
-    Node, Ordering, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated,
-    Source, SourceVerify,
+    Node, RateLimit, RedeliveryAction, Retention, RetrySettings, Server, Simulated, Source,
+    SourceVerify,
 };
 use crate::config::settings::Config;
 use crate::model::request::Conditions;
@@ -130,8 +130,8 @@ pub struct SourcePolicy {
     pub destinations: Arc<[String]>,
     /// The destinations of those events that match; none without routes.
     pub routes: Option<RouteTable>,
-    /// Where the ordering keys are found, by destination; of all destinations that have an order.
-    pub orders: Arc<BTreeMap<String, OrderBy>>,
+    /// Where the ordering keys are found, by destination; of its destinations that have an order.
+    pub orders: BTreeMap<String, OrderBy>,
     /// Where the idempotency key is found.
     pub idempotency: IdempotencyKeyAt,
     /// How long a key names its first event.
@@ -190,7 +190,6 @@ impl Config {
         };
         let destinations = self.destinations.iter();
         let sources = self.sources.iter();
-        let orders = Arc::new(self.orders());
         Resolved {
             server: self.server.clone(),
             admin: self.admin.clone(),
@@ -212,7 +211,7 @@ impl Config {
                 .collect(),
             adhoc: policy(None),
             sources: sources
-                .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source, &orders))))
+                .map(|(name, source)| (name.clone(), Arc::new(self.source_policy(source))))
                 .collect(),
             alerts: self.alert_policy(),
             backup: self.backup.clone(),
@@ -278,19 +277,19 @@ impl Config {
             .unwrap_or(self.api.idempotency_window)
     }
 
-    fn orders(&self) -> BTreeMap<String, OrderBy> {
-        let orders = self.destinations.iter().filter_map(|(name, to)| {
-            let order = to.ordering.as_ref().and_then(Ordering::resolve)?;
+    /// The orders of a source's destinations and of no others, so that another destination's order
+    /// changes no source.
+    fn orders(&self, source: &Source) -> BTreeMap<String, OrderBy> {
+        let routed = source.routes.iter().flat_map(|route| &route.to);
+        let names = source.destinations.iter().chain(routed);
+        let orders = names.filter_map(|name| {
+            let order = self.destinations.get(name)?.ordering.as_ref()?.resolve()?;
             Some((name.clone(), order.by))
         });
         orders.collect()
     }
 
-    fn source_policy(
-        &self,
-        source: &Source,
-        orders: &Arc<BTreeMap<String, OrderBy>>,
-    ) -> SourcePolicy {
+    fn source_policy(&self, source: &Source) -> SourcePolicy {
         let public_url = source.public_url.as_ref();
         let public_url = public_url.or(self.server.public_url.as_ref());
         let destinations: Arc<[String]> = source.destinations.as_slice().into();
@@ -298,7 +297,7 @@ impl Config {
         SourcePolicy {
             routes: routes.map(|routes| RouteTable::new(Arc::clone(&destinations), routes)),
             destinations,
-            orders: Arc::clone(orders),
+            orders: self.orders(source),
             idempotency: source.idempotency.clone(),
             idempotency_window: self.source_window(source),
             on_redelivery: source.on_redelivery,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Destination, RateLimit, Secret, Source};
+use crate::config::{Destination, Ordering, RateLimit, Secret, Source};
 
 fn config() -> Config {
     let mut config = Config::default();
@@ -46,6 +46,20 @@ fn additions_changes_and_removals_are_named() {
     });
     assert_eq!(found.destinations.changed, ["a"]);
     assert_eq!(found.keys, ["delivery.defaults"]);
+}
+
+#[test]
+fn an_order_changes_the_sources_that_send_there_and_no_others() {
+    let ordered = |config: &mut Config, name: &str| {
+        let mut to = Destination::new("https://of.example/hook".parse().expect("a URL"));
+        to.ordering = Some(Ordering::by("all"));
+        config.destinations.insert(name.to_owned(), to);
+    };
+    let found = changes(|config| ordered(config, "of"));
+    assert_eq!(found.destinations.added, ["of"]);
+    assert_eq!(found.sources, Names::default());
+    let found = changes(|config| ordered(config, "a"));
+    assert_eq!(found.sources.changed, ["s"]);
 }
 
 #[test]
