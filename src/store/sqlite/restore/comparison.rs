@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::pending::{Fate, Old, PendingDelivery, Replaced, pending_after};
+use super::pending::{Fate, Old, PendingDelivery, Replaced, pending_after, pending_of};
 use super::settle::settle;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
@@ -38,7 +38,7 @@ pub fn compare(
     };
     if let Some(old) = old {
         comparison.problem.clone_from(&old.problem);
-        match erase_since(sql, &old.sql, now)? {
+        match erase_since(sql, old, now)? {
             Ok(erased) => comparison.erased = erased,
             Err(why) => comparison.problem = Some(why),
         }
@@ -128,14 +128,14 @@ fn in_transaction<T>(
 /// tell.
 fn erase_since(
     sql: &mut Connection,
-    old: &Connection,
+    old: &Replaced,
     now: Timestamp,
 ) -> Result<Result<i64, String>, StoreError> {
     // Nothing of it stays in the copy's free space.
     sql.pragma_update(None, "secure_delete", true)?;
     let (mut after, mut erased) = (IntentRow(0), 0);
     loop {
-        let page = match erasures_after(old, after) {
+        let page = match erasures_after(&old.sql, after) {
             Ok(page) => page,
             Err(error) => return Ok(Err(format!("its erasures can't be read: {error}"))),
         };
@@ -145,6 +145,10 @@ fn erase_since(
         after = *last;
         erased += in_transaction(sql, now, |tx| {
             page.iter().try_fold(0, |erased, (intent, at)| {
+                // An erasure gives up what is pending: not what was delivered before it.
+                let mut delivered = pending_of(tx.sql, *intent)?;
+                delivered.retain(|one| matches!(old.fate(one), Ok(Fate::Delivered)));
+                settle(tx, &delivered)?;
                 Ok(erased + i64::from(erase_again(tx, *intent, *at)?))
             })
         })?;

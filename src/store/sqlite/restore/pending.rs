@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use crate::model::DeliveryState;
 use crate::store::error::StoreError;
@@ -11,6 +11,19 @@ use crate::store::types::{DestinationId, IntentRow};
 
 /// Pending deliveries that are read at a time.
 const PAGE: i64 = 1_000;
+
+/// Selects deliveries.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT d.intent_id, d.destination_id, d.state, i.random, t.name
+             FROM deliveries d JOIN intents i ON i.id = d.intent_id
+                               JOIN destinations t ON t.id = d.destination_id
+             WHERE ",
+            $which
+        )
+    };
+}
 
 /// Databases that one held after the other: bounds what a file that names itself can cost.
 const MOST_EARLIER: usize = 16;
@@ -149,14 +162,26 @@ pub fn pending_after(
     sql: &Connection,
     after: (IntentRow, DestinationId),
 ) -> Result<Vec<PendingDelivery>, StoreError> {
-    let mut statement = sql.prepare_cached(
-        "SELECT d.intent_id, d.destination_id, d.state, i.random, t.name
-         FROM deliveries d JOIN intents i ON i.id = d.intent_id
-                           JOIN destinations t ON t.id = d.destination_id
-         WHERE (d.intent_id, d.destination_id) > (?1, ?2) AND d.state < 3
-         ORDER BY d.intent_id, d.destination_id LIMIT ?3",
-    )?;
-    let rows = statement.query_map(params![after.0, after.1, PAGE], |row| {
+    const NEXT: &str = select!(
+        "(d.intent_id, d.destination_id) > (?1, ?2) AND d.state < 3
+         ORDER BY d.intent_id, d.destination_id LIMIT ?3"
+    );
+    pending(sql, NEXT, params![after.0, after.1, PAGE])
+}
+
+/// The pending deliveries of one event.
+pub fn pending_of(sql: &Connection, intent: IntentRow) -> Result<Vec<PendingDelivery>, StoreError> {
+    const OF_ONE: &str = select!("d.intent_id = ?1 AND d.state < 3");
+    pending(sql, OF_ONE, params![intent])
+}
+
+fn pending(
+    sql: &Connection,
+    select: &str,
+    params: impl Params,
+) -> Result<Vec<PendingDelivery>, StoreError> {
+    let mut statement = sql.prepare_cached(select)?;
+    let rows = statement.query_map(params, |row| {
         Ok(PendingDelivery {
             intent: row.get(0)?,
             destination: row.get(1)?,

@@ -430,3 +430,15 @@ fn an_event_that_was_erased_after_the_backup_is_erased_in_it() {
     assert_eq!(at, 12345);
     assert_eq!(states(&scene), [4, 0]);
 }
+
+#[test]
+fn an_event_that_was_delivered_and_then_erased_after_the_backup_is_no_dead_letter() {
+    for is_settling in [true, false] {
+        let scene = Scene::new();
+        scene.change(DELIVER_A);
+        scene.change("INSERT INTO erasures SELECT id, 12345 FROM intents");
+        let restored = scene.restore(is_settling).expect("restored");
+        assert_eq!(restored.comparison.erased, 2);
+        assert_eq!(states(&scene), [3, 4]);
+    }
+}
