@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::model::{BreakerChange, DeliveryState, FailureKind};
+use crate::model::{BreakerChange, DeliveryState, FailureKind, OrderKey};
 use crate::store::conformance::NewStore;
+use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{DAY, Scene, event};
 use crate::store::types::{
-    AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release,
-    ReplacedDestinations, Settlement,
+    Accept, AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release,
+    ReplacedDestinations, Resumed, Settlement,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -404,5 +405,67 @@ pub fn a_hold_a_pause_and_a_breaker_are_stored_with_the_destination(new: NewStor
         !scene.operator().resume("d").expect("an answer"),
         "nothing is left"
     );
+    scene.stop();
+}
+
+/// Ends the hold of a destination.
+type Lift = fn(&Scene, String);
+
+pub fn deliveries_that_a_lifted_hold_kept_go_at_once(new: NewStore) {
+    let mut scene = Scene::new(new);
+    // A command's clock is the system's: the hold has to last beyond it.
+    let hold = DAY * 20_000;
+    let lift: [(&str, Lift); 4] = [
+        ("resumed", |scene, name| {
+            let resumed = runtime().block_on(scene.store.resume(name, None));
+            assert_eq!(resumed.expect("a change"), Resumed::Now);
+        }),
+        ("ordered", |scene, name| {
+            assert!(scene.operator().resume(&name).expect("resumed"));
+        }),
+        ("probed", |scene, name| {
+            assert!(scene.operator().probe_now(&name).expect("committed"));
+        }),
+        ("moved", |scene, name| {
+            let replaced = ReplacedDestinations {
+                moved: vec![name],
+                changed: Vec::new(),
+            };
+            let forgotten = scene.store.replace_destinations(replaced);
+            forgotten.expect("recorded");
+        }),
+    ];
+    for (name, lift) in lift {
+        let key = (0, OrderKey::from_number(1));
+        let in_line = |name| Accept {
+            order_keys: vec![key],
+            ..event(name)
+        };
+        let sent = [event(name), event(name), in_line(name)];
+        let sent = sent.map(|one| scene.accept(one));
+        let behind = scene.accept(in_line(name));
+        let destination = scene.destination(name);
+        let waits = [hold, hold, hold + DAY];
+        for (claimed, wait) in scene.claim(destination, 9).into_iter().zip(waits) {
+            let record = scene.record(&claimed, Some("answered 503"));
+            let change = DestinationChange {
+                hold_until: Some(scene.now().plus(hold)),
+                ..DestinationChange::default()
+            };
+            let at = scene.now().plus(wait);
+            scene.settle(vec![Settlement::retry(claimed.claim(), record, at, change)]);
+            scene.clock.advance(Duration::from_millis(1));
+        }
+        scene.clock.advance(MINUTE);
+        assert!(scene.claim(destination, 9).is_empty(), "{name} is held");
+        lift(&scene, name.to_owned());
+        let found = scene.claim(destination, 9);
+        let mut rows: Vec<_> = found.iter().map(|one| one.intent.0).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [sent[0].row(), sent[1].row()], "{name}");
+        assert_eq!(scene.states(sent[2]), [(DeliveryState::Retrying, 1)]);
+        let blocked = &scene.intent(behind).expect("it is stored").deliveries[0];
+        assert_eq!(blocked.next_attempt_at, None, "it stays behind another");
+    }
     scene.stop();
 }

@@ -6,11 +6,12 @@
 //!   operations.
 //! - `import`: events from elsewhere. `inserting`: the statement that inserts one.
 //! - `destination`: finds or creates one by its name. `pause`: pauses and resumes a destination.
-//!   `probe_now`: lets a circuit breaker probe now.
+//!   `probe_now`: lets a circuit breaker probe now. `end_hold`: makes due what a `Retry-After` kept.
 //! - `skip_dead`: dead letters that no longer block the deliveries behind them.
 
 mod bulk;
 mod destination;
+pub(super) mod end_hold;
 mod import;
 mod inserting;
 pub(super) mod making;

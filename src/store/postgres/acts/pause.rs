@@ -1,5 +1,6 @@
 //! Pauses and resumes a destination.
 
+use super::end_hold::{END_HOLD, LOCK_HELD};
 use super::making::locks::POKE;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
@@ -62,7 +63,14 @@ fn resume(
     paused_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Resumed, Option<DestinationId>), Failure> {
-    let Some(row) = sql.first(RESUME, &[&Wanted(destination), &now, &paused_at])? else {
+    let name = Wanted(destination);
+    let names: &[_] = &[name];
+    let made = sql.transaction(&[
+        (LOCK_HELD, &[&names]),
+        (END_HOLD, &[&names, &now, &paused_at]),
+        (RESUME, &[&name, &now, &paused_at]),
+    ])?;
+    let Some(row) = made[2].first() else {
         return Ok((Resumed::Already, None));
     };
     let resumed: Option<DestinationId> = row.try_get(0)?;

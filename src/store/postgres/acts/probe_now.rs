@@ -1,5 +1,6 @@
 //! Lets a circuit breaker probe now.
 
+use super::end_hold::{END_HOLD, LOCK_HELD};
 use super::pause::poke;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
@@ -15,14 +16,19 @@ fn probe_now(
     destination: &str,
     now: Timestamp,
 ) -> Result<Option<DestinationId>, Failure> {
-    let probed = sql.first(
-        "UPDATE relay.destinations
+    const PROBE_NOW: &str = "UPDATE relay.destinations
          SET probe_at = CASE WHEN probe_at IS NOT NULL THEN least(probe_at, $2::int8) END,
              held_until = NULL
          WHERE name = $1 AND (probe_at IS NOT NULL OR held_until > $2::int8)
-         RETURNING id",
-        &[&Wanted(destination), &now],
-    )?;
+         RETURNING id";
+    let name = Wanted(destination);
+    let names: &[_] = &[name];
+    let made = sql.transaction(&[
+        (LOCK_HELD, &[&names]),
+        (END_HOLD, &[&names, &now, &None::<Timestamp>]),
+        (PROBE_NOW, &[&name, &now]),
+    ])?;
+    let probed = made[2].first();
     let probed: Option<DestinationId> = probed.map(|row| row.try_get(0)).transpose()?;
     if let Some(id) = probed {
         poke(sql, id)?;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
+use crate::store::postgres::acts::end_hold::END_HOLD;
 use crate::store::postgres::acts::making::locks;
 use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::counts;
@@ -134,6 +135,7 @@ fn each_read_walks_its_indexes() {
     let (id, none) = (IntentRow(1_000 << 12), None::<Vec<u8>>);
     let destination = DestinationId(3);
     let (ids, at) = (vec![destination], Timestamp::from_millis(0));
+    let (names, any_pause) = (vec!["d3"], None::<Timestamp>);
     let cases: &[(&str, &[Param<'_>], &[&str])] = &[
         (relays::SELECT_SIZES, &[&0_i64, &51_i64, &id], &["relays"]),
         (
@@ -176,6 +178,11 @@ fn each_read_walks_its_indexes() {
             tail::SELECT_DUE,
             &[&ids, &at, &51_i64, &51_i64],
             &["waiting_pkey"],
+        ),
+        (
+            END_HOLD,
+            &[&names, &at, &any_pause],
+            &["waiting_pkey", "waiting_intent"],
         ),
     ];
     let problems = cases.iter().filter_map(|(select, params, indexes)| {

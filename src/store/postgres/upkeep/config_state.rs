@@ -1,6 +1,8 @@
 //! Records the configuration that runs, and what a reload replaces.
 
+use crate::clock::Timestamp;
 use crate::store::error::StoreError;
+use crate::store::postgres::acts::end_hold::{END_HOLD, LOCK_HELD};
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
@@ -42,16 +44,18 @@ const POKE: &str = "
 fn replace(
     connection: &mut Connection,
     replaced: &ReplacedDestinations,
-    now: crate::clock::Timestamp,
+    now: Timestamp,
 ) -> Result<Vec<DestinationId>, Failure> {
     let (moved, changed) = (&replaced.moved, &replaced.changed);
     let all = [moved.as_slice(), changed.as_slice()].concat();
     let made = connection.transaction(&[
+        (LOCK_HELD, &[moved]),
+        (END_HOLD, &[moved, &now, &None::<Timestamp>]),
         (FORGET, &[moved]),
         (PROBE, &[changed, &now]),
         (POKE, &[&all]),
     ])?;
-    let rows = made[..2].iter().flatten();
+    let rows = made[2..4].iter().flatten();
     rows.map(|row| Ok(row.try_get(0)?)).collect()
 }
 

@@ -2,6 +2,7 @@ use rusqlite::params;
 
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
+use crate::store::sqlite::ops::end_hold::end_hold;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{ConfigAttempt, DestinationId, ReplacedDestinations};
@@ -39,6 +40,7 @@ impl WriteOp for ReplacedDestinations {
 
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         for name in &self.moved {
+            end_hold(tx, name)?;
             let destination: Option<DestinationId> = tx.first(
                 "UPDATE destinations
                  SET held_until = NULL, probe_wait = NULL, probe_at = NULL, proven_at = NULL

@@ -6,7 +6,8 @@
 //!   back.
 //! - `act`: an operator's acts on a delivery. `of_intent`, `bulk`: acts on one intent or on many.
 //! - `import`: events from elsewhere.
-//! - `pause`: pauses and resumes a destination. `probe_now`: lets a breaker probe.
+//! - `pause`: pauses and resumes a destination. `probe_now`: lets a breaker probe. `end_hold`:
+//!   makes due what a `Retry-After` kept.
 //! - `learn_secret`: secrets that handshakes bring.
 //! - `config_state`: the configuration that runs, and what a reload replaces.
 //! - `prune`, `tidy_up`, `unused_origins`: retention. `shed`, `sample_space`: room under
@@ -20,6 +21,7 @@ mod act;
 mod alerts;
 mod bulk;
 mod config_state;
+mod end_hold;
 mod erase_again;
 mod import;
 mod learn_secret;

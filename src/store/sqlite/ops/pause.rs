@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::ops::end_hold::end_hold;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::{DestinationId, Pause, Resumed};
@@ -66,6 +67,7 @@ impl WriteOp for Resume {
         {
             return Ok(Resumed::PausedSince(pause));
         }
+        end_hold(tx, &self.destination)?;
         let resumed: Option<DestinationId> = tx.first(
             "UPDATE destinations
              SET paused_at = NULL, pause_reason = NULL, held_until = NULL

@@ -3,6 +3,7 @@ use rusqlite::params;
 use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
+use crate::store::sqlite::ops::end_hold::end_hold;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::DestinationId;
@@ -15,6 +16,7 @@ impl WriteOp for ProbeNow {
     type Out = bool;
 
     fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
+        end_hold(tx, &self.0)?;
         let probed: Option<DestinationId> = tx.first(
             "UPDATE destinations
              SET probe_at = min(probe_at, ?2), held_until = NULL

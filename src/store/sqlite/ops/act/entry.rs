@@ -20,7 +20,7 @@ pub struct Found {
 
 /// When something that a command makes due is due: its clock may be off, so it is due by the newest
 /// time that a server has written.
-pub(super) fn due(tx: &Tx<'_>) -> Result<Timestamp, StoreError> {
+pub fn due(tx: &Tx<'_>) -> Result<Timestamp, StoreError> {
     if !tx.is_operators() {
         return Ok(tx.now);
     }

@@ -10,7 +10,7 @@ mod entry;
 mod erase;
 
 pub use again::replay;
-pub use entry::{Entry, Found, insert_entry};
+pub use entry::{Entry, Found, due, insert_entry};
 
 use again::retry;
 use discard::discard;
