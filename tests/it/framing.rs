@@ -169,7 +169,6 @@ fn a_head_beyond_the_limit_is_refused_however_it_arrives() {
                 let mut connection = client.connect();
                 for part in head(start, bytes).as_bytes().chunks(piece) {
                     connection.send(part);
-                    std::thread::sleep(std::time::Duration::from_millis(5));
                 }
                 let reply = connection.reply().expect("an answer");
                 let what = format!("{start}: {bytes} bytes in pieces of {piece}");
