@@ -307,7 +307,7 @@ impl Config {
             hub_tokens: source.hub_tokens.clone(),
             hub_topics: source.hub_topics.clone(),
             origins: source.origins.clone(),
-            forward_query: source.forward_query,
+            forward_query: source.kept_query(),
             decode: source.decode,
             max_body_bytes: source.max_body_bytes(),
             accept_any_content: source.accept_any_content,

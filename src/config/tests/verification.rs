@@ -49,6 +49,14 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.verify.token.value: \"x\": expected a part of the request",
     ),
     (
+        "verify.token = { value = '{path}', secrets = ['s'] }",
+        "sources.a.verify.token.value: \"{path}\": expected a part of the request that may hold a",
+    ),
+    (
+        "idempotency = { query = 'id' }\nverify.token = { value = '{query}', secrets = ['s'] }",
+        "sources.a.idempotency: \"id\": expected another place: verify's secret is there",
+    ),
+    (
         "verify.token = { header = 'Authorization', prefix = 'bearer', secrets = ['s'] }",
         "sources.a.verify.token.prefix: \"bearer\": expected \"bearer \": a blank stands before",
     ),
@@ -378,6 +386,25 @@ fn the_secret_of_a_token_ends_at_relay() {
         ["x-token", "authorization", "x-other"]
     );
     assert_eq!(source.secret_query_fields, ["token"]);
+}
+
+#[test]
+fn a_query_that_may_hold_a_token_is_not_kept() {
+    for (value, expected) in [
+        ("{query}", ForwardQuery::Drop),
+        ("{path}?{query}", ForwardQuery::Drop),
+        ("{json./a}{?json./b|{url}}", ForwardQuery::Drop),
+        ("{query.token}", ForwardQuery::Append),
+        ("{header.X}", ForwardQuery::Append),
+    ] {
+        let text = format!(
+            "public_url = 'http://x'\nforward_query = 'append'\n\
+             verify.token = {{ value = '{value}', secrets = ['s'] }}"
+        );
+        let resolved = load_source(&text, &[]).expect(&text).resolve();
+        let source = resolved.source("a").expect("a source");
+        assert_eq!(source.forward_query, expected, "{value}");
+    }
 }
 
 #[test]

@@ -101,6 +101,31 @@ fn a_query_is_appended_to_the_url() {
 }
 
 #[test]
+fn a_token_in_the_query_ends_at_relay() {
+    let receiver = Receiver::start(|_| Answer::status(200));
+    let secret = "S3CRETINQUERY";
+    for (value, secrets) in [
+        ("{query}", format!("a={secret}")),
+        ("{url}", format!("https://x/webhooks/a?a={secret}")),
+        ("{query.a}", secret.to_owned()),
+    ] {
+        for way in ["header", "append"] {
+            let text = format!(
+                "{SOURCE}forward_query = \"{way}\"\npublic_url = \"https://x\"\n\
+                 verify.token = {{ value = \"{value}\", secrets = [\"{secrets}\"] }}"
+            );
+            let scene = scene(&receiver, &text, false);
+            let path = format!("/webhooks/a?a={secret}");
+            assert_eq!(scene.post("/webhooks/a?a=other", &[], b"{}").status, 401);
+            assert_eq!(scene.post(&path, &[], b"{}").status, 202, "{value}");
+            let arrival = receiver.next();
+            assert_eq!(arrival.path, "/hook", "{value} {way}");
+            assert_eq!(arrival.header("relay-query"), "", "{value} {way}");
+        }
+    }
+}
+
+#[test]
 fn lines_of_a_head_arrive_whole_however_long_they_are() {
     let receiver = Receiver::start(|_| Answer::status(200));
     let text = format!(

@@ -3,15 +3,16 @@
 
 use crate::config::rules::{Checked, bad, check_public_url, quoted, resolved};
 use crate::config::secrets::{PublicKeyList, Reference, SecretList};
+use crate::config::sections::source::body_and_query::ForwardQuery;
 use crate::config::sections::source::conditions::check_conditions;
 use crate::config::sections::source::event_type::EventTypeAt;
 use crate::config::sections::source::handshake_checks;
 use crate::config::sections::source::handshakes::{Handshake, HandshakeName};
 use crate::config::sections::source::section::Source;
 use crate::config::sections::source::verify::context::{SourceContext, check_secret_texts};
-use crate::config::sections::source::verify::{Alternative, Verify};
+use crate::config::sections::source::verify::{Alternative, TokenScheme, Verify};
 use crate::model::Level;
-use crate::model::request::{Conditions, Part, Template};
+use crate::model::request::{Conditions, Part};
 
 /// The most schemes of `verify_any`: each costs time for a request that none of them verifies.
 const MAX_ALTERNATIVES: usize = 4;
@@ -147,7 +148,9 @@ impl Source {
     fn check_secret_is_not_kept(&self, key: &str) -> Checked {
         let (headers, fields) = (self.secret_headers(), self.secret_query_fields());
         let is_secret_header = |name: &&str| headers.contains(&name.to_ascii_lowercase());
-        let is_secret_field = |name: &&str| fields.iter().any(|field| field == name);
+        let is_secret_query = self.is_secret_query();
+        let is_secret_field =
+            |name: &&str| is_secret_query || fields.iter().any(|field| field == name);
         let expected = "another place: verify's secret is there";
         let keys = format!("{key}.idempotency");
         if let Some(name) = self
@@ -256,7 +259,10 @@ impl Source {
                 Verify::Basic(_) => names.push("authorization".to_owned()),
                 Verify::Token(token) => {
                     names.extend(token.header.as_ref().map(|name| name.to_ascii_lowercase()));
-                    names.extend(token.value.iter().flat_map(header_parts));
+                    names.extend(token.value_parts().filter_map(|part| match part {
+                        Part::Header(name) => Some(name.to_string()),
+                        _ => None,
+                    }));
                 }
                 Verify::Hmac(_) | Verify::PublicKey(_) | Verify::StandardWebhooks(_) => {}
             }
@@ -266,27 +272,38 @@ impl Source {
 
     /// The fields of the query that hold a secret of this hop.
     pub(in crate::config) fn secret_query_fields(&self) -> Vec<String> {
+        let parts = self.token_parts().into_iter();
+        let names = parts.filter_map(|part| match part {
+            Part::QueryField(name) => Some(name),
+            _ => None,
+        });
+        names.collect()
+    }
+
+    /// The way of the query to the destinations. A query that is a secret as a whole ends here.
+    pub(in crate::config) fn kept_query(&self) -> ForwardQuery {
+        if self.is_secret_query() {
+            return ForwardQuery::Drop;
+        }
+        self.forward_query
+    }
+
+    /// Whether a secret of this hop may be anywhere in the query.
+    fn is_secret_query(&self) -> bool {
+        let parts = self.token_parts();
+        parts.contains(&Part::Query) || parts.contains(&Part::Url)
+    }
+
+    /// The parts of a request that tokens are made of.
+    fn token_parts(&self) -> Vec<Part> {
         let schemes = self.schemes();
-        let values = schemes.iter().filter_map(|scheme| match scheme {
-            Verify::Token(token) => token.value.as_ref(),
+        let tokens = schemes.iter().filter_map(|scheme| match scheme {
+            Verify::Token(token) => Some(token),
             Verify::Basic(_)
             | Verify::Hmac(_)
             | Verify::PublicKey(_)
             | Verify::StandardWebhooks(_) => None,
         });
-        let fields = values.flat_map(Template::all_parts);
-        let names = fields.filter_map(|part| match part {
-            Part::QueryField(name) => Some(name.clone()),
-            _ => None,
-        });
-        names.collect()
+        tokens.flat_map(TokenScheme::value_parts).cloned().collect()
     }
-}
-
-fn header_parts(template: &Template) -> Vec<String> {
-    let names = template.all_parts().filter_map(|part| match part {
-        Part::Header(name) => Some(name.to_string()),
-        _ => None,
-    });
-    names.collect()
 }

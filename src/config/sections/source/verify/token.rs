@@ -59,14 +59,21 @@ impl TokenScheme {
         }
     }
 
+    /// The parts of a request that `value` is made of.
+    pub(in crate::config) fn value_parts(&self) -> impl Iterator<Item = &Part> {
+        self.value.iter().flat_map(Template::all_parts)
+    }
+
     fn check_value(key: &str, value: &Template, source: &SourceContext<'_>) -> Checked {
         let key = format!("{key}.value");
         check_template(&key, value, false, source)?;
-        let is_of_request = |part: &Part| !part.is_optional() && !is_constant(part);
+        // A path is the source's name, which is stored with its events: it can't be a secret.
+        let is_of_request =
+            |part: &Part| !part.is_optional() && !is_constant(part) && *part != Part::Path;
         if value.parts().iter().any(is_of_request) {
             return Ok(());
         }
-        let expected = "a part of the request such as \"{query.token}\"";
+        let expected = "a part of the request that may hold a secret, such as \"{query.token}\"";
         bad(&key, quoted(value.as_str()), expected)
     }
 }
