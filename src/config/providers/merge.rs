@@ -63,6 +63,12 @@ pub(in crate::config) fn expand(document: &mut DeTable<'_>) -> Result<(), Unknow
 
 /// Lays a source's own settings over the provider's.
 fn lay_over<'a>(preset: &mut DeTable<'a>, own: DeTable<'a>) {
+    let key = own.get("idempotency").map(Spanned::get_ref);
+    if key.and_then(DeValue::as_str) == Some("none") {
+        // They are about duplicates, of which there are none without a key.
+        preset.remove("idempotency_window");
+        preset.remove("on_redelivery");
+    }
     for (key, value) in own {
         match key.get_ref().as_ref() {
             "verify" => {

@@ -135,6 +135,21 @@ fn a_setting_drops_the_one_that_it_stands_for() {
     assert_eq!(at(&linear, &["verify", "hmac", "timestamp"]), None);
 }
 
+/// The window would contradict a key that the operator has turned off.
+#[test]
+fn no_key_drops_the_providers_settings_for_duplicates() {
+    for file in FILES {
+        let own = merged(file.name, "idempotency = \"none\"");
+        for name in ["idempotency_window", "on_redelivery"] {
+            assert!(!own.contains_key(name), "{}: {name}", file.name);
+        }
+    }
+    let own = "idempotency = \"none\"\nidempotency_window = \"1h\"";
+    assert!(merged("alertmanager", own).contains_key("idempotency_window"));
+    let other = merged("alertmanager", "idempotency = { header = \"X-Id\" }");
+    assert_eq!(text(&other, &["idempotency_window"]), Some("10m"));
+}
+
 /// A condition that is added must not drop those that the provider's signature depends on.
 #[test]
 fn conditions_are_merged_and_dropped_only_by_an_empty_table() {

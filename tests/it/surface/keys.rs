@@ -253,7 +253,7 @@ fn keys_that_can_never_be_found_are_refused() {
         ),
         (
             "idempotency = \"none\"\nidempotency_window = \"1h\"",
-            "sources.a.idempotency_window: contradicts idempotency = \"none\": without a key nothing is a duplicate",
+            "sources.a.idempotency_window: contradicts idempotency = \"none\" (the source's or its provider's): without a key nothing is a duplicate",
         ),
         (
             "idempotency_window = \"8d\"",
@@ -269,7 +269,7 @@ fn keys_that_can_never_be_found_are_refused() {
         ),
         (
             "idempotency = \"none\"\non_redelivery = \"replay_dead\"",
-            "sources.a.on_redelivery: contradicts idempotency = \"none\": without a key nothing is a redelivery",
+            "sources.a.on_redelivery: contradicts idempotency = \"none\" (the source's or its provider's): without a key nothing is a redelivery",
         ),
     ] {
         assert_eq!(of(settings), expected);

@@ -185,7 +185,8 @@ impl IdempotencyKeyAt {
 /// Checks a source's own window.
 pub(super) fn check_window(key: &str, window: Duration, at: &IdempotencyKeyAt) -> Checked {
     if *at == IdempotencyKeyAt::None {
-        let problem = "contradicts idempotency = \"none\": without a key nothing is a duplicate";
+        let problem = "contradicts idempotency = \"none\" (the source's or its provider's): \
+                       without a key nothing is a duplicate";
         return Err((key.to_owned(), problem.to_owned()));
     }
     if window.is_zero() || window > MAX_WAIT {

@@ -219,8 +219,8 @@ impl Source {
         if self.on_redelivery != RedeliveryAction::Ignore
             && self.idempotency == IdempotencyKeyAt::None
         {
-            let problem =
-                "contradicts idempotency = \"none\": without a key nothing is a redelivery";
+            let problem = "contradicts idempotency = \"none\" (the source's or its provider's): \
+                           without a key nothing is a redelivery";
             return Err((format!("{key}.on_redelivery"), problem.to_owned()));
         }
         Ok(())
