@@ -1,6 +1,7 @@
 //! The files of `providers/`: each connects a well-known sender of webhooks. Their vectors are sent
 //! to a relay here, and docs/sources.md is made of them.
 
+mod advice;
 mod page;
 mod requests;
 mod sends;
