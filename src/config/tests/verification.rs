@@ -147,6 +147,47 @@ const REFUSED: &[(&str, &str)] = &[
         "sources.a.verify.hmac.header: contradicts signature",
     ),
     (
+        "verify.hmac = { signature = '{json./s}', secrets = ['s'] }",
+        "sources.a.verify.hmac.signed: \"{body}\": expected content without the signature, which \
+         stands in {json./s}",
+    ),
+    (
+        "verify.hmac = { signature = '{json./s}', signed = '{json./id}{body_crc32}', \
+         secrets = ['s'] }",
+        "content without the signature, which stands in {json./s}",
+    ),
+    (
+        "verify.hmac = { signature = '{json./s}', signed = '{json./id}{json./s}', secrets = ['s'] }",
+        "content without the signature, which stands in {json./s}",
+    ),
+    (
+        "accept_any_content = true\n\
+         verify.hmac = { signature = '{form.s}', signed = '{form_sorted}', secrets = ['s'] }",
+        "content without the signature, which stands in {form.s}",
+    ),
+    (
+        "verify.hmac = { header = 'X', signed = '{body}{header.x}', secrets = ['s'] }",
+        "sources.a.verify.hmac.signed: \"{body}{header.x}\": expected content without the \
+         signature, which stands in X",
+    ),
+    (
+        "verify.hmac = { header = ['X', 'Y'], signed = '{y}{x}{body}', secrets = ['s'] }",
+        "content without the signature, which stands in X, Y",
+    ),
+    (
+        "verify.hmac = { signature = '{x}', signed = '{x}{body}', secrets = ['s'] }",
+        "content without the signature, which stands in {header.x}",
+    ),
+    (
+        "verify.hmac = { signature = '{query.s}', signed = '{query}{body}', secrets = ['s'] }",
+        "content without the signature, which stands in {query.s}",
+    ),
+    (
+        "public_url = 'http://x'\n\
+         verify.hmac = { signature = '{query.s}', signed = '{url}{body}', secrets = ['s'] }",
+        "content without the signature, which stands in {query.s}",
+    ),
+    (
         "verify.hmac = { header = 'X', timestamp = '{x-t}', secrets = ['s'] }",
         "a time that isn't signed proves nothing",
     ),
@@ -533,5 +574,20 @@ fn notes_tell_the_price_of_a_setting() {
         for (note, expected) in notes.iter().zip(expected) {
             assert!(note.contains(expected), "{note}");
         }
+    }
+}
+
+#[test]
+fn a_signature_may_be_beside_the_signed_content() {
+    for scheme in [
+        "header = 'X', signed = '{body}{header.Y}'",
+        "header = ['X', 'Y'], signed = '{header.X}{body}'",
+        "signature = '{json./s}', signed = '{json./id}{url}'",
+        "signature = '{query.s}', signed = '{query.id}{body}'",
+        "signature = '{header.X}', signed = '{query}{body}'",
+    ] {
+        let text =
+            format!("public_url = 'http://x'\nverify.hmac = {{ {scheme}, secrets = ['s'] }}");
+        assert!(load_source(&text, &[]).is_ok(), "{scheme}");
     }
 }

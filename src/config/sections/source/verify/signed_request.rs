@@ -132,6 +132,7 @@ impl SignedRequest {
             }
         }
         check_template(&signed, &self.signed, self.has_timestamp(), source)?;
+        self.check_signature_is_not_signed(&signed)?;
         check_tolerance(key, self.tolerance)
     }
 
@@ -187,29 +188,54 @@ impl SignedRequest {
         Err((format!("{key}.{name}"), problem.to_owned()))
     }
 
+    /// Refuses content that holds its own signature: nobody can make one.
+    fn check_signature_is_not_signed(&self, key: &str) -> Checked {
+        let is_signed = |part: &&Part| {
+            let has_sum = part.is_of_body() && self.signed.has(&Part::BodyCrc32);
+            !is_constant(part) && (has_sum || self.signs(part))
+        };
+        let place = if let Some(signature) = &self.signature {
+            let mut parts = signature.parts().iter();
+            parts.find(is_signed).map(Part::to_string)
+        } else {
+            // A signature in one header of a list may cover the other headers.
+            let are_signed = self.headers.iter().all(|name| self.signs_header(name));
+            are_signed.then(|| self.headers.join(", "))
+        };
+        let Some(place) = place else {
+            return Ok(());
+        };
+        let expected = format!("content without the signature, which stands in {place}");
+        bad(key, quoted(self.signed.as_str()), &expected)
+    }
+
     /// Whether the place of the timestamp is signed as a part of something else: of the body, or
     /// under its own name.
     fn covers_timestamp(&self) -> bool {
-        let signed = self.signed.parts();
-        let covers = |part: &Part| match part {
-            Part::Text(_) => true,
-            part if signed.contains(part) => true,
-            part if part.is_of_body() => self.covers_body(),
-            Part::QueryField(_) | Part::Query => {
-                signed.contains(&Part::Query) || signed.contains(&Part::Url)
-            }
-            _ => false,
-        };
         if let Some(name) = &self.timestamp_header {
-            let name = name.to_ascii_lowercase();
-            let mut headers = signed.iter().filter_map(|part| match part {
-                Part::Header(header) => Some(header.as_str()),
-                _ => None,
-            });
-            return headers.any(|header| header == name);
+            return self.signs_header(name);
         }
+        let covers = |part: &Part| matches!(part, Part::Text(_)) || self.signs(part);
         let timestamp = self.timestamp.as_ref();
         timestamp.is_some_and(|timestamp| timestamp.parts().iter().all(covers))
+    }
+
+    /// Whether a part of the request is signed, by itself or within another part.
+    fn signs(&self, part: &Part) -> bool {
+        let has = |whole: &[Part]| whole.iter().any(|part| self.signed.has(part));
+        match part {
+            part if self.signed.has(part) => true,
+            part if part.is_of_body() => self.covers_body(),
+            Part::QueryField(_) | Part::Query => has(&[Part::Query, Part::Url]),
+            _ => false,
+        }
+    }
+
+    fn signs_header(&self, name: &str) -> bool {
+        self.signed.parts().iter().any(|part| match part {
+            Part::Header(header) => name.eq_ignore_ascii_case(header.as_str()),
+            _ => false,
+        })
     }
 }
 
