@@ -1,5 +1,10 @@
 //! Public keys of providers, and the signatures that they verify.
+//!
+//! `points`: whether a key is a point of its curve.
 
+mod points;
+
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
@@ -17,6 +22,8 @@ use rustls_pki_types::{
 };
 use serde::Deserialize;
 use webpki::{EndEntityCert, RawPublicKeyEntity};
+
+use points::{is_ed25519_point, is_p256_point};
 
 /// Fetches the certificate at an `https` URL, in PEM. It blocks. `None` if it can't be fetched.
 ///
@@ -48,8 +55,9 @@ pub struct PublicKey {
     bytes: Vec<u8>,
 }
 
-/// The smallest RSA key, in bits.
-const MIN_RSA_BITS: usize = 2048;
+/// The sizes of an RSA key's modulus and of its exponent that ring takes, in bits.
+const MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
+const EXPONENT_BITS: RangeInclusive<usize> = 2..=33;
 
 impl PublicKeyAlgorithm {
     /// The form that a key is expected to have, for errors.
@@ -77,9 +85,13 @@ impl PublicKey {
     /// `SubjectPublicKeyInfo`. None if it is no key of this algorithm, or a weak one.
     pub fn parse(text: &str, algorithm: PublicKeyAlgorithm) -> Option<Self> {
         let text = text.trim();
-        if text.contains("-----BEGIN ") {
+        // PKCS #1, for which `rustls_pki_types` has no kind.
+        let pkcs1 = text.strip_prefix("-----BEGIN RSA PUBLIC KEY-----");
+        let pkcs1 = pkcs1.and_then(|rest| rest.strip_suffix("-----END RSA PUBLIC KEY-----"));
+        if pkcs1.is_none() && text.contains("-----BEGIN ") {
             return Self::from_pem(text, algorithm);
         }
+        let text = pkcs1.unwrap_or(text);
         let compact: String = text.split_ascii_whitespace().collect();
         let bytes = hex::decode(&compact).ok().or_else(|| base64(&compact))?;
         Self::from_bytes(&bytes, algorithm)
@@ -114,7 +126,9 @@ impl PublicKey {
         let is_raw = match algorithm {
             PublicKeyAlgorithm::Ed25519 => bytes.len() == 32,
             PublicKeyAlgorithm::EcdsaP256Sha256 => bytes.len() == 65,
-            PublicKeyAlgorithm::RsaSha256 | PublicKeyAlgorithm::RsaSha1 => false,
+            PublicKeyAlgorithm::RsaSha256 | PublicKeyAlgorithm::RsaSha1 => {
+                rsa_numbers(bytes).is_some()
+            }
         };
         if is_raw {
             return Self::new(algorithm, bytes.to_vec());
@@ -134,11 +148,12 @@ impl PublicKey {
 
     fn new(algorithm: PublicKeyAlgorithm, bytes: Vec<u8>) -> Option<Self> {
         let is_strong = match algorithm {
-            PublicKeyAlgorithm::Ed25519 => bytes.len() == 32 && !has_small_order(&bytes),
-            PublicKeyAlgorithm::EcdsaP256Sha256 => bytes.len() == 65 && bytes[0] == 4,
-            PublicKeyAlgorithm::RsaSha256 | PublicKeyAlgorithm::RsaSha1 => {
-                modulus_bits(&bytes).is_some_and(|bits| bits >= MIN_RSA_BITS)
-            }
+            PublicKeyAlgorithm::Ed25519 => is_ed25519_point(&bytes) && !has_small_order(&bytes),
+            PublicKeyAlgorithm::EcdsaP256Sha256 => is_p256_point(&bytes),
+            PublicKeyAlgorithm::RsaSha256 | PublicKeyAlgorithm::RsaSha1 => rsa_numbers(&bytes)
+                .is_some_and(|(modulus, exponent)| {
+                    is_odd_of(modulus, &MODULUS_BITS) && is_odd_of(exponent, &EXPONENT_BITS)
+                }),
         };
         is_strong.then_some(Self { algorithm, bytes })
     }
@@ -220,17 +235,29 @@ fn has_small_order(point: &[u8]) -> bool {
     SMALL_ORDER.contains(&y.as_str())
 }
 
-/// The size of an RSA key's modulus.
-fn modulus_bits(key: &[u8]) -> Option<usize> {
-    let numbers = der_content(0x30, key)?;
-    let modulus = der_content(0x02, numbers)?;
-    let first = modulus.iter().position(|&b| b != 0)?;
-    let zeros = usize::try_from(modulus[first].leading_zeros()).ok()?;
-    Some((modulus.len() - first) * 8 - zeros)
+/// The modulus and the exponent of an RSA key (PKCS #1).
+fn rsa_numbers(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (numbers, after) = der_element(0x30, key)?;
+    let (modulus, rest) = der_element(0x02, numbers)?;
+    let (exponent, rest) = der_element(0x02, rest)?;
+    (after.is_empty() && rest.is_empty()).then_some((modulus, exponent))
 }
 
-/// The content of the first element of a DER text, if it has this tag.
-fn der_content(tag: u8, text: &[u8]) -> Option<&[u8]> {
+/// Whether a number is odd, positive, and of a size. The public numbers of RSA are.
+fn is_odd_of(number: &[u8], sizes: &RangeInclusive<usize>) -> bool {
+    let is_positive = number.first().is_some_and(|first| first >> 7 == 0);
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    let Some(first) = number.get(zeros) else {
+        return false;
+    };
+    // The zeros of one byte are at most eight.
+    let bits = (number.len() - zeros) * 8 - first.leading_zeros() as usize;
+    let is_odd = number.last().is_some_and(|last| last & 1 == 1);
+    is_positive && is_odd && sizes.contains(&bits)
+}
+
+/// The content of the first element of a DER text, if it has this tag, and the text after it.
+fn der_element(tag: u8, text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = text.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -243,7 +270,8 @@ fn der_content(tag: u8, text: &[u8]) -> Option<&[u8]> {
         }
         _ => return None,
     };
-    rest.get(..length).filter(|_| found == tag)
+    let element = rest.split_at_checked(length);
+    element.filter(|_| found == tag)
 }
 
 /// Decodes base64 of either alphabet, padded or not.

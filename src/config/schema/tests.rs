@@ -32,7 +32,7 @@ const BASE: &str = r#"
     [sources.key.verify.public_key]
     algorithm = "ed25519"
     header = "X-Signature"
-    public_keys = ["0000000000000000000000000000000000000000000000000000000000000001"]
+    public_keys = ["fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"]
     [sources.standard]
     destinations = ["d"]
     verify.standard_webhooks = { secrets = ["whsec_MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAw"] }

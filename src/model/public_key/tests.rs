@@ -98,25 +98,103 @@ fn p256_signatures_verify_in_both_forms() {
     }
 }
 
+/// The numbers of an RSA key of so many bytes, as PKCS #1 has them. They are no products of primes,
+/// which nobody checks.
+fn rsa(bytes: usize, last: u8, exponent: &[u8]) -> Vec<u8> {
+    let mut modulus = vec![0xff; bytes + 1];
+    modulus[0] = 0;
+    modulus[bytes] = last;
+    der(0x30, &[der(2, &modulus), der(2, exponent)].concat())
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+    [&[tag, 0x82][..], &length, content].concat()
+}
+
+fn rsa_spki(numbers: &[u8]) -> String {
+    let key = der(3, &[&[0][..], numbers].concat());
+    let rsa = hex::decode("300d06092a864886f70d0101010500").expect("hexadecimal");
+    hex::encode(der(0x30, &[rsa, key].concat()))
+}
+
 #[test]
 fn an_rsa_key_has_at_least_2048_bits() {
-    // Moduli of 2 048 and of 1 024 bits. They are no products of primes, which nobody checks.
-    let spki = |bytes: usize| {
-        let element = |tag: u8, content: &[u8]| {
-            let length = u16::try_from(content.len()).expect("short").to_be_bytes();
-            [&[tag, 0x82][..], &length, content].concat()
-        };
-        let modulus = [&[0][..], &vec![0xff; bytes]].concat();
-        let numbers = [&element(2, &modulus)[..], &[2, 3, 1, 0, 1]].concat();
-        let key = element(3, &[&[0][..], &element(0x30, &numbers)].concat());
-        let rsa = hex::decode("300d06092a864886f70d0101010500").expect("hexadecimal");
-        hex::encode(element(0x30, &[rsa, key].concat()))
-    };
+    let spki = |bytes: usize| rsa_spki(&rsa(bytes, 0xff, &[1, 0, 1]));
     assert!(PublicKey::parse(&spki(256), RsaSha256).is_some());
     assert!(PublicKey::parse(&spki(256), RsaSha1).is_some());
     assert_eq!(PublicKey::parse(&spki(255), RsaSha256), None);
     assert_eq!(PublicKey::parse(&spki(127), RsaSha256), None);
     assert_eq!(PublicKey::parse(&spki(256), Ed25519), None);
+}
+
+#[test]
+fn an_rsa_key_whose_numbers_cannot_be_one_is_refused() {
+    for numbers in [
+        rsa(256, 0xfe, &[1, 0, 1]),
+        rsa(1025, 0xff, &[1, 0, 1]),
+        rsa(256, 0xff, &[1]),
+        rsa(256, 0xff, &[1, 0, 0]),
+        rsa(256, 0xff, &[4, 0, 0, 0, 1]),
+        rsa(256, 0xff, &[0x83]),
+        [&rsa(256, 0xff, &[3])[..], &[0]].concat(),
+    ] {
+        let spki = rsa_spki(&numbers);
+        assert_eq!(PublicKey::parse(&spki, RsaSha256), None, "{spki}");
+    }
+}
+
+#[test]
+fn an_rsa_key_may_be_in_pkcs1() {
+    let numbers = rsa(256, 0xff, &[1, 0, 1]);
+    let expected = PublicKey::parse(&rsa_spki(&numbers), RsaSha256).expect("a key");
+    let text = base64::engine::general_purpose::STANDARD.encode(&numbers);
+    let (first, second) = text.split_at(64);
+    let pem = format!(
+        "-----BEGIN RSA PUBLIC KEY-----\n{first}\n{second}\n-----END RSA PUBLIC KEY-----\n"
+    );
+    for text in [&pem, &text, &hex::encode(&numbers)] {
+        assert_eq!(PublicKey::parse(text, RsaSha256).as_ref(), Some(&expected));
+        assert_eq!(PublicKey::parse(text, EcdsaP256Sha256), None, "{text}");
+        assert_eq!(PublicKey::parse(text, Ed25519), None, "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_is_no_point_of_its_curve_is_refused() {
+    let no_point = [&[4][..], &[0; 64]].concat();
+    assert_eq!(
+        PublicKey::parse(&hex::encode(&no_point), EcdsaP256Sha256),
+        None
+    );
+    let signing = &ECDSA_P256_SHA256_ASN1_SIGNING;
+    let random = entropy::SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &random).expect("a key");
+    let pair = EcdsaKeyPair::from_pkcs8(signing, pkcs8.as_ref(), &random).expect("a key");
+    let mut beside = pair.public_key().as_ref().to_vec();
+    beside[64] ^= 1;
+    assert_eq!(
+        PublicKey::parse(&hex::encode(&beside), EcdsaP256Sha256),
+        None
+    );
+
+    let two = format!("02{}", "00".repeat(31));
+    let beyond_the_modulus = format!("f0{}7f", "ff".repeat(30));
+    for text in [two, "ff".repeat(32), beyond_the_modulus] {
+        assert_eq!(PublicKey::parse(&text, Ed25519), None, "{text}");
+        let standard = base64::engine::general_purpose::STANDARD
+            .encode(hex::decode(&text).expect("hexadecimal"));
+        assert_eq!(PublicKey::parse_standard(&format!("whpk_{standard}")), None);
+    }
+}
+
+#[test]
+fn every_key_of_a_key_pair_is_a_point() {
+    for seed in 0..20 {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a seed");
+        let text = hex::encode(pair.public_key());
+        assert!(PublicKey::parse(&text, Ed25519).is_some(), "{text}");
+    }
 }
 
 #[test]
@@ -146,7 +224,7 @@ proptest! {
             let _ = PublicKey::of_certificate(text.as_bytes(), algorithm);
         }
         let _ = PublicKey::parse_standard(&text);
-        let _ = modulus_bits(&bytes);
+        let _ = rsa_numbers(&bytes);
         let key = PublicKey::parse(ED25519_KEY, Ed25519).expect("a key");
         prop_assert!(!key.verifies(b"message", &bytes));
     }
