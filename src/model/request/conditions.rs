@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ::http::HeaderName;
+use ::http::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
@@ -73,6 +74,8 @@ pub struct OneOrMany(pub Vec<Pattern>);
 /// A value of the request.
 enum Value<'a> {
     Text(Cow<'a, str>),
+    /// A media type in lower case: its own case means nothing (RFC 9110, 8.3.1).
+    MediaType(String),
     Number(&'a str),
     Bool(bool),
     /// `null`, an object, an array, or bytes that are no text.
@@ -151,7 +154,11 @@ fn header<'a>(request: &RequestView<'a>, name: &str) -> Lookup<Value<'a>> {
         return Ok(None);
     }
     let value = request.header(&name).ok_or(Ambiguous)?;
-    Ok(Some(Value::of_bytes(Cow::Borrowed(value))))
+    let value = Value::of_bytes(Cow::Borrowed(value));
+    Ok(Some(match value {
+        Value::Text(text) if name == CONTENT_TYPE => Value::MediaType(text.to_ascii_lowercase()),
+        value => value,
+    }))
 }
 
 fn query_field<'a>(request: &RequestView<'a>, name: &str) -> Lookup<Value<'a>> {
@@ -199,10 +206,12 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    /// Whether it is a text, and one that something holds for, given the expected one.
+    fn is_text(&self, expected: &str, holds: fn(&str, &str) -> bool) -> bool {
         match self {
-            Self::Text(text) => Some(text),
-            _ => None,
+            Self::Text(text) => holds(text, expected),
+            Self::MediaType(text) => holds(text, &expected.to_ascii_lowercase()),
+            _ => false,
         }
     }
 }
@@ -211,9 +220,10 @@ impl Pattern {
     fn matches(&self, value: Option<&Value<'_>>, request: &RequestView<'_>) -> bool {
         match (self, value) {
             (Self::Operators(operators), value) => operators.match_value(value, request),
-            (Self::Text(expected), Some(value)) => value
-                .text()
-                .is_some_and(|text| expected.text(request).as_deref() == Some(text)),
+            (Self::Text(expected), Some(value)) => {
+                let expected = expected.text(request);
+                expected.is_some_and(|expected| value.is_text(&expected, |text, all| text == all))
+            }
             (Self::Number(expected), Some(value)) => {
                 value.compare(expected) == Some(Ordering::Equal)
             }
@@ -252,7 +262,7 @@ impl Operators {
         };
         let text = |expected: &Option<String>, holds: fn(&str, &str) -> bool| {
             let expected = expected.as_deref();
-            expected.is_none_or(|expected| value.text().is_some_and(|text| holds(text, expected)))
+            expected.is_none_or(|expected| value.is_text(expected, holds))
         };
         let not = self.not.iter().flat_map(|not| &not.0);
         number(&self.min, Ordering::is_ge)

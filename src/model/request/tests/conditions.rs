@@ -120,3 +120,22 @@ fn a_text_may_name_parts_of_the_request() {
         &request.query(&format!("sum={sum}"))
     ));
 }
+
+#[test]
+fn a_media_type_is_compared_in_any_case() {
+    let form = TestRequest::default().header("content-type", "Application/X-FORM; charset=UTF-8");
+    let other = TestRequest::default().header("x-type", "Application/X-FORM; charset=UTF-8");
+    for pattern in [
+        "{ prefix = 'application/x-form' }",
+        "{ contains = 'charset=utf-8' }",
+        "'APPLICATION/x-form; Charset=UTF-8'",
+    ] {
+        assert!(matches(
+            &format!("headers.Content-Type = [{pattern}]"),
+            &form
+        ));
+        assert!(!matches(&format!("headers.X-Type = [{pattern}]"), &other));
+    }
+    let not = "headers.Content-Type = [{ not = { prefix = 'application/x-form' } }]";
+    assert!(!matches(not, &form));
+}
