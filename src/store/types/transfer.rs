@@ -21,6 +21,10 @@ pub(crate) struct ExportHeader {
     pub exported_at: Timestamp,
 }
 
+/// The greatest number of attempts, and of history entries, that is imported. Each attempt and each
+/// replay adds to them, and engines hold them in 32 bits: the number after them has to fit as well.
+const MAX_COUNT: u32 = 1_000_000;
+
 /// Where an export goes on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExportCursor(pub(in crate::store) i64);
@@ -226,6 +230,14 @@ impl DeliveryRecord {
         }
         if self.status == DeliveryState::DeadLettered && self.last_error.is_none() {
             return Err("last_error: expected for a dead letter".to_owned());
+        }
+        let of_entries = self.history.iter();
+        let of_entries = of_entries.map(|entry| ("history: attempt", entry.attempt));
+        let counts = [("attempts", self.attempts), ("entries", self.entries)];
+        for (field, count) in counts.into_iter().chain(of_entries) {
+            if count > MAX_COUNT {
+                return Err(format!("{field}: {count}: expected at most {MAX_COUNT}"));
+            }
         }
         for entry in &self.history {
             refuse_nul("history: failure", entry.failure.as_deref())?;

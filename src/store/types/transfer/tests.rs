@@ -78,6 +78,18 @@ fn a_wrong_record_is_refused_with_its_field_and_the_expectation() {
             "history: expected",
         ),
         (
+            with(|one| one["deliveries"][0]["entries"] = json!(u32::MAX)),
+            "entries: 4294967295: expected at most 1000000",
+        ),
+        (
+            with(|one| one["deliveries"][0]["attempts"] = json!(1_000_001)),
+            "attempts: 1000001: expected at most 1000000",
+        ),
+        (
+            with(|one| one["deliveries"][0]["history"][0]["attempt"] = json!(i32::MAX)),
+            "history: attempt: 2147483647: expected at most 1000000",
+        ),
+        (
             with(|one| {
                 let twice = one["deliveries"][0].clone();
                 one["deliveries"]
