@@ -33,7 +33,8 @@ pub const ENDED_EPOCHS: &str = "SELECT DISTINCT c.epoch FROM relay.claims c
 /// unknown. Prefetched deliveries had not begun: they are due as before, and before all others, so
 /// that one that kills the process is among the first to be claimed, when nothing is prefetched
 /// yet. A claimed delivery that was settled or released since has other numbers. A delivery with an
-/// order keeps its place, as a dead letter that blocks.
+/// order keeps its place, as a dead letter that blocks. An entry that is there already, since the
+/// number of entries is damaged, stays: otherwise nobody could take the epoch's deliveries back.
 pub const TAKE_BACK: &str = "
 WITH lost AS (
     SELECT $1::int8 AS epoch
@@ -97,6 +98,7 @@ WITH lost AS (
            convert_to('interrupted: the process ended before the outcome was known', 'UTF8')
     FROM (SELECT intent_id, destination_id, history, attempt, made_at FROM back
           UNION ALL SELECT intent_id, destination_id, history, attempt, made_at FROM dead) AS o
+    ON CONFLICT (intent_id, destination_id, entry) DO NOTHING
 )
 SELECT (SELECT count(*) FROM back), (SELECT count(*) FROM untouched),
        ARRAY(SELECT destination_id FROM dead)";

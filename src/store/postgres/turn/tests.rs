@@ -493,6 +493,20 @@ fn an_epoch_without_a_row_loses_its_claims_and_only_live_ones_are_interrupted() 
 }
 
 #[test]
+fn a_history_with_more_entries_than_its_number_stops_no_recovery() {
+    let Some(mut bed) = bed() else { return };
+    bed.wait(1, &[1], None);
+    bed.claim(1, 0);
+    bed.sql
+        .batch("INSERT INTO relay.attempts VALUES (1, 1, 1, 7, 0, 0, 1)")
+        .expect("damaged");
+    bed.take_over();
+    let taken = recover::take_back_all(&mut bed.sql, NOW).expect("taken back");
+    assert_eq!((taken.handed_back, bed.count("claims")), (1, 0));
+    assert_eq!(bed.count("attempts"), 1);
+}
+
+#[test]
 fn cursors_move_over_what_is_in_flight_and_no_further() {
     let Some(mut bed) = bed() else { return };
     bed.wait(1, &[1, 2, 3], None);

@@ -59,8 +59,8 @@ pub fn run(
     )?;
     let brought_forward = bring_forward(&tx, now, longest_wait)?;
     tx.execute(
-        "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at, duration_ms,
-                               outcome, error)
+        "INSERT OR REPLACE INTO attempts
+                (intent_id, destination_id, entry, attempt, started_at, duration_ms, outcome, error)
          SELECT intent_id, destination_id, history + 1, attempts, updated_at, 0, 3,
                 'interrupted: the process ended before the outcome was known'
          FROM deliveries WHERE claim IS NOT NULL",

@@ -47,7 +47,7 @@ pub fn insert_entry(
     entry: &Entry<'_>,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+        "INSERT OR REPLACE INTO attempts (intent_id, destination_id, entry, attempt, started_at,
                                duration_ms, outcome, error, next, failure)
          VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9)",
         params![

@@ -90,7 +90,7 @@ fn millis(duration: Duration) -> i64 {
 fn insert_attempt(settlement: &Settlement, entry: i64, tx: &Tx<'_>) -> Result<(), StoreError> {
     let record = &settlement.record;
     tx.execute(
-        "INSERT INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+        "INSERT OR REPLACE INTO attempts (intent_id, destination_id, entry, attempt, started_at,
                                duration_ms, outcome, status_code, error, response, failure,
                                address, resolve_ms, connect_ms, first_byte_ms, next, tls_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,

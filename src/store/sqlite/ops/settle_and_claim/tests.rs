@@ -132,6 +132,52 @@ fn a_change_for_many_workers_is_divided_into_bounded_transactions() {
     store.stop();
 }
 
+/// Damages the number of entries in histories: there is an entry of the next number already.
+struct Damage;
+
+impl WriteOp for Damage {
+    type Out = ();
+
+    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.sql.execute_batch(
+            "UPDATE deliveries SET history = 0;
+             INSERT OR IGNORE INTO attempts (intent_id, destination_id, entry, attempt, started_at,
+                                             duration_ms, outcome)
+             SELECT intent_id, destination_id, 1, 7, 0, 0, 1 FROM deliveries",
+        )?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_history_with_more_entries_than_its_number_stops_neither_a_start_nor_a_settlement() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let claim = |store: &Sqlite, settlements| {
+        let requests = requests(1, 0);
+        let mut change =
+            SettleAndClaim::new(settlements, Vec::new(), Vec::new(), requests, ClaimId(1));
+        store.write_steps(&mut change).expect("a change");
+        change.take_claimed()
+    };
+    let (store, _end) = open(&directory);
+    store.write_blocking(Fill(1)).expect("rows");
+    assert_eq!(claim(&store, Vec::new()).len(), 1);
+    store.write_blocking(Damage).expect("damaged");
+    store.stop();
+    let (store, _end) = open(&directory);
+    assert_eq!(
+        count(&store, "attempts WHERE outcome = 3"),
+        1,
+        "interrupted"
+    );
+    let claimed = claim(&store, Vec::new());
+    store.write_blocking(Damage).expect("damaged");
+    claim(&store, claimed.iter().map(settlement).collect());
+    assert_eq!(count(&store, "attempts WHERE outcome = 0"), 1, "delivered");
+    assert_eq!(count(&store, "attempts"), 1);
+    store.stop();
+}
+
 #[test]
 fn a_change_that_fails_returns_only_its_undurable_part() {
     let directory = tempfile::tempdir().expect("a directory");
