@@ -168,6 +168,7 @@ macro_rules! conformance {
                 an_ad_hoc_origin_is_deleted_after_its_last_delivery,
                 only_origins_that_nothing_needs_are_deleted,
                 an_origin_used_during_a_pass_is_kept,
+                an_origin_that_an_import_uses_during_a_pass_is_kept,
                 a_pass_of_an_earlier_process_deletes_nothing,
                 passes_and_accepted_events_leave_no_delivery_without_its_destination,
                 passes_beside_a_thread_that_accepts_leave_no_orphan,

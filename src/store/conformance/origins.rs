@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::clock::Timestamp;
-use crate::model::BreakerChange;
+use crate::model::{BreakerChange, DeliveryState, IntentId, Surface};
 use crate::store::OriginsPassStep;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::scene::{DAY, Scene, event, event_to, try_accept};
 use crate::store::types::{
-    BulkAction, Claimed, DestinationChange, DestinationId, OriginsStage, Settlement, UnusedOrigins,
+    BulkAction, Claimed, DestinationChange, DestinationId, ImportedEvent, OriginsStage, Settlement,
+    UnusedOrigins,
 };
 use crate::store::{Cutoffs, Reader};
 
@@ -195,6 +196,59 @@ pub fn an_origin_used_during_a_pass_is_kept(new: NewStore) {
             assert!(step > 3, "{step} steps: the scene is too small");
             break;
         }
+    }
+    scene.stop();
+}
+
+/// Imports a delivered event beside the server, as a command does.
+fn import_delivered(scene: &Scene, nth: i64, origin: &str) {
+    let accepted_at = scene.now().minus(DAY);
+    let row = IntentId::first_row_at(accepted_at.as_millis()) + nth;
+    let record = serde_json::from_value(serde_json::json!({
+        "id": Surface::Event.public_id(IntentId::new(row, 1)),
+        "accepted_at": accepted_at,
+        "label": "s",
+        "headers": "",
+        "payload": "{}",
+        "deliveries": [{
+            "destination": origin, "status": "delivered", "attempts": 0, "entries": 0,
+            "updated_at": accepted_at, "history": [],
+        }],
+    }));
+    let event = ImportedEvent::check(record.expect("a record"), scene.now());
+    let imported = scene
+        .operator()
+        .import(vec![event.expect("an event")], true);
+    assert_eq!(imported.expect("an import").imported, 1);
+}
+
+pub fn an_origin_that_an_import_uses_during_a_pass_is_kept(new: NewStore) {
+    // More origins and deliveries than one step sees.
+    const UNUSED: usize = 20;
+    let mut scene = Scene::new(new);
+    // Imports before step 0, 1, 2 … of a pass, until a pass has no such step.
+    for at in 0.. {
+        scene.accept_all((0..UNUSED).map(|n| event(&format!("http://{n}"))));
+        scene.deliver_due();
+        prune_finished(&scene);
+        scene.accept_all((0..30).map(|_| event("named")));
+        scene.accept(event(&format!("http://newest-{at}")));
+        let mut pass = Pass::new(&scene);
+        let (mut step, mut is_over) = (0, false);
+        while !is_over {
+            if step == at {
+                import_delivered(&scene, at, "http://7");
+            }
+            is_over = pass.step(&scene) == OriginsPassStep::Over;
+            step += 1;
+        }
+        assert_eq!(scene.knows("http://7"), at < step, "used before step {at}");
+        if at >= step {
+            assert!(step > 3, "{step} steps: the scene is too small");
+            break;
+        }
+        let delivered = scene.list(Some(DeliveryState::Delivered));
+        assert!(delivered.iter().any(|one| one.destination == "http://7"));
     }
     scene.stop();
 }

@@ -32,13 +32,14 @@ impl Outside {
     }
 
     /// At the beginning of a transaction, when nobody else can write: takes the count changes that
-    /// commands have left.
-    pub fn take(&self, sql: &Connection, changes: &mut CountChanges) -> rusqlite::Result<()> {
+    /// commands have left. Whether another connection has committed since the last transaction.
+    pub fn take(&self, sql: &Connection, changes: &mut CountChanges) -> rusqlite::Result<bool> {
         self.found.set(data_version(sql)?);
-        if self.found != self.seen {
+        let has_written = self.found != self.seen;
+        if has_written {
             changes.take(sql)?;
         }
-        Ok(())
+        Ok(has_written)
     }
 
     /// The transaction is durable; whether others had written before it.

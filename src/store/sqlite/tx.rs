@@ -235,9 +235,14 @@ impl<'a> Tx<'a> {
         self.changes.borrow_mut().blocking(destination, -1);
     }
 
-    /// Takes the count changes that commands have left. For the transaction's beginning.
+    /// Takes the count changes that commands have left. For the transaction's beginning. A command
+    /// may have used any origin: none counts as unused any more.
     pub fn take_outside(&self, outside: &Outside) -> rusqlite::Result<()> {
-        outside.take(self.sql, &mut self.changes.borrow_mut())
+        let has_written = outside.take(self.sql, &mut self.changes.borrow_mut())?;
+        if has_written && let Some(writer) = self.writer {
+            writer.unused.borrow_mut().clear();
+        }
+        Ok(())
     }
 
     /// The transaction's changes of the counts.

@@ -10,6 +10,7 @@ use crate::store::postgres::acts::destination;
 use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::turn::change::IN_USE;
 use crate::store::row_budget::RowBudget;
 use crate::store::types::{DestinationId, ImportTally, ImportedEvent, OwnerId};
 
@@ -24,12 +25,25 @@ fn step_of(events: &[ImportedEvent]) -> usize {
     fit.count()
 }
 
-/// Imports some events in one transaction.
+/// Imports some events in one transaction; again those whose ad hoc origin was forgotten before it.
 fn import(
     sql: &mut Connection,
     events: &[ImportedEvent],
     keeps_pending: bool,
 ) -> Result<ImportTally, Failure> {
+    let (mut rest, mut tally) = (events.iter().collect::<Vec<_>>(), ImportTally::default());
+    while !rest.is_empty() {
+        let known = destinations_of(sql, &rest)?;
+        rest = insert(sql, &rest, known, keeps_pending, &mut tally)?;
+    }
+    Ok(tally)
+}
+
+/// The destinations of events by name. Those that are missing are made.
+fn destinations_of<'a>(
+    sql: &mut Connection,
+    events: &[&'a ImportedEvent],
+) -> Result<HashMap<&'a str, DestinationId>, Failure> {
     let mut known: HashMap<&str, DestinationId> = HashMap::new();
     for delivery in events.iter().flat_map(|event| &event.record.deliveries) {
         if !known.contains_key(delivery.destination.as_str()) {
@@ -38,6 +52,17 @@ fn import(
             known.insert(&delivery.destination, id);
         }
     }
+    Ok(known)
+}
+
+/// Inserts events in one transaction. Returns those of which a destination isn't there any more.
+fn insert<'a>(
+    sql: &mut Connection,
+    events: &[&'a ImportedEvent],
+    known: HashMap<&str, DestinationId>,
+    keeps_pending: bool,
+    tally: &mut ImportTally,
+) -> Result<Vec<&'a ImportedEvent>, Failure> {
     let columns: Vec<(Columns<'_>, usize)> = events
         .iter()
         .map(|event| {
@@ -49,7 +74,9 @@ fn import(
     let all: Vec<DestinationId> = known.into_values().collect();
     let (text, destinations): (String, [Param<'_>; 1]) = (statement(), [&all]);
     let bound: Vec<Vec<Param<'_>>> = columns.iter().map(|(one, _)| one.bound()).collect();
-    let mut calls: Vec<(&str, &[Param<'_>])> = vec![(LOCK_DESTINATIONS, &destinations)];
+    // Deliveries come in that have ended: a pass over unused origins may have missed those.
+    let mut calls: Vec<(&str, &[Param<'_>])> =
+        vec![(LOCK_DESTINATIONS, &destinations), (IN_USE, &destinations)];
     calls.extend(
         bound
             .iter()
@@ -57,8 +84,8 @@ fn import(
     );
     calls.push((POKE, &destinations));
     let answers = sql.transaction(&calls)?;
-    let mut tally = ImportTally::default();
-    for ((event, (_, given_up)), rows) in events.iter().zip(&columns).zip(&answers[1..]) {
+    let mut without_destination = Vec::new();
+    for ((event, (_, given_up)), rows) in events.iter().zip(&columns).zip(&answers[2..]) {
         let Some(row) = rows.first() else {
             return Err(Failure::unexpected("an event without an answer".to_owned()));
         };
@@ -68,13 +95,15 @@ fn import(
             tally.given_up += given_up;
         } else if random == Some(event.id.random()) {
             tally.skipped += 1;
+        } else if random.is_none() {
+            without_destination.push(*event);
         } else {
             // Relays number the rows of each millisecond alike: this one is another relay's.
             tally.taken += 1;
-            tally.first_taken = tally.first_taken.or(Some(event.public_id()));
+            tally.first_taken.get_or_insert_with(|| event.public_id());
         }
     }
-    Ok(tally)
+    Ok(without_destination)
 }
 
 impl Operator {

@@ -15,7 +15,8 @@ use crate::store::types::{
 
 /// Inserts an event with its key, its deliveries and their histories, unless its row is there. A
 /// dead letter that blocks its line does so unless another one, or an attempt that was made, stands
-/// before it; later events make room for it, in whatever order they come.
+/// before it; later events make room for it, in whatever order they come. Nothing is inserted
+/// unless all of its destinations, which are locked, are there.
 ///
 /// Returns whether it was inserted, and the random bits of the event that was there.
 const IMPORT: &str = concat!(
@@ -24,7 +25,9 @@ inserted AS (
     INSERT INTO relay.intents (id, random, surface, created_at, label, url, scope, idempotency_key,
                                request_digest, metadata, headers, body, event_type, query,
                                unrouted, checksum, gone, gone_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+    WHERE (SELECT count(*) FROM relay.destinations WHERE id = ANY($20::int4[]))
+          = cardinality($20::int4[])
     ON CONFLICT (id) DO NOTHING RETURNING id),
 named AS (
     INSERT INTO relay.idempotency (digest, intent_id, created_at)

@@ -11,7 +11,7 @@
 //! Each transaction is sent at once, and has the fence in each of its parts: a node whose row is
 //! gone, since another took its deliveries over, changes nothing.
 
-mod change;
+pub(in crate::store::postgres) mod change;
 mod claim;
 mod end;
 pub(in crate::store::postgres) mod line;

@@ -3,8 +3,9 @@
 //! No index leads from a destination to its delivered deliveries: it would cost each delivery more
 //! than it is worth. So a pass reads all deliveries on a reader, newest first, and removes their
 //! origins from a set of candidates. Before it begins, the writer gets a copy of the set, and
-//! removes the origins that are used from then on ([`Tx::destination`]). An origin that both sets
-//! still hold at the end of the pass has no delivery.
+//! removes the origins that are used from then on ([`Tx::destination`]): all of them once another
+//! process has written ([`Tx::take_outside`]). An origin that both sets still hold at the end of
+//! the pass has no delivery.
 //!
 //! A row id is never used again, since the dispatcher and settlements in flight name destinations
 //! by it: the row with the greatest id stays, and `SQLite` counts on from there.

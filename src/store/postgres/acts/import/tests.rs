@@ -1,10 +1,11 @@
+use super::{destinations_of, import, insert};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::store::Operator;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::tests::support::database;
 use crate::store::types::{
-    ByteText, DeliveryRecord, EventRecord, ImportTally, ImportedEvent, KeyRecord,
+    ByteText, DeliveryRecord, DestinationId, EventRecord, ImportTally, ImportedEvent, KeyRecord,
 };
 
 const AT: i64 = 1_700_000_000_000;
@@ -78,6 +79,29 @@ fn events_keep_their_order_and_are_imported_once() {
         number(&mut sql, "SELECT count(*) FROM relay.idempotency"),
         2
     );
+}
+
+#[test]
+fn an_event_whose_destination_was_forgotten_is_left_and_the_others_are_imported() {
+    let Some((_database, mut sql)) = database() else {
+        return;
+    };
+    let there = event(1, DeliveryState::Delivered);
+    let mut left = event(2, DeliveryState::Delivered);
+    "forgotten".clone_into(&mut left.record.deliveries[0].destination);
+    let mut known = destinations_of(&mut sql, &[&there]).expect("a destination");
+    known.insert("forgotten", DestinationId(999));
+    let mut tally = ImportTally::default();
+    let rest = insert(&mut sql, &[&there, &left], known, true, &mut tally).expect("an answer");
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].public_id(), left.public_id());
+    assert_eq!((tally.imported, tally.taken), (1, 0));
+    for table in ["intents", "ended", "idempotency"] {
+        let count = format!("SELECT count(*) FROM relay.{table}");
+        assert_eq!(number(&mut sql, &count), 1, "{table}");
+    }
+    let tally = import(&mut sql, &[there, left], true).expect("imported");
+    assert_eq!((tally.imported, tally.skipped), (1, 1));
 }
 
 #[test]
