@@ -6,7 +6,7 @@ mod access;
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use access::{Access, LATEST_DUE_MILLIS};
 
@@ -118,9 +118,11 @@ fn read(sql: &Connection, query: &ListQuery, now: Timestamp) -> Result<Listing, 
     };
     let (next, searched_to) = newest.end();
     let mut statement = sql.prepare_cached(SELECT_ONE)?;
-    let found = newest
-        .keys()
-        .map(|(intent, destination)| statement.query_row(params![intent, destination], listed));
+    // A damaged database may lack an event or a destination: the other deliveries are still shown.
+    let found = newest.keys().filter_map(|(intent, destination)| {
+        let found = statement.query_row(params![intent, destination], listed);
+        found.optional().transpose()
+    });
     Ok(Listing {
         found: found.collect::<Result<_, _>>()?,
         next,

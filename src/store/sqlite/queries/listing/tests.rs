@@ -359,3 +359,21 @@ fn stats_read_the_partial_indexes_alone() {
         ]
     );
 }
+
+#[test]
+fn a_delivery_without_its_destination_hides_no_other_one() {
+    let sql = database();
+    insert_intent(&sql, 1, "s");
+    insert(&sql, 1, 1, Delivered, 1);
+    insert(&sql, 1, 2, Delivered, 1);
+    sql.execute("DELETE FROM destinations WHERE id = 1", [])
+        .expect("deleted");
+    let now = Timestamp::from_millis(NOW);
+    let page = super::read(&sql, &query(Some(Delivered), None, 10), now).expect("a page");
+    let found: Vec<&str> = page
+        .found
+        .iter()
+        .map(|one| one.destination.as_str())
+        .collect();
+    assert_eq!(found, ["d2"]);
+}
