@@ -33,7 +33,8 @@ const SELECT_FINISHED: &str = "
     FROM (SELECT intent_id, max(updated_at) AS ended,
                  bool_or(state = 4 AND discarded_at IS NULL) AS is_dead,
                  bool_or(place IS NOT NULL) AS is_in_line,
-                 count(*) AS deliveries, sum(least(history, $3::int4))::int8 AS entries,
+                 count(*) AS deliveries,
+                 sum(greatest(0, least(history, $3::int4)))::int8 AS entries,
                  bool_and(discarded_at IS NOT NULL) AS are_discarded
           FROM relay.ended WHERE intent_id > $1 AND intent_id < $2
           GROUP BY intent_id ORDER BY intent_id LIMIT 500) e
@@ -267,14 +268,29 @@ fn expired_intent(intent: IntentRow, ended: Timestamp, rows: usize) -> ExpiredIn
     }
 }
 
-/// Rows that deleting an intent with so many other rows and bytes costs.
+/// Rows that deleting an intent with so many other rows and bytes costs: at least one, and few
+/// enough to be added up, even if numbers are damaged.
 pub fn rows_of(others: i64, bytes: i64) -> usize {
-    usize::try_from(1 + others + bytes / TOAST_CHUNK).unwrap_or(usize::MAX)
+    let number = |rows: i64| u32::try_from(rows.max(0)).unwrap_or(u32::MAX) as usize;
+    1 + number(others) + number(bytes / TOAST_CHUNK)
 }
 
 impl Reader {
     /// The next expired intents and idempotency keys after the cursor.
     pub fn expired(&self, cutoffs: &Cutoffs, cursor: PruneCursor) -> Result<Expired, StoreError> {
         self.read(|connection| find(connection, cutoffs, cursor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_damaged_numbers_can_be_added_up() {
+        assert_eq!(rows_of(2, TOAST_CHUNK), 4);
+        assert_eq!(rows_of(-50, -TOAST_CHUNK), 1);
+        let most = rows_of(i64::MAX, i64::MAX);
+        assert!(most > STEP_ROWS && most.checked_mul(INTENTS_A_STEP).is_some());
     }
 }

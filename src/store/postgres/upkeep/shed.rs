@@ -23,7 +23,7 @@ const SELECT_ROUTED: &str = "
         CASE WHEN octet_length(i.headers) + octet_length(i.body) = 0 THEN i.gone END
     FROM (SELECT intent_id,
                  bool_or(place IS NOT NULL OR (state = 4 AND discarded_at IS NULL)) AS is_needed,
-                 sum(1 + least(history, $2::int4))::int8 AS rows
+                 sum(1 + greatest(0, least(history, $2::int4)))::int8 AS rows
           FROM relay.ended WHERE intent_id > $1
           GROUP BY intent_id ORDER BY intent_id LIMIT 500) e
         LEFT JOIN LATERAL (SELECT true AS waits FROM relay.waiting

@@ -195,7 +195,7 @@ impl BulkReads for BulkReader<'_> {
         now: Timestamp,
     ) -> Result<Vec<Selected>, StoreError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT destination_id, state, updated_at, min(history, ?3),
+            "SELECT destination_id, state, updated_at, max(0, min(history, ?3)),
                     (next_attempt_at <= ?4 OR next_attempt_at = ?5) IS TRUE
              FROM deliveries
              WHERE intent_id = ?1 AND (?2 IS NULL OR destination_id = ?2) AND discarded_at IS NULL
@@ -219,7 +219,8 @@ impl BulkReads for BulkReader<'_> {
 
     fn delivery_rows(&mut self, intent: IntentRow) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT coalesce(sum(2 + min(history, ?2)), 0) FROM deliveries WHERE intent_id = ?1",
+            "SELECT coalesce(sum(2 + max(0, min(history, ?2))), 0)
+             FROM deliveries WHERE intent_id = ?1",
         )?;
         let rows: u32 = statement.query_row(params![intent, MAX_HISTORY], |row| row.get(0))?;
         Ok(rows as usize)

@@ -59,7 +59,7 @@ fn find_intents(
     let mut statement = sql.prepare_cached(
         "SELECT intent_id, max(updated_at), max(state = 4 AND discarded_at IS NULL),
                 max(state < 3 OR place IS NOT NULL), count(*),
-                sum(min(history, ?4)), min(discarded_at IS NOT NULL)
+                sum(max(0, min(history, ?4))), min(discarded_at IS NOT NULL)
          FROM deliveries WHERE intent_id > ?1 AND intent_id < ?2
          GROUP BY intent_id ORDER BY intent_id LIMIT ?3",
     )?;
@@ -184,7 +184,7 @@ fn expired_intent(
     };
     if found.rows > STEP_ROWS {
         let mut statement = sql.prepare_cached(
-            "SELECT destination_id, min(history, ?2) FROM deliveries
+            "SELECT destination_id, max(0, min(history, ?2)) FROM deliveries
              WHERE intent_id = ?1 AND history > 0",
         )?;
         found.histories = statement

@@ -27,7 +27,8 @@ impl Selection {
         let of_intent = if is_joined { OF_INTENT } else { OF_ANY };
         let states = states(self.states);
         let delivery = format!(
-            "d.intent_id, d.destination_id, d.state, d.updated_at, min(d.history, :entries), {bytes},
+            "d.intent_id, d.destination_id, d.state, d.updated_at,
+             max(0, min(d.history, :entries)), {bytes},
              iif(d.place IS NULL, d.order_key, NULL),"
         );
         match self.access() {

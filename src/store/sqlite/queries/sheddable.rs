@@ -50,7 +50,7 @@ impl Page<'_> {
         let mut statement = self.sql.prepare_cached(
             "SELECT intent_id, max(state < 3 OR place IS NOT NULL
                                    OR (state = 4 AND discarded_at IS NULL)),
-                    sum(1 + min(history, ?3))
+                    sum(1 + max(0, min(history, ?3)))
              FROM deliveries WHERE intent_id > ?1
              GROUP BY intent_id ORDER BY intent_id LIMIT ?2",
         )?;

@@ -98,3 +98,17 @@ fn jobs_for_very_many_destinations_are_made_and_done_in_bounded_transactions() {
     assert!(rows <= 256, "{rows} rows in one transaction");
     assert_eq!(scene.count("jobs"), 0);
 }
+
+#[test]
+fn events_with_a_damaged_number_of_entries_are_deleted_after_their_time() {
+    let mut scene = Scene::new(|_| {});
+    wide_events(&scene, 4, 2);
+    scene.execute("PRAGMA ignore_check_constraints = 1");
+    scene.execute("UPDATE deliveries SET history = -60");
+    scene.clock.advance(DAY * 31);
+    scene.worker.run_once().expect("a step");
+    while scene.worker.is_sweeping() {
+        scene.worker.run_once().expect("a step");
+    }
+    assert_eq!((scene.count("intents"), scene.count("attempts")), (0, 0));
+}
