@@ -41,16 +41,55 @@ use crate::ops::notices::Notices;
 use crate::stop::{Ending, Stop};
 use crate::store::{Store, StoreError};
 
+/// An agent that has a turn in each step, but for a while after it has failed.
+struct Turns<A> {
+    agent: A,
+    /// The time of its next turn after a failure.
+    put_off: Option<Duration>,
+}
+
+impl<A> Turns<A> {
+    fn of(agent: A) -> Self {
+        Self {
+            agent,
+            put_off: None,
+        }
+    }
+
+    /// Takes its turn at `now`, the time that the worker has rested. It is put off by a failure,
+    /// and the others are not. A failure because the store has stopped is told before others.
+    fn take<T: Default>(
+        &mut self,
+        now: Duration,
+        failed: &mut Option<StoreError>,
+        step: impl FnOnce(&mut A) -> Result<T, StoreError>,
+    ) -> T {
+        if self.put_off.is_some_and(|until| now < until) {
+            return T::default();
+        }
+        let made = step(&mut self.agent);
+        self.put_off = made.is_err().then(|| now + LOOK_EVERY);
+        made.unwrap_or_else(|error| {
+            if failed.is_none() || matches!(error, StoreError::Stopped) {
+                *failed = Some(error);
+            }
+            T::default()
+        })
+    }
+}
+
 /// The agents, one step of each at a time.
 pub(crate) struct Worker {
-    bulk: BulkAgent,
-    skipping: SkippingAgent,
-    retention: RetentionAgent,
-    shedding: SheddingAgent,
-    rollups: RollupAgent,
-    alerts: AlertAgent,
+    bulk: Turns<BulkAgent>,
+    skipping: Turns<SkippingAgent>,
+    retention: Turns<RetentionAgent>,
+    shedding: Turns<SheddingAgent>,
+    rollups: Turns<RollupAgent>,
+    alerts: Turns<AlertAgent>,
     /// None where nobody asked for them: in tests of the others.
-    backups: Option<BackupAgent>,
+    backups: Turns<Option<BackupAgent>>,
+    /// The sum of the rests between the steps.
+    rested: Duration,
 }
 
 impl Worker {
@@ -69,66 +108,95 @@ impl Worker {
             metrics: Arc::clone(&metrics),
             notices,
         };
+        let shedding = SheddingAgent::new(
+            store.clone(),
+            reader.clone(),
+            config.clone(),
+            Arc::clone(&clock),
+        );
+        let rollups = RollupAgent::new(store.clone(), metrics, Arc::clone(&clock));
+        let bulk = BulkAgent::new(store.clone(), reader.clone(), config.clone());
+        let skipping = SkippingAgent::new(store.clone(), reader.clone(), config.clone());
         Self {
-            backups: None,
-            alerts: AlertAgent::new(config.clone(), sources),
-            rollups: RollupAgent::new(store.clone(), metrics, Arc::clone(&clock)),
-            bulk: BulkAgent::new(store.clone(), reader.clone(), config.clone()),
-            skipping: SkippingAgent::new(store.clone(), reader.clone(), config.clone()),
-            shedding: SheddingAgent::new(
-                store.clone(),
-                reader.clone(),
-                config.clone(),
-                Arc::clone(&clock),
-            ),
-            retention: RetentionAgent::new(store, reader, config, clock),
+            backups: Turns::of(None),
+            alerts: Turns::of(AlertAgent::new(config.clone(), sources)),
+            rollups: Turns::of(rollups),
+            bulk: Turns::of(bulk),
+            skipping: Turns::of(skipping),
+            shedding: Turns::of(shedding),
+            retention: Turns::of(RetentionAgent::new(store, reader, config, clock)),
+            rested: Duration::ZERO,
         }
     }
 
     /// The same with backups.
     pub fn with_backups(mut self, backups: BackupAgent) -> Self {
-        self.backups = Some(backups);
+        self.backups = Turns::of(Some(backups));
         self
     }
 
+    /// Makes a step of each agent that has work; how long to rest after it, and a failure.
+    pub fn step(&mut self) -> (Duration, Option<StoreError>) {
+        let (now, mut failure) = (self.rested, None);
+        let failed = &mut failure;
+        let skipping = self.skipping.take(now, failed, SkippingAgent::run_once);
+        let bulk = self.bulk.take(now, failed, BulkAgent::run_once);
+        let retention = self.retention.take(now, failed, RetentionAgent::run_once);
+        let shedding = self.shedding.take(now, failed, SheddingAgent::run_once);
+        let rollups = self.rollups.take(now, failed, RollupAgent::run_once);
+        self.backups.take(now, failed, |backups| {
+            backups.as_mut().map_or(Ok(()), BackupAgent::run_once)
+        });
+        self.alerts.take(now, failed, AlertAgent::run_once);
+        let rest = if bulk == Some(REST) || rollups == Some(REST) {
+            REST
+        } else {
+            let rests = [skipping, shedding, retention, bulk];
+            rests.into_iter().flatten().next().unwrap_or(LOOK_EVERY)
+        };
+        self.rested += rest;
+        (rest, failure)
+    }
+
+    /// Whether an agent failed in its last turn.
+    fn is_failing(&self) -> bool {
+        let put_off = [
+            self.skipping.put_off,
+            self.bulk.put_off,
+            self.retention.put_off,
+            self.shedding.put_off,
+            self.rollups.put_off,
+            self.backups.put_off,
+            self.alerts.put_off,
+        ];
+        put_off.iter().any(Option::is_some)
+    }
+
     /// Makes a step of each agent that has work; how long to rest after it.
+    #[cfg(test)]
     pub fn run_once(&mut self) -> Result<Duration, StoreError> {
-        // Each has its turn, whether or not another one fails.
-        let skipping = self.skipping.run_once();
-        let bulk = self.bulk.run_once();
-        let retention = self.retention.run_once();
-        let shedding = self.shedding.run_once();
-        let rollups = self.rollups.run_once();
-        let backups = self.backups.as_mut().map_or(Ok(()), BackupAgent::run_once);
-        self.alerts.run_once()?;
-        backups?;
-        let (skipping, bulk, retention, rollups) = (skipping?, bulk?, retention?, rollups?);
-        let shedding = shedding?;
-        if bulk == Some(REST) || rollups == Some(REST) {
-            return Ok(REST);
-        }
-        let rests = [skipping, shedding, retention, bulk];
-        Ok(rests.into_iter().flatten().next().unwrap_or(LOOK_EVERY))
+        let (rest, failed) = self.step();
+        failed.map_or(Ok(rest), Err)
     }
 
     /// Writes what is still in memory, at the end.
     pub fn finish(&mut self) -> Result<(), StoreError> {
-        if let Some(backups) = &mut self.backups {
+        if let Some(backups) = &mut self.backups.agent {
             backups.finish();
         }
-        self.rollups.finish()
+        self.rollups.agent.finish()
     }
 
     /// Whether nothing is left that may be shed, although there is too much.
     #[cfg(test)]
     pub fn is_out_of_room(&self) -> bool {
-        self.shedding.is_stuck()
+        self.shedding.agent.is_stuck()
     }
 
     /// Whether a sweep of retention is under way.
     #[cfg(test)]
     pub fn is_sweeping(&self) -> bool {
-        self.retention.is_sweeping()
+        self.retention.agent.is_sweeping()
     }
 }
 
@@ -141,20 +209,16 @@ pub(crate) fn start(mut worker: Worker, stop: Stop, fatal: Fatal) -> std::io::Re
             let mut rest = Duration::ZERO;
             let mut is_failing = false;
             while !stop.wait(rest) {
-                match worker.run_once() {
-                    Ok(next) => {
-                        rest = next;
-                        is_failing = false;
+                let (next, failed) = worker.step();
+                rest = next;
+                match failed {
+                    Some(StoreError::Stopped) => return,
+                    Some(error) if !is_failing => {
+                        log::warn!(error:% = error; "maintenance is put off");
                     }
-                    Err(StoreError::Stopped) => return,
-                    Err(error) => {
-                        if !is_failing {
-                            log::warn!(error:% = error; "maintenance is put off");
-                        }
-                        is_failing = true;
-                        rest = LOOK_EVERY;
-                    }
+                    Some(_) | None => {}
                 }
+                is_failing = worker.is_failing();
             }
             match worker.finish() {
                 // The reason why the store has stopped is in the log already.

@@ -112,3 +112,27 @@ fn events_with_a_damaged_number_of_entries_are_deleted_after_their_time() {
     }
     assert_eq!((scene.count("intents"), scene.count("attempts")), (0, 0));
 }
+
+#[test]
+fn an_agent_that_fails_slows_no_other_one_and_tries_again_after_a_second() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let mut scene = Scene::new(|_| {});
+    wide_events(&scene, 200, 20);
+    scene.execute("DROP TABLE source_rollups");
+    scene.clock.advance(DAY * 31);
+    let (mut failures, mut rested) = (0, Duration::ZERO);
+    let (rest, failed) = scene.worker.step();
+    assert!(failed.is_some() && rest < SECOND, "{rest:?}");
+    while scene.worker.is_sweeping() {
+        let (rest, failed) = scene.worker.step();
+        failures += u32::from(failed.is_some());
+        assert!(rest < SECOND, "retention rests {rest:?}");
+        rested += rest;
+    }
+    assert_eq!((scene.count("intents"), scene.count("attempts")), (0, 0));
+    assert!(rested > SECOND, "the scene is too small: {rested:?}");
+    assert!(
+        failures > 0 && SECOND * failures <= rested,
+        "{failures} in {rested:?}"
+    );
+}
