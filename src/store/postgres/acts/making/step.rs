@@ -110,6 +110,7 @@ impl Maker<'_> {
         }
         .map(Text::from);
         own.extend([&first as Param<'_>, &second]);
+        let intents_first = [(LOCK_INTENTS, vec![&intents as Param<'_>]), lock];
         let mut made = if action == BulkAction::Discard {
             own.extend([&third as Param<'_>, &fourth]);
             let (now, is_operators) = &self.at;
@@ -121,15 +122,16 @@ impl Maker<'_> {
                 (DELETE_PAYLOADS, vec![&intents]),
                 poke,
             ];
-            let before = [(LOCK_INTENTS, vec![&intents as Param<'_>]), lock];
-            self.run(sql, &before, &format!("{INPUT},{DISCARD}"), &own, &behind)?
+            let acting = format!("{INPUT},{DISCARD}");
+            self.run(sql, &intents_first, &acting, &own, &behind)?
         } else {
-            let acting = if action == BulkAction::Retry {
-                RETRY
+            // The payload of an event that waits stays; the others may be shed meanwhile.
+            let (before, acting) = if action == BulkAction::Retry {
+                (&intents_first[1..], RETRY)
             } else {
-                REPLAY
+                (&intents_first[..], REPLAY)
             };
-            self.run(sql, &[lock], &format!("{INPUT},{acting}"), &own, &[poke])?
+            self.run(sql, before, &format!("{INPUT},{acting}"), &own, &[poke])?
         };
         if action != BulkAction::Discard && made.tally.done > 0 {
             made.due = destinations;

@@ -43,17 +43,38 @@ fn number(sql: &mut Connection, query: &str) -> i64 {
     row.try_get(0).expect("a number")
 }
 
-/// Makes acts while a claim is committed. The acts have begun, and wait or have ended, before.
-fn make_beside_a_claim(
+/// A delivery of the event 1 to the destination 1, delivered.
+const SEED_DELIVERED: &str = "
+    INSERT INTO relay.destinations (name, bucket) VALUES ('a', 1);
+    INSERT INTO relay.intents (id, random, surface, created_at, label, headers, body)
+    VALUES (1, 1, 1, 1, 's', '', '{}');
+    INSERT INTO relay.ended (intent_id, destination_id, state, attempts, history, updated_at)
+    VALUES (1, 1, 3, 1, 1, 1)";
+
+/// The statements that shed the payload of the event 1, without their end.
+const SHED: &str = "
+    BEGIN;
+    SELECT 1 FROM relay.intents WHERE id = 1 ORDER BY id FOR NO KEY UPDATE;
+    SELECT 1 FROM relay.ended WHERE intent_id = 1 FOR UPDATE;
+    UPDATE relay.intents SET body = '', headers = '', gone = 2, gone_at = 1 WHERE id = 1";
+
+fn make_beside_a_claim(database: &Database, sql: Connection, acts: Vec<Act>) -> (Made, Connection) {
+    make_beside(database, sql, (SEED, CLAIM), acts)
+}
+
+/// Makes acts while other statements are committed. The acts have begun, and wait or have ended,
+/// before.
+fn make_beside(
     database: &Database,
     mut sql: Connection,
+    (seed, other): (&str, &str),
     acts: Vec<Act>,
 ) -> (Made, Connection) {
     const WAITS: &str = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    sql.batch(SEED).expect("seeded");
-    let (mut claim, mut watch) = (database.connection(), database.connection());
-    claim.batch(CLAIM).expect("claimed");
+    sql.batch(seed).expect("seeded");
+    let (mut beside, mut watch) = (database.connection(), database.connection());
+    beside.batch(other).expect("begun");
     let acting = thread::spawn(move || {
         let made = make(&mut sql, &acts, None, (NOW, false)).expect("made");
         (made, sql)
@@ -65,7 +86,7 @@ fn make_beside_a_claim(
             "the act neither waits nor ends"
         );
     }
-    claim.batch("COMMIT").expect("committed");
+    beside.batch("COMMIT").expect("committed");
     acting.join().expect("no panic")
 }
 
@@ -112,4 +133,22 @@ fn an_erasure_waits_for_an_attempt_that_is_claimed_while_it_begins() {
         "SELECT octet_length(body)::int8 FROM relay.intents",
     );
     assert_eq!(kept, 2);
+}
+
+#[test]
+fn a_replay_leaves_an_event_whose_payload_is_shed_while_it_begins() {
+    let Some((database, sql)) = database() else {
+        return;
+    };
+    let replay = act(Does::Change {
+        action: BulkAction::Replay,
+        destination: DestinationId::of_test(1),
+        state: DeliveryState::Delivered,
+        updated_at: Timestamp::from_millis(1),
+        key: None,
+    });
+    let (made, mut sql) = make_beside(&database, sql, (SEED_DELIVERED, SHED), replay);
+    assert_eq!((made.tally.done, made.tally.payload_gone), (0, 1));
+    let left = number(&mut sql, "SELECT count(*) FROM relay.ended WHERE state = 3");
+    assert_eq!(left, 1);
 }
