@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
+use crate::store::postgres::text::Wanted;
 use crate::store::types::{DestinationId, OwnerId};
 
 const FIND: &str = "SELECT id FROM relay.destinations WHERE name = $1";
@@ -11,6 +12,12 @@ const FIND: &str = "SELECT id FROM relay.destinations WHERE name = $1";
 const INSERT: &str = "INSERT INTO relay.destinations (name, bucket, owner)
      SELECT $1::text, ($2::int8 & 9223372036854775807) % a.buckets, $3::int8 FROM relay.about a
      ON CONFLICT (name) DO NOTHING";
+
+/// The id of a destination, if it exists.
+pub fn find(sql: &mut Connection, name: &str) -> Result<Option<DestinationId>, Failure> {
+    let found = sql.first(FIND, &[&Wanted(name)])?;
+    Ok(found.map(|row| row.try_get(0)).transpose()?)
+}
 
 /// The id of a named destination, which is created if it doesn't exist.
 pub fn ensure(sql: &mut Connection, name: &str) -> Result<DestinationId, Failure> {

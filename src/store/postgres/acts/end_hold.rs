@@ -1,6 +1,13 @@
 //! Ends a `Retry-After`: the deliveries that it kept are due now.
 
+use tokio_postgres::Row;
+
+use super::making::locks::POKE;
+use crate::clock::Timestamp;
 use crate::store::limits::MAX_ROWS;
+use crate::store::postgres::connection::{Call, Connection};
+use crate::store::postgres::failure::Failure;
+use crate::store::types::DestinationId;
 
 /// Locks destinations against answers that hold them, so that the next statement sees what these
 /// have settled. $1: names.
@@ -26,3 +33,22 @@ UPDATE relay.waiting w SET next_attempt_at = $2::int8 FROM kept k
 WHERE w.intent_id = ANY(ARRAY[k.i]) AND w.destination_id = ANY(ARRAY[k.d])";
 
 const _: () = assert!(MAX_ROWS == 1024);
+
+/// Ends the hold of a destination, makes the change that forgets it, and pokes the owner, in one
+/// transaction: made again after a lost answer, the change finds nothing to do. Its first row.
+pub fn lift(
+    sql: &mut Connection,
+    (id, name): (DestinationId, &str),
+    change: Call<'_>,
+    (now, paused_at): (Timestamp, Option<Timestamp>),
+) -> Result<Option<Row>, Failure> {
+    let (names, ids) = ([name], [id]);
+    let (names, ids): (&[&str], &[DestinationId]) = (&names, &ids);
+    let answers = sql.transaction(&[
+        (LOCK_HELD, &[&names]),
+        (END_HOLD, &[&names, &now, &paused_at]),
+        change,
+        (POKE, &[&ids]),
+    ])?;
+    Ok(answers.into_iter().nth(2).into_iter().flatten().next())
+}

@@ -1,15 +1,14 @@
 //! Pauses and resumes a destination.
 
-use super::end_hold::{END_HOLD, LOCK_HELD};
-use super::making::locks::POKE;
+use super::end_hold::lift;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::postgres::acts::destination;
-use crate::store::postgres::connection::{Connection, Param};
+use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
-use crate::store::postgres::text::{Text, Wanted};
+use crate::store::postgres::text::Text;
 use crate::store::types::{DestinationId, Pause, Resumed};
 
 /// Pauses a destination unless it is paused; the pause that it was in before.
@@ -25,7 +24,7 @@ SELECT paused_at, pause_reason FROM before WHERE paused_at IS NOT NULL";
 /// its deliveries back, and the pause that stays.
 const RESUME: &str = "
 WITH before AS MATERIALIZED (
-    SELECT id, paused_at, pause_reason, held_until FROM relay.destinations WHERE name = $1
+    SELECT id, paused_at, pause_reason, held_until FROM relay.destinations WHERE id = $1
     FOR NO KEY UPDATE),
 resumed AS (
     UPDATE relay.destinations t
@@ -63,23 +62,17 @@ fn resume(
     paused_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(Resumed, Option<DestinationId>), Failure> {
-    let name = Wanted(destination);
-    let names: &[_] = &[name];
-    let made = sql.transaction(&[
-        (LOCK_HELD, &[&names]),
-        (END_HOLD, &[&names, &now, &paused_at]),
-        (RESUME, &[&name, &now, &paused_at]),
-    ])?;
-    let Some(row) = made[2].first() else {
+    let Some(id) = destination::find(sql, destination)? else {
+        return Ok((Resumed::Already, None));
+    };
+    let resuming: Call<'_> = (RESUME, &[&id, &now, &paused_at]);
+    let Some(row) = lift(sql, (id, destination), resuming, (now, paused_at))? else {
         return Ok((Resumed::Already, None));
     };
     let resumed: Option<DestinationId> = row.try_get(0)?;
     let since: Option<Timestamp> = row.try_get(1)?;
     Ok(match (resumed, since) {
-        (Some(id), _) => {
-            poke(sql, id)?;
-            (Resumed::Now, Some(id))
-        }
+        (Some(id), _) => (Resumed::Now, Some(id)),
         (None, Some(at)) => {
             let reason: Text<'_> = row.try_get(2)?;
             let pause = Pause {
@@ -90,15 +83,6 @@ fn resume(
         }
         (None, None) => (Resumed::Already, None),
     })
-}
-
-/// Something became due at a destination.
-pub fn poke(sql: &mut Connection, id: DestinationId) -> Result<(), Failure> {
-    let ids = [id];
-    let ids: &[DestinationId] = &ids;
-    let params: [Param<'_>; 1] = [&ids];
-    sql.rows(POKE, &params)?;
-    Ok(())
 }
 
 impl Postgres {
@@ -155,3 +139,6 @@ impl Postgres {
         Ok(before.is_none())
     }
 }
+
+#[cfg(test)]
+mod tests;

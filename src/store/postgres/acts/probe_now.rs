@@ -1,39 +1,32 @@
 //! Lets a circuit breaker probe now.
 
-use super::end_hold::{END_HOLD, LOCK_HELD};
-use super::pause::poke;
+use super::end_hold::lift;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::postgres::connection::Connection;
+use crate::store::postgres::acts::destination;
+use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
-use crate::store::postgres::text::Wanted;
 use crate::store::types::DestinationId;
+
+const PROBE_NOW: &str = "UPDATE relay.destinations
+     SET probe_at = CASE WHEN probe_at IS NOT NULL THEN least(probe_at, $2::int8) END,
+         held_until = NULL
+     WHERE id = $1 AND (probe_at IS NOT NULL OR held_until > $2::int8)
+     RETURNING id";
 
 fn probe_now(
     sql: &mut Connection,
     destination: &str,
     now: Timestamp,
 ) -> Result<Option<DestinationId>, Failure> {
-    const PROBE_NOW: &str = "UPDATE relay.destinations
-         SET probe_at = CASE WHEN probe_at IS NOT NULL THEN least(probe_at, $2::int8) END,
-             held_until = NULL
-         WHERE name = $1 AND (probe_at IS NOT NULL OR held_until > $2::int8)
-         RETURNING id";
-    let name = Wanted(destination);
-    let names: &[_] = &[name];
-    let made = sql.transaction(&[
-        (LOCK_HELD, &[&names]),
-        (END_HOLD, &[&names, &now, &None::<Timestamp>]),
-        (PROBE_NOW, &[&name, &now]),
-    ])?;
-    let probed = made[2].first();
-    let probed: Option<DestinationId> = probed.map(|row| row.try_get(0)).transpose()?;
-    if let Some(id) = probed {
-        poke(sql, id)?;
-    }
-    Ok(probed)
+    let Some(id) = destination::find(sql, destination)? else {
+        return Ok(None);
+    };
+    let probing: Call<'_> = (PROBE_NOW, &[&id, &now]);
+    let probed = lift(sql, (id, destination), probing, (now, None))?;
+    Ok(probed.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Postgres {
