@@ -63,6 +63,9 @@ pub(crate) struct RecordRollups {
     /// Names that are durable: of sources first, then of destinations.
     pub(in crate::store) done: usize,
     pub(in crate::store) next: usize,
+    /// The token of the step under way: made again after its answer was lost, it adds nothing.
+    #[allow(dead_code, reason = "SQLite's writer answers for each step")]
+    pub(in crate::store) token: u128,
 }
 
 impl RecordRollups {
@@ -78,6 +81,7 @@ impl RecordRollups {
             destinations: Arc::new(destinations),
             done: 0,
             next: 0,
+            token: rand::random(),
         }
     }
 
@@ -94,6 +98,7 @@ impl RecordRollups {
     /// The step is durable.
     pub(in crate::store) fn committed(&mut self) {
         self.done = self.next;
+        self.token = rand::random();
     }
 }
 

@@ -133,7 +133,7 @@ impl Addition {
             }
         }
         Self {
-            token: Uuid::new_v4(),
+            token: Uuid::from_u128(counts.token),
             now,
             sources,
             destinations,
@@ -214,3 +214,6 @@ impl Postgres {
         Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;
