@@ -1,7 +1,7 @@
 //! The errors that clients see, in the format of each surface.
 
-use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::http::response::{Response, json};
@@ -180,6 +180,14 @@ impl ApiError {
                 "method_not_allowed",
                 format!("this path answers {allow} only"),
             )
+        }
+    }
+
+    /// 405 to a method that the path answers if it asks a handshake.
+    pub fn no_handshake(allow: &'static str, method: &Method, why: &str) -> Self {
+        Self {
+            message: format!("this {method} asks no handshake: {why}"),
+            ..Self::method_not_allowed(allow)
         }
     }
 

@@ -109,6 +109,17 @@ impl Conditions {
 
     /// The first line that doesn't match, such as `body./kind`.
     pub fn first_mismatch(&self, request: &RequestView<'_>) -> Option<String> {
+        let (place, name) = self.find_mismatch(request)?;
+        Some(format!("{place}.{name}"))
+    }
+
+    /// Why a request doesn't match, by the first line of the head that doesn't.
+    pub fn explain_head(&self, request: &RequestView<'_>) -> Option<String> {
+        let (place, name) = self.find_mismatch(request)?;
+        Some(explained(place, name, request))
+    }
+
+    fn find_mismatch(&self, request: &RequestView<'_>) -> Option<(&'static str, &str)> {
         let headers = self.headers.iter().map(|(name, patterns)| {
             let matches = any(patterns, header(request, name), request);
             (matches, "headers", name)
@@ -133,7 +144,34 @@ impl Conditions {
             .chain(query)
             .chain(body)
             .find(|(matches, ..)| !matches)
-            .map(|(_, place, name)| format!("{place}.{name}"))
+            .map(|(_, place, name)| (place, name.as_str()))
+    }
+}
+
+/// Why a line of a head doesn't match, in the words of a sender.
+fn explained(place: &str, name: &str, request: &RequestView<'_>) -> String {
+    let (values, name) = if place == "query" {
+        let query = request.query.unwrap_or_default().as_bytes();
+        let Some(fields) = super::form::fields(query) else {
+            return format!(
+                "the query has more than {} parameters",
+                super::form::MAX_FIELDS
+            );
+        };
+        let found = fields
+            .iter()
+            .filter(|(known, _)| known.as_ref() == name.as_bytes());
+        (found.count(), format!("the query's parameter {name}"))
+    } else {
+        (
+            request.headers.get_all(name).iter().count(),
+            name.to_owned(),
+        )
+    };
+    match values {
+        0 => format!("{name} is missing"),
+        1 => format!("{name} has a value that is not supported"),
+        _ => format!("{name} is there more than once"),
     }
 }
 

@@ -404,6 +404,67 @@ fn a_source_without_handshakes_answers_as_before() {
 }
 
 #[test]
+fn a_request_that_asks_no_handshake_is_told_why() {
+    let origin = ("WebHook-Request-Origin", "a.example");
+    for (settings, method, query, headers, why) in [
+        (
+            "'echo'",
+            "GET",
+            "",
+            &[][..],
+            "the query's parameter challenge is missing",
+        ),
+        (
+            "'hub'",
+            "GET",
+            "?hub.mode=unsubscribe&hub.challenge=1",
+            &[],
+            "the query's parameter hub.mode has a value that is not supported",
+        ),
+        (
+            "'echo', 'hub'",
+            "GET",
+            "?challenge=1&challenge=1",
+            &[],
+            "the query's parameter challenge is there more than once; \
+             the query's parameter hub.mode is missing",
+        ),
+        (
+            "'echo'",
+            "GET",
+            &format!("?{}", "a&".repeat(1001)),
+            &[],
+            "the query has more than 1000 parameters",
+        ),
+        (
+            "'cloudevents'",
+            "OPTIONS",
+            "",
+            &[origin, origin],
+            "webhook-request-origin is there more than once",
+        ),
+    ] {
+        let tokens = if settings.contains("hub") {
+            "hub_tokens = ['t']"
+        } else {
+            ""
+        };
+        let scene = unsigned(&format!("handshakes = [{settings}]\n{tokens}"));
+        let reply = scene
+            .client
+            .send(method, &format!("/webhooks/a{query}"), headers, b"");
+        assert_eq!(reply.status, 405);
+        let expected = format!("this {method} asks no handshake: {why}");
+        assert_eq!(reply.json()["error"], expected.as_str());
+        assert!(
+            reply
+                .header("allow")
+                .is_some_and(|allow| allow.contains(method))
+        );
+    }
+}
+
+#[test]
 fn a_method_that_no_handshake_has_is_told_those_that_some_have() {
     for (handshake, allow, others) in [
         ("hub", "GET, HEAD, POST", ["GET", "PUT", "OPTIONS"]),

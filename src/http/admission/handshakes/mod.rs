@@ -103,6 +103,16 @@ impl Handshakes {
         signed.find(|rule| rule.method == method && rule.matches(request))
     }
 
+    /// Why a request without a body asks none of the handshakes of its method. Empty if there are
+    /// none of it.
+    pub fn explain_head(&self, method: HandshakeMethod, request: &RequestView<'_>) -> String {
+        let rules = self.rules.iter().filter(|rule| rule.method == method);
+        let reasons: Vec<_> = rules
+            .filter_map(|rule| rule.explain_head(request))
+            .collect();
+        reasons.join("; ")
+    }
+
     fn unsigned(&self, method: HandshakeMethod) -> impl Iterator<Item = &Rule> {
         self.rules
             .iter()

@@ -127,6 +127,11 @@ impl Rule {
         self.head.match_request(request) && self.body.match_request(request)
     }
 
+    /// Why a request without a body doesn't ask it; none if it does.
+    pub fn explain_head(&self, request: &RequestView<'_>) -> Option<String> {
+        self.head.explain_head(request)
+    }
+
     /// The answer to a request that asks it. `key` is the key that verified the request, or the
     /// source's first one.
     pub fn answer(&self, request: &RequestView<'_>, key: Option<&[u8]>) -> HandshakeAnswer {

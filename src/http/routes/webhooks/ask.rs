@@ -57,7 +57,10 @@ pub(in crate::http) fn ask(
             Err(_) => {}
         }
     }
-    let rule = unsigned.ok_or_else(no_handshake)?;
+    let rule = unsigned.ok_or_else(|| match &*handshakes.explain_head(method, &view) {
+        "" => no_handshake(),
+        why => ApiError::no_handshake(handshakes.allow(), &head.method, why),
+    })?;
     take_handshake_token(app, name)?;
     rule.answer(&view, handshakes.first_key())
 }
