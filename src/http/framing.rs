@@ -49,7 +49,7 @@ pub(super) fn check_head(server: &Server, head: &Parts) -> Result<(), ApiError> 
     {
         return Err(ApiError::invalid(
             "Transfer-Encoding",
-            "expected chunked, once, or none",
+            "Transfer-Encoding: expected chunked, once, or none",
         ));
     }
     Ok(())

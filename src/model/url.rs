@@ -35,6 +35,9 @@ pub enum InvalidUrl {
         "must consist of visible ASCII characters (percent-encode others; write international host names as xn--…)"
     )]
     Character,
+    /// Contains an ASCII character that no path and no query has.
+    #[error("must not hold {0:?} (percent-encode it: %{code:02X})", code = u32::from(*.0))]
+    Unencoded(char),
     /// Contains `user:password@`.
     #[error("must not hold a user name or password")]
     UserInfo,
@@ -122,7 +125,9 @@ impl FromStr for TargetUrl {
         }
         // The HTTP client parses URLs with this parser: a URL that it refuses can't be delivered
         // to.
-        text.parse::<Uri>().map_err(|_| InvalidUrl::NotHttp)?;
+        let end_of_host = text.len() - after_scheme.len() + authority.len();
+        text.parse::<Uri>()
+            .map_err(|_| reason_of_parser(text, end_of_host))?;
 
         let host = host.to_ascii_lowercase();
         let default_port = if scheme == "https" { 443 } else { 80 };
@@ -137,6 +142,18 @@ impl FromStr for TargetUrl {
             port: port.unwrap_or(default_port),
         })
     }
+}
+
+/// Why the HTTP client's parser refuses a URL of visible ASCII. It doesn't say at which character.
+fn reason_of_parser(text: &str, end_of_host: usize) -> InvalidUrl {
+    let is_refused = |end: usize| text[..end].parse::<Uri>().is_err();
+    if is_refused(end_of_host) {
+        return InvalidUrl::Host;
+    }
+    let refused = (end_of_host..text.len()).find(|&at| is_refused(at + 1));
+    refused.map_or(InvalidUrl::NotHttp, |at| {
+        InvalidUrl::Unencoded(char::from(text.as_bytes()[at]))
+    })
 }
 
 fn is_bracketed_ipv6(host: &str) -> bool {

@@ -303,6 +303,10 @@ fn ambiguous_message_framing_is_refused() {
     ] {
         let reply = relay.client.raw(request.as_bytes());
         assert_eq!(reply.status, status, "{request:?}");
+        if request.contains("gzip, chunked") {
+            let expected = "Transfer-Encoding: expected chunked, once, or none";
+            assert_eq!(reply.json()["error"], expected);
+        }
     }
     // The operator's listener has fewer rules, and none of them is an end without an answer.
     let admin = relay.admin();

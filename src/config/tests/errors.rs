@@ -67,6 +67,10 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.url: \"ftp://x/\": must be an absolute http or https URL",
     ),
     (
+        "[destinations.a]\nurl = 'http://x/ok?q=a<b'",
+        "destinations.a.url: \"http://x/ok?q=a<b\": must not hold '<' (percent-encode it: %3C)",
+    ),
+    (
         "[destinations.'a b']\nurl = 'http://x/'",
         "destinations.a b: expected a name of 1 to 64",
     ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
-use crate::model::request::{MissingPart, Part, RequestView};
+use crate::model::request::{MAX_FIELDS, MissingPart, Part, RequestView};
 use crate::ops::metrics::VerificationResult;
 
 /// The key of an HMAC.
@@ -73,7 +73,7 @@ pub(in crate::http) enum Rejection {
     TooOld { by: Duration, tolerance: Duration },
     #[error("its time is {by:?} ahead: expected at most {tolerance:?}")]
     TooEarly { by: Duration, tolerance: Duration },
-    #[error("the request has no {0}, or has it twice")]
+    #[error("{}", missing(.0))]
     PartMissing(Part),
     /// No scheme of `verify_any` is for this request.
     #[error("no scheme of verify_any is for this request")]
@@ -102,6 +102,19 @@ impl Rejection {
                 VerificationResult::UnknownKey
             }
         }
+    }
+}
+
+/// Why a part has no value. Of a form or a query with too many fields none is read.
+fn missing(part: &Part) -> String {
+    match part {
+        Part::FormSorted => {
+            format!("the request has no {part}: expected a form of at most {MAX_FIELDS} fields")
+        }
+        Part::FormField(_) | Part::QueryField(_) => format!(
+            "the request has no {part}, or has it twice, or has more than {MAX_FIELDS} fields"
+        ),
+        _ => format!("the request has no {part}, or has it twice"),
     }
 }
 
