@@ -47,8 +47,8 @@ impl Config {
         match self.admin.listen {
             Some(admin) if same_listener(admin, public) => bad(
                 "admin.listen",
-                public,
-                "an address other than server.listen",
+                admin,
+                &format!("an address other than server.listen ({public})"),
             ),
             _ => Ok(()),
         }

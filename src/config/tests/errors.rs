@@ -47,6 +47,11 @@ const FILES: &[(&str, &str)] = &[
         "relay.toml:3: database.url: contradicts database.path: expected one of the two",
     ),
     (
+        "[server]\nlisten = '127.0.0.1:28790'\n[admin]\nlisten = ':28790'",
+        "admin.listen: 0.0.0.0:28790: expected an address other than server.listen \
+         (127.0.0.1:28790)",
+    ),
+    (
         "[backup]\ndirectory = '.'\n[database]\nurl = 'postgres://relay@db/relay'",
         "backup: contradicts database.url: a server of PostgreSQL has backups of its own",
     ),
