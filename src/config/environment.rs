@@ -20,7 +20,11 @@ impl Overrides {
     /// Each key with its variable, for a line of the log: `database.path (RELAY_DB)`. None if the
     /// file alone counts.
     pub fn describe(&self) -> Option<String> {
-        let keys = self.0.iter();
+        // The admin token overrides nothing: it counts if the file names none.
+        let keys = self
+            .0
+            .iter()
+            .filter(|(variable, _)| *variable != ADMIN_TOKEN);
         let keys: Vec<_> = keys
             .map(|(variable, key)| format!("{key} ({variable})"))
             .collect();
@@ -41,7 +45,11 @@ impl Overrides {
             Some((variable, _)) => ConfigError::Setting {
                 origin: Origin::Environment,
                 key: (*variable).to_owned(),
-                message,
+                // The value of a key that names variables is the variable.
+                message: match message.strip_prefix(&format!("{variable:?}: ")) {
+                    Some(rest) => rest.to_owned(),
+                    None => message,
+                },
             },
             None => ConfigError::Setting {
                 origin,
@@ -73,6 +81,7 @@ pub(super) fn apply(config: &mut Config, env: Env<'_>) -> Result<Overrides, Conf
     // A file that names variables of its own decides.
     if config.admin.tokens_env.is_none() && env(ADMIN_TOKEN).is_some() {
         config.admin.tokens_env = Some(VariableNames::Many(vec![ADMIN_TOKEN.to_owned()]));
+        from.applied.0.push((ADMIN_TOKEN, "admin.tokens_env"));
     }
     from.apply(
         "RELAY_MAX_BODY_BYTES",

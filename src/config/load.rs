@@ -11,9 +11,9 @@ use crate::config::environment::{self, Overrides};
 use crate::config::error::{ConfigError, Origin};
 use crate::config::providers::{self, EffectiveSource};
 use crate::config::secrets::Env;
-use crate::config::sections::Verify;
 use crate::config::settings::Config;
 use crate::config::text_file;
+use crate::config::wording::{one_line, problem_of};
 
 impl Config {
     /// The file that is used if none is named and it exists.
@@ -180,27 +180,8 @@ impl Config {
             if key == "." || key == "?" {
                 return syntax(&inner);
             }
-            let message = match inner.message() {
-                // The parser's message would quote the value.
-                _ if is_secret(&key) => {
-                    "***: expected what the example configuration shows".to_owned()
-                }
-                // A text in the place of a scheme's table may well be its secret.
-                message if key.contains(".verify") && message.contains("type: string") => {
-                    let expected = message.rsplit(", expected ").next().unwrap_or_default();
-                    in_words(&format!("***: expected {}", one_line(expected)))
-                }
-                message if key.contains(".verify") && is_no_scheme(message) => format!(
-                    "expected a table of one of {}; several schemes stand in verify_any",
-                    Verify::NAMES
-                ),
-                message => in_words(&one_line(message)),
-            };
-            ConfigError::Setting {
-                origin: Origin::File(path.to_owned(), line_of(text, &inner)),
-                key,
-                message,
-            }
+            let origin = Origin::File(path.to_owned(), line_of(text, &inner));
+            origin.setting(problem_of(key, inner.message()))
         })
     }
 
@@ -242,9 +223,7 @@ impl Unchecked {
         } = self;
         config
             .resolve_secrets(env)
-            .map_err(|problem| origin.setting(problem))?;
-        config
-            .find_problem()
+            .and_then(|()| config.find_problem())
             .map_err(|problem| overrides.name_variable(origin.setting(problem)))?;
         Ok((config, overrides))
     }
@@ -306,22 +285,6 @@ fn url_beside_path(document: &DeTable<'_>) -> Option<Misplaced> {
     Some((place, ("database.url".to_owned(), problem)))
 }
 
-/// Whether a key's value may be a secret, so that no error quotes it.
-fn is_secret(key: &str) -> bool {
-    let is_reference = key.ends_with("_env") || key.ends_with("_file");
-    // The headers of a source are those that it looks for.
-    let is_header = key.starts_with("destinations.") && key.contains(".headers");
-    let is_secret = [".secrets", ".hub_tokens", ".proxy_authorization"]
-        .iter()
-        .any(|part| key.contains(part));
-    !is_reference
-        && (key.starts_with("api.keys")
-            || key.starts_with("alerts.heartbeat.url")
-            || key == "database.url"
-            || is_secret
-            || is_header)
-}
-
 fn line_of(text: &str, error: &toml::de::Error) -> Option<usize> {
     Some(line_at(text, error.span()?.start))
 }
@@ -350,27 +313,6 @@ fn database_path_in(text: &str) -> Option<PathBuf> {
             .or_else(|| pair.get("database")?.get("path"))?;
         value.as_str().map(PathBuf::from)
     })
-}
-
-/// Whether the parser says, in terms of its own, that `verify` isn't the table of one scheme.
-fn is_no_scheme(message: &str) -> bool {
-    message.contains("exactly 1 element") || message.contains("newtype variant")
-}
-
-/// A parser's message without the names that relay's own code has for tables.
-fn in_words(message: &str) -> String {
-    let Some((before, rest)) = message.split_once("expected struct ") else {
-        return message.to_owned();
-    };
-    let name = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
-    format!(
-        "{before}expected a table{}",
-        &rest[name.unwrap_or(rest.len())..]
-    )
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! - `settings`: all of them. `sections`: the sections with their defaults, one a file. `units`:
 //!   the syntax of values.
 //! - `load`: reads the file. `environment`: the variables that override it. `secrets`: texts that
-//!   are never printed, and the references to them. `error`: the errors.
+//!   are never printed, and the references to them. `error`: the errors. `wording`: the parser's.
 //! - `text_file`: reads a file of text. `file`: `relay.toml` as a server reads it, at its start and
 //!   at each reload. `fingerprint`: its
 //!   identity. `effects`: when a change of a setting takes effect. `changes`: those of a reload.
@@ -44,6 +44,7 @@ mod settings;
 mod tests;
 mod text_file;
 mod units;
+mod wording;
 
 pub(crate) use changes::{Changes, Names, fixed_settings};
 pub use error::ConfigError;

@@ -89,11 +89,16 @@ fn the_admin_token_s_variable_counts_unless_the_file_names_others() {
         ["RELAY_ADMIN_TOKEN"]
     );
     assert_eq!(names("[admin]\ntokens_env = 'OTHER'"), ["OTHER"]);
-    let error = load("", &[("RELAY_ADMIN_TOKEN", " ")]).expect_err("a blank token");
-    assert!(
-        error.contains("admin.tokens_env: \"RELAY_ADMIN_TOKEN\": expected a variable"),
-        "{error}"
-    );
+    for (token, expected) in [
+        (" ", "expected a variable that holds a secret"),
+        (
+            "short",
+            "expected a variable that holds at least 16 visible ASCII characters",
+        ),
+    ] {
+        let error = load("", &[("RELAY_ADMIN_TOKEN", token)]).expect_err(token);
+        assert_eq!(error, format!("environment: RELAY_ADMIN_TOKEN: {expected}"));
+    }
 }
 
 #[test]

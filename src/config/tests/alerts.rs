@@ -49,7 +49,7 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "heartbeat = { url = 7 }",
-        "alerts.heartbeat.url: ***: expected what the example configuration shows",
+        "alerts.heartbeat.url: ***: expected a text",
     ),
 ];
 

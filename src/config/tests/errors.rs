@@ -267,6 +267,67 @@ const FILES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Values of a wrong type, and the keys and expectations of their errors.
+const TYPES: &[(&str, &str)] = &[
+    (
+        "[api]\nkeys='hush'",
+        "api.keys: ***: expected a list of texts",
+    ),
+    ("[api]\nkeys=[5]", "api.keys[0]: ***: expected a text"),
+    (
+        "[destinations.a]\nurl='http://x/'\nsecrets='hush, expected hush'",
+        "destinations.a.secrets: ***: expected a list of texts",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nheaders={X-A=5}",
+        "destinations.a.headers.X-A: ***: expected a text",
+    ),
+    (
+        "[sources.a]\nhub_tokens='hush'",
+        "sources.a.hub_tokens: ***: expected a list of texts",
+    ),
+    (
+        "[alerts]\nheartbeat={urls='hush'}",
+        "alerts.heartbeat.urls: unknown field `urls`, expected one of `url`",
+    ),
+    (
+        "[sources.a]\nevent_type={header='X',json_pointer='/t'}",
+        "sources.a.event_type: expected a table with one of header and json_pointer",
+    ),
+    (
+        "[sources.a]\nevent_type='header'",
+        "sources.a.event_type: expected a table with one of header and json_pointer",
+    ),
+    (
+        "[sources.a]\nverify=false",
+        "sources.a.verify: expected a table of one of standard_webhooks, hmac",
+    ),
+    (
+        "[sources.a]\nverify='hmac'",
+        "sources.a.verify: expected a table of one of standard_webhooks, hmac",
+    ),
+    (
+        "[sources.a]\nverify={hmac='hush'}",
+        "sources.a.verify.hmac: ***: expected a table",
+    ),
+    (
+        "[sources.a]\nidempotency={}",
+        "sources.a.idempotency: invalid type: map, expected a table with one key",
+    ),
+    (
+        "[log]\nformat=5",
+        "log.format: expected one name, in quotes",
+    ),
+    (
+        "[sources.a]\nanswer={status='200'}",
+        "answer.status: invalid type: string \"200\", expected a whole number from 0 to 65535",
+    ),
+    (
+        "[server]\nmax_connections=-5",
+        "invalid value: integer `-5`, expected a whole number from 0 to 4294967295",
+    ),
+];
+
 /// Variables with a value, and what their errors contain.
 const VARIABLES: &[(&str, &str, &str)] = &[
     (
@@ -306,12 +367,13 @@ const VARIABLES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn an_error_names_the_file_the_key_the_value_and_the_expectation() {
-    for (text, expected) in FILES {
+    for (text, expected) in FILES.iter().chain(TYPES) {
         let error = load(text, &[]).expect_err(text);
         assert!(
             error.contains(expected),
             "{text:?}\n  gave {error}\n  not  {expected}"
         );
+        assert!(!error.contains("hush"), "{error}");
     }
 }
 

@@ -51,7 +51,7 @@ fn a_route_that_no_event_can_take_is_refused() {
         ),
         (
             "when.type='a'",
-            "when.type: invalid type: string \"a\", expected a sequence",
+            "when.type: invalid type: string \"a\", expected a list",
         ),
         (
             "when.headers.'X A'=['a']",
@@ -123,7 +123,7 @@ fn a_route_that_no_event_can_take_is_refused() {
         ),
         (
             "when.body.'/a'='x'",
-            "when.body./a: invalid type: string \"x\", expected a sequence",
+            "when.body./a: invalid type: string \"x\", expected a list",
         ),
         (
             "when.body.'/a'=[['x']]",

@@ -7,7 +7,7 @@ use crate::config::*;
 const REFUSED: &[(&str, &str)] = &[
     (
         "public_key]\nalgorithm = 'ed25519'\ncertificate_hosts = 'a.example'",
-        "verify.public_key.certificate_hosts: ***: expected a sequence",
+        "verify.public_key.certificate_hosts: ***: expected a list",
     ),
     (
         "hmac]\nheader = 'X'",

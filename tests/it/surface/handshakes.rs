@@ -553,7 +553,7 @@ fn handshakes_that_sign_for_strangers_or_can_never_match_are_refused() {
         ),
         (
             "handshakes = [{ method = \"GET\" }]",
-            "sources.a.handshakes[0].signed: is true, and the source has no verify: nothing would ever be answered",
+            "sources.a.handshakes[0].signed: is true by default, and the source has no verify: expected signed = false, or a verify",
         ),
         (
             "handshakes = [{ method = \"GET\", signed = false, status = 404 }]",

@@ -147,7 +147,8 @@ fn check_table(
     }
     check_needs_no_body(table, key)?;
     if table.signed && source.scheme_names().is_empty() {
-        let problem = "is true, and the source has no verify: nothing would ever be answered";
+        let problem = "is true by default, and the source has no verify: expected signed = false, \
+                       or a verify";
         return Err((key_of("signed"), problem.to_owned()));
     }
     if !(200..=299).contains(&table.status) {
