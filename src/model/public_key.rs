@@ -23,7 +23,7 @@ use rustls_pki_types::{
 use serde::Deserialize;
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 
-use points::{is_ed25519_point, is_p256_point};
+use points::{is_p256_point, may_be_ed25519_point};
 
 /// Fetches the certificate at an `https` URL, in PEM. It blocks. `None` if it can't be fetched.
 ///
@@ -148,7 +148,7 @@ impl PublicKey {
 
     fn new(algorithm: PublicKeyAlgorithm, bytes: Vec<u8>) -> Option<Self> {
         let is_strong = match algorithm {
-            PublicKeyAlgorithm::Ed25519 => is_ed25519_point(&bytes) && !has_small_order(&bytes),
+            PublicKeyAlgorithm::Ed25519 => may_be_ed25519_point(&bytes) && !has_small_order(&bytes),
             PublicKeyAlgorithm::EcdsaP256Sha256 => is_p256_point(&bytes),
             PublicKeyAlgorithm::RsaSha256 | PublicKeyAlgorithm::RsaSha1 => rsa_numbers(&bytes)
                 .is_some_and(|(modulus, exponent)| {

@@ -178,9 +178,9 @@ fn a_key_that_is_no_point_of_its_curve_is_refused() {
         None
     );
 
-    let two = format!("02{}", "00".repeat(31));
-    let beyond_the_modulus = format!("f0{}7f", "ff".repeat(30));
-    for text in [two, "ff".repeat(32), beyond_the_modulus] {
+    let modulus = format!("ed{}7f", "ff".repeat(30));
+    let beyond = format!("f0{}ff", "ff".repeat(30));
+    for text in ["ff".repeat(32), modulus, beyond] {
         assert_eq!(PublicKey::parse(&text, Ed25519), None, "{text}");
         let standard = base64::engine::general_purpose::STANDARD
             .encode(hex::decode(&text).expect("hexadecimal"));
