@@ -18,25 +18,31 @@ const UNDECLARED: &str = "*";
 /// The name that all ad hoc origins share, as in the metrics.
 pub(crate) const ADHOC: &str = "adhoc";
 
-/// The counts since the last flush, of declared sources and configured destinations.
+/// The counts since the last flush, by source and destination.
 #[derive(Debug)]
 pub(crate) struct RollupCounters {
     sources: Mutex<Sources>,
     destinations: Mutex<Destinations>,
 }
 
-/// Bounded by the sources of relay.toml, and two.
+/// Bounded by the sources of relay.toml, those that reloads removed since the last flush, and two.
 #[derive(Debug, Default)]
 struct Sources {
     declared: HashMap<String, SourceCounts>,
+    /// No longer declared: their counts keep their names until the flush.
+    removed: HashMap<String, SourceCounts>,
     relays: SourceCounts,
     undeclared: SourceCounts,
 }
 
-/// Bounded by the destinations of relay.toml, and one.
+/// Bounded by the destinations of relay.toml, those that reloads removed since the last flush, and
+/// one.
 #[derive(Debug, Default)]
 struct Destinations {
     configured: HashMap<String, Tally>,
+    /// No longer configured: their counts keep their names until the flush. An attempt that was in
+    /// flight at the reload is counted here when it ends.
+    removed: HashMap<String, DestinationCounts>,
     adhoc: DestinationCounts,
 }
 
@@ -70,7 +76,7 @@ pub(crate) struct ErrorClass {
 /// An attempt that has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EndedAttempt<'a> {
-    /// The name of a configured destination; none: an ad hoc origin.
+    /// The name of a destination that was configured when it began; none: an ad hoc origin.
     pub destination: Option<&'a str>,
     pub result: AttemptResult,
     pub at: Timestamp,
@@ -100,8 +106,8 @@ impl RollupCounters {
         }
     }
 
-    /// Sets the names that are counted apart. Counts of names that are no longer declared go to
-    /// those that undeclared names share.
+    /// Sets the names that are counted apart. Counts that are not flushed yet keep the names that
+    /// they were counted under.
     pub fn declare<'a>(
         &self,
         sources: impl Iterator<Item = &'a str>,
@@ -109,23 +115,24 @@ impl RollupCounters {
     ) {
         let mut known = lock(&self.sources);
         let mut old = std::mem::take(&mut known.declared);
+        old.extend(std::mem::take(&mut known.removed));
         for name in sources.filter(|name| *name != UNDECLARED) {
             let counts = old.remove(name).unwrap_or_default();
             known.declared.insert(name.to_owned(), counts);
         }
-        for counts in old.values() {
-            known.undeclared.add(counts);
-        }
+        known.removed = old;
         drop(known);
         let mut known = lock(&self.destinations);
         let mut old = std::mem::take(&mut known.configured);
         for name in destinations {
-            let tally = old.remove(name).unwrap_or_default();
+            let mut tally = old.remove(name).unwrap_or_default();
+            if let Some(counts) = known.removed.remove(name) {
+                tally.counts.add(&counts);
+            }
             known.configured.insert(name.to_owned(), tally);
         }
-        for tally in old.values() {
-            known.adhoc.add(&tally.counts);
-        }
+        let removed = old.into_iter().map(|(name, tally)| (name, tally.counts));
+        known.removed.extend(removed);
     }
 
     /// Counts an intent that was recorded.
@@ -146,14 +153,15 @@ impl RollupCounters {
     /// Counts an attempt.
     pub fn attempt(&self, attempt: EndedAttempt<'_>) {
         let mut known = lock(&self.destinations);
-        let tally = attempt
-            .destination
-            .and_then(|name| known.configured.get_mut(name));
-        if let Some(tally) = tally {
+        let Some(name) = attempt.destination else {
+            return count(&mut known.adhoc, attempt.result);
+        };
+        if let Some(tally) = known.configured.get_mut(name) {
             count(&mut tally.counts, attempt.result);
             tally.health.note(attempt.result, attempt.at);
         } else {
-            count(&mut known.adhoc, attempt.result);
+            let counts = known.removed.entry(name.to_owned()).or_default();
+            count(counts, attempt.result);
         }
     }
 
@@ -179,6 +187,9 @@ impl RollupCounters {
         for (name, counts) in &mut known.declared {
             take(name, counts);
         }
+        for (name, mut counts) in std::mem::take(&mut known.removed) {
+            take(&name, &mut counts);
+        }
         take(RELAYS, &mut known.relays);
         take(UNDECLARED, &mut known.undeclared);
         drop(known);
@@ -191,6 +202,9 @@ impl RollupCounters {
         let mut known = lock(&self.destinations);
         for (name, tally) in &mut known.configured {
             take(name, &mut tally.counts);
+        }
+        for (name, mut counts) in std::mem::take(&mut known.removed) {
+            take(&name, &mut counts);
         }
         take(ADHOC, &mut known.adhoc);
         taken

@@ -62,7 +62,7 @@ fn names_that_senders_choose_share_the_counts_of_the_catch_all() {
 fn ad_hoc_origins_share_one_row_and_what_was_taken_is_not_taken_again() {
     let counters = counters();
     counters.attempt(delivered(None, AT));
-    counters.attempt(failed(Some("gone"), false, AT));
+    counters.attempt(failed(None, false, AT));
     counters.attempt(failed(Some("orders"), true, AT));
     let taken = sorted(counters.take()).destinations;
     let numbers: Vec<_> = taken
@@ -89,12 +89,51 @@ fn a_success_ends_a_row_of_failures() {
 }
 
 #[test]
-fn a_name_that_is_no_longer_declared_loses_no_count() {
+fn counts_keep_the_name_that_they_were_counted_under_until_they_are_taken() {
     let counters = counters();
+    let without = || counters.declare(["stripe"].into_iter(), ["billing"].into_iter());
     counters.accepted(Surface::Event, "github");
     counters.attempt(delivered(Some("orders"), AT));
-    counters.declare(["stripe"].into_iter(), ["billing"].into_iter());
-    let taken = counters.take();
-    assert_eq!(taken.sources[0].0, "*");
-    assert_eq!(taken.destinations[0].0, ADHOC);
+    without();
+    // An attempt that was in flight at the reload.
+    counters.attempt(failed(Some("orders"), false, AT));
+    // Without a section by now.
+    counters.accepted(Surface::Event, "github");
+    let taken = sorted(counters.take());
+    let sources = taken.sources.iter();
+    let sources: Vec<_> = sources
+        .map(|(name, of)| (name.as_str(), of.accepted))
+        .collect();
+    assert_eq!(sources, [("*", 1), ("github", 1)]);
+    let [(name, counts)] = &taken.destinations[..] else {
+        panic!("one destination: {:?}", taken.destinations);
+    };
+    assert_eq!(
+        (name.as_str(), counts.delivered, counts.failed),
+        ("orders", 1, 1)
+    );
+    assert_eq!(counters.take(), TakenCounts::default());
+}
+
+#[test]
+fn a_name_that_comes_back_before_its_counts_are_taken_has_one_row() {
+    let counters = counters();
+    let without = || counters.declare(["stripe"].into_iter(), ["billing"].into_iter());
+    let with = || counters.declare(["github"].into_iter(), ["orders"].into_iter());
+    for reload in [&without as &dyn Fn(), &with, &without, &with] {
+        counters.accepted(Surface::Event, "github");
+        counters.attempt(delivered(Some("orders"), AT));
+        reload();
+    }
+    let taken = sorted(counters.take());
+    let sources = taken.sources.iter();
+    let sources: Vec<_> = sources
+        .map(|(name, of)| (name.as_str(), of.accepted))
+        .collect();
+    assert_eq!(sources, [("*", 2), ("github", 2)]);
+    let destinations = taken.destinations.iter();
+    let delivered: Vec<_> = destinations
+        .map(|(name, of)| (name.as_str(), of.delivered))
+        .collect();
+    assert_eq!(delivered, [("orders", 4)]);
 }
