@@ -234,6 +234,35 @@ fn the_pages_of_a_new_relay_say_how_to_go_on() {
 }
 
 #[test]
+fn all_pages_show_the_same_state_of_a_destination_and_the_list_its_last_hour() {
+    let scene = Scene::empty(true);
+    scene.send("shop", &[("Content-Type", "application/json")], b"{}");
+    let bearer = format!("Bearer {OPERATE}");
+    let headers = [("Authorization", bearer.as_str())];
+    let page = |path: &str| scene.relay.admin().send("GET", path, &headers, b"").text();
+    // The row or the head of the destination `billing`, which answers 503.
+    let of_billing = |path: &str| {
+        let page = page(path);
+        let (_, rest) = page.split_once("billing</").expect("its name");
+        rest.split("</tr>").next().unwrap_or_default().to_owned()
+    };
+    let begin = Instant::now();
+    while !of_billing("/destinations/billing").contains("no success in 5 min") {
+        assert!(begin.elapsed() < Duration::from_secs(30), "no rollup");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for path in ["/", "/destinations"] {
+        let row = of_billing(path);
+        assert!(
+            row.contains("failing") && row.contains("no success in 5 min"),
+            "{row}"
+        );
+        assert!(row.contains(r#"data-label="Delivered">0<"#), "{row}");
+        assert!(row.contains(r#"data-label="Failed">1<"#), "{row}");
+    }
+}
+
+#[test]
 fn the_overview_tells_when_the_database_is_full() {
     let clock = Arc::new(FakeClock::at(SystemClock::new().wall()));
     let scene = Scene::growing(&clock);

@@ -6,8 +6,9 @@ use askama::Template;
 use percent_encoding::percent_decode_str;
 
 use super::chart::{Chart, FiguresRow, Series};
+use super::last_hour::{self, LastHour, MINUTES};
 use super::link;
-use super::mark::{DestinationMark, Recent};
+use super::mark::DestinationMark;
 use super::page::{Frame, Tab, html, see_other};
 use super::visit::{Visit, capped, form, grouped, millis};
 use super::when::{When, written_at};
@@ -19,17 +20,12 @@ use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::Response;
 use crate::model::{DestinationCounts, PingReport, SourceCounts};
-use crate::store::{
-    DestinationOverview, DestinationsPage, DestinationsQuery, RollupQuery, RollupSink,
-};
+use crate::store::{DestinationOverview, DestinationsPage, DestinationsQuery, RollupSink};
 
 /// Destinations on a page.
 const A_PAGE: usize = 50;
 /// Destinations that a page may begin after.
 const MAX_OFFSET: usize = 1_000_000;
-const MINUTE: Duration = Duration::from_secs(60);
-/// Minutes of the charts.
-const MINUTES: u32 = 60;
 
 #[derive(Template)]
 #[template(path = "destinations.html")]
@@ -65,6 +61,9 @@ struct Row {
     waiting: String,
     processing: String,
     dead: String,
+    /// Of the last hour, as are failed attempts.
+    delivered: String,
+    failed: String,
     oldest_due: Option<When>,
     /// The time of its pause, which a resume names so that it ends no other pause.
     paused_at: Option<String>,
@@ -74,24 +73,22 @@ struct Row {
 }
 
 impl Row {
-    fn new(
-        visit: &Visit<'_>,
-        one: &DestinationOverview,
-        now: Timestamp,
-        recent: Option<&Recent>,
-    ) -> Self {
+    fn new(visit: &Visit<'_>, one: &DestinationOverview, now: Timestamp, hour: &LastHour) -> Self {
         let config = &visit.app.config;
         let policy = config.destinations.get(&one.name);
         let url = policy.and_then(|policy| policy.url.as_ref());
         let number = |count: Option<i64>| count.map_or_else(|| "…".to_owned(), grouped);
+        let counts = hour.counts(&one.name);
         Self {
             path: link::destination(&one.name),
-            mark: DestinationMark::new(one, config, now, recent),
+            mark: DestinationMark::new(one, config, now, hour),
             // The path may be a secret.
             url: url.map_or_else(String::new, |url| format!("{}/…", url.origin())),
             waiting: number(one.waiting),
             processing: number(one.processing),
             dead: capped(one.dead_lettered),
+            delivered: last_hour::number(counts.as_ref(), |counts| counts.delivered),
+            failed: last_hour::number(counts.as_ref(), |counts| counts.failed),
             oldest_due: one.oldest_due.map(|at| When::new(at, now)),
             paused_at: one.paused.as_ref().map(|pause| pause.at.to_string()),
             is_held: one.probe_at.is_some() || one.held_until.is_some_and(|until| until > now),
@@ -107,8 +104,14 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
     parameters.end()?;
     let page = page(visit, None, offset, A_PAGE).await?;
     let now = visit.now();
+    let hour = visit
+        .app
+        .store
+        .each_rollup(LastHour::query(now), LastHour::new(now));
+    let hour = visit.context.wait(hour).await?;
     let end = offset + page.found.len();
-    let rows = page.found.iter().map(|one| Row::new(visit, one, now, None));
+    let rows = page.found.iter();
+    let rows = rows.map(|one| Row::new(visit, one, now, &hour));
     let rows = rows.collect();
     Ok(html(&Destinations {
         frame: visit
@@ -126,8 +129,7 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
 /// The attempts to one destination.
 #[derive(Clone)]
 struct Attempts {
-    now: Timestamp,
-    recent: Recent,
+    hour: LastHour,
     series: Series,
 }
 
@@ -137,8 +139,7 @@ impl RollupSink for Attempts {
     }
 
     fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool {
-        self.recent.add(at, counts, self.now);
-        self.series.destination(at, name, counts)
+        self.hour.destination(at, name, counts) && self.series.destination(at, name, counts)
     }
 }
 
@@ -146,20 +147,17 @@ pub(super) async fn show(visit: &Visit<'_>, name: &str) -> Result<Response, ApiE
     let said = visit.no_query()?;
     let one = find(visit, name).await?;
     let now = visit.now();
-    let from = now.minus(MINUTE.saturating_mul(MINUTES - 1));
-    let query = RollupQuery::new(from, now.plus(MINUTE), MINUTE, now);
-    let query = query.expect("the steps are few").of_destination(name);
+    let query = LastHour::query(now).of_destination(name);
     let attempts = Attempts {
-        now,
-        recent: Recent::default(),
+        hour: LastHour::new(now),
         series: Series::new(&query, MINUTES as usize),
     };
     let attempts = visit.app.store.each_rollup(query, attempts);
-    let Attempts { recent, series, .. } = visit.context.wait(attempts).await?;
+    let Attempts { hour, series } = visit.context.wait(attempts).await?;
     let policy = visit.app.config.destinations.get(name);
     let page = DestinationPage {
         frame: visit.frame(name, Tab::Destinations, said).live(true),
-        row: Row::new(visit, &one, now, Some(&recent)),
+        row: Row::new(visit, &one, now, &hour),
         charts: vec![
             series.counts("Delivered", "delivered", "a minute", |point| {
                 point.delivered

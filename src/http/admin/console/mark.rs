@@ -1,18 +1,13 @@
 //! States by word, shape and colour: nobody needs the colour.
 
-use std::time::Duration;
-
 use askama::Template;
 
+use super::last_hour::LastHour;
 use super::when::When;
 use crate::clock::Timestamp;
 use crate::config::Resolved;
-use crate::model::{DeliveryState, DestinationCounts};
+use crate::model::DeliveryState;
 use crate::store::{DestinationOverview, KeepReason, Obstacles};
-
-/// The time without a success after which a destination that fails counts as failing, as the alert
-/// `destination.failing` has it.
-const FAILING_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The tone of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,23 +90,6 @@ impl Mark {
     }
 }
 
-/// The last attempts to a destination.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Recent {
-    delivered: u64,
-    failed: u64,
-}
-
-impl Recent {
-    /// Counts a destination's attempts of a time, if that is not too long ago.
-    pub fn add(&mut self, at: Timestamp, counts: &DestinationCounts, now: Timestamp) {
-        if at.plus(FAILING_AFTER) >= now {
-            self.delivered += counts.delivered;
-            self.failed += counts.failed;
-        }
-    }
-}
-
 /// The state of a destination, with its reason.
 #[derive(Template)]
 #[template(
@@ -127,14 +105,14 @@ pub(super) struct DestinationMark {
 }
 
 impl DestinationMark {
-    /// The state at `now`. `recent` tells whether it fails, as far as that is known.
+    /// The state at `now`. An ad hoc origin is not known to fail.
     pub fn new(
         one: &DestinationOverview,
         config: &Resolved,
         now: Timestamp,
-        recent: Option<&Recent>,
+        hour: &LastHour,
     ) -> Self {
-        let is_failing = recent.is_some_and(|last| last.failed > 0 && last.delivered == 0);
+        let is_failing = hour.is_failing(&one.name);
         let of = |word, tone, detail: &str, at: Option<Timestamp>| Self {
             mark: Mark::new(word, tone),
             detail: detail.to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! - `visit`: a request with its caller; its form. `sign_in`: signing in and out.
 //! - `page`: the frame and the headers of each page. `escape`: the escape of all texts. `assets`:
-//!   style sheet, script and icon. `when`, `mark`, `chart`: times, states and charts. `link`:
-//!   addresses.
+//!   style sheet, script and icon. `when`, `mark`, `chart`: times, states and charts.
+//!   `last_hour`: the attempts of each destination. `link`: addresses.
 //! - The pages: `overview`, `deliveries`, `event/`, `destinations`, `operations/`, `nodes`,
 //!   `configuration`.
 //!
@@ -16,6 +16,7 @@ mod deliveries;
 mod destinations;
 mod escape;
 mod event;
+mod last_hour;
 mod link;
 mod mark;
 mod nodes;

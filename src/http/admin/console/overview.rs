@@ -1,15 +1,15 @@
 //! The relay at a glance. The page costs the same however long the backlog is: it reads counts that
 //! are kept, and the rollups.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
 
 use super::chart::{Chart, FiguresRow, Series, quantile_text};
+use super::last_hour::{self, LastHour, MINUTES};
 use super::link;
-use super::mark::{DestinationMark, Recent};
+use super::mark::DestinationMark;
 use super::page::{Frame, Note, Tab, html};
 use super::visit::{Visit, bytes, capped, grouped};
 use super::when::{When, span};
@@ -27,9 +27,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const FAR_OFF: Duration = Duration::from_secs(365 * 86_400);
 /// With less time left somebody has to act.
 const SOON: Duration = Duration::from_secs(86_400);
-/// Steps of the charts: the last hour in minutes, and the last day in hours.
-const MINUTES: usize = 60;
-const HOURS: usize = 24;
+/// Steps of the charts of the last day; those of the last hour are minutes.
+const HOURS: u32 = 24;
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -89,9 +88,8 @@ struct Read {
 /// The last hour: its steps, and its destinations.
 #[derive(Clone)]
 struct Hour {
-    now: Timestamp,
     series: Series,
-    destinations: BTreeMap<String, (Recent, DestinationCounts)>,
+    destinations: LastHour,
 }
 
 impl RollupSink for Hour {
@@ -100,18 +98,7 @@ impl RollupSink for Hour {
     }
 
     fn destination(&mut self, at: Timestamp, name: &str, counts: &DestinationCounts) -> bool {
-        if !self.series.destination(at, name, counts) {
-            return false;
-        }
-        if !self.destinations.contains_key(name) {
-            self.destinations
-                .insert(name.to_owned(), Default::default());
-        }
-        if let Some((recent, hour)) = self.destinations.get_mut(name) {
-            recent.add(at, counts, self.now);
-            hour.add(counts);
-        }
-        true
+        self.series.destination(at, name, counts) && self.destinations.destination(at, name, counts)
     }
 }
 
@@ -129,19 +116,19 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
     let page = visit.context.wait(page).await?;
     let now = visit.now();
     let rows = page.found.iter().map(|one| {
-        let hour = read.hour.destinations.get(&one.name);
-        let mark = DestinationMark::new(one, &config, now, hour.map(|(recent, _)| recent));
-        let counts = hour.map(|(_, counts)| *counts).unwrap_or_default();
+        let hour = &read.hour.destinations;
+        let counts = hour.counts(&one.name);
+        let latency = counts.unwrap_or_default().latency;
         DestinationRow {
             path: link::destination(&one.name),
-            mark,
+            mark: DestinationMark::new(one, &config, now, hour),
             waiting: one.waiting.map_or_else(|| "…".to_owned(), grouped),
             dead: capped(one.dead_lettered),
             oldest_due: one.oldest_due.map(|at| When::new(at, now)),
-            delivered: grouped(counts.delivered),
-            failed: grouped(counts.failed),
-            p50: quantile_text(&counts.latency, 0.5),
-            p99: quantile_text(&counts.latency, 0.99),
+            delivered: last_hour::number(counts.as_ref(), |counts| counts.delivered),
+            failed: last_hour::number(counts.as_ref(), |counts| counts.failed),
+            p50: quantile_text(&latency, 0.5),
+            p99: quantile_text(&latency, 0.99),
             name: one.name.clone(),
         }
     });
@@ -176,19 +163,14 @@ async fn read(visit: &Visit<'_>) -> Result<Read, ApiError> {
     let backlog = visit.context.wait(backlog).await?;
     let state = visit.context.wait(store.config_state()).await?;
     let now = visit.now();
-    let query = |step: Duration, steps: usize| {
-        let steps = u32::try_from(steps).expect("a small number") - 1;
-        let from = now.minus(step.saturating_mul(steps));
-        let query = RollupQuery::new(from, now.plus(MINUTE), step, now);
-        query.expect("the steps are few")
-    };
-    let (hour, day) = (query(MINUTE, MINUTES), query(HOUR, HOURS));
+    let hour = LastHour::query(now);
+    let from = now.minus(HOUR.saturating_mul(HOURS - 1));
+    let day = RollupQuery::new(from, now.plus(MINUTE), HOUR, now).expect("the steps are few");
     let none = Hour {
-        now,
-        series: Series::new(&hour, MINUTES),
-        destinations: BTreeMap::new(),
+        series: Series::new(&hour, MINUTES as usize),
+        destinations: LastHour::new(now),
     };
-    let none_of_day = Series::new(&day, HOURS);
+    let none_of_day = Series::new(&day, HOURS as usize);
     Ok(Read {
         backlog,
         state,
