@@ -6,6 +6,10 @@ use crate::store::{InLine, StoredAttempt, StoredDelivery};
 
 /// Shown for an error whose class isn't recorded.
 const UNKNOWN_CLASS: &str = "failed";
+/// Shown for a delivery that an operator has given up.
+const DISCARDED: &str = "discarded";
+/// The outcome of an attempt that a crash has ended, and its class: it has no kind of failure.
+const INTERRUPTED: &str = "interrupted";
 
 /// A delivery without its error texts, its pause's reason, the id of the event before it, and its
 /// attempts' answers and addresses.
@@ -26,7 +30,7 @@ pub(super) fn redact(row: StoredDelivery) -> StoredDelivery {
     } = row;
     let history: Vec<_> = history.into_iter().map(redact_attempt).collect();
     let last_class = if discarded_at.is_some() {
-        Some("discarded".to_owned())
+        Some(DISCARDED.to_owned())
     } else {
         history.iter().rev().find_map(|entry| entry.error.clone())
     };
@@ -68,12 +72,8 @@ fn redact_attempt(row: StoredAttempt) -> StoredAttempt {
         first_byte_ms,
         next: _,
     } = row;
-    let class = match failure.as_deref().and_then(FailureKind::from_name) {
-        Some(failure) => failure.class(status_code),
-        // An interruption has no kind of failure.
-        None if outcome == "interrupted" => outcome.to_owned(),
-        None => UNKNOWN_CLASS.to_owned(),
-    };
+    let kind = failure.as_deref().and_then(FailureKind::from_name);
+    let class = class_of(kind, outcome, status_code);
     StoredAttempt {
         attempt,
         started_at,
@@ -89,5 +89,43 @@ fn redact_attempt(row: StoredAttempt) -> StoredAttempt {
         tls_ms,
         first_byte_ms,
         next: None,
+    }
+}
+
+/// The class of an entry's error. openapi.yaml lists them all.
+fn class_of(kind: Option<FailureKind>, outcome: &str, status_code: Option<u16>) -> String {
+    match (kind, status_code) {
+        // An import may have brought no code.
+        (Some(FailureKind::Status), None) => UNKNOWN_CLASS.to_owned(),
+        (Some(kind), _) => kind.class(status_code),
+        (None, _) if outcome == INTERRUPTED => INTERRUPTED.to_owned(),
+        (None, _) => UNKNOWN_CLASS.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_contract_lists_each_class_of_an_error_and_no_other() {
+        let contract = include_str!("../../../../openapi.yaml");
+        let (_, rest) = contract.split_once("class of an error:").expect("the list");
+        let (list, _) = rest.split_once(". States").expect("its end");
+        let listed: BTreeSet<_> = list.split('`').skip(1).step_by(2).collect();
+        let kinds = FailureKind::ALL.into_iter().map(Some).chain([None]);
+        let codes = [None, Some(403)].into_iter();
+        let classes: Vec<_> = codes
+            .flat_map(|code| {
+                kinds
+                    .clone()
+                    .map(move |kind| class_of(kind, INTERRUPTED, code))
+            })
+            .collect();
+        let mut shown: BTreeSet<_> = classes.iter().map(String::as_str).collect();
+        shown.extend([UNKNOWN_CLASS, DISCARDED]);
+        assert_eq!(listed, shown);
     }
 }
