@@ -326,7 +326,12 @@ fn certificate(name: &str, validity: Validity, look: &Look<'_>) -> Option<Change
     let was_expiring = look.states.is(kind, name, "expiring");
     match (was_expiring, is_expiring) {
         (false, true) => {
-            let summary = format!("the certificate of {name} expires in {}", shown(left));
+            let when = if left.is_zero() {
+                format!("expired at {}", validity.not_after)
+            } else {
+                format!("expires in {}", shown(left))
+            };
+            let summary = format!("the certificate of {name} {when}");
             let data = json!({
                 "certificate": name,
                 "not_after": validity.not_after,

@@ -14,6 +14,11 @@ struct Scene {
 impl Scene {
     /// Looks at facts after some seconds; returns the types of the alerts.
     fn look(&mut self, after: u64, facts: &Facts) -> Vec<&'static str> {
+        let alerts = self.alerts(after, facts).into_iter();
+        alerts.map(|alert| alert.kind.name()).collect()
+    }
+
+    fn alerts(&mut self, after: u64, facts: &Facts) -> Vec<Alert> {
         self.seconds += after;
         let elapsed = Duration::from_secs(self.seconds);
         let now = Timestamp::from_millis(1_700_000_000_000).plus(elapsed);
@@ -30,7 +35,7 @@ impl Scene {
             self.states.set(change);
         }
         let alerts = changes.into_iter().filter_map(|change| change.alert);
-        alerts.map(|alert| alert.kind.name()).collect()
+        alerts.collect()
     }
 }
 
@@ -128,6 +133,28 @@ fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
                 .states
                 .is(AlertKind::CertificateExpiring, "server", "expiring")
         );
+    }
+}
+
+#[test]
+fn an_alert_about_a_certificate_tells_when_it_expires_or_that_it_has_expired() {
+    let begin = Timestamp::from_millis(1_700_000_000_000);
+    for (days, told) in [
+        (3, "the certificate of server expires in 3 days"),
+        (
+            0,
+            "the certificate of server expired at 2023-11-14T22:13:20.000Z",
+        ),
+    ] {
+        let mut facts = Facts::default();
+        let validity = Validity {
+            not_before: begin.minus(DAY * 90),
+            not_after: begin.plus(DAY * days),
+        };
+        let name = "server".to_owned();
+        facts.noticed.certificates.insert(name, validity);
+        let alerts = Scene::default().alerts(0, &facts);
+        assert_eq!(alerts[0].summary, told);
     }
 }
 
