@@ -187,7 +187,7 @@ impl RollupQuery {
 
     /// The length of a step.
     pub fn step(&self) -> Duration {
-        self.step.min(self.to.since(self.from))
+        self.step
     }
 
     /// The beginning of the step that a row belongs to.

@@ -29,6 +29,13 @@ fn minutes_are_read_while_they_are_kept_and_hours_after_that() {
 }
 
 #[test]
+fn a_step_that_is_longer_than_the_time_keeps_its_length() {
+    let day = HOUR * 24;
+    let query = RollupQuery::new(NOW.minus(HOUR), NOW, day, NOW).expect("a query");
+    assert_eq!(query.step(), day);
+}
+
+#[test]
 fn a_query_that_makes_no_sense_is_refused() {
     for (from, to, step) in [
         (NOW, NOW, MINUTE),
