@@ -32,6 +32,8 @@ pub(super) struct SheddingAgent {
     clock: Arc<dyn Clock>,
     measure_at: Duration,
     sample_at: Duration,
+    /// The samples of the last week, as they were read last.
+    samples: Vec<SpaceSample>,
     /// The pass under way, while there is too much.
     pass: Option<Pass>,
     /// The next pass continues here: what it has met, the one before has.
@@ -58,6 +60,7 @@ impl SheddingAgent {
             config,
             measure_at: Duration::ZERO,
             sample_at: clock.monotonic() + FIRST_SAMPLE,
+            samples: Vec::new(),
             pass: None,
             cursor: ShedCursor::START,
             next_pass: Duration::ZERO,
@@ -201,19 +204,13 @@ impl SheddingAgent {
     /// Measures the space, and publishes what is forecast.
     fn measure(&mut self, now: Duration, max: Option<u64>) -> Result<(), StoreError> {
         let used = self.used()?;
-        if now < self.sample_at {
-            return Ok(());
-        }
-        self.sample_at = now + SAMPLE_EVERY;
-        let samples = self.reader.space_samples()?;
-        // An idle relay writes nothing.
-        let has_changed = samples.last().is_none_or(|last| last.used != used);
-        if has_changed && self.store.leads() {
-            self.store.sample_space(used)?;
+        if now >= self.sample_at {
+            self.sample_at = now + SAMPLE_EVERY;
+            self.sample(used)?;
         }
         let min_free = self.config.current().database.min_free_bytes;
         let left = Growth {
-            samples,
+            samples: self.samples.clone(),
             now: SpaceSample {
                 at: self.clock.now(),
                 used,
@@ -222,6 +219,17 @@ impl SheddingAgent {
         let free = self.store.free_bytes();
         self.store
             .publish_forecast(left.full_in(max, free, min_free));
+        Ok(())
+    }
+
+    /// Reads the samples, and adds one.
+    fn sample(&mut self, used: u64) -> Result<(), StoreError> {
+        self.samples = self.reader.space_samples()?;
+        // An idle relay writes nothing.
+        let has_changed = self.samples.last().is_none_or(|last| last.used != used);
+        if has_changed && self.store.leads() {
+            self.store.sample_space(used)?;
+        }
         Ok(())
     }
 

@@ -151,6 +151,11 @@ fn pending_work_and_dead_letters_are_kept_and_new_events_are_refused() {
     }
     let ready = server.client.get("/readyz");
     assert!(ready.status == 503 && ready.text().contains("database.max_bytes"));
+    until("it is shown as full", || {
+        (metric(&server, "relay_database_full_seconds") < 1.0).then_some(())
+    });
+    let admin = server.admin.as_ref().expect("a listener");
+    assert_eq!(admin.get("/api/overview").json()["full_in_seconds"], 0);
     for id in &kept {
         let shown = server.client.get(&format!("/events/{id}")).json();
         assert!(shown["payload"].is_object(), "{shown}");

@@ -53,7 +53,7 @@ pub(super) fn print(space: SpaceUse) -> Result<(), CommandError> {
     };
     let full = space
         .full_in
-        .map(|left| format!(", full in {}", roughly(left)));
+        .map(|left| format!(", full {}", roughly(left)));
     say!("uses {} bytes{of}{}", space.used, full.unwrap_or_default());
     Ok(())
 }
@@ -64,8 +64,9 @@ fn roughly(time: Duration) -> String {
     let seconds = time.as_secs();
     let found = UNITS.into_iter().find(|(unit, _)| seconds >= 2 * unit);
     match found {
-        Some((unit, name)) => format!("{} {name}s", seconds / unit),
-        None => "a minute".to_owned(),
+        Some((unit, name)) => format!("in {} {name}s", seconds / unit),
+        None if time.is_zero() => "now".to_owned(),
+        None => "in a minute".to_owned(),
     }
 }
 
@@ -76,10 +77,11 @@ mod tests {
     #[test]
     fn a_forecast_has_one_unit() {
         for (seconds, text) in [
-            (0, "a minute"),
-            (180, "3 minutes"),
-            (7_300, "2 hours"),
-            (9 * 86_400 + 5_000, "9 days"),
+            (0, "now"),
+            (1, "in a minute"),
+            (180, "in 3 minutes"),
+            (7_300, "in 2 hours"),
+            (9 * 86_400 + 5_000, "in 9 days"),
         ] {
             assert_eq!(roughly(Duration::from_secs(seconds)), text);
         }

@@ -37,8 +37,8 @@ pub(super) const GAUGES: [(&str, &str); 6] = [
     ),
     (
         "relay_database_full_seconds",
-        "When the database or its disk will be full, by the trend of the last week; infinite if \
-         it does not grow.",
+        "When the database or its disk will be full, by the trend of the last week; 0 while it is \
+         full, infinite if it does not grow.",
     ),
 ];
 

@@ -20,7 +20,7 @@ pub(crate) struct SpaceUse {
     pub used: u64,
     /// `database.max_bytes`.
     pub max: Option<u64>,
-    /// The time until it is full, if it grows.
+    /// The time until it is full, if it grows; zero while it is.
     pub full_in: Option<Duration>,
 }
 
@@ -47,13 +47,16 @@ impl Growth {
         self.until(max.or_else(|| free.map(room))?)
     }
 
-    /// The time until this many bytes are used, by the trend of the samples. None if they don't
-    /// grow, or are known for less than half an hour.
+    /// The time until this many bytes are used: none once they are; before, by the trend of the
+    /// samples. None if they don't grow, or are known for less than half an hour.
     #[expect(
         clippy::cast_precision_loss,
         reason = "an estimate needs no more than 53 bits"
     )]
     fn until(&self, limit: u64) -> Option<Duration> {
+        if self.now.used >= limit {
+            return Some(Duration::ZERO);
+        }
         let first = self.samples.first()?;
         if self.now.at.since(first.at) < SHORTEST {
             return None;

@@ -325,6 +325,7 @@ fn waiting_text(retrying: i64, kept: i64) -> String {
 /// When there is no room any more, as it goes.
 fn full_text(left: Duration) -> String {
     let text = match left.as_secs() {
+        0 => return "now".to_owned(),
         seconds if seconds > FAR_OFF.as_secs() => format!("in over {}", span(FAR_OFF.as_secs())),
         seconds => format!("in {}", span(seconds)),
     };
@@ -344,7 +345,7 @@ mod tests {
     fn a_forecast_has_one_unit_and_ends_after_a_year() {
         let day = 86_400;
         for (seconds, shown) in [
-            (0, "in 0 s, as it grows now"),
+            (0, "now"),
             (5 * 3600, "in 5 h, as it grows now"),
             (9 * day + 5_000, "in 9 d, as it grows now"),
             (400 * day, "in over 365 d, as it grows now"),

@@ -38,7 +38,11 @@ fn a_database_that_shrinks_or_is_hardly_known_is_never_full() {
 }
 
 #[test]
-fn a_database_above_its_bound_is_full_now() {
-    let found = growth(&[900, 1_100]).full_in(Some(1_000), None, 0);
-    assert_eq!(found, Some(Duration::ZERO));
+fn a_database_or_a_disk_without_room_is_full_now_whatever_its_trend() {
+    for used in [&[900, 1_100][..], &[1_000], &[1_100, 1_000]] {
+        let found = growth(used).full_in(Some(1_000), None, 0);
+        assert_eq!(found, Some(Duration::ZERO), "{used:?}");
+    }
+    let found = growth(&[300]).full_in(None, Some(50), 50);
+    assert_eq!(found, Some(Duration::ZERO), "no more than the reserve");
 }
