@@ -1,5 +1,7 @@
 //! The operator's API: who may ask, and what it answers.
 
+use std::collections::BTreeSet;
+
 use relay::Config;
 use relay::config::{NamedSecret, Secret};
 use serde_json::{Value, json};
@@ -366,6 +368,20 @@ fn the_overview_counts_what_waits_and_the_destinations_by_state() {
     assert_eq!(destinations["items"][0]["waiting"], 1);
     assert_eq!(destinations["items"][0]["url"], "http://127.0.0.1:9/…");
     let config = get(&admin, "/api/config");
+    let contract: Value =
+        serde_saphyr::from_str(include_str!("../../openapi.admin.yaml")).expect("YAML");
+    let schema = "/paths/~1api~1config/get/responses/200/content/application~1json/schema";
+    let listed = &contract.pointer(schema).expect("a schema")["properties"];
+    let names = |value: &Value| {
+        value
+            .as_object()
+            .expect("members")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let (shown, listed): (BTreeSet<String>, BTreeSet<String>) = (names(&config), names(listed));
+    assert_eq!(shown, listed);
     assert_eq!(config["api"]["keys"], "set (1)");
     assert!(!config.to_string().contains(crate::support::KEY));
 }
