@@ -291,6 +291,33 @@ fn destinations_that_are_kept_back_come_first() {
 }
 
 #[test]
+fn an_origin_can_be_paused_before_anything_was_sent_to_it_as_by_the_command() {
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    let admin = relay.admin();
+    let act = |name: &str, action: &str| {
+        let path = format!("/api/destinations/{name}/{action}");
+        post(&admin, &path, &json!({}))
+    };
+    let unseen = act("https%3A%2F%2Fother.example", "resume").json();
+    assert_eq!(
+        (&unseen["is_changed"], &unseen["state"]),
+        (&json!(false), &json!("active"))
+    );
+    // The command takes a URL for its origin as well.
+    let paused = act("https%3A%2F%2Fnew.example%2Fpath", "pause").json();
+    assert_eq!(paused["name"], "https://new.example");
+    assert_eq!(
+        (&paused["is_changed"], &paused["state"]),
+        (&json!(true), &json!("paused"))
+    );
+    let resumed = act("https%3A%2F%2Fnew.example", "resume").json();
+    assert_eq!(resumed["is_changed"], true);
+    for name in ["nobody", "ftp%3A%2F%2Fnew.example"] {
+        assert_eq!(act(name, "pause").status, 404, "{name}");
+    }
+}
+
+#[test]
 fn a_pause_says_who_paused_before_and_a_later_pause_is_not_ended_by_mistake() {
     let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
     let admin = relay.admin();

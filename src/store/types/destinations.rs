@@ -133,7 +133,7 @@ impl DestinationOverview {
     pub const MAX_COUNT: i64 = 10_000;
 
     /// A destination that nothing was ever sent to.
-    pub(in crate::store) fn never_used(name: &str) -> Self {
+    pub fn never_used(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             waiting: Some(0),

@@ -12,6 +12,7 @@ use crate::http::admin::destination_actions::{Action, Operator};
 use crate::http::api_error::ApiError;
 use crate::http::body::Body;
 use crate::http::response::{Response, json as json_response};
+use crate::ops::operations::known;
 use crate::ops::views;
 use crate::store::{
     DestinationOverview, DestinationsPage, DestinationsQuery, KeepReason, Obstacles,
@@ -90,7 +91,7 @@ pub(super) async fn act(
 ) -> Result<Response, ApiError> {
     let request: ActionRequest = call.document(body).await?;
     request.check(action)?;
-    find(call, name).await?;
+    let name = &stored_name(call, name).await?;
     let operator = Operator {
         app: call.app,
         context: call.context,
@@ -111,7 +112,8 @@ pub(super) async fn act(
             return Ok(json_response(StatusCode::OK, &views::ping(name, &report)));
         }
     };
-    let found = find(call, name).await?;
+    let found = stored(call, name).await?;
+    let found = found.unwrap_or_else(|| DestinationOverview::never_used(name));
     let (config, now) = (&call.app.config, call.app.clock.now());
     let mut answer = view(&found, config, now);
     answer["is_changed"] = is_changed.into();
@@ -135,7 +137,24 @@ pub(super) async fn all(call: &Call<'_>, limit: usize) -> Result<DestinationsPag
         .await
 }
 
+/// The name under which an action's destination is stored. As for the commands, it may be an origin
+/// to which nothing was sent yet.
+async fn stored_name(call: &Call<'_>, name: &str) -> Result<String, ApiError> {
+    let is_stored = call.app.store.is_destination(name.to_owned());
+    let is_stored = call.context.wait(is_stored).await?;
+    let known = known(&call.app.config, "destination", name, is_stored);
+    known.map_err(|_| unknown(name))
+}
+
 async fn find(call: &Call<'_>, name: &str) -> Result<DestinationOverview, ApiError> {
+    stored(call, name).await?.ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> ApiError {
+    ApiError::not_found(format!("there is no destination {name:?}, and never was"))
+}
+
+async fn stored(call: &Call<'_>, name: &str) -> Result<Option<DestinationOverview>, ApiError> {
     let configured = call.app.config.destinations.contains_key(name);
     let query = DestinationsQuery {
         configured: configured.then(|| name.to_owned()).into_iter().collect(),
@@ -147,9 +166,7 @@ async fn find(call: &Call<'_>, name: &str) -> Result<DestinationOverview, ApiErr
         .context
         .wait(call.app.store.destinations_page(query))
         .await?;
-    page.found.into_iter().next().ok_or_else(|| {
-        ApiError::not_found(format!("there is no destination {name:?}, and never was"))
-    })
+    Ok(page.found.into_iter().next())
 }
 
 fn keep_reason(one: &DestinationOverview, config: &Resolved, now: Timestamp) -> Option<KeepReason> {
