@@ -212,6 +212,49 @@ fn a_hold_stays_with_the_server_that_asked_for_it() {
 }
 
 #[test]
+fn a_removed_destination_is_unknown_while_deliveries_wait_and_has_no_state_after_that() {
+    let (failing, _) = counting(500);
+    let mut scene = Scene::new(&failing.url("/"), |_| {});
+    let id = scene.hook("1");
+    event_with_status(&scene.relay.client, &id, "retrying");
+    let admin = scene.relay.admin();
+    let post = |path: &str, body: &[u8]| {
+        let json = ("Content-Type", "application/json");
+        let status = admin.send("POST", path, &[json], body).status;
+        assert!(matches!(status, 200 | 202), "{path}: {status}");
+    };
+    let states = |scene: &Scene| {
+        let metrics = scene.metrics();
+        let lines = metrics.lines().filter(|line| {
+            line.starts_with("relay_destination_state{destination=\"orders\"")
+                && line.ends_with(" 1")
+        });
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let is_in = |scene: &Scene, state: &str| {
+        until(state, || {
+            // Within a minute all destinations are read.
+            scene.clock.advance(Duration::from_secs(1));
+            let states = states(scene);
+            (states.len() == 1 && states[0].contains(state)).then_some(())
+        });
+    };
+    post("/api/destinations/orders/pause", b"{}");
+    is_in(&scene, "paused");
+    scene.reload(|config| {
+        config.destinations.retain(|name, _| name == "fence");
+        config.sources.retain(|name, _| name == "fence");
+    });
+    is_in(&scene, "unknown");
+    let discard = br#"{"kind": "discard", "pending": true, "destination": "orders"}"#;
+    post("/api/operations", discard);
+    until("no state", || {
+        scene.clock.advance(Duration::from_secs(1));
+        states(&scene).is_empty().then_some(())
+    });
+}
+
+#[test]
 fn a_hold_ends_if_its_destination_is_removed_and_comes_back_with_another_server() {
     let held = Receiver::start(|_| Answer::status(503).header("Retry-After", "600"));
     let (well, arrived) = counting(200);

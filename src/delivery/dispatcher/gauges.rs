@@ -119,11 +119,12 @@ impl StateGauges {
 
     fn show(metrics: &Metrics, label: &str, shown: &mut Shown, now: Timestamp) {
         let held_until = shown.kept.held_until.filter(|until| *until > now);
+        // In the order of `Obstacles::reason`, by which commands and the API name the state.
         let state = match shown.kept {
+            _ if !shown.is_known => "unknown",
             DestinationStatus {
                 is_paused: true, ..
             } => "paused",
-            _ if !shown.is_known => "unknown",
             _ if held_until.is_some() => "held",
             DestinationStatus {
                 is_breaker_open: true,

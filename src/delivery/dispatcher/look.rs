@@ -7,7 +7,7 @@ use crate::delivery::dispatcher::gauges::StateGauges;
 use crate::delivery::dispatcher::plan::{Found, Inputs, Look, Plan};
 use crate::delivery::dispatcher::planner::Planner;
 use crate::delivery::dispatcher::{Dispatcher, REFUSED_PAUSE};
-use crate::store::{DestinationBacklog, DestinationStatus, Origin, StoreError};
+use crate::store::{DestinationBacklog, DestinationId, DestinationStatus, Origin, StoreError};
 
 impl Dispatcher {
     /// Plans claims for ready destinations, and returns when to look again at the latest.
@@ -77,11 +77,25 @@ impl Dispatcher {
         let now = inputs.now;
         let ids = origins.iter().map(|origin| origin.id);
         let due = self.reader.due(ids, now, counted)?;
-        let looks = origins.iter().zip(due).map(|(origin, due)| Look {
-            origin: *origin,
-            found: due.and_then(|due| self.found(origin, &due, counted, inputs)),
+        let looks = origins.iter().zip(due).map(|(origin, due)| {
+            let found = due.and_then(|due| self.found(origin, &due, counted, inputs));
+            if found.is_none() {
+                self.hide_unknown(origin.id);
+            }
+            Look {
+                origin: *origin,
+                found,
+            }
         });
         Ok(looks.collect())
+    }
+
+    /// A destination that is no longer configured has a state only while deliveries wait for it.
+    fn hide_unknown(&mut self, id: DestinationId) {
+        let state = self.targets.get(id);
+        if let Some(state) = state.filter(|state| !state.target.is_known()) {
+            self.gauges.forget(&state.target.label);
+        }
     }
 
     /// A destination with deliveries waiting. None if there are none. The successors of those that
