@@ -219,7 +219,7 @@ fn a_url_and_a_form_are_signed_as_twilio_does() {
         "part_missing",
         "no form by its content type"
     );
-    let many = Sent::new(&headers, &"a=1&".repeat(1001)).result_at(&*twilio, 0);
+    let many = Sent::new(&headers, "a=1&".repeat(1001)).result_at(&*twilio, 0);
     assert_eq!(
         many.expect_err("too many fields").to_string(),
         "the request has no {form_sorted}: expected a form of at most 1000 fields"
