@@ -88,16 +88,21 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
-    /// A command may not look at the database, or not at its directory.
-    #[error(
-        "{}: {source}: expected to be run by the user that relay serve runs as",
-        path.display()
-    )]
+    /// This user has too few rights to a file of the database, or to its directory.
+    #[error("{}: {source}: expected {expected}", path.display())]
     Denied {
-        /// The database.
+        /// The file or the directory.
         path: PathBuf,
         /// The system's error.
         source: std::io::Error,
+        /// The rights, or the user who has them.
+        expected: &'static str,
+    },
+    /// There is a directory or a device in the place of a file of the database.
+    #[error("{}: expected a file, and this is none", path.display())]
+    NoFile {
+        /// The path.
+        path: PathBuf,
     },
     /// A command found a database of another schema version. It changes nothing: a server of that
     /// version may be using the database.
@@ -135,7 +140,7 @@ pub enum OpenError {
     },
     /// The lock file can't be created or locked: most often for want of rights to the directory.
     #[error(
-        "{}: can't be locked: {source}; expected a directory that this user may write to",
+        "{}: can't be locked: {source}; expected a file and a directory that this user may write to",
         path.display()
     )]
     Lock {

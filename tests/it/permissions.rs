@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::needs_a_file;
@@ -96,53 +96,129 @@ fn files_that_others_could_read_are_restricted_and_the_log_says_so() {
     }
 }
 
-/// `relay list` in the shell of somebody else: most often of whoever has not typed sudo.
-#[test]
-fn a_command_of_another_user_is_told_so() {
-    needs_a_file!("the modes of the file are under test");
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let relay = serve(directory.path(), "022");
+/// A user without rights to anything here.
+const OTHER: u32 = 65_534;
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+}
+
+/// The database of a server that has ended, in the directory `data`, which belongs to a user who
+/// isn't the superuser.
+fn data_of_another(directory: &Path) -> PathBuf {
+    let relay = serve(directory, "022");
     relay.signal("-TERM");
     assert!(relay.wait().0.success());
-    let mode = |path: &Path, mode| {
-        std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
-    };
-    let list = || {
-        let mut command = Process::command(directory.path());
+    let data = directory.join("data");
+    std::fs::create_dir(&data).expect("a directory");
+    let toml = TOML.replace("min_free_bytes = 0", "path = 'data/relay.db'");
+    std::fs::write(directory.join("relay.toml"), toml).expect("a file");
+    for name in ["relay.db", "relay.db.lock"] {
+        std::fs::rename(directory.join(name), data.join(name)).expect("no server");
         if rustix::process::geteuid().is_root() {
-            // The binary's own place may be out of reach for others.
-            // Copied by another process: a child of another test would inherit our writing end, and
-            // a file that is open for writing can't be executed.
-            let copy = directory.path().join("relay");
+            chown(data.join(name), Some(OTHER), Some(OTHER)).expect("we may");
+            chown(&data, Some(OTHER), Some(OTHER)).expect("we may");
+        }
+    }
+    set_mode(directory, 0o755);
+    data
+}
+
+/// The error of a command that a user gives who isn't the superuser.
+fn error_of_another(directory: &Path, arguments: &[&str]) -> String {
+    let mut command = Process::command(directory);
+    if rustix::process::geteuid().is_root() {
+        // The binary's own place may be out of reach for others.
+        // Copied by another process: a child of another test would inherit our writing end, and a
+        // file that is open for writing can't be executed.
+        let copy = directory.join("relay");
+        if !copy.exists() {
             let copied = Command::new("cp")
                 .arg(command.get_program())
                 .arg(&copy)
                 .status();
             assert!(copied.expect("cp runs").success());
-            let mut other = Command::new(copy);
-            other.uid(65_534).gid(65_534).current_dir(directory.path());
-            command = other;
         }
-        let output = command.arg("list").output().expect("the binary runs");
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).expect("text")
-    };
-    let data = directory.path().join("data");
-    std::fs::create_dir(&data).expect("a directory");
-    let toml = TOML.replace("min_free_bytes = 0", "path = 'data/relay.db'");
-    std::fs::write(directory.path().join("relay.toml"), toml).expect("a file");
-    std::fs::rename(directory.path().join("relay.db"), data.join("relay.db")).expect("no server");
-    mode(directory.path(), 0o755);
+        let mut other = Command::new(copy);
+        other.uid(OTHER).gid(OTHER).current_dir(directory);
+        command = other;
+    }
+    let output = command.args(arguments).output().expect("the binary runs");
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    error
+}
+
+/// `relay list` in the shell of somebody else: most often of whoever has not typed sudo.
+#[test]
+fn a_command_of_another_user_is_told_so() {
+    needs_a_file!("the modes of the file are under test");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = data_of_another(directory.path());
+    let (database, lock) = (data.join("relay.db"), data.join("relay.db.lock"));
     // Neither a file that this user may not read, nor one that they can't even see, is missing.
     for (of_directory, of_file) in [(0o755, 0), (0, 0o600)] {
-        mode(&data.join("relay.db"), of_file);
-        mode(&data, of_directory);
-        let error = list();
-        mode(&data, 0o700);
+        set_mode(&database, of_file);
+        set_mode(&data, of_directory);
+        let error = error_of_another(directory.path(), &["list"]);
+        set_mode(&data, 0o700);
+        set_mode(&database, 0o600);
         assert!(error.contains("relay.db: Permission denied"), "{error}");
         assert!(
             error.contains("by the user that relay serve runs as"),
             "{error}"
+        );
+    }
+    set_mode(&database, 0o400);
+    let error = error_of_another(directory.path(), &["resume", "orders"]);
+    assert!(error.contains("relay.db: Permission denied"), "{error}");
+    // A lock file that can't be read says neither that there is a server nor that there is none.
+    let before = std::fs::read(&lock).expect("it is there");
+    set_mode(&lock, 0);
+    for arguments in [
+        &["unlock"][..],
+        &["unlock", "--accept-data-loss"],
+        &["list"],
+    ] {
+        let error = error_of_another(directory.path(), arguments);
+        assert!(
+            error.contains("relay.db.lock: Permission denied"),
+            "{error}"
+        );
+        assert!(
+            error.contains("by the user that relay serve runs as"),
+            "{error}"
+        );
+    }
+    set_mode(&lock, 0o600);
+    assert_eq!(std::fs::read(&lock).expect("it is there"), before);
+}
+
+#[test]
+fn a_start_without_rights_names_the_file_and_the_rights() {
+    needs_a_file!("the modes of the file are under test");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let data = data_of_another(directory.path());
+    for (of_directory, of_file, says) in [
+        (0o755, 0, "data/relay.db: Permission denied"),
+        (0o755, 0o400, "data/relay.db: Permission denied"),
+        (0o555, 0o600, "data: Permission denied"),
+    ] {
+        set_mode(&data.join("relay.db"), of_file);
+        set_mode(&data, of_directory);
+        let error = error_of_another(directory.path(), &["serve"]);
+        set_mode(&data, 0o755);
+        for says in [says, "expected a file and a directory that this user may"] {
+            assert!(error.contains(says), "{of_file:o}: {error}");
+        }
+    }
+    let toml = TOML.replace("min_free_bytes = 0", "path = 'data'");
+    std::fs::write(directory.path().join("relay.toml"), toml).expect("a file");
+    for command in ["serve", "list"] {
+        let error = error_of_another(directory.path(), &[command]);
+        assert!(
+            error.contains("data: expected a file"),
+            "{command}: {error}"
         );
     }
 }

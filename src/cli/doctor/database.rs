@@ -40,6 +40,9 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
                 OpenError::Server { .. } => {
                     "look whether the server runs, and whether database.url names it and its user"
                 }
+                OpenError::Denied { .. } | OpenError::NoFile { .. } => {
+                    "name a file in database.path; it, its directory and its -wal belong to relay's user"
+                }
                 _ => "if it is damaged, keep a copy of all its files, and restore a backup",
             };
             report.fail(ABOUT, error.to_string(), advice);

@@ -1,13 +1,10 @@
 //! The database as commands see it: beside a running server, or without one.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use rustix::fs::{Access, access};
-use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::limits::BUSY_TIMEOUT;
@@ -32,28 +29,6 @@ pub struct Operator {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     has_written: bool,
-}
-
-/// The database's file, if this user may read it. Opens nothing.
-fn find(path: &Path) -> Result<&Path, OpenError> {
-    let denied = |source| OpenError::Denied {
-        path: path.to_owned(),
-        source,
-    };
-    match path.metadata() {
-        Ok(found) if found.is_file() => {}
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(denied(error)),
-        _ => {
-            return Err(OpenError::Missing {
-                path: path.to_owned(),
-            });
-        }
-    }
-    match access(path, Access::READ_OK) {
-        Err(Errno::ACCESS) => Err(denied(Errno::ACCESS.into())),
-        // If anything else is wrong, the opening says what.
-        _ => Ok(path),
-    }
 }
 
 /// The pause between two writes beside a server, whose writer retries its lock only every few
@@ -104,7 +79,7 @@ impl Operator {
     fn open(path: &Path, access: OpenFlags) -> Result<Self, OpenError> {
         let path = canonical(path);
         restore::refuse_if_interrupted(&path)?;
-        let sql = open::operator(find(&path)?, access)?;
+        let sql = open::operator(&path, access)?;
         let to = if access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE) {
             moving::Use::Writing
         } else {

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use super::lock_file::{self, LockFileRecord};
+use super::open;
 use super::operator::Operator;
 use super::paths::{canonical, path_beside};
 use super::restore;
@@ -46,6 +49,7 @@ impl Unlock {
         let database = canonical(database);
         restore::refuse_if_interrupted(&database)?;
         let lock_file = path_beside(&database, ".lock");
+        open::permit(&lock_file, Access::READ_OK, open::AS_SERVER)?;
         if lock_file.exists() {
             return Ok(Some(Self {
                 database,

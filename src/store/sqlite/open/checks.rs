@@ -1,13 +1,69 @@
 //! Checks that a database may be opened: it is relay's, of a known version, and has all
 //! acknowledged events.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::migrate::{APPLICATION_ID, VERSION};
 use crate::store::error::OpenError;
+use crate::store::sqlite::paths::{directory_of, path_beside};
 use crate::store::types::IntentRow;
+
+/// The user whose rights a command needs.
+pub const AS_SERVER: &str = "to be run by the user that relay serve runs as";
+
+/// Refuses a file that this user has too few rights to, and anything else than a file: `SQLite`
+/// would name neither cause nor remedy. Opens nothing, and says nothing of a file that is missing.
+pub fn permit(path: &Path, wanted: Access, expected: &'static str) -> Result<(), OpenError> {
+    let denied = |path: &Path, source: std::io::Error| OpenError::Denied {
+        path: path.to_owned(),
+        source,
+        expected,
+    };
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(_) => {
+            return Err(OpenError::NoFile {
+                path: path.to_owned(),
+            });
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(denied(path, error));
+        }
+        Err(_) => return Ok(()),
+    }
+    match access(path, wanted) {
+        // If anything else is wrong, the opening says what.
+        Err(error @ (Errno::ACCESS | Errno::ROFS)) => Err(denied(path, error.into())),
+        _ => Ok(()),
+    }
+}
+
+/// The same for a database, beside which `SQLite` has to create files unless they are there.
+pub fn permit_database(
+    path: &Path,
+    wanted: Access,
+    expected: &'static str,
+) -> Result<(), OpenError> {
+    permit(path, wanted, expected)?;
+    let directory = directory_of(path);
+    let is_there = |ending: &str| path_beside(path, ending).exists();
+    if !path.exists() || is_there("-wal") && is_there("-shm") {
+        return Ok(());
+    }
+    match access(directory, Access::WRITE_OK) {
+        Err(error @ (Errno::ACCESS | Errno::ROFS)) => Err(OpenError::Denied {
+            path: directory.to_owned(),
+            source: error.into(),
+            expected,
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// Refuses a missing or empty file that should hold a row: `SQLite` would create a new database,
 /// and delete the WAL of an empty one.

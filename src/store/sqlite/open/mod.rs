@@ -11,15 +11,18 @@ mod precheck;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::Access;
 
+pub use checks::{AS_SERVER, permit};
 pub use migrate::VERSION;
 pub use pragmas::set_reader;
 pub use precheck::{immutable, precheck};
 
-use self::checks::{check_version, exists, holds, refused};
+use self::checks::{check_version, exists, holds, permit_database, refused};
 use self::migrate::{does_not_fit, migrate};
 use super::limits::BUSY_TIMEOUT;
 use super::lock_file::LockFileRecord;
+use super::paths::path_beside;
 use super::private;
 use crate::store::error::OpenError;
 
@@ -103,8 +106,20 @@ pub fn checkpointer(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens a command's own connection to a database of exactly this version.
 pub fn operator(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    let mut wanted = Access::READ_OK;
+    wanted.set(
+        Access::WRITE_OK,
+        access.contains(OpenFlags::SQLITE_OPEN_READ_WRITE),
+    );
+    permit_database(path, wanted, AS_SERVER)?;
+    permit(&path_beside(path, ".lock"), Access::READ_OK, AS_SERVER)?;
     let newest = || LockFileRecord::beside(path).newest;
     exists(path, newest())?;
+    if !path.is_file() {
+        return Err(OpenError::Missing {
+            path: path.to_owned(),
+        });
+    }
     let failed = |source| refused(path, source);
     let connection = open(path, access).map_err(failed)?;
     let version = check_version(&connection, path)?;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::Access;
 
-use super::checks::{check_version, refused};
+use super::checks::{check_version, permit_database, refused};
 use crate::store::error::{EngineError, OpenError};
 use crate::store::sqlite::paths::path_beside;
 
@@ -16,6 +17,9 @@ use crate::store::sqlite::paths::path_beside;
 /// page. So beside a WAL only facts that the WAL can't change are believed here, and beside a
 /// journal, which undoes a creation that was cut short, nothing: the real opening judges the rest.
 pub fn precheck(path: &Path) -> Result<(), OpenError> {
+    let wanted = Access::READ_OK | Access::WRITE_OK;
+    let expected = "a file and a directory that this user may read and write";
+    permit_database(path, wanted, expected)?;
     let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     let is_alone = size(&path_beside(path, "-wal")) == 0;
     if size(path) == 0 || path_beside(path, "-journal").exists() {
