@@ -60,6 +60,7 @@ impl Sqlite {
         let mut lock = lock_file::acquire(path)?;
         // Once more: a restore holds the lock for its whole length.
         restore::refuse_if_interrupted(path)?;
+        restore::clear_copy(path);
         let record = lock.record_writer();
         let clock = &shared.clock;
         clock.resume(record.record().now(clock.wall()));

@@ -20,13 +20,17 @@ mod settle;
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 pub use install::Step;
 pub use marker::refuse_if_interrupted;
+pub use prepare::clear_copy;
 
 use self::install::Installation;
 use self::prepare::Prepared;
 use super::backup;
 use super::lock_file::{self, Lock};
+use super::open;
 use super::paths::canonical;
 use crate::clock::{Clock as _, SystemClock};
 use crate::store::backup_error::RestoreError;
@@ -42,6 +46,7 @@ impl Restore {
     /// Takes the lock. Refused beside a server.
     pub fn begin(database: &Path) -> Result<Self, RestoreError> {
         let database = canonical(database);
+        open::permit(&database, Access::EXISTS, open::AS_SERVER)?;
         let mut lock = lock_file::acquire(&database)?;
         if database.exists() {
             lock.guard(&database)?;
@@ -94,12 +99,21 @@ impl Restore {
 
     /// Puts the old files back after a restore that was interrupted.
     pub fn abandon(&self) -> Result<(), RestoreError> {
-        if !marker::is_there(&self.database) {
-            return Err(RestoreError::NotInterrupted {
-                path: self.database.clone(),
-            });
+        if marker::is_there(&self.database) {
+            return install::put_back(&self.database, self.lock.file());
         }
-        install::put_back(&self.database, self.lock.file())
+        // It was interrupted before anything changed places.
+        let removed = prepare::remove_copy(&self.database);
+        let is_removed = removed.map_err(|source| RestoreError::File {
+            path: self.database.clone(),
+            source,
+        })?;
+        if is_removed {
+            return Ok(());
+        }
+        Err(RestoreError::NotInterrupted {
+            path: self.database.clone(),
+        })
     }
 }
 

@@ -30,16 +30,36 @@ fn path_of(database: &Path) -> PathBuf {
     path_beside(database, ".restoring")
 }
 
-/// Removes a copy that an interrupted restore left.
-pub fn remove_copy(database: &Path) -> io::Result<()> {
+/// Removes a copy that an interrupted restore left; whether there was one.
+pub fn remove_copy(database: &Path) -> io::Result<bool> {
     let path = path_of(database);
+    let mut is_removed = false;
     for ending in LEFT {
         match fs::remove_file(path_beside(&path, ending)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Ok(()) => is_removed = true,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(is_removed)
+}
+
+/// The same at a start, which nothing of it may prevent. For a database that is locked, and whose
+/// files no restore has moved.
+pub fn clear_copy(database: &Path) {
+    let path = path_of(database);
+    match remove_copy(database) {
+        Ok(false) => {}
+        Ok(true) => log::info!(
+            "{}: removed: a restore that was interrupted had copied its backup there",
+            path.display()
+        ),
+        Err(error) => log::warn!(
+            error:%;
+            "{}: can't be removed: a restore that was interrupted has left it",
+            path.display()
+        ),
+    }
 }
 
 /// Refuses the database itself, by whatever name.

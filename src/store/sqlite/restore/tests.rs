@@ -442,3 +442,27 @@ fn an_event_that_was_delivered_and_then_erased_after_the_backup_is_no_dead_lette
         assert_eq!(states(&scene), [3, 4]);
     }
 }
+
+#[test]
+fn a_copy_that_an_interrupted_restore_left_is_removed_by_a_start_and_by_an_undoing() {
+    let scene = Scene::new();
+    let before = scene.files();
+    let left = ["relay.db.restoring", "relay.db.restoring-wal"];
+    let leave = || {
+        for name in left {
+            std::fs::write(scene.directory.path().join(name), "a part").expect("written");
+        }
+    };
+    leave();
+    let undo = || Restore::begin(&scene.database()).and_then(|restore| restore.abandon());
+    undo().expect("undone");
+    assert!(scene.files() == before, "{:?}", scene.files().keys());
+    let refused = undo().expect_err("nothing is left");
+    assert!(
+        matches!(refused, RestoreError::NotInterrupted { .. }),
+        "{refused}"
+    );
+    leave();
+    scene.start().expect("it starts").stop();
+    assert!(left.iter().all(|name| !scene.files().contains_key(*name)));
+}
