@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::http::admin::access::{AdminAccess, TokenDigest, Tokens};
 use crate::http::api_error::ApiError;
@@ -17,7 +18,7 @@ use crate::store::{Store, TailCursor, TailPage, TailQuery};
 
 /// Tails at once. Each looks at the database four times a second.
 const MAX_TAILS: usize = 8;
-/// Entries that wait for a client. More are counted, and lost to it.
+/// Entries that wait for a client. More wait until the next look, and are then counted and lost to it.
 pub(super) const MAX_QUEUED: usize = 256;
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -103,13 +104,17 @@ impl Follower {
 
     async fn follow(&self, mut outlet: Outlet) -> Result<(), Gone> {
         // Shows the client that it is connected.
-        outlet.send(Bytes::from_static(b": tail\n\n"))?;
+        outlet.send(Bytes::from_static(b": tail\n\n")).await?;
+        let mut is_past = self.query.since.is_some();
         let cursor = Arc::<Mutex<TailCursor>>::default();
         loop {
             let look = self.store.tail(self.query.clone(), Arc::clone(&cursor));
             let has_more = match look.await {
                 Ok(page) => {
-                    outlet.deliver(&page)?;
+                    // The past waits for the client: it is in the database, and doesn't grow.
+                    let until = (!is_past).then(|| Instant::now() + LOOK_EVERY);
+                    outlet.deliver(&page, until).await?;
+                    is_past &= page.has_more;
                     page.has_more
                 }
                 // All connections are taken, or the database is away: the next look goes on from
@@ -128,9 +133,11 @@ impl Follower {
 #[derive(Debug)]
 struct Gone;
 
-/// Queues the entries of a tail for its client, and never waits for it.
+/// Queues the entries of a tail for its client.
 struct Outlet {
     to: Sender<Bytes>,
+    /// Until when a client is waited for that has no room; none: until it has.
+    until: Option<Instant>,
     /// Entries that are missing, and of which the client doesn't know.
     missed: u64,
     quiet_looks: u32,
@@ -140,52 +147,61 @@ impl Outlet {
     fn new(to: Sender<Bytes>) -> Self {
         Self {
             to,
+            until: None,
             missed: 0,
             quiet_looks: 0,
         }
     }
 
-    /// Queues the entries of a page, as far as there is room.
-    fn deliver(&mut self, page: &TailPage) -> Result<(), Gone> {
+    /// Queues the entries of a page, as far as there is room by then.
+    async fn deliver(&mut self, page: &TailPage, until: Option<Instant>) -> Result<(), Gone> {
+        self.until = until;
         if page.has_gap {
             self.missed = self.missed.max(1);
         }
         for entry in &page.entries {
             let (name, data) = views::tail_entry(entry);
-            let is_sent = self.tell_gap()? && self.send(event(name, &data))?;
+            let is_sent = self.tell_gap().await? && self.send(event(name, &data)).await?;
             self.missed += u64::from(!is_sent);
         }
-        self.tell_gap()?;
+        self.tell_gap().await?;
         self.quiet_looks += 1;
         if !page.entries.is_empty() {
             self.quiet_looks = 0;
         } else if self.quiet_looks == LOOKS_UNTIL_COMMENT {
             self.quiet_looks = 0;
-            self.send(Bytes::from_static(b":\n\n"))?;
+            self.send(Bytes::from_static(b":\n\n")).await?;
         }
         Ok(())
     }
 
     /// Says that entries are missing, if there are any; whether the client knows of all.
-    fn tell_gap(&mut self) -> Result<bool, Gone> {
+    async fn tell_gap(&mut self) -> Result<bool, Gone> {
         if self.missed == 0 {
             return Ok(true);
         }
         let (name, data) = views::tail_gap(self.missed);
-        let is_sent = self.send(event(name, &data))?;
+        let is_sent = self.send(event(name, &data)).await?;
         if is_sent {
             self.missed = 0;
         }
         Ok(is_sent)
     }
 
-    /// Queues a chunk; false if the queue is full.
-    fn send(&self, chunk: Bytes) -> Result<bool, Gone> {
-        match self.to.try_send(chunk) {
-            Ok(()) => Ok(true),
-            Err(TrySendError::Full(_)) => Ok(false),
-            Err(TrySendError::Closed(_)) => Err(Gone),
-        }
+    /// Queues a chunk; false if the queue stays full.
+    async fn send(&self, chunk: Bytes) -> Result<bool, Gone> {
+        let chunk = match self.to.try_send(chunk) {
+            Ok(()) => return Ok(true),
+            Err(TrySendError::Closed(_)) => return Err(Gone),
+            Err(TrySendError::Full(chunk)) => chunk,
+        };
+        let sending = self.to.send(chunk);
+        let sent = match self.until {
+            None => Ok(sending.await),
+            Some(until) => timeout_at(until, sending).await,
+        };
+        // An outer error is the time that is over.
+        sent.map_or(Ok(false), |sent| sent.map(|()| true).map_err(|_| Gone))
     }
 }
 

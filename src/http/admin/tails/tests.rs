@@ -38,22 +38,31 @@ fn queued(from: &mut tokio::sync::mpsc::Receiver<Bytes>) -> Vec<String> {
         .collect()
 }
 
+/// Queues the entries of a page for a client that isn't waited for.
+fn deliver(outlet: &mut Outlet, page: &TailPage) -> Result<(), Gone> {
+    wait(outlet.deliver(page, Some(Instant::now())))
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().expect("a runtime");
+    runtime.block_on(future)
+}
+
 #[test]
 fn a_client_that_does_not_read_is_told_how_many_entries_it_missed() {
     let (to, mut from) = channel(2);
     let mut outlet = Outlet::new(to);
-    outlet
-        .deliver(&page(&["a", "b", "c", "d", "e"]))
-        .expect("a client");
+    deliver(&mut outlet, &page(&["a", "b", "c", "d", "e"])).expect("a client");
     assert_eq!(queued(&mut from), ["accepted a", "accepted b"]);
-    outlet.deliver(&page(&["f", "g"])).expect("a client");
+    deliver(&mut outlet, &page(&["f", "g"])).expect("a client");
     assert_eq!(queued(&mut from), ["gap 3", "accepted f"]);
-    outlet.deliver(&page(&[])).expect("a client");
+    deliver(&mut outlet, &page(&[])).expect("a client");
     assert_eq!(queued(&mut from), ["gap 1"]);
-    outlet.deliver(&page(&["h"])).expect("a client");
+    deliver(&mut outlet, &page(&["h"])).expect("a client");
     assert_eq!(queued(&mut from), ["accepted h"]);
     drop(from);
-    assert!(outlet.deliver(&page(&["i"])).is_err(), "it is gone");
+    assert!(deliver(&mut outlet, &page(&["i"])).is_err(), "it is gone");
 }
 
 #[test]
@@ -64,7 +73,7 @@ fn a_gap_in_the_store_s_own_entries_is_told() {
         has_gap: true,
         ..page(&["a"])
     };
-    outlet.deliver(&page).expect("a client");
+    deliver(&mut outlet, &page).expect("a client");
     assert_eq!(queued(&mut from), ["gap 1", "accepted a"]);
 }
 
@@ -74,7 +83,26 @@ fn a_quiet_tail_sends_a_comment_now_and_then() {
     let mut outlet = Outlet::new(to);
     for _ in 0..LOOKS_UNTIL_COMMENT {
         assert!(from.try_recv().is_err(), "not before");
-        outlet.deliver(&page(&[])).expect("a client");
+        deliver(&mut outlet, &page(&[])).expect("a client");
     }
     assert_eq!(from.try_recv().expect("a comment"), &b":\n\n"[..]);
+}
+
+#[test]
+fn the_past_waits_for_its_client() {
+    let (to, mut from) = channel(2);
+    let mut outlet = Outlet::new(to);
+    let sources = ["a", "b", "c", "d", "e"];
+    let page = page(&sources);
+    let read = async {
+        let mut read = Vec::new();
+        while read.len() < sources.len() {
+            tokio::task::yield_now().await;
+            read.extend(queued(&mut from));
+        }
+        read
+    };
+    let (sent, read) = wait(async { tokio::join!(outlet.deliver(&page, None), read) });
+    sent.expect("a client");
+    assert_eq!(read, sources.map(|source| format!("accepted {source}")));
 }
