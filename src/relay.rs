@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use agents::Agents;
 use certificates::Prepared;
-pub(crate) use certificates::check as check_certificates;
+pub(crate) use certificates::{check as check_certificates, problems as certificate_problems};
 pub use error::{RelayError, ReloadError, StartError};
 pub(crate) use listeners::Sockets;
 pub(crate) use pulses::Pulses;

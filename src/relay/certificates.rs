@@ -104,6 +104,13 @@ pub(crate) fn check(config: &Resolved) -> Result<(), (String, String)> {
     Prepared::read(config).map(|_| ())
 }
 
+/// The same of both listeners' files, each with the problem of its own.
+pub(crate) fn problems(config: &Resolved) -> impl Iterator<Item = (String, String)> {
+    [SERVER, ADMIN]
+        .into_iter()
+        .filter_map(|keys| read(&keys, config).err())
+}
+
 fn read(keys: &Keys, config: &Resolved) -> Result<Option<Identity>, Problem> {
     let Some(files) = (keys.files)(config) else {
         return Ok(None);

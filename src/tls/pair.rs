@@ -48,9 +48,12 @@ pub(crate) fn read_pair(
             files.certificate_setting,
             files.certificate.display()
         ))),
-        Err(Error::InvalidCertificate(_)) => {
-            Err(of_certificate("expected a certificate that can be read"))
-        }
+        Err(Error::InvalidCertificate(_)) => Err(of_certificate(match pair.end_entity_cert() {
+            Ok(first) if is_of_another_version(first) => {
+                "expected a certificate of version 3 of X.509"
+            }
+            _ => "expected a certificate that can be read",
+        })),
         Err(error) => Err(of_another_kind(&error)),
     }
 }
@@ -61,6 +64,12 @@ fn is_of_a_later_one(pair: &CertifiedKey) -> bool {
         let alone = CertifiedKey::new(vec![certificate.clone()], Arc::clone(&pair.key));
         alone.keys_match().is_ok()
     })
+}
+
+/// Programs that sign without a file of extensions make version 1.
+fn is_of_another_version(certificate: &CertificateDer<'_>) -> bool {
+    let read = webpki::EndEntityCert::try_from(certificate);
+    matches!(read, Err(webpki::Error::UnsupportedCertVersion))
 }
 
 /// The private key of a PEM file.

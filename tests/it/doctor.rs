@@ -467,6 +467,16 @@ fn certificates_and_keys_of_the_relay_s_own_listeners_are_looked_at() {
         "fail",
         &["server.tls: certificate.pem", "expired on 2002-03-04"],
     );
+    let another = self_signed("hooks.example", |_| {});
+    std::fs::write(&key, another.key_pem()).expect("writing it");
+    let found = Findings::of(path, &[]);
+    found.assert_only(
+        "fail",
+        &[
+            "server.tls: server.tls.key_file: \"",
+            "belongs to another certificate",
+        ],
+    );
     chmod(&key, 0o644);
     let found = Findings::of(path, &[]);
     let wide = "server.tls.key_file: key.pem has mode 0644";

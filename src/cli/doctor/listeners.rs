@@ -8,6 +8,7 @@ use crate::cli::doctor::report::Report;
 use crate::clock::Timestamp;
 use crate::config::{Acme, Resolved};
 use crate::ops::notices::Validity;
+use crate::relay::certificate_problems;
 use crate::tls;
 
 const ACME: &str = "server.acme";
@@ -15,9 +16,19 @@ const ACME: &str = "server.acme";
 const SEE_THE_LOG: &str = "see relay's log: \"no certificate could be obtained\" has the reason";
 
 pub(super) fn look(report: &mut Report, config: &Resolved, now: Timestamp) {
+    let problems: Vec<_> = certificate_problems(config).collect();
     for (listener, settings) in [("server", &config.server.tls), ("admin", &config.admin.tls)] {
         if let Some(settings) = settings {
             let about = format!("{listener}.tls");
+            let mut problems = problems.iter();
+            if let Some((key, problem)) = problems.find(|(key, _)| key.starts_with(&about)) {
+                report.fail(
+                    &about,
+                    format!("{key}: {problem}"),
+                    "give it a certificate and its key: no server starts with these",
+                );
+                continue;
+            }
             look_at(
                 report,
                 &about,

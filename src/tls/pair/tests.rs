@@ -1,9 +1,12 @@
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use super::*;
+use crate::tls::certificate::{SEQUENCE, VERSION, only, take};
 
 /// A certificate that an authority signed, with its key.
 struct Scene {
@@ -56,6 +59,26 @@ fn encrypted(label: &str, header: &str) -> Vec<u8> {
     format!("-----BEGIN {label}-----\n{header}MIIB\n-----END {label}-----\n").into_bytes()
 }
 
+/// The same certificate without the field of its version, in PEM.
+fn of_version_1(der: &[u8]) -> String {
+    let sequence = |content: &[u8]| {
+        let length = content.len();
+        let [high, low] = u16::try_from(length).expect("a short one").to_be_bytes();
+        let head = match length {
+            0..0x80 => vec![SEQUENCE, low],
+            0x80..0x100 => vec![SEQUENCE, 0x81, low],
+            _ => vec![SEQUENCE, 0x82, high, low],
+        };
+        [&head, content].concat()
+    };
+    let all = only(der, SEQUENCE).expect("a certificate");
+    let (body, signature) = take(all, SEQUENCE).expect("its fields");
+    let (_, fields) = take(body, VERSION).expect("its version");
+    let der = sequence(&[&sequence(fields), signature].concat());
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
 #[test]
 fn files_that_are_no_pair_are_refused_with_the_setting_and_the_reason() {
     let scene = Scene::new();
@@ -68,6 +91,7 @@ fn files_that_are_no_pair_are_refused_with_the_setting_and_the_reason() {
     );
     let half = &leaf.as_bytes()[..leaf.len() / 2];
     let garbled = leaf.replace("MII", "MIJ");
+    let first_version = of_version_1(scene.leaf.der());
     for (certificate, private, setting, says) in [
         (
             &b""[..],
@@ -88,6 +112,12 @@ fn files_that_are_no_pair_are_refused_with_the_setting_and_the_reason() {
             key,
             "cert_file",
             "one of them can't be read",
+        ),
+        (
+            first_version.as_bytes(),
+            key,
+            "cert_file",
+            "expected a certificate of version 3",
         ),
         (
             reversed.as_bytes(),
