@@ -33,8 +33,8 @@ pub struct BreakerSettings {
     #[serde(deserialize_with = "units::some_duration")]
     #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_after: Option<Duration>,
-    /// The longest wait between probes; at least `probe_after`. Default: 10 min, or `probe_after` if
-    /// that is longer.
+    /// The longest wait between probes; at least `probe_after`. Default: 10 min, or `probe_after`
+    /// if that is longer.
     #[serde(deserialize_with = "units::some_duration")]
     #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
     pub probe_cap: Option<Duration>,
@@ -96,8 +96,8 @@ impl BreakerSettings {
         Ok(())
     }
 
-    /// Refuses a written `probe_cap` below the `probe_after` that takes effect. `defaults` are those
-    /// of `[delivery.defaults]`.
+    /// Refuses a written `probe_cap` below the `probe_after` that takes effect. `defaults` are
+    /// those of `[delivery.defaults]`.
     pub(in crate::config) fn check_probes(&self, key: &str, defaults: &Self) -> Checked {
         let named = |name: &str, own: Option<Duration>, default: Option<Duration>| match own {
             Some(wait) => Some((wait, format!("{key}.{name} ({})", shown(wait)))),
