@@ -140,7 +140,7 @@ pub enum OpenError {
     },
     /// The lock file can't be created or locked: most often for want of rights to the directory.
     #[error(
-        "{}: can't be locked: {source}; expected a file and a directory that this user may write to",
+        "{}: can't be locked: {source}; expected a directory and a file that this user may write to",
         path.display()
     )]
     Lock {
