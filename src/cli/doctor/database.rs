@@ -41,7 +41,7 @@ pub(super) fn look(report: &mut Report, settings: &Database, is_whole: bool) -> 
                     "look whether the server runs, and whether database.url names it and its user"
                 }
                 OpenError::Denied { .. } | OpenError::NoFile { .. } => {
-                    "name a file in database.path; it, its directory and its -wal belong to relay's user"
+                    "name a file in database.path, and give it and its directory to relay's user"
                 }
                 _ => "if it is damaged, keep a copy of all its files, and restore a backup",
             };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::http::admin::access::{AdminAccess, TokenDigest, Tokens};
 use crate::http::api_error::ApiError;
@@ -18,7 +18,8 @@ use crate::store::{Store, TailCursor, TailPage, TailQuery};
 
 /// Tails at once. Each looks at the database four times a second.
 const MAX_TAILS: usize = 8;
-/// Entries that wait for a client. More wait until the next look, and are then counted and lost to it.
+/// Entries that wait for a client. More wait until the next look, and are then counted, and lost to
+/// it.
 pub(super) const MAX_QUEUED: usize = 256;
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -112,7 +113,7 @@ impl Follower {
             let has_more = match look.await {
                 Ok(page) => {
                     // The past waits for the client: it is in the database, and doesn't grow.
-                    let until = (!is_past).then(|| Instant::now() + LOOK_EVERY);
+                    let until = (!is_past).then(|| sleep(LOOK_EVERY).deadline());
                     outlet.deliver(&page, until).await?;
                     is_past &= page.has_more;
                     page.has_more
@@ -123,7 +124,7 @@ impl Follower {
                 Err(_) => return Ok(()),
             };
             if !has_more {
-                tokio::time::sleep(LOOK_EVERY).await;
+                sleep(LOOK_EVERY).await;
             }
         }
     }

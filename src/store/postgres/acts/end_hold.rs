@@ -14,7 +14,7 @@ use crate::store::types::DestinationId;
 pub const LOCK_HELD: &str =
     "SELECT 1 FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE";
 
-/// An answer with a `Retry-After` puts its own delivery off as well, so a hold that is lifted has to
+/// An answer with a `Retry-After` puts its own delivery off as well: a lifted hold has to
 /// bring these forward: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
 /// is blocked in its line is queued. As many as a destination can have had in flight: others that
 /// retry within the hold keep to their schedule. $1: names; $2: now; $3: the only pause

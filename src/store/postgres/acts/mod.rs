@@ -6,7 +6,7 @@
 //!   operations.
 //! - `import`: events from elsewhere. `inserting`: the statement that inserts one.
 //! - `destination`: finds or creates one by its name. `pause`: pauses and resumes a destination.
-//!   `probe_now`: lets a circuit breaker probe now. `end_hold`: makes due what a `Retry-After` kept.
+//!   `probe_now`: lets a circuit breaker probe now. `end_hold`: what a `Retry-After` kept is due.
 //! - `skip_dead`: dead letters that no longer block the deliveries behind them.
 
 mod bulk;
