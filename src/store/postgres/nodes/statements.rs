@@ -18,6 +18,15 @@ const LOST: &str = "SELECT DISTINCT epoch FROM relay.buckets b
      WHERE epoch IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM relay.nodes n WHERE n.epoch = b.epoch)";
 
+/// Locks the buckets of lives before they are freed, in the order in which pokes lock them.
+/// $1: epochs.
+const LOCK_OF: &str = "SELECT 1 FROM relay.buckets WHERE epoch = ANY($1::int8[])
+     ORDER BY bucket FOR NO KEY UPDATE";
+
+/// The same of buckets that change hands. $1: those that are given or grabbed.
+const LOCK: &str = "SELECT 1 FROM relay.buckets WHERE bucket = ANY($1::int2[])
+     ORDER BY bucket FOR NO KEY UPDATE";
+
 /// In a statement after the one that finds them: a bucket that another node has grabbed since has
 /// another epoch.
 const FREE_LOST: &str = "UPDATE relay.buckets SET epoch = NULL WHERE epoch = ANY($1)";
@@ -154,7 +163,7 @@ fn free_lost(sql: &mut Connection) -> Result<(), Failure> {
     let lost = lost.iter().map(|row| row.try_get(0));
     let lost: Vec<i64> = lost.collect::<Result<_, _>>()?;
     if !lost.is_empty() {
-        sql.execute(FREE_LOST, &[&lost])?;
+        sql.transaction(&[(LOCK_OF, &[&lost]), (FREE_LOST, &[&lost])])?;
     }
     Ok(())
 }
@@ -228,6 +237,7 @@ fn end(
             TAKE_BACK,
             &[&epoch, &now, &MAX_INTERRUPTIONS, &STAGGER_MILLIS],
         ),
+        (LOCK_OF, &[&[epoch].as_slice()]),
         (FREE, &[&epoch]),
         (TELL, &[]),
     ])?;
@@ -244,20 +254,27 @@ fn exchange(
     let identity = own.identity.ok_or_else(unjoined)?;
     let (slot, epoch) = (i16::from(identity.slot), identity.epoch);
     let (give, grab) = (give.to_array(), grab.to_array());
+    let all = [give.as_slice(), &grab].concat();
+    let lock_params: [Param<'_>; 1] = [&all];
     let give_params: [Param<'_>; 2] = [&give, &epoch];
     let grab_params: [Param<'_>; 3] = [&grab, &slot, &epoch];
-    let given: [Call<'_>; 3] = [(GIVE, &give_params), (GRAB, &grab_params), (TELL, &[])];
+    let given: [Call<'_>; 4] = [
+        (LOCK, &lock_params),
+        (GIVE, &give_params),
+        (GRAB, &grab_params),
+        (TELL, &[]),
+    ];
     // Nobody waits for what was only grabbed.
     let statements = if give.is_empty() {
-        &given[..2]
+        &given[..3]
     } else {
         &given[..]
     };
     let rows = sql.transaction(statements)?;
     let of = |at: usize| buckets(rows.get(at).map_or(&[][..], Vec::as_slice));
     Ok(Answer::Exchanged {
-        gave: of(0)?,
-        grabbed: of(1)?,
+        gave: of(1)?,
+        grabbed: of(2)?,
     })
 }
 
@@ -304,3 +321,6 @@ fn bucket(row: &Row) -> Result<u8, Failure> {
     let bucket: i16 = row.try_get(0)?;
     u8::try_from(bucket).map_err(|_| Failure::unexpected(format!("bucket {bucket}")))
 }
+
+#[cfg(test)]
+mod tests;
