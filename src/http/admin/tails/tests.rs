@@ -40,7 +40,11 @@ fn queued(from: &mut tokio::sync::mpsc::Receiver<Bytes>) -> Vec<String> {
 
 /// Queues the entries of a page for a client that isn't waited for.
 fn deliver(outlet: &mut Outlet, page: &TailPage) -> Result<(), Gone> {
-    wait(async { outlet.deliver(page, Some(sleep(Duration::ZERO).deadline())).await })
+    wait(async {
+        outlet
+            .deliver(page, Some(sleep(Duration::ZERO).deadline()))
+            .await
+    })
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
