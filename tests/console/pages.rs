@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::flows::sign_in;
 use crate::scene::{LONG_NAME, OPERATE, Scene};
+use crate::support::until;
 use crate::webdriver::{Browser, Theme, is_there};
 
 /// The narrowest telephone, and a usual screen.
@@ -246,11 +247,10 @@ fn all_pages_show_the_same_state_of_a_destination_and_the_list_its_last_hour() {
         let (_, rest) = page.split_once("billing</").expect("its name");
         rest.split("</tr>").next().unwrap_or_default().to_owned()
     };
-    let begin = Instant::now();
-    while !of_billing("/destinations/billing").contains("no success in 5 min") {
-        assert!(begin.elapsed() < Duration::from_secs(30), "no rollup");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("the attempt is in a rollup", || {
+        let row = of_billing("/destinations/billing");
+        row.contains("no success in 5 min").then_some(())
+    });
     for path in ["/", "/destinations"] {
         let row = of_billing(path);
         assert!(

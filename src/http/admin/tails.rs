@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use crate::http::admin::access::{AdminAccess, TokenDigest, Tokens};
 use crate::http::api_error::ApiError;
@@ -113,8 +113,8 @@ impl Follower {
             let has_more = match look.await {
                 Ok(page) => {
                     // The past waits for the client: it is in the database, and doesn't grow.
-                    let until = (!is_past).then(|| sleep(LOOK_EVERY).deadline());
-                    outlet.deliver(&page, until).await?;
+                    let patience = (!is_past).then_some(LOOK_EVERY);
+                    outlet.deliver(&page, patience).await?;
                     is_past &= page.has_more;
                     page.has_more
                 }
@@ -137,8 +137,8 @@ struct Gone;
 /// Queues the entries of a tail for its client.
 struct Outlet {
     to: Sender<Bytes>,
-    /// Until when a client is waited for that has no room; none: until it has.
-    until: Option<Instant>,
+    /// How long a client without room is waited for; none: until it has.
+    patience: Option<Duration>,
     /// Entries that are missing, and of which the client doesn't know.
     missed: u64,
     quiet_looks: u32,
@@ -148,15 +148,15 @@ impl Outlet {
     fn new(to: Sender<Bytes>) -> Self {
         Self {
             to,
-            until: None,
+            patience: None,
             missed: 0,
             quiet_looks: 0,
         }
     }
 
     /// Queues the entries of a page, as far as there is room by then.
-    async fn deliver(&mut self, page: &TailPage, until: Option<Instant>) -> Result<(), Gone> {
-        self.until = until;
+    async fn deliver(&mut self, page: &TailPage, patience: Option<Duration>) -> Result<(), Gone> {
+        self.patience = patience;
         if page.has_gap {
             self.missed = self.missed.max(1);
         }
@@ -190,19 +190,23 @@ impl Outlet {
     }
 
     /// Queues a chunk; false if the queue stays full.
-    async fn send(&self, chunk: Bytes) -> Result<bool, Gone> {
+    async fn send(&mut self, chunk: Bytes) -> Result<bool, Gone> {
         let chunk = match self.to.try_send(chunk) {
             Ok(()) => return Ok(true),
             Err(TrySendError::Closed(_)) => return Err(Gone),
             Err(TrySendError::Full(chunk)) => chunk,
         };
         let sending = self.to.send(chunk);
-        let sent = match self.until {
+        let sent = match self.patience {
             None => Ok(sending.await),
-            Some(until) => timeout_at(until, sending).await,
+            Some(patience) => timeout(patience, sending).await,
         };
-        // An outer error is the time that is over.
-        sent.map_or(Ok(false), |sent| sent.map(|()| true).map_err(|_| Gone))
+        if let Ok(sent) = sent {
+            return sent.map(|()| true).map_err(|_| Gone);
+        }
+        // It isn't waited for again for the rest of the page.
+        self.patience = Some(Duration::ZERO);
+        Ok(false)
     }
 }
 

@@ -40,11 +40,7 @@ fn queued(from: &mut tokio::sync::mpsc::Receiver<Bytes>) -> Vec<String> {
 
 /// Queues the entries of a page for a client that isn't waited for.
 fn deliver(outlet: &mut Outlet, page: &TailPage) -> Result<(), Gone> {
-    wait(async {
-        outlet
-            .deliver(page, Some(sleep(Duration::ZERO).deadline()))
-            .await
-    })
+    wait(outlet.deliver(page, Some(Duration::ZERO)))
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {

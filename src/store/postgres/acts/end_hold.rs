@@ -14,10 +14,10 @@ use crate::store::types::DestinationId;
 pub const LOCK_HELD: &str =
     "SELECT 1 FROM relay.destinations WHERE name = ANY($1) ORDER BY id FOR UPDATE";
 
-/// An answer with a `Retry-After` puts its own delivery off as well: a lifted hold has to
-/// bring these forward: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
-/// is blocked in its line is queued. As many as a destination can have had in flight: others that
-/// retry within the hold keep to their schedule. $1: names; $2: now; $3: the only pause
+/// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
+/// hold is lifted: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
+/// is blocked in its line is queued. At most as many as a destination can have had in flight:
+/// others that retry within the hold keep to their schedule. $1: names; $2: now; $3: the only pause
 /// that may end, if any.
 pub const END_HOLD: &str = "
 WITH kept AS MATERIALIZED (

@@ -39,7 +39,7 @@ fn import(
     Ok(tally)
 }
 
-/// The destinations of events by name. Those that are missing are made.
+/// The destinations of events by name; missing ones are made.
 fn destinations_of<'a>(
     sql: &mut Connection,
     events: &[&'a ImportedEvent],

@@ -8,12 +8,12 @@ use crate::store::limits::MAX_ROWS;
 use crate::store::sqlite::ops::act::due;
 use crate::store::sqlite::tx::Tx;
 
-/// An answer with a `Retry-After` puts its own delivery off as well: a lifted hold has to
-/// bring these forward. A change that lifts one calls this first, in the same transaction, and
-/// notifies the dispatcher.
+/// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
+/// hold is lifted: a change that lifts one calls this first, in the same transaction, and notifies
+/// the dispatcher.
 pub fn end_hold(tx: &Tx<'_>, destination: &str) -> Result<(), StoreError> {
-    // One that is blocked in its line is queued. As many as a destination can have had in flight:
-    // others that retry within the hold keep to their schedule.
+    // One that is blocked in its line is queued. At most as many as a destination can have had
+    // in flight: others that retry within the hold keep to their schedule.
     tx.execute(
         "UPDATE deliveries SET next_attempt_at = ?2
          WHERE (intent_id, destination_id) IN
