@@ -114,6 +114,20 @@ fn a_tail_shows_events_and_attempts_that_match() {
     }
 }
 
+/// More entries than wait for a client.
+#[test]
+fn a_client_that_reads_gets_the_whole_past() {
+    const EVENTS: usize = 600;
+    let relay = TestRelay::start_with("http://127.0.0.1:9/", off);
+    for key in 0..EVENTS {
+        event_id(&relay.client.hook(&key.to_string(), b"{}"));
+    }
+    let mut tail = Tail::open(&relay.admin(), "?since=1h");
+    for _ in 0..EVENTS {
+        assert_eq!(tail.next()["event"], "accepted");
+    }
+}
+
 #[test]
 fn tails_end_with_the_relay_and_are_few() {
     let mut relay = TestRelay::start_with("http://127.0.0.1:9/", off);
