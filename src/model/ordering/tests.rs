@@ -87,6 +87,8 @@ fn the_last_of_a_repeated_member_is_the_key() {
         (r#"{"id":5,"id":8}"#, "/id"),
         (r#"{"id":null,"id":8}"#, "/id"),
         (r#"{"a":{"id":5},"a":{"id":5,"id":8}}"#, "/a/id"),
+        // Escapes spell the same name.
+        (r#"{"id":5,"\u0069d":8}"#, "/id"),
         // A name that is no text is another one.
         (r#"{"\ud800":1,"id":8}"#, "/id"),
     ] {

@@ -147,6 +147,19 @@ pub fn array_index(token: &str) -> Option<usize> {
     token.parse().ok().filter(|_| is_plain && is_number)
 }
 
+/// The name of a member. None if its escapes are no text.
+fn member_name(quoted: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = quoted.get();
+    if quoted.contains('\\') {
+        let name: Text<'_> = serde_json::from_str(quoted).ok()?;
+        return Some(name.0);
+    }
+    // Without escapes, as nearly all are, it is the text between the quotes: each event's members
+    // are read for each pointer.
+    let name = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    Some(Cow::Borrowed(name))
+}
+
 /// The last member of this name. A name that is no text is none of those that are looked for.
 struct Member<'t>(&'t str);
 
@@ -160,12 +173,12 @@ impl<'de> Visitor<'de> for Member<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = Found::default();
         while let Some(name) = map.next_key::<&RawValue>()? {
-            let name = serde_json::from_str::<Text<'_>>(name.get());
-            if name.as_ref().is_ok_and(|name| name.0 == self.0) {
+            let name = member_name(name);
+            if name.as_deref() == Some(self.0) {
                 found.is_ambiguous |= found.value.is_some();
                 found.value = Some(map.next_value::<&RawValue>()?);
             } else {
-                found.is_ambiguous |= name.is_err();
+                found.is_ambiguous |= name.is_none();
                 map.next_value::<IgnoredAny>()?;
             }
         }

@@ -161,12 +161,17 @@ pub fn only_origins_that_nothing_needs_are_deleted(new: NewStore) {
     scene.stop();
 }
 
-pub fn an_origin_used_during_a_pass_is_kept(new: NewStore) {
+/// Uses origins before step 0, 1, 2 … of a pass, until a pass has no such step: each pass but that
+/// one keeps them. `check` looks at the scene after each pass, and whether they were used in it.
+fn use_before_each_step(
+    new: NewStore,
+    used: &[&str],
+    using: impl Fn(&Scene, i64),
+    check: impl Fn(&Scene, bool),
+) {
     // More origins and deliveries than one step sees.
     const UNUSED: usize = 20;
     let mut scene = Scene::new(new);
-    let used = [0, 7, UNUSED - 1].map(|n| format!("http://{n}"));
-    // Uses the origins before step 0, 1, 2 … of a pass, until a pass has no such step.
     for at in 0.. {
         scene.accept_all((0..UNUSED).map(|n| event(&format!("http://{n}"))));
         scene.deliver_due();
@@ -177,27 +182,34 @@ pub fn an_origin_used_during_a_pass_is_kept(new: NewStore) {
         let (mut step, mut is_over) = (0, false);
         while !is_over {
             if step == at {
-                for name in &used {
-                    scene.accept(event(name));
-                }
+                using(&scene, at);
             }
             is_over = pass.step(&scene) == OriginsPassStep::Over;
             step += 1;
         }
-        for name in &used {
-            assert_eq!(
-                scene.knows(name),
-                at < step,
-                "{name}, used before step {at}"
-            );
+        for name in used {
+            let is_known = scene.knows(name);
+            assert_eq!(is_known, at < step, "{name}, used before step {at}");
         }
-        assert!(!scene.knows("http://1"), "an unused one is deleted");
+        check(&scene, at < step);
         if at >= step {
             assert!(step > 3, "{step} steps: the scene is too small");
             break;
         }
     }
     scene.stop();
+}
+
+pub fn an_origin_used_during_a_pass_is_kept(new: NewStore) {
+    let used = ["http://0", "http://7", "http://19"];
+    let accept = |scene: &Scene, _| {
+        for name in used {
+            scene.accept(event(name));
+        }
+    };
+    use_before_each_step(new, &used, accept, |scene, _| {
+        assert!(!scene.knows("http://1"), "an unused one is deleted");
+    });
 }
 
 /// Imports a delivered event beside the server, as a command does.
@@ -223,34 +235,13 @@ fn import_delivered(scene: &Scene, nth: i64, origin: &str) {
 }
 
 pub fn an_origin_that_an_import_uses_during_a_pass_is_kept(new: NewStore) {
-    // More origins and deliveries than one step sees.
-    const UNUSED: usize = 20;
-    let mut scene = Scene::new(new);
-    // Imports before step 0, 1, 2 … of a pass, until a pass has no such step.
-    for at in 0.. {
-        scene.accept_all((0..UNUSED).map(|n| event(&format!("http://{n}"))));
-        scene.deliver_due();
-        prune_finished(&scene);
-        scene.accept_all((0..30).map(|_| event("named")));
-        scene.accept(event(&format!("http://newest-{at}")));
-        let mut pass = Pass::new(&scene);
-        let (mut step, mut is_over) = (0, false);
-        while !is_over {
-            if step == at {
-                import_delivered(&scene, at, "http://7");
-            }
-            is_over = pass.step(&scene) == OriginsPassStep::Over;
-            step += 1;
-        }
-        assert_eq!(scene.knows("http://7"), at < step, "used before step {at}");
-        if at >= step {
-            assert!(step > 3, "{step} steps: the scene is too small");
-            break;
-        }
+    let used = "http://7";
+    let import = |scene: &Scene, at| import_delivered(scene, at, used);
+    use_before_each_step(new, &[used], import, |scene, is_used| {
         let delivered = scene.list(Some(DeliveryState::Delivered));
-        assert!(delivered.iter().any(|one| one.destination == "http://7"));
-    }
-    scene.stop();
+        let is_listed = delivered.iter().any(|one| one.destination == used);
+        assert_eq!(is_listed, is_used);
+    });
 }
 
 pub fn a_pass_of_an_earlier_process_deletes_nothing(new: NewStore) {

@@ -80,6 +80,8 @@ fn an_ambiguous_value_matches_nothing() {
         let conditions = format!("{line}, {{ exists = true }}, {{ exists = false }}]");
         assert!(!matches(&conditions, &repeated), "{line}");
     }
+    let spelled = TestRequest::of_body(r#"{"a":1,"\u0061":1}"#);
+    assert!(!matches("body.\"/a\" = [1]", &spelled), "the same name");
     let no_json = TestRequest::of_body("a");
     assert!(!matches("body.\"/a\" = [{ exists = false }]", &no_json));
 }
