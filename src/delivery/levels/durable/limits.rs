@@ -79,7 +79,13 @@ impl Limits {
             _ => fresh.bucket,
         };
         if replaced == Replaced::Moved {
-            *self = Self { bucket, ..fresh };
+            // The backlog that was kept waiting has grown all the same.
+            let is_rested = self.is_rested;
+            *self = Self {
+                bucket,
+                is_rested,
+                ..fresh
+            };
             return;
         }
         self.bucket = bucket;

@@ -191,3 +191,25 @@ fn asking_for_an_attempt_spends_no_token() {
     scene.all_end(1, &Outcome::delivered());
     assert_eq!(scene.admit(&target, 0), wait);
 }
+
+#[test]
+fn a_rest_outlasts_a_move_to_another_server() {
+    let mut scene = Scene::new(64, |config| {
+        config.delivery.defaults.rate_limit = Some(RateLimit {
+            per_second: 1.0,
+            burst: 50,
+        });
+    });
+    let target = scene.target(1);
+    scene.limits.rest(&target);
+    let now = scene.clock.monotonic();
+    scene.limits.replace(&target, Replaced::Moved, now);
+    let mut begun = 0;
+    for _ in 0..100 {
+        begun += scene.begin(1, 100);
+        scene.all_end(1, &Outcome::delivered());
+    }
+    assert_eq!(begun, 0, "the bucket starts empty");
+    scene.clock.advance(Duration::from_secs(1));
+    assert_eq!(scene.begin(1, 100), 1);
+}
