@@ -1,6 +1,8 @@
 //! An answer's head: its status line and headers. ureq's parser takes at most 128 headers and
 //! parses all of them again with each packet, so it gets a short head with the relevant headers.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 /// Bytes of an answer's headers, without its status line: a decision. Servers send at most 8 to
@@ -49,6 +51,8 @@ pub(super) struct Head {
     line: usize,
     /// The offset up to which that line was searched for its end.
     searched: usize,
+    /// Whether a header goes on in a further line.
+    is_folded: bool,
     end: Option<End>,
 }
 
@@ -104,7 +108,7 @@ impl Head {
             None if line.is_empty() => self.start = next,
             None if !self.may_be_http() => self.end = Some(End::NotHttp),
             None => self.headers = Some(next),
-            Some(_) if !line.is_empty() => {}
+            Some(_) if !line.is_empty() => self.is_folded |= is_continuation(line),
             Some(_) => {
                 // 101 counts as the answer: the request asked for no other protocol.
                 let is_interim = self
@@ -172,7 +176,13 @@ impl Head {
         };
         short.extend_from_slice(b"\r\n");
         let mut count = 0;
-        for line in self.bytes[headers..end].split_inclusive(|&byte| byte == b'\n') {
+        let headers = &self.bytes[headers..end];
+        let headers = if self.is_folded {
+            Cow::Owned(unfolded(headers))
+        } else {
+            Cow::Borrowed(headers)
+        };
+        for line in headers.split_inclusive(|&byte| byte == b'\n') {
             let line = without_end(line);
             if let Some(line) = kept(line) {
                 count += 1;
@@ -219,6 +229,28 @@ fn kept(line: &[u8]) -> Option<&[u8]> {
         return Some(&line[..line.len().min(MAX_LOCATION)]);
     }
     Some(line)
+}
+
+/// Whether a line continues the header before it (RFC 9112, 5.2).
+fn is_continuation(line: &[u8]) -> bool {
+    matches!(line.first(), Some(b' ' | b'\t'))
+}
+
+/// The headers, each in a line of its own. A continuation of none stays as it is.
+fn unfolded(headers: &[u8]) -> Vec<u8> {
+    let mut joined: Vec<u8> = Vec::with_capacity(headers.len());
+    for line in headers.split_inclusive(|&byte| byte == b'\n') {
+        let line = without_end(line);
+        if is_continuation(line) && !joined.is_empty() {
+            joined.truncate(without_end(&joined).len());
+            joined.push(b' ');
+            joined.extend_from_slice(line.trim_ascii());
+        } else {
+            joined.extend_from_slice(line);
+        }
+        joined.extend_from_slice(b"\r\n");
+    }
+    joined
 }
 
 fn without_end(line: &[u8]) -> &[u8] {

@@ -46,6 +46,24 @@ fn only_relevant_headers_are_passed_on() {
 }
 
 #[test]
+fn a_header_in_several_lines_is_passed_on_in_one_or_not_at_all() {
+    for (lines, passed_on) in [
+        ("X-A: a\r\n b\r\n\tno colon\r\n", ""),
+        ("X-A: a\r\n location: b\r\n", ""),
+        (
+            "Retry-After:\r\n \t7 \r\nX-A: b\r\n c\r\n",
+            "Retry-After: 7\r\n",
+        ),
+        ("content-length: 1\n 2\nX-A: b\n", "content-length: 1 2\r\n"),
+    ] {
+        assert_eq!(
+            head(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n12")),
+            pair(&format!("HTTP/1.1 200\r\n{passed_on}\r\n"), "12")
+        );
+    }
+}
+
+#[test]
 fn interim_answers_and_empty_lines_are_skipped() {
     assert_eq!(
         head(
