@@ -261,6 +261,37 @@ fn a_connection_closed_without_an_answer_is_a_transient_failure() {
     assert!(words.contains(&error), "{error}");
 }
 
+#[test]
+fn a_2xx_whose_body_breaks_off_is_a_transient_failure_that_tells_the_status() {
+    for (body, failure, words) in [
+        (
+            "Content-Length: 10\r\n\r\nhal",
+            "reset",
+            "answered 200 OK, but its body ended early",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "protocol",
+            "answered 200 OK, but its body can't be read: ",
+        ),
+    ] {
+        let url = receiver(None, move |stream, _| {
+            if read_head(stream).is_some() {
+                answer(stream, &format!("HTTP/1.1 200 OK\r\n{body}"));
+            }
+        });
+        let relay = relay_to(&url, |_| {});
+        let event = post_and_wait(&relay, 2, "dead_lettered");
+        assert_eq!(outcomes(&event), ["transient"; 3]);
+        let entry = &event["deliveries"][0]["history"][0];
+        let error = entry["error"].as_str().expect("an error");
+        assert!(error.starts_with(words), "{error}");
+        assert_eq!(entry["status_code"], 200);
+        let kind: String = relay.peek("SELECT min(failure) FROM attempts");
+        assert_eq!(kind, failure);
+    }
+}
+
 /// An answer whose headers have `bytes` bytes, in lines of about `line` bytes.
 fn with_headers(bytes: usize, line: usize) -> String {
     let mut headers = "Content-Length: 2\r\n".to_owned();

@@ -39,15 +39,20 @@ pub(super) fn classify(
         _ => Class::Transient,
     };
     let error = (class != Class::Delivered).then(|| {
-        let reason = status
-            .canonical_reason()
-            .map_or_else(String::new, |reason| format!(" {reason}"));
         let to = location
             .filter(|_| status.is_redirection())
             .map_or_else(String::new, |to| format!(" to {}", shown_location(to)));
-        format!("answered {code}{reason}{to}")
+        format!("{}{to}", answered(status))
     });
     (class, error)
+}
+
+/// The words for a status.
+fn answered(status: StatusCode) -> String {
+    let reason = status
+        .canonical_reason()
+        .map_or_else(String::new, |reason| format!(" {reason}"));
+    format!("answered {}{reason}", status.as_u16())
 }
 
 /// A redirect's target for an error message. User information and query are left out, since they
@@ -104,6 +109,24 @@ pub(super) fn retry_after(headers: &HeaderMap, status: u16, now: Timestamp) -> O
         return None;
     }
     model::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// The outcome of an attempt whose answer began with this status, and whose body `failed`.
+pub(super) fn incomplete(status: StatusCode, failed: Outcome) -> Outcome {
+    if !failed.is_made {
+        return failed;
+    }
+    let answered = answered(status);
+    let error = match (failed.failure, failed.error) {
+        (Some(FailureKind::Reset), _) => Some(format!("{answered}, but its body ended early")),
+        (_, Some(why)) => Some(format!("{answered}, but its body can't be read: {why}")),
+        (_, None) => None,
+    };
+    Outcome {
+        status_code: Some(status.as_u16()),
+        error,
+        ..failed
+    }
 }
 
 /// The outcome of an attempt without a complete answer.

@@ -177,7 +177,12 @@ impl Http {
         // A 2xx with an incomplete body is a broken answer: its acknowledgement is not certain.
         // With any other status the status counts.
         if let (Class::Delivered, Err(error)) = (class, drained) {
-            return Err(self.failed(&ureq::Error::from(error), policy));
+            let failed = *self.failed(&ureq::Error::from(error), policy);
+            let response = Some(kept);
+            return Err(Box::new(Outcome {
+                response,
+                ..answer::incomplete(status, failed)
+            }));
         }
         Ok(Outcome {
             class,
