@@ -137,6 +137,12 @@ pub(in crate::delivery) trait Admission: Send {
     /// that is earlier than the breaker itself wants it.
     fn probe_in(&mut self, _target: &Target, _wait: Duration, _now: Duration) {}
 
+    /// Whether a destination would be taken up again as it is now, but for the attempts at once
+    /// that it has earned.
+    fn has_nothing_to_lose(&self, _target: DestinationId, _now: Duration) -> bool {
+        true
+    }
+
     /// Drops a destination with nothing in flight.
     fn forget(&mut self, _target: DestinationId) {}
 

@@ -156,6 +156,15 @@ impl Breaker {
         self.open.is_some()
     }
 
+    /// Whether the breaker is closed, and counts no failure.
+    pub fn has_no_failures(&self, now: Duration) -> bool {
+        let number = self.slice_number(now);
+        let mut counted = self.slices.iter().filter(|slice| !slice.is_over(number));
+        self.open.is_none()
+            && self.consecutive_failures == 0
+            && counted.all(|slice| slice.failures == 0)
+    }
+
     /// Records the end of an attempt.
     pub fn note(&mut self, health: Health, now: Duration) -> Option<BreakerChange> {
         match (health, self.open) {
@@ -198,10 +207,9 @@ impl Breaker {
     }
 
     fn count(&mut self, now: Duration, is_failure: bool) {
-        let slice = (self.rules.window.as_nanos() / u128::from(SLICES)).max(1);
-        let number = now.as_nanos() / slice;
+        let number = self.slice_number(now);
         while let Some(oldest) = self.slices.front()
-            && oldest.number + u128::from(SLICES) <= number
+            && oldest.is_over(number)
         {
             self.slices.pop_front();
         }
@@ -218,9 +226,22 @@ impl Breaker {
         }
     }
 
+    /// The slice that a time falls into.
+    fn slice_number(&self, now: Duration) -> u128 {
+        let slice = (self.rules.window.as_nanos() / u128::from(SLICES)).max(1);
+        now.as_nanos() / slice
+    }
+
     fn is_mostly_failing(&self) -> bool {
         let sum = |of: fn(&Slice) -> u32| self.slices.iter().map(|s| f64::from(of(s))).sum::<f64>();
         let (attempts, failures) = (sum(|s| s.attempts), sum(|s| s.failures));
         attempts >= f64::from(self.rules.min_attempts) && failures >= attempts * self.rules.ratio
+    }
+}
+
+impl Slice {
+    /// Whether the slice has left the window by the time of the slice `number`.
+    fn is_over(&self, number: u128) -> bool {
+        self.number + u128::from(SLICES) <= number
     }
 }

@@ -7,7 +7,9 @@ use crate::delivery::dispatcher::gauges::StateGauges;
 use crate::delivery::dispatcher::plan::{Found, Inputs, Look, Plan};
 use crate::delivery::dispatcher::planner::Planner;
 use crate::delivery::dispatcher::{Dispatcher, REFUSED_PAUSE};
-use crate::store::{DestinationBacklog, DestinationId, DestinationStatus, Origin, StoreError};
+use crate::store::{
+    DestinationBacklog, DestinationId, DestinationStatus, Origin, Settlement, StoreError,
+};
 
 impl Dispatcher {
     /// Plans claims for ready destinations, and returns when to look again at the latest.
@@ -15,7 +17,12 @@ impl Dispatcher {
         if self.ledger.room() == 0 {
             return (Plan::default(), None);
         }
-        self.targets.forget_idle(&self.ledger, &mut *self.admission);
+        self.targets.forget_idle(
+            &self.ledger,
+            self.unsettled.iter().map(Settlement::destination),
+            &mut *self.admission,
+            self.context.clock.monotonic(),
+        );
         let inputs = Inputs {
             workers: self.pool.workers(),
             free_workers: self.ledger.free_workers(),

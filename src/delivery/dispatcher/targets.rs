@@ -19,6 +19,12 @@ use crate::store::{DestinationBacklog, DestinationId};
 const ADHOC_LABELS: usize = 16;
 /// Ad hoc origins that are kept with nothing claimed for them, some 500 bytes each.
 const MAX_IDLE: usize = 4096;
+/// The same of those that have something to lose: more than one API key may have waiting
+/// (`MAX_WAITING_ORIGINS`).
+const MAX_REMEMBERED: usize = 32 * 1024;
+/// Origins that are taken up before all are walked through again: a walk through the most that are
+/// kept costs each of them less than its look.
+const WALK_EVERY: usize = 1024;
 
 /// A destination, and what this process has seen of it.
 pub(super) struct DestinationState {
@@ -34,6 +40,8 @@ pub(super) struct DestinationState {
     probe_at: Option<Timestamp>,
     /// The handovers until it was taken up.
     handovers: u32,
+    /// When something was last found to wait for it, by the monotonic clock.
+    seen_at: Duration,
 }
 
 impl DestinationState {
@@ -61,13 +69,15 @@ impl DestinationState {
     }
 }
 
-/// The destinations that the dispatcher has looked at. Bounded by [`MAX_IDLE`], the claims, and the
-/// destinations of relay.toml.
+/// The destinations that the dispatcher has looked at. Bounded by [`MAX_REMEMBERED`], the claims,
+/// and the destinations of relay.toml.
 #[derive(Default)]
 pub(super) struct Targets {
     states: HashMap<DestinationId, DestinationState>,
     /// Those of `states` that are origins of ad hoc URLs.
     adhoc: usize,
+    /// The number of them from which on some are forgotten, if it is above [`MAX_IDLE`].
+    next_walk: usize,
     /// Origins with a label of their own in the metrics.
     adhoc_labels: HashSet<String>,
     /// Destinations whose breaker was left open, and that have no breaker any more. The next commit
@@ -92,22 +102,38 @@ impl Targets {
         self.states.keys().copied()
     }
 
-    /// Once there are [`MAX_IDLE`] ad hoc origins, forgets those for which nothing is claimed. An
-    /// open breaker is in the database; failures in a row are forgotten. Named destinations don't
-    /// count: ten thousand of them, which stay, would be walked through in each tick.
-    pub fn forget_idle(&mut self, ledger: &Ledger, admission: &mut dyn Admission) {
-        if self.adhoc < MAX_IDLE {
+    /// Once there are [`MAX_IDLE`] ad hoc origins, forgets those for which nothing is claimed or
+    /// `unsettled`, and that have nothing to lose; beyond [`MAX_REMEMBERED`] also those that were
+    /// seen least recently. Named destinations don't count: ten thousand of them, which stay, would
+    /// be walked through in each tick.
+    pub fn forget_idle(
+        &mut self,
+        ledger: &Ledger,
+        unsettled: impl Iterator<Item = DestinationId>,
+        admission: &mut dyn Admission,
+        now: Duration,
+    ) {
+        if self.adhoc < self.next_walk.max(MAX_IDLE) {
             return;
         }
-        let adhoc = &mut self.adhoc;
-        self.states.retain(|id, state| {
-            let is_needed = ledger.has(*id) || state.target.is_named();
-            if !is_needed {
-                admission.forget(*id);
-                *adhoc -= 1;
-            }
-            is_needed
-        });
+        let unsettled: HashSet<DestinationId> = unsettled.collect();
+        let is_idle = |id: &DestinationId, state: &DestinationState| {
+            !state.target.is_named() && !ledger.has(*id) && !unsettled.contains(id)
+        };
+        let idle = self.states.iter().filter(|(id, state)| is_idle(id, state));
+        let mut idle: Vec<(bool, Duration, DestinationId)> = idle
+            .map(|(id, state)| (!admission.has_nothing_to_lose(*id, now), state.seen_at, *id))
+            .collect();
+        idle.sort_unstable();
+        let without_loss =
+            idle.partition_point(|(has_something_to_lose, ..)| !has_something_to_lose);
+        let forgotten = without_loss.max(self.adhoc.saturating_sub(MAX_REMEMBERED));
+        for (_, _, id) in idle.into_iter().take(forgotten) {
+            self.states.remove(&id);
+            admission.forget(id);
+            self.adhoc -= 1;
+        }
+        self.next_walk = self.adhoc + WALK_EVERY;
     }
 
     /// The state of a destination that was looked at. A new destination is taken up as the database
@@ -132,6 +158,7 @@ impl Targets {
         let unknown = match self.states.entry(origin.id) {
             Entry::Occupied(known) => {
                 let state = known.into_mut();
+                state.seen_at = monotonic;
                 let probe_at = due.probe.map(|(at, _)| at);
                 if state.probe_at != probe_at {
                     state.probe_at = probe_at;
@@ -169,6 +196,7 @@ impl Targets {
             is_breaker_open,
             probe_at: due.probe.map(|(at, _)| at),
             handovers: handovers.unwrap_or_default(),
+            seen_at: monotonic,
         })
     }
 }

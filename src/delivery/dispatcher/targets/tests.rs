@@ -4,6 +4,10 @@ use crate::delivery::admission::Unlimited;
 
 /// Takes up as many destinations, from this id on.
 fn take_up(targets: &mut Targets, first: i64, count: usize, is_named: bool) {
+    take_up_at(targets, first, count, is_named, Duration::ZERO);
+}
+
+fn take_up_at(targets: &mut Targets, first: i64, count: usize, is_named: bool, now: Duration) {
     let config = Live::from(Config::default().resolve());
     for id in (first..).take(count) {
         let origin = Origin {
@@ -21,9 +25,15 @@ fn take_up(targets: &mut Targets, first: i64, count: usize, is_named: bool) {
             next_attempt_at: None,
             ready: 0,
         };
-        let now = (Timestamp::from_millis(0), Duration::ZERO);
+        let now = (Timestamp::from_millis(0), now);
         targets.take_up(&origin, &backlog, &config, &mut Unlimited, Some(0), now);
     }
+}
+
+/// Nothing is claimed, and `unsettled` is about to be recorded.
+fn forget_idle(targets: &mut Targets, unsettled: &[i64], admission: &mut dyn Admission) {
+    let unsettled = unsettled.iter().map(|id| DestinationId::of_test(*id));
+    targets.forget_idle(&Ledger::new(1), unsettled, admission, Duration::ZERO);
 }
 
 /// Destinations whose breaker is open, as they were taken up.
@@ -36,6 +46,10 @@ impl Admission for Breakers {
             self.0.insert(target.id);
         }
         true
+    }
+
+    fn has_nothing_to_lose(&self, target: DestinationId, _now: Duration) -> bool {
+        !self.0.contains(&target)
     }
 
     fn forget(&mut self, target: DestinationId) {
@@ -82,17 +96,49 @@ fn a_destination_that_another_node_had_is_taken_up_anew_once_nothing_of_it_is_cl
 
 #[test]
 fn idle_origins_are_forgotten_by_their_own_number_and_named_destinations_stay() {
-    let (mut targets, ledger) = (Targets::default(), Ledger::new(1));
+    let mut targets = Targets::default();
     let most = i64::try_from(MAX_IDLE).expect("small");
     take_up(&mut targets, 0, MAX_IDLE, true);
     take_up(&mut targets, most, MAX_IDLE - 1, false);
-    targets.forget_idle(&ledger, &mut Unlimited);
+    forget_idle(&mut targets, &[], &mut Unlimited);
     assert_eq!(targets.ids().count(), 2 * MAX_IDLE - 1);
     take_up(&mut targets, 2 * most, 1, false);
-    targets.forget_idle(&ledger, &mut Unlimited);
+    forget_idle(&mut targets, &[], &mut Unlimited);
     assert_eq!(targets.ids().count(), MAX_IDLE);
     // The count goes on from there.
     take_up(&mut targets, most, MAX_IDLE - 1, false);
-    targets.forget_idle(&ledger, &mut Unlimited);
+    forget_idle(&mut targets, &[], &mut Unlimited);
     assert_eq!(targets.ids().count(), 2 * MAX_IDLE - 1);
+}
+
+#[test]
+fn an_origin_with_something_to_lose_outlives_others_and_so_does_one_that_is_unsettled() {
+    let mut targets = Targets::default();
+    let mut breakers = Breakers(HashSet::from([DestinationId::of_test(1)]));
+    take_up(&mut targets, 0, MAX_IDLE, false);
+    forget_idle(&mut targets, &[7], &mut breakers);
+    let mut left: Vec<_> = targets.ids().collect();
+    left.sort_unstable();
+    assert_eq!(left, [1, 7].map(DestinationId::of_test));
+    assert_eq!(breakers.0.len(), 1);
+}
+
+#[test]
+fn of_too_many_origins_with_something_to_lose_the_least_recently_seen_are_forgotten() {
+    const LATER: Duration = Duration::from_secs(1);
+    let mut targets = Targets::default();
+    let all = i64::try_from(MAX_REMEMBERED + WALK_EVERY).expect("small");
+    let mut breakers = Breakers((0..all).map(DestinationId::of_test).collect());
+    take_up(&mut targets, 0, MAX_REMEMBERED, false);
+    forget_idle(&mut targets, &[], &mut breakers);
+    assert_eq!(targets.ids().count(), MAX_REMEMBERED);
+    // The first half is seen again.
+    take_up_at(&mut targets, 0, MAX_REMEMBERED / 2, false, LATER);
+    let most = i64::try_from(MAX_REMEMBERED).expect("small");
+    take_up_at(&mut targets, most, WALK_EVERY, false, LATER);
+    forget_idle(&mut targets, &[], &mut breakers);
+    assert_eq!(targets.ids().count(), MAX_REMEMBERED);
+    assert_eq!(breakers.0.len(), MAX_REMEMBERED);
+    let is_left = |id| targets.get(DestinationId::of_test(id)).is_some();
+    assert!((0..most / 2).chain(most..all).all(is_left));
 }

@@ -191,6 +191,18 @@ impl Limits {
         }
     }
 
+    /// Whether the limits differ from new ones only by the window: the database remembers whether a
+    /// destination is proven.
+    pub fn has_nothing_to_lose(&self, now: Duration) -> bool {
+        !self.is_rested
+            && self.reputation != Reputation::Suspect
+            && self.bucket.is_none_or(|bucket| bucket.is_full(now))
+            && self
+                .breaker
+                .as_ref()
+                .is_none_or(|breaker| breaker.has_no_failures(now))
+    }
+
     pub fn has_breaker(&self) -> bool {
         self.breaker.is_some()
     }

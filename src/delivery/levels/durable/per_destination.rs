@@ -117,6 +117,11 @@ impl Admission for PerDestination {
         self.limits(target).probe_in(wait, now);
     }
 
+    fn has_nothing_to_lose(&self, target: DestinationId, now: Duration) -> bool {
+        let known = self.known.get(&target);
+        known.is_none_or(|limits| limits.has_nothing_to_lose(now))
+    }
+
     fn forget(&mut self, target: DestinationId) {
         self.known.remove(&target);
     }

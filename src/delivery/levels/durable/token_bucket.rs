@@ -59,6 +59,11 @@ impl AttemptBucket {
         (now < at).then(|| at.saturating_sub(now))
     }
 
+    /// Whether no token is spent.
+    pub fn is_full(&self, now: Duration) -> bool {
+        self.spent_until <= now
+    }
+
     /// Spends a token.
     pub fn spend(&mut self, now: Duration) {
         self.spent_until = self.after(1, now);

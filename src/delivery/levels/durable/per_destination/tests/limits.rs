@@ -213,3 +213,45 @@ fn a_rest_outlasts_a_move_to_another_server() {
     scene.clock.advance(Duration::from_secs(1));
     assert_eq!(scene.begin(1, 100), 1);
 }
+
+#[test]
+fn limits_have_something_to_lose_until_tokens_and_failures_are_over() {
+    let mut scene = Scene::new(64, |config| {
+        config.delivery.defaults.rate_limit = Some(RateLimit {
+            per_second: 0.1,
+            burst: 2,
+        });
+    });
+    let id = DestinationId::of_test(1);
+    let has_nothing = |scene: &Scene| {
+        let now = scene.clock.monotonic();
+        scene.limits.has_nothing_to_lose(id, now)
+    };
+    assert!(has_nothing(&scene), "it isn't known");
+    let target = scene.target(1);
+    assert!(has_nothing(&scene));
+    scene.begin(1, 1);
+    scene.end(1, &Outcome::delivered());
+    assert!(!has_nothing(&scene), "a token is spent");
+    scene.clock.advance(Duration::from_secs(10));
+    assert!(has_nothing(&scene));
+    scene.begin(1, 1);
+    scene.end(1, &refused());
+    scene.clock.advance(Duration::from_secs(10));
+    assert!(!has_nothing(&scene), "a failure in a row");
+    scene.begin(1, 1);
+    scene.end(1, &Outcome::delivered());
+    scene.clock.advance(Duration::from_secs(10));
+    assert!(!has_nothing(&scene), "a failure in the breaker's window");
+    scene.clock.advance(Duration::from_secs(300));
+    assert!(has_nothing(&scene));
+    scene.limits.rest(&target);
+    assert!(!has_nothing(&scene), "a backlog was kept back");
+    scene.limits.resume(&target, 0, scene.clock.monotonic());
+    scene.clock.advance(Duration::from_secs(20));
+    assert!(has_nothing(&scene));
+    scene.begin(1, 1);
+    scene.end(1, &timeout());
+    scene.clock.advance(Duration::from_secs(3_600));
+    assert!(!has_nothing(&scene), "it is slow");
+}
