@@ -212,6 +212,26 @@ fn a_hold_stays_with_the_server_that_asked_for_it() {
 }
 
 #[test]
+fn an_attempt_that_hangs_at_the_server_before_delays_no_delivery_to_the_next_one() {
+    let gate = Gate::closed();
+    let hanging = Answer::status(200).behind(&gate);
+    let old = Receiver::start(move |_| hanging.clone());
+    let (well, arrived) = counting(200);
+    let mut scene = Scene::new(&old.url("/"), |config| {
+        orders(config).concurrency = Some(1);
+    });
+    let first = scene.hook("1");
+    old.next();
+    let kept_back = scene.hook("2");
+    scene.makes_no_more_than(1);
+    scene.reload(|config| orders(config).url = well.url("/").parse().expect("a URL"));
+    event_with_status(&scene.relay.client, &kept_back, "delivered");
+    assert_eq!(arrived.load(Ordering::SeqCst), 1);
+    gate.open();
+    event_with_status(&scene.relay.client, &first, "delivered");
+}
+
+#[test]
 fn a_removed_destination_is_unknown_while_deliveries_wait_and_has_no_state_after_that() {
     let (failing, _) = counting(500);
     let mut scene = Scene::new(&failing.url("/"), |_| {});

@@ -85,6 +85,7 @@ impl Dispatcher {
         }
         for (id, kind, lost_breaker) in replaced {
             if kind == Replaced::Moved {
+                self.ledger.move_on(id);
                 let of_it = self
                     .unsettled
                     .iter_mut()

@@ -38,13 +38,17 @@ enum ClaimPhase {
     Prefetched,
     /// With the reputation that the destination had when the attempt began.
     InFlight(Reputation),
+    /// The same of an attempt to a server that the destination has left since.
+    AtFormerServer(Reputation),
 }
 
 /// The claims of one destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::delivery) struct ClaimCounts {
-    /// Attempts that workers are making.
+    /// Attempts that workers are making, but for those at a former server.
     pub in_flight: usize,
+    /// Attempts that workers are making at a server that the destination has left since.
+    at_former_server: usize,
     /// Claimed deliveries, each to begin in the place of an attempt in flight.
     pub prefetched: usize,
     /// When a delivery was prefetched last, by the monotonic clock.
@@ -97,29 +101,46 @@ impl Ledger {
         }
     }
 
+    /// A destination has moved to another server: its attempts in flight say nothing about how many
+    /// that one takes.
+    pub fn move_on(&mut self, destination: DestinationId) {
+        let Some(counts) = self.by_destination.get_mut(&destination) else {
+            return;
+        };
+        counts.at_former_server += std::mem::take(&mut counts.in_flight);
+        for (claim, open) in &mut self.claims {
+            if let ClaimPhase::InFlight(reputation) = open.phase
+                && claim.destination == destination
+            {
+                open.phase = ClaimPhase::AtFormerServer(reputation);
+            }
+        }
+    }
+
     /// A delivery came back from the pool. None if it isn't claimed any more.
     pub fn close(&mut self, claim: Claim) -> Option<Closed> {
         let open = self.claims.remove(&claim)?;
-        let was_in_flight = match open.phase {
-            ClaimPhase::InFlight(reputation) => {
-                self.occupancy.remove(open.is_named, reputation);
-                true
+        if let Entry::Occupied(mut entry) = self.by_destination.entry(claim.destination) {
+            let counts = entry.get_mut();
+            match open.phase {
+                ClaimPhase::Prefetched => counts.prefetched -= 1,
+                ClaimPhase::InFlight(_) => counts.in_flight -= 1,
+                ClaimPhase::AtFormerServer(_) => counts.at_former_server -= 1,
             }
-            ClaimPhase::Prefetched => false,
+            if counts.is_none_left() {
+                entry.remove();
+            }
+        }
+        let began = match open.phase {
+            ClaimPhase::Prefetched => None,
+            ClaimPhase::InFlight(with) | ClaimPhase::AtFormerServer(with) => Some(with),
         };
-        if let Entry::Occupied(mut counts) = self.by_destination.entry(claim.destination) {
-            if was_in_flight {
-                counts.get_mut().in_flight -= 1;
-            } else {
-                counts.get_mut().prefetched -= 1;
-            }
-            if counts.get().is_none_left() {
-                counts.remove();
-            }
+        if let Some(reputation) = began {
+            self.occupancy.remove(open.is_named, reputation);
         }
         Some(Closed {
             release: open.release,
-            was_in_flight,
+            was_in_flight: began.is_some(),
         })
     }
 
@@ -200,7 +221,7 @@ impl Ledger {
 
 impl ClaimCounts {
     fn is_none_left(self) -> bool {
-        self.in_flight + self.prefetched == 0
+        self.in_flight + self.at_former_server + self.prefetched == 0
     }
 }
 

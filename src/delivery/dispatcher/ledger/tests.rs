@@ -1,5 +1,5 @@
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -34,6 +34,7 @@ enum Event {
     Close(Claim),
     /// All that is prefetched for a destination comes back.
     Recall(DestinationId),
+    MoveOn(DestinationId),
     CloseAll,
     Wait(u64),
 }
@@ -55,6 +56,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (claim(), 0usize..3).prop_map(|(claim, at)| Event::Promote(claim, at)),
         6 => claim().prop_map(Event::Close),
         1 => destination().prop_map(Event::Recall),
+        1 => destination().prop_map(Event::MoveOn),
         1 => Just(Event::CloseAll),
         2 => (1u64..1_000).prop_map(Event::Wait),
     ]
@@ -67,6 +69,8 @@ type Phase = Result<Reputation, Duration>;
 #[derive(Default)]
 struct Model {
     claims: BTreeMap<Claim, Phase>,
+    /// Those in flight to a former server.
+    moved: BTreeSet<Claim>,
     /// The last prefetch, of destinations with a claim.
     prefetched_at: BTreeMap<DestinationId, Duration>,
     now: Duration,
@@ -111,7 +115,15 @@ impl Model {
                     self.close(claim, ledger);
                 }
             }
+            Event::MoveOn(destination) => {
+                ledger.move_on(destination);
+                let of_it = self.claims.iter();
+                let of_it = of_it.filter(|(claim, _)| claim.destination == destination);
+                let in_flight = of_it.filter(|(_, claimed)| claimed.is_ok());
+                self.moved.extend(in_flight.map(|(claim, _)| *claim));
+            }
             Event::CloseAll => {
+                self.moved.clear();
                 let mut closed: Vec<_> = ledger.close_all().iter().map(Release::claim).collect();
                 closed.sort_unstable();
                 let expected: Vec<_> = std::mem::take(&mut self.claims).into_keys().collect();
@@ -125,6 +137,7 @@ impl Model {
     fn close(&mut self, claim: Claim, ledger: &mut Ledger) {
         let closed = ledger.close(claim);
         let expected = self.claims.remove(&claim);
+        self.moved.remove(&claim);
         assert_eq!(
             closed.map(|closed| (closed.release.claim(), closed.was_in_flight)),
             expected.map(|claimed| (claim, claimed.is_ok()))
@@ -159,7 +172,10 @@ impl Model {
         assert_eq!(occupancy.adhoc(), occupancy.count(false, &ALL));
         for destination in (0..DESTINATIONS).map(DestinationId::of_test) {
             let counts = ledger.counts(destination);
-            assert_eq!(counts.in_flight, self.of(destination, true));
+            let moved = self.moved.iter();
+            let moved = moved.filter(|claim| claim.destination == destination);
+            let in_flight = self.of(destination, true) - moved.count();
+            assert_eq!(counts.in_flight, in_flight);
             assert_eq!(counts.prefetched, self.of(destination, false));
             let has = self.claims.keys().any(|one| one.destination == destination);
             assert_eq!(ledger.has(destination), has);
