@@ -48,7 +48,8 @@ impl Wake {
         std::mem::take(&mut self.state().due)
     }
 
-    /// Another process wrote: all destinations are to be read anew, since any may have changed.
+    /// Another process wrote, or an operator: all destinations are to be read anew, since any may
+    /// have changed.
     pub fn outside_write(&self) {
         self.state().is_written_outside = true;
         self.wake();

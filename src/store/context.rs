@@ -11,7 +11,8 @@ use crate::store::types::DestinationId;
 /// Called after a commit with the destinations for which it made something due.
 pub(crate) type OnWork = Arc<dyn Fn(&[DestinationId]) + Send + Sync>;
 
-/// Called after another process has written, such as a command that replayed a dead letter.
+/// Called after a write that doesn't tell what it made due: of another process, such as a command
+/// that replayed a dead letter; or of an operator who paused a destination for which nothing waits.
 pub(crate) type OnOutsideWrite = Arc<dyn Fn() + Send + Sync>;
 
 /// Called with the reason when the database can't be trusted or the writer has ended.

@@ -518,6 +518,38 @@ fn a_certificate_that_is_replaced_in_its_file_counts_from_the_reload_on() {
     event_with_status(&scene.relay.client, &id, "delivered");
 }
 
+/// The clock stands still, so no scan follows but the one that the change asks for.
+#[test]
+fn the_state_of_an_idle_destination_follows_each_change_at_once() {
+    let held = Receiver::start(|_| Answer::status(503).header("Retry-After", "600"));
+    let scene = Scene::new(&held.url("/"), |config| {
+        orders(config).retry = every(Duration::ZERO, 0);
+    });
+    let shows = |state: &str| {
+        let line = format!("relay_destination_state{{destination=\"orders\",state=\"{state}\"}} 1");
+        until(state, || scene.metrics().contains(&line).then_some(()));
+    };
+    let change = |action: &str, body: &[u8]| {
+        let path = format!("/api/destinations/orders/{action}");
+        let json = [("Content-Type", "application/json")];
+        let reply = scene.relay.admin().send("POST", &path, &json, body);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    shows("active");
+    for _ in 0..2 {
+        change("pause", br#"{"reason":"moving"}"#);
+        shows("paused");
+        change("resume", b"{}");
+        shows("active");
+    }
+    // Its delivery is a dead letter: nothing waits.
+    let id = scene.hook("1");
+    event_with_status(&scene.relay.client, &id, "dead_lettered");
+    shows("held");
+    change("probe", b"{}");
+    shows("active");
+}
+
 #[test]
 fn a_pause_stays_and_the_line_says_so() {
     let directory = tempfile::tempdir().expect("a directory");

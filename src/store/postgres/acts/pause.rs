@@ -1,6 +1,7 @@
 //! Pauses and resumes a destination.
 
 use super::end_hold::lift;
+use super::making::locks::POKE;
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
 use crate::store::postgres::acts::destination;
@@ -45,8 +46,11 @@ fn pause(
 ) -> Result<Option<Pause>, Failure> {
     // A destination that nothing was ever sent to can be paused too.
     let id = destination::ensure(sql, destination)?;
-    let before = sql.first(PAUSE, &[&id, &now, &Text::from(reason)])?;
-    let Some(row) = before else {
+    let ids = [id];
+    let ids: &[DestinationId] = &ids;
+    let answers =
+        sql.transaction(&[(PAUSE, &[&id, &now, &Text::from(reason)]), (POKE, &[&ids])])?;
+    let Some(row) = answers.into_iter().next().into_iter().flatten().next() else {
         return Ok(None);
     };
     let reason: Text<'_> = row.try_get(1)?;
@@ -93,8 +97,10 @@ impl Postgres {
         reason: String,
     ) -> Result<Option<Pause>, StoreError> {
         let now = self.shared().clock.now();
-        self.change_async(move |sql| pause(sql, &destination, &reason, now))
-            .await
+        let pausing = self.change_async(move |sql| pause(sql, &destination, &reason, now));
+        let before = pausing.await?;
+        (self.shared().on_outside_write)();
+        Ok(before)
     }
 
     /// Resumes a destination; only from the pause of `paused_at`, if given.
@@ -109,6 +115,7 @@ impl Postgres {
         if let Some(id) = due {
             (self.shared().on_work)(&[id]);
         }
+        (self.shared().on_outside_write)();
         Ok(resumed)
     }
 }

@@ -39,6 +39,7 @@ impl Postgres {
         if let Some(id) = probed {
             (self.shared().on_work)(&[id]);
         }
+        (self.shared().on_outside_write)();
         Ok(probed.is_some())
     }
 }

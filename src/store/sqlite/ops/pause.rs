@@ -91,11 +91,13 @@ impl Sqlite {
         destination: String,
         reason: String,
     ) -> Result<Option<Pause>, StoreError> {
-        self.write(PauseDestination {
+        let pausing = self.write(PauseDestination {
             destination,
             reason,
-        })
-        .await
+        });
+        let before = pausing.await?;
+        (self.shared().on_outside_write)();
+        Ok(before)
     }
 
     /// Resumes a destination; only from the pause of `paused_at`, if given.
@@ -104,11 +106,13 @@ impl Sqlite {
         destination: String,
         paused_at: Option<Timestamp>,
     ) -> Result<Resumed, StoreError> {
-        self.write(Resume {
+        let resuming = self.write(Resume {
             destination,
             paused_at,
-        })
-        .await
+        });
+        let resumed = resuming.await?;
+        (self.shared().on_outside_write)();
+        Ok(resumed)
     }
 }
 

@@ -35,7 +35,9 @@ impl WriteOp for ProbeNow {
 impl Sqlite {
     /// Lets a breaker probe now, and ends a `Retry-After`; whether either kept deliveries back.
     pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
-        self.write(ProbeNow(destination)).await
+        let has_changed = self.write(ProbeNow(destination)).await?;
+        (self.shared().on_outside_write)();
+        Ok(has_changed)
     }
 }
 

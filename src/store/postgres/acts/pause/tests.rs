@@ -1,5 +1,6 @@
 use super::{pause, resume};
 use crate::clock::Timestamp;
+use crate::store::postgres::connection::Connection;
 use crate::store::postgres::tests::support::database;
 use crate::store::types::Resumed;
 
@@ -10,6 +11,11 @@ fn a_resume_that_could_not_be_told_is_not_made() {
     };
     let now = Timestamp::from_millis(1_000);
     pause(&mut sql, "d", "reason", now).expect("paused");
+    let poked = |sql: &mut Connection| {
+        let row = sql.one("SELECT max(poked) FROM relay.buckets", &[]);
+        row.expect("a row").get::<_, i64>(0)
+    };
+    assert_eq!(poked(&mut sql), 1, "the owner shows the pause");
     let mut other = database.connection();
     other
         .batch("BEGIN; SELECT 1 FROM relay.buckets FOR UPDATE")
@@ -19,8 +25,7 @@ fn a_resume_that_could_not_be_told_is_not_made() {
     other.batch("COMMIT").expect("unlocked");
     let (resumed, _) = resume(&mut sql, "d", None, now).expect("resumed");
     assert_eq!(resumed, Resumed::Now);
-    let row = sql.one("SELECT max(poked) FROM relay.buckets", &[]);
-    assert_eq!(row.expect("a row").get::<_, i64>(0), 1);
+    assert_eq!(poked(&mut sql), 2);
     let (resumed, _) = resume(&mut sql, "unknown", None, now).expect("an answer");
     assert_eq!(resumed, Resumed::Already);
 }
