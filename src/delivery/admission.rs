@@ -94,6 +94,9 @@ pub(in crate::delivery) struct Request<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::delivery) struct Remembered {
     pub is_proven: bool,
+    /// Deliveries have been waiting for a while: the bucket may have been emptied shortly before,
+    /// by another process.
+    pub has_backlog: bool,
     /// The breaker was left open: the next probe is due in this time, after a wait of this length.
     pub open_breaker: Option<(Duration, Duration)>,
 }

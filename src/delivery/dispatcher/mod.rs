@@ -111,7 +111,7 @@ impl Dispatcher {
         Self {
             gauges: StateGauges::new(Arc::clone(&context.metrics)),
             reader: context.store.reader(),
-            targets: Targets::default(),
+            targets: Targets::new(context.clock.now()),
             config: context.config.current(),
             ledger: Ledger::new(pool.workers()),
             context,

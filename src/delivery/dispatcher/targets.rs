@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{DestinationPolicy, Live};
 use crate::delivery::admission::{Admission, Remembered, Replaced};
 use crate::delivery::dispatcher::ledger::Ledger;
+use crate::delivery::dispatcher::plan::LOOK_EVERY;
 use crate::delivery::outage_log::OutageLog;
 use crate::delivery::target::Target;
 use crate::model::TargetUrl;
@@ -71,8 +72,8 @@ impl DestinationState {
 
 /// The destinations that the dispatcher has looked at. Bounded by [`MAX_REMEMBERED`], the claims,
 /// and the destinations of relay.toml.
-#[derive(Default)]
 pub(super) struct Targets {
+    started_at: Timestamp,
     states: HashMap<DestinationId, DestinationState>,
     /// Those of `states` that are origins of ad hoc URLs.
     adhoc: usize,
@@ -86,6 +87,17 @@ pub(super) struct Targets {
 }
 
 impl Targets {
+    pub fn new(started_at: Timestamp) -> Self {
+        Self {
+            started_at,
+            states: HashMap::new(),
+            adhoc: 0,
+            next_walk: 0,
+            adhoc_labels: HashSet::new(),
+            without_breaker: Vec::new(),
+        }
+    }
+
     pub fn get(&self, destination: DestinationId) -> Option<&DestinationState> {
         self.states.get(&destination)
     }
@@ -177,8 +189,11 @@ impl Targets {
         if !target.policy.is_configured() && has_own_label {
             labels.insert(due.name.clone());
         }
+        // Only a fresh event goes at the pace of a full bucket.
+        let fresh_since = self.started_at.max(now.minus(LOOK_EVERY));
         let remembered = Remembered {
             is_proven: origin.is_proven,
+            has_backlog: due.next_attempt_at.is_some_and(|at| at < fresh_since),
             open_breaker: due.probe.map(|(at, wait)| (at.since(now), wait)),
         };
         let has_breaker = admission.take_up(&target, remembered, monotonic);

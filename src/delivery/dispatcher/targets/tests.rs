@@ -57,11 +57,55 @@ impl Admission for Breakers {
     }
 }
 
+/// Whether destinations had a backlog as they were taken up.
+#[derive(Default)]
+struct Backlogs(Vec<bool>);
+
+impl Admission for Backlogs {
+    fn take_up(&mut self, _: &Target, remembered: Remembered, _now: Duration) -> bool {
+        self.0.push(remembered.has_backlog);
+        false
+    }
+}
+
+#[test]
+fn only_what_was_due_before_the_start_or_for_a_second_is_a_backlog() {
+    let config = Live::from(Config::default().resolve());
+    let at = Timestamp::from_millis;
+    let mut targets = Targets::new(at(10_000));
+    let mut backlogs = Backlogs::default();
+    for (id, (next_attempt_at, now)) in (1..).zip([
+        (9_999, 10_000),
+        (10_000, 10_000),
+        (20_000, 21_000),
+        (20_000, 21_001),
+        (99_000, 30_000),
+    ]) {
+        let origin = Origin {
+            id: DestinationId::of_test(id),
+            is_named: false,
+            owner: None,
+            is_proven: true,
+        };
+        let backlog = DestinationBacklog {
+            name: format!("http://d{id}"),
+            is_paused: false,
+            held_until: None,
+            probe: None,
+            next_attempt_at: Some(at(next_attempt_at)),
+            ready: 1,
+        };
+        let now = (at(now), Duration::ZERO);
+        targets.take_up(&origin, &backlog, &config, &mut backlogs, Some(0), now);
+    }
+    assert_eq!(backlogs.0, [true, false, false, true, false]);
+}
+
 /// Its breaker was opened, or closed, by the node that had it in between.
 #[test]
 fn a_destination_that_another_node_had_is_taken_up_anew_once_nothing_of_it_is_claimed() {
     let config = Live::from(Config::default().resolve());
-    let mut targets = Targets::default();
+    let mut targets = Targets::new(Timestamp::from_millis(0));
     let mut breakers = Breakers::default();
     let origin = Origin {
         id: DestinationId::of_test(1),
@@ -96,7 +140,7 @@ fn a_destination_that_another_node_had_is_taken_up_anew_once_nothing_of_it_is_cl
 
 #[test]
 fn idle_origins_are_forgotten_by_their_own_number_and_named_destinations_stay() {
-    let mut targets = Targets::default();
+    let mut targets = Targets::new(Timestamp::from_millis(0));
     let most = i64::try_from(MAX_IDLE).expect("small");
     take_up(&mut targets, 0, MAX_IDLE, true);
     take_up(&mut targets, most, MAX_IDLE - 1, false);
@@ -113,7 +157,7 @@ fn idle_origins_are_forgotten_by_their_own_number_and_named_destinations_stay() 
 
 #[test]
 fn an_origin_with_something_to_lose_outlives_others_and_so_does_one_that_is_unsettled() {
-    let mut targets = Targets::default();
+    let mut targets = Targets::new(Timestamp::from_millis(0));
     let mut breakers = Breakers(HashSet::from([DestinationId::of_test(1)]));
     take_up(&mut targets, 0, MAX_IDLE, false);
     forget_idle(&mut targets, &[7], &mut breakers);
@@ -126,7 +170,7 @@ fn an_origin_with_something_to_lose_outlives_others_and_so_does_one_that_is_unse
 #[test]
 fn of_too_many_origins_with_something_to_lose_the_least_recently_seen_are_forgotten() {
     const LATER: Duration = Duration::from_secs(1);
-    let mut targets = Targets::default();
+    let mut targets = Targets::new(Timestamp::from_millis(0));
     let all = i64::try_from(MAX_REMEMBERED + WALK_EVERY).expect("small");
     let mut breakers = Breakers((0..all).map(DestinationId::of_test).collect());
     take_up(&mut targets, 0, MAX_REMEMBERED, false);

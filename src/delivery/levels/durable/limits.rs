@@ -162,6 +162,13 @@ impl Limits {
         }
     }
 
+    /// Leaves one token of a full bucket: a backlog goes at the rate, and its first one at once.
+    pub fn leave_one_token(&mut self, now: Duration) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.leave_one(now);
+        }
+    }
+
     /// Deliveries that may be prefetched. A delivery under a rate begins when its token is there.
     pub fn max_prefetched(&self) -> usize {
         let is_quick = self.streak >= MIN_STREAK && !self.is_rested;

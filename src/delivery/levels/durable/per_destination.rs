@@ -93,6 +93,9 @@ impl PerDestination {
 impl Admission for PerDestination {
     fn take_up(&mut self, target: &Target, remembered: Remembered, now: Duration) -> bool {
         let limits = self.limits(target);
+        if remembered.has_backlog {
+            limits.leave_one_token(now);
+        }
         if let Some((probe_in, wait)) = remembered.open_breaker {
             limits.reopen(now, probe_in, wait);
         }

@@ -75,6 +75,12 @@ impl AttemptBucket {
         self.spent_until = self.after(self.burst, now);
     }
 
+    /// Spends all tokens but one.
+    pub fn leave_one(&mut self, now: Duration) {
+        self.spent_until = Duration::ZERO;
+        self.spent_until = self.after(self.burst - 1, now);
+    }
+
     fn after(&self, tokens: u32, now: Duration) -> Duration {
         let spent = self.period.saturating_mul(tokens);
         self.spent_until.max(now).saturating_add(spent)

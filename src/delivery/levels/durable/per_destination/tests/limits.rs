@@ -163,6 +163,7 @@ fn an_attempt_that_was_not_made_leaves_an_open_breaker_as_it_is() {
     let mut scene = Scene::new(64, |_| {});
     let open = Remembered {
         is_proven: false,
+        has_backlog: false,
         open_breaker: Some((Duration::ZERO, Duration::from_secs(60))),
     };
     scene.remembered(1, open);
@@ -254,4 +255,28 @@ fn limits_have_something_to_lose_until_tokens_and_failures_are_over() {
     scene.end(1, &timeout());
     scene.clock.advance(Duration::from_secs(3_600));
     assert!(!has_nothing(&scene), "it is slow");
+}
+
+#[test]
+fn of_a_backlog_that_waited_at_the_start_one_goes_at_once_and_the_others_at_the_rate() {
+    for burst in [1, 50] {
+        let mut scene = Scene::new(64, |config| {
+            config.delivery.defaults.rate_limit = Some(RateLimit {
+                per_second: 0.1,
+                burst,
+            });
+        });
+        let waiting = Remembered {
+            has_backlog: true,
+            ..Remembered::default()
+        };
+        scene.remembered(1, waiting);
+        assert_eq!(scene.begin(1, 100), 1);
+        for _ in 0..5 {
+            scene.all_end(1, &Outcome::delivered());
+            assert_eq!(scene.begin(1, 100), 0);
+            scene.clock.advance(Duration::from_secs(10));
+            assert_eq!(scene.begin(1, 100), 1);
+        }
+    }
 }

@@ -160,6 +160,7 @@ fn a_destination_that_answered_before_a_restart_is_proven_after_it() {
     assert_eq!(remembered, Proven, "the database remembers");
     let proven = Remembered {
         is_proven: true,
+        has_backlog: false,
         open_breaker: None,
     };
     let target = scene.remembered(7, proven);
