@@ -100,6 +100,7 @@ macro_rules! conformance {
                 a_hold_or_a_pause_prevents_claims_of_the_same_change,
                 a_hold_a_pause_and_a_breaker_are_stored_with_the_destination,
                 deliveries_that_a_lifted_hold_kept_go_at_once,
+                a_lifted_hold_brings_all_forward_that_retry_within_it,
                 a_reload_forgets_what_a_replaced_server_asked_for_and_brings_probes_forward,
             }
             ordering {

@@ -7,6 +7,7 @@ use crate::model::{BreakerChange, DeliveryState, FailureKind, OrderKey};
 use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{DAY, Scene, event};
+use crate::store::limits::MAX_ROWS;
 use crate::store::types::{
     Accept, AttemptRecord, ClaimRequest, Claimed, DestinationChange, DueScan, Release,
     ReplacedDestinations, Resumed, Settlement,
@@ -466,6 +467,50 @@ pub fn deliveries_that_a_lifted_hold_kept_go_at_once(new: NewStore) {
         assert_eq!(scene.states(sent[2]), [(DeliveryState::Retrying, 1)]);
         let blocked = &scene.intent(behind).expect("it is stored").deliveries[0];
         assert_eq!(blocked.next_attempt_at, None, "it stays behind another");
+    }
+    scene.stop();
+}
+
+pub fn a_lifted_hold_brings_all_forward_that_retry_within_it(new: NewStore) {
+    const EVENTS: usize = 2 * MAX_ROWS + 1;
+    let mut scene = Scene::new(new);
+    let hold = DAY * 20_000;
+    let lift: [(&str, Lift); 3] = [
+        ("resumed", |scene, name| {
+            let resumed = runtime().block_on(scene.store.resume(name, None));
+            assert_eq!(resumed.expect("a change"), Resumed::Now);
+        }),
+        ("probed", |scene, name| {
+            let probed = runtime().block_on(scene.store.probe_now(name));
+            assert!(probed.expect("a change"));
+        }),
+        ("moved", |scene, name| {
+            let replaced = ReplacedDestinations {
+                moved: vec![name],
+                changed: Vec::new(),
+            };
+            let forgotten = scene.store.replace_destinations(replaced);
+            forgotten.expect("recorded");
+        }),
+    ];
+    for (name, lift) in lift {
+        scene.accept_all((0..EVENTS).map(|_| event(name)));
+        let destination = scene.destination(name);
+        let claimed = scene.claim(destination, EVENTS);
+        assert_eq!(claimed.len(), EVENTS);
+        let change = DestinationChange {
+            hold_until: Some(scene.now().plus(hold)),
+            ..DestinationChange::default()
+        };
+        let at = scene.now().plus(MINUTE);
+        let retries = claimed.iter().map(|claimed| {
+            let record = scene.record(claimed, Some("answered 503"));
+            Settlement::retry(claimed.claim(), record, at, change.clone())
+        });
+        let retries = retries.collect();
+        scene.settle(retries);
+        lift(&scene, name.to_owned());
+        assert_eq!(scene.claim(destination, EVENTS).len(), EVENTS, "{name}");
     }
     scene.stop();
 }

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::making::locks::POKE;
 use crate::clock::Timestamp;
 use crate::store::limits::MAX_ROWS;
-use crate::store::postgres::connection::{Call, Connection};
+use crate::store::postgres::connection::{Call, Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::types::DestinationId;
 
@@ -16,9 +16,8 @@ pub const LOCK_HELD: &str =
 
 /// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
 /// hold is lifted: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
-/// is blocked in its line is queued. At most as many as a destination can have had in flight:
-/// others that retry within the hold keep to their schedule. $1: names; $2: now; $3: the only pause
-/// that may end, if any.
+/// is blocked in its line is queued. If it answers [`MAX_ROWS`] rows, some may be left. $1: names;
+/// $2: now; $3: the only pause that may end, if any.
 pub const END_HOLD: &str = "
 WITH kept AS MATERIALIZED (
     SELECT n.* FROM relay.destinations t
@@ -30,9 +29,28 @@ WITH kept AS MATERIALIZED (
     WHERE t.name = ANY($1) AND t.held_until > $2::int8
       AND ($3::int8 IS NULL OR t.paused_at IS NULL OR t.paused_at = $3::int8))
 UPDATE relay.waiting w SET next_attempt_at = $2::int8 FROM kept k
-WHERE w.intent_id = ANY(ARRAY[k.i]) AND w.destination_id = ANY(ARRAY[k.d])";
+WHERE w.intent_id = ANY(ARRAY[k.i]) AND w.destination_id = ANY(ARRAY[k.d])
+RETURNING 1";
 
 const _: () = assert!(MAX_ROWS == 1024);
+
+/// Brings forward the deliveries that the holds of destinations keep, in as many transactions as
+/// that takes. The one that forgets the holds brings forward those that came meanwhile.
+pub fn bring_forward(
+    sql: &mut Connection,
+    names: Param<'_>,
+    (now, paused_at): (Timestamp, Option<Timestamp>),
+) -> Result<(), Failure> {
+    loop {
+        let answers = sql.transaction(&[
+            (LOCK_HELD, &[names]),
+            (END_HOLD, &[names, &now, &paused_at]),
+        ])?;
+        if answers[1].len() < MAX_ROWS {
+            return Ok(());
+        }
+    }
+}
 
 /// Ends the hold of a destination, makes the change that forgets it, and pokes the owner, in one
 /// transaction: made again after a lost answer, the change finds nothing to do. Its first row.
@@ -44,6 +62,7 @@ pub fn lift(
 ) -> Result<Option<Row>, Failure> {
     let (names, ids) = ([name], [id]);
     let (names, ids): (&[&str], &[DestinationId]) = (&names, &ids);
+    bring_forward(sql, &names, (now, paused_at))?;
     let answers = sql.transaction(&[
         (LOCK_HELD, &[&names]),
         (END_HOLD, &[&names, &now, &paused_at]),

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::postgres::acts::end_hold::{END_HOLD, LOCK_HELD};
+use crate::store::postgres::acts::end_hold::{END_HOLD, LOCK_HELD, bring_forward};
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
@@ -47,6 +47,7 @@ fn replace(
     now: Timestamp,
 ) -> Result<Vec<DestinationId>, Failure> {
     let (moved, changed) = (&replaced.moved, &replaced.changed);
+    bring_forward(connection, moved, (now, None))?;
     let all = [moved.as_slice(), changed.as_slice()].concat();
     let made = connection.transaction(&[
         (LOCK_HELD, &[moved]),

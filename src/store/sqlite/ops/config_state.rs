@@ -34,13 +34,16 @@ impl WriteOp for RecordConfig {
     }
 }
 
-/// Forgets what the database remembers of destinations that a reload has replaced.
+/// Forgets what the database remembers of destinations that a reload has replaced. Returns whether
+/// that is all: if not, it takes another transaction.
 impl WriteOp for ReplacedDestinations {
-    type Out = ();
+    type Out = bool;
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
         for name in &self.moved {
-            end_hold(tx, name)?;
+            if !end_hold(tx, name)? {
+                return Ok(false);
+            }
             let destination: Option<DestinationId> = tx.first(
                 "UPDATE destinations
                  SET held_until = NULL, probe_wait = NULL, probe_at = NULL, proven_at = NULL
@@ -62,7 +65,7 @@ impl WriteOp for ReplacedDestinations {
                 tx.notify_dispatcher(id);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn rows(&self) -> usize {
@@ -78,6 +81,7 @@ impl Sqlite {
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
     pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
-        self.write_blocking(replaced)
+        while !self.write_blocking(replaced.clone())? {}
+        Ok(())
     }
 }

@@ -10,11 +10,11 @@ use crate::store::sqlite::tx::Tx;
 
 /// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
 /// hold is lifted: a change that lifts one calls this first, in the same transaction, and notifies
-/// the dispatcher.
-pub fn end_hold(tx: &Tx<'_>, destination: &str) -> Result<(), StoreError> {
-    // One that is blocked in its line is queued. At most as many as a destination can have had
-    // in flight: others that retry within the hold keep to their schedule.
-    tx.execute(
+/// the dispatcher. Returns whether all have come forward: if some are left, the hold stays, and
+/// the change is made again.
+pub fn end_hold(tx: &Tx<'_>, destination: &str) -> Result<bool, StoreError> {
+    // One that is blocked in its line is queued.
+    let moved = tx.execute(
         "UPDATE deliveries SET next_attempt_at = ?2
          WHERE (intent_id, destination_id) IN
                (SELECT d.intent_id, d.destination_id FROM destinations t
@@ -24,7 +24,7 @@ pub fn end_hold(tx: &Tx<'_>, destination: &str) -> Result<(), StoreError> {
                 WHERE t.name = ?1 ORDER BY d.next_attempt_at DESC LIMIT 1024)",
         params![destination, due(tx)?, DeliveryState::Retrying],
     )?;
-    Ok(())
+    Ok(moved < MAX_ROWS)
 }
 
 const _: () = assert!(MAX_ROWS == 1024);

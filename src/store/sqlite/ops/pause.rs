@@ -50,7 +50,8 @@ fn pause_of(tx: &Tx<'_>, destination: &str) -> Result<Option<Pause>, StoreError>
 }
 
 /// Resumes a destination: ends a pause, and a `Retry-After`. An open circuit breaker closes by
-/// itself, once an attempt succeeds.
+/// itself, once an attempt succeeds. None if that takes another transaction.
+#[derive(Clone)]
 pub struct Resume {
     pub destination: String,
     /// Ends no pause but the one of this time, if given.
@@ -58,16 +59,18 @@ pub struct Resume {
 }
 
 impl WriteOp for Resume {
-    type Out = Resumed;
+    type Out = Option<Resumed>;
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<Resumed, StoreError> {
+    fn apply(&self, tx: &Tx<'_>) -> Result<Option<Resumed>, StoreError> {
         if let Some(seen) = self.paused_at
             && let Some(pause) = pause_of(tx, &self.destination)?
             && pause.at != seen
         {
-            return Ok(Resumed::PausedSince(pause));
+            return Ok(Some(Resumed::PausedSince(pause)));
         }
-        end_hold(tx, &self.destination)?;
+        if !end_hold(tx, &self.destination)? {
+            return Ok(None);
+        }
         let resumed: Option<DestinationId> = tx.first(
             "UPDATE destinations
              SET paused_at = NULL, pause_reason = NULL, held_until = NULL
@@ -77,10 +80,10 @@ impl WriteOp for Resume {
             |row| row.get(0),
         )?;
         let Some(destination) = resumed else {
-            return Ok(Resumed::Already);
+            return Ok(Some(Resumed::Already));
         };
         tx.notify_dispatcher(destination);
-        Ok(Resumed::Now)
+        Ok(Some(Resumed::Now))
     }
 }
 
@@ -106,11 +109,15 @@ impl Sqlite {
         destination: String,
         paused_at: Option<Timestamp>,
     ) -> Result<Resumed, StoreError> {
-        let resuming = self.write(Resume {
+        let resume = Resume {
             destination,
             paused_at,
-        });
-        let resumed = resuming.await?;
+        };
+        let resumed = loop {
+            if let Some(resumed) = self.write(resume.clone()).await? {
+                break resumed;
+            }
+        };
         (self.shared().on_outside_write)();
         Ok(resumed)
     }
@@ -128,11 +135,15 @@ impl Operator {
 
     /// Resumes a destination; whether anything kept its deliveries back.
     pub fn resume(&mut self, destination: &str) -> Result<bool, StoreError> {
-        let resumed = self.write(&Resume {
+        let resume = Resume {
             destination: destination.to_owned(),
             paused_at: None,
-        })?;
-        Ok(resumed == Resumed::Now)
+        };
+        loop {
+            if let Some(resumed) = self.write(&resume)? {
+                return Ok(resumed == Resumed::Now);
+            }
+        }
     }
 }
 

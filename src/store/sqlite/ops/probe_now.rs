@@ -9,14 +9,18 @@ use crate::store::sqlite::write_op::WriteOp;
 use crate::store::types::DestinationId;
 
 /// Lets an open circuit breaker of a destination probe now, and ends a `Retry-After`. A running
-/// dispatcher notices it at its next look. Returns whether either kept deliveries back.
+/// dispatcher notices it at its next look. Returns whether either kept deliveries back; none if it
+/// takes another transaction.
+#[derive(Clone)]
 pub struct ProbeNow(pub String);
 
 impl WriteOp for ProbeNow {
-    type Out = bool;
+    type Out = Option<bool>;
 
-    fn apply(&self, tx: &Tx<'_>) -> Result<bool, StoreError> {
-        end_hold(tx, &self.0)?;
+    fn apply(&self, tx: &Tx<'_>) -> Result<Option<bool>, StoreError> {
+        if !end_hold(tx, &self.0)? {
+            return Ok(None);
+        }
         let probed: Option<DestinationId> = tx.first(
             "UPDATE destinations
              SET probe_at = min(probe_at, ?2), held_until = NULL
@@ -28,14 +32,19 @@ impl WriteOp for ProbeNow {
         if let Some(destination) = probed {
             tx.notify_dispatcher(destination);
         }
-        Ok(probed.is_some())
+        Ok(Some(probed.is_some()))
     }
 }
 
 impl Sqlite {
     /// Lets a breaker probe now, and ends a `Retry-After`; whether either kept deliveries back.
     pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
-        let has_changed = self.write(ProbeNow(destination)).await?;
+        let probe = ProbeNow(destination);
+        let has_changed = loop {
+            if let Some(has_changed) = self.write(probe.clone()).await? {
+                break has_changed;
+            }
+        };
         (self.shared().on_outside_write)();
         Ok(has_changed)
     }
@@ -44,6 +53,11 @@ impl Sqlite {
 impl Operator {
     /// Lets a breaker probe now, and ends a `Retry-After`; whether either kept deliveries back.
     pub fn probe_now(&mut self, destination: &str) -> Result<bool, StoreError> {
-        self.write(&ProbeNow(destination.to_owned()))
+        let probe = ProbeNow(destination.to_owned());
+        loop {
+            if let Some(has_changed) = self.write(&probe)? {
+                return Ok(has_changed);
+            }
+        }
     }
 }
