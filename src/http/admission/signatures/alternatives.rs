@@ -8,7 +8,8 @@ use crate::model::request::{Conditions, RequestView};
 pub(super) struct AnyVerifier(pub Vec<(Conditions, Box<dyn Verifier>)>);
 
 impl AnyVerifier {
-    /// The first success, or the rejection that says most.
+    /// The first success, or the nearest rejection: the scheme that it is of is most likely the
+    /// request's.
     fn first<T>(
         &self,
         is_tried: impl Fn(&Conditions) -> bool,
@@ -21,12 +22,8 @@ impl AnyVerifier {
             }
             match attempt(&**verifier) {
                 Ok(result) => return Ok(result),
-                // That the header of another scheme is missing says less than any other reason.
-                Err(found) => {
-                    if matches!(rejection, Rejection::NoScheme | Rejection::NoHeader(_)) {
-                        rejection = found;
-                    }
-                }
+                Err(found) if found.nearness() > rejection.nearness() => rejection = found,
+                Err(_) => {}
             }
         }
         Err(rejection)

@@ -1,5 +1,6 @@
 //! The contract of a scheme.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +89,43 @@ pub(in crate::http) enum Rejection {
     NeedsCertificate(String),
 }
 
+/// How near a request came to being verified, the least near first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Nearness {
+    /// No scheme is for it.
+    Unclaimed,
+    /// It has nothing of this scheme.
+    Absent,
+    /// It is of this scheme, and incomplete or of another form.
+    Unreadable,
+    /// It is complete, and its time is not now.
+    Untimely,
+    /// It is complete and in time.
+    Mismatched,
+    /// The certificate decides, once it is there.
+    Undecided,
+}
+
 impl Rejection {
+    /// How near the request came to being verified. Of two times the one that is less off is
+    /// nearer: the other one may have been read in a unit that the provider doesn't use.
+    pub(super) fn nearness(&self) -> (Nearness, Reverse<Duration>) {
+        let nearness = match self {
+            Self::NoScheme => Nearness::Unclaimed,
+            Self::NoHeader(_) => Nearness::Absent,
+            Self::Unreadable(_)
+            | Self::PartMissing(_)
+            | Self::UnknownKey(_)
+            | Self::UnexpectedSecret => Nearness::Unreadable,
+            Self::TooOld { by, .. } | Self::TooEarly { by, .. } => {
+                return (Nearness::Untimely, Reverse(*by));
+            }
+            Self::Mismatch => Nearness::Mismatched,
+            Self::NeedsCertificate(_) => Nearness::Undecided,
+        };
+        (nearness, Reverse(Duration::ZERO))
+    }
+
     /// The result's label in the metrics.
     pub fn result(&self) -> VerificationResult {
         match self {
