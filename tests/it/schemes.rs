@@ -391,6 +391,31 @@ fn each_rejection_is_explained_by_its_source_and_cause() {
     assert!(!said("warn", "pagerduty", "mismatch"), "{log}");
 }
 
+/// The address policy refuses the host, so that nothing is contacted.
+#[test]
+fn a_certificate_that_cannot_be_fetched_has_a_line_of_its_own() {
+    if !cfg!(feature = "delivery-http") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let toml = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n[database]\n\
+        min_free_bytes = 0\n[destinations.d]\nurl = 'http://127.0.0.1:9/'\n[sources.sns]\n\
+        destinations = ['d']\n[sources.sns.verify.public_key]\nalgorithm = 'ed25519'\n\
+        header = 'X-Signature'\ncertificate_url = '{header.X-Url}'\n\
+        certificate_hosts = ['127.0.0.1']";
+    let server = Process::serve(directory.path(), toml);
+    let url = "https://127.0.0.1/a.pem";
+    let headers = [("X-Signature", "00"), ("X-Url", url)];
+    assert_eq!(status(&server, "/webhooks/sns", &headers, b"{}"), 503);
+    server.signal("-TERM");
+    let (_, log) = server.wait();
+    let line = log
+        .lines()
+        .find(|line| line.contains("without its certificate"));
+    assert!(line.is_some_and(|line| line.contains(url)), "{log}");
+    assert!(!log.contains("the wrong secret"), "{log}");
+}
+
 #[test]
 fn a_variable_with_a_comma_is_refused_under_the_old_form() {
     let directory = tempfile::tempdir().expect("a temporary directory");

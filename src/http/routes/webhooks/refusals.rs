@@ -27,8 +27,9 @@ pub(super) fn not_allowed(
     ApiError::forbidden("this address may not send to the source")
 }
 
-/// 401, with a line in the log once a minute and source: an operator who configured the wrong
-/// secret must see it, and a stranger must not fill the disk with such lines.
+/// 401, or 503 for want of a certificate, with a line in the log once a minute and source: an
+/// operator who configured the wrong secret must see it, and a stranger must not fill the disk with
+/// such lines.
 pub(super) fn not_verified(
     app: &App,
     context: &RequestContext,
@@ -42,19 +43,27 @@ pub(super) fn not_verified(
         request_id = context.id(), source, result, reason:% = rejection;
         "a request is not verified"
     );
-    if verification.count_rejection(rejection, app.source_gates.seconds()) {
+    let is_logged = verification.count_rejection(rejection, app.source_gates.seconds());
+    if let Rejection::NeedsCertificate(_) = rejection {
+        if is_logged {
+            log::warn!(
+                request_id = context.id(), source, result, reason:% = rejection;
+                "a signature can't be verified without its certificate: 503, and the provider \
+                 sends the request again"
+            );
+        }
+        // The request may well be the provider's.
+        return ApiError::overloaded("the provider's certificate could not be fetched: try again");
+    }
+    if is_logged {
         log::warn!(
             request_id = context.id(), source, result, reason:% = rejection;
             "a signature is missing or does not verify: somebody else's event, \
              or the wrong secret in sources.….verify"
         );
     }
-    match rejection {
-        // The request may well be the provider's, which sends it again.
-        Rejection::NeedsCertificate(_) => {
-            ApiError::overloaded("the provider's certificate could not be fetched: try again")
-        }
-        _ if verification.answers_without_body() => ApiError::not_verified().without_body(),
-        _ => ApiError::not_verified(),
+    if verification.answers_without_body() {
+        return ApiError::not_verified().without_body();
     }
+    ApiError::not_verified()
 }
