@@ -171,11 +171,16 @@ impl SourceGates {
         self.clock.now().as_secs()
     }
 
-    /// Fetches a provider's certificate, so that the next verification has it.
-    pub async fn fetch_certificate(&self, url: String) {
+    /// Fetches a provider's certificate for a request to the source of this label, so that the
+    /// next verification has it. False if that wasn't tried.
+    pub async fn fetch_certificate(&self, label: &str, url: String) -> bool {
+        if !self.certificates.take_fetch(label, &url) {
+            return false;
+        }
         let certificates = Arc::clone(&self.certificates);
         // An error means that the work panicked, and the certificate stays unknown.
         let _ = tokio::task::spawn_blocking(move || certificates.fetch(&url)).await;
+        true
     }
 
     /// Whether a duplicate with other bytes is logged now: ten a minute, of all sources together.

@@ -177,6 +177,14 @@ impl Signed {
         }
     }
 
+    /// The request with another message and another URL of the certificate.
+    fn forged(&self, url: &str) -> Self {
+        let mut forged = self.with_url(url);
+        let body = forged.body().replace("Hello", "Goodbye");
+        forged.vector.insert("body".to_owned(), body.into());
+        forged
+    }
+
     fn body(&self) -> &str {
         self.vector["body"].as_str().expect("text")
     }
@@ -369,7 +377,7 @@ fn a_url_that_is_not_the_provider_s_is_not_asked() {
 }
 
 #[test]
-fn a_failed_fetch_is_tried_again_after_a_minute_and_another_host_at_once() {
+fn a_failed_fetch_is_tried_again_after_a_minute_and_another_url_at_once() {
     if !is_fetching() {
         return;
     }
@@ -378,12 +386,35 @@ fn a_failed_fetch_is_tried_again_after_a_minute_and_another_host_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let scene = signed.relay(&server, &directory);
     let other_host = signed.with_url("https://sns.us-east-1.amazonaws.com/a.pem");
-    for (request, asked) in [(&signed, 1), (&signed, 1), (&other_host, 2)] {
+    let forged = signed.with_url(&format!("https://{SNS}/none.pem"));
+    for (request, asked) in [(&forged, 1), (&signed, 2), (&signed, 2), (&other_host, 3)] {
         assert_eq!(scene.post(request), 503);
         assert_eq!(server.asked().len(), asked);
     }
     scene.clock.advance(Duration::from_secs(60));
     assert_eq!(scene.post(&signed), 503);
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.asked().len(), 4);
     assert!(scene.stored().is_empty());
+}
+
+/// A stranger can name any URL, and the provider's own server answers some of them.
+#[test]
+fn a_certificate_in_use_outlasts_those_that_strangers_name() {
+    if !is_fetching() {
+        return;
+    }
+    let signed = Signed::of("aws-sns", 0);
+    let server = Provider::start(answer("200 OK", signed.certificate()), HOSTS);
+    let directory = tempfile::tempdir().expect("a directory");
+    let scene = signed.relay(&server, &directory);
+    assert_eq!(scene.post(&signed), 202);
+    for number in 0..40 {
+        let forged = signed.forged(&format!("https://{SNS}/{number}.pem"));
+        // Those beyond the limit of a source are not tried.
+        assert!([401, 503].contains(&scene.post(&forged)));
+    }
+    let asked = server.asked().len();
+    assert!(asked <= 20, "{asked} fetches");
+    assert_eq!(scene.post(&signed), 202, "a duplicate");
+    assert_eq!(server.asked().len(), asked, "it is still there");
 }

@@ -1,17 +1,11 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
 use crate::clock::{FakeClock, Timestamp};
 
-#[test]
-fn a_host_is_asked_once_a_minute_and_sixteen_certificates_are_kept() {
+fn certificates() -> (Certificates, Arc<FakeClock>) {
     let clock = Arc::new(FakeClock::at(Timestamp::from_millis(0)));
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
     let certificate = rcgen::generate_simple_self_signed(Vec::new()).expect("a certificate");
     let pem = certificate.cert.pem().into_bytes();
     let fetch: FetchCertificate = Arc::new(move |url| {
-        count.fetch_add(1, Ordering::Relaxed);
         let text = if url.contains("text") {
             b"no certificate".to_vec()
         } else {
@@ -20,29 +14,78 @@ fn a_host_is_asked_once_a_minute_and_sixteen_certificates_are_kept() {
         (!url.contains("none")).then_some(text)
     });
     let certificates = Certificates::new(fetch, Arc::<FakeClock>::clone(&clock));
-    certificates.fetch("https://a.example/none");
-    certificates.fetch("https://a.example/1");
+    (certificates, clock)
+}
+
+fn url(number: usize) -> String {
+    format!("https://a.example/{number}")
+}
+
+#[test]
+fn a_url_is_asked_once_a_minute_and_another_one_meanwhile() {
+    let (certificates, clock) = certificates();
+    assert!(certificates.take_fetch("a", &url(1)));
+    assert!(!certificates.take_fetch("a", &url(1)));
+    assert!(!certificates.take_fetch("b", &url(1)), "for any source");
+    assert!(certificates.take_fetch("a", &url(2)));
+    clock.advance(FETCH_EVERY);
+    assert!(certificates.take_fetch("a", &url(1)));
+}
+
+#[test]
+fn fetches_are_bounded_for_a_source_and_in_all() {
+    let (certificates, clock) = certificates();
+    let taken = |source: &str| {
+        let mut numbers = 0..1000;
+        let taken = numbers.by_ref().take_while(|number| {
+            let url = format!("https://{source}.example/{number}");
+            certificates.take_fetch(source, &url)
+        });
+        taken.count()
+    };
+    assert_eq!(taken("a"), MAX_FETCHES_OF_SOURCE);
     assert_eq!(
-        asked.load(Ordering::Relaxed),
-        1,
-        "a failed fetch counts, too"
+        taken("b"),
+        MAX_FETCHES_OF_SOURCE,
+        "another source has its own"
     );
-    assert!(certificates.get("https://a.example/1").is_none());
-    certificates.fetch("https://c.example/text");
-    assert!(certificates.get("https://c.example/text").is_none());
-    certificates.fetch("https://b.example/1");
+    let others = ["c", "d", "e"].map(taken);
+    assert_eq!(
+        others.iter().sum::<usize>(),
+        MAX_FETCHES - 2 * MAX_FETCHES_OF_SOURCE
+    );
+    clock.advance(FETCH_EVERY);
+    assert_eq!(taken("e"), MAX_FETCHES_OF_SOURCE);
+    assert!(certificates.state().fetches.len() <= MAX_FETCHES);
+}
+
+#[test]
+fn certificates_that_verified_a_request_outlast_others() {
+    let (certificates, _clock) = certificates();
+    certificates.fetch(&url(0));
+    certificates.prove(&url(0));
+    (1..100).for_each(|number| certificates.fetch(&url(number)));
+    assert!(certificates.get(&url(0)).is_some());
     assert!(
-        certificates.get("https://b.example/1").is_some(),
-        "another host"
+        certificates.get(&url(99)).is_some(),
+        "there is room for a new one"
     );
-    for number in 0..MAX_KEPT {
-        clock.advance(FETCH_EVERY);
-        certificates.fetch(&format!("https://a.example/{number}"));
+    assert!(certificates.get(&url(1)).is_none(), "the oldest one");
+    assert_eq!(certificates.state().unproven.len(), MAX_UNPROVEN);
+    for number in 100..100 + MAX_PROVEN {
+        certificates.fetch(&url(number));
+        certificates.prove(&url(number));
     }
-    assert_eq!(certificates.state().kept.len(), MAX_KEPT);
-    assert!(
-        certificates.get("https://b.example/1").is_none(),
-        "the oldest one"
-    );
-    assert!(certificates.get("https://a.example/15").is_some());
+    assert!(certificates.get(&url(0)).is_none(), "the oldest one");
+    assert_eq!(certificates.state().proven.len(), MAX_PROVEN);
+}
+
+#[test]
+fn only_a_certificate_is_kept() {
+    let (certificates, _clock) = certificates();
+    for url in ["https://a.example/text", "https://a.example/none"] {
+        certificates.fetch(url);
+        certificates.prove(url);
+        assert!(certificates.get(url).is_none(), "{url}");
+    }
 }

@@ -87,6 +87,12 @@ pub(in crate::http) enum Rejection {
     /// The certificate at this URL has to be fetched first.
     #[error("the certificate at {0} could not be fetched")]
     NeedsCertificate(String),
+    /// The certificate at this URL had to be fetched first, and was not tried.
+    #[error(
+        "the certificate at {0} was not tried: it was within the last minute, or too many others \
+         were"
+    )]
+    CertificateNotTried(String),
 }
 
 /// How near a request came to being verified, the least near first.
@@ -121,7 +127,7 @@ impl Rejection {
                 return (Nearness::Untimely, Reverse(*by));
             }
             Self::Mismatch => Nearness::Mismatched,
-            Self::NeedsCertificate(_) => Nearness::Undecided,
+            Self::NeedsCertificate(_) | Self::CertificateNotTried(_) => Nearness::Undecided,
         };
         (nearness, Reverse(Duration::ZERO))
     }
@@ -135,9 +141,10 @@ impl Rejection {
             Self::TooOld { .. } => VerificationResult::TooOld,
             Self::TooEarly { .. } => VerificationResult::TooEarly,
             Self::PartMissing(_) | Self::NoScheme => VerificationResult::PartMissing,
-            Self::UnknownKey(_) | Self::NeedsCertificate(_) | Self::UnexpectedSecret => {
-                VerificationResult::UnknownKey
-            }
+            Self::UnknownKey(_)
+            | Self::NeedsCertificate(_)
+            | Self::CertificateNotTried(_)
+            | Self::UnexpectedSecret => VerificationResult::UnknownKey,
         }
     }
 }

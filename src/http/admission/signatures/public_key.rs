@@ -72,7 +72,7 @@ impl Verifier for PublicKeyVerifier {
         };
         let is_verified = match &self.certificate {
             None => self.keys.iter().any(verifies),
-            Some(source) => verifies(&source.key(request, self.algorithm)?),
+            Some(source) => source.verifies(request, self.algorithm, verifies)?,
         };
         if is_verified {
             Ok(Verified::default())
@@ -83,12 +83,23 @@ impl Verifier for PublicKeyVerifier {
 }
 
 impl CertificateSource {
-    /// The key of the certificate that the request names, if it was fetched already.
-    fn key(
+    /// Whether the key of the certificate that the request names verifies it.
+    fn verifies(
         &self,
         request: &RequestView<'_>,
         algorithm: PublicKeyAlgorithm,
-    ) -> Result<PublicKey, Rejection> {
+        verifies: impl Fn(&PublicKey) -> bool,
+    ) -> Result<bool, Rejection> {
+        let url = self.url(request)?;
+        let is_verified = verifies(&self.key(&url, algorithm)?);
+        if is_verified {
+            self.certificates.prove(&url);
+        }
+        Ok(is_verified)
+    }
+
+    /// The URL that the request names, of a host that may be asked.
+    fn url(&self, request: &RequestView<'_>) -> Result<String, Rejection> {
         let unreadable = || Rejection::Unreadable(self.url.as_str().to_owned());
         let url = String::from_utf8(self.url.evaluate(request)?).map_err(|_| unreadable())?;
         let host = host_of(&url).ok_or_else(unreadable)?;
@@ -96,8 +107,13 @@ impl CertificateSource {
             let problem = format!("certificate_hosts has no pattern for {host}");
             return Err(Rejection::UnknownKey(problem));
         }
-        let Some(certificate) = self.certificates.get(&url) else {
-            return Err(Rejection::NeedsCertificate(url));
+        Ok(url)
+    }
+
+    /// The key of the certificate at a URL, if it was fetched already.
+    fn key(&self, url: &str, algorithm: PublicKeyAlgorithm) -> Result<PublicKey, Rejection> {
+        let Some(certificate) = self.certificates.get(url) else {
+            return Err(Rejection::NeedsCertificate(url.to_owned()));
         };
         let key = PublicKey::of_certificate(&certificate, algorithm);
         key.ok_or_else(|| {

@@ -101,14 +101,19 @@ async fn check(
     request: &Request<'_>,
     body: &Bytes,
 ) -> Result<Result<Checked, ApiError>, ApiError> {
+    let verification = &request.verification;
     let mut checked = check_body(app, context, request, body).await?;
     if let Err(Refusal::NotVerified(Rejection::NeedsCertificate(url))) = &checked {
-        let fetch = app.source_gates.fetch_certificate(url.clone());
+        let gates = &app.source_gates;
+        let fetch = gates.fetch_certificate(verification.label(), url.clone());
         // After the deadline the provider is asked to send the request again.
-        let _ = tokio::time::timeout_at(context.deadline, fetch).await;
+        let fetched = tokio::time::timeout_at(context.deadline, fetch).await;
+        if let Ok(false) = fetched {
+            let rejection = Rejection::CertificateNotTried(url.clone());
+            return Err(not_verified(app, context, verification, &rejection));
+        }
         checked = check_body(app, context, request, body).await?;
     }
-    let verification = &request.verification;
     let refusal = match checked {
         Ok(checked) => {
             if !matches!(checked, Checked::UnsignedHandshake(_)) {

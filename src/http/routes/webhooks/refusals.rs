@@ -44,7 +44,7 @@ pub(super) fn not_verified(
         "a request is not verified"
     );
     let is_logged = verification.count_rejection(rejection, app.source_gates.seconds());
-    if let Rejection::NeedsCertificate(_) = rejection {
+    if let Rejection::NeedsCertificate(_) | Rejection::CertificateNotTried(_) = rejection {
         if is_logged {
             log::warn!(
                 request_id = context.id(), source, result, reason:% = rejection;
