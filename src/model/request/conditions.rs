@@ -12,7 +12,7 @@ use ::http::HeaderName;
 use ::http::header::CONTENT_TYPE;
 use serde::Deserialize;
 
-use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
+use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, strict_value_at};
 use super::template::Template;
 use super::view::RequestView;
 use crate::model::number::Number;
@@ -133,7 +133,7 @@ impl Conditions {
         let document = document.and_then(Result::ok);
         let body = self.body.iter().map(|(pointer, patterns)| {
             let value = match (document, JsonPointer::parse(pointer)) {
-                (Some(document), Some(pointer)) => value_at(document, &pointer)
+                (Some(document), Some(pointer)) => strict_value_at(document, &pointer)
                     .map(|value| value.map(|value| Value::of(value.get(), value))),
                 // A body that is no JSON matches no line, not even one for a missing value.
                 _ => Err(Ambiguous),

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::form;
-use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, value_at};
+use super::json::{Ambiguous, JsonPointer, Lookup, document, scalar_text, strict_value_at};
 use super::template::{Part, Template};
 use super::view::RequestView;
 
@@ -127,7 +127,7 @@ impl<'a> Evaluation<'_, 'a> {
     /// verify either.
     fn json(&self, pointer: &JsonPointer) -> Lookup<Cow<'a, [u8]>> {
         let document: &'a RawValue = document(self.request.body).map_err(|_| Ambiguous)?;
-        let Some(value) = value_at(document, pointer)? else {
+        let Some(value) = strict_value_at(document, pointer)? else {
             return Ok(None);
         };
         Ok(scalar_text(value)?.map(|text| match text {

@@ -82,6 +82,17 @@ pub fn value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a
     Ok(found.value)
 }
 
+/// As [`value_at`], for readers that decide on trust. A number in the pointer is the index of an
+/// array: a member of that name is ambiguous, since a receiver may take its object for the array,
+/// as PHP does, and find elements there that nobody looked at.
+pub fn strict_value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Lookup<&'a RawValue> {
+    let found = find(document, pointer);
+    if found.is_ambiguous || found.has_numbered_member {
+        return Err(Ambiguous);
+    }
+    Ok(found.value)
+}
+
 /// The value at a pointer. Of a repeated member the last one counts, as it does for routes.
 pub fn last_value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Option<&'a RawValue> {
     find(document, pointer).value
@@ -92,12 +103,14 @@ pub fn last_value_at<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Optio
 struct Found<'a> {
     value: Option<&'a RawValue>,
     is_ambiguous: bool,
+    /// Whether a number in the pointer was the name of a member.
+    has_numbered_member: bool,
 }
 
 fn find<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Found<'a> {
     let mut found = Found {
         value: Some(document),
-        is_ambiguous: false,
+        ..Found::default()
     };
     for token in &pointer.tokens {
         let Some(value) = found.value else { break };
@@ -111,12 +124,13 @@ fn find<'a>(document: &'a RawValue, pointer: &JsonPointer) -> Found<'a> {
             Ok(Found::default())
         };
         let child = child.unwrap_or(Found {
-            value: None,
             is_ambiguous: true,
+            ..Found::default()
         });
         found = Found {
             value: child.value,
             is_ambiguous: found.is_ambiguous || child.is_ambiguous,
+            has_numbered_member: found.has_numbered_member || child.has_numbered_member,
         };
     }
     found
@@ -176,6 +190,7 @@ impl<'de> Visitor<'de> for Member<'_> {
             let name = member_name(name);
             if name.as_deref() == Some(self.0) {
                 found.is_ambiguous |= found.value.is_some();
+                found.has_numbered_member = array_index(self.0).is_some();
                 found.value = Some(map.next_value::<&RawValue>()?);
             } else {
                 found.is_ambiguous |= name.is_none();
@@ -205,7 +220,7 @@ impl<'de> Visitor<'de> for Element {
         }
         Ok(Found {
             value: found,
-            is_ambiguous: false,
+            ..Found::default()
         })
     }
 }

@@ -86,6 +86,24 @@ fn an_ambiguous_value_matches_nothing() {
     assert!(!matches("body.\"/a\" = [{ exists = false }]", &no_json));
 }
 
+/// A receiver in PHP can't tell the object from the array.
+#[test]
+fn a_number_is_the_index_of_an_array_and_no_member() {
+    for (body, first, has_no_second) in [
+        (r#"{"a":["x"]}"#, true, true),
+        (r#"{"a":["x","y"]}"#, true, false),
+        (r#"{"a":{"0":"x"}}"#, false, true),
+        (r#"{"a":{"0":"x","1":"y"}}"#, false, false),
+        (r#"{"a":{"b":"x"}}"#, false, true),
+    ] {
+        let request = TestRequest::of_body(body);
+        assert_eq!(matches("body.'/a/0' = ['x']", &request), first, "{body}");
+        assert_eq!(request.text("{json./a/0}").is_some(), first, "{body}");
+        let second = "body.'/a/1' = [{ exists = false }]";
+        assert_eq!(matches(second, &request), has_no_second, "{body}");
+    }
+}
+
 #[test]
 fn all_lines_must_match() {
     let request = TestRequest::of_body(r#"{"a":1}"#)

@@ -421,6 +421,13 @@ fn the_conditions_of_a_provider_are_part_of_its_verification() {
                 matches!(other.verify(), Err(Rejection::Unreadable(_))),
                 "{name}"
             );
+            let object = text.replacen(":[", ":{\"0\":", 1);
+            let object = object.replacen("}]}", "},\"2\":{}}}", 1);
+            other.body = object.into_bytes();
+            assert!(
+                matches!(other.verify(), Err(Rejection::PartMissing(_))),
+                "{name}"
+            );
         }
     }
 }
