@@ -544,6 +544,11 @@ fn handshakes_that_sign_for_strangers_or_can_never_match_are_refused() {
             "sources.a.origins[1]: \"https://a.example\": expected a host's name such as \"eventgrid.azure.net\"",
         ),
         (
+            "handshakes = [\"discord_interactions\", \"discord\"]\n\
+             verify.hmac = { header = \"X\", secrets = [\"s\"] }",
+            "sources.a.handshakes: \"discord_interactions\" contradicts \"discord\": a /type of 1 is an event under the one and a PING under the other, so that no event would be stored: expected one of them, and a source for each",
+        ),
+        (
             "hub_topics = [\"a\"]",
             "sources.a.hub_topics: is never used: expected \"hub\" in handshakes",
         ),

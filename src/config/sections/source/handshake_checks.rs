@@ -17,6 +17,14 @@ const MAX_HANDSHAKES: usize = 16;
 /// The longest origin, in characters: that of a value which is echoed.
 const MAX_ORIGIN: usize = 256;
 
+/// Handshakes of which the one takes the other's events for questions, and the reason.
+const CONTRADICTIONS: [(HandshakeName, HandshakeName, &str); 1] = [(
+    HandshakeName::Discord,
+    HandshakeName::DiscordInteractions,
+    "a /type of 1 is an event under the one and a PING under the other, so that no event would be \
+     stored: expected one of them, and a source for each",
+)];
+
 /// Checks the handshakes of a source, and the settings that only they use.
 pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> Checked {
     let key_of = |name: &str| format!("{key}.{name}");
@@ -39,6 +47,7 @@ pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> 
             Handshake::Described(table) => check_table(table, &key, source, context)?,
         }
     }
+    check_contradictions(&list, handshakes)?;
     let has = |name| handshakes.contains(&Handshake::Named(name));
     let unused = [
         (
@@ -67,6 +76,22 @@ pub(super) fn check(key: &str, source: &Source, context: &SourceContext<'_>) -> 
         }
     }
     check_origins(&key_of("origins"), source.origins.as_deref())
+}
+
+/// Refuses handshakes of which one would swallow the events that the other leaves.
+fn check_contradictions(key: &str, handshakes: &[Handshake]) -> Checked {
+    let has = |name| handshakes.contains(&Handshake::Named(name));
+    for (one, other, reason) in CONTRADICTIONS {
+        if has(one) && has(other) {
+            let problem = format!(
+                "{:?} contradicts {:?}: {reason}",
+                other.as_str(),
+                one.as_str()
+            );
+            return Err((key.to_owned(), problem));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses an origin that no request can name: those with other characters are answered 400.
