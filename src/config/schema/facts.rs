@@ -152,7 +152,6 @@ fn of_sources() -> Vec<Fact> {
         fact("Source", "verify_any").with("maxItems", 4),
         fact("Answer", "status").default(200).between(200, 299),
         fact("Answer", "body").default(""),
-        fact("Answer", "content_type").default("text/plain"),
         fact("HandshakeTable", "signed").default(true),
         fact("HandshakeTable", "status")
             .default(200)

@@ -30,15 +30,21 @@ fn a_sources_own_answer_is_for_accepted_and_duplicate_events_alike() {
 }
 
 #[test]
-fn an_empty_answer_has_neither_a_body_nor_a_type() {
+fn an_empty_answer_has_no_body_and_the_type_that_is_given() {
     let scene = Scene::new(
         "[sources.a]\ndestinations = [\"orders\"]\nanswer = { status = 204 }\n\
-         [sources.b]\ndestinations = [\"orders\"]\nanswer = {}",
+         [sources.b]\ndestinations = [\"orders\"]\nanswer = {}\n\
+         [sources.c]\ndestinations = [\"orders\"]\n\
+         answer = { status = 204, content_type = \"application/json\" }",
     );
-    for (path, status) in [("/webhooks/a", 204), ("/webhooks/b", 200)] {
+    for (path, status, content_type) in [
+        ("/webhooks/a", 204, None),
+        ("/webhooks/b", 200, None),
+        ("/webhooks/c", 204, Some("application/json")),
+    ] {
         let reply = scene.post(path, &[("Idempotency-Key", "k")], b"1");
         assert_eq!((reply.status, reply.text().as_str()), (status, ""));
-        assert_eq!(reply.header("content-type"), None);
+        assert_eq!(reply.header("content-type"), content_type);
     }
 }
 

@@ -6,6 +6,8 @@ use crate::config::rules::{Checked, bad, quoted};
 
 /// The longest body of an answer. Providers that look at it want a word or a line.
 const MAX_BODY_BYTES: usize = 4096;
+/// The type of a body for which none is given.
+const CONTENT_TYPE: &str = "text/plain";
 
 /// The answer to an accepted event or a duplicate, in place of 202 and the contract's JSON. The
 /// event's id is in the header `Relay-Event-Id`.
@@ -17,8 +19,9 @@ pub struct Answer {
     pub status: u16,
     /// The body, a constant. Default: empty.
     pub body: String,
-    /// The body's type. Default: `text/plain`.
-    pub content_type: String,
+    /// The body's type, `text/plain` unless another one is given. One that is given is sent without
+    /// a body, too.
+    pub content_type: Option<String>,
 }
 
 impl Default for Answer {
@@ -26,12 +29,18 @@ impl Default for Answer {
         Self {
             status: 200,
             body: String::new(),
-            content_type: "text/plain".to_owned(),
+            content_type: None,
         }
     }
 }
 
 impl Answer {
+    /// The type to send, if there is one to be told.
+    pub fn content_type(&self) -> Option<&str> {
+        let of_body = (!self.body.is_empty()).then_some(CONTENT_TYPE);
+        self.content_type.as_deref().or(of_body)
+    }
+
     pub(super) fn check(&self, key: &str) -> Checked {
         if !(200..=299).contains(&self.status) {
             let expected = "200 to 299: a refusal is relay's own to decide";
@@ -45,7 +54,7 @@ impl Answer {
             let expected = format!("at most {MAX_BODY_BYTES} bytes");
             return bad(&body, format_args!("{} bytes", self.body.len()), &expected);
         }
-        check_content_type(&format!("{key}.content_type"), &self.content_type)
+        check_content_type(&format!("{key}.content_type"), self.content_type.as_deref())
     }
 }
 
@@ -58,7 +67,11 @@ pub(super) fn check_no_body(key: &str, status: u16) -> Checked {
     Ok(())
 }
 
-fn check_content_type(key: &str, text: &str) -> Checked {
+/// Refuses a text that is no media type.
+pub(super) fn check_content_type(key: &str, text: Option<&str>) -> Checked {
+    let Some(text) = text else {
+        return Ok(());
+    };
     let is_token = |part: &str| {
         !part.is_empty()
             && part

@@ -26,8 +26,8 @@ pub(super) fn answer(own: Option<&Answer>, event_id: &str, status: &'static str)
     let headers = response.headers_mut();
     let id = HeaderValue::try_from(event_id).expect("an id is visible ASCII");
     headers.insert(EVENT_ID, id);
-    if !own.body.is_empty() {
-        let content_type = HeaderValue::try_from(&own.content_type);
+    if let Some(content_type) = own.content_type() {
+        let content_type = HeaderValue::try_from(content_type);
         headers.insert(CONTENT_TYPE, content_type.expect("a checked media type"));
     }
     response
