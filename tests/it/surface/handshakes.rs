@@ -312,6 +312,7 @@ fn discord_s_ping_is_answered_and_its_events_are_stored() {
     let scene = signed("handshakes = [\"discord\"]");
     let reply = post_signed(&scene, r#"{"version":1,"type":0}"#);
     assert_eq!((reply.status, reply.text().as_str()), (204, ""));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(scene.stored(), 0);
     for body in [r#"{"type":1}"#, r#"{"type":"0"}"#, r#"{"type":0,"type":1}"#] {
         assert_eq!(post_signed(&scene, body).status, 202, "{body}");
@@ -606,6 +607,14 @@ fn handshakes_that_sign_for_strangers_or_can_never_match_are_refused() {
         (
             "handshakes = [{ method = \"GET\", signed = false, status = 204, text = \"a\" }]",
             "sources.a.handshakes[0].text: contradicts status = 204, which has no body",
+        ),
+        (
+            "handshakes = [{ method = \"GET\", signed = false, text = \"a\", content_type = \"text/html\" }]",
+            "sources.a.handshakes[0].content_type: contradicts text, which has a type of its own",
+        ),
+        (
+            "handshakes = [{ method = \"GET\", signed = false, content_type = \"text\" }]",
+            "sources.a.handshakes[0].content_type: \"text\": expected a media type such as \"text/plain\"",
         ),
     ] {
         assert_eq!(hub(settings), expected);

@@ -2,7 +2,7 @@
 //! refused.
 
 use crate::config::rules::{Checked, bad, quoted};
-use crate::config::sections::source::answer::check_no_body;
+use crate::config::sections::source::answer::{check_content_type, check_no_body};
 use crate::config::sections::source::conditions::check_conditions;
 use crate::config::sections::source::handshakes::{
     Handshake, HandshakeMethod, HandshakeName, HandshakeTable, ReplyJson, ReplyText,
@@ -201,13 +201,24 @@ fn check_table(
         let problem = "has a control character: expected text in one line, without tabs";
         return Err((key_of(name), problem.to_owned()));
     }
-    if table.text.as_ref().is_some_and(|text| !text.0.is_empty()) {
-        check_no_body(&key_of("text"), table.status)?;
+    check_body(table, key)
+}
+
+/// Refuses a body beside a status that has none, and a type of one's own for it.
+fn check_body(table: &HandshakeTable, key: &str) -> Checked {
+    let key_of = |name: &str| format!("{key}.{name}");
+    let has_text = table.text.as_ref().is_some_and(|text| !text.0.is_empty());
+    for (name, is_set) in [("text", has_text), ("json", table.json.is_some())] {
+        if !is_set {
+            continue;
+        }
+        check_no_body(&key_of(name), table.status)?;
+        if table.content_type.is_some() {
+            let problem = format!("contradicts {name}, which has a type of its own");
+            return Err((key_of("content_type"), problem));
+        }
     }
-    if table.json.is_some() {
-        check_no_body(&key_of("json"), table.status)?;
-    }
-    Ok(())
+    check_content_type(&key_of("content_type"), table.content_type.as_deref())
 }
 
 /// Refuses a look at the body of a request that has none.

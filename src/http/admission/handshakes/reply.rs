@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::de::IgnoredAny;
 use sha2::Sha256;
 
@@ -53,6 +53,8 @@ impl Charset {
 pub(super) struct Reply {
     status: StatusCode,
     body: Body,
+    /// The type of an answer without a body.
+    content_type: Option<HeaderValue>,
     hmac_of: Option<Template>,
     /// The rule for the values that it echoes; none if only the provider can ask.
     charset: Option<Charset>,
@@ -79,6 +81,10 @@ impl Reply {
                 Some(json) => Body::Json(json.clone()),
                 None => Body::Text(table.text.clone().unwrap_or_default()),
             },
+            content_type: table
+                .content_type
+                .as_ref()
+                .map(|text| HeaderValue::try_from(text).expect("a checked media type")),
             hmac_of: table.hmac_of.clone(),
             charset: (!table.signed).then_some(charset),
         }
@@ -102,13 +108,17 @@ impl Reply {
             charset: self.charset,
             hmac,
         };
-        let response = match &self.body {
+        let mut response = match &self.body {
             Body::Text(text) => plain_text(self.status, values.text(text)?),
             Body::Json(json) => {
                 let document = values.json(json)?;
                 with_type(self.status, "application/json", document.to_string())
             }
         };
+        if let Some(content_type) = &self.content_type {
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
         Ok(uncached(response))
     }
 }

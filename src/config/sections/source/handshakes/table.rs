@@ -21,6 +21,9 @@ pub struct HandshakeTable {
     /// The status of the answer, 200 to 299. Default: 200.
     #[serde(default = "status")]
     pub status: u16,
+    /// The type of an answer without a body, such as `application/json`.
+    #[serde(default)]
+    pub content_type: Option<String>,
     /// The answer's body as plain text.
     #[serde(default)]
     pub text: Option<ReplyText>,
