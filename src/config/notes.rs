@@ -36,6 +36,7 @@ impl Config {
                 }
                 notes.extend(malleable_key(&key, source, scheme));
                 notes.extend(malleable_body(&key, source, scheme));
+                notes.extend(unsigned_key(&key, source, scheme));
             }
             if schemes.iter().any(|(_, scheme)| has_time(scheme)) {
                 notes.extend(self.unsigned_destinations(&key, source));
@@ -303,6 +304,28 @@ fn malleable_body(key: &str, source: &Source, scheme: &Verify) -> Option<String>
     };
     Some(format!(
         "{key}.idempotency: \"body\": {reason}: a copy of a request would be a new event"
+    ))
+}
+
+/// An idempotency key in a part of the body that the signature leaves out.
+fn unsigned_key(key: &str, source: &Source, scheme: &Verify) -> Option<String> {
+    let request = scheme.signed_request()?;
+    if request.covers_body() {
+        return None;
+    }
+    let signatures = signature_places(scheme);
+    let mut pointers = source.idempotency.places().iter().filter_map(|place| {
+        let IdempotencyKeyAt::JsonPointer(text) = place else {
+            return None;
+        };
+        let part = Part::Json(JsonPointer::parse(text)?);
+        let is_known = request.signed.has(&part) || signatures.contains(&part);
+        (!is_known).then_some(text)
+    });
+    let text = pointers.next()?;
+    Some(format!(
+        "{key}.idempotency: the signature does not cover {text}: whoever captured a request can \
+         send it with the key of an event to come, which is then a duplicate"
     ))
 }
 

@@ -150,3 +150,23 @@ fn a_scheme_takes_its_secret_from_a_variable() {
     };
     assert_eq!(scheme.secrets, [Secret::new("from the environment")]);
 }
+
+#[test]
+fn a_key_that_the_signature_leaves_out_is_noted() {
+    for (signed, is_noted) in [
+        ("{query.id}", true),
+        ("{json./other}", true),
+        ("{json./id}", false),
+        ("{body}", false),
+    ] {
+        let text = format!(
+            "[destinations.d]\nurl = 'http://x/'\n[sources.a]\ndestinations = ['d']\n\
+             idempotency = [{{ json_pointer = '/id' }}, 'body']\n\
+             verify.hmac = {{ header = 'X', signed = '{signed}', secrets = ['s'] }}"
+        );
+        let notes = load(&text, &[]).expect(&text).notes();
+        let note = "sources.a.idempotency: the signature does not cover /id: ";
+        let found = notes.iter().any(|line| line.starts_with(note));
+        assert_eq!(found, is_noted, "{signed}: {notes:?}");
+    }
+}
