@@ -1,9 +1,12 @@
 //! The identity of a configuration file: a digest of all its settings but the secrets.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
+
+use crate::model::origin_of;
 
 /// Keys whose texts are names, places or words of relay's own. Any other text is left out of the
 /// digest unless it is a number with a unit: a published digest of a short secret is as good as
@@ -114,7 +117,7 @@ fn add_value<'a>(digest: &mut Sha256, value: &'a Value, place: &mut Vec<&'a str>
             digest.update(b"]");
         }
         Value::String(text) => match without_secrets(text, place) {
-            Some(text) => add(digest, b's', text),
+            Some(text) => add(digest, b's', &text),
             None => digest.update(b"*"),
         },
         other => add(digest, b'v', &other.to_string()),
@@ -130,21 +133,15 @@ fn is_private(place: &[&str]) -> bool {
 }
 
 /// The part of a text that is no secret; none if all of it may be one.
-fn without_secrets<'a>(text: &'a str, place: &[&str]) -> Option<&'a str> {
+fn without_secrets<'a>(text: &'a str, place: &[&str]) -> Option<Cow<'a, str>> {
     let (key, tables) = place.split_last()?;
-    if let Some((scheme, rest)) = text.split_once("://") {
-        // A path or a query may be a secret, and so are a user's name and password.
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let end = scheme.len() + "://".len() + authority.len();
-        return match authority.rsplit_once('@') {
-            Some((_, host)) => Some(host),
-            None => Some(&text[..end]),
-        };
+    if let Some(origin) = origin_of(text) {
+        return Some(origin.into());
     }
     let is_reference = key.ends_with("_env") || key.ends_with("_file");
     let is_of_plain_table = tables.contains(&"when") || tables.contains(&"idempotency");
     let is_plain = PLAIN.contains(key) || is_reference || is_quantity(text) || is_of_plain_table;
-    is_plain.then_some(text)
+    is_plain.then_some(text.into())
 }
 
 /// Whether a text is a duration or a size: `15s`, `64KiB`, `forever`.

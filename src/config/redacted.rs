@@ -1,6 +1,6 @@
 //! The settings that take effect, as operators may see them. Each field is named here, so that a
-//! new one can't be shown without a decision: URLs are shown up to their path, headers by their
-//! names, secrets as their number.
+//! new one can't be shown without a decision: URLs are shown up to their path and without a user,
+//! headers by their names, secrets as their number.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::config::rules::shown;
 use crate::config::sections::{
     Acme, Admin, Database, EventTypeAt, RateLimit, Server, SourceVerify, Tls,
 };
-use crate::model::{DeliveryOrder, OnDead, OrderBy};
+use crate::model::{DeliveryOrder, OnDead, OrderBy, shown_url};
 
 impl Resolved {
     /// The settings without secrets.
@@ -70,7 +70,7 @@ fn server(server: &Server) -> Value {
         "max_header_bytes": server.max_header_bytes,
         "request_timeout": shown(server.request_timeout),
         "shutdown_grace": shown(server.shutdown_grace),
-        "public_url": server.public_url.as_deref().map(origin),
+        "public_url": server.public_url.as_deref().map(shown_url),
         "trusted_proxies": texts(&server.trusted_proxies),
         "tls": server.tls.as_ref().map(tls),
         "acme": server.acme.as_ref().map(acme),
@@ -120,7 +120,7 @@ fn acme(settings: &Acme) -> Value {
     json!({
         "domains": settings.domains,
         "email": settings.email,
-        "directory_url": origin(&settings.directory_url),
+        "directory_url": shown_url(&settings.directory_url),
         "accept_terms": settings.accept_terms,
         "external_port": settings.external_port,
         "ca_file": settings.ca_file.as_deref().map(path),
@@ -200,7 +200,7 @@ fn source(policy: &SourcePolicy) -> Value {
         "forward_authorization": policy.forward_authorization,
         "rate_limit": policy.rate_limit.map(rate_limit),
         "allow_ips": texts(&policy.allow_ips),
-        "public_url": policy.public_url.as_deref().map(origin),
+        "public_url": policy.public_url.as_deref().map(shown_url),
         "handshakes": policy.handshakes.len(),
         "answer": policy.answer.is_some(),
     })
@@ -234,17 +234,6 @@ fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(T::to_string).collect()
 }
 
-/// A URL up to its path, which may be a secret.
-fn origin(url: &str) -> String {
-    let host = url
-        .split_once("://")
-        .map_or(0, |(scheme, _)| scheme.len() + 3);
-    match url[host..].find('/') {
-        Some(path) => format!("{}/…", &url[..host + path]),
-        None => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -258,6 +247,8 @@ mod tests {
         level = "off"
         [api]
         keys = ["SECRET-key"]
+        [server]
+        public_url = "https://user:SECRET@hooks.example"
         [destinations.d]
         url = "https://user.example/SECRET/path?token=SECRET"
         secrets = ["whsec_U0VDUkVUU0VDUkVUU0VDUkVUU0VDUkVU"]
@@ -268,7 +259,7 @@ mod tests {
         heartbeat = { url = "https://SECRET.example/SECRET", every = "1m" }
         [sources.s]
         destinations = ["d"]
-        public_url = "https://hooks.example/SECRET/in"
+        public_url = "https://user:SECRET@hooks.example/SECRET/in"
         params = { key = "SECRET" }
         verify = { token = { header = "X-Token", secrets = ["SECRET-token"] } }
     "#;
@@ -285,6 +276,8 @@ mod tests {
         assert!(
             shown.contains("set (1)")
                 && shown.contains("https://user.example/…")
+                && shown.contains("\"https://hooks.example\"")
+                && shown.contains("\"https://hooks.example/…\"")
                 && shown.contains(r#""format":"slack""#),
             "{shown}"
         );

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::http::{HeaderName, Uri};
 
 use crate::config::secrets::Secret;
+use crate::model::without_password;
 
 /// The longest timeout. The bound finds a typo such as `"15d"` for `"15s"`.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -130,5 +131,5 @@ pub(super) fn check_public_url(key: &str, url: &str) -> Checked {
         return Ok(());
     }
     let expected = "a URL without a query, such as \"https://hooks.example.com\"";
-    bad(key, quoted(url), expected)
+    bad(key, quoted(&without_password(url)), expected)
 }

@@ -55,7 +55,7 @@ pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCou
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
 pub(crate) use trend::slope;
-pub use url::{InvalidUrl, TargetUrl, literal_address};
+pub use url::{InvalidUrl, TargetUrl, literal_address, origin_of, shown_url, without_password};
 
 /// Whether `name` can name a source or a destination: 1–64 characters of `[A-Za-z0-9._-]`.
 pub fn is_name(name: &str) -> bool {

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -81,6 +82,40 @@ impl TargetUrl {
     /// (`127.0.0.1`, `127.1`, `0x7f000001`, `[::1]`).
     pub fn literal_address(&self) -> Option<IpAddr> {
         literal_address(&self.host)
+    }
+}
+
+/// The scheme, the host and the port of a text that may be a URL; none of another one. The rest may
+/// be a secret: a user's name and password, a path and a query.
+pub fn origin_of(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    Some(format!("{scheme}://{host}"))
+}
+
+/// A URL as it may be shown: its origin, and a mark if there is more.
+pub fn shown_url(url: &str) -> String {
+    let Some(origin) = origin_of(url) else {
+        return "…".to_owned();
+    };
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    if rest.contains(['/', '?', '#']) {
+        format!("{origin}/…")
+    } else {
+        origin
+    }
+}
+
+/// A text that may be a URL, without a user's name and password. The last `@` ends them: a password
+/// may hold characters that a URL has to encode.
+pub fn without_password(text: &str) -> Cow<'_, str> {
+    let Some((_, rest)) = text.rsplit_once('@') else {
+        return text.into();
+    };
+    match text.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://***@{rest}").into(),
+        None => format!("***@{rest}").into(),
     }
 }
 
@@ -225,9 +260,8 @@ impl<'de> Deserialize<'de> for TargetUrl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map_err(|error| match error {
-            // The text may contain a password.
             InvalidUrl::UserInfo => D::Error::custom(error),
-            _ => D::Error::custom(format_args!("{text:?}: {error}")),
+            _ => D::Error::custom(format_args!("{:?}: {error}", without_password(&text))),
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::cli::doctor::handshakes::{self, Outcome};
 use crate::cli::doctor::report::Report;
 use crate::cli::send::post::Door;
 use crate::config::{Handshake, Resolved, SourcePolicy, Verify};
+use crate::model::shown_url;
 
 /// `is_served`: whether a server has the database open, so that it can be asked.
 pub(super) fn look(report: &mut Report, config: &Resolved, names: &[String], is_served: bool) {
@@ -33,7 +34,7 @@ fn look_at_url(
 ) {
     let name = if name == "*" { "NAME" } else { name };
     if let Some(url) = &source.public_url {
-        let fact = format!("its sender posts to {}/webhooks/{name}", origin(url));
+        let fact = format!("its sender posts to {}/webhooks/{name}", shown_url(url));
         return report.ok(about, fact);
     }
     let door = Door::of(config.server.listen, config.server.speaks_tls());
@@ -42,15 +43,6 @@ fn look_at_url(
          (server.public_url says how others reach it)"
     );
     report.ok(about, fact);
-}
-
-/// A URL up to its path, which may be a secret.
-fn origin(url: &str) -> String {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    match url[host..].find('/') {
-        Some(path) => format!("{}/…", &url[..host + path]),
-        None => url.to_owned(),
-    }
 }
 
 fn look_at_verification(report: &mut Report, about: &str, source: &SourcePolicy) {

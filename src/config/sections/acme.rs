@@ -6,6 +6,7 @@ use ::http::Uri;
 use serde::Deserialize;
 
 use crate::config::rules::{Checked, bad, quoted};
+use crate::model::without_password;
 
 /// Names of a certificate at most: authorities take a hundred.
 const MAX_DOMAINS: usize = 100;
@@ -61,7 +62,7 @@ impl Acme {
         if !is_https(&self.directory_url) {
             return bad(
                 &format!("{key}.directory_url"),
-                quoted(&self.directory_url),
+                quoted(&without_password(&self.directory_url)),
                 "a URL of https, such as that of Let's Encrypt",
             );
         }

@@ -72,6 +72,19 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.url: \"ftp://x/\": must be an absolute http or https URL",
     ),
     (
+        "[destinations.a]\nurl = 'ftp://u:hush@x/'",
+        "destinations.a.url: \"ftp://***@x/\": must be an absolute http or https URL",
+    ),
+    (
+        "[server]\npublic_url = 'https://u:hush@x/?a'",
+        "server.public_url: \"https://***@x/?a\": expected a URL without a query",
+    ),
+    (
+        "[server.acme]\ndomains = ['a.example']\naccept_terms = true\n\
+         directory_url = 'https://u:hush@x/'",
+        "server.acme.directory_url: \"https://***@x/\": expected a URL of https",
+    ),
+    (
         "[destinations.a]\nurl = 'http://x/ok?q=a<b'",
         "destinations.a.url: \"http://x/ok?q=a<b\": must not hold '<' (percent-encode it: %3C)",
     ),

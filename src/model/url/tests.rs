@@ -100,3 +100,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_url_is_shown_up_to_its_path_and_without_a_user() {
+    for (text, shown) in [
+        ("https://x.example", "https://x.example"),
+        ("https://x.example:8443/", "https://x.example:8443/…"),
+        ("https://x.example/hush?hush", "https://x.example/…"),
+        ("https://x.example?hush", "https://x.example/…"),
+        ("https://u:hush@x.example", "https://x.example"),
+        ("https://u:hush@hush@x.example/a@b", "https://x.example/…"),
+        ("hush", "…"),
+    ] {
+        assert_eq!(shown_url(text), shown, "{text}");
+    }
+}
+
+#[test]
+fn an_error_shows_a_text_without_a_password() {
+    for (text, shown) in [
+        ("ftp://u:hush@x/a", "ftp://***@x/a"),
+        ("https://u:hu/sh?@x/a", "https://***@x/a"),
+        ("u:hush@x", "***@x"),
+        ("ftp://x/a", "ftp://x/a"),
+    ] {
+        assert_eq!(without_password(text), shown, "{text}");
+    }
+}
