@@ -10,7 +10,6 @@ use crate::cli::signals::{ReloadRequests, ServerSignals};
 use crate::cli::sockets;
 use crate::cli::watchdog::{self, Starting};
 use crate::config::{Config, ConfigFile as File, Loaded};
-use crate::model::Level;
 use crate::ops::fd_limit;
 use crate::ops::logging;
 use crate::ops::service_manager::ServiceManager;
@@ -41,8 +40,8 @@ impl Serve {
         say_if_missing(&file);
         fd_limit::raise();
         warn_of_keys(&config);
-        warn_of_idle_settings(&config);
-        for note in config.network_notes() {
+        let notes = config.idle_settings().into_iter();
+        for note in notes.chain(config.network_notes()) {
             log::warn!("{note}");
         }
         let manager = ServiceManager::from_environment();
@@ -152,31 +151,5 @@ fn warn_of_keys(config: &Config) {
              choose another key",
             config.server.listen
         );
-    }
-}
-
-/// Warns of settings that have no effect at the level that runs. They are allowed, since several
-/// builds may share a file.
-fn warn_of_idle_settings(config: &Config) {
-    let level = config.level();
-    if !matches!(level, Level::Simulated | Level::Http) {
-        return;
-    }
-    for (name, to) in &config.destinations {
-        let set = [
-            ("rate_limit", to.rate_limit.is_some()),
-            ("concurrency", to.concurrency.is_some()),
-            (
-                "retry",
-                to.retry.schedule.is_some() || to.retry.jitter.is_some(),
-            ),
-            ("secrets", !to.secrets.is_empty()),
-        ];
-        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-            log::warn!(
-                "destinations.{name}.{key} has no effect at delivery.level = \"{level}\": \
-                 it wants \"durable\""
-            );
-        }
     }
 }

@@ -13,7 +13,8 @@
 //!   identity. `effects`: when a change of a setting takes effect. `changes`: those of a reload.
 //! - `providers`: the settings of well-known senders, which a source takes over by name.
 //! - `check`: references and contradictions. `rules`: the rules of single values. `notes`: allowed
-//!   settings that have a price. `secret_places`: where secrets stand.
+//!   settings that have a price. `idle_settings`: those without effect at the level that runs.
+//!   `secret_places`: where secrets stand.
 //! - `schema`: the JSON Schema of the file, for editors.
 //! - `resolved`: the policies that the rest of the relay reads, with every default applied.
 //!   `network`: the way to a destination. `live`: the handle to the policies that run. `redacted`:
@@ -26,6 +27,7 @@ mod environment;
 mod error;
 mod file;
 mod fingerprint;
+mod idle_settings;
 mod live;
 mod load;
 mod network;
