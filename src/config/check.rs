@@ -88,10 +88,9 @@ impl Config {
         let url = alerts.heartbeat.as_ref().and_then(|to| to.url.as_ref());
         let url = url.and_then(|url| url.reveal().parse::<TargetUrl>().ok());
         if let Some((url, address)) = url.and_then(|url| Some((url.port(), url.literal_address()?)))
-            && self.listens_at(SocketAddr::new(address, url))
+            && let Some(expected) = self.other_than_own(SocketAddr::new(address, url))
         {
-            let expected = "an address other than our own listeners";
-            return bad("alerts.heartbeat.url", "***", expected);
+            return bad("alerts.heartbeat.url", "***", &expected);
         }
         Ok(())
     }
@@ -102,13 +101,9 @@ impl Config {
             return Err((key, EXPECTED_NAME.to_owned()));
         }
         if let Some(address) = to.url.literal_address()
-            && self.listens_at(SocketAddr::new(address, to.url.port()))
+            && let Some(expected) = self.other_than_own(SocketAddr::new(address, to.url.port()))
         {
-            return bad(
-                &format!("{key}.url"),
-                quoted(to.url.origin()),
-                "an address other than our own listeners",
-            );
+            return bad(&format!("{key}.url"), quoted(to.url.origin()), &expected);
         }
         to.check(&key)?;
         let defaults = &self.delivery.defaults;
@@ -192,22 +187,27 @@ impl Config {
 
     /// A proxy at our own listeners would answer CONNECT with an error for ever.
     fn check_proxy(&self, key: &str, proxy: Option<&ProxySetting>) -> Checked {
-        let url = proxy.and_then(ProxySetting::url);
-        let address = url.and_then(|url| Some((url, known_address(url.host())?)));
-        match address {
-            Some((url, address)) if self.listens_at(SocketAddr::new(address, url.port())) => bad(
-                &format!("{key}.proxy"),
-                quoted(&url.to_string()),
-                "an address other than our own listeners",
-            ),
-            _ => Ok(()),
+        let Some(url) = proxy.and_then(ProxySetting::url) else {
+            return Ok(());
+        };
+        let address = known_address(url.host());
+        let address = address.map(|address| SocketAddr::new(address, url.port()));
+        match address.and_then(|address| self.other_than_own(address)) {
+            Some(expected) => bad(&format!("{key}.proxy"), quoted(&url.to_string()), &expected),
+            None => Ok(()),
         }
     }
 
-    fn listens_at(&self, address: SocketAddr) -> bool {
-        [Some(self.server.listen), self.admin.listen]
+    /// The expectation of an address that is one of our own listeners; none of another one.
+    fn other_than_own(&self, address: SocketAddr) -> Option<String> {
+        let listeners = [
+            ("server.listen", Some(self.server.listen)),
+            ("admin.listen", self.admin.listen),
+        ];
+        let mut listeners = listeners
             .into_iter()
-            .flatten()
-            .any(|own| own.port() != 0 && same_listener(own, address))
+            .filter_map(|(key, own)| Some((key, own?)));
+        let (key, own) = listeners.find(|(_, own)| same_listener(*own, address))?;
+        Some(format!("an address other than {key} ({own})"))
     }
 }

@@ -31,8 +31,9 @@ impl Overrides {
         (!keys.is_empty()).then(|| keys.join(", "))
     }
 
-    /// Attributes an error to the variable that its setting came from.
-    pub(super) fn name_variable(&self, error: ConfigError) -> ConfigError {
+    /// Attributes an error to the variables that its setting, and those which it contradicts, came
+    /// from.
+    pub(super) fn name_variables(&self, error: ConfigError) -> ConfigError {
         let ConfigError::Setting {
             origin,
             key,
@@ -41,6 +42,9 @@ impl Overrides {
         else {
             return error;
         };
+        let message = self.0.iter().fold(message, |message, (variable, key)| {
+            with_variable(&message, key, variable)
+        });
         match self.0.iter().find(|(_, overridden)| *overridden == key) {
             Some((variable, _)) => ConfigError::Setting {
                 origin: Origin::Environment,
@@ -58,6 +62,20 @@ impl Overrides {
             },
         }
     }
+}
+
+/// A message with a variable in the place of the key that it overrides.
+fn with_variable(message: &str, key: &str, variable: &str) -> String {
+    // In quotes stands a value, and beside these characters a longer key.
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '"');
+    let mut pieces = message.split(key);
+    let mut named = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let is_whole = !named.ends_with(is_part) && !piece.starts_with(is_part);
+        named.push_str(if is_whole { variable } else { key });
+        named.push_str(piece);
+    }
+    named
 }
 
 /// Applies the variables that are set. Returns which they were.

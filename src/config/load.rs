@@ -224,7 +224,7 @@ impl Unchecked {
         config
             .resolve_secrets(env)
             .and_then(|()| config.find_problem())
-            .map_err(|problem| overrides.name_variable(origin.setting(problem)))?;
+            .map_err(|problem| overrides.name_variables(origin.setting(problem)))?;
         Ok((config, overrides))
     }
 }

@@ -37,7 +37,8 @@ const ERRORS: &[(&str, &str)] = &[
     ),
     (
         "heartbeat = { url = 'http://127.0.0.1:8080/' }",
-        "alerts.heartbeat.url: ***: expected an address other than our own listeners",
+        "alerts.heartbeat.url: ***: expected an address other than server.listen \
+         (127.0.0.1:8080)",
     ),
     (
         "heartbeat = { url = 'http://a/', url_env = 'URL' }",

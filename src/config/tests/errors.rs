@@ -1,6 +1,7 @@
 //! The texts of errors.
 
 use super::load;
+use crate::compiled_level::HAS_POSTGRES;
 
 /// Files, and what their errors contain.
 const FILES: &[(&str, &str)] = &[
@@ -94,7 +95,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[destinations.a]\nurl = 'http://127.0.0.1:8080/'",
-        "destinations.a.url: \"http://127.0.0.1:8080\": expected an address other than our own listeners",
+        "destinations.a.url: \"http://127.0.0.1:8080\": expected an address other than server.listen \
+         (127.0.0.1:8080)",
     ),
     (
         "[destinations.a]\nurl='http://x/'\nsecrets=['env:NAME']",
@@ -387,6 +389,58 @@ fn an_error_names_the_file_the_key_the_value_and_the_expectation() {
             "{text:?}\n  gave {error}\n  not  {expected}"
         );
         assert!(!error.contains("hush"), "{error}");
+    }
+}
+
+#[test]
+fn a_contradiction_names_the_variable_on_either_side() {
+    let postgres = ("RELAY_DATABASE_URL", "postgres://u:hush@h/d");
+    for (text, variable, expected) in [
+        (
+            "[retention]\ndelivered = '7d'",
+            ("RELAY_IDEMPOTENCY_TTL_SECONDS", "2592000"),
+            "relay.toml: retention.delivered: 604800s: expected at least \
+             RELAY_IDEMPOTENCY_TTL_SECONDS (2592000s)",
+        ),
+        (
+            "[admin]\nlisten = '127.0.0.1:1'",
+            ("RELAY_HTTP_ADDR", "127.0.0.1:1"),
+            "relay.toml: admin.listen: 127.0.0.1:1: expected an address other than \
+             RELAY_HTTP_ADDR (127.0.0.1:1)",
+        ),
+        (
+            "[destinations.a]\nurl = 'http://127.0.0.1:1/'",
+            ("RELAY_ADMIN_ADDR", "127.0.0.1:1"),
+            "relay.toml: destinations.a.url: \"http://127.0.0.1:1\": expected an address other \
+             than RELAY_ADMIN_ADDR (127.0.0.1:1)",
+        ),
+        (
+            "[backup]\ndirectory = 'b'",
+            postgres,
+            "relay.toml: backup: contradicts RELAY_DATABASE_URL: a server",
+        ),
+        (
+            "[alerts]\ndestination = 'server.listen'",
+            ("RELAY_HTTP_ADDR", ":1"),
+            "relay.toml: alerts.destination: \"server.listen\": expected the name",
+        ),
+    ] {
+        let error = load(text, &[variable]).expect_err(text);
+        assert!(error.contains(expected), "{text:?}\n  gave {error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+    if HAS_POSTGRES {
+        let error = load("[database]\npath = 'x.db'", &[postgres]).expect_err("two databases");
+        assert!(
+            error.contains("RELAY_DATABASE_URL: contradicts database.path"),
+            "{error}"
+        );
+        let text = "[database]\nurl = 'postgres://h/d'";
+        let error = load(text, &[("RELAY_DB", "x.db")]).expect_err("two databases");
+        assert!(
+            error.contains("database.url: contradicts RELAY_DB"),
+            "{error}"
+        );
     }
 }
 

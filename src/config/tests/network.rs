@@ -97,15 +97,17 @@ fn a_proxy_that_cant_be_used_is_refused_without_a_word_of_its_password() {
         ),
         (
             all("proxy='http://127.0.0.1:8080'"),
-            "delivery.proxy: \"127.0.0.1:8080\": expected an address other than our own listeners",
+            "delivery.proxy: \"127.0.0.1:8080\": expected an address other than server.listen \
+             (127.0.0.1:8080)",
         ),
         (
             all("proxy='http://localhost:8081'"),
-            "delivery.proxy: \"localhost:8081\": expected an",
+            "delivery.proxy: \"localhost:8081\": expected an address other than admin.listen \
+             (127.0.0.1:8081)",
         ),
         (
             own("proxy='http://127.1:8080'"),
-            "destinations.a.proxy: \"127.1:8080\": expected an address other than our own",
+            "destinations.a.proxy: \"127.1:8080\": expected an address other than server.listen",
         ),
         (
             all("proxy='http://p'\nno_proxy=['*.example']"),
