@@ -27,7 +27,7 @@ impl Config {
             notes.extend(self.lost_orders(&key, source));
             let schemes = source.placed_schemes();
             notes.extend(forgeable_routing(&key, source, &schemes));
-            let window = self.resolve_window(name);
+            let window = self.source_window(source);
             for (place, scheme) in &schemes {
                 notes.extend(replayable(&format!("{key}.{place}"), scheme, window));
                 notes.extend(unprotected_body(&format!("{key}.{place}"), scheme));
@@ -84,13 +84,6 @@ impl Config {
             notes.extend(path.and_then(|path| readable_key(&key(), path)));
         }
         notes
-    }
-
-    /// How long a key of the source names its first event.
-    fn resolve_window(&self, source: &str) -> Duration {
-        let resolved = self.resolve();
-        let policy = resolved.source(source);
-        policy.map_or(Duration::MAX, |policy| policy.idempotency_window)
     }
 
     /// Destinations that get the provider's own signature, which expires.
