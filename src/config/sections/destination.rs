@@ -1,15 +1,13 @@
 //! `[destinations.NAME]`: a named destination.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::http::HeaderValue;
+use ::http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
-use crate::config::rules::{
-    Checked, bad, is_header_name, quoted, resolved, signing_secrets, timeout,
-};
+use crate::config::rules::{Checked, bad, quoted, resolved, signing_secrets, timeout};
 use crate::config::secrets::{OneSecret, Secret, SecretList, VariableNames};
 use crate::config::sections::breaker::BreakerSettings;
 use crate::config::sections::delivery::check_limits;
@@ -20,21 +18,7 @@ use crate::config::sections::retry::RetrySettings;
 use crate::config::text_file;
 use crate::config::units;
 use crate::model::TargetUrl;
-
-/// Headers that relay sets itself, or that would break the request.
-const OWN_HEADERS: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "relay-attempt",
-];
+use crate::model::request::is_of_connection;
 
 /// A named destination.
 #[derive(Clone, Debug, Deserialize)]
@@ -208,19 +192,19 @@ impl Destination {
     }
 
     fn check_headers(&self, key: &str) -> Checked {
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         for (name, value) in &self.headers {
-            let lower = name.to_ascii_lowercase();
-            if !is_header_name(name) {
+            let Ok(header) = HeaderName::try_from(name) else {
                 return bad(key, quoted(name), "the name of an HTTP header");
-            }
-            if !seen.insert(lower.clone()) {
+            };
+            let is_own = is_of_connection(&header)
+                || ["webhook-", "relay-"]
+                    .iter()
+                    .any(|prefix| header.as_str().starts_with(prefix));
+            if !seen.insert(header) {
                 return bad(key, quoted(name), "each header once, in whatever case");
             }
-            if OWN_HEADERS.contains(&lower.as_str())
-                || lower.starts_with("webhook-")
-                || lower.starts_with("relay-")
-            {
+            if is_own {
                 return bad(key, quoted(name), "a header that relay doesn't set itself");
             }
             if HeaderValue::try_from(value.reveal()).is_err() {

@@ -111,6 +111,14 @@ const FILES: &[(&str, &str)] = &[
         "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
     ),
     (
+        "[destinations.a]\nurl='http://x/'\nheaders={'Proxy-Authorization'='hush'}",
+        "destinations.a.headers: \"Proxy-Authorization\": expected a header that relay doesn't set",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nheaders={'proxy-connection'='close'}",
+        "destinations.a.headers: \"proxy-connection\": expected a header that relay doesn't set",
+    ),
+    (
         "[destinations.a]\nurl='http://x/'\nheaders=1979-05-27",
         "destinations.a.headers: invalid type: a date or a time, expected another type",
     ),

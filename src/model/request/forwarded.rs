@@ -32,13 +32,21 @@ pub fn is_forwarded(name: &HeaderName) -> bool {
 
 /// Whether a header is meant for one hop, tells about this server, or is a secret of this hop.
 pub fn is_of_this_hop(name: &HeaderName) -> bool {
+    is_of_connection(name)
+        || matches!(
+            &*without_underscores(name),
+            // A destination answers relay, which decodes the answer; the provider never sees it.
+            "accept-encoding" | "cookie" | "x-api-key"
+        )
+}
+
+/// Whether a header belongs to one connection, or tells about the program at one of its ends: the
+/// HTTP client sets it, and no operator and no sender.
+pub fn is_of_connection(name: &HeaderName) -> bool {
     matches!(
         &*without_underscores(name),
-        // A destination answers relay, which decodes the answer; the provider never sees it.
-        "accept-encoding"
-            | "connection"
+        "connection"
             | "content-length"
-            | "cookie"
             | "expect"
             | "host"
             | "keep-alive"
@@ -49,6 +57,5 @@ pub fn is_of_this_hop(name: &HeaderName) -> bool {
             | "transfer-encoding"
             | "upgrade"
             | "user-agent"
-            | "x-api-key"
     )
 }
