@@ -111,7 +111,7 @@ fn scene(count: usize, [healthy, slow]: [u16; 2]) -> Scene {
     let rows = lasting(2 * TIMEOUT + sample());
     let mut waiting = Waiting::new(destinations.collect(), rows, Skew::Even);
     waiting.config.delivery.timeout = TIMEOUT;
-    waiting.config.delivery.connect_timeout = TIMEOUT;
+    waiting.config.delivery.connect_timeout = Some(TIMEOUT);
     // The stop cuts hanging attempts off.
     waiting.config.server.shutdown_grace = Duration::from_millis(100);
     Scene(waiting)

@@ -200,7 +200,7 @@ impl Config {
                 level,
                 workers: self.delivery.workers,
                 timeout: self.delivery.timeout,
-                connect_timeout: self.delivery.connect_timeout,
+                connect_timeout: self.delivery.time_to_connect(),
                 allow_networks: self.delivery.allow_networks.clone(),
                 proxy: self.delivery_proxy(),
                 simulated: self.delivery.simulated.clone(),

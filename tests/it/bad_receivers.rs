@@ -137,7 +137,7 @@ fn misbehaving_receivers_block_no_worker_and_delay_no_other_destination() {
         // With one worker, a receiver that keeps it blocks everything.
         config.delivery.workers = 1;
         config.delivery.timeout = Duration::from_millis(400);
-        config.delivery.connect_timeout = Duration::from_millis(400);
+        config.delivery.connect_timeout = Some(Duration::from_millis(400));
         config.delivery.defaults.retry = every(Duration::from_secs(3600), 3);
         for (at, (_, url, _, _)) in scenes.iter().enumerate() {
             let name = format!("bad{at}");

@@ -128,7 +128,7 @@ fn origins_of_one_key_are_served_beside_many_origins_of_another() {
     let mut relay = TestRelay::start_with("http://127.0.0.1:9/", |config| {
         config.server.shutdown_grace = Duration::from_millis(100);
         config.delivery.timeout = Duration::from_secs(2);
-        config.delivery.connect_timeout = Duration::from_secs(1);
+        config.delivery.connect_timeout = Some(Duration::from_secs(1));
         config.api.keys.push(relay::config::Secret::new("second"));
     });
     for n in 0..HANGING {

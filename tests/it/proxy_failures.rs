@@ -41,7 +41,7 @@ fn tried(proxy: &str, url: &str, authorization: Option<&str>) -> (Value, String)
     let relay = TestRelay::start_with(url, |config| {
         config.delivery.proxy = Some(through(proxy));
         config.delivery.proxy_authorization = authorization.map(Secret::new);
-        config.delivery.connect_timeout = PATIENCE;
+        config.delivery.connect_timeout = Some(PATIENCE);
         orders(config).retry = every(Duration::from_secs(3600), 1);
     });
     let id = event_id(&relay.client.hook("1", b"{}"));

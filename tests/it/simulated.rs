@@ -74,7 +74,7 @@ fn a_simulated_attempt_times_out_like_a_real_one() {
     let relay = TestRelay::start_with("http://orders.example/", |config| {
         config.delivery.level = Some(Level::Simulated);
         config.delivery.timeout = Duration::from_millis(20);
-        config.delivery.connect_timeout = Duration::from_millis(20);
+        config.delivery.connect_timeout = Some(Duration::from_millis(20));
     });
     let body = format!("{{\"simulate_delay_ms\":{}}}", u64::MAX);
     let event = relay.client.hook("1", body.as_bytes()).json();

@@ -28,10 +28,10 @@ pub struct Delivery {
     #[serde(deserialize_with = "units::duration")]
     #[cfg_attr(test, schemars(with = "units::DurationText"))]
     pub timeout: Duration,
-    /// The time to connect. Default: 5 s.
-    #[serde(deserialize_with = "units::duration")]
-    #[cfg_attr(test, schemars(with = "units::DurationText"))]
-    pub connect_timeout: Duration,
+    /// The time to connect; at most `timeout`. Default: 5 s, or `timeout` if that is shorter.
+    #[serde(deserialize_with = "units::some_duration")]
+    #[cfg_attr(test, schemars(with = "Option<units::DurationText>"))]
+    pub connect_timeout: Option<Duration>,
     /// Networks that ad hoc URLs may reach besides the public internet. Default: none.
     #[serde(deserialize_with = "units::networks")]
     #[cfg_attr(test, schemars(with = "Vec<units::NetworkText>"))]
@@ -62,7 +62,7 @@ impl Default for Delivery {
             level: None,
             workers: 64,
             timeout: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: None,
             allow_networks: Vec::new(),
             proxy: None,
             no_proxy: Vec::new(),
@@ -141,6 +141,15 @@ pub(super) fn check_limits(
 }
 
 impl Delivery {
+    /// The time to connect, unless another one is set or an attempt as a whole has less.
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// The time to connect that takes effect.
+    pub(in crate::config) fn time_to_connect(&self) -> Duration {
+        self.connect_timeout
+            .unwrap_or(Self::CONNECT_TIMEOUT.min(self.timeout))
+    }
+
     pub(in crate::config) fn proxy_secret(&mut self, key: &str) -> OneSecret<'_> {
         authorization(
             key,
@@ -167,13 +176,13 @@ impl Delivery {
         }
         within(&format!("{key}.workers"), self.workers, 1, 1024)?;
         timeout(&format!("{key}.timeout"), self.timeout)?;
-        timeout(&format!("{key}.connect_timeout"), self.connect_timeout)?;
-        if self.connect_timeout > self.timeout {
-            return bad(
-                &format!("{key}.connect_timeout"),
-                shown(self.connect_timeout),
-                &format!("at most {key}.timeout ({})", shown(self.timeout)),
-            );
+        if let Some(to_connect) = self.connect_timeout {
+            let own = format!("{key}.connect_timeout");
+            timeout(&own, to_connect)?;
+            if to_connect > self.timeout {
+                let most = format!("at most {key}.timeout ({})", shown(self.timeout));
+                return bad(&own, shown(to_connect), &most);
+            }
         }
         if self.simulated.latency > MAX_TIMEOUT {
             return bad(

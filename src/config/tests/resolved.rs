@@ -155,3 +155,16 @@ fn an_unchecked_configuration_resolves_without_a_panic() {
         assert_eq!(attempts, 101);
     }
 }
+
+#[test]
+fn the_time_to_connect_is_never_longer_than_an_attempt() {
+    let to_connect = |text: &str| {
+        let config = load(&format!("[delivery]\n{text}"), &[]).expect(text);
+        config.resolve().delivery.connect_timeout
+    };
+    assert_eq!(to_connect(""), Duration::from_secs(5));
+    assert_eq!(to_connect("timeout = '2s'"), Duration::from_secs(2));
+    assert_eq!(to_connect("timeout = '1m'"), Duration::from_secs(5));
+    let both = "timeout = '1m'\nconnect_timeout = '20s'";
+    assert_eq!(to_connect(both), Duration::from_secs(20));
+}
