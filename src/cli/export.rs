@@ -1,5 +1,6 @@
 //! `relay export`: writes events with their deliveries and histories as JSON lines.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -13,7 +14,7 @@ use crate::cli::error::CommandError;
 use crate::cli::operate::{Moment, explained, moment, reading, state};
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::operations::{OperationKind, OperationRequest, Spelling};
-use crate::store::{EXPORT_VERSION, ExportHeader, IntentRow, NewBulk, Operator};
+use crate::store::{EXPORT_VERSION, ExportHeader, NewBulk, Operator};
 
 /// Payloads and answers are for the owner alone.
 const MODE: u32 = 0o600;
@@ -135,10 +136,20 @@ impl Export {
         write_line(out, &header)?;
         let mut count = 0;
         if !self.ids.is_empty() {
-            for id in &self.ids {
+            let mut seen = HashSet::new();
+            // An id that is given twice is one event.
+            for id in self.ids.iter().filter(|id| seen.insert(**id)) {
                 let row = operator.row_of(*id).map_err(explained)?;
                 let row = row.ok_or_else(|| format!("there is no relay or event {id}"))?;
-                count += export(operator, row, out)?;
+                let Some(event) = operator.export(row).map_err(explained)? else {
+                    continue;
+                };
+                if event.is_selected(&new.filter) {
+                    write_line(out, &event)?;
+                    count += 1;
+                } else {
+                    hint!("{id}: has no such delivery");
+                }
             }
             out.flush()?;
             return Ok(count);
@@ -149,7 +160,11 @@ impl Export {
                 .find_to_export(new, after, begun)
                 .map_err(explained)?;
             for row in found {
-                count += export(operator, row, out)?;
+                // Retention may have deleted it.
+                if let Some(event) = operator.export(row).map_err(explained)? {
+                    write_line(out, &event)?;
+                    count += 1;
+                }
             }
             after = next;
             if after.is_none() {
@@ -158,19 +173,6 @@ impl Export {
             }
         }
     }
-}
-
-/// Writes an event's line; how many it wrote: retention may have deleted it.
-fn export(
-    operator: &Operator,
-    row: IntentRow,
-    out: &mut impl Write,
-) -> Result<usize, CommandError> {
-    let Some(event) = operator.export(row).map_err(explained)? else {
-        return Ok(0);
-    };
-    write_line(out, &event)?;
-    Ok(1)
 }
 
 fn write_line(out: &mut impl Write, document: &impl serde::Serialize) -> Result<(), CommandError> {

@@ -195,6 +195,30 @@ fn deliveries_that_waited_come_in_as_dead_letters() {
 }
 
 #[test]
+fn an_export_by_id_heeds_the_filters_of_deliveries_and_writes_an_event_once() {
+    let from = tempfile::tempdir().expect("a temporary directory");
+    let (_receiver, _) = filled(from.path());
+    let with = |arguments: &[&str]| {
+        let text = output_of(from.path(), &[&["export"], arguments].concat());
+        text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let event: Value = serde_json::from_str(&with(&["--status", "retrying"])[0]).expect("JSON");
+    let id = event["id"].as_str().expect("an id");
+    assert_eq!(with(&[id, id]).len(), 1);
+    assert_eq!(with(&[id, "--status", "retrying"]).len(), 1);
+    assert_eq!(with(&[id, "--destination", "orders"]).len(), 1);
+    assert_eq!(with(&[id, "--status", "delivered"]).len(), 0);
+    let elsewhere = exported(from.path())
+        .into_iter()
+        .find_map(|event| {
+            let name = event["deliveries"][0]["destination"].as_str()?;
+            (name != "orders").then(|| name.to_owned())
+        })
+        .expect("a relay's origin");
+    assert_eq!(with(&[id, "--destination", &elsewhere]).len(), 0);
+}
+
+#[test]
 fn a_wrong_line_is_refused_with_its_number() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path();

@@ -5,6 +5,7 @@ use std::ops::Not;
 
 use serde::{Deserialize, Serialize};
 
+use super::bulk::BulkFilter;
 use super::byte_text::ByteText;
 use super::payload::GoneReason;
 use crate::clock::Timestamp;
@@ -58,6 +59,19 @@ pub(crate) struct EventRecord {
     #[serde(default, skip_serializing_if = "Not::not")]
     pub is_unrouted: bool,
     pub deliveries: Vec<DeliveryRecord>,
+}
+
+impl EventRecord {
+    /// Whether a filter's states and destination select it, as they do among many.
+    pub fn is_selected(&self, filter: &BulkFilter) -> bool {
+        let name = filter.destination.as_ref();
+        let is_meant = |one: &DeliveryRecord| {
+            one.discarded_at.is_none()
+                && filter.states.holds(one.status)
+                && name.is_none_or(|name| *name == one.destination)
+        };
+        !filter.is_of_deliveries() || self.deliveries.iter().any(is_meant)
+    }
 }
 
 /// An idempotency key, with the digest of the API key that it belongs to.
