@@ -51,7 +51,10 @@ fn write_pages(command: &Command, directory: &Path) -> Result<(), CommandError> 
     let written = page.generate_to(directory);
     written.map_err(|error| {
         let path = directory.join(page.get_filename());
-        format!("{}: {error}", path.display())
+        format!(
+            "{}: {error}: expected a directory that is there, and that can be written to",
+            path.display()
+        )
     })?;
     for subcommand in command.get_subcommands() {
         write_pages(subcommand, directory)?;
