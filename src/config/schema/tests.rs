@@ -1,6 +1,7 @@
 //! The schema says what the program does: of defaults, of bounds, of wrong values, and of every
 //! file that the repository shows.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use jsonschema::Validator;
@@ -381,6 +382,32 @@ fn every_setting_of_a_provider_fits_the_schema() {
         let source = file.source_text(file.name);
         assert_fits(&validator, file.name, &source);
     }
+}
+
+#[test]
+fn the_repository_s_file_names_every_key() {
+    let text = include_str!("../../../relay.toml");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: HashSet<&str> = text.split(|c| !is_part(c)).collect();
+    let schema = schema();
+    let mut missing = Vec::new();
+    // Few need a handshake of their own: docs/configuration.md has its keys.
+    let tables = TABLES
+        .into_iter()
+        .filter(|(table, _)| *table != "HandshakeTable");
+    for (table, _) in tables.chain(MORE_TABLES) {
+        let properties = schema["$defs"][table]["properties"].as_object();
+        let keys = properties.expect(table).keys();
+        let unnamed = keys.filter(|key| !words.contains(key.as_str()));
+        missing.extend(unnamed.map(|key| format!("{table}.{key}")));
+    }
+    let sections = schema["properties"].as_object().expect("sections").keys();
+    missing.extend(
+        sections
+            .filter(|key| !words.contains(key.as_str()))
+            .cloned(),
+    );
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]
