@@ -1,8 +1,8 @@
 //! The binary's subcommands, one a file. Exit codes: 0 done, 1 failed, 2 usage.
 //!
 //! - `config_file`: the option that all commands share. `error`: a command's failure.
-//! - `operate`, `bulk`, `table`: shared by the commands that work on the database. `payload_file`,
-//!   `header`: a request that a command is given.
+//! - `operate`, `bulk`, `table`, `job`: shared by the commands that work on the database.
+//!   `payload_file`, `header`: a request that a command is given.
 //! - `signals`: the signals that stop or reload `relay serve`. `watchdog`, `sockets`: the service
 //!   manager that started it.
 
@@ -47,6 +47,7 @@ mod header;
 mod health;
 mod import;
 mod init;
+mod job;
 mod list;
 mod man;
 mod match_event;

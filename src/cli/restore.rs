@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
-use crate::cli::operate::writing;
+use crate::cli::job::progress_text;
+use crate::cli::operate::{plain, writing};
 use crate::cli::table::{self, Column};
 use crate::cli::verify;
 use crate::config::Config;
-use crate::store::{self, Comparison, Restored};
+use crate::ops::operations::job;
+use crate::store::{self, BulkOperation, Comparison, Restored};
 
 /// Puts a backup in the place of the database, which is kept aside.
 ///
@@ -82,6 +84,7 @@ impl Restore {
             document["backup"] = verify::as_json(&restored.backup);
             let aside = restored.aside.as_ref();
             document["aside"] = json!(aside.map(|path| path.display().to_string()));
+            document["cancelled"] = restored.cancelled.iter().map(job).collect();
             say!("{document}");
             return Ok(());
         }
@@ -97,6 +100,7 @@ impl Restore {
         }
         print_pending(comparison)?;
         print_newer(comparison)?;
+        print_cancelled(&restored.cancelled)?;
         if comparison.erased > 0 {
             say!(
                 "{} events that were erased since the backup are erased in it, too",
@@ -175,6 +179,18 @@ fn print_newer(comparison: &Comparison) -> Result<(), CommandError> {
             let problem = comparison.problem.as_deref().unwrap_or("it can't be read");
             say!("events newer than the backup: unknown: {problem}");
         }
+    }
+    Ok(())
+}
+
+/// Nothing of the copy goes on by itself: an operator asks again for an operation that is wanted.
+fn print_cancelled(cancelled: &[BulkOperation]) -> Result<(), CommandError> {
+    if cancelled.is_empty() {
+        return Ok(());
+    }
+    say!("under way in the backup, and cancelled: ask again for those that are still wanted");
+    for job in cancelled {
+        say!("  {}", plain(&progress_text(job)));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use self::period::Period;
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
+use crate::cli::job::progress_text;
 use crate::cli::operate::{Moment, explained, moment, plain, reading};
 use crate::cli::table::{self, Column};
 use crate::clock::Timestamp;
@@ -20,7 +21,7 @@ use crate::config::Resolved;
 use crate::model::Level;
 use crate::ops::operations::job;
 use crate::ops::status_text::not_configured;
-use crate::store::{BulkAction, BulkOperation, DestinationStats, Hold, KeepReason, SpaceUse};
+use crate::store::{BulkOperation, DestinationStats, Hold, KeepReason, SpaceUse};
 
 #[derive(Args)]
 pub(super) struct Stats {
@@ -169,13 +170,8 @@ impl Figures {
     fn print_jobs(&self) -> Result<(), CommandError> {
         for job in &self.jobs {
             say!(
-                "job {}: {}, {} done (relay cancel {} ends it)",
-                job.id,
-                plain(&job_text(job)),
-                job.total.map_or_else(
-                    || job.tally.done.to_string(),
-                    |total| format!("{} of {total}", job.tally.done)
-                ),
+                "{} (relay cancel {} ends it)",
+                plain(&progress_text(job)),
                 job.id
             );
         }
@@ -187,22 +183,6 @@ impl Figures {
 fn counted(number: i64) -> String {
     let more = if number >= 10_000 { "+" } else { "" };
     format!("{number}{more}")
-}
-
-/// A job in a few words.
-fn job_text(job: &BulkOperation) -> String {
-    let destination = job.destination.as_deref().unwrap_or("all destinations");
-    match (job.action, &job.target) {
-        (BulkAction::SendTo, Some(target)) => format!("replay to {target}"),
-        (BulkAction::Reroute, Some(target)) => format!("reroute from {destination} to {target}"),
-        (BulkAction::Route, _) => "replay by today's routes".to_owned(),
-        (BulkAction::Erase, _) if job.is_emptying => {
-            "erase: done but for the write-ahead log".to_owned()
-        }
-        (BulkAction::Erase, _) => "erase of events".to_owned(),
-        (BulkAction::Discard, _) => format!("discard of {destination}"),
-        (action, _) => format!("{} to {destination}", action.name()),
-    }
 }
 
 /// The state of a destination, and the reason why its deliveries wait.

@@ -29,7 +29,8 @@ impl BulkAgent {
 
     /// Makes a step; how long to rest after it, if an operation is under way.
     pub fn run_once(&mut self) -> Result<Option<Duration>, StoreError> {
-        if !self.reader.has_bulk_under_way()? {
+        // Nothing of a restored database goes on until an operator lets it.
+        if self.store.is_held() || !self.reader.has_bulk_under_way()? {
             return Ok(None);
         }
         let config = self.config.current();

@@ -1,5 +1,6 @@
 //! Backups and restores by the operator's commands, beside a running server and without one.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -221,6 +222,50 @@ fn a_held_relay_accepts_and_sends_nothing_until_it_is_told_to() {
     let metrics = admin.get("/metrics").text();
     assert!(metrics.contains("\nrelay_held 0\n"), "{metrics}");
     assert_eq!(json_of(path, &["stats", "--json"])["held"], false);
+    stop(server);
+}
+
+#[test]
+fn an_operation_of_a_backup_is_cancelled_and_one_of_a_held_relay_waits() {
+    needs_a_file!("backups of PostgreSQL are its own");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let receiver = receiver();
+    let toml = toml(&receiver, "");
+    let server = Process::serve(path, &toml);
+    output_of(path, &["pause", "orders"]);
+    event_id(&server.client.hook("1", b"{}"));
+    stop(server);
+    output_of(path, &["discard", "--pending"]);
+    // As if the command had been killed.
+    rusqlite::Connection::open(path.join("relay.db"))
+        .expect("the database")
+        .execute_batch("UPDATE jobs SET ended_at = NULL")
+        .expect("a job");
+    output_of(path, &["backup", "copy.db"]);
+    let restored = json_of(path, &["restore", "--json", "copy.db"]);
+    assert_eq!(restored["cancelled"][0]["kind"], "discard", "{restored}");
+    let restored = output_of(path, &["restore", "copy.db"]);
+    let told = "\n  job 1: discard of orders, 1 of 1 done\n";
+    assert!(restored.contains(told), "{restored}");
+
+    let server = Process::serve(path, &toml);
+    event_id(&server.client.hook("2", b"{}"));
+    let told = output_of(path, &["discard", "--pending", "--detach"]);
+    assert!(told.starts_with("job 2: held since 2"), "{told}");
+    let mut command = Process::command(path);
+    let mut command = command
+        .args(["discard", "--pending"])
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(command.stderr.take().expect("a pipe")).lines();
+    let told = lines.next().expect("a line").expect("text");
+    assert!(
+        told.ends_with("the operation waits until then, too"),
+        "{told}"
+    );
+    output_of(path, &["resume", "--all"]);
+    assert!(command.wait().expect("it ends").success());
     stop(server);
 }
 

@@ -12,7 +12,7 @@ use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
 use crate::maintenance::ConfiguredRouting;
-use crate::store::{AdvanceBulk, BulkAction, BulkId, BulkOperation, BulkTally, NewBulk};
+use crate::store::{AdvanceBulk, BulkAction, BulkId, BulkOperation, BulkTally, NewBulk, Operator};
 
 /// Steps between two checkpoints if no server makes them: some 50 MB of WAL.
 const CHECKPOINT_EVERY: u64 = 50;
@@ -37,14 +37,16 @@ pub(super) fn run(
         return report(action, BulkTally::default(), 0, Form::of(selection));
     }
     if selection.detach && context.operator.has_server() {
+        let held = context.operator.hold().map_err(explained)?;
+        let state = match &held {
+            Some(hold) => hold.describe(),
+            None => "the server is at it".to_owned(),
+        };
         for job in &jobs {
             if selection.json {
                 say!("{}", json!({ "job": job }));
             } else {
-                say!(
-                    "job {job}: the server is at it; relay stats shows how far, \
-                     relay cancel {job} ends it"
-                );
+                say!("job {job}: {state}; relay stats shows how far, relay cancel {job} ends it");
             }
         }
         return Ok(());
@@ -59,26 +61,20 @@ fn follow(
     jobs: &[BulkId],
     is_json: bool,
 ) -> Result<(), CommandError> {
-    let Context { operator, config } = context;
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
     let mut emptying = Emptying::default();
+    let mut is_hold_said = false;
     for round in 1_u64.. {
         // A server may start or stop meanwhile.
-        let has_server = operator.has_server();
+        let has_server = context.operator.has_server();
         let mut has_advanced = false;
         if !has_server {
-            let step = AdvanceBulk {
-                is_paced: false,
-                after: None,
-                routing: &ConfiguredRouting(&*config),
-            };
-            let advance = operator.advance_bulk(&step).map_err(explained)?;
-            has_advanced = advance.has_advanced;
-            if round.is_multiple_of(CHECKPOINT_EVERY) {
-                operator.checkpoint().map_err(explained)?;
-            }
+            has_advanced = advance(context, round)?;
+        } else if !is_hold_said {
+            is_hold_said = say_hold(&context.operator)?;
         }
+        let operator = &context.operator;
         let states = operator.bulk_operations(jobs).map_err(explained)?;
         let (tally, total, in_flight) = sum(&states);
         if is_terminal && tally.done != shown {
@@ -113,6 +109,30 @@ fn follow(
         }
     }
     unreachable!("a 64-bit counter of rounds does not end")
+}
+
+/// Makes a step in place of a server; whether a job has come further.
+fn advance(context: &mut Context, round: u64) -> Result<bool, CommandError> {
+    let Context { operator, config } = context;
+    let step = AdvanceBulk {
+        is_paced: false,
+        after: None,
+        routing: &ConfiguredRouting(&*config),
+    };
+    let advance = operator.advance_bulk(&step).map_err(explained)?;
+    if round.is_multiple_of(CHECKPOINT_EVERY) {
+        operator.checkpoint().map_err(explained)?;
+    }
+    Ok(advance.has_advanced)
+}
+
+/// Says why a server makes no step, if it is held; whether it is.
+fn say_hold(operator: &Operator) -> Result<bool, CommandError> {
+    let hold = operator.hold().map_err(explained)?;
+    if let Some(hold) = &hold {
+        hint!("{}; the operation waits until then, too", hold.describe());
+    }
+    Ok(hold.is_some())
 }
 
 /// The tally of all jobs together, how many deliveries there were, if they were counted, and how

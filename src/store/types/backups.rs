@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::bulk::BulkOperation;
 use crate::clock::Timestamp;
 use crate::model::DeliveryState;
 
@@ -110,6 +111,8 @@ pub(crate) struct Restored {
     /// The database that was replaced; none if there was none.
     pub aside: Option<PathBuf>,
     pub comparison: Comparison,
+    /// Bulk operations that were under way in the backup, as they stood: they are cancelled.
+    pub cancelled: Vec<BulkOperation>,
 }
 
 /// Asks whether a long work is to be given up; clones share it.

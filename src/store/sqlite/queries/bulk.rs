@@ -19,7 +19,8 @@ const SELECT: &str = "SELECT j.id, j.kind, t.name, u.name, j.total, j.done, j.sk
      FROM jobs j LEFT JOIN destinations t ON t.id = j.destination_id
                  LEFT JOIN destinations u ON u.id = j.target_id";
 
-fn under_way(sql: &Connection) -> Result<Vec<BulkOperation>, StoreError> {
+/// The bulk operations under way.
+pub fn bulk_under_way(sql: &Connection) -> Result<Vec<BulkOperation>, StoreError> {
     let mut statement = sql.prepare(&format!("{SELECT} WHERE j.ended_at IS NULL ORDER BY j.id"))?;
     let rows = statement.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -66,7 +67,7 @@ impl Reader {
 impl Operator {
     /// The bulk operations under way.
     pub fn bulk_under_way(&self) -> Result<Vec<BulkOperation>, StoreError> {
-        self.read(under_way)
+        self.read(bulk_under_way)
     }
 
     /// These bulk operations, as far as they exist.
@@ -81,7 +82,7 @@ impl crate::store::sqlite::Sqlite {
     pub fn bulk_operations(&self, ids: &[BulkId]) -> Result<Vec<BulkOperation>, StoreError> {
         self.read_blocking(|sql| {
             if ids.is_empty() {
-                under_way(sql)
+                bulk_under_way(sql)
             } else {
                 find(sql, ids)
             }

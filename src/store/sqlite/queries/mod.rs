@@ -44,6 +44,7 @@ mod stats;
 mod tail;
 mod unrouted;
 
+pub use bulk::bulk_under_way;
 pub use bulk_reads::BulkReader;
 pub use due::{backlog_of, waiting};
 pub use learned_secrets::count_learned_secrets;

@@ -9,7 +9,9 @@
 //!   `marker`: the file that tells of a restore under way. `prepare`: the copy.
 //! - `comparison`: the backup beside the database that it replaces. `pending`: the deliveries that
 //!   it compares. `settle`: marks them as delivered. `held`: the same later, while it is held.
+//!   `cancel`: ends the bulk operations of the backup.
 
+mod cancel;
 mod comparison;
 mod held;
 mod install;
@@ -85,7 +87,7 @@ impl Restore {
         };
         let old = installation.aside().map(|_| self.database.as_path());
         let id = &verified.manifest.database_id;
-        let comparison = prepared.prepare(&hold, old, id, is_settling, now)?;
+        let (comparison, cancelled) = prepared.prepare(&hold, old, id, is_settling, now)?;
         step(Step::Prepared);
         prepared.own_and_sync(&self.database)?;
         step(Step::Owned);
@@ -94,6 +96,7 @@ impl Restore {
             backup: verified,
             aside: hold.aside,
             comparison,
+            cancelled,
         })
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::cancel::cancel_bulk;
 use super::comparison;
 use super::pending::Old;
 use crate::clock::Timestamp;
@@ -15,7 +16,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::paths::{directory_of, path_beside};
 use crate::store::sqlite::space::free_bytes;
 use crate::store::sqlite::{backup, hold, open, private};
-use crate::store::types::{Comparison, Hold};
+use crate::store::types::{BulkOperation, Comparison, Hold};
 
 /// The endings of the files that a connection to the copy may leave.
 const LEFT: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -116,7 +117,8 @@ impl Prepared {
     }
 
     /// Brings the verified copy up to date: its schema, the hold, what was erased since, and with
-    /// `is_settling` what was delivered since. Leaves one file without a WAL.
+    /// `is_settling` what was delivered since. Returns also the bulk operations that it cancels.
+    /// Leaves one file without a WAL.
     pub fn prepare(
         &self,
         hold: &Hold,
@@ -124,13 +126,13 @@ impl Prepared {
         id: &str,
         is_settling: bool,
         now: Timestamp,
-    ) -> Result<Comparison, RestoreError> {
+    ) -> Result<(Comparison, Vec<BulkOperation>), RestoreError> {
         let mut sql = open::writer(&self.path, &|| 0)?;
         let prepared = prepare(&mut sql, hold, old, id, is_settling, now);
         let closed = sql.close().map_err(|(_, error)| StoreError::from(error));
-        let comparison = prepared?;
+        let prepared = prepared?;
         closed?;
-        Ok(comparison)
+        Ok(prepared)
     }
 
     /// Gives the copy the owner of the database, or of its directory, and makes it durable.
@@ -161,11 +163,12 @@ fn prepare(
     id: &str,
     is_settling: bool,
     now: Timestamp,
-) -> Result<Comparison, StoreError> {
+) -> Result<(Comparison, Vec<BulkOperation>), StoreError> {
     hold::set(sql, hold)?;
     backup::remove_manifest(sql)?;
     let old = Old::open(old, id);
     let comparison = comparison::compare(sql, &old, is_settling, now)?;
+    let cancelled = cancel_bulk(sql, now)?;
     // The mode is in the file, and the last connection removes the WAL.
     open::trust(sql)?;
     let mode: String =
@@ -175,7 +178,7 @@ fn prepare(
             "the copy keeps journal_mode = {mode}"
         )));
     }
-    Ok(comparison)
+    Ok((comparison, cancelled))
 }
 
 impl Drop for Prepared {

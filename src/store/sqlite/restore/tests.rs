@@ -15,7 +15,7 @@ use crate::store::error::OpenError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::operator::Operator;
 use crate::store::sqlite::tests::{event, open, settings, try_open};
-use crate::store::types::{Comparison, PendingOf, StopCheck};
+use crate::store::types::{BulkFilter, Comparison, NewBulk, PendingOf, StopCheck};
 
 /// A database of the events `a` and `b`, a backup of it, and then an event `c`.
 struct Scene {
@@ -441,6 +441,28 @@ fn an_event_that_was_delivered_and_then_erased_after_the_backup_is_no_dead_lette
         assert_eq!(restored.comparison.erased, 2);
         assert_eq!(states(&scene), [3, 4]);
     }
+}
+
+#[test]
+fn a_bulk_operation_that_was_under_way_in_the_backup_is_cancelled() {
+    let scene = Scene::new();
+    let store = scene.start().expect("it starts");
+    let jobs = store.create_bulk(NewBulk::discard(BulkFilter::waiting()));
+    let jobs = jobs.expect("an operation");
+    std::fs::remove_file(scene.copy()).expect("it is there");
+    store
+        .back_up(&scene.copy(), 0, StopCheck::never())
+        .expect("made");
+    store.stop();
+    let restored = scene.restore(false).expect("restored");
+    let told: Vec<_> = restored.cancelled.iter().map(|job| job.id).collect();
+    assert_eq!((told.len(), told), (1, jobs.clone()));
+    let store = scene.start().expect("it starts");
+    let job = &store.bulk_operations(&jobs).expect("a read")[0];
+    assert!(job.is_cancelled && job.ended_at.is_some(), "{job:?}");
+    let under_way = store.bulk_operations(&[]).expect("a read");
+    assert!(under_way.is_empty(), "{under_way:?}");
+    store.stop();
 }
 
 #[test]

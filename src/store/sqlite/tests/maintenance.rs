@@ -4,6 +4,7 @@ mod rows;
 mod shedding;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{event_to, open_at};
@@ -217,6 +218,21 @@ fn expired_keys_and_the_attempts_of_deleted_intents_leave_their_tables() {
     scene.clock.advance(DAY * 7);
     scene.sweep();
     assert_eq!((scene.count("intents"), scene.count("attempts")), (0, 0));
+}
+
+#[test]
+fn a_held_store_advances_no_operation() {
+    let mut scene = Scene::new(|_| {});
+    scene.accept("s", "1", &["d"], 10);
+    scene.all_die("answered 500");
+    let jobs = scene.create(BulkAction::Discard, |_| {});
+    let is_held = &scene.store.shared().is_held;
+    is_held.store(true, Ordering::Relaxed);
+    scene.worker.run_once().expect("a step");
+    assert_eq!(scene.jobs(&jobs), [(0, 1, false, false)]);
+    is_held.store(false, Ordering::Relaxed);
+    scene.worker.run_once().expect("a step");
+    assert_eq!(scene.jobs(&jobs), [(1, 1, true, false)]);
 }
 
 #[test]
