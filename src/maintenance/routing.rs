@@ -26,6 +26,10 @@ impl<C: Deref<Target = Resolved> + Sync> Routing for ConfiguredRouting<C> {
         )
     }
 
+    fn is_deliverable(&self, destination: &str) -> bool {
+        self.0.is_deliverable(destination)
+    }
+
     fn has_order(&self, destination: &str) -> bool {
         self.0.destination(destination).order.is_some()
     }

@@ -58,7 +58,7 @@ pub fn plan<R: BulkReads>(
         reads,
         routing: step.routing,
         is_paced: step.is_paced,
-        rooms: Rooms::new(now, step.is_paced),
+        rooms: Rooms::new(now, step),
         budget: RowBudget::of(STEP_ROWS),
         bytes: 0,
         is_full: false,
@@ -88,7 +88,7 @@ struct Planner<'a, R> {
     reads: &'a mut R,
     routing: &'a dyn Routing,
     is_paced: bool,
-    rooms: Rooms,
+    rooms: Rooms<'a>,
     budget: RowBudget,
     /// Bytes of bodies that were read.
     bytes: usize,
@@ -162,7 +162,7 @@ impl<R: BulkReads> Planner<'_, R> {
             None => destination.filter(|_| action.is_paced()),
         };
         to.map_or(Ok(true), |to| {
-            self.rooms.has_room(self.reads, to, Patience::UnlessPaused)
+            self.rooms.has_room(self.reads, to, Patience::UnlessStopped)
         })
     }
 
@@ -180,7 +180,7 @@ impl<R: BulkReads> Planner<'_, R> {
             return Ok(false);
         }
         let patience = if selection.is_of_one() {
-            Patience::UnlessPaused
+            Patience::UnlessStopped
         } else {
             Patience::IfActive
         };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::clock::Timestamp;
 use crate::model::OrderKey;
 use crate::store::bulk::reads::BulkReads;
-use crate::store::types::DestinationId;
+use crate::store::types::{AdvanceBulk, DestinationId, Routing};
 
 /// A paced operation adds nothing while this many deliveries are due for the destination, or stand
 /// in the line of the delivery's ordering key: one accepted meanwhile has no more than these before
@@ -15,9 +15,10 @@ const MAX_WAITING: i64 = 200;
 const UNLIMITED: i64 = i64::MAX / 2;
 
 /// How many more deliveries the destinations of one step may get. Bounded by the acts of a step.
-pub struct Rooms {
+pub struct Rooms<'a> {
     now: Timestamp,
     is_paced: bool,
+    routing: &'a dyn Routing,
     left: HashMap<DestinationId, i64>,
     /// The same for destinations that nothing was ever sent to.
     left_of_new: HashMap<String, i64>,
@@ -26,18 +27,20 @@ pub struct Rooms {
 /// The destinations that are waited for although something keeps them back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// All but paused ones: an operator who pauses a destination may want its backlog to grow.
-    UnlessPaused,
+    /// All but paused ones and those that left the configuration: their backlogs don't shrink
+    /// before an operator acts, who may want that of a paused one to grow.
+    UnlessStopped,
     /// None: only a destination that nothing keeps back. One that is down must not hold up an
     /// operation on many.
     IfActive,
 }
 
-impl Rooms {
-    pub fn new(now: Timestamp, is_paced: bool) -> Self {
+impl<'a> Rooms<'a> {
+    pub fn new(now: Timestamp, step: &AdvanceBulk<'a>) -> Self {
         Self {
             now,
-            is_paced,
+            is_paced: step.is_paced,
+            routing: step.routing,
             left: HashMap::new(),
             left_of_new: HashMap::new(),
         }
@@ -109,6 +112,10 @@ impl Rooms {
     ) -> Result<i64, R::Error> {
         let kept = reads.kept_back(id, self.now)?.unwrap_or_default();
         if kept.is_paused || (kept.is_held && patience == Patience::IfActive) {
+            return Ok(UNLIMITED);
+        }
+        let name = reads.destination_name(id)?;
+        if name.is_some_and(|name| !self.routing.is_deliverable(&name)) {
             return Ok(UNLIMITED);
         }
         let waiting = reads.count_due(id, self.now, MAX_WAITING)?;

@@ -233,6 +233,10 @@ impl Routing for Wants {
         self.0.iter().map(|&name| name.to_owned()).collect()
     }
 
+    fn is_deliverable(&self, _destination: &str) -> bool {
+        true
+    }
+
     fn has_order(&self, _destination: &str) -> bool {
         true
     }

@@ -128,14 +128,15 @@ pub fn a_clock_that_jumps_deletes_nothing(new: NewStore) {
 }
 
 /// Accepts this many events, and dead-letters their deliveries.
-fn dead_letters(scene: &mut Scene, count: usize) {
-    scene.accept_all((0..count).map(|_| event("d")));
+fn dead_letters(scene: &mut Scene, count: usize, destination: &str) {
+    scene.accept_all((0..count).map(|_| event(destination)));
     scene.dead_letter_due("answered 500");
 }
 
 pub fn a_replay_waits_for_deliveries_only_if_a_level_delivers(new: NewStore) {
     let mut scene = Scene::new(new);
-    dead_letters(&mut scene, 500);
+    // No section has to name an ad hoc origin.
+    dead_letters(&mut scene, 500, "http://d");
     let ids = scene.create_bulk(BulkAction::Replay, |_| {});
     if crate::COMPILED_LEVEL != Level::Off {
         let mut paced = worker(&scene, |config| {
@@ -158,9 +159,27 @@ pub fn a_replay_waits_for_deliveries_only_if_a_level_delivers(new: NewStore) {
     scene.stop();
 }
 
+pub fn a_replay_does_not_wait_for_a_destination_that_left_the_configuration(new: NewStore) {
+    // Without delivery no operation waits.
+    if crate::COMPILED_LEVEL == Level::Off {
+        return;
+    }
+    let mut scene = Scene::new(new);
+    let mut worker = worker(&scene, |config| {
+        config.delivery.level = Some(crate::COMPILED_LEVEL);
+    });
+    dead_letters(&mut scene, 500, "removed");
+    let ids = scene.create_bulk(BulkAction::Replay, |_| {});
+    for _ in 0..20 {
+        worker.run_once().expect("a step");
+    }
+    assert_eq!(scene.bulk(&ids), [(500, 500, true, false)]);
+    scene.stop();
+}
+
 pub fn another_worker_continues_a_bulk_operation(new: NewStore) {
     let mut scene = Scene::new(new);
-    dead_letters(&mut scene, 350);
+    dead_letters(&mut scene, 350, "d");
     let ids = scene.create_bulk(BulkAction::Discard, |_| {});
     worker(&scene, |_| {}).run_once().expect("a step");
     let mut second = worker(&scene, |_| {});
@@ -185,16 +204,16 @@ pub fn many_waiting_operations_do_not_block_the_next_one(new: NewStore) {
     let mut worker = worker(&scene, |config| {
         config.delivery.level = Some(crate::COMPILED_LEVEL);
     });
-    scene.accept(event_to(&["crowded", "calm"]));
+    scene.accept(event_to(&["http://crowded", "calm"]));
     scene.dead_letter_due("e");
-    scene.accept_all((0..250).map(|_| event("crowded")));
+    scene.accept_all((0..250).map(|_| event("http://crowded")));
     let create = |destination: &str| {
         scene.create_bulk(BulkAction::Replay, |filter| {
             filter.destination = Some(destination.to_owned());
         })
     };
     for _ in 0..200 {
-        create("crowded");
+        create("http://crowded");
     }
     let calm = create("calm");
     for _ in 0..5 {

@@ -154,6 +154,7 @@ macro_rules! conformance {
                 without_a_retention_time_nothing_is_deleted,
                 a_clock_that_jumps_deletes_nothing,
                 a_replay_waits_for_deliveries_only_if_a_level_delivers,
+                a_replay_does_not_wait_for_a_destination_that_left_the_configuration,
                 another_worker_continues_a_bulk_operation,
                 many_waiting_operations_do_not_block_the_next_one,
             }

@@ -380,6 +380,10 @@ pub(crate) trait Routing: Sync {
     /// The destinations that today's routes want for an event.
     fn route(&self, event: &OutboundMessage) -> Arc<[String]>;
 
+    /// Whether deliveries to a destination can be attempted: one that left the configuration has
+    /// none.
+    fn is_deliverable(&self, destination: &str) -> bool;
+
     /// Whether the deliveries of a destination are ordered.
     fn has_order(&self, destination: &str) -> bool;
 
@@ -393,6 +397,10 @@ pub(crate) struct NoRouting;
 impl Routing for NoRouting {
     fn route(&self, _event: &OutboundMessage) -> Arc<[String]> {
         Arc::from([])
+    }
+
+    fn is_deliverable(&self, _destination: &str) -> bool {
+        true
     }
 
     fn has_order(&self, _destination: &str) -> bool {
