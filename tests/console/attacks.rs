@@ -213,6 +213,24 @@ fn a_count_without_any_field_says_what_is_missing() {
 }
 
 #[test]
+fn the_form_that_follows_a_count_has_its_times_and_no_ages() {
+    let scene = Scene::empty(false);
+    let json = ("Content-Type", "application/json");
+    scene.send("github", &[json], b"{}");
+    let page = until("it is counted", || {
+        let page = scene.relay.admin();
+        let page = page
+            .get("/operations/new?kind=erase&since=1h&until=1ms")
+            .text();
+        page.contains("Confirm").then_some(page)
+    });
+    for name in ["since", "until"] {
+        let time = format!("type=\"hidden\" name=\"{name}\" value=\"20");
+        assert!(page.contains(&time), "{page}");
+    }
+}
+
+#[test]
 fn an_event_without_a_payload_offers_neither_a_command_nor_routes() {
     let scene = Scene::empty(false);
     let json = ("Content-Type", "application/json");

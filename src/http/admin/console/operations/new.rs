@@ -156,6 +156,14 @@ async fn counted(
         Ok((_, new)) => new,
         Err(problem) => return Ok(Err(problem)),
     };
+    // An age would stand for a later time once the form is sent.
+    for (name, value) in &mut fields {
+        match name.as_str() {
+            "since" => *value = new.filter.since.to_string(),
+            "until" => *value = new.filter.until.to_string(),
+            _ => {}
+        }
+    }
     let routing = ConfiguredRouting(Arc::clone(&visit.app.config));
     let preview = operations::preview(&visit.app.store, new.clone(), routing);
     let preview = visit.context.wait(preview).await?;
