@@ -70,11 +70,12 @@ impl Filter {
     }
 
     /// The page that counts an operation on all that match.
-    fn operation(&self, kind: &str) -> String {
+    fn operation(&self, kind: &str, status: Option<Status>) -> String {
         let mut pairs = vec![("kind", Some(kind))];
         let is_reroute = kind == "reroute";
         pairs.extend(self.pairs().map(|(name, value)| match name {
             "destination" if is_reroute => ("from", value),
+            "since" | "until" if compares_another_time(status) => (name, None),
             name => (name, value),
         }));
         link::with("/operations/new", &pairs)
@@ -103,6 +104,11 @@ impl Filter {
         options.collect()
     }
 
+    /// Whether the links of the operations lack times that the filter has.
+    pub fn leaves_times_out(&self, status: Option<Status>) -> bool {
+        compares_another_time(status) && !(self.since.is_empty() && self.until.is_empty())
+    }
+
     /// The operations that work on deliveries of this status.
     pub fn operations(&self, status: Option<Status>) -> Vec<OperationLink> {
         use DeliveryState::{DeadLettered, Delivered, Queued, Retrying};
@@ -127,11 +133,17 @@ impl Filter {
         };
         let links = kinds.iter().map(|&(kind, name)| OperationLink {
             name,
-            path: self.operation(kind),
+            path: self.operation(kind, status),
             is_dangerous: kind == "discard",
         });
         links.collect()
     }
+}
+
+/// Whether an operation on deliveries of this status compares the time when they were given up: the
+/// list compares when they were accepted.
+fn compares_another_time(status: Option<Status>) -> bool {
+    status == Some(Status::State(DeliveryState::DeadLettered))
 }
 
 #[cfg(test)]
@@ -167,5 +179,29 @@ mod tests {
                 "/operations/new?kind=discard&status=queued&destination=d",
             ]
         );
+    }
+
+    #[test]
+    fn times_that_an_operation_compares_otherwise_are_left_out() {
+        let filter = |status: DeliveryState| Filter {
+            status: status.name().to_owned(),
+            since: "2h".to_owned(),
+            ..Filter::default()
+        };
+        for (state, expected) in [
+            (
+                DeliveryState::DeadLettered,
+                "/operations/new?kind=replay&status=dead_lettered",
+            ),
+            (
+                DeliveryState::Delivered,
+                "/operations/new?kind=replay&status=delivered&since=2h",
+            ),
+        ] {
+            let (filter, status) = (filter(state), Some(Status::State(state)));
+            assert_eq!(filter.operations(status)[0].path, expected);
+            let is_left_out = state == DeliveryState::DeadLettered;
+            assert_eq!(filter.leaves_times_out(status), is_left_out);
+        }
     }
 }

@@ -46,6 +46,8 @@ struct Deliveries {
     first: Option<String>,
     searched_to: Option<Moment>,
     operations: Vec<OperationLink>,
+    /// Whether these lack times of the filter.
+    leaves_times_out: bool,
 }
 
 /// The rows of a page; one of the two lists is empty.
@@ -97,6 +99,7 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response, ApiError> {
         } else {
             Vec::new()
         },
+        leaves_times_out: filter.leaves_times_out(status),
         filter,
     };
     Ok(html(&page))
