@@ -28,7 +28,7 @@ pub mod wording;
 pub use act::{Act, Does, IN_FLIGHT, PAYLOAD_GONE, SKIPPED, done};
 pub use counting::{CountBudget, SelectionCount};
 pub use of_intent::{decide_on, foresee_on, with_acts};
-pub use parts::parts_of;
+pub use parts::{parts_of, recorded_parts_of};
 pub use plan::{BulkPlan, PlannedPart, plan};
 pub use preview::preview;
 pub use progress::{LOOK_AGAIN, PassEnd};

@@ -91,3 +91,23 @@ pub fn parts_of<R: BulkReads>(
         is_empty: false,
     }])
 }
+
+/// The same, or one that has ended if nothing is selected: a request is answered with what it made.
+pub fn recorded_parts_of<R: BulkReads>(
+    reads: &mut R,
+    new: &NewBulk,
+    now: Timestamp,
+    counting: Counting,
+) -> Result<Vec<BulkPart>, R::Error> {
+    let mut parts = parts_of(reads, new, now, counting)?;
+    if parts.is_empty() {
+        let named = new.filter.destination.as_deref();
+        let destination = named.map(|name| reads.destination_id(name)).transpose()?;
+        parts.push(BulkPart {
+            destination: destination.flatten(),
+            total: Some(0),
+            is_empty: true,
+        });
+    }
+    Ok(parts)
+}

@@ -128,6 +128,7 @@ macro_rules! conformance {
             operations {
                 an_operation_of_several_destinations_is_one,
                 a_nonce_names_one_operation_and_no_other,
+                a_request_is_the_same_if_its_times_are_as_they_were_or_of_the_same_age,
                 an_operation_that_selects_nothing_has_ended,
                 an_operation_of_ids_acts_on_these_alone,
                 deliveries_in_flight_of_an_operation_of_ids_are_looked_for_again,

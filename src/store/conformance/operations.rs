@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::IntentId;
 use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
-use crate::store::conformance::scene::{Scene, event_of, event_to};
+use crate::store::conformance::scene::{START, Scene, event_of, event_to};
 use crate::store::types::{
     AdvanceBulk, BulkFilter, BulkId, BulkPreview, NewBulk, NoRouting, OperationCreation,
     OperationsQuery, Release, StoredOperation,
@@ -94,14 +94,10 @@ pub fn a_nonce_names_one_operation_and_no_other(new: NewStore) {
         nonce: Some("n".to_owned()),
         ..NewBulk::discard(filter)
     };
-    let first = created(&scene, request(BulkFilter::waiting()));
+    let first = created(&scene, request(BulkFilter::waiting().before(scene.now())));
     scene.finish_bulk();
-    // An age stands for another time with each request.
-    let later = BulkFilter {
-        since: scene.now(),
-        ..BulkFilter::waiting()
-    };
-    match create(&scene, request(later)) {
+    scene.clock.advance(MINUTE);
+    match create(&scene, request(BulkFilter::waiting().before(scene.now()))) {
         OperationCreation::Before(before) => assert_eq!(before.id, first.id),
         other => panic!("{other:?}"),
     }
@@ -120,6 +116,65 @@ pub fn a_nonce_names_one_operation_and_no_other(new: NewStore) {
     scene.stop();
 }
 
+pub fn a_request_is_the_same_if_its_times_are_as_they_were_or_of_the_same_age(new: NewStore) {
+    let scene = Scene::new(new);
+    scene.accept(event_of("s", "1", &["d"]));
+    scene.clock.advance(MINUTE * 60);
+    let hour = MINUTE * 60;
+    let is_same = |name: &str, first: &dyn Fn() -> BulkFilter, second: &dyn Fn() -> BulkFilter| {
+        let request = |filter: BulkFilter| NewBulk {
+            nonce: Some(name.to_owned()),
+            ..NewBulk::erase(filter.before(scene.now()))
+        };
+        created(&scene, request(first()));
+        scene.finish_bulk();
+        scene.clock.advance(MINUTE * 5);
+        matches!(
+            create(&scene, request(second())),
+            OperationCreation::Before(_)
+        )
+    };
+    let none = BulkFilter::events;
+    let since = |since| BulkFilter {
+        since,
+        ..BulkFilter::events()
+    };
+    let until = |until| BulkFilter {
+        until,
+        ..BulkFilter::events()
+    };
+    let ago = |age| scene.now().minus(age);
+    let of_d = || BulkFilter {
+        destination: Some("d".to_owned()),
+        ..BulkFilter::events()
+    };
+    let of_unknown = || BulkFilter {
+        destination: Some("e".to_owned()),
+        ..BulkFilter::events()
+    };
+    assert!(is_same("an age", &|| until(ago(hour)), &|| until(ago(
+        hour
+    ))));
+    assert!(is_same("since", &|| since(ago(hour)), &|| since(ago(hour))));
+    assert!(is_same("a time", &|| until(START), &|| until(START)));
+    let later = scene.now().plus(MINUTE);
+    assert!(is_same("an end to come", &|| until(later), &|| until(
+        later
+    )));
+    assert!(is_same("an unknown one", &of_unknown, &of_unknown));
+    assert!(!is_same("an end", &|| until(ago(hour)), &none));
+    assert!(!is_same("an age and none", &none, &|| until(ago(hour))));
+    assert!(!is_same("another", &|| since(ago(hour)), &|| since(ago(
+        hour * 2
+    ))));
+    assert!(!is_same("an hour later", &|| since(START), &|| since(
+        START.plus(hour)
+    )));
+    assert!(!is_same("a destination", &of_d, &none));
+    assert!(!is_same("no destination", &none, &of_d));
+    scene.stop();
+}
+
 pub fn an_operation_that_selects_nothing_has_ended(new: NewStore) {
     let scene = Scene::new(new);
     scene.accept(event_of("s", "1", &["d"]));
@@ -127,6 +182,12 @@ pub fn an_operation_that_selects_nothing_has_ended(new: NewStore) {
     let none = created(&scene, NewBulk::replay(scene.all_dead_letters()));
     assert_eq!((none.total, none.tally.done), (Some(0), 0));
     assert!(none.ended_at.is_some() && !none.is_cancelled);
+    let of_d = BulkFilter {
+        destination: Some("d".to_owned()),
+        ..scene.all_dead_letters()
+    };
+    let none = created(&scene, NewBulk::replay(of_d));
+    assert_eq!(none.filter.destination.as_deref(), Some("d"));
     scene.stop();
 }
 

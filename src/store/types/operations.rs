@@ -1,8 +1,13 @@
 //! Operations as operators see them: the jobs that were created together are one.
 
+use std::time::Duration;
+
 use super::bulk::{BulkAction, BulkFilter, BulkTally, NewBulk};
 use super::ids::BulkId;
 use crate::clock::Timestamp;
+
+/// The longest time between a request and the operation, while its deliveries are counted.
+const COUNTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// An operation that is stored. Its number is that of its first job.
 #[derive(Clone, Debug)]
@@ -44,13 +49,14 @@ impl StoredOperation {
         self.action == BulkAction::Route
     }
 
-    /// Whether a request asks for this operation. The times don't count: an age stands for another
-    /// time with each request. Nor does a destination of several, which isn't remembered.
-    pub fn is_asked_for_by(&self, new: &NewBulk) -> bool {
+    /// Whether a request of this moment asks for this operation.
+    pub fn is_asked_for_by(&self, new: &NewBulk, now: Timestamp) -> bool {
         let (one, other) = (&self.filter, &new.filter);
-        let is_same_destination = other.destination.is_none()
-            || one.destination.is_none()
-            || one.destination == other.destination;
+        let age = now.since(self.created_at);
+        // The time of a request ends what it selects.
+        let has_no_end = self.created_at.since(one.until) <= COUNTED_WITHIN;
+        let is_same_until =
+            is_same_time((one.until, other.until), age) || (has_no_end && other.until >= one.until);
         self.action == new.action
             && self.target == new.target
             && one.states == other.states
@@ -58,8 +64,27 @@ impl StoredOperation {
             && one.source == other.source
             && one.event_type == other.event_type
             && one.reason == other.reason
-            && is_same_destination
+            && self.is_of_destination(new)
+            && is_same_time((one.since, other.since), age)
+            && is_same_until
     }
+
+    /// Whether a request may name the destination that was asked for. A destination that had no
+    /// deliveries is not remembered, nor whether the only one that had any was named.
+    fn is_of_destination(&self, new: &NewBulk) -> bool {
+        match (&self.filter.destination, &new.filter.destination) {
+            (None, Some(_)) => self.jobs == 1 && self.total == Some(0),
+            (Some(_), None) => !new.action.is_of_events() && new.filter.ids.is_empty(),
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// Whether a request means the same time as an earlier one. An age stands for a time that is later
+/// by the age of the operation.
+fn is_same_time((earlier, later): (Timestamp, Timestamp), age: Duration) -> bool {
+    let is_as_old = later.since(earlier).abs_diff(age) <= COUNTED_WITHIN;
+    earlier == later || (later > earlier && is_as_old)
 }
 
 /// The result of creating an operation.

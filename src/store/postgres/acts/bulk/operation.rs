@@ -3,16 +3,14 @@
 
 use super::create::{create, nonce_of};
 use crate::clock::Timestamp;
-use crate::store::bulk::parts_of;
+use crate::store::bulk::recorded_parts_of;
 use crate::store::error::StoreError;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::queries::operations::{operation_named_by, read_operation};
-use crate::store::types::{
-    BulkId, BulkPart, Counting, NewBulk, OperationCreation, StoredOperation,
-};
+use crate::store::types::{BulkId, Counting, NewBulk, OperationCreation, StoredOperation};
 
 /// Ends the jobs of an operation before they are done. $1: the operation; $2: now.
 const CANCEL: &str = "UPDATE relay.jobs SET ended_at = $2::int8, is_cancelled = true
@@ -31,20 +29,13 @@ fn create_operation(
     if new.nonce.is_some()
         && let Some(before) = operation_named_by(sql, nonce)?
     {
-        return Ok(Some(if before.is_asked_for_by(new) {
+        return Ok(Some(if before.is_asked_for_by(new, now) {
             OperationCreation::Before(before)
         } else {
             OperationCreation::Conflict
         }));
     }
-    let mut parts = parts_of(sql, new, now, Counting::Bounded)?;
-    if parts.is_empty() {
-        parts.push(BulkPart {
-            destination: None,
-            total: Some(0),
-            is_empty: true,
-        });
-    }
+    let parts = recorded_parts_of(sql, new, now, Counting::Bounded)?;
     let created = create(sql, (new, nonce), &parts, now)?;
     let Some(first) = created.first() else {
         return Ok(None);

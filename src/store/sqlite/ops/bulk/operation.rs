@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use crate::store::bulk::parts_of;
+use crate::store::bulk::recorded_parts_of;
 use crate::store::error::StoreError;
 use crate::store::limits::STEP_ROWS;
 use crate::store::sqlite::handle::Sqlite;
@@ -11,9 +11,7 @@ use crate::store::sqlite::ops::bulk::create::CreateBulk;
 use crate::store::sqlite::queries::{BulkReader, operation_named_by, read_operation};
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::{
-    BulkId, BulkPart, Counting, NewBulk, OperationCreation, StoredOperation,
-};
+use crate::store::types::{BulkId, Counting, NewBulk, OperationCreation, StoredOperation};
 
 /// Ends some of the jobs of an operation before they are done; how many.
 struct CancelJobs(BulkId);
@@ -42,25 +40,19 @@ impl Sqlite {
     }
 
     fn create(&self, new: NewBulk) -> Result<OperationCreation, StoreError> {
+        let now = self.shared().clock.now();
         if let Some(nonce) = new.nonce.clone()
             && let Some(before) = self.read_blocking(move |sql| operation_named_by(sql, &nonce))?
         {
-            return Ok(if before.is_asked_for_by(&new) {
+            return Ok(if before.is_asked_for_by(&new, now) {
                 OperationCreation::Before(before)
             } else {
                 OperationCreation::Conflict
             });
         }
-        let now = self.shared().clock.now();
-        let mut parts =
-            self.read_blocking(|sql| parts_of(&mut BulkReader(sql), &new, now, Counting::Bounded))?;
-        if parts.is_empty() {
-            parts.push(BulkPart {
-                destination: None,
-                total: Some(0),
-                is_empty: true,
-            });
-        }
+        let parts = self.read_blocking(|sql| {
+            recorded_parts_of(&mut BulkReader(sql), &new, now, Counting::Bounded)
+        })?;
         let mut create = CreateBulk::new(new, parts);
         self.write_steps(&mut create)?;
         // The destinations, ad hoc origins, may have been deleted meanwhile.
