@@ -120,6 +120,7 @@ impl OperationRequest {
             let names = OperationKind::ALL.map(OperationKind::name).join(", ");
             return Err(Invalid::usage("kind", format!("expected one of {names}")));
         };
+        self.refuse_empty_texts(spelling)?;
         self.refuse_members_of_other_kinds(kind, spelling)?;
         self.refuse_pairs(spelling)?;
         self.refuse_filters_beside_ids(spelling)?;
@@ -152,6 +153,28 @@ impl OperationRequest {
             ));
         }
         Ok((kind, states))
+    }
+
+    /// Refuses an empty text, which a shell makes of a variable that isn't set: as a filter it may
+    /// match everything.
+    fn refuse_empty_texts(&self, spelling: Spelling) -> Result<(), Invalid> {
+        let texts = [
+            ("destination", &self.destination),
+            ("source", &self.source),
+            ("type", &self.event_type),
+            ("reason", &self.reason),
+            ("from", &self.from),
+            ("to", &self.to),
+        ];
+        let is_empty = |text: &Option<String>| text.as_deref() == Some("");
+        match texts.into_iter().find(|(_, text)| is_empty(text)) {
+            Some((member, _)) => {
+                let name = spelling.of(member);
+                let problem = format!("{name} is empty: expected a text, or no {name}");
+                Err(Invalid::usage(member, problem))
+            }
+            None => Ok(()),
+        }
     }
 
     fn refuse_members_of_other_kinds(

@@ -268,3 +268,15 @@ fn an_unknown_destination_is_refused_with_those_there_are() {
         Ok("orders".to_owned())
     );
 }
+
+#[test]
+fn an_empty_text_is_refused_in_whatever_member() {
+    for member in ["destination", "source", "type", "reason", "from", "to"] {
+        for kind in OperationKind::ALL.map(OperationKind::name) {
+            let json = format!(r#"{{"kind":"{kind}","all":true,"{member}":""}}"#);
+            let problem = build(&json).expect_err(&json);
+            let expected = format!("{member}: {member} is empty: expected a text, or no {member}");
+            assert_eq!(problem, expected);
+        }
+    }
+}
