@@ -40,7 +40,10 @@ impl Retry {
         if let (Some(destination), false) = (&new.filter.destination, selection.dry_run) {
             let probes = context.operator.probe_now(destination);
             if probes.map_err(explained)? && !selection.json {
-                hint!("{destination} is tried now: its circuit breaker or Retry-After kept it");
+                hint!(
+                    "{destination}: its Retry-After has ended, and its circuit breaker lets the \
+                     next attempt probe"
+                );
             }
         }
         bulk::run(&mut context, selection, new)
