@@ -233,9 +233,11 @@ impl Reloader {
         overridden: Option<String>,
     ) -> Report {
         let Names {
-            changed, removed, ..
+            added,
+            changed,
+            removed,
         } = &changes.destinations;
-        let mut names: Vec<String> = [changed, removed, renewed].concat();
+        let mut names: Vec<String> = [added, changed, removed, renewed].concat();
         names.dedup();
         // Without the figures the line says the rest.
         let affected = self.0.reader.affected(&names).unwrap_or_default();

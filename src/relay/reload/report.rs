@@ -3,6 +3,9 @@
 use crate::config::{Changes, Resolved};
 use crate::store::Affected;
 
+/// Of a destination to which nothing goes until an operator resumes it.
+const STAYS_PAUSED: &str = "stays paused";
+
 /// The changes of a reload, in one line.
 pub(super) struct Report {
     /// The names that it adds, changes and removes.
@@ -13,7 +16,7 @@ pub(super) struct Report {
 
 impl Report {
     /// `renewed` are destinations with other contents of a file, `affected` what the database knows
-    /// of changed and removed destinations.
+    /// of these, and of added, changed and removed destinations.
     pub fn new(
         changes: &Changes,
         renewed: &[String],
@@ -24,11 +27,7 @@ impl Report {
         let named = &changes.destinations;
         let others: Vec<&String> = named.changed.iter().chain(renewed).collect();
         let others = changed_destinations(others, policies, affected);
-        let added: Vec<String> = named
-            .added
-            .iter()
-            .map(|name| destination(name, ""))
-            .collect();
+        let added = added_destinations(&named.added, affected);
         let keys: Vec<String> = changes.keys.iter().map(|key| (*key).to_owned()).collect();
         let sources = |names: &[String]| -> Vec<String> {
             names.iter().map(|name| format!("source {name}")).collect()
@@ -70,6 +69,19 @@ impl Report {
     }
 }
 
+/// The destinations that are new, or configured again.
+fn added_destinations(names: &[String], affected: &[Affected]) -> Vec<String> {
+    let described = names.iter().map(|name| {
+        let note = if is_paused(name, affected) {
+            STAYS_PAUSED
+        } else {
+            ""
+        };
+        destination(name, note)
+    });
+    described.collect()
+}
+
 /// The destinations whose settings, or files, have changed.
 fn changed_destinations(
     mut names: Vec<&String>,
@@ -83,8 +95,8 @@ fn changed_destinations(
         if new.destination(name).has_moved(old.destination(name)) {
             notes.push("another server");
         }
-        if of(name, affected).is_some_and(|one| one.is_paused) {
-            notes.push("stays paused");
+        if is_paused(name, affected) {
+            notes.push(STAYS_PAUSED);
         }
         destination(name, &notes.join(", "))
     });
@@ -102,6 +114,10 @@ fn removed_destinations(names: &[String], affected: &[Affected]) -> Vec<String> 
         destination(name, &format!("{pending}{more} pending"))
     });
     described.collect()
+}
+
+fn is_paused(name: &str, affected: &[Affected]) -> bool {
+    of(name, affected).is_some_and(|one| one.is_paused)
 }
 
 fn of<'a>(name: &str, affected: &'a [Affected]) -> Option<&'a Affected> {

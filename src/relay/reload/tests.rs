@@ -58,6 +58,10 @@ fn the_line_names_what_is_added_changed_and_removed() {
         "adds destination a, source s; changes retention.delivered"
     );
     assert_eq!(
+        report(&other, &old, &[], &affected(3, true)),
+        "adds destination a (stays paused), source s; changes retention.delivered"
+    );
+    assert_eq!(
         report(&old, &other, &[], &affected(Affected::MAX_COUNTED, false)),
         "changes retention.delivered; removes destination a (10000 or more pending), source s"
     );
