@@ -6,7 +6,7 @@ use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
 use crate::cli::operate::{explained, plain, reading};
 use crate::model::IntentId;
-use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload};
+use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload, max_attempts};
 use crate::ops::views::intent;
 use crate::store::{StoredAttempt, StoredIntent};
 
@@ -73,10 +73,7 @@ fn print_text(row: &StoredIntent, relay: RelayState<'_>) -> Result<(), CommandEr
             plain(&delivery.destination),
             delivery.state.name(),
             delivery.attempts,
-            config
-                .destination(&delivery.destination)
-                .retry
-                .max_attempts()
+            max_attempts(delivery, config)
         );
         say!(
             "  {}",

@@ -155,7 +155,8 @@ pub(super) fn decide(
         ),
         Class::Transient => match retry.wait_after(attempt, random) {
             None => {
-                let attempts = retry.max_attempts();
+                // The schedule may have been longer before.
+                let attempts = retry.max_attempts().max(attempt);
                 let next = format!("given up: attempt {attempt} of {attempts} was the last");
                 finished(Transition::DeadLetter, next)
             }

@@ -30,6 +30,19 @@ pub(crate) fn next_retry_at(row: &StoredDelivery) -> Option<Timestamp> {
     row.next_attempt_at.max(row.held_until)
 }
 
+/// The attempts that a delivery gets: those of its schedule, unless that was longer before, or an
+/// operator has asked for one more.
+pub(crate) fn max_attempts(row: &StoredDelivery, config: &Resolved) -> u32 {
+    let scheduled = config.destination(&row.destination).retry.max_attempts();
+    scheduled.max(last_attempt(row.state, row.attempts))
+}
+
+/// The number of the last attempt that was begun, or that a delivery waits for.
+fn last_attempt(state: DeliveryState, attempts: u32) -> u32 {
+    let waits = matches!(state, DeliveryState::Queued | DeliveryState::Retrying);
+    attempts + u32::from(waits)
+}
+
 /// Says that a destination is no longer configured, and how to mend that. Begins a sentence.
 pub(crate) fn not_configured(destination: &str) -> String {
     format!(
@@ -168,4 +181,22 @@ fn obstacle(row: &StoredDelivery, relay: RelayState<'_>) -> Option<String> {
         ));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_that_waits_gets_another_attempt_after_those_that_were_made() {
+        for (state, expected) in [
+            (DeliveryState::Queued, 5),
+            (DeliveryState::Retrying, 5),
+            (DeliveryState::Processing, 4),
+            (DeliveryState::Delivered, 4),
+            (DeliveryState::DeadLettered, 4),
+        ] {
+            assert_eq!(last_attempt(state, 4), expected, "{state}");
+        }
+    }
 }

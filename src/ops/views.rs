@@ -8,7 +8,9 @@ use crate::config::Resolved;
 use crate::model::{
     DestinationCounts, FailureKind, LatencyHistogram, PingReport, SourceCounts, Surface,
 };
-use crate::ops::status_text::{RelayState, UNROUTED, describe_with_payload, next_retry_at};
+use crate::ops::status_text::{
+    RelayState, UNROUTED, describe_with_payload, max_attempts, next_retry_at,
+};
 use crate::store::{
     ListedDelivery, NodeState, Rollup, StoredAttempt, StoredIntent, TailEntry, TailEvent,
     UnroutedEvent,
@@ -77,7 +79,7 @@ pub(crate) fn intent(row: &StoredIntent, relay: RelayState<'_>) -> Value {
                 "destination": delivery.destination,
                 "status": delivery.state.name(),
                 "attempts": delivery.attempts,
-                "max_attempts": config.destination(&delivery.destination).retry.max_attempts(),
+                "max_attempts": max_attempts(delivery, config),
                 "next_retry_at": next_retry_at(delivery),
                 "last_error": delivery.last_error,
                 "waits_for": describe_with_payload(delivery, row.gone, relay),

@@ -66,6 +66,18 @@ proptest! {
     }
 }
 
+#[test]
+fn the_last_attempt_is_never_one_of_fewer() {
+    let retry = Retry {
+        schedule: vec![Duration::ZERO],
+        jitter: 0.0,
+        honours_retry_after: false,
+    };
+    let outcome = answered(Class::Transient, 503);
+    let decision = decide(5, &outcome, &retry, Timestamp::from_millis(0), 0.0);
+    assert_eq!(decision.next, "given up: attempt 5 of 5 was the last");
+}
+
 /// The outcome of an answer.
 fn answered(class: Class, status_code: u16) -> Outcome {
     Outcome {

@@ -10,7 +10,7 @@ use crate::config::Resolved;
 use crate::model::request::document;
 use crate::model::{DeliveryState, IntentId};
 use crate::ops::status_text::{
-    RelayState, UNROUTED, describe_with_payload, next_retry_at, payload_gone,
+    RelayState, UNROUTED, describe_with_payload, max_attempts, next_retry_at, payload_gone,
 };
 use crate::store::{StoredAttempt, StoredDelivery, StoredIntent};
 
@@ -149,7 +149,7 @@ impl<'a> DeliveryView<'a> {
             destination: &row.destination,
             status: row.state.name(),
             attempts: row.attempts,
-            max_attempts: config.destination(&row.destination).retry.max_attempts(),
+            max_attempts: max_attempts(row, config),
             last_error: row.last_error.as_deref(),
             next_retry_at: next_retry_at(row),
             delivered_at: (row.state == DeliveryState::Delivered).then_some(row.updated_at),

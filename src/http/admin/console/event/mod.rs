@@ -22,7 +22,7 @@ use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, IntentId, Surface};
 use crate::ops::status_text::{
-    DISCARDED, RelayState, UNROUTED, describe_with_payload, payload_gone,
+    DISCARDED, RelayState, UNROUTED, describe_with_payload, max_attempts, payload_gone,
 };
 use crate::store::{GonePayload, StoredDelivery, StoredIntent};
 use attempts::{Entry, entries};
@@ -132,11 +132,7 @@ impl Delivered {
         at: usize,
         relay: RelayState<'_>,
     ) -> Self {
-        let most = relay
-            .config
-            .destination(&one.destination)
-            .retry
-            .max_attempts();
+        let most = max_attempts(one, relay.config);
         Self {
             anchor: format!("delivery-{at}"),
             path: link::destination(&one.destination),
