@@ -374,6 +374,11 @@ fn a_destination_that_is_removed_while_attempts_are_in_flight_waits_to_be_added_
     // The attempt ends under the rules that it began with, and the next one waits.
     scene.is_waiting_for(&id, "no longer configured");
     scene.settles(1);
+    // Nothing is due yet.
+    until("its state", || {
+        let line = "relay_destination_state{destination=\"orders\",state=\"unknown\"} 1";
+        scene.metrics().contains(line).then_some(())
+    });
     scene.clock.advance(Duration::from_secs(60));
     scene.makes_no_more_than(1);
     scene.is_waiting_for(&id, "no longer configured");

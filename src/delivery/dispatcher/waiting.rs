@@ -114,6 +114,13 @@ impl Dispatcher {
         for (id, at) in retries.chain(due_again) {
             if let Some(state) = self.targets.get(id) {
                 let reputation = self.admission.reputation(&state.target);
+                // Of one that left the configuration the look says that deliveries wait, long
+                // before any is due.
+                let at = if state.target.is_known() {
+                    at
+                } else {
+                    at.min(now)
+                };
                 self.schedule.insert(state.origin, reputation, at);
             } else if !self.schedule.look_now(id) {
                 self.newcomers.insert(id);
