@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use http::Uri;
 use rustls::pki_types::ServerName;
+use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
@@ -26,6 +27,9 @@ pub(super) struct Health {
     ///
     /// A certificate is not verified.
     url: Option<Uri>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 /// A request for a health check.
@@ -47,7 +51,11 @@ impl Health {
         let shown = format!("{scheme}://{}{}", question.host, question.target);
         let answer = question.ask();
         let answer = answer.map_err(|problem| format!("{shown}: {problem}"))?;
-        say!("{shown}: {answer}");
+        if self.json {
+            say!("{}", json!({ "ok": true, "url": shown, "status": answer }));
+        } else {
+            say!("{shown}: {answer}");
+        }
         Ok(())
     }
 }

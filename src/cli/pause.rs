@@ -1,6 +1,7 @@
 //! `relay pause`: stops deliveries to a destination.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
@@ -16,6 +17,9 @@ pub(super) struct Pause {
     /// The reason, shown with each delivery that waits
     #[arg(long, default_value = "by an operator", value_parser = reason)]
     reason: String,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -29,6 +33,13 @@ impl Pause {
         let is_new = operator
             .pause(destination, &self.reason)
             .map_err(explained)?;
+        if self.json {
+            say!(
+                "{}",
+                json!({ "ok": true, "destination": destination, "is_changed": is_new })
+            );
+            return Ok(());
+        }
         say!(
             "{destination} is paused{}: events for it are accepted and held",
             if is_new { "" } else { " already" }

@@ -1,6 +1,7 @@
 //! `relay resume`: continues deliveries to a destination, or of a restored database.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
@@ -20,13 +21,16 @@ pub(super) struct Resume {
     /// Send again after relay restore; destinations that are paused stay so
     #[arg(long)]
     all: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Resume {
     pub fn run(&self) -> Result<(), CommandError> {
         let (mut operator, config) = writing(self.file.path())?;
         let Some(destination) = &self.destination else {
-            return lift_hold(&mut operator);
+            return lift_hold(&mut operator, self.json);
         };
         if let Some(hold) = operator.hold().map_err(explained)? {
             return Err(format!(
@@ -37,7 +41,13 @@ impl Resume {
             .into());
         }
         let destination = known_destination(&operator, &config, destination)?;
-        if operator.resume(&destination).map_err(explained)? {
+        let is_changed = operator.resume(&destination).map_err(explained)?;
+        if self.json {
+            say!(
+                "{}",
+                json!({ "ok": true, "destination": destination, "is_changed": is_changed })
+            );
+        } else if is_changed {
             say!("{destination} is resumed");
         } else {
             say!("{destination} was neither paused nor held");
@@ -47,20 +57,32 @@ impl Resume {
 }
 
 /// Lifts the hold alone, and lists the destinations to which nothing goes nevertheless.
-fn lift_hold(operator: &mut Operator) -> Result<(), CommandError> {
-    if operator.lift_hold().map_err(explained)? {
+fn lift_hold(operator: &mut Operator, is_json: bool) -> Result<(), CommandError> {
+    let stats = operator.stats().map_err(explained)?;
+    let is_changed = operator.lift_hold().map_err(explained)?;
+    let paused = stats
+        .iter()
+        .filter_map(|row| Some((&row.destination, row.paused.as_ref()?)));
+    if is_json {
+        let paused = paused.map(|(name, reason)| json!({ "destination": name, "reason": reason }));
+        let paused: Vec<_> = paused.collect();
+        say!(
+            "{}",
+            json!({ "ok": true, "is_changed": is_changed, "paused": paused })
+        );
+        return Ok(());
+    }
+    if is_changed {
         say!("the hold is lifted: deliveries go on");
     } else {
         say!("nothing was held");
     }
-    for row in operator.stats().map_err(explained)? {
-        if let Some(reason) = &row.paused {
-            say!(
-                "{} stays paused: {} (relay resume {0})",
-                plain(&row.destination),
-                plain(reason)
-            );
-        }
+    for (name, reason) in paused {
+        say!(
+            "{} stays paused: {} (relay resume {0})",
+            plain(name),
+            plain(reason)
+        );
     }
     Ok(())
 }

@@ -47,6 +47,9 @@ struct Expect {
     /// Keep the secrets that the source has learned: its sender has several webhooks
     #[arg(long)]
     add: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -68,6 +71,9 @@ struct Forget {
     source: String,
     /// The numbers that relay secrets list shows; without them, all secrets of the source
     ids: Vec<LearnedSecretId>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Secrets {
@@ -98,6 +104,13 @@ impl Expect {
             .map_err(explained)?;
         match outcome {
             ExpectOutcome::Until(until) => {
+                if self.json {
+                    say!(
+                        "{}",
+                        json!({ "ok": true, "source": source, "until": until })
+                    );
+                    return Ok(());
+                }
                 say!("{source} learns the next secret that comes until {until}");
                 Ok(())
             }
@@ -207,6 +220,13 @@ impl Forget {
         let forgotten = operator.forget_secrets(source, ids).map_err(explained)?;
         if forgotten == 0 {
             return Err(format!("{}: has learned none of them", plain(source)).into());
+        }
+        if self.json {
+            say!(
+                "{}",
+                json!({ "ok": true, "source": source, "forgotten": forgotten })
+            );
+            return Ok(());
         }
         say!("forgot {forgotten}; a server refuses what they sign within two seconds");
         Ok(())

@@ -57,17 +57,23 @@ fn help_says_whether_json_is_one_document_or_lines() {
             "discard",
             "erase",
             "reroute",
+            "cancel",
+            "pause",
+            "resume",
             "backup",
             "verify",
             "restore",
             "import",
             "migrate",
+            "unlock",
             "providers",
+            "send",
             "match",
             "tail",
             "nodes",
             "stats",
-            "doctor"
+            "doctor",
+            "health"
         ]
     );
 }

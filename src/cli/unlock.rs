@@ -1,6 +1,7 @@
 //! `relay unlock`: shows what the lock file remembers, or makes it forget.
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
@@ -14,6 +15,9 @@ pub(super) struct Unlock {
     /// Forget, and serve the database with whatever it has lost
     #[arg(long)]
     accept_data_loss: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Unlock {
@@ -26,6 +30,10 @@ impl Unlock {
         }
         let database = &config.database.path;
         let Some(unlock) = store::Unlock::of(database)? else {
+            if self.json {
+                say!("{}", json!({ "ok": true, "lock_file": null }));
+                return Ok(());
+            }
             say!(
                 "{}: has no lock file, and so nothing is remembered; nothing was done",
                 database.display()
@@ -34,7 +42,12 @@ impl Unlock {
         };
         let lock_file = unlock.lock_file.display();
         if self.accept_data_loss {
-            let forgotten = remembered(unlock.reset()?, "");
+            let forgotten = unlock.reset()?;
+            if self.json {
+                say!("{}", as_json(&unlock, forgotten));
+                return Ok(());
+            }
+            let forgotten = remembered(forgotten, "");
             say!("{lock_file}: forgot {forgotten}; the next start serves the database as it is");
             return Ok(());
         }
@@ -51,6 +64,16 @@ impl Unlock {
         )
         .into())
     }
+}
+
+/// The content that a lock file has forgotten.
+fn as_json(unlock: &store::Unlock, forgotten: LockFileContents) -> Value {
+    json!({
+        "ok": true,
+        "lock_file": unlock.lock_file.display().to_string(),
+        "accepted_at": forgotten.accepted_at,
+        "ahead_millis": forgotten.ahead_millis,
+    })
 }
 
 /// The smallest difference of the clocks that is shown, in milliseconds.

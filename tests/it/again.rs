@@ -467,8 +467,8 @@ fn a_job_goes_on_after_a_kill_and_replays_each_event_once_until_it_is_cancelled(
     }
 
     let job = json_of(path, &again)["job"].to_string();
-    let (text, code) = error_of(path, &["cancel", &job]);
-    assert!(code == Some(0), "{text}");
+    let cancelled = json_of(path, &["cancel", "--json", &job]);
+    assert_eq!(cancelled["job"].to_string(), job, "{cancelled}");
     assert_eq!(jobs(), serde_json::json!([]));
     let (text, code) = error_of(path, &["cancel", &job]);
     assert!(

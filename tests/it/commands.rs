@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::needs_a_file;
 use crate::support::{Process, event_id, event_with_status, relay_id, relay_to, relay_with_status};
@@ -182,6 +182,53 @@ fn dead_letters_are_listed_shown_replayed_and_discarded() {
     );
     server.signal("-TERM");
     assert!(server.wait().0.success());
+}
+
+#[test]
+fn commands_that_act_print_one_document_for_programs() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    let server = Process::serve(path, TOML);
+    let public = server.client.address().to_string();
+    // So that commands find the server.
+    let toml = TOML.replacen("127.0.0.1:0", &public, 1);
+    std::fs::write(path.join("relay.toml"), toml).expect("written");
+    std::fs::write(path.join("payload"), "{}").expect("written");
+    let document = |args: &[&str]| -> Value {
+        let args = [args, &["--json"]].concat();
+        serde_json::from_str(&output_of(path, &args)).expect("one document")
+    };
+    for is_changed in [true, false] {
+        assert_eq!(
+            document(&["pause", "orders"]),
+            json!({ "ok": true, "destination": "orders", "is_changed": is_changed })
+        );
+    }
+    let paused = json!([{ "destination": "orders", "reason": "by an operator" }]);
+    assert_eq!(
+        document(&["resume", "--all"]),
+        json!({ "ok": true, "is_changed": false, "paused": paused })
+    );
+    assert_eq!(
+        document(&["resume", "orders"]),
+        json!({ "ok": true, "destination": "orders", "is_changed": true })
+    );
+    assert_eq!(document(&["health"])["status"], "200 OK");
+    let foreseen = document(&["send", "github", "payload", "--dry-run"]);
+    assert_eq!(
+        (&foreseen["destinations"], &foreseen["problem"]),
+        (&json!(["orders"]), &Value::Null),
+        "{foreseen}"
+    );
+    let sent = document(&["send", "github", "payload"]);
+    assert_eq!(sent["ok"], true, "{sent}");
+    assert!(sent["body"]["event_id"].is_string(), "{sent}");
+    server.signal("-TERM");
+    assert!(server.wait().0.success());
+    needs_a_file!("PostgreSQL has no lock file");
+    let unlocked = document(&["unlock", "--accept-data-loss"]);
+    let lock_file = unlocked["lock_file"].as_str().expect("a path");
+    assert!(lock_file.ends_with("relay.db.lock"), "{unlocked}");
 }
 
 #[test]

@@ -146,7 +146,9 @@ fn a_second_webhook_s_secret_is_added_and_each_is_forgotten_by_its_number() {
     );
     let error = refused(path, &["forget", "other", &numbers[0].to_string()]);
     assert!(error.contains("other"), "{error}");
-    secrets(path, &["forget", "asana", &numbers[0].to_string()]);
+    let number = numbers[0].to_string();
+    let forgotten = secrets(path, &["forget", "--json", "asana", &number]);
+    assert!(forgotten.contains("\"forgotten\":1"), "{forgotten}");
     until("the server has forgotten it", || {
         (signed(&server, "asana", SECRET, "[1]") == 401).then_some(())
     });

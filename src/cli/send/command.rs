@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::{Value, json};
 
 use crate::cli::config_file::ConfigFile;
 use crate::cli::error::CommandError;
@@ -34,6 +35,9 @@ pub(in crate::cli) struct Send {
     /// The query of the request, such as 'tenant=7'
     #[arg(long, value_name = "QUERY")]
     query: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 impl Send {
@@ -49,9 +53,14 @@ impl Send {
         let to = Door::of(config.server.listen, config.server.speaks_tls());
         if self.dry_run {
             let target = draft.masked(&draft.target());
-            say!("would post to {to}{target}");
             let headers = header::block(&draft.headers);
             let problem = source.problem_of_body(&stored(&draft, &headers));
+            if self.json {
+                let url = format!("{to}{target}");
+                say!("{}", as_json(&draft, source, (&url, problem)));
+                return Ok(());
+            }
+            say!("would post to {to}{target}");
             if let Some(problem) = problem {
                 say!("would be refused: {problem}\n");
             } else {
@@ -59,7 +68,7 @@ impl Send {
             }
             return show(&draft);
         }
-        post_draft(&draft, &to)
+        post_draft(&draft, &to, self.json)
     }
 
     /// The request that the source's sender would send.
@@ -130,7 +139,7 @@ fn add_learned_secrets(config: &mut Config, name: &str) {
 }
 
 /// Posts the request, and prints the answer. An answer that isn't a success is a failure.
-fn post_draft(draft: &Draft, to: &Door) -> Result<(), CommandError> {
+fn post_draft(draft: &Draft, to: &Door, is_json: bool) -> Result<(), CommandError> {
     let answer = post::post(to, &draft.to_bytes(&to.address.to_string()));
     let answer = answer.map_err(|error| {
         format!("{to}: {error}: expected the relay that serves this configuration")
@@ -140,6 +149,11 @@ fn post_draft(draft: &Draft, to: &Door) -> Result<(), CommandError> {
     let body = String::from_utf8_lossy(body);
     if !(200..300).contains(&code) {
         return Err(format!("the relay answered {status}: {}", body.trim()).into());
+    }
+    if is_json {
+        let body = serde_json::from_str(&body).unwrap_or_else(|_| Value::from(&*body));
+        say!("{}", json!({ "ok": true, "status": code, "body": body }));
+        return Ok(());
     }
     say!("{status}");
     if !body.trim().is_empty() {
@@ -170,6 +184,24 @@ fn add_content_type(draft: &mut Draft, source: &SourcePolicy) {
     draft
         .headers
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+}
+
+/// The request that would be sent, without its tokens and passwords.
+fn as_json(draft: &Draft, source: &SourcePolicy, (url, problem): (&str, Option<String>)) -> Value {
+    let headers = draft.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        json!({ "name": name.as_str(), "value": draft.masked(&value) })
+    });
+    let headers: Vec<Value> = headers.collect();
+    let destinations = source.route_stored(&stored(draft, &header::block(&draft.headers)));
+    let body = std::str::from_utf8(&draft.body).ok();
+    json!({
+        "url": url,
+        "problem": problem,
+        "destinations": destinations.to_vec(),
+        "headers": headers,
+        "body": body.map(|text| draft.masked(text)),
+    })
 }
 
 fn show(draft: &Draft) -> Result<(), CommandError> {
