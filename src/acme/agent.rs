@@ -140,7 +140,7 @@ impl AcmeAgent {
             .listener
             .identity()
             .filter(|_| self.state.is_obtained)?;
-        Some(validity(&identity))
+        Some(Validity::from(&identity.facts))
     }
 
     async fn obtain(&mut self) -> Result<(), (Failure, String)> {
@@ -158,7 +158,7 @@ impl AcmeAgent {
             (Failure::Ordinary, problem.to_owned())
         })?;
         self.state.is_obtained = true;
-        let validity = validity(&identity);
+        let validity = Validity::from(&identity.facts);
         (self.parts.shown)(&identity);
         self.parts.listener.replace(identity);
         let now = self.parts.clock.wall();
@@ -273,13 +273,6 @@ impl AcmeAgent {
 struct StoredAccount {
     directory_url: String,
     credentials: AccountCredentials,
-}
-
-fn validity(identity: &Identity) -> Validity {
-    Validity {
-        not_before: identity.facts.not_before,
-        not_after: identity.facts.not_after,
-    }
 }
 
 /// Starts the agent on a thread of its own. The stop ends a try in the middle: the next start makes

@@ -126,8 +126,7 @@ impl Tries {
 /// When a certificate is renewed: with a third of its lifetime left, which is a month of three, and
 /// two days of six.
 pub(super) fn renew_at(validity: Validity) -> Timestamp {
-    let lifetime = validity.not_after.since(validity.not_before);
-    validity.not_after.minus(lifetime / 3)
+    validity.not_after.minus(validity.lifetime() / 3)
 }
 
 /// Whether a certificate that has just come is of use by this clock.

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Resolved, Tls};
 use crate::http::{Identity, ListenerTls};
 use crate::ops::metrics::Metrics;
-use crate::ops::notices::{Notices, Validity};
+use crate::ops::notices::{Notices, Renewer, Validity};
 use crate::tls::{Authorities, PairFiles, client_config, read_pair};
 
 /// The time between two looks at the files. Programs that renew certificates do so weeks before
@@ -26,6 +26,7 @@ struct Keys {
     name: &'static str,
     certificate: &'static str,
     key: &'static str,
+    renewer: Renewer,
     files: fn(&Resolved) -> Option<&Tls>,
 }
 
@@ -34,6 +35,7 @@ const SERVER: Keys = Keys {
     name: "server.tls",
     certificate: "server.tls.cert_file",
     key: "server.tls.key_file",
+    renewer: Renewer::Other,
     files: |config| config.server.tls.as_ref(),
 };
 
@@ -43,6 +45,7 @@ const ACME: Keys = Keys {
     name: "server.acme",
     certificate: "server.acme",
     key: "server.acme",
+    renewer: Renewer::Relay,
     files: |_| None,
 };
 
@@ -51,6 +54,7 @@ const ADMIN: Keys = Keys {
     name: "admin.tls",
     certificate: "admin.tls.cert_file",
     key: "admin.tls.key_file",
+    renewer: Renewer::Other,
     files: |config| config.admin.tls.as_ref(),
 };
 
@@ -265,11 +269,7 @@ fn shown(keys: &Keys, identity: &Identity, metrics: &Metrics, notices: &Notices)
         "a certificate is in use"
     );
     metrics.certificate_expires(keys.listener, facts.not_after);
-    let validity = Validity {
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-    };
-    notices.certificate(keys.name, validity);
+    notices.certificate(keys.name, Validity::from(facts), keys.renewer);
 }
 
 #[cfg(test)]

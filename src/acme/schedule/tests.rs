@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ops::notices::Renewer;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,6 +35,16 @@ fn a_certificate_is_renewed_with_a_third_of_its_lifetime_left() {
         Tries::default().wait(None, None, at(Duration::ZERO)),
         Duration::ZERO
     );
+}
+
+#[test]
+fn a_renewal_has_a_twelfth_of_the_lifetime_before_it_is_late() {
+    for days in [1, 6, 43, 45, 90, 365] {
+        let validity = valid_for(days);
+        let is_late = |after| validity.is_expiring(Renewer::Relay, renew_at(validity).plus(after));
+        assert!(!is_late(HOUR * days * 2 - MINUTE), "{days}");
+        assert!(is_late(DAY * days / 3 - MINUTE), "{days}");
+    }
 }
 
 #[test]

@@ -11,14 +11,12 @@ use crate::config::Resolved;
 use crate::delivery;
 use crate::model::{FailureKind, PingError, PingReport, SendPing, is_public};
 use crate::ops::examination::{Examination, Examined};
-use crate::ops::notices::Validity;
+use crate::ops::notices::{Renewer, Validity};
 
 /// Destinations that are examined at once: a thread each, and a second one for its name.
 const AT_ONCE: usize = 32;
 /// The time for one of them. The time to connect is `delivery.connect_timeout`, 5 s by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A certificate that is valid for less is worth a warning, unless it never is for much longer.
-const SHORT: Duration = Duration::from_secs(14 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Examines destinations, several at once. Returns the times by their clocks.
@@ -173,7 +171,7 @@ impl Subject {
         let days = left.as_secs() / DAY.as_secs();
         let until = validity.not_after;
         let fact = format!("its certificate is trusted, and valid for {days} days (until {until})");
-        if is_short(validity, now) {
+        if validity.is_expiring(Renewer::Other, now) {
             report.warn(&self.about, fact, "see that it is renewed");
         } else {
             report.ok(&self.about, fact);
@@ -246,10 +244,4 @@ fn failure(found: &Examination) -> (FailureKind, &str) {
         Some((kind, problem)) => (*kind, problem),
         None => (FailureKind::Internal, "no connection was made"),
     }
-}
-
-/// Whether a certificate should have been renewed by now.
-pub(super) fn is_short(validity: Validity, now: Timestamp) -> bool {
-    let lifetime = validity.not_after.since(validity.not_before);
-    validity.not_after.since(now) < SHORT.min(lifetime / 3)
 }

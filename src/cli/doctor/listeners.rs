@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use crate::acme;
-use crate::cli::doctor::destinations::is_short;
 use crate::cli::doctor::report::Report;
 use crate::clock::Timestamp;
 use crate::config::{Acme, Resolved};
-use crate::ops::notices::Validity;
+use crate::ops::notices::{Renewer, Validity};
 use crate::relay::certificate_problems;
 use crate::tls;
 
@@ -29,13 +28,7 @@ pub(super) fn look(report: &mut Report, config: &Resolved, now: Timestamp) {
                 );
                 continue;
             }
-            look_at(
-                report,
-                &about,
-                &settings.cert_file,
-                "see that it is renewed",
-                now,
-            );
+            look_at(report, &about, &settings.cert_file, Renewer::Other, now);
         }
     }
     if let Some(settings) = &config.server.acme {
@@ -53,7 +46,7 @@ fn look_at_acme(report: &mut Report, settings: &Acme, database: &Path, now: Time
     };
     let failures = stored.failures;
     if let Some(path) = &stored.certificate {
-        look_at(report, ACME, path, SEE_THE_LOG, now);
+        look_at(report, ACME, path, Renewer::Relay, now);
         look_at_names(report, path, &settings.domains);
     } else if failures == 0 {
         let fact = "there is no certificate yet: handshakes are refused";
@@ -88,8 +81,11 @@ fn look_at_names(report: &mut Report, path: &Path, domains: &[String]) {
     }
 }
 
-/// `advice` is for a certificate that should have been renewed.
-fn look_at(report: &mut Report, about: &str, path: &Path, advice: &str, now: Timestamp) {
+fn look_at(report: &mut Report, about: &str, path: &Path, renewer: Renewer, now: Timestamp) {
+    let advice = match renewer {
+        Renewer::Relay => SEE_THE_LOG,
+        Renewer::Other => "see that it is renewed",
+    };
     let shown = path.display();
     let facts = tls::certificates(path).map(|found| found.first().and_then(|der| tls::facts(der)));
     let facts = match facts {
@@ -111,11 +107,7 @@ fn look_at(report: &mut Report, about: &str, path: &Path, advice: &str, now: Tim
         let fact = format!(
             "{shown}: the certificate is valid for {days} days (until {until}), and {age} days old"
         );
-        let validity = Validity {
-            not_before,
-            not_after: until,
-        };
-        if is_short(validity, now) {
+        if Validity::from(&facts).is_expiring(renewer, now) {
             report.warn(about, fact, advice);
         } else {
             report.ok(about, fact);

@@ -12,7 +12,7 @@ use super::gate::{Gate, Holding, Reading};
 use super::health::{Condition, HealthWatch};
 use super::states::States;
 use crate::clock::Timestamp;
-use crate::ops::notices::{Failure, Noticed, Validity};
+use crate::ops::notices::{Failure, Noticed, Renewer, Validity};
 use crate::ops::rollup_counters::AttemptHealth;
 use crate::store::DestinationFacts;
 
@@ -37,8 +37,6 @@ const DISK_HOLDING: Holding = Holding {
 /// How far the clocks differ after a jump, and when they agree again.
 const JUMPED: Duration = Duration::from_secs(10);
 const AGREE: Duration = Duration::from_secs(1);
-/// A certificate's last third, and no more than this, is the time to renew it.
-const CERTIFICATE: Duration = Duration::from_secs(14 * 86_400);
 
 /// The facts of a look.
 #[derive(Debug, Default)]
@@ -96,8 +94,8 @@ impl Watch {
         changes.extend(self.disk(facts, look));
         changes.extend(clock(facts, look));
         changes.extend(failures(&facts.noticed, look));
-        for (name, validity) in &facts.noticed.certificates {
-            changes.extend(certificate(name, *validity, look));
+        for (name, (validity, renewer)) in &facts.noticed.certificates {
+            changes.extend(certificate(name, *validity, *renewer, look));
         }
         changes
     }
@@ -318,11 +316,15 @@ fn failures(noticed: &Noticed, look: &Look<'_>) -> Vec<Change> {
     changes.flatten().collect()
 }
 
-fn certificate(name: &str, validity: Validity, look: &Look<'_>) -> Option<Change> {
+fn certificate(
+    name: &str,
+    validity: Validity,
+    renewer: Renewer,
+    look: &Look<'_>,
+) -> Option<Change> {
     let kind = AlertKind::CertificateExpiring;
-    let lifetime = validity.not_after.since(validity.not_before);
     let left = validity.not_after.since(look.wall);
-    let is_expiring = left < CERTIFICATE.min(lifetime / 3);
+    let is_expiring = validity.is_expiring(renewer, look.wall);
     let was_expiring = look.states.is(kind, name, "expiring");
     match (was_expiring, is_expiring) {
         (false, true) => {

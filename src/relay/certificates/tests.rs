@@ -72,7 +72,7 @@ fn a_look_uses_a_pair_that_is_whole_and_keeps_the_one_before_otherwise() {
     certificates.look(&files.config);
     assert_eq!(year(&certificates), "2102");
     let found = notices.noticed().certificates;
-    assert_eq!(&found["server.tls"].not_after.to_string()[..4], "2102");
+    assert_eq!(&found["server.tls"].0.not_after.to_string()[..4], "2102");
     let shown = metrics.render();
     let line = "relay_certificate_expiry_timestamp_seconds{listener=\"server\"} 4165516800";
     assert!(shown.contains(line), "{shown}");

@@ -94,8 +94,16 @@ fn without_a_limit_and_without_a_measurement_no_disk_is_low() {
 }
 
 #[test]
-fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
-    for (lifetime, told_with) in [(6, 2), (90, 14), (365, 14)] {
+fn a_certificate_is_told_once_its_renewal_is_late_and_not_before_two_weeks() {
+    let hours = |days: u64| days * 24;
+    for (renewer, lifetime, told_with) in [
+        (Renewer::Other, 6, hours(2)),
+        (Renewer::Other, 90, hours(14)),
+        (Renewer::Other, 365, hours(14)),
+        // Relay renews one of six days with two of them left, and tries for twelve hours.
+        (Renewer::Relay, 6, 36),
+        (Renewer::Relay, 90, hours(14)),
+    ] {
         let mut scene = Scene::default();
         let begin = Timestamp::from_millis(1_700_000_000_000);
         let mut facts = Facts::default();
@@ -106,7 +114,7 @@ fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
         facts
             .noticed
             .certificates
-            .insert("server".to_owned(), validity);
+            .insert("server".to_owned(), (validity, renewer));
         let mut told = Vec::new();
         for hour in 0..u64::from(lifetime) * 24 {
             if !scene.look(3600, &facts).is_empty() {
@@ -115,8 +123,8 @@ fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
         }
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
-            told[0].abs_diff(told_with * 24) <= 1,
-            "{lifetime}: {told:?}"
+            told[0].abs_diff(told_with) <= 1,
+            "{renewer:?}, {lifetime}: {told:?}"
         );
         // A renewed one begins anew.
         let renewed = Validity {
@@ -126,7 +134,7 @@ fn a_certificate_is_told_in_its_last_third_and_not_before_two_weeks() {
         facts
             .noticed
             .certificates
-            .insert("server".to_owned(), renewed);
+            .insert("server".to_owned(), (renewed, renewer));
         assert_eq!(scene.look(3600, &facts), [""; 0]);
         assert!(
             !scene
@@ -152,7 +160,10 @@ fn an_alert_about_a_certificate_tells_when_it_expires_or_that_it_has_expired() {
             not_after: begin.plus(DAY * days),
         };
         let name = "server".to_owned();
-        facts.noticed.certificates.insert(name, validity);
+        facts
+            .noticed
+            .certificates
+            .insert(name, (validity, Renewer::Other));
         let alerts = Scene::default().alerts(0, &facts);
         assert_eq!(alerts[0].summary, told);
     }

@@ -173,8 +173,5 @@ impl ServerCertVerifier for Verifier {
 
 /// The time for which a certificate is valid; none if it can't be read.
 pub(in crate::delivery::levels::http) fn validity(der: &[u8]) -> Option<Validity> {
-    facts(der).map(|facts| Validity {
-        not_before: facts.not_before,
-        not_after: facts.not_after,
-    })
+    facts(der).as_ref().map(Validity::from)
 }
