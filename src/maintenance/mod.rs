@@ -27,7 +27,7 @@ pub(crate) use self::retention::LONGEST_PAUSE;
 use self::alerts::{AlertAgent, AlertSources};
 use self::backups::BackupAgent;
 use self::bulk::BulkAgent;
-use self::pauses::{LOOK_EVERY, REST};
+use self::pauses::LOOK_EVERY;
 use self::retention::RetentionAgent;
 use self::rollups::RollupAgent;
 pub(crate) use self::routing::ConfiguredRouting;
@@ -148,12 +148,7 @@ impl Worker {
             backups.as_mut().map_or(Ok(()), BackupAgent::run_once)
         });
         self.alerts.take(now, failed, AlertAgent::run_once);
-        let rest = if bulk == Some(REST) || rollups == Some(REST) {
-            REST
-        } else {
-            let rests = [skipping, shedding, retention, bulk];
-            rests.into_iter().flatten().next().unwrap_or(LOOK_EVERY)
-        };
+        let rest = pauses::after(&[skipping, bulk, retention, shedding, rollups]);
         self.rested += rest;
         (rest, failure)
     }

@@ -268,3 +268,29 @@ fn space_that_is_freed_is_used_again_or_given_back() {
     }
     drop(scene.directory);
 }
+
+#[test]
+fn a_deletion_is_followed_by_a_pause_although_shedding_has_only_looked() {
+    let mut scene = Scene::new(|config| config.database.max_bytes = Some(1 << 20));
+    for kind in ["old", "young"] {
+        scene.clock.advance(DAY * 31);
+        for number in 0..200 {
+            scene.accept("s", &format!("{kind} {number}"), &["d"], 10_000);
+        }
+        scene.all_die("refused");
+    }
+    let mut deletions = 0;
+    for step in 0..12 {
+        if step % 3 == 0 {
+            // A pass of shedding, which finds nothing in three steps, may follow the other.
+            scene.clock.advance(Duration::from_secs(6));
+        }
+        let before = scene.count("intents");
+        let pause = scene.worker.run_once().expect("a step");
+        if scene.count("intents") < before {
+            assert!(pause >= Duration::from_millis(10), "{pause:?}");
+            deletions += 1;
+        }
+    }
+    assert!(deletions > 0, "nothing was deleted");
+}
