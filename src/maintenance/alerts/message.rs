@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::alert::Alert;
 use crate::config::{ALERT_SOURCE, AlertFormat};
 use crate::model::Surface;
+use crate::ops::visible::replaced;
 use crate::store::Accept;
 
 /// Characters of a text at most: ntfy takes 4 096 bytes, and an alert is read on a telephone.
@@ -91,22 +92,9 @@ fn ntfy_headers(alert: &Alert) -> String {
     format!("title: {title}\r\npriority: {priority}\r\ntags: {tag}\r\n")
 }
 
-/// A text in one line, bounded, without characters that control a terminal or turn the direction
-/// of what follows: a pause's reason is free text.
+/// A text in one line, bounded, without hidden characters: a pause's reason is free text.
 fn text(summary: &str) -> String {
-    let is_direction = |c| {
-        let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
-        let ranges = ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
-        marks.contains(&c) || ranges.iter().any(|range| range.contains(&c))
-    };
-    let plain = |c: char| {
-        if c.is_control() || is_direction(c) {
-            '\u{fffd}'
-        } else {
-            c
-        }
-    };
-    summary.chars().take(MAX_TEXT).map(plain).collect()
+    summary.chars().take(MAX_TEXT).map(replaced).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::delivery::levels::http::tls;
 use crate::delivery::levels::http::wire::HeadTooLarge;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::model::{self, FailureKind};
+use crate::ops::visible::{is_hidden, replaced};
 
 /// Characters of an error; the longest that ureq and rustls write have some 200.
 const MAX_ERROR: usize = 500;
@@ -56,7 +57,7 @@ fn answered(status: StatusCode) -> String {
 }
 
 /// A redirect's target for an error message. User information and query are left out, since they
-/// may be secret; control characters are replaced, since a terminal would obey them.
+/// may be secret; hidden characters are replaced, since a terminal would obey them.
 fn shown_location(location: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(location.as_bytes());
     let text = text.trim();
@@ -81,7 +82,7 @@ fn shown_location(location: &HeaderValue) -> String {
     let mut shown: String = before
         .chars()
         .chain(rest.chars())
-        .map(plain)
+        .map(replaced)
         .take(MAX_LOCATION)
         .collect();
     if before.chars().count() + rest.chars().count() > MAX_LOCATION {
@@ -90,17 +91,6 @@ fn shown_location(location: &HeaderValue) -> String {
         shown.push_str("?…");
     }
     shown
-}
-
-/// Replaces control characters, and characters that change the direction of a text.
-fn plain(c: char) -> char {
-    let is_direction =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || is_direction {
-        '\u{fffd}'
-    } else {
-        c
-    }
 }
 
 /// `Retry-After` of 429 and 503: seconds, or an HTTP date. None if it is malformed or negative.
@@ -171,7 +161,7 @@ pub(super) fn failure(error: &ureq::Error, policy: &DestinationPolicy) -> Outcom
     };
     let text: String = text
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_hidden(c) { ' ' } else { c })
         .take(MAX_ERROR)
         .collect();
     Outcome::failed(Class::Transient, kind, text)

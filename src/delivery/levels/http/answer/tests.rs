@@ -75,6 +75,11 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
         ("https://u:pass@e.com?a=/#secret", "https://e.com?…"),
         ("/a#secret", "/a?…"),
         ("/\u{202e}x\u{9b}y", "/\u{fffd}x\u{fffd}y"),
+        (
+            "/\u{61c}\u{2028}\u{200b}\u{feff}",
+            "/\u{fffd}\u{fffd}\u{fffd}\u{fffd}",
+        ),
+        ("/\u{e0041}x", "/\u{fffd}x"),
     ] {
         assert_eq!(to(location), shown, "{location}");
     }
