@@ -7,8 +7,8 @@
 //! - `retry`, `breaker`, `failure_kind`: when an attempt is repeated, and when a destination gets
 //!   no attempts. `retry_after`: when a server wants the next one. `level`: which parts of delivery
 //!   run.
-//! - `rollup`: the counts of a period. `trend`: the slope of a line, for forecasts. `heartbeat`:
-//!   how a beat is sent. `ping`: how a destination is tested.
+//! - `rollup`: the counts of a period. `trend`: forecasts by it. `heartbeat`: how a beat is sent.
+//!   `ping`: how a destination is tested.
 //! - `url`, `address`: the destinations that a delivery may reach.
 //! - `ordering`: the keys by which deliveries are kept in order.
 //! - `proxy`: the proxy on the way there, and the hosts that are reached without it.
@@ -54,7 +54,7 @@ pub(crate) use retry_after::retry_after;
 pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCounts};
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
-pub(crate) use trend::slope;
+pub(crate) use trend::time_to_grow;
 pub use url::{InvalidUrl, TargetUrl, literal_address, origin_of, shown_url, without_password};
 
 /// Whether `name` can name a source or a destination: 1–64 characters of `[A-Za-z0-9._-]`.

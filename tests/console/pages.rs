@@ -285,7 +285,7 @@ fn the_overview_tells_when_the_database_is_full() {
         assert!(begin.elapsed() < Duration::from_secs(20), "{page}");
         std::thread::yield_now();
     };
-    assert!(page.contains(" d, as it grows now"), "{page}");
+    assert!(page.contains(", as it grows now"), "{page}");
     let api = scene.get("/api/overview");
     assert!(
         api["full_in_seconds"]

@@ -1,10 +1,9 @@
 //! The space that the database uses, and when it will be full.
 
-use std::time::Duration;
-
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
 use crate::config::{Database, Resolved};
+use crate::ops::durations::{Units, when_full};
 use crate::store::{Growth, Operator, SpaceSample, SpaceUse};
 
 /// Bytes of the database: of its file, or on the server.
@@ -53,37 +52,7 @@ pub(super) fn print(space: SpaceUse) -> Result<(), CommandError> {
     };
     let full = space
         .full_in
-        .map(|left| format!(", full {}", roughly(left)));
+        .map(|left| format!(", full {}", when_full(left, Units::Long)));
     say!("uses {} bytes{of}{}", space.used, full.unwrap_or_default());
     Ok(())
-}
-
-/// A time in one unit: an estimate has no more.
-fn roughly(time: Duration) -> String {
-    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
-    let seconds = time.as_secs();
-    let found = UNITS.into_iter().find(|(unit, _)| seconds >= 2 * unit);
-    match found {
-        Some((unit, name)) => format!("in {} {name}s", seconds / unit),
-        None if time.is_zero() => "now".to_owned(),
-        None => "in a minute".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_forecast_has_one_unit() {
-        for (seconds, text) in [
-            (0, "now"),
-            (1, "in a minute"),
-            (180, "in 3 minutes"),
-            (7_300, "in 2 hours"),
-            (9 * 86_400 + 5_000, "in 9 days"),
-        ] {
-            assert_eq!(roughly(Duration::from_secs(seconds)), text);
-        }
-    }
 }

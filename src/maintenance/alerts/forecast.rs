@@ -3,14 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::slope;
+use crate::model::time_to_grow;
 
 /// The time between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(60);
 /// Samples that are kept: six hours. A shorter time would take a burst for a trend.
 const MAX_SAMPLES: usize = 360;
-/// The shortest time that is taken for a trend.
-const SHORTEST: Duration = Duration::from_secs(30 * 60);
 
 /// The free space of the last hours.
 #[derive(Clone, Debug, Default)]
@@ -33,23 +31,20 @@ impl Forecast {
     }
 
     /// The time until no more than `reserve` bytes are free; none if the free space does not
-    /// shrink, or is not known for long enough. The trend is the line of least squares.
+    /// shrink, or is not known for long enough.
     #[expect(
         clippy::cast_precision_loss,
         reason = "an estimate needs no more than 53 bits"
     )]
     pub fn time_left(&self, reserve: u64) -> Option<Duration> {
         let (first, _) = *self.samples.front()?;
-        let (last, free) = *self.samples.back()?;
-        if last.saturating_sub(first) < SHORTEST {
-            return None;
-        }
-        let point =
-            |&(at, free): &(Duration, u64)| (at.saturating_sub(first).as_secs_f64(), free as f64);
-        let slope = slope(self.samples.iter().map(point)).filter(|slope| *slope < 0.0)?;
-        let left = free.saturating_sub(reserve) as f64 / -slope;
-        // Beyond a century it doesn't matter.
-        Some(Duration::from_secs_f64(left.min(3.2e9)))
+        let (_, free) = *self.samples.back()?;
+        let point = |&(at, free): &(Duration, u64)| {
+            let at = at.saturating_sub(first);
+            (at.as_secs_f64(), -(free as f64))
+        };
+        let room = free.saturating_sub(reserve) as f64;
+        time_to_grow(room, self.samples.iter().map(point))
     }
 }
 

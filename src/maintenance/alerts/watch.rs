@@ -12,12 +12,12 @@ use super::gate::{Gate, Holding, Reading};
 use super::health::{Condition, HealthWatch};
 use super::states::States;
 use crate::clock::Timestamp;
+use crate::ops::durations::{Units, span, when_full};
 use crate::ops::notices::{Failure, Noticed, Renewer, Validity};
 use crate::ops::rollup_counters::AttemptHealth;
 use crate::store::DestinationFacts;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A delivery that should be going out and has been due for so long makes the backlog old …
@@ -172,7 +172,7 @@ impl Watch {
             let alert = (!is_low).then(|| {
                 let when = left.map_or_else(
                     || "without a trend that tells when it is full".to_owned(),
-                    |left| format!("full in {} as it goes", shown(left)),
+                    |left| format!("full {} as it goes", when_full(left, Units::Long)),
                 );
                 let summary = format!(
                     "the database's disk has {} MiB free, and events are refused below {} MiB: {when}",
@@ -379,17 +379,8 @@ impl Look<'_> {
     }
 }
 
-/// A duration for people: in its largest unit.
-pub(super) fn shown(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (number, unit) = match duration {
-        _ if duration < MINUTE => (seconds, "second"),
-        _ if duration < HOUR => (seconds / 60, "minute"),
-        _ if duration < DAY => (seconds / 3600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
+fn shown(duration: Duration) -> String {
+    span(duration, Units::Long)
 }
 
 #[cfg(test)]

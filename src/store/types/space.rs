@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use super::ids::IntentRow;
 use crate::clock::Timestamp;
-use crate::model::slope;
+use crate::model::time_to_grow;
 use crate::store::limits::STEP_ROWS;
 use crate::store::row_budget::RowBudget;
-
-/// The shortest time that is taken for a trend.
-const SHORTEST: Duration = Duration::from_secs(30 * 60);
-/// A forecast that is further off doesn't matter: a century.
-const FURTHEST: f64 = 3.2e9;
 
 /// The space that the store uses, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,14 +53,9 @@ impl Growth {
             return Some(Duration::ZERO);
         }
         let first = self.samples.first()?;
-        if self.now.at.since(first.at) < SHORTEST {
-            return None;
-        }
         let all = self.samples.iter().chain([&self.now]);
         let point = |one: &SpaceSample| (one.at.since(first.at).as_secs_f64(), one.used as f64);
-        let slope = slope(all.map(point)).filter(|slope| *slope > 0.0)?;
-        let left = limit.saturating_sub(self.now.used) as f64 / slope;
-        Some(Duration::from_secs_f64(left.min(FURTHEST)))
+        time_to_grow((limit - self.now.used) as f64, all.map(point))
     }
 }
 

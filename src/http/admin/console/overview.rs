@@ -12,19 +12,18 @@ use super::link;
 use super::mark::DestinationMark;
 use super::page::{Frame, Note, Tab, html};
 use super::visit::{Visit, bytes, capped, grouped};
-use super::when::{When, span};
+use super::when::When;
 use crate::clock::Timestamp;
 use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, DestinationCounts, Level, SourceCounts};
+use crate::ops::durations::{Units, span, when_full};
 use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, RollupSink, SpaceUse};
 
 /// Destinations that are shown; the page of destinations has all.
 const SHOWN: usize = 50;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A forecast of more is none.
-const FAR_OFF: Duration = Duration::from_secs(365 * 86_400);
 /// With less time left somebody has to act.
 const SOON: Duration = Duration::from_secs(86_400);
 /// Steps of the charts of the last day; those of the last hour are minutes.
@@ -212,7 +211,7 @@ fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> 
     let retrying = count(&[DeliveryState::Retrying]);
     let is_delivering = visit.app.config.level() != Level::Off;
     let oldest = backlog.oldest_due.filter(|_| is_delivering);
-    let overdue = oldest.map(|due| now.since(due).as_secs());
+    let overdue = oldest.map(|due| now.since(due));
     vec![
         Figure {
             name: "Waiting",
@@ -238,7 +237,7 @@ fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> 
         },
         Figure {
             name: "Oldest due",
-            value: overdue.map_or_else(|| "none".to_owned(), span),
+            value: overdue.map_or_else(|| "none".to_owned(), |late| span(late, Units::Short)),
             detail: match (is_delivering, overdue) {
                 (false, _) => "nothing is delivered: delivery.level is off".to_owned(),
                 (true, None) => "nothing waits that may go".to_owned(),
@@ -324,12 +323,11 @@ fn waiting_text(retrying: i64, kept: i64) -> String {
 
 /// When there is no room any more, as it goes.
 fn full_text(left: Duration) -> String {
-    let text = match left.as_secs() {
-        0 => return "now".to_owned(),
-        seconds if seconds > FAR_OFF.as_secs() => format!("in over {}", span(FAR_OFF.as_secs())),
-        seconds => format!("in {}", span(seconds)),
-    };
-    format!("{text}, as it grows now")
+    let when = when_full(left, Units::Short);
+    if left.is_zero() {
+        return when;
+    }
+    format!("{when}, as it grows now")
 }
 
 /// The beginning of a fingerprint, which tells configurations apart.
@@ -342,13 +340,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forecast_has_one_unit_and_ends_after_a_year() {
+    fn a_forecast_says_that_it_is_one_unless_there_is_no_room() {
         let day = 86_400;
         for (seconds, shown) in [
             (0, "now"),
             (5 * 3600, "in 5 h, as it grows now"),
             (9 * day + 5_000, "in 9 d, as it grows now"),
-            (400 * day, "in over 365 d, as it grows now"),
+            (400 * day, "in over a year, as it grows now"),
         ] {
             assert_eq!(full_text(Duration::from_secs(seconds)), shown);
         }

@@ -1,10 +1,12 @@
 //! Times as a person reads them.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use askama::Template;
 
 use crate::clock::Timestamp;
+use crate::ops::durations::{Units, span};
 
 /// A time: how long ago it was, or how long it is until then, and the time itself.
 #[derive(Template)]
@@ -76,26 +78,14 @@ fn written(machine: &str) -> String {
 /// The distance of a time from now, in words.
 pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     if at > now {
-        return format!("in {}", span(at.since(now).as_secs().max(1)));
+        let left = at.since(now).max(Duration::from_secs(1));
+        return format!("in {}", span(left, Units::Short));
     }
-    match now.since(at).as_secs() {
-        0 => "just now".to_owned(),
-        seconds => format!("{} ago", span(seconds)),
+    let ago = now.since(at);
+    if ago < Duration::from_secs(1) {
+        return "just now".to_owned();
     }
-}
-
-/// A number of seconds in its largest unit, or its two largest if the second one matters.
-pub(super) fn span(seconds: u64) -> String {
-    let (minute, hour, day) = (60, 3600, 86_400);
-    match seconds {
-        s if s < minute => format!("{s} s"),
-        s if s < hour => format!("{} min", s / minute),
-        s if s < 10 * hour && s % hour >= minute => {
-            format!("{} h {} min", s / hour, s % hour / minute)
-        }
-        s if s < 2 * day => format!("{} h", s / hour),
-        s => format!("{} d", s / day),
-    }
+    format!("{} ago", span(ago, Units::Short))
 }
 
 #[cfg(test)]
