@@ -1,13 +1,8 @@
 //! Signs a request as its sender would, with the first secret of its source.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use hyper::header::{AUTHORIZATION, HeaderName};
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
 
 use crate::cli::send::draft::Draft;
 use crate::cli::send::key::new_key;
@@ -101,7 +96,7 @@ fn sign_hmac(
     let view = draft.view(source.public_url.as_deref(), &source.params);
     let content = scheme.signed.segments(&view, Some(&timestamp));
     let content = content.map_err(|missing| format!("the request has no {missing}"))?;
-    let signature = encoded(&hmac(scheme.algorithm, &key, &content), scheme.encoding);
+    let signature = encoded(&scheme.algorithm.hmac(&key, &content), scheme.encoding);
     let text = scheme.format.fill(&signature, &timestamp);
     match (&scheme.signature, scheme.header.0.first()) {
         (Some(place), _) => draft.fill(place, &text),
@@ -152,11 +147,8 @@ fn sign_standard(
     let id = id.unwrap_or_else(|| format!("msg_{}", new_key()));
     let timestamp = time_text(now, TimestampFormat::Seconds);
     let head = format!("{id}.{timestamp}.");
-    let content = [
-        Cow::Borrowed(head.as_bytes()),
-        Cow::Borrowed(&draft.body[..]),
-    ];
-    let signature = STANDARD.encode(hmac(Algorithm::Sha256, &key, &content));
+    let content = [head.as_bytes(), &draft.body];
+    let signature = STANDARD.encode(Algorithm::Sha256.hmac(&key, &content));
     draft.set_header(&header("id"), &id)?;
     draft.set_header(&header("timestamp"), &timestamp)?;
     draft.set_header(&header("signature"), &format!("v1,{signature}"))
@@ -194,20 +186,4 @@ fn encoded(bytes: &[u8], encoding: Encoding) -> String {
         Encoding::Hex => hex::encode(bytes),
         Encoding::Base64 => STANDARD.encode(bytes),
     }
-}
-
-fn hmac(algorithm: Algorithm, key: &[u8], content: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    match algorithm {
-        Algorithm::Sha1 => mac::<Hmac<Sha1>>(key, content),
-        Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, content),
-        Algorithm::Sha512 => mac::<Hmac<Sha512>>(key, content),
-    }
-}
-
-fn mac<M: Mac + KeyInit>(key: &[u8], content: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for piece in content {
-        mac.update(piece);
-    }
-    mac.finalize().into_bytes().to_vec()
 }

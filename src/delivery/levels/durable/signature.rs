@@ -2,10 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
 
-use crate::config::Secret;
+use crate::config::{Algorithm, Secret};
 
 /// One `v1,<base64 HMAC-SHA256 of "{id}.{seconds}.{body}">` for each secret, separated by spaces,
 /// so that a receiver can rotate secrets.
@@ -15,19 +13,18 @@ pub(in crate::delivery::levels) fn sign(
     seconds: i64,
     body: &[u8],
 ) -> String {
+    let head = format!("{id}.{seconds}.");
     let mut all = String::new();
     for secret in secrets {
         let key = secret
             .signing_key()
             .expect("a checked configuration's secrets are whsec_…");
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
-        mac.update(format!("{id}.{seconds}.").as_bytes());
-        mac.update(body);
+        let mac = Algorithm::Sha256.hmac(&key, &[head.as_bytes(), body]);
         if !all.is_empty() {
             all.push(' ');
         }
         all.push_str("v1,");
-        all.push_str(&STANDARD.encode(mac.finalize().into_bytes()));
+        all.push_str(&STANDARD.encode(mac));
     }
     all
 }

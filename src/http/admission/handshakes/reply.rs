@@ -3,14 +3,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::de::IgnoredAny;
-use sha2::Sha256;
 
 use crate::config::{
-    HandshakeMethod, HandshakeName, HandshakeTable, ReplyJson, ReplyPart, ReplyText,
+    Algorithm, HandshakeMethod, HandshakeName, HandshakeTable, ReplyJson, ReplyPart, ReplyText,
 };
 use crate::http::api_error::ApiError;
 use crate::http::response::{Response, with_type};
@@ -136,9 +134,7 @@ fn sign(
         return Err(unusable());
     }
     let key = key.ok_or_else(|| ApiError::forbidden("no secret signs this handshake's answer"))?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    mac.update(value.as_bytes());
-    Ok(mac.finalize().into_bytes().to_vec())
+    Ok(Algorithm::Sha256.hmac(key, &[value]))
 }
 
 /// Checks a value that is echoed for a stranger.

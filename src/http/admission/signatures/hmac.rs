@@ -3,9 +3,6 @@
 
 use std::borrow::Cow;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
 use crate::clock::Timestamp;
@@ -71,7 +68,7 @@ pub(super) fn matching_key<'k>(
 ) -> Option<Key> {
     let mut matching = None;
     for key in keys {
-        let expected = hmac(algorithm, key, content);
+        let expected = algorithm.hmac(key, content);
         for signature in signatures {
             if bool::from(expected.ct_eq(signature)) {
                 matching = Some(key);
@@ -79,21 +76,4 @@ pub(super) fn matching_key<'k>(
         }
     }
     matching.cloned()
-}
-
-/// The HMAC of a text in pieces.
-pub(crate) fn hmac(algorithm: Algorithm, key: &[u8], content: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    match algorithm {
-        Algorithm::Sha1 => mac::<Hmac<Sha1>>(key, content),
-        Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, content),
-        Algorithm::Sha512 => mac::<Hmac<Sha512>>(key, content),
-    }
-}
-
-fn mac<M: Mac + KeyInit>(key: &[u8], content: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for piece in content {
-        mac.update(piece);
-    }
-    mac.finalize().into_bytes().to_vec()
 }

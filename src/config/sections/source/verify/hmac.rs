@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
+use sha1::Sha1;
+use sha2::{Sha256, Sha512};
 
 use crate::config::rules::{Checked, bad_secret};
 use crate::config::secrets::{Reference, Secret, VariableNames};
@@ -90,6 +93,25 @@ pub enum Algorithm {
     Sha256,
     /// HMAC-SHA-512.
     Sha512,
+}
+
+impl Algorithm {
+    /// The HMAC of a content in pieces.
+    pub(crate) fn hmac(self, key: &[u8], content: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        match self {
+            Self::Sha1 => mac::<Hmac<Sha1>>(key, content),
+            Self::Sha256 => mac::<Hmac<Sha256>>(key, content),
+            Self::Sha512 => mac::<Hmac<Sha512>>(key, content),
+        }
+    }
+}
+
+fn mac<M: Mac + KeyInit>(key: &[u8], content: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut mac = <M as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for piece in content {
+        mac.update(piece.as_ref());
+    }
+    mac.finalize().into_bytes().to_vec()
 }
 
 /// The bytes that a secret's text stands for.

@@ -1,15 +1,11 @@
 //! Signatures, times and secrets in the places and forms that providers have.
 
-use std::borrow::Cow;
-
 use super::{Sent, verifier_of};
 use crate::config::Algorithm;
 use crate::http::admission::signatures::Verifier;
-use crate::http::admission::signatures::hmac::hmac;
 
 fn signature(secret: &[u8], content: &str) -> String {
-    let content = [Cow::Borrowed(content.as_bytes())];
-    hex::encode(hmac(Algorithm::Sha256, secret, &content))
+    hex::encode(Algorithm::Sha256.hmac(secret, &[content]))
 }
 
 fn name_at(sent: &Sent, verifier: &dyn Verifier, millis: i64) -> &'static str {
