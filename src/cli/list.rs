@@ -98,12 +98,7 @@ fn status(text: &str) -> Result<Status, String> {
     if text == BLOCKED {
         return Ok(Status::Blocked);
     }
-    let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-    DeliveryState::ALL
-        .into_iter()
-        .find(|state| state.name() == text)
-        .map(Status::State)
-        .ok_or_else(|| format!("expected one of {names}, {BLOCKED}"))
+    DeliveryState::parse(text, &[BLOCKED]).map(Status::State)
 }
 
 impl List {

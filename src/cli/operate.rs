@@ -44,11 +44,7 @@ pub(super) fn period(
 }
 
 pub(super) fn state(text: &str) -> Result<DeliveryState, String> {
-    let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-    DeliveryState::ALL
-        .into_iter()
-        .find(|state| state.name() == text)
-        .ok_or_else(|| format!("expected one of {names}"))
+    DeliveryState::parse(text, &[])
 }
 
 /// The name under which a destination is stored: any that the database holds, a configured one, or

@@ -122,6 +122,15 @@ impl DeliveryState {
         }
     }
 
+    /// The state of this name. The error says what is expected, which may be `others`, too.
+    pub fn parse(text: &str, others: &[&str]) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.name() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name);
+            format!("expected one of {}", [&names, others].concat().join(", "))
+        })
+    }
+
     /// The name on the relay API, which has three states.
     pub const fn relay_name(self) -> &'static str {
         match self {

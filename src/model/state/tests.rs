@@ -49,3 +49,16 @@ fn a_state_survives_the_round_trip_through_its_number() {
     }
     assert_eq!(DeliveryState::from_number(5), None);
 }
+
+#[test]
+fn a_name_is_parsed_or_refused_with_all_that_are_expected() {
+    for state in DeliveryState::ALL {
+        assert_eq!(DeliveryState::parse(state.name(), &[]), Ok(state));
+    }
+    let names = "expected one of queued, processing, retrying, delivered, dead_lettered";
+    assert_eq!(DeliveryState::parse("sent", &[]), Err(names.to_owned()));
+    assert_eq!(
+        DeliveryState::parse("sent", &["blocked"]),
+        Err(format!("{names}, blocked"))
+    );
+}

@@ -43,12 +43,7 @@ pub(super) fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Inte
 pub(super) fn state<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<DeliveryState>, D::Error> {
-    text_of(deserializer, |text| {
-        let mut all = DeliveryState::ALL.into_iter();
-        let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-        all.find(|state| state.name() == text)
-            .ok_or_else(|| format!("expected one of {names}"))
-    })
+    text_of(deserializer, |text| DeliveryState::parse(text, &[]))
 }
 
 pub(super) fn moment<'de, D: Deserializer<'de>>(

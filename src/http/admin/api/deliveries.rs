@@ -137,15 +137,9 @@ impl Status {
 
     fn parse(text: &str) -> Result<Self, String> {
         match text {
-            "blocked" => return Ok(Self::Blocked),
-            "unrouted" => return Ok(Self::Unrouted),
-            _ => {}
+            "blocked" => Ok(Self::Blocked),
+            "unrouted" => Ok(Self::Unrouted),
+            _ => DeliveryState::parse(text, &["blocked", "unrouted"]).map(Self::State),
         }
-        let mut all = DeliveryState::ALL.into_iter();
-        let found = all.find(|state| state.name() == text);
-        found.map(Self::State).ok_or_else(|| {
-            let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-            format!("expected one of {names}, blocked, unrouted")
-        })
     }
 }

@@ -46,12 +46,7 @@ fn query(call: &Call<'_>) -> Result<TailQuery, ApiError> {
         destination: parameters.take("destination")?,
         source: parameters.take("source")?,
         event_type: parameters.take("type")?,
-        status: parameters.take_with("status", |text| {
-            let mut all = DeliveryState::ALL.into_iter();
-            let names = DeliveryState::ALL.map(DeliveryState::name).join(", ");
-            let found = all.find(|state| state.name() == text);
-            found.ok_or_else(|| format!("expected one of {names}"))
-        })?,
+        status: parameters.take_with("status", |text| DeliveryState::parse(text, &[]))?,
         since: parameters.time("since", now)?,
     };
     parameters.end()?;
