@@ -127,10 +127,15 @@ impl OperationRequest {
         if !self.has_subject() {
             let [destination, status, all] =
                 ["destination", "status", "all"].map(|member| spelling.of(member));
+            let ids = match spelling {
+                Spelling::Flags => "the <ID> of a relay or an event, ",
+                Spelling::Members => "",
+            };
             return Err(Invalid::usage(
                 "all",
                 format!(
-                    "expected a filter such as {destination} or {status}, or {all} for everything"
+                    "expected {ids}a filter such as {destination} or {status}, or {all} for \
+                     everything"
                 ),
             ));
         }

@@ -241,6 +241,17 @@ fn the_command_line_is_told_of_its_flags() {
          (--source, --destination, --type, --since), or --all"
     );
     assert!(!invalid.is_usage);
+    let request = OperationRequest {
+        kind: Some(OperationKind::Retry),
+        ..OperationRequest::default()
+    };
+    let invalid = request.check(Spelling::Flags).expect_err("nothing");
+    assert_eq!(
+        invalid.problem,
+        "expected the <ID> of a relay or an event, a filter such as --destination or --status, or \
+         --all for everything"
+    );
+    assert!(invalid.is_usage);
 }
 
 #[test]
