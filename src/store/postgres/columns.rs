@@ -10,6 +10,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, OrderKey};
 use crate::store::postgres::failure::Failure;
+pub(in crate::store) use crate::store::types::BLOCKED;
 use crate::store::types::{
     AttemptOutcome, BulkAction, BulkId, Checksum, ClaimId, DestinationId, GonePayload, GoneReason,
     IntentRow, LearnedSecretId, OnHangup, OwnerId,
@@ -100,11 +101,6 @@ stored_as_integer! {
         Self::ALL.into_iter().find(|one| *one as i64 == number)
     };
 }
-
-/// In `next_attempt_at` of a delivery that waits behind another one in its line: later than all
-/// times, so that no look at what is due meets it. It is no time, and nobody outside sees it:
-/// [`waits_until`].
-pub const BLOCKED: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// When a delivery is due; none if it isn't waiting, or waits behind another one.
 pub fn waits_until(row: &Row, at: usize) -> Result<Option<Timestamp>, Failure> {

@@ -14,6 +14,9 @@ use crate::model::{BreakerChange, OnDead, Transition};
 /// it.
 pub(in crate::store) const BLOCKED: Timestamp = Timestamp::from_millis(i64::MAX);
 
+// Statements of both engines have its digits.
+const _: () = assert!(BLOCKED.as_millis() == 9_223_372_036_854_775_807);
+
 /// How long a released delivery waits that could not be loaded.
 pub(in crate::store) const RELEASED_FOR: Duration = Duration::from_millis(250);
 

@@ -60,8 +60,6 @@ const SELECT_FIRST_IN_LINE: &str = "SELECT i.id, i.random, i.surface
           JOIN relay.intents i ON i.id = d.intent_id
      ORDER BY d.place LIMIT 1";
 
-const _: () = assert!(BLOCKED.as_millis() == 9_223_372_036_854_775_807);
-
 /// The intent of this id; of one surface only, if given.
 fn find(
     sql: &mut Connection,

@@ -8,7 +8,6 @@ use crate::store::bulk::{
 };
 use crate::store::error::StoreError;
 use crate::store::limits::MAX_HISTORY;
-use crate::store::sqlite::columns::BLOCKED;
 use crate::store::sqlite::ops::payload::GONE;
 use crate::store::types::{BulkAction, IntentRow, StateSet};
 
@@ -297,10 +296,8 @@ impl Selection {
     }
 }
 
-/// [`BLOCKED`] as SQL has it: behind another delivery in its line.
+/// `BLOCKED` as SQL has it: behind another delivery in its line.
 const BLOCKED_AT: &str = "9223372036854775807";
-
-const _: () = assert!(BLOCKED.as_millis() == i64::MAX);
 
 /// The conditions on an intent `i`; that on its type is as `is_of_type` has it.
 const OF_INTENT: &str = "(:source IS NULL OR (i.surface = 1 AND i.label = :source))
