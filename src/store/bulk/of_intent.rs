@@ -54,7 +54,9 @@ pub fn decide_on<R: BulkReads>(
         return Ok(Some((acts, found)));
     }
     for selected in deliveries {
-        if selected.state == DeliveryState::Processing && new.action.is_of_waiting(&new.filter) {
+        if selected.state == DeliveryState::Processing
+            && new.action.is_of_waiting(new.filter.states)
+        {
             found.in_flight += 1;
         } else if !new.filter.states.holds(selected.state) {
         } else if new.action == BulkAction::Retry && selected.is_skipped {

@@ -38,12 +38,14 @@ pub fn preview<R: BulkReads>(
         for one in counted {
             let selection = selection_of(new, Some(one.count.id), target, now);
             let missing = SHOWN.saturating_sub(found.first.len());
-            // Skipped ones are among those that are looked at.
-            let page = reads.page(&selection, selection.start(), A_PAGE.min(missing * A_PAGE))?;
-            let to_do = page.selected.iter().filter(|selected| !selected.is_skipped);
-            for selected in to_do.take(missing) {
-                let shown = shown(reads, selected, &one.count.destination)?;
-                found.first.extend(shown);
+            if missing > 0 {
+                // Skipped ones are among those that are looked at.
+                let page = reads.page(&selection, selection.start(), A_PAGE)?;
+                let to_do = page.selected.iter().filter(|selected| !selected.is_skipped);
+                for selected in to_do.take(missing) {
+                    let shown = shown(reads, selected, &one.count.destination)?;
+                    found.first.extend(shown);
+                }
             }
             found.skipped += one.skipped;
             found.in_flight += one.in_flight;

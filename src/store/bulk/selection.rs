@@ -143,7 +143,12 @@ impl Selection {
 
     /// Whether it may meet deliveries that are in flight, and come back to wait.
     pub fn is_of_waiting(&self) -> bool {
-        !self.action.is_of_events() && self.states.is_within(StateSet::WAITING)
+        self.action.is_of_waiting(self.states)
+    }
+
+    /// Whether it asks for events by a delivery of theirs, as `BulkFilter::is_of_deliveries` has it.
+    pub fn is_of_deliveries(&self) -> bool {
+        self.states != StateSet::ANY || self.destination.is_some() || self.reason.is_some()
     }
 
     /// Whether what it makes goes to one destination only.

@@ -58,8 +58,8 @@ impl BulkAction {
     }
 
     /// Whether it works on deliveries that wait, and so may meet some that are in flight.
-    pub fn is_of_waiting(self, filter: &BulkFilter) -> bool {
-        !self.is_of_events() && filter.states.is_within(StateSet::WAITING)
+    pub fn is_of_waiting(self, states: StateSet) -> bool {
+        !self.is_of_events() && states.is_within(StateSet::WAITING)
     }
 
     /// Whether it works on events, rather than on deliveries that are there.

@@ -14,7 +14,7 @@ use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::text::Text;
 use crate::store::postgres::values::{limit, number, wanted_type};
-use crate::store::types::{BulkAction, IntentRow, StateSet};
+use crate::store::types::{BulkAction, IntentRow};
 
 /// The deliveries in flight: those of turns, unless they were released. One whose attempt was
 /// settled has a longer history.
@@ -186,10 +186,7 @@ fn unchanged(action: BulkAction) -> &'static str {
 
 /// Whether an event has a delivery that the filter asks for.
 fn of_delivery(selection: &Selection) -> String {
-    let asks = selection.states != StateSet::ANY
-        || selection.destination.is_some()
-        || selection.reason.is_some();
-    if !asks {
+    if !selection.is_of_deliveries() {
         return "true".to_owned();
     }
     format!(

@@ -8,6 +8,7 @@ use crate::store::bulk::{
 };
 use crate::store::error::StoreError;
 use crate::store::limits::MAX_HISTORY;
+use crate::store::sqlite::columns::is_of_type;
 use crate::store::sqlite::ops::payload::GONE;
 use crate::store::types::{BulkAction, IntentRow, StateSet};
 
@@ -23,7 +24,11 @@ impl Selection {
         } else {
             ("", "0")
         };
-        let of_intent = if is_joined { OF_INTENT } else { OF_ANY };
+        let of_intent = if is_joined {
+            of_intent()
+        } else {
+            OF_ANY.to_owned()
+        };
         let states = states(self.states);
         let delivery = format!(
             "d.intent_id, d.destination_id, d.state, d.updated_at,
@@ -89,7 +94,7 @@ impl Selection {
         format!(
             "SELECT i.id, 0, 0, i.created_at, 0, length(i.headers) + length(i.body), NULL, 0, 0,
                     ({skipped}) IS TRUE,
-                    ({OF_INTENT} AND {of_delivery} AND {surface}) IS TRUE
+                    ({of_intent} AND {of_delivery} AND {surface}) IS TRUE
              FROM {intents}
              WHERE i.id > :intent AND i.id <= :last
                AND :first <= :last AND :since <= :until AND :at = 0 AND :more IS NOT NULL
@@ -97,6 +102,7 @@ impl Selection {
              ORDER BY i.id LIMIT :looks",
             intents = self.from("intents i", "i.id"),
             of_ids = self.of_ids(),
+            of_intent = of_intent(),
             of_delivery = self.of_delivery(),
         )
     }
@@ -145,7 +151,7 @@ impl Selection {
 
     /// Whether an event has a delivery that the filter asks for.
     fn of_delivery(&self) -> String {
-        if self.states == StateSet::ANY && self.destination.is_none() && self.reason.is_none() {
+        if !self.is_of_deliveries() {
             return "(:destination IS NULL AND :reason IS NULL)".to_owned();
         }
         format!(
@@ -279,7 +285,8 @@ impl Selection {
              WHERE d.claim IS NOT NULL
                AND (:destination IS NULL OR d.destination_id = :destination)
                AND (:ids IS NULL OR d.intent_id IN (SELECT value FROM json_each(:ids)))
-               AND d.intent_id BETWEEN :first AND :last AND {OF_INTENT} AND {OF_REASON}"
+               AND d.intent_id BETWEEN :first AND :last AND {of_intent} AND {OF_REASON}",
+            of_intent = of_intent(),
         ))?;
         Ok(statement.query_row(
             named_params! {
@@ -299,14 +306,12 @@ impl Selection {
 /// `BLOCKED` as SQL has it: behind another delivery in its line.
 const BLOCKED_AT: &str = "9223372036854775807";
 
-/// The conditions on an intent `i`; that on its type is as `is_of_type` has it.
-const OF_INTENT: &str = "(:source IS NULL OR (i.surface = 1 AND i.label = :source))
-     AND (:type IS NULL
-          OR iif(substr(CAST(:type AS BLOB), -1) = x'2a',
-                 substr(CAST(iif(i.surface = 1, i.event_type, i.label) AS BLOB), 1,
-                        length(CAST(:type AS BLOB)) - 1)
-                     = substr(CAST(:type AS BLOB), 1, length(CAST(:type AS BLOB)) - 1),
-                 iif(i.surface = 1, i.event_type, i.label) = :type))";
+/// The conditions on an intent `i`.
+fn of_intent() -> String {
+    let of_type = is_of_type("iif(i.surface = 1, i.event_type, i.label)", ":type");
+    format!("(:source IS NULL OR (i.surface = 1 AND i.label = :source)) AND {of_type}")
+}
+
 /// The same if there are none.
 const OF_ANY: &str = "(:source IS NULL AND :type IS NULL)";
 /// The condition on a delivery's last error.
