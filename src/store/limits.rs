@@ -16,7 +16,7 @@ pub const QUEUE: usize = 1024;
 pub const OWN_PLACES: usize = 8;
 
 /// Ended bulk operations deleted in one step.
-pub const OPERATIONS_A_STEP: i64 = 200;
+pub const ENDED_DELETED_A_STEP: i64 = 200;
 
 /// How long a bulk operation can be looked at after its end.
 pub const OPERATIONS_KEPT: Duration = Duration::from_secs(30 * 86_400);

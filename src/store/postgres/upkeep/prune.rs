@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::limits::{OPERATIONS_A_STEP, OPERATIONS_KEPT};
+use crate::store::limits::{ENDED_DELETED_A_STEP, OPERATIONS_KEPT};
 use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
@@ -142,7 +142,7 @@ impl Postgres {
         let now = self.shared().clock.now();
         let (ended_before, made_before) = (now.minus(OPERATIONS_KEPT), now.minus(TOKENS_KEPT));
         let calls: [Call<'_>; 2] = [
-            (DELETE_OPERATIONS, &[&ended_before, &OPERATIONS_A_STEP]),
+            (DELETE_OPERATIONS, &[&ended_before, &ENDED_DELETED_A_STEP]),
             (DELETE_TOKENS, &[&made_before, &TOKENS_A_STEP]),
         ];
         let mut is_left = false;

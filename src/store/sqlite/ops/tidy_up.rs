@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use crate::store::error::StoreError;
-use crate::store::limits::{OPERATIONS_A_STEP, OPERATIONS_KEPT, STEP_ROWS};
+use crate::store::limits::{ENDED_DELETED_A_STEP, OPERATIONS_KEPT, STEP_ROWS};
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
@@ -26,7 +26,7 @@ impl WriteOp for TidyUp {
     fn apply(&self, tx: &Tx<'_>) -> Result<i64, StoreError> {
         let deleted = tx.execute(
             "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE ended_at < ?1 LIMIT ?2)",
-            params![tx.now.minus(OPERATIONS_KEPT), OPERATIONS_A_STEP],
+            params![tx.now.minus(OPERATIONS_KEPT), ENDED_DELETED_A_STEP],
         )?;
         if deleted > 0 {
             return Ok(1);
