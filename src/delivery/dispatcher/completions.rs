@@ -58,7 +58,6 @@ impl Dispatcher {
     /// Recalls prefetched deliveries that wait behind slow attempts: a free worker may take them.
     pub(super) fn recall_stalled(&mut self) {
         let now = self.context.clock.monotonic();
-        self.context.pulse.beat(now);
         let (admission, targets) = (&mut self.admission, &self.targets);
         let stalled = self.ledger.stalled(now, LOOK_EVERY);
         self.pool.recall(stalled.inspect(|id| {

@@ -156,6 +156,7 @@ impl Dispatcher {
     /// One tick: takes in completions and new work, claims the deliveries that may begin, and hands
     /// them to workers.
     pub fn tick(&mut self) -> Tick {
+        self.context.pulse.beat(self.context.clock.monotonic());
         self.adopt_configuration();
         self.recall_stalled();
         self.collect_completions();
