@@ -1,6 +1,7 @@
 //! Intents as they are shown, with their deliveries and histories.
 
 use super::payload::GonePayload;
+use super::transfer::AttemptOutcome;
 use crate::clock::Timestamp;
 use crate::model::{DeliveryState, IntentId, Surface};
 
@@ -105,13 +106,8 @@ pub(crate) struct StoredAttempt {
 impl StoredAttempt {
     /// The name of an outcome, by its number in the store.
     pub(in crate::store) fn outcome_of(number: u8) -> &'static str {
-        const NAMES: [&str; 5] = [
-            "delivered",
-            "transient",
-            "permanent",
-            "interrupted",
-            "replayed",
-        ];
-        NAMES.get(usize::from(number)).copied().unwrap_or("unknown")
+        let mut all = AttemptOutcome::ALL.into_iter();
+        let found = all.find(|one| *one as i64 == i64::from(number));
+        found.map_or("unknown", AttemptOutcome::name)
     }
 }

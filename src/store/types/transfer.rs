@@ -168,6 +168,17 @@ impl AttemptOutcome {
         Self::Interrupted,
         Self::Replayed,
     ];
+
+    /// The name in the admin API and in commands, which is that of a record.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Interrupted => "interrupted",
+            Self::Replayed => "replayed",
+        }
+    }
 }
 
 /// An event to import, after its line was checked.
