@@ -77,11 +77,7 @@ impl Config {
         let Unchecked {
             mut config, origin, ..
         } = Self::read(file, env)?;
-        let name = if config.sources.contains_key(name) {
-            name
-        } else {
-            "*"
-        };
+        let name = config.source_name(name);
         if let Some(source) = config.sources.get_mut(name) {
             for reference in source.references(&format!("sources.{name}")) {
                 let resolved = reference.resolve(env);
@@ -99,16 +95,21 @@ impl Config {
     /// of the source checked.
     pub(crate) fn load_for_routes(file: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
         let Unchecked { config, origin, .. } = Self::read(file, &|name| std::env::var_os(name))?;
-        let name = if config.sources.contains_key(name) {
-            name
-        } else {
-            "*"
-        };
+        let name = config.source_name(name);
         if let Some(source) = config.sources.get(name) {
             let checked = config.check_routing(&format!("sources.{name}"), source);
             checked.map_err(|problem| origin.setting(problem))?;
         }
         Ok(config)
+    }
+
+    /// The source itself, or the catch-all for one that isn't declared.
+    fn source_name<'a>(&self, name: &'a str) -> &'a str {
+        if self.sources.contains_key(name) {
+            name
+        } else {
+            "*"
+        }
     }
 
     /// The sources that name a provider, as they take effect. Empty if the file can't be used:
