@@ -238,6 +238,7 @@ impl Reloader {
             removed,
         } = &changes.destinations;
         let mut names: Vec<String> = [added, changed, removed, renewed].concat();
+        names.sort_unstable();
         names.dedup();
         // Without the figures the line says the rest.
         let affected = self.0.reader.affected(&names).unwrap_or_default();
