@@ -7,6 +7,7 @@ use hyper::{Method, Version};
 
 use crate::config::Server;
 use crate::http::api_error::ApiError;
+use crate::http::authority::host_of;
 use crate::http::own_authorities::OwnAuthorities;
 
 /// Refuses requests that hyper accepts and that two servers could read differently (RFC 9112, 3.2
@@ -21,14 +22,19 @@ pub(super) fn check_framing(
         return Err(ApiError::no_proxy());
     }
     check_head(server, head)?;
-    let hosts = head.headers.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && head.version != Version::HTTP_10) {
-        return Err(ApiError::invalid(
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) if head.version == Version::HTTP_10 => Ok(()),
+        (Some(host), None) if host.to_str().is_ok_and(|host| host_of(host).is_some()) => Ok(()),
+        (Some(_), None) => Err(ApiError::invalid(
+            "Host",
+            "Host: expected a name or an address, and perhaps a port",
+        )),
+        _ => Err(ApiError::invalid(
             "Host",
             "expected exactly one Host header",
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// The part of it that holds for both listeners: a line and headers within the limit, a target with

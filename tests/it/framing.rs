@@ -270,6 +270,40 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_malformed_host_is_refused() {
+    let relay = TestRelay::start();
+    let answered = |host: &[u8]| {
+        let head = b"GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: ";
+        relay.client.raw(&[head, host, b"\r\n\r\n"].concat())
+    };
+    for host in [
+        "hooks.example.com",
+        "my_relay:8080",
+        "[::1]:80",
+        "10.0.0.1",
+        "",
+    ] {
+        assert_eq!(answered(host.as_bytes()).status, 200, "{host}");
+    }
+    let malformed: [&[u8]; 8] = [
+        b"a b",
+        b"x,y",
+        b"http://x",
+        b"[::1",
+        b"x@y",
+        b"x:99999",
+        b"x/..",
+        b"\xff",
+    ];
+    for host in malformed {
+        let reply = answered(host);
+        assert_eq!(reply.status, 400, "{host:?}");
+        let expected = "Host: expected a name or an address, and perhaps a port";
+        assert!(reply.text().contains(expected), "{}", reply.text());
+    }
+}
+
+#[test]
 fn ambiguous_message_framing_is_refused() {
     let relay = TestRelay::start();
     for (request, status) in [

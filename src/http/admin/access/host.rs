@@ -6,6 +6,7 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 
 use crate::http::api_error::ApiError;
+use crate::http::authority::host_of;
 
 /// Names besides addresses, `localhost` and the names below it.
 pub(super) struct AllowedHosts(Vec<String>);
@@ -37,7 +38,7 @@ impl AllowedHosts {
     /// Whether a `Host` header's value may be named. An address is always allowed: a page of
     /// another site can only bring its own name.
     fn allows(&self, host: &str) -> bool {
-        let Some(name) = without_port(host) else {
+        let Some(name) = host_of(host) else {
             return false;
         };
         let name = normal(name).to_ascii_lowercase();
@@ -54,20 +55,6 @@ impl AllowedHosts {
 /// The name without its final dot, which means the same.
 fn normal(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
-}
-
-/// The host of an authority; none if a port follows that is none.
-fn without_port(host: &str) -> Option<&str> {
-    let end = match host.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => host.find(':').unwrap_or(host.len()),
-    };
-    let (name, port) = host.split_at(end);
-    let is_port = port.is_empty()
-        || (port.len() <= 6
-            && port[1..].bytes().all(|b| b.is_ascii_digit())
-            && port.starts_with(':'));
-    is_port.then_some(name).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -102,6 +89,7 @@ mod tests {
             "[::1",
             "[::1]x",
             "::1",
+            "127.0.0.1:99999",
         ] {
             assert!(!hosts.allows(host), "{host}");
         }
