@@ -192,3 +192,11 @@ fn packages_hold_the_same_files() {
         "packaging/build lays files out there"
     );
 }
+
+#[test]
+fn the_unit_starts_relay_again_however_often_it_has_failed() {
+    let unit = text_of("packaging/systemd/relay.service").expect("the unit");
+    for line in ["StartLimitIntervalSec=0", "Restart=on-failure"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+}
