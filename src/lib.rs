@@ -42,7 +42,8 @@
 //! - `ops`: metrics, the log, the limit of open files, a delivery's state in words, and
 //!   its JSON for commands and `/api`.
 //! - `acme`: obtains the public listener's certificate. `tls`: certificates and keys.
-//! - `stop`: the one way to stop a part. `limiter`: token buckets.
+//! - `stop`: the one way to stop a part. `limiter`: token buckets. `named_file`: reads files that
+//!   settings name.
 //!   `compiled_level`: the highest level in this build.
 //! - [`cli`]: the binary's subcommands.
 //!
@@ -79,6 +80,7 @@ mod compiled_level;
 mod http;
 mod limiter;
 mod maintenance;
+mod named_file;
 mod ops;
 mod relay;
 mod stop;

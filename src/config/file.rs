@@ -76,7 +76,7 @@ impl ConfigFile {
         if self.is_missing() {
             return self.check(None);
         }
-        let text = text_file::read(&self.path);
+        let text = text_file::read_configuration(&self.path);
         let text = text.map_err(|source| unreadable(&self.shown, source))?;
         self.check(Some(&text))
     }
@@ -93,7 +93,7 @@ impl ConfigFile {
     /// Refuses a file without a setting before a reload is asked for: it doesn't say, either, which
     /// server is meant.
     pub fn refuse_blank(&self) -> Result<(), ConfigError> {
-        match text_file::read(&self.path) {
+        match text_file::read_configuration(&self.path) {
             Ok(text) if is_blank(&text) => Err(ConfigError::Blank {
                 path: self.shown.clone(),
             }),
@@ -141,7 +141,7 @@ impl ConfigFile {
         if !std::fs::metadata(&self.path)?.is_file() {
             return Err(io::Error::other("expected a regular file"));
         }
-        let text = text_file::read(&self.path)?;
+        let text = text_file::read_configuration(&self.path)?;
         // After the contents: a write between the two shows in the next reading.
         let data = std::fs::metadata(&self.path)?;
         Ok(Reading {

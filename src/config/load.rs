@@ -40,7 +40,7 @@ impl Config {
     /// The settings of the environment, and the database that a file names which can't be used: by
     /// it the server is found that has to hear of such a file. None if the file can't be read.
     pub(crate) fn of_unreadable(file: Option<&Path>) -> Option<Self> {
-        let text = std::fs::read_to_string(file_in_use(file)?).ok()?;
+        let text = text_file::read_configuration(file_in_use(file)?).ok()?;
         let mut config = Self::default();
         if let Some(path) = database_path_in(&text) {
             config.database.path = path;
@@ -115,7 +115,7 @@ impl Config {
     /// The sources that name a provider, as they take effect. Empty if the file can't be used:
     /// loading it says why.
     pub(crate) fn effective_sources(file: Option<&Path>) -> Vec<EffectiveSource> {
-        let text = file_in_use(file).and_then(|path| std::fs::read_to_string(path).ok());
+        let text = file_in_use(file).and_then(|path| text_file::read_configuration(path).ok());
         let sources = text.and_then(|text| providers::effective_sources(&text));
         sources.unwrap_or_default()
     }
@@ -125,7 +125,7 @@ impl Config {
         let Some(path) = file_in_use(file) else {
             return Self::read_text(None, env);
         };
-        let text = text_file::read(path).map_err(|source| ConfigError::Read {
+        let text = text_file::read_configuration(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;

@@ -3,10 +3,22 @@
 use std::io;
 use std::path::Path;
 
-/// Reads a file of text. The system's own words for bytes that are none speak of a stream.
+use crate::named_file;
+
+/// The bytes of the largest configuration: that of some ten thousand destinations.
+const MAX_CONFIGURATION: u64 = 16 << 20;
+
+/// Reads a configuration. It may come through a pipe: `--config <(…)`.
+pub(super) fn read_configuration(path: &Path) -> io::Result<String> {
+    text_of(named_file::read_at_most(path, MAX_CONFIGURATION)?)
+}
+
+/// Reads a file that the configuration names.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => io::Error::new(error.kind(), "expected text in UTF-8"),
-        _ => error,
-    })
+    text_of(named_file::read(path)?)
+}
+
+fn text_of(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "expected text in UTF-8"))
 }

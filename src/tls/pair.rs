@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
 
+use crate::named_file;
 use crate::tls::certificate::facts;
 
 /// The two files, and the names of their settings, for errors.
@@ -74,35 +75,29 @@ fn is_of_another_version(certificate: &CertificateDer<'_>) -> bool {
 
 /// The private key of a PEM file.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
-        _ if is_encrypted(path) => "expected a private key without a passphrase".to_owned(),
+    let pem = named_file::read(path).map_err(|error| error.to_string())?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        _ if is_encrypted(&pem) => "expected a private key without a passphrase".to_owned(),
         PemError::NoItemsFound => {
             "expected a PEM file of a private key (PKCS#8 or SEC1)".to_owned()
         }
-        error => in_words(error),
+        error => error.to_string(),
     })
 }
 
 /// PKCS#8 tells by its label, the older forms by a header.
-fn is_encrypted(path: &Path) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|pem| {
-        pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED")
-    })
-}
-
-fn in_words(error: PemError) -> String {
-    match error {
-        PemError::Io(error) => error.to_string(),
-        error => error.to_string(),
-    }
+fn is_encrypted(pem: &[u8]) -> bool {
+    let pem = String::from_utf8_lossy(pem);
+    pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED")
 }
 
 /// The certificates of a PEM file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut found = Vec::new();
     // Not as a text: the lines around a certificate may be in any encoding.
-    for certificate in CertificateDer::pem_file_iter(path).map_err(in_words)? {
-        let certificate = certificate.map_err(in_words)?;
+    let pem = named_file::read(path).map_err(|error| error.to_string())?;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
         if facts(&certificate).is_none() {
             return Err("expected certificates: one of them can't be read".to_owned());
         }

@@ -76,3 +76,31 @@ fn a_file_without_a_setting_is_refused() {
         "a = 1"
     );
 }
+
+#[test]
+fn a_pipe_that_a_setting_names_is_refused_and_one_with_the_configuration_is_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("relay.toml");
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("a pipe").success());
+    let text = format!("[api]\nkeys_file = {pipe:?}\n");
+    std::fs::write(&path, text).expect("writing");
+    let refused = file(directory.path()).reload();
+    let refused = refused.map(|_| ()).expect_err("it is no file").to_string();
+    let expected = format!("api.keys_file: {pipe:?}: expected a regular file");
+    assert!(refused.ends_with(&expected), "{refused}");
+
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, "[api]\nkeys = ['through-a-pipe']\n")
+    });
+    let config = ConfigFile::new(Some(&pipe)).expect("a path").load();
+    let config = config.map(|loaded| loaded.config).expect("a configuration");
+    assert_eq!(config.api.keys[0].reveal(), "through-a-pipe");
+    writer.join().expect("it ends").expect("writing");
+    let endless = ConfigFile::new(Some(Path::new("/dev/zero"))).expect("a path");
+    let refused = endless.load().map(|_| ()).expect_err("it has no end");
+    let expected = "/dev/zero: expected a file of at most 16 MiB";
+    assert!(refused.to_string().contains(expected), "{refused}");
+}

@@ -20,6 +20,7 @@ use crate::delivery::levels::http::tls::{self, Roots};
 use crate::delivery::levels::http::wire::{BUFFER, Dialer, Idle, Pooled};
 use crate::delivery::target::Target;
 use crate::model::AddressPolicy;
+use crate::named_file;
 use crate::ops::fd_limit;
 
 /// The agents of a configuration, and of the one before: an attempt is made by its own policy.
@@ -46,7 +47,7 @@ struct AgentSet {
 struct PrivateAgent {
     policy: Arc<DestinationPolicy>,
     /// The contents of the files that the policy names: others make another agent.
-    files: Vec<String>,
+    files: Vec<Vec<u8>>,
     pooled: PooledAgent,
 }
 
@@ -181,11 +182,11 @@ fn private_agents(
         if !to.network.is_own(shared_proxy(&maker.config)) {
             continue;
         }
-        let files: Vec<String> = to
+        let files: Vec<Vec<u8>> = to
             .network
             .files()
             // The reader of certificates finds a file that can't be read, and names its key.
-            .map(|path| std::fs::read_to_string(path).unwrap_or_default())
+            .map(|path| named_file::read(path).unwrap_or_default())
             .collect();
         let known = before.and_then(|before| before.private.get(name));
         let known = known.filter(|known| known.policy.network == to.network);
