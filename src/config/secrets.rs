@@ -244,7 +244,7 @@ fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<
 
 fn read(path: &Path) -> Result<String, String> {
     let text = text_file::read(path);
-    let text = text.map_err(|error| format!("\"{}\": {error}", path.display()))?;
+    let text = text.map_err(|error| format!("{path:?}: {error}"))?;
     // Some editors begin a file with a byte order mark, which is no part of the first secret.
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -254,10 +254,7 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn some<T>(found: Vec<T>, path: &Path, expected: &str) -> Result<Vec<T>, String> {
     if found.is_empty() {
-        let shown = path.display();
-        return Err(format!(
-            "\"{shown}\": expected a file that holds {expected}"
-        ));
+        return Err(format!("{path:?}: expected a file that holds {expected}"));
     }
     Ok(found)
 }

@@ -22,7 +22,7 @@ pub(crate) fn client_config(trusted: &Authorities<'_>) -> Result<Arc<ClientConfi
     match trusted {
         Authorities::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Authorities::File(path) => {
-            let of_file = |problem: String| format!("\"{}\": {problem}", path.display());
+            let of_file = |problem: String| format!("{path:?}: {problem}");
             for certificate in certificates(path).map_err(of_file)? {
                 let added = roots.add(certificate);
                 added.map_err(|error| of_file(format!("expected authorities: {error}")))?;

@@ -45,9 +45,8 @@ pub(crate) fn read_pair(
             "expected the certificate of the key first, and those of its authorities after it",
         )),
         Err(Error::InconsistentKeys(_)) => Err(of_key(&format!(
-            "expected the private key of {} (\"{}\"): it belongs to another certificate",
-            files.certificate_setting,
-            files.certificate.display()
+            "expected the private key of {} ({:?}): it belongs to another certificate",
+            files.certificate_setting, files.certificate
         ))),
         Err(Error::InvalidCertificate(_)) => Err(of_certificate(match pair.end_entity_cert() {
             Ok(first) if is_of_another_version(first) => {
@@ -110,7 +109,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn of_file(path: &Path, problem: &str) -> String {
-    format!("\"{}\": {problem}", path.display())
+    format!("{path:?}: {problem}")
 }
 
 #[cfg(test)]

@@ -48,6 +48,14 @@ const FILES: &[(&str, &str)] = &[
         "relay.toml:3: database.url: contradicts database.path: expected one of the two",
     ),
     (
+        "[api]\nkeys_file = \"a\\nb\"",
+        "api.keys_file: \"a\\nb\": No such file",
+    ),
+    (
+        "[destinations.a]\nurl = 'https://x/'\nca_file = \"a\\nb\"",
+        "destinations.a.ca_file: \"a\\nb\": No such file",
+    ),
+    (
         "[server]\nlisten = '127.0.0.1:28790'\n[admin]\nlisten = ':28790'",
         "admin.listen: 0.0.0.0:28790: expected an address other than server.listen \
          (127.0.0.1:28790)",

@@ -16,7 +16,7 @@ pub(in crate::delivery::levels::http) fn client_of(
     network: &NetworkPolicy,
 ) -> Result<Arc<ClientConfig>, Problem> {
     let of_authorities = |problem: String| match &network.ca_file {
-        Some(path) => ("ca_file", format!("\"{}\": {problem}", path.display())),
+        Some(path) => ("ca_file", format!("{path:?}: {problem}")),
         None => ("url", problem),
     };
     let roots = match &network.ca_file {
