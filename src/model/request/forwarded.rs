@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::http::HeaderName;
+use ::http::{HeaderName, HeaderValue};
 
 /// A header's name as receivers read it that put headers into variables: there an underscore can't
 /// be told from a hyphen (RFC 3875, 4.1.18).
@@ -13,6 +13,24 @@ pub fn without_underscores(name: &HeaderName) -> Cow<'_, str> {
     } else {
         name.into()
     }
+}
+
+/// Parses headers as they are stored: `name: value\r\n` each, values byte for byte. None if they are
+/// damaged.
+pub fn stored_headers(block: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let mut headers = Vec::new();
+    let mut rest = block;
+    let split = |text: &[u8], at: &[u8; 2]| text.windows(2).position(|pair| pair == at);
+    while !rest.is_empty() {
+        let end = split(rest, b"\r\n")?;
+        let line = &rest[..end];
+        let colon = split(line, b": ")?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        let value = HeaderValue::from_bytes(&line[colon + 2..]).ok()?;
+        headers.push((name, value));
+        rest = &rest[end + 2..];
+    }
+    Some(headers)
 }
 
 /// Whether a header is for the destinations. Others are meant for one hop (RFC 9110, 7.6.1), tell

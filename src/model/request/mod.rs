@@ -24,7 +24,9 @@ pub use conditions::{Conditions, OneOrMany, Operators, Pattern};
 pub use evaluate::MissingPart;
 pub use form::MAX_FIELDS;
 pub use format::{SignatureField, SignatureFormat};
-pub use forwarded::{is_forwarded, is_of_connection, is_of_this_hop, without_underscores};
+pub use forwarded::{
+    is_forwarded, is_of_connection, is_of_this_hop, stored_headers, without_underscores,
+};
 pub use gzip::{Undecodable, gunzip, is_gzip};
 pub use json::{
     Ambiguous, JsonPointer, Lookup, array_index, document, last_value_at, problem_of, scalar_text,

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bulk::BulkFilter;
 use super::byte_text::ByteText;
-use super::payload::GoneReason;
+use super::ids::IntentRow;
+use super::payload::{GoneReason, PayloadDigest};
 use crate::clock::Timestamp;
+use crate::model::request::{stored_headers, without_underscores};
 use crate::model::{DeliveryState, IntentId, is_name};
 
 /// The version of the documents. One that can't be read by an older import counts up.
@@ -207,6 +209,14 @@ impl ImportedEvent {
         for (field, text) in [("url", &record.url), ("metadata", &record.metadata)] {
             refuse_nul(field, text.as_deref())?;
         }
+        check_query(record.query.as_deref())?;
+        // No payload that was deleted or damaged is sent, and its headers may be damaged, too.
+        if let Err(why) = check_headers(&record)
+            && record.payload_gone.is_none()
+            && !is_damaged(&record, id)
+        {
+            return Err(why);
+        }
         let digest = record
             .key
             .as_ref()
@@ -275,6 +285,47 @@ impl DeliveryRecord {
             return Err("history: expected entries in order, up to `entries`".to_owned());
         }
         Ok(())
+    }
+}
+
+/// Whether the checksum that came along is that of other bytes.
+fn is_damaged(record: &EventRecord, id: IntentId) -> bool {
+    let digest = || PayloadDigest::of(&record.headers.0, &record.payload.0);
+    let is_other = |checksum| checksum != digest().in_row(IntentRow::of(id)).0;
+    record.checksum.is_some_and(is_other)
+}
+
+/// Refuses headers that no event is stored with: a destination trusts those of relay's own.
+fn check_headers(record: &EventRecord) -> Result<(), String> {
+    let headers = stored_headers(&record.headers.0)
+        .ok_or("headers: expected `name: value` and CRLF for each header")?;
+    let is_event = record.url.is_none();
+    // A label that is no name was damaged.
+    let is_of_source = |value: &[u8]| value == record.label.as_bytes() || !is_name(&record.label);
+    for (name, value) in headers {
+        let is_allowed = match name.as_str() {
+            "relay-query" => is_event,
+            "relay-verified" => is_event && is_of_source(value.as_bytes()),
+            _ => !without_underscores(&name).starts_with("relay-"),
+        };
+        if !is_allowed {
+            return Err(format!(
+                "headers: {name}: expected none of relay's own but an event's relay-query, and \
+                 relay-verified with its label"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a query that no request has. One that is damaged may have any other character.
+fn check_query(query: Option<&str>) -> Result<(), String> {
+    let is_refused = |c: char| c.is_ascii_control() || c == ' ' || c == '#';
+    match query {
+        Some(query) if query.contains(is_refused) => {
+            Err("query: expected neither blanks, control characters nor #".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{DestinationPolicy, Secret};
 use crate::delivery::attempt::Sent;
 use crate::model::Surface;
-use crate::model::request::{is_of_this_hop, without_underscores};
+use crate::model::request::{is_of_this_hop, stored_headers, without_underscores};
 use crate::store::OutboundMessage;
 
 /// Makes `webhook-signature` from secrets, id, Unix seconds and body.
@@ -153,28 +153,15 @@ fn event_type(message: &OutboundMessage) -> Result<Option<HeaderValue>, String> 
         .map_err(|error| format!("the event type can't be a header: {error}"))
 }
 
-/// Parses stored headers: `name: value\r\n` each, values byte for byte.
+/// The stored headers, as far as a destination gets them.
 fn provider_headers(block: &[u8]) -> Result<HeaderMap, String> {
-    let damaged = || "the stored headers are damaged".to_owned();
+    let stored = stored_headers(block).ok_or("the stored headers are damaged")?;
     let mut headers = HeaderMap::new();
-    let mut rest = block;
-    while !rest.is_empty() {
-        let end = rest
-            .windows(2)
-            .position(|pair| pair == b"\r\n")
-            .ok_or_else(damaged)?;
-        let line = &rest[..end];
-        let colon = line
-            .windows(2)
-            .position(|pair| pair == b": ")
-            .ok_or_else(damaged)?;
-        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_| damaged())?;
-        let value = HeaderValue::from_bytes(&line[colon + 2..]).map_err(|_| damaged())?;
+    for (name, value) in stored {
         // An imported event may have any, and an older version stored some.
         if !is_of_this_hop(&name) {
             headers.append(name, value);
         }
-        rest = &rest[end + 2..];
     }
     Ok(headers)
 }

@@ -97,6 +97,69 @@ fn a_wrong_record_is_refused_with_its_field_and_the_expectation() {
 }
 
 #[test]
+fn headers_and_queries_that_no_request_has_are_refused() {
+    let malformed = "headers: expected `name: value` and CRLF";
+    for (headers, expected) in [
+        ("nonsense\r\n", malformed),
+        ("x-a: b", malformed),
+        ("x a: b\r\n", malformed),
+        ("x-a: b\r\n\r\nGET /smuggled HTTP/1.1\r\n", malformed),
+        ("x-a: b\nx-evil: 1\r\n", malformed),
+        (
+            "relay-verified: stripe\r\n",
+            "headers: relay-verified: expected none",
+        ),
+        (
+            "relay_attempt: 1\r\n",
+            "headers: relay_attempt: expected none",
+        ),
+        (
+            "Relay-Event-Id: 1\r\n",
+            "headers: relay-event-id: expected none",
+        ),
+    ] {
+        let mut record = record();
+        record["headers"] = json!(headers);
+        let refused = check(record.clone()).expect_err(headers);
+        assert!(refused.contains(expected), "{headers:?}: {refused}");
+        // What was damaged, or is gone, is exported, too, and never sent.
+        record["checksum"] = json!(1);
+        check(record.clone()).expect("it is damaged");
+        record["checksum"] = Value::Null;
+        record["payload_gone"] = json!({ "reason": "shed", "at": "2023-07-30T00:00:00.000Z" });
+        check(record).expect("it is gone");
+    }
+    for headers in [
+        "",
+        "x-a: b\r\nX-B: \u{fc}\r\n",
+        "x-a: \r\n",
+        "relay-query: a=1\r\nrelay-verified: github\r\n",
+    ] {
+        let mut record = record();
+        record["headers"] = json!(headers);
+        check(record).expect(headers);
+    }
+    let mut damaged = record();
+    damaged["label"] = json!("gi\u{fffd}hub");
+    damaged["headers"] = json!("relay-verified: github\r\n");
+    check(damaged).expect("its label is damaged");
+    for query in ["a=b\r\nX: y", "a=b c", "a#b", "a\0"] {
+        let mut record = record();
+        record["query"] = json!(query);
+        let refused = check(record).expect_err(query);
+        assert!(
+            refused.contains("query: expected neither"),
+            "{query:?}: {refused}"
+        );
+    }
+    for query in ["", "a=b&c=%20", "a=\u{fffd}"] {
+        let mut record = record();
+        record["query"] = json!(query);
+        check(record).expect(query);
+    }
+}
+
+#[test]
 fn a_count_that_the_next_attempt_would_overflow_is_refused() {
     for (place, count, expected) in [
         ("/deliveries/0/entries", u32::MAX, "entries: 4294967295: "),
