@@ -230,6 +230,9 @@ fn exit(why: &str) -> ! {
 struct Stops {
     terminate: Signal,
     interrupt: Signal,
+    /// Sent with a write that the limit of a file's size refuses: unless it is handled, it ends the
+    /// process without a word. Handled, the write fails.
+    _file_size: Signal,
 }
 
 impl Stops {
@@ -237,6 +240,7 @@ impl Stops {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

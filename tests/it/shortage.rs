@@ -139,3 +139,42 @@ fn a_database_that_cannot_be_opened_once_more_is_no_broken_one() {
     let (status, log) = server.wait();
     assert!(status.success(), "{log}");
 }
+
+/// The signal that comes with the refusal would end the process without a word.
+#[test]
+fn a_limit_of_the_size_of_files_is_a_full_disk_until_it_is_raised() {
+    needs_a_file!("its size is limited");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let server = Process::serve(
+        directory.path(),
+        "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = ''\n[database]\n\
+         min_free_bytes = '0'\n[delivery]\nlevel = 'off'\n[destinations.first]\n\
+         url = 'http://127.0.0.1:9/'\n[sources.first]\ndestinations = ['first']\n",
+    );
+    let post = |key: String| {
+        let body = format!("\"{}\"", "x".repeat(10_000));
+        let headers = [("Idempotency-Key", key.as_str())];
+        let reply = server
+            .client
+            .send("POST", "/webhooks/first", &headers, body.as_bytes());
+        reply.status
+    };
+    assert_eq!(post("0".to_owned()), 202);
+    let pid = Pid::from_raw(i32::try_from(server.id()).expect("a process")).expect("not 0");
+    let small = Rlimit {
+        current: Some(256 << 10),
+        maximum: rustix::process::getrlimit(Resource::Fsize).maximum,
+    };
+    let before = prlimit(Some(pid), Resource::Fsize, small).expect("our child");
+    let refused = (1..100)
+        .map(|key| post(key.to_string()))
+        .find(|status| *status != 202);
+    assert_eq!(refused, Some(503), "it refuses, and goes on");
+    prlimit(Some(pid), Resource::Fsize, before).expect("our child");
+    until("events are taken again", || {
+        (post("100".to_owned()) == 202).then_some(())
+    });
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert!(status.success(), "{log}");
+}

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rusqlite::ffi::SQLITE_IOERR_WRITE;
+use rustix::process::{Resource, getrlimit};
 
-use super::paths::directory_of;
+use super::paths::{directory_of, path_beside};
 use super::private;
 use super::shared::Shared;
 use crate::ops::series::Series;
@@ -53,8 +54,8 @@ pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// The error of a write: a quota that is used up counts as a full disk, and heals like one.
-/// `SQLite` takes it for an I/O error, since it knows no other lack of room than ENOSPC.
+/// The error of a write: a quota that is used up counts as a full disk, and heals like one; so does
+/// the limit of a file's size. `SQLite` takes it for an I/O error, since it knows no other lack of room than ENOSPC.
 /// Between the write and this look the quota may have been raised: so the first look that finds
 /// room after one that found none is not believed.
 pub fn full_if_over_quota(error: StoreError, shared: &Shared) -> StoreError {
@@ -68,12 +69,22 @@ pub fn full_if_over_quota(error: StoreError, shared: &Shared) -> StoreError {
     if !is_write {
         return error;
     }
-    let is_over = is_over_quota(directory_of(&shared.path));
+    let is_over = is_at_size_limit(&shared.path) || is_over_quota(directory_of(&shared.path));
     let was_over = shared.is_over_quota.swap(is_over, Ordering::Relaxed);
     if is_over || was_over {
         return StoreError::Full;
     }
     error
+}
+
+/// Whether the database or its WAL is as large as this process may make a file (RLIMIT_FSIZE).
+fn is_at_size_limit(database: &Path) -> bool {
+    let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    let wal = path_beside(database, "-wal");
+    [database, &wal].into_iter().any(|file| {
+        // A write up to the limit is cut short, and only the next one fails.
+        file.metadata().is_ok_and(|found| found.len() >= limit)
+    })
 }
 
 /// Whether a file in this directory may not grow, because of a quota of the user's, the project's
@@ -86,7 +97,8 @@ fn is_over_quota(directory: &Path) -> bool {
     let written = private::create_new(&path).and_then(|mut file| file.write_all(&bytes));
     // It was never there if it couldn't be created.
     let _ = std::fs::remove_file(&path);
-    written.is_err_and(|error| error.kind() == ErrorKind::QuotaExceeded)
+    let is_refused = |kind| matches!(kind, ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge);
+    written.is_err_and(|error| is_refused(error.kind()))
 }
 
 impl Space {
