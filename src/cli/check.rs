@@ -15,6 +15,7 @@ use crate::config::{
 use crate::delivery;
 use crate::model::ProxyUrl;
 use crate::relay::check_certificates;
+use crate::store::Store;
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -34,6 +35,7 @@ impl Check {
             ..
         } = File::new(file)?.load()?;
         let (notes, config) = (config.notes(), config.resolve());
+        Store::check(&config.database).map_err(|problem| Config::refused(file, problem))?;
         delivery::check(&config).map_err(|problem| Config::refused(file, problem))?;
         check_certificates(&config).map_err(|problem| Config::refused(file, problem))?;
         let effective = Config::effective_sources(file);

@@ -213,6 +213,21 @@ impl Store {
         Ok(Self { engine })
     }
 
+    /// Refuses settings of a server that can't be used: what a start finds before it connects. An
+    /// error is a key and its problem.
+    pub fn check(settings: &config::Database) -> Result<(), (String, String)> {
+        match &settings.url {
+            None => Ok(()),
+            #[cfg(feature = "postgres")]
+            Some(url) => postgres::check(url, settings),
+            #[cfg(not(feature = "postgres"))]
+            Some(_) => {
+                let problem = "expected none: this build keeps its database in a file alone";
+                Err(("database.url".to_owned(), problem.to_owned()))
+            }
+        }
+    }
+
     /// When the store is closed.
     pub fn ended(&self) -> &Ending {
         on_engine!(&self.engine, |engine| engine.ended())

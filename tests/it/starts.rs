@@ -22,6 +22,32 @@ fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+#[cfg(feature = "postgres")]
+#[test]
+fn a_check_refuses_a_url_of_a_server_as_a_start_does() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path();
+    for url in [
+        "postgres://u:hunter2@h:99999/d",
+        "postgres://u:hunter2@[::1/d",
+    ] {
+        std::fs::write(path.join("relay.toml"), format!("{TOML}url = '{url}'\n"))
+            .expect("writing relay.toml");
+        for name in ["check", "serve"] {
+            let mut command = Process::command(path);
+            command.arg(name).env_remove("RELAY_DATABASE_URL");
+            let output = command.output().expect("the binary runs");
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{url}: {error}");
+            assert!(
+                error.contains("database.url: ") && error.contains("expected postgres://"),
+                "{url}: {error}"
+            );
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
+
 /// Asserts that `relay serve` fails with one line that has all of `says`, and changes nothing.
 fn assert_refused(directory: &Path, toml: &str, says: &[&str]) {
     std::fs::write(directory.join("relay.toml"), toml).expect("writing relay.toml");

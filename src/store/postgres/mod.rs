@@ -81,3 +81,4 @@ pub use handle::Postgres;
 pub use moving::{MovedServer, abandon_move};
 pub use operator::Operator;
 pub use reader::Reader;
+pub use url::check;

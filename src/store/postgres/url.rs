@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
-use crate::config::Secret;
+use crate::config::{self, Secret};
 use crate::store::postgres::tls::Tls;
 use crate::tls::{Authorities, client_config};
 
@@ -47,6 +47,15 @@ pub struct WrongSetting {
     pub name: &'static str,
     /// The problem, and nothing that may be secret.
     pub problem: String,
+}
+
+/// Refuses settings that can't be used. An error is a key and its problem.
+pub fn check(url: &Secret, settings: &config::Database) -> Result<(), (String, String)> {
+    let ca_file = settings.ca_file.as_deref();
+    match DatabaseUrl::read(url, ca_file, settings.statement_timeout, BY_FILE) {
+        Ok(_) => Ok(()),
+        Err(wrong) => Err((wrong.name.to_owned(), wrong.problem)),
+    }
 }
 
 /// The servers and the database, and how they are connected to. Shown without the password.
@@ -192,7 +201,9 @@ fn problem(error: &tokio_postgres::Error) -> String {
         Some("invalid value for option `sslmode`") => {
             "sslmode: expected require, which verifies the certificate, or disable".to_owned()
         }
-        Some(reason) if reason.starts_with("invalid value for option") => reason.to_owned(),
+        Some(reason) if reason.starts_with("invalid value for option") => {
+            format!("{reason}: {UNREADABLE}")
+        }
         _ => UNREADABLE.to_owned(),
     }
 }
