@@ -21,8 +21,8 @@ pub const AS_SERVER: &str = "to be run by the user that relay serve runs as";
 pub fn permit(path: &Path, wanted: Access, expected: &'static str) -> Result<(), OpenError> {
     let denied = |path: &Path, source: std::io::Error| OpenError::Denied {
         path: path.to_owned(),
+        expected: expected_of(&source, expected),
         source,
-        expected,
     };
     match path.metadata() {
         Ok(found) if found.is_file() => {}
@@ -58,10 +58,18 @@ pub fn permit_database(
     match access(directory, Access::WRITE_OK) {
         Err(error @ (Errno::ACCESS | Errno::ROFS)) => Err(OpenError::Denied {
             path: directory.to_owned(),
+            expected: expected_of(&error.into(), expected),
             source: error.into(),
-            expected,
         }),
         _ => Ok(()),
+    }
+}
+
+/// The expectation of a refusal: no rights help on a file system that nobody may write to.
+fn expected_of(error: &std::io::Error, rights: &'static str) -> &'static str {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => "a file system that can be written to",
+        _ => rights,
     }
 }
 
@@ -144,4 +152,19 @@ pub fn check_version(connection: &Connection, path: &Path) -> Result<Option<i64>
         });
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_only_file_system_asks_for_no_other_user() {
+        let expected = |error: Errno| expected_of(&error.into(), AS_SERVER);
+        assert_eq!(expected(Errno::ACCESS), AS_SERVER);
+        assert_eq!(
+            expected(Errno::ROFS),
+            "a file system that can be written to"
+        );
+    }
 }
