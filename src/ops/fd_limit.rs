@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors besides those of connections, attempts and the database: standard streams, signals,
@@ -89,6 +90,14 @@ pub(crate) fn fitting_now(demand: &Demand) -> u32 {
 pub(crate) fn limit() -> u64 {
     // None means unlimited.
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Whether this process, or this machine, can open no more files.
+pub(crate) fn is_used_up() -> bool {
+    // SQLite needs two at once, as a pipe does: the WAL and its index.
+    let refused = std::io::pipe().err();
+    let code = refused.as_ref().and_then(Errno::from_io_error);
+    matches!(code, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Idle connections to named destinations, and as many to ad hoc URLs: a quarter of the limit.

@@ -111,6 +111,13 @@ pub(super) fn start(
 }
 
 fn unreadable(config: &Resolved, source: StoreError) -> StartError {
+    // Without a descriptor no reader is free, which most often means that others have them.
+    if source.is_passing() && fd_limit::is_used_up() {
+        return StartError::System(std::io::Error::other(format!(
+            "the limit of open files ({}) is used up: raise it (ulimit -n, LimitNOFILE=)",
+            fd_limit::limit()
+        )));
+    }
     StartError::Store {
         database: config.database.shown(),
         source,

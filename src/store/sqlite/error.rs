@@ -2,17 +2,9 @@
 
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-use rustix::io::Errno;
 
+use crate::ops::fd_limit;
 use crate::store::error::StoreError;
-
-/// Whether this process, or this machine, can open no more files.
-fn is_short_of_descriptors() -> bool {
-    // SQLite needs two at once, as a pipe does: the WAL and its index.
-    let refused = std::io::pipe().err();
-    let code = refused.as_ref().and_then(Errno::from_io_error);
-    matches!(code, Some(Errno::MFILE | Errno::NFILE))
-}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -25,7 +17,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::SystemIoFailure) if is_shm_full => Self::Full,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             // That some files can't be opened for a while says nothing about those of the database.
-            Some(ErrorCode::CannotOpen) if is_short_of_descriptors() => Self::Busy,
+            Some(ErrorCode::CannotOpen) if fd_limit::is_used_up() => Self::Busy,
             Some(
                 ErrorCode::SystemIoFailure
                 | ErrorCode::DatabaseCorrupt
