@@ -56,6 +56,10 @@ fn a_request_needs_a_token_of_its_role() {
         ("GET", "/api/nothing", None, 401),
         ("GET", "/api/nothing", Some(READ), 404),
         ("GET", pause, Some(OPERATE), 405),
+        // A preflight has no token.
+        ("OPTIONS", "/api/overview", None, 405),
+        ("OPTIONS", pause, None, 405),
+        ("OPTIONS", "/metrics", None, 405),
     ] {
         let authorization = token.map(bearer).unwrap_or_default();
         let mut headers = vec![JSON];
@@ -111,7 +115,12 @@ fn a_page_of_another_site_can_neither_read_nor_change() {
         assert_eq!(reply.status, 403, "{header:?}");
         assert!(reply.header("access-control-allow-origin").is_none());
     }
-    assert_eq!(admin.send("OPTIONS", pause, &[], b"").status, 405);
+    let preflight = admin.send("OPTIONS", pause, &[], b"");
+    assert_eq!(
+        (preflight.status, preflight.header("allow")),
+        (405, Some("POST"))
+    );
+    assert_eq!(admin.send("OPTIONS", pause, &[evil], b"").status, 421);
     assert_eq!(get(&admin, "/api/destinations/orders")["state"], "active");
 }
 

@@ -116,8 +116,16 @@ pub(super) async fn answer(
     head: &Parts,
     body: &mut Body,
 ) -> Result<AdminResponse, ApiError> {
+    let route = Route::find(path);
+    // Before the token: a browser's preflight has none, and nothing is granted to it.
+    if let Some(route) = &route
+        && head.method == Method::OPTIONS
+    {
+        app.admin_access.check_host(head)?;
+        return Err(ApiError::method_not_allowed(route.allows()));
+    }
     let caller = app.admin_access.authenticate(head)?;
-    let Some(route) = Route::find(path) else {
+    let Some(route) = route else {
         return Err(ApiError::not_found(
             "there is nothing at this path: /openapi.admin.yaml lists the routes",
         ));

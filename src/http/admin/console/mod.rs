@@ -214,6 +214,12 @@ async fn respond(
             _ => Err(ApiError::method_not_allowed("GET, HEAD, POST").into()),
         };
     }
+    if head.method == Method::OPTIONS
+        && let Some(route) = Route::find(head.uri.path(), &head.method)
+    {
+        app.admin_access.check_host(head)?;
+        return Err(ApiError::method_not_allowed(route.allows()).into());
+    }
     let caller = match app.admin_access.authenticate(head) {
         Err(error)
             if error.status == StatusCode::UNAUTHORIZED
