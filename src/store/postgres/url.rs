@@ -1,6 +1,7 @@
 //! The server, from its URL.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ impl DatabaseUrl {
         let options = format!("{options} {}", session_options(statement_timeout));
         config.options(options.trim_start());
         let client = if uses_tls(&mut config) {
+            refuse_nameless(&config).map_err(wrong(names.url))?;
             let trusted = ca_file.map_or(Authorities::Public, Authorities::File);
             Some(client_config(&trusted).map_err(wrong(names.ca_file))?)
         } else {
@@ -176,7 +178,7 @@ fn uses_tls(config: &mut Config) -> bool {
     let uses_tls = match config.get_ssl_mode() {
         SslMode::Disable => false,
         SslMode::Require => true,
-        _ => !config.get_hosts().iter().all(is_local),
+        _ => !stays_on_this_machine(config),
     };
     config.ssl_mode(if uses_tls {
         SslMode::Require
@@ -186,11 +188,32 @@ fn uses_tls(config: &mut Config) -> bool {
     uses_tls
 }
 
+/// Whether all servers are on this machine: by the addresses if there are any, since the driver
+/// connects to those, and has the hosts only for the names in certificates.
+fn stays_on_this_machine(config: &Config) -> bool {
+    let addresses = config.get_hostaddrs();
+    if addresses.is_empty() {
+        config.get_hosts().iter().all(is_local)
+    } else {
+        addresses.iter().all(IpAddr::is_loopback)
+    }
+}
+
 fn is_local(host: &Host) -> bool {
     match host {
         Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
         Host::Unix(_) => true,
     }
+}
+
+/// Refuses an address without a name, which its certificate can't be checked for.
+fn refuse_nameless(config: &Config) -> Result<(), String> {
+    let is_name = |host: &Host| matches!(host, Host::Tcp(name) if !name.is_empty());
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    if addresses.is_empty() || hosts.len() == addresses.len() && hosts.iter().all(is_name) {
+        return Ok(());
+    }
+    Err("hostaddr: expected a host for each address, whose certificate has its name".to_owned())
 }
 
 /// Why a URL isn't understood. A name or a value of its own may be part of a password that wasn't

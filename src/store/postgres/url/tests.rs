@@ -50,6 +50,23 @@ fn tls_is_required_unless_the_connection_stays_on_this_machine_or_the_url_says_s
         ("postgres://a@localhost/x", SslMode::Disable),
         ("postgres://a@localhost/x?sslmode=require", SslMode::Require),
         ("postgres:///x?host=/run/postgresql", SslMode::Disable),
+        (
+            "postgres://a@localhost/x?hostaddr=192.0.2.2",
+            SslMode::Require,
+        ),
+        (
+            "postgres://a@db.example/x?hostaddr=127.0.0.1",
+            SslMode::Disable,
+        ),
+        (
+            "postgres://a@db1,db2/x?hostaddr=::1,192.0.2.2",
+            SslMode::Require,
+        ),
+        ("postgres:///x?hostaddr=127.0.0.1", SslMode::Disable),
+        (
+            "postgres:///x?hostaddr=192.0.2.2&sslmode=disable",
+            SslMode::Disable,
+        ),
     ];
     for (text, mode) in modes {
         let url = read(text).expect("a URL");
@@ -81,6 +98,18 @@ fn a_wrong_url_is_refused_without_its_password() {
         ("postgres://a:hun@ter2@h/x", "percent-encoded"),
         ("postgres://a:hunter2", "invalid value for option `port`"),
         ("mysql://a:hunter2@h/x", "expected postgres://USER"),
+        (
+            "postgres://a:hunter2@/x?hostaddr=192.0.2.2",
+            "hostaddr: expected a host",
+        ),
+        (
+            "postgres://a:hunter2@/x?host=/run&hostaddr=192.0.2.2",
+            "hostaddr: expected a host",
+        ),
+        (
+            "postgres://a:hunter2@h/x?hostaddr=192.0.2.2,192.0.2.3",
+            "hostaddr: expected a host",
+        ),
     ];
     for (text, expected) in wrong {
         let problem = read(text).err().expect(text);
