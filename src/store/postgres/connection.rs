@@ -347,6 +347,13 @@ impl Wire {
                         payload: told.payload().to_owned(),
                     });
                 }
+                // The wait for a synchronous standby was cancelled. The change is committed here
+                // and perhaps nowhere else: not what an answer stands for.
+                Some(Ok(AsyncMessage::Notice(notice)))
+                    if notice.routine() == Some("SyncRepWaitForLSN") =>
+                {
+                    self.driver = None;
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     self.end = Some(error);

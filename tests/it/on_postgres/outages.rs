@@ -235,6 +235,45 @@ fn a_crowded_server_is_waited_for() {
 }
 
 #[test]
+fn a_batch_that_no_standby_has_is_not_acknowledged() {
+    let Some(server) = started() else {
+        return;
+    };
+    let url = server.server().create_database();
+    let through = url.clone();
+    let scene = Scene::on(server, url, |_| through, |_| {});
+    let set_standbys = |names: &str| {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
+        for sql in [&set, "SELECT pg_reload_conf()"] {
+            scene.queries.query(&scene.server.url(), sql, &[]);
+        }
+    };
+    // The destination is known from here on.
+    assert!(is_acknowledged(&scene.relay.client, "before", b"{}"));
+    let wait = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    for cut_off in ["pg_terminate_backend", "pg_cancel_backend"] {
+        set_standbys("nobody");
+        // The heartbeat's.
+        let waiting = format!("SELECT count(*) {wait}");
+        until("commits wait", || (scene.count(&waiting) > 0).then_some(()));
+        let client = scene.relay.client.clone();
+        let sent = std::thread::spawn(move || is_acknowledged(&client, cut_off, b"{}"));
+        let batch = format!("SELECT count({cut_off}(pid)) {wait} AND query LIKE '%WITH present%'");
+        until("the batch is cut off", || {
+            (scene.count(&batch) > 0).then_some(())
+        });
+        let found = format!("SELECT count(*) {wait} AND query LIKE '%AS t(id, random)%'");
+        until("it is found, or acknowledged", || {
+            (sent.is_finished() || scene.count(&found) > 0).then_some(())
+        });
+        assert!(!sent.is_finished(), "{cut_off}: acknowledged");
+        set_standbys("");
+        assert!(sent.join().expect("no panic"), "{cut_off}");
+    }
+    assert_delivered(&scene, 3);
+}
+
+#[test]
 fn a_promoted_standby_is_found_and_nothing_acknowledged_is_lost() {
     let Some(primary) = started() else {
         return;

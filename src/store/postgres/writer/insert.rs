@@ -50,10 +50,13 @@ WITH present AS MATERIALIZED (
 )
 SELECT ARRAY(SELECT id FROM fresh), (SELECT count(*) FROM present) = cardinality($22::int4[])";
 
-/// The rows that are there with the random bits that were given to them: they were committed.
+/// The rows that are there with the random bits that were given to them: they were committed,
+/// though a synchronous standby may not have them. To lock them is a change, so this statement's
+/// own commit waits until the standby has everything up to it.
 const COMMITTED: &str = "
 SELECT i.id FROM relay.intents i JOIN unnest($1::int8[], $2::int8[]) AS t(id, random)
-    ON i.id = t.id AND i.random = t.random";
+    ON i.id = t.id AND i.random = t.random
+FOR KEY SHARE OF i";
 
 /// The rows of a batch.
 pub struct Inserted {
@@ -215,7 +218,8 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Finds the intents that an earlier try committed, if it did.
+    /// Finds the intents that an earlier try committed, if it did. They are as durable as those that
+    /// are inserted.
     pub fn committed(&self, sql: &mut Connection) -> Result<Option<Inserted>, Failure> {
         let rows = sql.rows(COMMITTED, &[&self.ids, &self.randoms])?;
         let fresh = rows.iter().map(|row| row.try_get(0));
