@@ -6,7 +6,7 @@ use crate::stop::Stop;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
 use crate::store::postgres::retry::{CALL_LIMIT, Connector, Patience};
-use crate::store::postgres::tests::support::{Database, connection, empty_database, parsed};
+use crate::store::postgres::tests::support::{connection, empty_database, parsed, until};
 
 fn pid(sql: &mut Connection) -> i32 {
     let row = sql.one("SELECT pg_backend_pid()", &[]).expect("a row");
@@ -15,18 +15,6 @@ fn pid(sql: &mut Connection) -> i32 {
 
 fn class<T: std::fmt::Debug>(made: Result<T, Failure>) -> Class {
     made.expect_err("a failure").class()
-}
-
-/// Waits until a backend does so.
-fn until(database: &Database, condition: &str) {
-    let count = format!("SELECT count(*) FROM pg_stat_activity WHERE {condition}");
-    let clock = Stopwatch::start();
-    while database.psql(&count) == "0\n" {
-        assert!(
-            clock.elapsed() < Duration::from_secs(10),
-            "never: {condition}"
-        );
-    }
 }
 
 #[test]
@@ -71,7 +59,7 @@ fn a_statement_that_is_cancelled_leaves_the_connection() {
     thread::scope(|scope| {
         let slow = scope.spawn(|| (class(sql.rows("SELECT pg_sleep(60)", &[])), sql.is_lost()));
         until(
-            &database,
+            &mut database.connection(),
             &format!("pid = {backend} AND wait_event = 'PgSleep'"),
         );
         database.psql(&format!("SELECT pg_cancel_backend({backend})"));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Stopwatch;
 use crate::config::{self, Secret};
 use crate::store::conformance::NewStore;
 use crate::store::postgres::connection::Connection;
@@ -54,6 +55,20 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         self.server.drop_database(&self.url);
+    }
+}
+
+/// Waits until a backend of this connection's database does so.
+pub fn until(sql: &mut Connection, condition: &str) {
+    let look = format!(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {condition}"
+    );
+    let clock = Stopwatch::start();
+    while sql.first(&look, &[]).expect("good SQL").is_none() {
+        assert!(
+            clock.elapsed() < Duration::from_secs(10),
+            "never: {condition}"
+        );
     }
 }
 

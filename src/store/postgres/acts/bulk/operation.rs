@@ -29,18 +29,29 @@ fn create_operation(
     if new.nonce.is_some()
         && let Some(before) = operation_named_by(sql, nonce)?
     {
-        return Ok(Some(if before.is_asked_for_by(new, now) {
-            OperationCreation::Before(before)
-        } else {
-            OperationCreation::Conflict
-        }));
+        return Ok(Some(of_nonce((new, now), before, OperationCreation::Before)));
     }
     let parts = recorded_parts_of(sql, new, now, Counting::Bounded)?;
     let created = create(sql, (new, nonce), &parts, now)?;
     let Some(first) = created.first() else {
         return Ok(None);
     };
-    Ok(read_operation(sql, *first)?.map(OperationCreation::New))
+    // Another request may have taken the nonce meanwhile.
+    let found = read_operation(sql, *first)?;
+    Ok(found.map(|found| of_nonce((new, now), found, OperationCreation::New)))
+}
+
+/// The answer to a request whose nonce names this operation: a conflict unless it asks for it.
+fn of_nonce(
+    (new, now): (&NewBulk, Timestamp),
+    found: StoredOperation,
+    answer: fn(StoredOperation) -> OperationCreation,
+) -> OperationCreation {
+    if found.is_asked_for_by(new, now) {
+        answer(found)
+    } else {
+        OperationCreation::Conflict
+    }
 }
 
 fn cancel(
@@ -82,3 +93,6 @@ impl Operator {
         self.change(|sql| Ok(sql.execute(CANCEL_JOB, &[&id, &now])? > 0))
     }
 }
+
+#[cfg(test)]
+mod tests;
