@@ -81,6 +81,14 @@ fn there_and_back(first: &[Operation], second: &[Operation], third: &[Operation]
     moved_run.scene.stop();
     let back = new_file();
     moved(&to, &back.settings).expect("a move back");
+    let unchecked = Operator::reading(&back.settings)
+        .expect("a store")
+        .count_unchecked();
+    assert_eq!(
+        unchecked.expect("a count"),
+        0,
+        "each payload has a checksum"
+    );
     let mut back = moved_run.in_other(back);
     stayed.restart();
     compare(&mut stayed, &mut back, third);

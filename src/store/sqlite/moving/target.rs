@@ -249,12 +249,18 @@ impl MoveTarget for NewFile {
     }
 }
 
-/// The last of these events that has a payload and no checksum.
+/// The last of these events that has a payload and no checksum. One that was discarded has nothing
+/// left to be checked, and no mark of being gone.
 fn last_unchecked(table: &MovedTable, rows: &[MovedRow]) -> Option<i64> {
     let at = |name| table.columns.iter().position(|(column, _)| *column == name);
-    let (id, checksum, gone) = (at("id")?, at("checksum")?, at("gone")?);
+    let (id, checksum) = (at("id")?, at("checksum")?);
+    let payload = [at("headers")?, at("body")?];
+    let has_payload = |row: &MovedRow| {
+        let mut parts = payload.iter().filter_map(|&part| row[part].bytes());
+        parts.any(|bytes| !bytes.is_empty())
+    };
     let unchecked = rows
         .iter()
-        .filter(|row| row[checksum] == MovedValue::Null && row[gone] == MovedValue::Null);
+        .filter(|row| row[checksum] == MovedValue::Null && has_payload(row));
     unchecked.filter_map(|row| row[id].number()).max()
 }
