@@ -29,7 +29,11 @@ fn create_operation(
     if new.nonce.is_some()
         && let Some(before) = operation_named_by(sql, nonce)?
     {
-        return Ok(Some(of_nonce((new, now), before, OperationCreation::Before)));
+        return Ok(Some(of_nonce(
+            (new, now),
+            before,
+            OperationCreation::Before,
+        )));
     }
     let parts = recorded_parts_of(sql, new, now, Counting::Bounded)?;
     let created = create(sql, (new, nonce), &parts, now)?;
