@@ -348,7 +348,7 @@ impl Store {
     }
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
+    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
         on_engine!(&self.engine, |engine| engine.replace_destinations(replaced))
     }
 

@@ -112,7 +112,7 @@ impl Dispatcher {
             return;
         }
         let replaced = std::mem::take(&mut self.replaced);
-        if let Err(error) = self.context.store.replace_destinations(replaced.clone()) {
+        if let Err(error) = self.context.store.replace_destinations(&replaced) {
             if self.failed_records.begins(self.context.clock.monotonic()) {
                 log::warn!(
                     error:%;

@@ -189,7 +189,7 @@ impl Targets {
         if !target.policy.is_configured() && has_own_label {
             labels.insert(due.name.clone());
         }
-        // Only a fresh event goes at the pace of a full bucket.
+        // Only fresh events may find a full bucket.
         let fresh_since = self.started_at.max(now.minus(LOOK_EVERY));
         let remembered = Remembered {
             is_proven: origin.is_proven,

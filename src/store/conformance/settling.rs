@@ -320,7 +320,7 @@ pub fn a_reload_forgets_what_a_replaced_server_asked_for_and_brings_probes_forwa
         };
         scene
             .store
-            .replace_destinations(replaced)
+            .replace_destinations(&replaced)
             .expect("recorded");
     };
     replace(&[], &["calm", "held", "open", "unknown"]);
@@ -432,7 +432,7 @@ pub fn deliveries_that_a_lifted_hold_kept_go_at_once(new: NewStore) {
                 moved: vec![name],
                 changed: Vec::new(),
             };
-            let forgotten = scene.store.replace_destinations(replaced);
+            let forgotten = scene.store.replace_destinations(&replaced);
             forgotten.expect("recorded");
         }),
     ];
@@ -489,7 +489,7 @@ pub fn a_lifted_hold_brings_all_forward_that_retry_within_it(new: NewStore) {
                 moved: vec![name],
                 changed: Vec::new(),
             };
-            let forgotten = scene.store.replace_destinations(replaced);
+            let forgotten = scene.store.replace_destinations(&replaced);
             forgotten.expect("recorded");
         }),
     ];
@@ -505,7 +505,7 @@ pub fn a_lifted_hold_brings_all_forward_that_retry_within_it(new: NewStore) {
         let at = scene.now().plus(MINUTE);
         let retries = claimed.iter().map(|claimed| {
             let record = scene.record(claimed, Some("answered 503"));
-            Settlement::retry(claimed.claim(), record, at, change.clone())
+            Settlement::retry(claimed.claim(), record, at, change)
         });
         let retries = retries.collect();
         scene.settle(retries);

@@ -95,9 +95,9 @@ impl Postgres {
     }
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
+    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
         let now = self.shared().clock.now();
-        let found = self.change(|connection| replace(connection, &replaced, now))?;
+        let found = self.change(|connection| replace(connection, replaced, now))?;
         (self.shared().on_work)(&found);
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Sqlite {
     }
 
     /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: ReplacedDestinations) -> Result<(), StoreError> {
+    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
         while !self.write_blocking(replaced.clone())? {}
         Ok(())
     }
