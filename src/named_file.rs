@@ -1,5 +1,6 @@
 //! Reads files that settings name.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read as _, Result};
 use std::path::Path;
@@ -25,6 +26,11 @@ pub(crate) fn read_at_most(path: &Path, max: u64) -> Result<Vec<u8>> {
         return Err(Error::new(ErrorKind::FileTooLarge, expected));
     }
     Ok(bytes)
+}
+
+/// The path of a file, for errors: in quotes, without line ends and the like.
+pub(crate) fn quoted(path: &(impl Debug + ?Sized)) -> String {
+    format!("{path:?}")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::config::text_file;
+use crate::named_file::quoted;
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -244,7 +245,7 @@ fn from_variables(key: &str, names: &VariableNames, env: Env<'_>) -> Result<Vec<
 
 fn read(path: &Path) -> Result<String, String> {
     let text = text_file::read(path);
-    let text = text.map_err(|error| format!("{path:?}: {error}"))?;
+    let text = text.map_err(|error| format!("{}: {error}", quoted(path)))?;
     // Some editors begin a file with a byte order mark, which is no part of the first secret.
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -254,7 +255,10 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn some<T>(found: Vec<T>, path: &Path, expected: &str) -> Result<Vec<T>, String> {
     if found.is_empty() {
-        return Err(format!("{path:?}: expected a file that holds {expected}"));
+        return Err(format!(
+            "{}: expected a file that holds {expected}",
+            quoted(path)
+        ));
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::named_file::quoted;
 use crate::tls::pair::certificates;
 
 /// The authorities that vouch for a server.
@@ -22,7 +23,7 @@ pub(crate) fn client_config(trusted: &Authorities<'_>) -> Result<Arc<ClientConfi
     match trusted {
         Authorities::Public => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Authorities::File(path) => {
-            let of_file = |problem: String| format!("{path:?}: {problem}");
+            let of_file = |problem: String| format!("{}: {problem}", quoted(path));
             for certificate in certificates(path).map_err(of_file)? {
                 let added = roots.add(certificate);
                 added.map_err(|error| of_file(format!("expected authorities: {error}")))?;

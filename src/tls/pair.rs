@@ -45,8 +45,9 @@ pub(crate) fn read_pair(
             "expected the certificate of the key first, and those of its authorities after it",
         )),
         Err(Error::InconsistentKeys(_)) => Err(of_key(&format!(
-            "expected the private key of {} ({:?}): it belongs to another certificate",
-            files.certificate_setting, files.certificate
+            "expected the private key of {} ({}): it belongs to another certificate",
+            files.certificate_setting,
+            named_file::quoted(files.certificate)
         ))),
         Err(Error::InvalidCertificate(_)) => Err(of_certificate(match pair.end_entity_cert() {
             Ok(first) if is_of_another_version(first) => {
@@ -109,7 +110,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn of_file(path: &Path, problem: &str) -> String {
-    format!("{path:?}: {problem}")
+    format!("{}: {problem}", named_file::quoted(path))
 }
 
 #[cfg(test)]

@@ -269,5 +269,5 @@ fn is_encrypted(pem: &str) -> bool {
 }
 
 fn bad_file(key: &str, path: &Path, problem: &str) -> Checked {
-    Err((key.to_owned(), format!("{path:?}: {problem}")))
+    Err((key.to_owned(), format!("{}: {problem}", quoted(path))))
 }

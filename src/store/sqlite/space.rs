@@ -77,7 +77,7 @@ pub fn full_if_over_quota(error: StoreError, shared: &Shared) -> StoreError {
     error
 }
 
-/// Whether the database or its WAL is as large as this process may make a file (RLIMIT_FSIZE).
+/// Whether the database or its WAL is as large as this process may make a file: see `getrlimit`.
 fn is_at_size_limit(database: &Path) -> bool {
     let limit = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
     let wal = path_beside(database, "-wal");

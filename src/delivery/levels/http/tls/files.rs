@@ -6,6 +6,7 @@ use rustls::ClientConfig;
 
 use crate::config::{ClientCertificate, NetworkPolicy};
 use crate::delivery::levels::http::tls::verifier::{Roots, client};
+use crate::named_file::quoted;
 use crate::tls::{PairFiles, certificates, read_pair};
 
 /// A key of a destination's section, and the problem of its value.
@@ -16,7 +17,7 @@ pub(in crate::delivery::levels::http) fn client_of(
     network: &NetworkPolicy,
 ) -> Result<Arc<ClientConfig>, Problem> {
     let of_authorities = |problem: String| match &network.ca_file {
-        Some(path) => ("ca_file", format!("{path:?}: {problem}")),
+        Some(path) => ("ca_file", format!("{}: {problem}", quoted(path))),
         None => ("url", problem),
     };
     let roots = match &network.ca_file {
