@@ -37,8 +37,8 @@ pub(super) fn run(
         return report(action, BulkTally::default(), 0, Form::of(selection));
     }
     if selection.detach && context.operator.has_server() {
-        let held = context.operator.hold().map_err(explained)?;
-        let state = match &held {
+        let restored = context.operator.hold().map_err(explained)?;
+        let state = match &restored {
             Some(hold) => hold.describe(),
             None => "the server is at it".to_owned(),
         };

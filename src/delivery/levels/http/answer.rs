@@ -21,11 +21,17 @@ const MAX_ERROR: usize = 500;
 /// Characters of a redirect's `Location` that an error shows.
 const MAX_LOCATION: usize = 300;
 
+/// A redirect: its target, and the URL that answered with it.
+pub(super) struct Redirect<'a> {
+    pub to: &'a HeaderValue,
+    pub from: &'a str,
+}
+
 /// The class of a status: the contract's table, with the destination's own exceptions.
 pub(super) fn classify(
     status: StatusCode,
     policy: &DestinationPolicy,
-    location: Option<&HeaderValue>,
+    redirect: Option<&Redirect<'_>>,
 ) -> (Class, Option<String>) {
     let code = status.as_u16();
     let class = match code {
@@ -40,9 +46,11 @@ pub(super) fn classify(
         _ => Class::Transient,
     };
     let error = (class != Class::Delivered).then(|| {
-        let to = location
+        let to = redirect
             .filter(|_| status.is_redirection())
-            .map_or_else(String::new, |to| format!(" to {}", shown_location(to)));
+            .map_or_else(String::new, |redirect| {
+                format!(" to {}", shown_location(redirect))
+            });
         format!("{}{to}", answered(status))
     });
     (class, error)
@@ -56,14 +64,20 @@ fn answered(status: StatusCode) -> String {
     format!("answered {}{reason}", status.as_u16())
 }
 
-/// A redirect's target for an error message. User information and query are left out, since they
-/// may be secret; hidden characters are replaced, since a terminal would obey them.
-fn shown_location(location: &HeaderValue) -> String {
-    let text = String::from_utf8_lossy(location.as_bytes());
+/// A redirect's target for an error message. User information, query and the path of the destination
+/// itself are left out, since they may be secret; hidden characters are replaced, since a terminal
+/// would obey them.
+fn shown_location(redirect: &Redirect<'_>) -> String {
+    let text = String::from_utf8_lossy(redirect.to.as_bytes());
     let text = text.trim();
     let (path, has_more) = match text.find(['?', '#']) {
         Some(at) => (&text[..at], true),
         None => (text, false),
+    };
+    // A redirect to https, or to the same path with a slash at its end, repeats it.
+    let path = match own_path(redirect.from) {
+        Some(own) => path.replacen(own, "/…", 1),
+        None => path.to_owned(),
     };
     // Browsers read an authority after two slashes of either kind, up to the next slash.
     let is_slash = |c: char| c == '/' || c == '\\';
@@ -91,6 +105,14 @@ fn shown_location(location: &HeaderValue) -> String {
         shown.push_str("?…");
     }
     shown
+}
+
+/// The path of a URL without a slash at its end; none if it has none.
+fn own_path(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let path = &rest[rest.find('/')?..];
+    let path = &path[..path.find(['?', '#']).unwrap_or(path.len())];
+    Some(path.trim_end_matches('/')).filter(|path| !path.is_empty())
 }
 
 /// `Retry-After` of 429 and 503: seconds, or an HTTP date. None if it is malformed or negative.

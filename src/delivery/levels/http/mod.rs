@@ -38,7 +38,7 @@ use crate::delivery::attempt::{Attempt, Sent};
 use crate::delivery::context::Context;
 use crate::delivery::outcome::{Class, Outcome};
 use crate::delivery::transport::{Prepared, Transport};
-use crate::model::FailureKind;
+use crate::model::{FailureKind, TargetUrl};
 use crate::store::OutboundMessage;
 pub(super) use agents::check;
 use agents::{AgentMaker, Agents};
@@ -155,13 +155,13 @@ impl Http {
             .run(request)
             .map_err(|error| self.failed(&error, policy))?;
         trace::first_byte(self.clock.monotonic().saturating_sub(start));
-        self.outcome(response, policy, wall)
+        self.outcome(response, (policy, message), wall)
     }
 
     fn outcome(
         &self,
         response: Response<Body>,
-        policy: &DestinationPolicy,
+        (policy, message): (&DestinationPolicy, &OutboundMessage),
         wall: Timestamp,
     ) -> Result<Outcome, Box<Outcome>> {
         let status = response.status();
@@ -173,7 +173,12 @@ impl Http {
             .take(MAX_KEPT as u64)
             .read_to_end(&mut kept)
             .and_then(|_| std::io::copy(&mut body, &mut std::io::sink()));
-        let (class, error) = answer::classify(status, policy, location.as_ref());
+        let own = policy.url.as_ref().map(TargetUrl::as_str);
+        let redirect = location.as_ref().map(|to| answer::Redirect {
+            to,
+            from: own.or(message.url.as_deref()).unwrap_or_default(),
+        });
+        let (class, error) = answer::classify(status, policy, redirect.as_ref());
         // A 2xx with an incomplete body is a broken answer: its acknowledgement is not certain.
         // With any other status the status counts.
         if let (Class::Delivered, Err(error)) = (class, drained) {

@@ -45,15 +45,17 @@ fn a_destinations_settings_change_the_class_of_a_status() {
 
 #[test]
 fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
-    let error = |code: u16, location: &[u8]| {
-        let location = HeaderValue::from_bytes(location).expect("a value");
+    let error_from = |from: &str, code: u16, location: &[u8]| {
+        let to = &HeaderValue::from_bytes(location).expect("a value");
         let status = StatusCode::from_u16(code).expect("a status");
         let config = Config::default().resolve();
         let policy = config.destination("http://adhoc");
-        classify(status, policy, Some(&location))
+        let redirect = Redirect { to, from };
+        classify(status, policy, Some(&redirect))
             .1
             .expect("an error")
     };
+    let error = |code, location: &[u8]| error_from("http://example.com/", code, location);
     let to = |location: &str| {
         let error = error(301, location.as_bytes());
         let to = error.strip_prefix("answered 301 Moved Permanently to ");
@@ -86,6 +88,18 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
     let long = to(&format!("https://example.com/{}", "x".repeat(2000)));
     assert_eq!(long.chars().count(), MAX_LOCATION + 1);
     assert_eq!(error(302, b"/\xff"), "answered 302 Found to /\u{fffd}");
+    for (own, location, shown) in [
+        ("/T0/hush", "https://e.com/T0/hush", "https://e.com/…"),
+        ("/T0/hush?a", "https://e.com/T0/hush?a", "https://e.com/…?…"),
+        ("/T0/hush", "/T0/hush/", "/…/"),
+        ("/T0/hush/", "/T0/hush", "/…"),
+        ("/T0/hush", "https://e.com/moved", "https://e.com/moved"),
+        ("?hush", "https://e.com/moved", "https://e.com/moved"),
+    ] {
+        let error = error_from(&format!("http://e.com{own}"), 308, location.as_bytes());
+        let expected = format!("answered 308 Permanent Redirect to {shown}");
+        assert_eq!(error, expected, "{location} from {own}");
+    }
     // Only a redirect shows it.
     assert_eq!(error(404, b"/"), "answered 404 Not Found");
 }
@@ -140,7 +154,8 @@ proptest! {
     #[test]
     fn no_location_panics(bytes in prop::collection::vec(32u8..127, 0..60)) {
         let location = HeaderValue::from_bytes(&bytes).expect("visible");
-        let shown = shown_location(&location);
+        let from = "http://example.com";
+        let shown = shown_location(&Redirect { to: &location, from });
         prop_assert!(shown.chars().count() <= MAX_LOCATION + 2);
     }
 

@@ -34,7 +34,7 @@ fn a_nonce_that_another_node_takes_meanwhile_is_a_conflict_unless_the_same_is_as
             let creating =
                 scope.spawn(|| create_operation(&mut database.connection(), (&second, nonce), now));
             until(&mut database.connection(), "wait_event_type = 'Lock'");
-            let parts = [empty.clone()];
+            let parts = [empty];
             create(&mut other_node, (&named(&first), nonce), &parts, now).expect("created");
             other_node.batch("COMMIT").expect("good SQL");
             creating.join().expect("no panic").expect("an answer")
