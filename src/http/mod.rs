@@ -8,8 +8,8 @@
 //! - `app`, `request_context`, `body`, `response`, `api_error`: shared by all routes. `live_app`:
 //!   the app of the configuration that runs. `event_stream`: a body that goes on. `framing`:
 //!   requests that two servers could read differently.
-//! - `authority`: the host of a request, and its port. `own_authorities`: the names of this relay in
-//!   a request's target.
+//! - `authority`: the host of a request, and its port. `own_authorities`: the names of this relay
+//!   in a request's target.
 //! - `reload_file`: the way to a reload. `raw_object`: JSON objects as they were sent. `offload`:
 //!   work on large bodies.
 

@@ -13,8 +13,8 @@ pub const REST_FROM_LOOKING: Duration = Duration::from_millis(2);
 /// The pause after a step in which all bulk operations had to wait.
 pub const REST_WHILE_WAITING: Duration = Duration::from_millis(100);
 
-/// The pause after a step of each agent, given their own pauses; none of one that had nothing to do.
-/// Those of the agents that wrote add up, as their writes do.
+/// The pause after a step of each agent, given their own pauses; none of one that had nothing to
+/// do. Those of the agents that wrote add up, as their writes do.
 pub fn after(agents: &[Option<Duration>]) -> Duration {
     let pauses = || agents.iter().copied().flatten();
     let writes: Duration = pauses().filter(|pause| *pause == REST).sum();

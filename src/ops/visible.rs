@@ -19,8 +19,8 @@ pub(crate) const fn is_hidden(c: char) -> bool {
     )
 }
 
-/// The character itself, or the sign for one that can't be shown: for a text of bounded length, whose
-/// characters keep their number.
+/// The character itself, or the sign for one that can't be shown: for a text of bounded length,
+/// whose characters keep their number.
 pub(crate) const fn replaced(c: char) -> char {
     if is_hidden(c) { '\u{fffd}' } else { c }
 }

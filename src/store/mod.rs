@@ -217,14 +217,10 @@ impl Store {
     /// error is a key and its problem.
     pub fn check(settings: &config::Database) -> Result<(), (String, String)> {
         match &settings.url {
-            None => Ok(()),
             #[cfg(feature = "postgres")]
             Some(url) => postgres::check(url, settings),
-            #[cfg(not(feature = "postgres"))]
-            Some(_) => {
-                let problem = "expected none: this build keeps its database in a file alone";
-                Err(("database.url".to_owned(), problem.to_owned()))
-            }
+            // A build without servers has refused a URL already.
+            _ => Ok(()),
         }
     }
 

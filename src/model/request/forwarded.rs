@@ -15,8 +15,8 @@ pub fn without_underscores(name: &HeaderName) -> Cow<'_, str> {
     }
 }
 
-/// Parses headers as they are stored: `name: value\r\n` each, values byte for byte. None if they are
-/// damaged.
+/// Parses headers as they are stored: `name: value\r\n` each, values byte for byte. None if they
+/// are damaged.
 pub fn stored_headers(block: &[u8]) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut headers = Vec::new();
     let mut rest = block;

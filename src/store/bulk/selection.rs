@@ -146,7 +146,7 @@ impl Selection {
         self.action.is_of_waiting(self.states)
     }
 
-    /// Whether it asks for events by a delivery of theirs, as `BulkFilter::is_of_deliveries` has it.
+    /// Whether it asks for events by a delivery of theirs: see `BulkFilter::is_of_deliveries`.
     pub fn is_of_deliveries(&self) -> bool {
         self.states != StateSet::ANY || self.destination.is_some() || self.reason.is_some()
     }

@@ -55,9 +55,9 @@ pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
 }
 
 /// The error of a write: a quota that is used up counts as a full disk, and heals like one; so does
-/// the limit of a file's size. `SQLite` takes it for an I/O error, since it knows no other lack of room than ENOSPC.
-/// Between the write and this look the quota may have been raised: so the first look that finds
-/// room after one that found none is not believed.
+/// the limit of a file's size. `SQLite` takes them for I/O errors, since it knows no other lack of
+/// room than ENOSPC. Between the write and this look the quota may have been raised: so the first
+/// look that finds room after one that found none is not believed.
 pub fn full_if_over_quota(error: StoreError, shared: &Shared) -> StoreError {
     let StoreError::Broken(broken) = &error else {
         return error;

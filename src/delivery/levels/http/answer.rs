@@ -64,9 +64,9 @@ fn answered(status: StatusCode) -> String {
     format!("answered {}{reason}", status.as_u16())
 }
 
-/// A redirect's target for an error message. User information, query and the path of the destination
-/// itself are left out, since they may be secret; hidden characters are replaced, since a terminal
-/// would obey them.
+/// A redirect's target for an error message. User information, query and the destination's own path
+/// are left out, since they may be secret; hidden characters are replaced, since a terminal would
+/// obey them.
 fn shown_location(redirect: &Redirect<'_>) -> String {
     let text = String::from_utf8_lossy(redirect.to.as_bytes());
     let text = text.trim();

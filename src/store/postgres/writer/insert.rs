@@ -218,8 +218,8 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// Finds the intents that an earlier try committed, if it did. They are as durable as those that
-    /// are inserted.
+    /// Finds the intents that an earlier try committed, if it did. They are as durable as those
+    /// that are inserted.
     pub fn committed(&self, sql: &mut Connection) -> Result<Option<Inserted>, Failure> {
         let rows = sql.rows(COMMITTED, &[&self.ids, &self.randoms])?;
         let fresh = rows.iter().map(|row| row.try_get(0));

@@ -122,7 +122,7 @@ fn headers_and_queries_that_no_request_has_are_refused() {
         record["headers"] = json!(headers);
         let refused = check(record.clone()).expect_err(headers);
         assert!(refused.contains(expected), "{headers:?}: {refused}");
-        // What was damaged, or is gone, is exported, too, and never sent.
+        // Damaged headers, and those of a payload that is gone, are exported and never sent.
         record["checksum"] = json!(1);
         check(record.clone()).expect("it is damaged");
         record["checksum"] = Value::Null;

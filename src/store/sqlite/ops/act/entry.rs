@@ -24,9 +24,10 @@ pub fn due(tx: &Tx<'_>) -> Result<Timestamp, StoreError> {
     if !tx.is_operators() {
         return Ok(tx.now);
     }
-    let newest: Option<Timestamp> =
+    // NULL without any event.
+    let newest: Option<Option<Timestamp>> =
         tx.first("SELECT max(id) >> 12 FROM intents", [], |row| row.get(0))?;
-    Ok(newest.unwrap_or(tx.now).min(tx.now))
+    Ok(newest.flatten().unwrap_or(tx.now).min(tx.now))
 }
 
 /// An entry in a history. Its outcome is `replayed` (4) for what is queued again, and `permanent`
