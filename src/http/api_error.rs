@@ -302,6 +302,9 @@ impl ApiError {
             StoreError::Unreachable(_) => {
                 Self::overloaded("the database can't be reached: try again")
             }
+            StoreError::AnswerLost => Self::overloaded(
+                "the connection to the database was lost, and the change may be done: look",
+            ),
             StoreError::Full => {
                 Self::overloaded("too little free space to record anything: try again later")
             }

@@ -27,6 +27,12 @@ pub enum StoreError {
     /// The server of the database can't be reached, or lets nobody in.
     #[error("the database can't be reached: {0}")]
     Unreachable(EngineError),
+    /// The answer to a change was lost, and made again it found nothing to do: it may be made.
+    #[error(
+        "the connection to the database was lost while the change was made, and it may be done: \
+         look, and repeat it if it isn't"
+    )]
+    AnswerLost,
     /// The store has stopped, or is stopping.
     #[error("the store has stopped")]
     Stopped,
@@ -69,6 +75,7 @@ impl StoreError {
             Self::BudgetSpent => Self::BudgetSpent,
             Self::Busy => Self::Busy,
             Self::Unreachable(error) => Self::Unreachable(error.to_string().into()),
+            Self::AnswerLost => Self::AnswerLost,
             Self::Stopped | Self::Broken(_) | Self::Displaced(_) => Self::Stopped,
             Self::Unexpected(why) => Self::Unexpected(why.clone()),
             Self::Rejected(error) => Self::Unexpected(error.to_string()),

@@ -23,6 +23,9 @@ pub enum Class {
     ReadOnly,
     /// The server doesn't let this user in, or the database isn't there. An operator helps.
     Denied,
+    /// The answer to a change was lost, and made again it had no effect: nobody knows whether it
+    /// has been made.
+    AnswerLost,
     /// A conflict, a deadlock or a lock that others hold: the same again helps.
     Conflict,
     /// A statement took longer than `database.statement_timeout`, or was cancelled.
@@ -76,6 +79,14 @@ impl Failure {
     pub fn closed() -> Self {
         Self {
             class: Class::Lost,
+            source: Source::Closed,
+        }
+    }
+
+    /// The answer to a change was lost, and its repetition had no effect.
+    pub fn answer_lost() -> Self {
+        Self {
+            class: Class::AnswerLost,
             source: Source::Closed,
         }
     }
@@ -238,6 +249,7 @@ impl From<Failure> for StoreError {
             Class::Lost | Class::Crowded | Class::ReadOnly | Class::Denied => {
                 Self::Unreachable(failure.into())
             }
+            Class::AnswerLost => Self::AnswerLost,
             Class::Conflict | Class::TooSlow => Self::Busy,
             Class::Full => Self::Full,
             Class::Unlike | Class::Corrupt => Self::Broken(failure.into()),

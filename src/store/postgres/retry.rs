@@ -259,6 +259,24 @@ impl Link {
     }
 }
 
+/// A call for a change that is made once: repeated, it finds nothing to do. If it does so after an
+/// attempt whose answer was lost, that one may have made it. `is_made` tells by an answer.
+pub fn once<T>(
+    mut call: impl FnMut(&mut Connection) -> Result<T, Failure>,
+    is_made: impl Fn(&T) -> bool,
+) -> impl FnMut(&mut Connection) -> Result<T, Failure> {
+    let mut was_lost = false;
+    move |sql| {
+        let answer = call(sql);
+        match &answer {
+            Err(failure) => was_lost |= failure.class() == Class::Lost,
+            Ok(found) if was_lost && !is_made(found) => return Err(Failure::answer_lost()),
+            Ok(_) => {}
+        }
+        answer
+    }
+}
+
 /// None before the first attempt on a new connection, then [`FIRST_WAIT`], twice as long each time.
 fn outage_wait(outages: u32) -> Duration {
     if outages <= 1 {

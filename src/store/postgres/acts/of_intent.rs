@@ -4,8 +4,10 @@ use super::making::{Made, make};
 use crate::model::IntentId;
 use crate::store::bulk::{decide_on, foresee_on, with_acts};
 use crate::store::error::StoreError;
+use crate::store::postgres::connection::Connection;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::retry::once;
 use crate::store::types::{BulkFilter, NewBulk, NoRouting, OfIntent, Routing};
 
 impl Postgres {
@@ -49,7 +51,8 @@ impl Operator {
         let Some((acts, of_intent)) = decided else {
             return Ok(None);
         };
-        let made = self.change(|sql| make(sql, &acts, None, (now, true)))?;
+        let making = |sql: &mut Connection| make(sql, &acts, None, (now, true));
+        let made = self.change(once(making, |made| made.tally.done > 0))?;
         Ok(Some(with_acts(of_intent, made.tally)))
     }
 

@@ -9,6 +9,7 @@ use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::retry::once;
 use crate::store::postgres::text::Text;
 use crate::store::types::{DestinationId, Pause, Resumed};
 
@@ -89,6 +90,10 @@ fn resume(
     })
 }
 
+fn is_resumed((resumed, _): &(Resumed, Option<DestinationId>)) -> bool {
+    *resumed != Resumed::Already
+}
+
 impl Postgres {
     /// Pauses a destination. Returns the pause that it was in before, which stays.
     pub async fn pause(
@@ -97,8 +102,8 @@ impl Postgres {
         reason: String,
     ) -> Result<Option<Pause>, StoreError> {
         let now = self.shared().clock.now();
-        let pausing = self.change_async(move |sql| pause(sql, &destination, &reason, now));
-        let before = pausing.await?;
+        let pausing = move |sql: &mut Connection| pause(sql, &destination, &reason, now);
+        let before = self.change_async(once(pausing, Option::is_none)).await?;
         (self.shared().on_outside_write)();
         Ok(before)
     }
@@ -110,8 +115,8 @@ impl Postgres {
         paused_at: Option<Timestamp>,
     ) -> Result<Resumed, StoreError> {
         let now = self.shared().clock.now();
-        let resuming = self.change_async(move |sql| resume(sql, &destination, paused_at, now));
-        let (resumed, due) = resuming.await?;
+        let resuming = move |sql: &mut Connection| resume(sql, &destination, paused_at, now);
+        let (resumed, due) = self.change_async(once(resuming, is_resumed)).await?;
         if let Some(id) = due {
             (self.shared().on_work)(&[id]);
         }
@@ -125,14 +130,16 @@ impl Operator {
     /// before.
     pub fn pause(&mut self, destination: &str, reason: &str) -> Result<bool, StoreError> {
         let now = self.now();
-        let before = self.change(|sql| pause(sql, destination, reason, now))?;
+        let pausing = |sql: &mut Connection| pause(sql, destination, reason, now);
+        let before = self.change(once(pausing, Option::is_none))?;
         Ok(before.is_none())
     }
 
     /// Resumes a destination; whether anything kept its deliveries back.
     pub fn resume(&mut self, destination: &str) -> Result<bool, StoreError> {
         let now = self.now();
-        let (resumed, _) = self.change(|sql| resume(sql, destination, None, now))?;
+        let resuming = |sql: &mut Connection| resume(sql, destination, None, now);
+        let (resumed, _) = self.change(once(resuming, is_resumed))?;
         Ok(resumed == Resumed::Now)
     }
 }

@@ -8,6 +8,7 @@ use crate::store::postgres::connection::{Call, Connection};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::retry::once;
 use crate::store::types::DestinationId;
 
 const PROBE_NOW: &str = "UPDATE relay.destinations
@@ -34,8 +35,8 @@ impl Postgres {
     /// kept deliveries back.
     pub async fn probe_now(&self, destination: String) -> Result<bool, StoreError> {
         let now = self.shared().clock.now();
-        let probing = self.change_async(move |sql| probe_now(sql, &destination, now));
-        let probed = probing.await?;
+        let probing = move |sql: &mut Connection| probe_now(sql, &destination, now);
+        let probed = self.change_async(once(probing, Option::is_some)).await?;
         if let Some(id) = probed {
             (self.shared().on_work)(&[id]);
         }
@@ -49,7 +50,8 @@ impl Operator {
     /// kept deliveries back.
     pub fn probe_now(&mut self, destination: &str) -> Result<bool, StoreError> {
         let now = self.now();
-        let probed = self.change(|sql| probe_now(sql, destination, now))?;
+        let probing = |sql: &mut Connection| probe_now(sql, destination, now);
+        let probed = self.change(once(probing, Option::is_some))?;
         Ok(probed.is_some())
     }
 }

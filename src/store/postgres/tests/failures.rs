@@ -5,7 +5,7 @@ use crate::clock::Stopwatch;
 use crate::stop::Stop;
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::{Class, Failure};
-use crate::store::postgres::retry::{CALL_LIMIT, Connector, Patience};
+use crate::store::postgres::retry::{CALL_LIMIT, Connector, Patience, once};
 use crate::store::postgres::tests::support::{connection, empty_database, parsed, until};
 
 fn pid(sql: &mut Connection) -> i32 {
@@ -47,6 +47,42 @@ fn a_backend_that_is_terminated_is_lost_and_a_link_connects_anew() {
         sql.one("SELECT 1", &[]).map(|_| ())
     });
     assert_eq!((made.ok(), calls), (Some(()), 2));
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_not_said_to_have_found_nothing() {
+    let Some(database) = empty_database() else {
+        return;
+    };
+    let tables = "CREATE TABLE t AS SELECT 1 AS a; CREATE TABLE u AS SELECT 1 AS a";
+    database.connection().batch(tables).expect("tables");
+    let stop = Stop::default();
+    let patience = Patience {
+        limit: Duration::from_secs(5),
+        stop: &stop,
+    };
+    let mut link = Connector::new(parsed(database.url()), CALL_LIMIT).link();
+    let mut ends = Vec::new();
+    for (table, is_committed) in [("t", true), ("u", false), ("u", false)] {
+        let (delete, mut is_first) = (format!("DELETE FROM {table}"), true);
+        let deleting = |sql: &mut Connection| {
+            let is_lost = std::mem::take(&mut is_first);
+            let deleted = if is_committed || !is_lost {
+                sql.execute(&delete, &[])?
+            } else {
+                0
+            };
+            if is_lost {
+                sql.one("SELECT pg_terminate_backend(pg_backend_pid())", &[])?;
+            }
+            Ok(deleted)
+        };
+        let made = link.call(patience, once(deleting, |deleted| *deleted > 0));
+        ends.push(made.map_err(|failure| failure.class()));
+    }
+    // That the last one found nothing to do isn't certain to it.
+    let unknown = Err(Class::AnswerLost);
+    assert_eq!(ends, [unknown, Ok(1), unknown]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::store::postgres::connection::{Connection, Param};
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
+use crate::store::postgres::retry::once;
 use crate::store::postgres::text::Text;
 use crate::store::types::{ExpectOutcome, LearnedSecretId, MAX_LEARNED_SECRETS};
 
@@ -139,9 +140,10 @@ impl Operator {
         source: &str,
         ids: Option<Vec<LearnedSecretId>>,
     ) -> Result<usize, StoreError> {
-        self.change(|connection| match &ids {
+        let forgetting = |connection: &mut Connection| match &ids {
             Some(ids) => of_row(&tell(connection, FORGET, &[&source, ids])?),
             None => of_row(&tell(connection, FORGET_ALL, &[&source])?),
-        })
+        };
+        self.change(once(forgetting, |forgotten| *forgotten > 0))
     }
 }

@@ -10,6 +10,7 @@ use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::operator::Operator;
 use crate::store::postgres::queries::operations::{operation_named_by, read_operation};
+use crate::store::postgres::retry::once;
 use crate::store::types::{BulkId, Counting, NewBulk, OperationCreation, StoredOperation};
 
 /// Ends the jobs of an operation before they are done. $1: the operation; $2: now.
@@ -86,7 +87,12 @@ impl Postgres {
         id: BulkId,
     ) -> Result<Option<(bool, StoredOperation)>, StoreError> {
         let now = self.shared().clock.now();
-        self.change_async(move |sql| cancel(sql, id, now)).await
+        let cancelling = move |sql: &mut Connection| cancel(sql, id, now);
+        // That there is no such operation is certain.
+        let is_made = |found: &Option<(bool, StoredOperation)>| {
+            found.as_ref().is_none_or(|(is_changed, _)| *is_changed)
+        };
+        self.change_async(once(cancelling, is_made)).await
     }
 }
 
@@ -94,7 +100,8 @@ impl Operator {
     /// Ends a bulk operation before it is done; whether it was under way.
     pub fn cancel_bulk(&mut self, id: BulkId) -> Result<bool, StoreError> {
         let now = self.now();
-        self.change(|sql| Ok(sql.execute(CANCEL_JOB, &[&id, &now])? > 0))
+        let cancelling = |sql: &mut Connection| Ok(sql.execute(CANCEL_JOB, &[&id, &now])? > 0);
+        self.change(once(cancelling, |is_changed| *is_changed))
     }
 }
 
