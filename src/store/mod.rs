@@ -255,8 +255,10 @@ impl Store {
         on_engine!(&self.engine, |engine| engine.file_sizes())
     }
 
-    /// Deliveries by state; none until they are counted, soon after a start.
-    pub fn deliveries(&self) -> Option<[(DeliveryState, i64); COUNTED_STATES.len()]> {
+    /// Deliveries by state; none until they are counted, soon after a start. Waits a little for a
+    /// count that is due.
+    pub async fn deliveries(&self) -> Option<[(DeliveryState, i64); COUNTED_STATES.len()]> {
+        on_engine!(&self.engine, |engine| engine.recount_if_due().await);
         on_engine!(&self.engine, |engine| engine.deliveries())
     }
 

@@ -11,16 +11,14 @@ use crate::model::Level;
 
 /// Brings the gauges up to date and renders all metrics.
 pub(super) async fn render(app: &App) -> Response {
+    let config = Arc::clone(&app.config);
+    let backlog = app.store.backlog(move |name| config.is_deliverable(name));
+    let (deliveries, backlog) = tokio::join!(app.store.deliveries(), backlog);
     // The gauges are absent until the counts are known, shortly after a start: 0 would be wrong.
-    for (state, count) in app.store.deliveries().into_iter().flatten() {
+    for (state, count) in deliveries.into_iter().flatten() {
         app.metrics.deliveries(state, count);
     }
-    let config = Arc::clone(&app.config);
-    match app
-        .store
-        .backlog(move |name| config.is_deliverable(name))
-        .await
-    {
+    match backlog {
         Ok(backlog) => {
             for (reason, count) in backlog.kept.into_iter().flatten() {
                 app.metrics.deliveries_kept(reason, count);

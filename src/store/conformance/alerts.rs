@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::model::{BreakerChange, DeliveryState};
 use crate::store::conformance::NewStore;
+use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{Scene, event, event_of};
 use crate::store::types::{
     Accept, AlertState, DeadLetterDigest, DeadLetterQuery, DestinationChange, DestinationId,
@@ -138,7 +139,7 @@ pub fn the_facts_of_a_destination_are_those_that_are_stored(new: NewStore) {
     scene.accept(event("paused"));
     scene.operator().pause("paused", "moving").expect("paused");
     // A claim waits until the stored deliveries are counted.
-    while scene.store.deliveries().is_none() {
+    while runtime().block_on(scene.store.deliveries()).is_none() {
         std::thread::yield_now();
     }
     let orders = scene.destination("orders");

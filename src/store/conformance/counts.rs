@@ -222,7 +222,7 @@ impl World {
         self.scene.store.tidy_up().expect("a step");
         let kept = loop {
             // After a start the deliveries are counted beside the writer.
-            match self.scene.store.deliveries() {
+            match runtime().block_on(self.scene.store.deliveries()) {
                 Some(kept) => break kept.map(|(_, count)| count),
                 None => std::thread::yield_now(),
             }

@@ -1,11 +1,12 @@
 //! Deliveries by state, and the numbers of single destinations.
 //!
 //! No node knows all changes, so that the stored deliveries are counted again and again, for a
-//! fiftieth of the time at most: totals are some seconds old. A number of a single destination is
-//! counted when it is asked for, as far as [`COUNTED`]; beyond it is the last recount's.
+//! fiftieth of the time at most: while somebody asks, totals are some seconds old. A number of a
+//! single destination is counted when it is asked for, as far as [`COUNTED`]; beyond it is the last
+//! recount's.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -24,6 +25,9 @@ pub const COUNTED: i64 = 10_000;
 /// the next.
 const REST: Duration = Duration::from_secs(2);
 const REST_OF_DURATION: u32 = 50;
+
+/// How long a request waits for a recount. One that takes longer is for the next request.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// Waiting deliveries by destination, claimed ones included.
 pub const COUNT_WAITING: &str =
@@ -74,7 +78,11 @@ pub struct Numbers {
 
 /// The counts of the last recount.
 #[derive(Debug, Default)]
-pub struct Counts(Mutex<Known>);
+pub struct Counts {
+    known: Mutex<Known>,
+    /// A recount has ended.
+    ended: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -132,7 +140,7 @@ impl Counts {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a recount: its number.
@@ -152,6 +160,16 @@ impl Counts {
             known.kept = recount;
             known.stored = Some(stored);
         }
+        self.ended.notify_all();
+    }
+
+    /// Waits for the recount that is under way, if one is, but for [`WAIT`] at most. Blocks.
+    pub fn wait(&self) {
+        let is_under_way = |known: &mut Known| known.is_under_way;
+        let waited = self
+            .ended
+            .wait_timeout_while(self.known(), WAIT, is_under_way);
+        drop(waited);
     }
 
     /// Whether it is time for a recount, which the caller makes.

@@ -20,14 +20,16 @@ pub(super) async fn show(call: &Call<'_>) -> Result<Response, ApiError> {
         let config = Arc::clone(&config);
         move |name: &str| config.is_deliverable(name)
     };
-    let backlog = call.context.wait(app.store.backlog(is_deliverable)).await?;
+    let backlog = call.context.wait(app.store.backlog(is_deliverable));
+    let (deliveries, backlog) = tokio::join!(app.store.deliveries(), backlog);
+    let backlog = backlog?;
     let destinations = all(call, usize::MAX).await?;
     let now = app.clock.now();
     let mut by_state: BTreeMap<&str, usize> = BTreeMap::new();
     for one in &destinations.found {
         *by_state.entry(state(one, &config, now)).or_default() += 1;
     }
-    let deliveries = app.store.deliveries().map(|counts| {
+    let deliveries = deliveries.map(|counts| {
         let counts = counts.into_iter();
         let named = counts.map(|(state, count)| (state.name().to_owned(), Value::from(count)));
         named.collect::<serde_json::Map<_, _>>()

@@ -18,7 +18,9 @@ use crate::http::api_error::ApiError;
 use crate::http::response::Response;
 use crate::model::{DeliveryState, DestinationCounts, Level, SourceCounts};
 use crate::ops::durations::{Units, span, when_full};
-use crate::store::{Backlog, ConfigState, DestinationsQuery, RollupQuery, RollupSink, SpaceUse};
+use crate::store::{
+    Backlog, COUNTED_STATES, ConfigState, DestinationsQuery, RollupQuery, RollupSink, SpaceUse,
+};
 
 /// Destinations that are shown; the page of destinations has all.
 const SHOWN: usize = 50;
@@ -79,6 +81,7 @@ struct Fact {
 /// The facts that the page shows.
 struct Read {
     backlog: Backlog,
+    deliveries: Option<[(DeliveryState, i64); COUNTED_STATES.len()]>,
     state: ConfigState,
     hour: Hour,
     day: Series,
@@ -144,7 +147,7 @@ pub(super) async fn show(visit: &Visit<'_>) -> Result<Response, ApiError> {
     }
     Ok(html(&Overview {
         frame,
-        figures: figures(visit, &read.backlog, now),
+        figures: figures(visit, &read, now),
         spans: vec![
             span_of(&read.hour.series, "hour", "Last hour", "a minute"),
             span_of(&read.day, "day", "Last day", "an hour"),
@@ -159,7 +162,9 @@ async fn read(visit: &Visit<'_>) -> Result<Read, ApiError> {
     let store = &visit.app.store;
     let config = Arc::clone(&visit.app.config);
     let backlog = store.backlog(move |name| config.is_deliverable(name));
-    let backlog = visit.context.wait(backlog).await?;
+    let backlog = visit.context.wait(backlog);
+    let (deliveries, backlog) = tokio::join!(store.deliveries(), backlog);
+    let backlog = backlog?;
     let state = visit.context.wait(store.config_state()).await?;
     let now = visit.now();
     let hour = LastHour::query(now);
@@ -172,6 +177,7 @@ async fn read(visit: &Visit<'_>) -> Result<Read, ApiError> {
     let none_of_day = Series::new(&day, HOURS as usize);
     Ok(Read {
         backlog,
+        deliveries,
         state,
         hour: visit.context.wait(store.each_rollup(hour, none)).await?,
         day: visit
@@ -196,8 +202,8 @@ fn span_of(series: &Series, id: &'static str, name: &'static str, unit: &str) ->
     }
 }
 
-fn figures(visit: &Visit<'_>, backlog: &Backlog, now: Timestamp) -> Vec<Figure> {
-    let counts = visit.app.store.deliveries();
+fn figures(visit: &Visit<'_>, read: &Read, now: Timestamp) -> Vec<Figure> {
+    let (counts, backlog) = (read.deliveries, &read.backlog);
     let count = |wanted: &[DeliveryState]| {
         let counts = counts.into_iter().flatten();
         let wanted = counts.filter(|(state, _)| wanted.contains(state));

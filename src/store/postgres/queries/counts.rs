@@ -17,9 +17,13 @@ pub const COUNT_BLOCKING: &str = "SELECT destination_id, count(*) FROM relay.end
      WHERE place IS NOT NULL GROUP BY destination_id";
 
 impl Postgres {
-    /// Deliveries by state; none until they are counted, soon after a start. Asks no reader, and
-    /// has the deliveries counted again if the last recount is old.
+    /// Deliveries by state, of the last recount; none before the first.
     pub fn deliveries(&self) -> Option<[(DeliveryState, i64); COUNTED_STATES.len()]> {
+        self.shared().counts.totals()
+    }
+
+    /// Has the deliveries counted again if the last recount is old, and waits a little for it.
+    pub async fn recount_if_due(&self) {
         let counts = &self.shared().counts;
         if counts.take_due() {
             let engine = self.clone();
@@ -33,7 +37,12 @@ impl Postgres {
                 counts.give_up();
             }
         }
-        counts.totals()
+        let waited = self.run_blocking(|store| {
+            store.shared().counts.wait();
+            Ok(())
+        });
+        // Older totals are better than none.
+        let _ = waited.await;
     }
 
     /// Counts the stored deliveries now. Blocks.

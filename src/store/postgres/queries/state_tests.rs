@@ -7,7 +7,7 @@ use crate::clock::{FakeClock, Timestamp};
 use crate::config;
 use crate::model::{DeliveryState, IntentId, Level};
 use crate::ops::metrics::Metrics;
-use crate::stop::Stop;
+use crate::stop::{Stop, block_on};
 use crate::store::StoreContext;
 use crate::store::postgres::handle::Postgres;
 use crate::store::postgres::tests::support::{Database, database};
@@ -88,7 +88,8 @@ fn a_claimed_delivery_is_processing_until_it_is_settled_or_released() {
         let intent = store.intent(IntentId::new(row, 7)).expect("a read");
         assert_eq!(intent.expect("it is there").deliveries[0].state, expected);
     }
-    store.recount().expect("a count");
+    // Waits for the count, so that the first one to ask is told.
+    block_on(store.recount_if_due());
     let counts = store.deliveries().expect("counted");
     assert_eq!(counts.map(|(_, count)| count), [2, 1, 1, 1]);
     let reader = store.reader();
