@@ -138,10 +138,10 @@ pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
 use types::Listed;
 pub(crate) use types::{
-    Accept, Accepted, AdvanceBulk, Affected, AlertState, AttemptRecord, Backlog, BlockingLetters,
-    BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview, BulkTally,
-    COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, ConfigAttempt, ConfigState, Cutoffs,
-    DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCursor,
+    Accept, Accepted, AdvanceBulk, Affected, AlertChange, AlertState, AttemptRecord, Backlog,
+    BlockingLetters, BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview,
+    BulkTally, COUNTED_STATES, Claim, ClaimId, ClaimRequest, Claimed, ConfigAttempt, ConfigState,
+    Cutoffs, DeadLetterCursor, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DeliveryCursor,
     DestinationBacklog, DestinationChange, DestinationFacts, DestinationId, DestinationOverview,
     DestinationStats, DestinationStatus, DestinationsPage, DestinationsQuery, DueScan, Duplicate,
     EXPORT_VERSION, ExpectOutcome, ExportHeader, FilteredTime, GonePayload, GoneReason, Growth,

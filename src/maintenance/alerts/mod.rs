@@ -30,7 +30,7 @@ use crate::config::{AlertPolicy, Live, Resolved};
 use crate::model::Level;
 use crate::ops::metrics::Metrics;
 use crate::ops::notices::Notices;
-use crate::store::{AlertState, RaiseAlerts, Reader, Store, StoreError};
+use crate::store::{AlertChange, AlertState, RaiseAlerts, Reader, Store, StoreError};
 
 /// The time between two looks. A look reads three columns of each configured destination: 3 ms of
 /// a reader with a thousand of them.
@@ -120,7 +120,7 @@ impl AlertAgent {
         let share = self.share(&config, destination);
         let mut states = self.states(&config, &share)?;
         let changes = self.changes(&config, destination, share, &states);
-        let made = changes.and_then(|changes| self.tell(&config, policy, changes));
+        let made = changes.and_then(|changes| self.tell((&config, policy), &states, changes));
         if let Ok(made) = &made {
             for change in made {
                 states.set(change);
@@ -235,8 +235,8 @@ impl AlertAgent {
     /// Writes changes and their alerts. Returns those that were written.
     fn tell(
         &mut self,
-        config: &Resolved,
-        policy: &AlertPolicy,
+        (config, policy): (&Resolved, &AlertPolicy),
+        states: &States,
         changes: Vec<Change>,
     ) -> Result<Vec<Change>, StoreError> {
         let now = self.clock.now();
@@ -251,14 +251,17 @@ impl AlertAgent {
             let destinations = Arc::clone(&destinations);
             message::event(alert, policy.format, destinations, window)
         });
-        let states = changes.iter().map(|change| AlertState {
-            kind: change.kind.name().to_owned(),
-            subject: change.subject.clone(),
-            state: change.state.to_owned(),
-            since: change.since,
+        let stored = changes.iter().map(|change| AlertChange {
+            state: AlertState {
+                kind: change.kind.name().to_owned(),
+                subject: change.subject.clone(),
+                state: change.state.to_owned(),
+                since: change.since,
+            },
+            before: states.since(change),
         });
         self.store.raise_alerts(RaiseAlerts {
-            states: states.collect(),
+            changes: stored.collect(),
             events: events.collect(),
         })?;
         for alert in alerts() {

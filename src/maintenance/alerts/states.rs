@@ -29,6 +29,12 @@ impl States {
         self.get(kind, subject).is_some_and(|(now, _)| now == state)
     }
 
+    /// Since when the subject of a change was in the state before.
+    pub fn since(&self, change: &Change) -> Option<Timestamp> {
+        self.get(change.kind, &change.subject)
+            .map(|(_, since)| since)
+    }
+
     /// The change is durable.
     pub fn set(&mut self, change: &Change) {
         let key = (change.kind.name().to_owned(), change.subject.clone());

@@ -8,8 +8,8 @@ use crate::store::conformance::NewStore;
 use crate::store::conformance::accepting::runtime;
 use crate::store::conformance::scene::{Scene, event, event_of};
 use crate::store::types::{
-    Accept, AlertState, DeadLetterDigest, DeadLetterQuery, DestinationChange, DestinationId,
-    NewlyDead, RaiseAlerts, Settlement,
+    Accept, AlertChange, AlertState, DeadLetterDigest, DeadLetterQuery, DestinationChange,
+    DestinationId, NewlyDead, RaiseAlerts, Settlement,
 };
 
 fn state(subject: &str, state: &str, since: Timestamp) -> AlertState {
@@ -19,6 +19,10 @@ fn state(subject: &str, state: &str, since: Timestamp) -> AlertState {
         state: state.to_owned(),
         since,
     }
+}
+
+fn change(state: AlertState, before: Option<Timestamp>) -> AlertChange {
+    AlertChange { state, before }
 }
 
 fn states(scene: &Scene) -> Vec<AlertState> {
@@ -32,15 +36,19 @@ fn alert(destination: &str) -> Accept {
 
 pub fn a_state_and_its_event_are_written_together_and_survive_a_restart(new: NewStore) {
     let mut scene = Scene::new(new);
-    let raise = |states, events| scene.store.raise_alerts(RaiseAlerts { states, events });
+    let raise = |changes, events| scene.store.raise_alerts(RaiseAlerts { changes, events });
     let now = scene.now();
     raise(
-        vec![state("a", "open", now), state("b", "open", now)],
+        vec![
+            change(state("a", "open", now), None),
+            change(state("b", "open", now), None),
+        ],
         vec![alert("ops")],
     )
     .expect("written");
     let later = now.plus(Duration::from_secs(60));
-    raise(vec![state("a", "well", later)], Vec::new()).expect("written");
+    let well = change(state("a", "well", later), Some(now));
+    raise(vec![well], Vec::new()).expect("written");
     scene.restart();
     let expected = [state("a", "well", later), state("b", "open", now)];
     assert_eq!(states(&scene), expected);
@@ -60,7 +68,7 @@ pub fn without_its_event_no_state_is_written(new: NewStore) {
         ..alert("ops")
     };
     let raised = scene.store.raise_alerts(RaiseAlerts {
-        states: vec![state("a", "open", scene.now())],
+        changes: vec![change(state("a", "open", scene.now()), None)],
         events: vec![alert("ops"), refused],
     });
     assert!(raised.is_err());

@@ -16,10 +16,18 @@ pub(crate) struct AlertState {
     pub since: Timestamp,
 }
 
+/// A change of a state, from the one that was known before.
+pub(crate) struct AlertChange {
+    pub state: AlertState,
+    /// Since when the subject was in the state before; none if nothing was told of it. Where
+    /// several processes write states, nothing is changed if it is another one by now.
+    pub before: Option<Timestamp>,
+}
+
 /// Changes of states, with the events that tell of them: in one transaction, so that a change is
 /// told once. Bounded by the caller: [`Self::MAX_STATES`].
 pub(crate) struct RaiseAlerts {
-    pub states: Vec<AlertState>,
+    pub changes: Vec<AlertChange>,
     pub events: Vec<Accept>,
 }
 

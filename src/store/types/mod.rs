@@ -48,8 +48,8 @@ mod transfer;
 
 pub(crate) use accept::{Accept, Accepted, Duplicate, IdempotencyKey, MAX_WAITING_ORIGINS, Owner};
 pub(crate) use alerts::{
-    AlertState, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DestinationFacts, NewlyDead,
-    RaiseAlerts,
+    AlertChange, AlertState, DeadLetterDigest, DeadLetterId, DeadLetterQuery, DestinationFacts,
+    NewlyDead, RaiseAlerts,
 };
 pub(crate) use backups::{
     BackupProgress, Comparison, Hold, Manifest, NewestEvent, PendingOf, Restored, StopCheck,

@@ -15,21 +15,34 @@ use crate::store::postgres::told::tell;
 use crate::store::postgres::writer::{PendingAccept, Rows};
 use crate::store::types::{Accept, PayloadDigest, RaiseAlerts};
 
-/// Writes states while this node lives. Another one that has taken it over tells by itself: without
-/// its row a division by zero undoes the transaction. A value depends on the count, or it would
-/// not be asked for.
+/// Writes states while this node lives, and while each is the one that was known ($6). Another node
+/// that has taken this one over tells by itself, and a change whose answer was lost may be there by
+/// now: a division by zero undoes the transaction then, events included. Values depend on the
+/// counts, or they would not be asked for.
 const SET_STATES: &str = "
-    INSERT INTO relay.alert_states AS s (kind, subject, state, since)
-    SELECT t.kind, t.subject, t.state, t.since / fence.lives
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[]) AS t(kind, subject, state, since),
-        (SELECT count(*) AS lives FROM
-            (SELECT 1 FROM relay.nodes WHERE epoch = $5 FOR KEY SHARE) n) fence
-    ORDER BY t.kind, t.subject
-    ON CONFLICT (kind, subject) DO UPDATE SET state = excluded.state, since = excluded.since";
+    WITH input AS MATERIALIZED (
+        SELECT t.* FROM unnest($1::text[], $2::text[], $3::text[], $4::int8[], $6::int8[])
+            AS t(kind, subject, state, since, before)
+    ), changed AS (
+        INSERT INTO relay.alert_states AS s (kind, subject, state, since)
+        SELECT t.kind, t.subject, t.state, t.since / fence.lives
+        FROM input t, (SELECT count(*) AS lives FROM
+                (SELECT 1 FROM relay.nodes WHERE epoch = $5 FOR KEY SHARE) n) fence
+        ORDER BY t.kind, t.subject
+        ON CONFLICT (kind, subject) DO UPDATE SET state = excluded.state, since = excluded.since
+            WHERE (s.state, s.since) = (excluded.state, excluded.since)
+               OR s.since = (SELECT t.before FROM input t
+                             WHERE t.kind = excluded.kind AND t.subject = excluded.subject)
+        RETURNING 1
+    )
+    SELECT 1 / (count(*) = cardinality($1::text[]))::int FROM changed";
 
 const FORGET_STATES: &str = "
     DELETE FROM relay.alert_states s USING unnest($1::text[], $2::text[]) AS t(kind, subject)
     WHERE s.kind = t.kind AND s.subject = t.subject";
+
+/// The SQLSTATE of the division by zero.
+const UNDONE: &str = "22012";
 
 /// How often alerts get new ids, since the writer took theirs at the same time.
 const ROUNDS: usize = 8;
@@ -40,17 +53,20 @@ struct States<'a> {
     subjects: Vec<&'a str>,
     names: Vec<&'a str>,
     since: Vec<Timestamp>,
+    before: Vec<Option<Timestamp>>,
     epoch: i64,
 }
 
 impl<'a> States<'a> {
     fn of(alerts: &'a RaiseAlerts, epoch: i64) -> Self {
-        let states = alerts.states.iter();
+        let before = alerts.changes.iter().map(|one| one.before);
+        let states = alerts.changes.iter().map(|one| &one.state);
         Self {
             kinds: states.clone().map(|one| one.kind.as_str()).collect(),
             subjects: states.clone().map(|one| one.subject.as_str()).collect(),
             names: states.clone().map(|one| one.state.as_str()).collect(),
             since: states.map(|one| one.since).collect(),
+            before: before.collect(),
             epoch,
         }
     }
@@ -87,6 +103,7 @@ fn raise(
         &states.names,
         &states.since,
         &states.epoch,
+        &states.before,
     ];
     let set: Call<'_> = (SET_STATES, set);
     if events.is_empty() {
@@ -109,7 +126,12 @@ fn raise(
             return Ok(());
         }
         match rows.insert_after(set, sql) {
-            Err(failure) if failure.class() == Class::Duplicate => {}
+            // By an earlier try that was committed since, or by somebody else.
+            Err(failure) if failure.class() == Class::Duplicate => {
+                if rows.committed(sql)?.is_some() {
+                    return Ok(());
+                }
+            }
             Err(failure) => return Err(failure),
             Ok(()) => {
                 // The alerts are durable, whether somebody hears of them or not.
@@ -123,6 +145,14 @@ fn raise(
     Err(Failure::unexpected(
         "the ids of alerts were taken again and again".to_owned(),
     ))
+}
+
+/// The same failure in words, if [`SET_STATES`] has undone its transaction.
+fn explained(failure: Failure) -> Failure {
+    if failure.code() == Some(UNDONE) {
+        return Failure::unexpected("the states of alerts were changed meanwhile".to_owned());
+    }
+    failure
 }
 
 impl Postgres {
@@ -140,7 +170,7 @@ impl Postgres {
         let mut is_again = false;
         self.change(|sql| {
             let is_again = std::mem::replace(&mut is_again, true);
-            raise(sql, shared, &states, &mut events, is_again)
+            raise(sql, shared, &states, &mut events, is_again).map_err(explained)
         })?;
         let names = events.iter().flat_map(|event| &*event.intent.destinations);
         let known = names.filter_map(|name| shared.destinations.get(name));
@@ -158,3 +188,6 @@ impl Postgres {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

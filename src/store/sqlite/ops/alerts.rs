@@ -7,13 +7,13 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::handle::Sqlite;
 use crate::store::sqlite::tx::Tx;
 use crate::store::sqlite::write_op::WriteOp;
-use crate::store::types::{NewlyDead, RaiseAlerts};
+use crate::store::types::{AlertChange, NewlyDead, RaiseAlerts};
 
 impl WriteOp for RaiseAlerts {
     type Out = ();
 
     fn apply(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        for state in &self.states {
+        for AlertChange { state, .. } in &self.changes {
             tx.execute(
                 "INSERT INTO alert_states (kind, subject, state, since) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET state = excluded.state, since = excluded.since",
@@ -28,7 +28,7 @@ impl WriteOp for RaiseAlerts {
 
     fn rows(&self) -> usize {
         let events = self.events.iter().map(WriteOp::rows);
-        self.states.len() + events.sum::<usize>()
+        self.changes.len() + events.sum::<usize>()
     }
 
     fn bytes(&self) -> usize {
