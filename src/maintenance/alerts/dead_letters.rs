@@ -17,6 +17,9 @@ use crate::store::{
 const COLLECT: Duration = Duration::from_secs(10);
 /// The shortest time between two digests.
 const BETWEEN: Duration = Duration::from_secs(300);
+/// The shortest time between two searches for dead letters of other processes: one costs as much as
+/// there are destinations with dead letters.
+const SEARCH_EVERY: Duration = Duration::from_secs(10);
 /// Destinations and reasons that a digest names.
 const NAMED: usize = 10;
 
@@ -35,6 +38,7 @@ pub(super) struct DeadLetterWatch {
     newer: BTreeSet<DestinationId>,
     /// Whether destinations have to be searched for: after a start, or when there were too many.
     must_search: bool,
+    searched_at: Option<Timestamp>,
     /// When the first of them was noted.
     noted_at: Option<Timestamp>,
     began_at: Timestamp,
@@ -48,6 +52,7 @@ impl DeadLetterWatch {
             known: BTreeSet::new(),
             newer: BTreeSet::new(),
             must_search: true,
+            searched_at: None,
             noted_at: None,
         }
     }
@@ -72,10 +77,13 @@ impl DeadLetterWatch {
             let since = self.began_at;
             return Ok(Some(Change { since, ..begun }));
         };
+        let is_soon = state == TOLD && look.now.since(since) < BETWEEN;
         self.note(store.take_newly_dead());
+        self.must_search |= !is_soon && store.is_shared() && self.is_search_old(look.now);
         if self.must_search {
             self.known.extend(reader.with_dead_letters(since)?);
             self.must_search = false;
+            self.searched_at = Some(look.now);
         }
         if self.known.is_empty() && self.newer.is_empty() {
             self.noted_at = None;
@@ -83,12 +91,16 @@ impl DeadLetterWatch {
         }
         let noted_at = *self.noted_at.get_or_insert(look.now);
         let is_early = look.now.since(noted_at) < COLLECT;
-        let is_soon = state == TOLD && look.now.since(since) < BETWEEN;
-        if is_early || is_soon {
+        // A digest covers the first of them, which other processes may still be committing.
+        let until = if is_early || is_soon {
+            None
+        } else {
+            Some(store.settled_until()?).filter(|until| *until > noted_at)
+        };
+        let Some(until) = until else {
             self.known.append(&mut self.newer);
             return Ok(None);
-        }
-        let until = store.settled_until()?;
+        };
         let destinations: Vec<_> = self.known.iter().copied().collect();
         let digest = reader.dead_letter_digest(&DeadLetterQuery {
             destinations: &destinations,
@@ -107,6 +119,13 @@ impl DeadLetterWatch {
             since: until,
             ..told
         }))
+    }
+
+    /// Whether others that share the store may have given something up since the last search: this
+    /// process notes only its own.
+    fn is_search_old(&self, now: Timestamp) -> bool {
+        let searched_at = self.searched_at;
+        searched_at.is_none_or(|at| now.since(at) >= SEARCH_EVERY)
     }
 
     fn note(&mut self, newly_dead: NewlyDead) {

@@ -211,6 +211,7 @@ macro_rules! conformance {
             telling {
                 thirty_dead_letters_make_one_digest_and_later_ones_the_next,
                 dead_letters_of_a_killed_process_are_told_by_the_next,
+                dead_letters_that_other_processes_gave_up_are_told,
                 a_destination_that_breaks_and_heals_is_told_twice,
                 a_destination_that_a_reload_took_away_is_told_of_anew_when_it_comes_back,
                 nothing_is_told_about_the_destination_of_alerts,

@@ -303,3 +303,19 @@ pub fn a_set_clock_and_a_refused_reload_are_told_once(new: NewStore) {
     assert_eq!(told.types_after(20), Vec::<String>::new());
     told.scene.stop();
 }
+
+pub fn dead_letters_that_other_processes_gave_up_are_told(new: NewStore) {
+    let mut told = Told::new(new);
+    if told.scene.store.is_shared() {
+        assert_eq!(told.types_after(20), Vec::<String>::new());
+        for (destination, silent) in [("orders", 0), ("billing", 200)] {
+            told.scene.accept(event(destination));
+            told.scene.dead_letter_due("answered 400");
+            // Only the process that gave it up notes it.
+            told.scene.store.take_newly_dead();
+            assert_eq!(told.types_after(silent), Vec::<String>::new());
+            assert_eq!(told.types_after(80), ["delivery.dead_lettered"]);
+        }
+    }
+    told.scene.stop();
+}
