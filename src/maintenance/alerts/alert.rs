@@ -51,7 +51,7 @@ impl AlertKind {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Alert {
     pub kind: AlertKind,
-    /// The destination or the certificate; empty if it is the relay as a whole.
+    /// The destination, the certificate or the node; empty if it is the relay as a whole.
     pub subject: String,
     /// One sentence for people.
     pub summary: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::alert::{AlertKind, Change};
-use super::watch::Look;
+use super::look::Look;
 use crate::clock::Timestamp;
 use crate::store::{
     DeadLetterDigest, DeadLetterId, DeadLetterQuery, DestinationId, NewlyDead, Reader, Store,

@@ -3,8 +3,9 @@
 //!
 //! - [`AlertAgent`]: looks at the facts, and writes each change of state with the event that tells
 //!   of it, in one transaction: a change is told once, whenever the process is killed.
-//! - `watch`: the changes that facts call for, and their texts. `gate`, `health`, `forecast`: their
-//!   rules. `dead_letters`: the digest of what was given up. `states`: what was told last.
+//! - `look`: the facts. `watch`: the changes that they call for, and their texts. `gate`, `health`,
+//!   `forecast`: their rules. `dead_letters`: the digest of what was given up. `states`: what was
+//!   told last.
 //! - `quota`: how many alerts are sent. `alert`, `message`: an alert, and its event.
 
 mod alert;
@@ -12,6 +13,7 @@ mod dead_letters;
 mod forecast;
 mod gate;
 mod health;
+mod look;
 mod message;
 mod quota;
 mod states;
@@ -22,9 +24,10 @@ use std::time::Duration;
 
 use self::alert::Change;
 use self::dead_letters::DeadLetterWatch;
+use self::look::{Facts, Look};
 use self::quota::Quota;
 use self::states::States;
-use self::watch::{Facts, Look, Watch};
+use self::watch::Watch;
 use crate::clock::Clock;
 use crate::config::{AlertPolicy, Live, Resolved};
 use crate::model::Level;
@@ -201,6 +204,7 @@ impl AlertAgent {
         });
         Ok(Facts {
             is_part,
+            node: self.store.is_shared().then(|| config.node.own_name()),
             destinations: destinations.collect(),
             oldest_due: if is_part {
                 None

@@ -6,7 +6,8 @@ use super::alert::{AlertKind, Change};
 use crate::clock::Timestamp;
 use crate::store::AlertState;
 
-/// The states by alert and subject. Bounded by the kinds and the configured destinations.
+/// The states by alert and subject. Bounded by the kinds, and the configured destinations,
+/// certificates and nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct States(HashMap<(String, String), (String, Timestamp)>);
 

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::alert::{Alert, AlertKind, Change};
 use super::forecast::Forecast;
 use super::gate::{Gate, Holding, Reading};
 use super::health::{Condition, HealthWatch};
-use super::states::States;
+use super::look::{Facts, Look};
 use crate::clock::Timestamp;
 use crate::ops::durations::{Units, span, when_full};
-use crate::ops::notices::{Failure, Noticed, Renewer, Validity};
+use crate::ops::notices::{Failure, Renewer, Validity};
 use crate::ops::rollup_counters::AttemptHealth;
 use crate::store::DestinationFacts;
 
@@ -38,24 +38,6 @@ const DISK_HOLDING: Holding = Holding {
 const JUMPED: Duration = Duration::from_secs(10);
 const AGREE: Duration = Duration::from_secs(1);
 
-/// The facts of a look.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    /// Whether another process tells the changes of the relay as a whole.
-    pub is_part: bool,
-    /// The configured destinations but the alerts' own.
-    pub destinations: Vec<(String, DestinationFacts, AttemptHealth)>,
-    /// How long the oldest delivery has been due that nothing keeps back; none if that was not
-    /// asked this time.
-    pub oldest_due: Option<Duration>,
-    /// Free bytes of the disk, if they are known, and those below which nothing is accepted.
-    pub free: Option<u64>,
-    pub min_free: u64,
-    /// Milliseconds by which relay's clock is ahead of the system's.
-    pub ahead: i64,
-    pub noticed: Noticed,
-}
-
 /// The memory between two looks. The database has the states that were told.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -63,14 +45,6 @@ pub(super) struct Watch {
     backlog: Gate,
     disk: Gate,
     forecast: Forecast,
-}
-
-/// A look: its times, and the states that were told before.
-pub(super) struct Look<'a> {
-    pub states: &'a States,
-    pub now: Timestamp,
-    pub wall: Timestamp,
-    pub monotonic: Duration,
 }
 
 impl Watch {
@@ -87,15 +61,14 @@ impl Watch {
             changes.extend(paused(name, stored, look));
             changes.extend(blocked(name, stored, look));
         }
-        if facts.is_part {
-            return changes;
+        if !facts.is_part {
+            changes.extend(self.backlog(facts, look));
+            changes.extend(self.disk(facts, look));
         }
-        changes.extend(self.backlog(facts, look));
-        changes.extend(self.disk(facts, look));
         changes.extend(clock(facts, look));
-        changes.extend(failures(&facts.noticed, look));
-        for (name, (validity, renewer)) in &facts.noticed.certificates {
-            changes.extend(certificate(name, *validity, *renewer, look));
+        changes.extend(failures(facts, look));
+        for (name, &(validity, renewer)) in &facts.noticed.certificates {
+            changes.extend(certificate(facts, name, (validity, renewer), look));
         }
         changes
     }
@@ -270,11 +243,11 @@ fn blocked(name: &str, stored: &DestinationFacts, look: &Look<'_>) -> Option<Cha
 }
 
 fn clock(facts: &Facts, look: &Look<'_>) -> Option<Change> {
-    let kind = AlertKind::ClockJumped;
+    let (kind, subject) = (AlertKind::ClockJumped, facts.own_subject(""));
     let off = Duration::from_millis(facts.ahead.unsigned_abs());
-    let has_jumped = look.states.is(kind, "", "off");
+    let has_jumped = look.states.is(kind, &subject, "off");
     if has_jumped {
-        return (off < AGREE).then(|| look.change(kind, "", "right", None));
+        return (off < AGREE).then(|| look.change(kind, &subject, "right", None));
     }
     (off >= JUMPED).then(|| {
         let where_to = if facts.ahead > 0 {
@@ -287,12 +260,12 @@ fn clock(facts: &Facts, look: &Look<'_>) -> Option<Change> {
             shown(off)
         );
         let data = json!({ "relay_ahead_seconds": facts.ahead / 1000 });
-        let alert = look.alert(kind, "", summary, data);
-        look.change(kind, "", "off", Some(alert))
+        facts.own_alert((kind, &subject, "off"), (summary, data), look)
     })
 }
 
-fn failures(noticed: &Noticed, look: &Look<'_>) -> Vec<Change> {
+fn failures(facts: &Facts, look: &Look<'_>) -> Vec<Change> {
+    let subject = facts.own_subject("");
     let watched = [
         (
             Failure::ConfigReload,
@@ -302,14 +275,13 @@ fn failures(noticed: &Noticed, look: &Look<'_>) -> Vec<Change> {
         (Failure::Backup, AlertKind::BackupFailed, "a backup failed"),
     ];
     let changes = watched.into_iter().map(|(failure, kind, what)| {
-        let was_failed = look.states.is(kind, "", "failed");
-        match noticed.failures.get(&failure) {
+        let was_failed = look.states.is(kind, &subject, "failed");
+        match facts.noticed.failures.get(&failure) {
             Some(class) if !was_failed => {
-                let summary = format!("{what}: {class}");
-                let alert = look.alert(kind, "", summary, json!({ "reason": class }));
-                Some(look.change(kind, "", "failed", Some(alert)))
+                let text = (format!("{what}: {class}"), json!({ "reason": class }));
+                Some(facts.own_alert((kind, &subject, "failed"), text, look))
             }
-            None if was_failed => Some(look.change(kind, "", "fine", None)),
+            None if was_failed => Some(look.change(kind, &subject, "fine", None)),
             _ => None,
         }
     });
@@ -317,15 +289,15 @@ fn failures(noticed: &Noticed, look: &Look<'_>) -> Vec<Change> {
 }
 
 fn certificate(
+    facts: &Facts,
     name: &str,
-    validity: Validity,
-    renewer: Renewer,
+    (validity, renewer): (Validity, Renewer),
     look: &Look<'_>,
 ) -> Option<Change> {
-    let kind = AlertKind::CertificateExpiring;
+    let (kind, subject) = (AlertKind::CertificateExpiring, facts.own_subject(name));
     let left = validity.not_after.since(look.wall);
     let is_expiring = validity.is_expiring(renewer, look.wall);
-    let was_expiring = look.states.is(kind, name, "expiring");
+    let was_expiring = look.states.is(kind, &subject, "expiring");
     match (was_expiring, is_expiring) {
         (false, true) => {
             let when = if left.is_zero() {
@@ -339,43 +311,10 @@ fn certificate(
                 "not_after": validity.not_after,
                 "seconds_left": left.as_secs(),
             });
-            let alert = look.alert(kind, name, summary, data);
-            Some(look.change(kind, name, "expiring", Some(alert)))
+            Some(facts.own_alert((kind, &subject, "expiring"), (summary, data), look))
         }
-        (true, false) => Some(look.change(kind, name, "valid", None)),
+        (true, false) => Some(look.change(kind, &subject, "valid", None)),
         _ => None,
-    }
-}
-
-impl Look<'_> {
-    pub fn change(
-        &self,
-        kind: AlertKind,
-        subject: &str,
-        state: &'static str,
-        alert: Option<Alert>,
-    ) -> Change {
-        Change {
-            kind,
-            subject: subject.to_owned(),
-            state,
-            since: self.now,
-            alert,
-        }
-    }
-
-    pub fn alert(&self, kind: AlertKind, subject: &str, summary: String, data: Value) -> Alert {
-        let data = match data {
-            Value::Object(data) => data,
-            _ => Map::new(),
-        };
-        Alert {
-            kind,
-            subject: subject.to_owned(),
-            summary,
-            data,
-            at: self.now,
-        }
     }
 }
 

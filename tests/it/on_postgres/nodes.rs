@@ -2,11 +2,14 @@
 //! and the metrics; and `relay reload`, which reaches all of them.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::learned_secrets::{SECRET, handshake, signed};
+use crate::support::engine::{FromCell as _, rows_of_postgres};
 use crate::support::postgres::{self, Server};
 use crate::support::{Answer, Client, Gate, Process, Receiver, event_id, event_with_status, until};
 
@@ -382,4 +385,76 @@ fn a_delivery_that_is_claimed_again_during_its_attempt_is_settled() {
         let left = nodes.server.query(&nodes.url, left, &[]);
         (left.trim_ascii() == b"0").then_some(())
     });
+}
+
+/// The next alerts, until one of each of these types was told.
+fn told(ops: &Receiver, types: [&str; 2]) -> [Value; 2] {
+    let mut alerts: Vec<Value> = Vec::new();
+    until("the alerts", || {
+        while let Some(alert) = ops.next_within(Duration::from_millis(1)) {
+            alerts.push(serde_json::from_slice(&alert.body).expect("JSON"));
+        }
+        let of = |name: &str| alerts.iter().find(|alert| alert["type"] == name).cloned();
+        let [first, second] = types.map(of);
+        first.zip(second).map(|(first, second)| [first, second])
+    })
+}
+
+#[test]
+fn dead_letters_and_refused_reloads_of_nodes_that_do_not_lead_are_told() {
+    let status = Arc::new(AtomicU16::new(200));
+    let answered = Arc::clone(&status);
+    let receiver = Receiver::start(move |_| Answer::status(answered.load(Ordering::SeqCst)));
+    let ops = Receiver::start(|_| Answer::status(200));
+    let mut more = format!(
+        "[alerts]\ndestination = 'ops'\n[destinations.ops]\nurl = '{}'\n",
+        ops.url("/")
+    );
+    let sources = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7"];
+    for name in sources {
+        let to = receiver.url("/");
+        let route = format!(
+            "[destinations.{name}]\nurl = '{to}'\n[sources.{name}]\ndestinations = ['{name}']\n"
+        );
+        more.push_str(&route);
+    }
+    let Some(nodes) = Nodes::start_with(&["a", "b"], &more) else {
+        return;
+    };
+    let post = |source: &str, key: &str| {
+        let (_, node) = &nodes.running[0];
+        let headers = [
+            ("Idempotency-Key", key),
+            ("Content-Type", "application/json"),
+        ];
+        let path = format!("/webhooks/{source}");
+        assert_eq!(node.client.send("POST", &path, &headers, b"{}").status, 202);
+    };
+    for source in sources {
+        post(source, "delivered");
+    }
+    for _ in sources {
+        receiver.next();
+    }
+    let look = "SELECT d.name, n.name FROM relay.destinations d
+                JOIN relay.buckets b ON b.bucket = d.bucket JOIN relay.nodes n ON n.epoch = b.epoch
+                WHERE d.name LIKE 's_' AND b.epoch <>
+                    (SELECT epoch FROM relay.buckets WHERE bucket = 0) LIMIT 1";
+    let found = rows_of_postgres(nodes.server, &nodes.url, look);
+    let found = found.into_iter().flatten().map(String::from_cell);
+    let found: Vec<String> = found.collect();
+    let [source, node] = &found[..] else {
+        panic!("all are the leader's: {found:?}");
+    };
+    status.store(400, Ordering::SeqCst);
+    post(source, "given up");
+    let at = usize::from(node == "b");
+    nodes.write(at, node, "[nonsense]\n");
+    // By the other's file: a command refuses its own if that is wrong.
+    let (code, ..) = run(nodes.directory(1 - at), &["reload", "--node", node]);
+    assert_eq!(code, Some(1));
+    let types = ["delivery.dead_lettered", "config.reload_failed"];
+    let [digest, reload] = told(&ops, types);
+    assert_eq!(digest["data"]["count"], 1, "{digest}");
+    assert_eq!(reload["data"]["node"], node.as_str(), "{reload}");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::maintenance::alerts::states::States;
 
 const MIB: u64 = 1 << 20;
 const MIN_FREE: u64 = 64 * MIB;
@@ -209,4 +210,52 @@ fn blocking_dead_letters_are_told_once_until_they_are_gone() {
     assert_eq!(scene.look(2, &facts(None)), [""; 0]);
     assert_eq!(scene.look(2, &facts(Some(0))), [""; 0]);
     assert_eq!(scene.look(2, &facts(Some(1))), ["destination.blocked"]);
+}
+
+#[test]
+fn each_process_of_a_shared_store_tells_of_its_own_clock_reloads_and_certificates() {
+    let mut scene = Scene::default();
+    let begin = Timestamp::from_millis(1_700_000_000_000);
+    let well = |node: &str| Facts {
+        is_part: node != "leader",
+        node: Some(node.to_owned()),
+        ..Facts::default()
+    };
+    let mut in_trouble = well("other");
+    in_trouble.ahead = 20_000;
+    let class = "a test's".to_owned();
+    let noticed = &mut in_trouble.noticed;
+    noticed.failures.insert(Failure::ConfigReload, class);
+    let validity = Validity {
+        not_before: begin.minus(DAY * 90),
+        not_after: begin.plus(DAY * 3),
+    };
+    let name = "server".to_owned();
+    noticed
+        .certificates
+        .insert(name, (validity, Renewer::Other));
+    let told = scene.alerts(0, &in_trouble);
+    let kinds: Vec<_> = told.iter().map(|alert| alert.kind.name()).collect();
+    let all = [
+        "clock.jumped",
+        "config.reload_failed",
+        "certificate.expiring",
+    ];
+    assert_eq!(kinds, all);
+    for alert in told {
+        assert!(
+            alert.summary.starts_with("node other: "),
+            "{}",
+            alert.summary
+        );
+        assert_eq!(alert.data["node"], "other");
+    }
+    // The other's well-being ends no trouble of this one.
+    for _ in 0..3 {
+        assert_eq!(scene.look(2, &well("leader")), [""; 0]);
+        assert_eq!(scene.look(2, &in_trouble), [""; 0]);
+    }
+    // It has no certificate then.
+    assert_eq!(scene.look(2, &well("other")), [""; 0]);
+    assert_eq!(scene.look(2, &in_trouble), all[..2]);
 }

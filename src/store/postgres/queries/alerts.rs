@@ -207,7 +207,8 @@ impl Postgres {
 }
 
 impl Reader {
-    /// The states of alerts. They are as many as there are kinds and configured destinations.
+    /// The states of alerts. They are as many as there are kinds, and configured destinations,
+    /// certificates and nodes.
     pub fn alert_states(&self) -> Result<Vec<AlertState>, StoreError> {
         self.read(states)
     }
