@@ -9,6 +9,7 @@ const FAR_OFF: Duration = Duration::from_secs(365 * 86_400);
 #[derive(Clone, Copy)]
 pub(crate) enum Units {
     /// `5 min`, for tables and figures.
+    #[allow(dead_code, reason = "only the console has tables of durations")]
     Short,
     /// `5 minutes`, for sentences.
     Long,

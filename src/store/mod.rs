@@ -136,7 +136,6 @@ pub(crate) use moving::{abandon_move, move_store};
 pub(crate) use operator::Operator;
 pub(crate) use reader::Reader;
 pub(crate) use sqlite::{LockFileContents, OWN_READERS, Unlock, Unsaved, UnsavedTransaction};
-use types::Listed;
 pub(crate) use types::{
     Accept, Accepted, AdvanceBulk, Affected, AlertChange, AlertState, AttemptRecord, Backlog,
     BlockingLetters, BulkAction, BulkAdvance, BulkFilter, BulkId, BulkOperation, BulkPreview,
@@ -215,11 +214,11 @@ impl Store {
 
     /// Refuses settings of a server that can't be used: what a start finds before it connects. An
     /// error is a key and its problem.
+    #[allow(clippy::unnecessary_wraps, reason = "only a server's URL can be wrong")]
     pub fn check(settings: &config::Database) -> Result<(), (String, String)> {
         match &settings.url {
             #[cfg(feature = "postgres")]
             Some(url) => postgres::check(url, settings),
-            // A build without servers has refused a URL already.
             _ => Ok(()),
         }
     }
@@ -394,7 +393,7 @@ impl Store {
 
     /// The rollups of a time.
     pub async fn rollups(&self, query: RollupQuery) -> Result<Rollups, StoreError> {
-        let listed = Listed::new(&query);
+        let listed = types::Listed::new(&query);
         Ok(self.each_rollup(query, listed).await?.rollups())
     }
 

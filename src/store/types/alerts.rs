@@ -21,6 +21,7 @@ pub(crate) struct AlertChange {
     pub state: AlertState,
     /// Since when the subject was in the state before; none if nothing was told of it. Where
     /// several processes write states, nothing is changed if it is another one by now.
+    #[allow(dead_code, reason = "only processes that share PostgreSQL compare it")]
     pub before: Option<Timestamp>,
 }
 
