@@ -1,13 +1,14 @@
 //! The rules of single values, and the wording of their errors.
 
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ::http::{HeaderName, Uri};
 
 use crate::config::secrets::Secret;
-use crate::model::without_password;
+use crate::model::{has_fine_port, without_password};
+pub(super) use crate::named_file::quoted;
 
 /// The longest timeout. The bound finds a typo such as `"15d"` for `"15s"`.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -109,10 +110,6 @@ pub(super) fn bad_public_key(key: &str, at: usize, text: &str, expected: &str) -
     }
 }
 
-pub(super) fn quoted(text: &(impl Debug + ?Sized)) -> String {
-    format!("{text:?}")
-}
-
 pub(super) fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 || !millis.is_multiple_of(1000) {
@@ -125,7 +122,9 @@ pub(super) fn shown(duration: Duration) -> String {
 /// Refuses a public URL with a query or a fragment: it is the beginning of other URLs.
 pub(super) fn check_public_url(key: &str, url: &str) -> Checked {
     let is_absolute = url.parse::<Uri>().is_ok_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+        let authority = uri.authority();
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && authority.is_some_and(|authority| has_fine_port(authority.as_str()))
     });
     if is_absolute && !url.contains(['?', '#']) {
         return Ok(());

@@ -55,7 +55,9 @@ pub use rollup::{DestinationCounts, LATENCY_BUCKETS, LatencyHistogram, SourceCou
 pub use state::{DeliveryState, Transition};
 pub use surface::Surface;
 pub(crate) use trend::time_to_grow;
-pub use url::{InvalidUrl, TargetUrl, literal_address, origin_of, shown_url, without_password};
+pub use url::{
+    InvalidUrl, TargetUrl, has_fine_port, literal_address, origin_of, shown_url, without_password,
+};
 
 /// Whether `name` can name a source or a destination: 1–64 characters of `[A-Za-z0-9._-]`.
 pub fn is_name(name: &str) -> bool {

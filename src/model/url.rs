@@ -89,8 +89,7 @@ impl TargetUrl {
 /// be a secret: a user's name and password, a path and a query.
 pub fn origin_of(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
+    let host = authority_of(rest).rsplit('@').next().unwrap_or_default();
     Some(format!("{scheme}://{host}"))
 }
 
@@ -108,15 +107,37 @@ pub fn shown_url(url: &str) -> String {
 }
 
 /// A text that may be a URL, without a user's name and password. The last `@` ends them: a password
-/// may hold characters that a URL has to encode.
+/// may hold characters that a URL has to encode. It then stands where a port would.
 pub fn without_password(text: &str) -> Cow<'_, str> {
-    let Some((_, rest)) = text.rsplit_once('@') else {
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.chars().all(is_of_scheme) => (scheme, rest),
+        _ => ("", text),
+    };
+    let authority = authority_of(rest);
+    let (Some((_, shown)), true) = (
+        rest.rsplit_once('@'),
+        authority.contains('@') || !has_fine_port(authority),
+    ) else {
         return text.into();
     };
-    match text.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://***@{rest}").into(),
-        None => format!("***@{rest}").into(),
+    match scheme {
+        "" => format!("***@{shown}").into(),
+        scheme => format!("{scheme}://***@{shown}").into(),
     }
+}
+
+/// Whether nothing but a number stands after the colon of an authority's host.
+pub fn has_fine_port(authority: &str) -> bool {
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let port = host.rsplit_once(':');
+    let port = port.filter(|(_, port)| !port.ends_with(']'));
+    port.is_none_or(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The part of a URL between its scheme and its path.
+fn authority_of(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// The address that a URL's host is, if it is one rather than a name, in any form that resolvers

@@ -18,7 +18,7 @@ use crate::config::sections::retry::RetrySettings;
 use crate::config::text_file;
 use crate::config::units;
 use crate::model::TargetUrl;
-use crate::model::request::is_of_connection;
+use crate::model::request::{is_of_connection, without_underscores};
 
 /// A named destination.
 #[derive(Clone, Debug, Deserialize)]
@@ -197,10 +197,11 @@ impl Destination {
             let Ok(header) = HeaderName::try_from(name) else {
                 return bad(key, quoted(name), "the name of an HTTP header");
             };
+            let name_of_own = without_underscores(&header);
             let is_own = is_of_connection(&header)
                 || ["webhook-", "relay-"]
                     .iter()
-                    .any(|prefix| header.as_str().starts_with(prefix));
+                    .any(|prefix| name_of_own.starts_with(prefix));
             if !seen.insert(header) {
                 return bad(key, quoted(name), "each header once, in whatever case");
             }

@@ -89,6 +89,10 @@ const FILES: &[(&str, &str)] = &[
         "server.public_url: \"https://***@x/?a\": expected a URL without a query",
     ),
     (
+        "[server]\npublic_url = 'https://u:hu/sh@x'",
+        "server.public_url: \"https://***@x\": expected a URL without a query",
+    ),
+    (
         "[server.acme]\ndomains = ['a.example']\naccept_terms = true\n\
          directory_url = 'https://u:hush@x/'",
         "server.acme.directory_url: \"https://***@x/\": expected a URL of https",
@@ -117,6 +121,10 @@ const FILES: &[(&str, &str)] = &[
     (
         "[destinations.a]\nurl='http://x/'\nheaders={'Content-Length'='1'}",
         "destinations.a.headers: \"Content-Length\": expected a header that relay doesn't set itself",
+    ),
+    (
+        "[destinations.a]\nurl='http://x/'\nheaders={'relay_verified'='hush'}",
+        "destinations.a.headers: \"relay_verified\": expected a header that relay doesn't set",
     ),
     (
         "[destinations.a]\nurl='http://x/'\nheaders={'Proxy-Authorization'='hush'}",

@@ -122,7 +122,10 @@ fn an_error_shows_a_text_without_a_password() {
         ("ftp://u:hush@x/a", "ftp://***@x/a"),
         ("https://u:hu/sh?@x/a", "https://***@x/a"),
         ("u:hush@x", "***@x"),
+        ("u:hush@x/?to=https://y", "***@x/?to=https://y"),
         ("ftp://x/a", "ftp://x/a"),
+        ("https://x:8443/a?m=a@b<", "https://x:8443/a?m=a@b<"),
+        ("https://[::1]/a@b", "https://[::1]/a@b"),
     ] {
         assert_eq!(without_password(text), shown, "{text}");
     }
