@@ -105,14 +105,17 @@ async fn check(
     let mut checked = check_body(app, context, request, body).await?;
     if let Err(Refusal::NotVerified(Rejection::NeedsCertificate(url))) = &checked {
         let gates = &app.source_gates;
+        let url = url.clone();
         let fetch = gates.fetch_certificate(verification.label(), url.clone());
         // After the deadline the provider is asked to send the request again.
         let fetched = tokio::time::timeout_at(context.deadline, fetch).await;
-        if let Ok(false) = fetched {
-            let rejection = Rejection::CertificateNotTried(url.clone());
-            return Err(not_verified(app, context, verification, &rejection));
-        }
+        // Also if it wasn't fetched for this request: another one's fetch may just have ended.
         checked = check_body(app, context, request, body).await?;
+        if let (Ok(false), Err(Refusal::NotVerified(rejection))) = (fetched, &mut checked)
+            && matches!(rejection, Rejection::NeedsCertificate(_))
+        {
+            *rejection = Rejection::CertificateNotTried(url);
+        }
     }
     let refusal = match checked {
         Ok(checked) => {
