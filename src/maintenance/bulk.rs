@@ -29,13 +29,14 @@ impl BulkAgent {
 
     /// Makes a step; how long to rest after it, if an operation is under way.
     pub fn run_once(&mut self) -> Result<Option<Duration>, StoreError> {
-        // Nothing of a restored database goes on until an operator lets it.
-        if self.store.is_held() || !self.reader.has_bulk_under_way()? {
+        if !self.reader.has_bulk_under_way()? {
             return Ok(None);
         }
         let config = self.config.current();
+        // While a restored database is held no backlog gets smaller: none is waited for.
+        let is_delivering = config.level() != Level::Off && !self.store.is_held();
         let step = AdvanceBulk {
-            is_paced: config.level() != Level::Off,
+            is_paced: is_delivering,
             after: self.after,
             routing: &ConfiguredRouting(&*config),
         };

@@ -12,7 +12,7 @@ use crate::cli::bulk::selection::Selection;
 use crate::cli::error::CommandError;
 use crate::cli::operate::explained;
 use crate::maintenance::ConfiguredRouting;
-use crate::store::{AdvanceBulk, BulkAction, BulkId, BulkOperation, BulkTally, NewBulk, Operator};
+use crate::store::{AdvanceBulk, BulkAction, BulkId, BulkOperation, BulkTally, NewBulk};
 
 /// Steps between two checkpoints if no server makes them: some 50 MB of WAL.
 const CHECKPOINT_EVERY: u64 = 50;
@@ -37,16 +37,14 @@ pub(super) fn run(
         return report(action, BulkTally::default(), 0, Form::of(selection));
     }
     if selection.detach && context.operator.has_server() {
-        let restored = context.operator.hold().map_err(explained)?;
-        let state = match &restored {
-            Some(hold) => hold.describe(),
-            None => "the server is at it".to_owned(),
-        };
         for job in &jobs {
             if selection.json {
                 say!("{}", json!({ "job": job }));
             } else {
-                say!("job {job}: {state}; relay stats shows how far, relay cancel {job} ends it");
+                say!(
+                    "job {job}: the server is at it; relay stats shows how far, \
+                     relay cancel {job} ends it"
+                );
             }
         }
         return Ok(());
@@ -64,15 +62,12 @@ fn follow(
     let is_terminal = std::io::stderr().is_terminal();
     let mut shown = -1;
     let mut emptying = Emptying::default();
-    let mut is_hold_said = false;
     for round in 1_u64.. {
         // A server may start or stop meanwhile.
         let has_server = context.operator.has_server();
         let mut has_advanced = false;
         if !has_server {
             has_advanced = advance(context, round)?;
-        } else if !is_hold_said {
-            is_hold_said = say_hold(&context.operator)?;
         }
         let operator = &context.operator;
         let states = operator.bulk_operations(jobs).map_err(explained)?;
@@ -124,15 +119,6 @@ fn advance(context: &mut Context, round: u64) -> Result<bool, CommandError> {
         operator.checkpoint().map_err(explained)?;
     }
     Ok(advance.has_advanced)
-}
-
-/// Says why a server makes no step, if it is held; whether it is.
-fn say_hold(operator: &Operator) -> Result<bool, CommandError> {
-    let hold = operator.hold().map_err(explained)?;
-    if let Some(hold) = &hold {
-        hint!("{}; the operation waits until then, too", hold.describe());
-    }
-    Ok(hold.is_some())
 }
 
 /// The tally of all jobs together, how many deliveries there were, if they were counted, and how
