@@ -77,7 +77,9 @@ impl<'a> Rooms<'a> {
         {
             has_room = !reads.is_crowded(id, key, MAX_WAITING)?;
         }
-        if let Some(left) = self.left.get_mut(&id) {
+        if let Some(left) = self.left.get_mut(&id)
+            && *left < UNLIMITED
+        {
             *left -= i64::from(has_room);
         }
         Ok(has_room)
