@@ -344,8 +344,12 @@ impl Store {
         on_engine!(&self.engine, |engine| engine.take_reload())
     }
 
-    /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
+    /// Forgets what is remembered of destinations that a reload has replaced, in one step of a
+    /// bounded number of rows. Returns whether it was the last. Blocks.
+    pub fn replace_destinations(
+        &self,
+        replaced: &ReplacedDestinations,
+    ) -> Result<bool, StoreError> {
         on_engine!(&self.engine, |engine| engine.replace_destinations(replaced))
     }
 

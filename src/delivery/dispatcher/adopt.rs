@@ -12,11 +12,12 @@ use crate::delivery::admission::Replaced;
 use crate::delivery::attempt::Attempt;
 use crate::delivery::dispatcher::Dispatcher;
 use crate::delivery::target::Target;
-use crate::store::{DestinationId, ScanCursor, Settlement};
+use crate::store::{DestinationId, ReplacedDestinations, ScanCursor, Settlement};
 
 impl Dispatcher {
     /// Adopts the configuration that runs, if a reload has replaced the one of the tick before.
-    pub(super) fn adopt_configuration(&mut self) {
+    /// Returns false if the next tick has to go on with it at once.
+    pub(super) fn adopt_configuration(&mut self) -> bool {
         if !self.context.config.is_current(&self.config) {
             let config = self.context.config.current();
             let old = std::mem::replace(&mut self.config, config);
@@ -26,7 +27,7 @@ impl Dispatcher {
             // Shows the states of destinations that are new.
             self.scan = Some(ScanCursor::START);
         }
-        self.record_replaced();
+        self.record_replaced()
     }
 
     /// Takes note of named destinations whose memory in the database is outdated, whether or not
@@ -106,21 +107,25 @@ impl Dispatcher {
         self.schedule.look_now(id);
     }
 
-    /// Has the database forget what is outdated. Tried again with each tick until it succeeds.
-    fn record_replaced(&mut self) {
+    /// Has the database forget what is outdated: a step with each tick, so that the deliveries to
+    /// others go on, and again if it fails. Returns false if the next step has to follow at once.
+    fn record_replaced(&mut self) -> bool {
         if self.replaced.is_empty() {
-            return;
+            return true;
         }
-        let replaced = std::mem::take(&mut self.replaced);
-        if let Err(error) = self.context.store.replace_destinations(&replaced) {
-            if self.failed_records.begins(self.context.clock.monotonic()) {
-                log::warn!(
-                    error:%;
-                    "what a reload has replaced can't be recorded: holds and breakers of the servers before stay until it can"
-                );
+        match self.context.store.replace_destinations(&self.replaced) {
+            Ok(true) => self.replaced = ReplacedDestinations::default(),
+            Ok(false) => return false,
+            Err(error) => {
+                if self.failed_records.begins(self.context.clock.monotonic()) {
+                    log::warn!(
+                        error:%;
+                        "what a reload has replaced can't be recorded: holds and breakers of the servers before stay until it can"
+                    );
+                }
             }
-            self.replaced = replaced;
         }
+        true
     }
 
     /// Whether an attempt went to the server that is there now: the outcome of any other says

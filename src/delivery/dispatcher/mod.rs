@@ -157,7 +157,7 @@ impl Dispatcher {
     /// them to workers.
     pub fn tick(&mut self) -> Tick {
         self.context.pulse.beat(self.context.clock.monotonic());
-        self.adopt_configuration();
+        let is_adopted = self.adopt_configuration();
         self.recall_stalled();
         self.collect_completions();
         self.log_due_outages();
@@ -177,7 +177,7 @@ impl Dispatcher {
         Tick {
             claimed: committed.claimed,
             settled: committed.settled,
-            look_again: if is_due {
+            look_again: if is_due || !is_adopted {
                 Some(Duration::ZERO)
             } else {
                 look_again

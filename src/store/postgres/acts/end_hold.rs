@@ -16,8 +16,8 @@ pub const LOCK_HELD: &str =
 
 /// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
 /// hold is lifted: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
-/// is blocked in its line is queued. If it answers [`MAX_ROWS`] rows, some may be left. $1: names;
-/// $2: now; $3: the only pause that may end, if any.
+/// is blocked in its line is queued. Unless it answers no row, some may be left. $1: names; $2: now;
+/// $3: the only pause that may end, if any.
 pub const END_HOLD: &str = "
 WITH kept AS MATERIALIZED (
     SELECT n.* FROM relay.destinations t
@@ -34,22 +34,20 @@ RETURNING 1";
 
 const _: () = assert!(MAX_ROWS == 1024);
 
-/// Brings forward the deliveries that the holds of destinations keep, in as many transactions as
-/// that takes. The one that forgets the holds brings forward those that came meanwhile.
-pub fn bring_forward(
+/// Brings forward some of the deliveries that the holds of destinations keep, in one transaction;
+/// whether none were left. The transaction that forgets the holds brings forward those that came
+/// meanwhile.
+pub fn bring_some_forward(
     sql: &mut Connection,
     names: Param<'_>,
     (now, paused_at): (Timestamp, Option<Timestamp>),
-) -> Result<(), Failure> {
-    loop {
-        let answers = sql.transaction(&[
-            (LOCK_HELD, &[names]),
-            (END_HOLD, &[names, &now, &paused_at]),
-        ])?;
-        if answers[1].len() < MAX_ROWS {
-            return Ok(());
-        }
-    }
+) -> Result<bool, Failure> {
+    let answers = sql.transaction(&[
+        (LOCK_HELD, &[names]),
+        (END_HOLD, &[names, &now, &paused_at]),
+    ])?;
+    // Fewer than were found, if others changed some of them meanwhile.
+    Ok(answers[1].is_empty())
 }
 
 /// Ends the hold of a destination, makes the change that forgets it, and pokes the owner, in one
@@ -62,7 +60,7 @@ pub fn lift(
 ) -> Result<Option<Row>, Failure> {
     let (names, ids) = ([name], [id]);
     let (names, ids): (&[&str], &[DestinationId]) = (&names, &ids);
-    bring_forward(sql, &names, (now, paused_at))?;
+    while !bring_some_forward(sql, &names, (now, paused_at))? {}
     let answers = sql.transaction(&[
         (LOCK_HELD, &[&names]),
         (END_HOLD, &[&names, &now, &paused_at]),

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::store::error::StoreError;
-use crate::store::postgres::acts::end_hold::{END_HOLD, LOCK_HELD, bring_forward};
+use crate::store::postgres::acts::end_hold::{END_HOLD, LOCK_HELD, bring_some_forward};
 use crate::store::postgres::connection::Connection;
 use crate::store::postgres::failure::Failure;
 use crate::store::postgres::handle::Postgres;
@@ -41,13 +41,16 @@ const POKE: &str = "
     UPDATE relay.buckets SET poked = poked + 1
     WHERE bucket IN (SELECT d.bucket FROM relay.destinations d WHERE d.name = ANY($1))";
 
+/// None if deliveries are left that have to come forward before.
 fn replace(
     connection: &mut Connection,
     replaced: &ReplacedDestinations,
     now: Timestamp,
-) -> Result<Vec<DestinationId>, Failure> {
+) -> Result<Option<Vec<DestinationId>>, Failure> {
     let (moved, changed) = (&replaced.moved, &replaced.changed);
-    bring_forward(connection, moved, (now, None))?;
+    if !bring_some_forward(connection, moved, (now, None))? {
+        return Ok(None);
+    }
     let all = [moved.as_slice(), changed.as_slice()].concat();
     let made = connection.transaction(&[
         (LOCK_HELD, &[moved]),
@@ -57,7 +60,9 @@ fn replace(
         (POKE, &[&all]),
     ])?;
     let rows = made[2..4].iter().flatten();
-    rows.map(|row| Ok(row.try_get(0)?)).collect()
+    rows.map(|row| Ok(row.try_get(0)?))
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 impl Postgres {
@@ -94,11 +99,17 @@ impl Postgres {
         self.shared().reloads.take()
     }
 
-    /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
+    /// Makes a step of forgetting destinations that a reload has replaced; whether it was the last.
+    /// Blocks.
+    pub fn replace_destinations(
+        &self,
+        replaced: &ReplacedDestinations,
+    ) -> Result<bool, StoreError> {
         let now = self.shared().clock.now();
         let found = self.change(|connection| replace(connection, replaced, now))?;
-        (self.shared().on_work)(&found);
-        Ok(())
+        if let Some(found) = &found {
+            (self.shared().on_work)(found);
+        }
+        Ok(found.is_some())
     }
 }

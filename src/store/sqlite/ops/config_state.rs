@@ -79,9 +79,12 @@ impl Sqlite {
         self.write_blocking(RecordConfig(attempt))
     }
 
-    /// Forgets what is remembered of destinations that a reload has replaced. Blocks.
-    pub fn replace_destinations(&self, replaced: &ReplacedDestinations) -> Result<(), StoreError> {
-        while !self.write_blocking(replaced.clone())? {}
-        Ok(())
+    /// Makes a step of forgetting destinations that a reload has replaced; whether it was the last.
+    /// Blocks.
+    pub fn replace_destinations(
+        &self,
+        replaced: &ReplacedDestinations,
+    ) -> Result<bool, StoreError> {
+        self.write_blocking(replaced.clone())
     }
 }
