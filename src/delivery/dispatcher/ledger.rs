@@ -36,6 +36,9 @@ struct OpenClaim {
 #[derive(Clone, Copy)]
 enum ClaimPhase {
     Prefetched,
+    /// The same for a server that the destination has left since: if it isn't recalled in time, it
+    /// goes there.
+    PrefetchedForFormerServer,
     /// With the reputation that the destination had when the attempt began.
     InFlight(Reputation),
     /// The same of an attempt to a server that the destination has left since.
@@ -92,13 +95,21 @@ impl Ledger {
         let Some(open) = self.claims.get_mut(&claim) else {
             return;
         };
-        if matches!(open.phase, ClaimPhase::Prefetched) {
-            open.phase = ClaimPhase::InFlight(reputation);
-            self.occupancy.add(open.is_named, reputation);
-            let counts = self.counts_of(claim.destination);
-            counts.prefetched -= 1;
-            counts.in_flight += 1;
-        }
+        let is_at_former_server = match open.phase {
+            ClaimPhase::Prefetched => false,
+            ClaimPhase::PrefetchedForFormerServer => true,
+            ClaimPhase::InFlight(_) | ClaimPhase::AtFormerServer(_) => return,
+        };
+        open.phase = if is_at_former_server {
+            ClaimPhase::AtFormerServer(reputation)
+        } else {
+            ClaimPhase::InFlight(reputation)
+        };
+        self.occupancy.add(open.is_named, reputation);
+        let counts = self.counts_of(claim.destination);
+        counts.prefetched -= 1;
+        counts.at_former_server += usize::from(is_at_former_server);
+        counts.in_flight += usize::from(!is_at_former_server);
     }
 
     /// A destination has moved to another server: its attempts in flight say nothing about how many
@@ -108,12 +119,13 @@ impl Ledger {
             return;
         };
         counts.at_former_server += std::mem::take(&mut counts.in_flight);
-        for (claim, open) in &mut self.claims {
-            if let ClaimPhase::InFlight(reputation) = open.phase
-                && claim.destination == destination
-            {
-                open.phase = ClaimPhase::AtFormerServer(reputation);
-            }
+        let claims = self.claims.iter_mut();
+        for (_, open) in claims.filter(|(claim, _)| claim.destination == destination) {
+            open.phase = match open.phase {
+                ClaimPhase::Prefetched => ClaimPhase::PrefetchedForFormerServer,
+                ClaimPhase::InFlight(reputation) => ClaimPhase::AtFormerServer(reputation),
+                phase => phase,
+            };
         }
     }
 
@@ -123,7 +135,9 @@ impl Ledger {
         if let Entry::Occupied(mut entry) = self.by_destination.entry(claim.destination) {
             let counts = entry.get_mut();
             match open.phase {
-                ClaimPhase::Prefetched => counts.prefetched -= 1,
+                ClaimPhase::Prefetched | ClaimPhase::PrefetchedForFormerServer => {
+                    counts.prefetched -= 1;
+                }
                 ClaimPhase::InFlight(_) => counts.in_flight -= 1,
                 ClaimPhase::AtFormerServer(_) => counts.at_former_server -= 1,
             }
@@ -132,7 +146,7 @@ impl Ledger {
             }
         }
         let began = match open.phase {
-            ClaimPhase::Prefetched => None,
+            ClaimPhase::Prefetched | ClaimPhase::PrefetchedForFormerServer => None,
             ClaimPhase::InFlight(with) | ClaimPhase::AtFormerServer(with) => Some(with),
         };
         if let Some(reputation) = began {

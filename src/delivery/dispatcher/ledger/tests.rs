@@ -69,7 +69,7 @@ type Phase = Result<Reputation, Duration>;
 #[derive(Default)]
 struct Model {
     claims: BTreeMap<Claim, Phase>,
-    /// Those in flight to a former server.
+    /// Those for a former server, in flight and prefetched.
     moved: BTreeSet<Claim>,
     /// The last prefetch, of destinations with a claim.
     prefetched_at: BTreeMap<DestinationId, Duration>,
@@ -119,8 +119,7 @@ impl Model {
                 ledger.move_on(destination);
                 let of_it = self.claims.iter();
                 let of_it = of_it.filter(|(claim, _)| claim.destination == destination);
-                let in_flight = of_it.filter(|(_, claimed)| claimed.is_ok());
-                self.moved.extend(in_flight.map(|(claim, _)| *claim));
+                self.moved.extend(of_it.map(|(claim, _)| *claim));
             }
             Event::CloseAll => {
                 self.moved.clear();
@@ -173,7 +172,8 @@ impl Model {
         for destination in (0..DESTINATIONS).map(DestinationId::of_test) {
             let counts = ledger.counts(destination);
             let moved = self.moved.iter();
-            let moved = moved.filter(|claim| claim.destination == destination);
+            let moved = moved
+                .filter(|claim| claim.destination == destination && self.claims[*claim].is_ok());
             let in_flight = self.of(destination, true) - moved.count();
             assert_eq!(counts.in_flight, in_flight);
             assert_eq!(counts.prefetched, self.of(destination, false));
