@@ -74,11 +74,6 @@ fn shown_location(redirect: &Redirect<'_>) -> String {
         Some(at) => (&text[..at], true),
         None => (text, false),
     };
-    // A redirect to https, or to the same path with a slash at its end, repeats it.
-    let path = match own_path(redirect.from) {
-        Some(own) => path.replacen(own, "/…", 1),
-        None => path.to_owned(),
-    };
     // Browsers read an authority after two slashes of either kind, up to the next slash.
     let is_slash = |c: char| c == '/' || c == '\\';
     let scheme = path.find(is_slash).map_or(0, |first| {
@@ -87,19 +82,22 @@ fn shown_location(redirect: &Redirect<'_>) -> String {
             .map_or(path.len(), |at| first + at)
     });
     let (before, rest) = path.split_at(scheme);
-    let has_authority = before.chars().filter(|&c| is_slash(c)).count() >= 2;
-    let end = rest.find(is_slash).unwrap_or(rest.len());
-    let rest = match rest[..end].rfind('@') {
-        Some(at) if has_authority => &rest[at + 1..],
-        _ => rest,
+    let (origin, path) = if before.chars().filter(|&c| is_slash(c)).count() >= 2 {
+        let (authority, path) = rest.split_at(rest.find(is_slash).unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        (format!("{before}{host}"), path)
+    } else {
+        (String::new(), path)
     };
-    let mut shown: String = before
-        .chars()
-        .chain(rest.chars())
-        .map(replaced)
-        .take(MAX_LOCATION)
-        .collect();
-    if before.chars().count() + rest.chars().count() > MAX_LOCATION {
+    // A redirect to https, or to the same path with a slash at its end, repeats the own path.
+    let after_own = own_path(redirect.from).and_then(|own| path.strip_prefix(own));
+    let shown = match after_own.filter(|more| more.is_empty() || more.starts_with('/')) {
+        Some(more) => format!("{origin}/…{more}"),
+        None => format!("{origin}{path}"),
+    };
+    let has_rest = shown.chars().count() > MAX_LOCATION;
+    let mut shown: String = shown.chars().map(replaced).take(MAX_LOCATION).collect();
+    if has_rest {
         shown.push('…');
     } else if has_more {
         shown.push_str("?…");

@@ -94,6 +94,17 @@ fn a_redirects_location_is_shown_without_secrets_and_within_bounds() {
         ("/T0/hush", "/T0/hush/", "/…/"),
         ("/T0/hush/", "/T0/hush", "/…"),
         ("/T0/hush", "https://e.com/moved", "https://e.com/moved"),
+        (
+            "/hooks",
+            "https://hooks.e.com/hooks",
+            "https://hooks.e.com/…",
+        ),
+        (
+            "/hooks",
+            "https://e.com/hooks2/hooks",
+            "https://e.com/hooks2/hooks",
+        ),
+        ("/T0/hush", "//u:pass@e.com/T0/hush", "//e.com/…"),
         ("?hush", "https://e.com/moved", "https://e.com/moved"),
     ] {
         let error = error_from(&format!("http://e.com{own}"), 308, location.as_bytes());
