@@ -36,30 +36,36 @@ impl WriteOp for CancelJobs {
 impl Sqlite {
     /// Creates an operation, unless its nonce names one. One that selects nothing has ended.
     pub async fn create_operation(&self, new: NewBulk) -> Result<OperationCreation, StoreError> {
-        self.run_blocking(move |store| store.create(new)).await
+        self.run_blocking(move |store| store.create(&new)).await
     }
 
-    fn create(&self, new: NewBulk) -> Result<OperationCreation, StoreError> {
+    fn create(&self, new: &NewBulk) -> Result<OperationCreation, StoreError> {
         let now = self.shared().clock.now();
         if let Some(nonce) = new.nonce.clone()
             && let Some(before) = self.read_blocking(move |sql| operation_named_by(sql, &nonce))?
         {
-            return Ok(if before.is_asked_for_by(&new, now) {
+            return Ok(if before.is_asked_for_by(new, now) {
                 OperationCreation::Before(before)
             } else {
                 OperationCreation::Conflict
             });
         }
         let parts = self.read_blocking(|sql| {
-            recorded_parts_of(&mut BulkReader(sql), &new, now, Counting::Bounded)
+            recorded_parts_of(&mut BulkReader(sql), new, now, Counting::Bounded)
         })?;
-        let mut create = CreateBulk::new(new, parts);
+        let mut create = CreateBulk::new(new.clone(), parts);
         self.write_steps(&mut create)?;
         // The destinations, ad hoc origins, may have been deleted meanwhile.
         let first = create.created.first().copied();
         let first = first.ok_or(StoreError::Busy)?;
         let created = self.read_blocking(move |sql| read_operation(sql, first))?;
-        Ok(OperationCreation::New(created.ok_or(StoreError::Busy)?))
+        let created = created.ok_or(StoreError::Busy)?;
+        // Another request may have taken the nonce meanwhile.
+        Ok(if created.is_asked_for_by(new, now) {
+            OperationCreation::New(created)
+        } else {
+            OperationCreation::Conflict
+        })
     }
 
     /// Ends an operation before it is done. Returns whether it was under way, and how it stands.
