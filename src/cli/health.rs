@@ -50,11 +50,11 @@ impl Health {
         let scheme = question.doors.first().map_or("http", Door::scheme);
         let shown = format!("{scheme}://{}{}", question.host, question.target);
         let answer = question.ask();
-        let answer = answer.map_err(|problem| format!("{shown}: {problem}"))?;
+        let (status, code) = answer.map_err(|problem| format!("{shown}: {problem}"))?;
         if self.json {
-            say!("{}", json!({ "ok": true, "url": shown, "status": answer }));
+            say!("{}", json!({ "ok": true, "url": shown, "status": code }));
         } else {
-            say!("{shown}: {answer}");
+            say!("{shown}: {status}");
         }
         Ok(())
     }
@@ -112,8 +112,8 @@ impl Question {
         })
     }
 
-    /// The status of the answer, if it is a success.
-    fn ask(&self) -> Result<String, String> {
+    /// The status of the answer, in words and as its code, if it is a success.
+    fn ask(&self) -> Result<(String, u16), String> {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
             self.target, self.host
@@ -127,7 +127,7 @@ impl Question {
             }
         }
         match post::split(&answer?) {
-            Some((status, 200..=299, _)) => Ok(status),
+            Some((status, code @ 200..=299, _)) => Ok((status, code)),
             Some((status, _, _)) => Err(format!("answered {status}")),
             None => Err("the answer is no HTTP".to_owned()),
         }
@@ -166,7 +166,10 @@ mod tests {
                 target: PATH.to_owned(),
             }
         };
-        assert_eq!(question(&[nobody, address]).ask(), Ok("200 OK".to_owned()));
+        assert_eq!(
+            question(&[nobody, address]).ask(),
+            Ok(("200 OK".to_owned(), 200))
+        );
         answering.join().expect("no panic");
         assert!(question(&[nobody]).ask().is_err());
     }

@@ -213,7 +213,7 @@ fn commands_that_act_print_one_document_for_programs() {
         document(&["resume", "orders"]),
         json!({ "ok": true, "destination": "orders", "is_changed": true })
     );
-    assert_eq!(document(&["health"])["status"], "200 OK");
+    assert_eq!(document(&["health"])["status"], 200);
     let foreseen = document(&["send", "github", "payload", "--dry-run"]);
     assert_eq!(
         (&foreseen["destinations"], &foreseen["problem"]),
