@@ -133,6 +133,7 @@ fn error_page(
 /// The methods that a route answers.
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
+const BOTH: &str = "GET, HEAD, POST";
 
 /// A path of the console, of somebody who has signed in.
 enum Route<'a> {
@@ -182,8 +183,8 @@ impl<'a> Route<'a> {
 
     fn allows(&self) -> &'static str {
         match self {
+            Self::Operations | Self::CreateOperation => BOTH,
             Self::DestinationAction(..)
-            | Self::CreateOperation
             | Self::CancelOperation(_)
             | Self::Reload
             | Self::SignOut => POST,
@@ -211,7 +212,7 @@ async fn respond(
         return match head.method {
             Method::GET | Method::HEAD => Ok(sign_in::show(app, head)?),
             Method::POST => Ok(sign_in::sign_in(app, context, head, body).await?),
-            _ => Err(ApiError::method_not_allowed("GET, HEAD, POST").into()),
+            _ => Err(ApiError::method_not_allowed(BOTH).into()),
         };
     }
     if head.method == Method::OPTIONS
@@ -248,11 +249,11 @@ async fn visited(visit: &Visit<'_>, body: &mut Body) -> Result<Response, ApiErro
     let route = Route::find(head.uri.path(), &head.method);
     let route = route.ok_or_else(|| ApiError::not_found("There is nothing at this path."))?;
     match (route.allows(), &head.method) {
-        (GET, &Method::GET | &Method::HEAD) => {}
+        (GET | BOTH, &Method::GET | &Method::HEAD) => {}
         (POST, &Method::POST) if matches!(route, Route::SignOut) => {
             visit.caller.check_page(head, is_secure)?;
         }
-        (POST, &Method::POST) => visit.caller.check_form(head, is_secure)?,
+        (POST | BOTH, &Method::POST) => visit.caller.check_form(head, is_secure)?,
         (allows, _) => return Err(ApiError::method_not_allowed(allows)),
     }
     show(visit, route, body).await
