@@ -32,12 +32,13 @@ impl Check {
         let Loaded {
             config,
             fingerprint,
-            ..
+            overrides,
         } = File::new(file)?.load()?;
         let (notes, config) = (config.notes(), config.resolve());
-        Store::check(&config.database).map_err(|problem| Config::refused(file, problem))?;
-        delivery::check(&config).map_err(|problem| Config::refused(file, problem))?;
-        check_certificates(&config).map_err(|problem| Config::refused(file, problem))?;
+        let refused = |problem| overrides.name_variables(Config::refused(file, problem));
+        Store::check(&config.database).map_err(refused)?;
+        delivery::check(&config).map_err(refused)?;
+        check_certificates(&config).map_err(refused)?;
         let effective = Config::effective_sources(file);
         if self.json {
             print_json(&config, &fingerprint, &effective, &notes)

@@ -33,7 +33,7 @@ impl Overrides {
 
     /// Attributes an error to the variables that its setting, and those which it contradicts, came
     /// from.
-    pub(super) fn name_variables(&self, error: ConfigError) -> ConfigError {
+    pub(crate) fn name_variables(&self, error: ConfigError) -> ConfigError {
         let ConfigError::Setting {
             origin,
             key,

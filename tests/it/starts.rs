@@ -46,6 +46,21 @@ fn a_check_refuses_a_url_of_a_server_as_a_start_does() {
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
+    std::fs::write(
+        path.join("relay.toml"),
+        "[server]\nlisten = '127.0.0.1:0'\n",
+    )
+    .expect("writing relay.toml");
+    let mut command = Process::command(path);
+    command
+        .arg("check")
+        .env("RELAY_DATABASE_URL", "postgres://h/d?foo=bar");
+    let output = command.output().expect("the binary runs");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.starts_with("relay: environment: RELAY_DATABASE_URL: "),
+        "{error}"
+    );
 }
 
 /// Asserts that `relay serve` fails with one line that has all of `says`, and changes nothing.

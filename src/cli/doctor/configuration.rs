@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cli::doctor::report::Report;
-use crate::config::{Config, ConfigError, ConfigFile, Fingerprint, Resolved};
+use crate::config::{Config, ConfigError, ConfigFile, Fingerprint, Loaded, Resolved};
 use crate::delivery;
 use crate::model::Level;
+use crate::store::Store;
 
 const ABOUT: &str = "configuration";
 
@@ -46,8 +47,14 @@ pub(super) fn look(report: &mut Report, file: Option<&Path>) -> Option<Arc<Resol
 }
 
 fn load(file: Option<&Path>) -> Result<(Config, Fingerprint), ConfigError> {
-    let loaded = ConfigFile::new(file)?.load()?;
-    let checked = delivery::check(&loaded.config.resolve());
-    checked.map_err(|problem| Config::refused(file, problem))?;
-    Ok((loaded.config, loaded.fingerprint))
+    let Loaded {
+        config,
+        fingerprint,
+        overrides,
+    } = ConfigFile::new(file)?.load()?;
+    let resolved = config.resolve();
+    let refused = |problem| overrides.name_variables(Config::refused(file, problem));
+    Store::check(&resolved.database).map_err(refused)?;
+    delivery::check(&resolved).map_err(refused)?;
+    Ok((config, fingerprint))
 }
