@@ -346,11 +346,8 @@ impl Store {
 
     /// Forgets what is remembered of destinations that a reload has replaced, in one step of a
     /// bounded number of rows. Returns whether it was the last. Blocks.
-    pub fn replace_destinations(
-        &self,
-        replaced: &ReplacedDestinations,
-    ) -> Result<bool, StoreError> {
-        on_engine!(&self.engine, |engine| engine.replace_destinations(replaced))
+    pub fn replace_destinations(&self, all: &ReplacedDestinations) -> Result<bool, StoreError> {
+        on_engine!(&self.engine, |engine| engine.replace_destinations(all))
     }
 
     /// Replays the dead letters of an intent; how many there were. Blocks.

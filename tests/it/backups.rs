@@ -248,7 +248,7 @@ fn an_operation_of_a_backup_is_cancelled_and_one_of_a_held_relay_is_made() {
     let told = "\n  job 1: discard of orders, 1 of 1 done\n";
     assert!(restored.contains(told), "{restored}");
 
-    // What an operator asks for is done at once, before anything is sent.
+    // An operation is made at once, before anything is sent.
     let server = Process::serve(path, &toml);
     let id = event_id(&server.client.hook("2", b"{}"));
     output_of(path, &["discard", "--pending"]);

@@ -16,8 +16,8 @@ pub const LOCK_HELD: &str =
 
 /// An answer with a `Retry-After` puts its own delivery off as well. These come forward once the
 /// hold is lifted: behind [`LOCK_HELD`], before the statement that forgets the hold. One that
-/// is blocked in its line is queued. Unless it answers no row, some may be left. $1: names; $2: now;
-/// $3: the only pause that may end, if any.
+/// is blocked in its line is queued. Unless it answers no row, some may be left. $1: names; $2:
+/// now; $3: the only pause that may end, if any.
 pub const END_HOLD: &str = "
 WITH kept AS MATERIALIZED (
     SELECT n.* FROM relay.destinations t
