@@ -1,6 +1,9 @@
 //! The latency of `POST`s beside work that keeps the writer, the disk or the readers busy.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -74,7 +77,7 @@ impl Beside {
 }
 
 /// A configuration whose events go to one destination, which is never contacted once it is paused.
-pub fn config(directory: &std::path::Path, level: Level) -> Config {
+pub fn config(directory: &Path, level: Level) -> Config {
     let mut config = support::config(directory, "127.0.0.1:9".parse().expect("an address"));
     config.delivery.level = Some(level);
     config
@@ -93,7 +96,8 @@ pub fn destinations(config: &mut Config, count: usize) -> Vec<String> {
 
 /// 1 024 workers whose attempts end at about the same time, so that the dispatcher settles and
 /// claims as many deliveries at once. The transport answers itself: with HTTP, connections would
-/// take the processors, and the writer's share couldn't be measured.
+/// take the processors, and the writer's share couldn't be measured. Threads that only wake, as
+/// many, are measured beside it: no relay with that many workers disturbs less.
 pub fn turn() -> Outcome {
     const WORKERS: usize = 1024;
     const DESTINATIONS: usize = 128;
@@ -128,13 +132,39 @@ pub fn turn() -> Outcome {
         latency
     };
     let mut beside = Beside::default();
+    let mut beside_sleepers = Vec::new();
     for _ in 0..rounds() {
         rows::pause(&path, "to%");
-        beside.calm.push(measure());
+        let calm = measure();
+        let sleepers = Sleepers::start(WORKERS, LATENCY);
+        beside_sleepers.push(measure().p99 / calm.p99);
+        sleepers.stop();
+        beside.calm.push(calm);
         rows::resume(&path, "to%");
         beside.busy.push(measure());
     }
-    let (settled, at_once): (i64, i64) = Connection::open(&path)
+    println!(
+        "p99 beside {WORKERS} threads that only wake ÷ calm {}",
+        shown(&beside_sleepers)
+    );
+    let (settled, at_once) = settled_and_at_once(&path);
+    println!(
+        "settlements and claims of {WORKERS} workers, {waiting} deliveries to {DESTINATIONS} destinations wait; {settled} settled, at most {at_once} within 0.1 s"
+    );
+    beside.outcome(
+        &format!("settlements and claims of {WORKERS} workers"),
+        json!({
+            "waiting": waiting,
+            "settled": settled,
+            "most_settled_in_100_ms": at_once,
+            "beside_sleepers": beside_sleepers,
+        }),
+    )
+}
+
+/// The deliveries that were settled, and the most of them within 0.1 s.
+fn settled_and_at_once(path: &Path) -> (i64, i64) {
+    Connection::open(path)
         .and_then(|sql| {
             sql.query_row(
                 "SELECT coalesce(sum(settled), 0), coalesce(max(settled), 0)
@@ -144,14 +174,41 @@ pub fn turn() -> Outcome {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
         })
-        .expect("a count");
-    println!(
-        "settlements and claims of {WORKERS} workers, {waiting} deliveries to {DESTINATIONS} destinations wait; {settled} settled, at most {at_once} within 0.1 s"
-    );
-    beside.outcome(
-        &format!("settlements and claims of {WORKERS} workers"),
-        json!({ "waiting": waiting, "settled": settled, "most_settled_in_100_ms": at_once }),
-    )
+        .expect("a count")
+}
+
+/// Threads that wake together and do nothing: what as many workers cost at least.
+struct Sleepers {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Sleepers {
+    fn start(count: usize, every: Duration) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let start = Instant::now();
+        let sleeper = || {
+            let is_over = Arc::clone(&is_over);
+            let sleep = move || {
+                let mut next = every;
+                while !is_over.load(Ordering::Relaxed) {
+                    std::thread::sleep(next.saturating_sub(start.elapsed()));
+                    next += every;
+                }
+            };
+            let thread = std::thread::Builder::new().stack_size(64 * 1024);
+            thread.spawn(sleep).expect("a thread")
+        };
+        let threads = (0..count).map(|_| sleeper()).collect();
+        Self { is_over, threads }
+    }
+
+    fn stop(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("a sleeper doesn't panic");
+        }
+    }
 }
 
 /// The size that the goal is given for, some 2 GB; seeding takes half a minute to a minute.
