@@ -410,29 +410,34 @@ pub fn a_hold_a_pause_and_a_breaker_are_stored_with_the_destination(new: NewStor
 /// Ends the hold of a destination.
 type Lift = fn(&Scene, String);
 
+fn resume(scene: &Scene, name: String) {
+    let resumed = runtime().block_on(scene.store.resume(name, None));
+    assert_eq!(resumed.expect("a change"), Resumed::Now);
+}
+
+/// A reload moves it to another server.
+fn move_on(scene: &Scene, name: String) {
+    let replaced = ReplacedDestinations {
+        moved: vec![name],
+        changed: Vec::new(),
+    };
+    let step = || scene.store.replace_destinations(&replaced);
+    while !step().expect("recorded") {}
+}
+
 pub fn deliveries_that_a_lifted_hold_kept_go_at_once(new: NewStore) {
     let mut scene = Scene::new(new);
     // A command's clock is the system's: the hold has to last beyond it.
     let hold = DAY * 20_000;
     let lift: [(&str, Lift); 4] = [
-        ("resumed", |scene, name| {
-            let resumed = runtime().block_on(scene.store.resume(name, None));
-            assert_eq!(resumed.expect("a change"), Resumed::Now);
-        }),
+        ("resumed", resume),
         ("ordered", |scene, name| {
             assert!(scene.operator().resume(&name).expect("resumed"));
         }),
         ("probed", |scene, name| {
             assert!(scene.operator().probe_now(&name).expect("committed"));
         }),
-        ("moved", |scene, name| {
-            let replaced = ReplacedDestinations {
-                moved: vec![name],
-                changed: Vec::new(),
-            };
-            let step = || scene.store.replace_destinations(&replaced);
-            while !step().expect("recorded") {}
-        }),
+        ("moved", move_on),
     ];
     for (name, lift) in lift {
         let key = (0, OrderKey::from_number(1));
@@ -474,22 +479,12 @@ pub fn a_lifted_hold_brings_all_forward_that_retry_within_it(new: NewStore) {
     let mut scene = Scene::new(new);
     let hold = DAY * 20_000;
     let lift: [(&str, Lift); 3] = [
-        ("resumed", |scene, name| {
-            let resumed = runtime().block_on(scene.store.resume(name, None));
-            assert_eq!(resumed.expect("a change"), Resumed::Now);
-        }),
+        ("resumed", resume),
         ("probed", |scene, name| {
             let probed = runtime().block_on(scene.store.probe_now(name));
             assert!(probed.expect("a change"));
         }),
-        ("moved", |scene, name| {
-            let replaced = ReplacedDestinations {
-                moved: vec![name],
-                changed: Vec::new(),
-            };
-            let step = || scene.store.replace_destinations(&replaced);
-            while !step().expect("recorded") {}
-        }),
+        ("moved", move_on),
     ];
     for (name, lift) in lift {
         scene.accept_all((0..EVENTS).map(|_| event(name)));
